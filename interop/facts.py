@@ -1,0 +1,459 @@
+"""The nouns: frozen records, in the order in which they come about.
+
+path -> Manifest -> Identity -> Pairing -> Finding / Measurement -> Report. Standard library alone;
+everything else in the package makes one of these or reads one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import prod
+from types import MappingProxyType
+from typing import Any
+
+Json = Any  # None, bool, int, float, str, list or dict of these
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+# Bits of one element; torch's names without the `torch.` in front.
+DTYPE_BITS: Mapping[str, int] = MappingProxyType(
+    {
+        "float64": 64, "float32": 32, "float16": 16, "bfloat16": 16,
+        "float8_e4m3fn": 8, "float8_e5m2": 8, "float8_e4m3fnuz": 8, "float8_e5m2fnuz": 8,
+        "float8_e8m0fnu": 8, "float4_e2m1fn_x2": 8,
+        "int64": 64, "int32": 32, "int16": 16, "int8": 8,
+        "uint64": 64, "uint32": 32, "uint16": 16, "uint8": 8, "bool": 8,
+        "complex32": 32, "complex64": 64, "complex128": 128,
+        "qint8": 8, "quint8": 8, "qint32": 32, "quint4x2": 4, "quint2x4": 2,
+        "int4": 4, "uint4": 4, "string": 0,
+    }
+)  # fmt: skip
+
+
+class Level(StrEnum):
+    """How much a finding weighs."""
+
+    ERROR = "error"
+    WARN = "warn"
+    NOTE = "note"
+    OFF = "off"
+
+
+class Intent(StrEnum):
+    """What a person wants to do with B, given A."""
+
+    RELOAD = "reload"
+    TRANSFER = "transfer"
+    REPLACE = "replace"
+
+
+class Answer(StrEnum):
+    """The answer to an intent's question."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+    NA = "n/a"
+
+
+# ---------------------------------------------------------------- one file, as it lies on disk
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Bytes that one tensor, or several that are tied, are a view of.
+
+    Two tensors share memory if and only if their storages are equal. `offset` is the byte in
+    `file` at which the storage starts, or -1 where the bytes do not lie there as they are
+    (compressed). `nbytes` is the storage's size.
+    """
+
+    file: str
+    key: str
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a pass over a tensor's values found."""
+
+    nan: int
+    inf: int
+    minimum: float | None
+    maximum: float | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor by name: everything but its values.
+
+    `offset` and `stride` count elements within the storage; a stride of None is row-major.
+    `storage` is None where no file holds the bytes (a meta tensor).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    storage: Storage | None = None
+    offset: int = 0
+    stride: tuple[int, ...] | None = None
+    conj: bool = False
+    neg: bool = False
+    stats: Stats | None = None
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values if they were stored densely."""
+        return (self.numel * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class StateDict:
+    """One mapping of names to tensors within a file.
+
+    `place` is where it lies, keys joined by dots: "" for the top level, "state_dict", "ema.module".
+    `ordered` tells whether the file keeps the order in which the module defines its tensors
+    (safetensors files sort by name and do not).
+    """
+
+    place: str
+    tensors: tuple[TensorSpec, ...]
+    ordered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A Python name that loading the file would import.
+
+    `danger` is "safe" (rebuilds tensors and plain containers), "code" (a class of somebody's,
+    needed to load the file) or "unsafe" (can run a command, or is called without being known).
+    """
+
+    module: str
+    name: str
+    danger: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a graph; an axis is a number, or a name where it is dynamic."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The interface of an ONNX graph. `opsets` maps an operator domain to its version."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    opsets: Mapping[str, int]
+    producer: str = ""
+    operators: Mapping[str, int] = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One model file as facts; no code of the file has run.
+
+    `container` is what the bytes are: "torch-zip", "torch-legacy", "safetensors" or "onnx".
+    `path` is what was asked for, `file` the file that was read (they differ for a bundle folder).
+    `metadata` holds what stands beside the weights (epoch, arch, labels, a safetensors header's
+    strings, an ONNX model's properties), as JSON values. `held_aside` names the places of tensors
+    that are no weights (an optimizer's state).
+    """
+
+    path: str
+    file: str
+    container: str
+    size: int
+    header_sha256: str
+    state_dicts: tuple[StateDict, ...]
+    metadata: Mapping[str, Json] = _NOTHING
+    imports: tuple[Import, ...] = ()
+    graph: Graph | None = None
+    held_aside: tuple[str, ...] = ()
+    content_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that could not be read, and the rule that says why."""
+
+    path: str
+    rule: str
+    what: str
+    fix: str
+
+
+# ---------------------------------------------------------------- what the file is of
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A module's structure by name; `name` is "library/name", `evidence` how it was learned."""
+
+    name: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The layers that turn features into the task's outputs.
+
+    `path` is the module that was replaced for the task ("fc", "classifier.1"), `tensors` its
+    tensors' names, `kind` "linear", "conv1x1" or "several layers"; `in_width` and `outputs` are the
+    feature count it takes and the number of outputs it gives.
+    """
+
+    path: str
+    kind: str
+    in_width: int
+    outputs: int
+    tensors: tuple[str, ...]
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The class names, in the order of the outputs.
+
+    `names` is None where they are unknown; `applicable` is False where the model has none by
+    nature (regression, embeddings, an autoencoder), which somebody has to have stated.
+    """
+
+    names: tuple[str, ...] | None = None
+    source: str = ""
+    applicable: bool = True
+
+    @property
+    def known(self) -> bool:
+        return self.names is not None or not self.applicable
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a picture becomes the model's input tensor, float32 of shape (N, C, H, W).
+
+    In this order: convert to `color` ("RGB" or "L"); resize to `resize` (height, width) or, for
+    one number, the shorter side to it, with `interpolation` ("nearest", "bilinear", "bicubic") and
+    antialiasing; crop `crop` (height, width) from the centre; divide by 255; subtract `mean` and
+    divide by `std`, a number a channel.
+    """
+
+    resize: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: tuple[int, int] | None = None
+    color: str = "RGB"
+    interpolation: str = "bilinear"
+    source: str = field(default="", compare=False)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the model's input; None where it follows the picture's shape."""
+        if self.crop:
+            return self.crop
+        return (self.resize[0], self.resize[1]) if len(self.resize) == 2 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a manifest is of.
+
+    `place` is the state dict that was chosen, `prefix` what was stripped from its names,
+    `tensors` its tensors under the names that remain. `architectures` holds no entry where the
+    architecture is unknown, and several where the file cannot tell (`ambiguity` says what does).
+    """
+
+    manifest: Manifest
+    place: str
+    prefix: str
+    tensors: tuple[TensorSpec, ...]
+    architectures: tuple[Architecture, ...] = ()
+    ambiguity: str = ""
+    head: Head | None = None
+    labels: Labels = field(default_factory=Labels)
+    preprocessing: Preprocessing | None = None
+    values_read: bool = False
+
+    @property
+    def architecture(self) -> str | None:
+        """The architecture's name where there is exactly one candidate."""
+        return self.architectures[0].name if len(self.architectures) == 1 else None
+
+    @property
+    def backbone(self) -> tuple[TensorSpec, ...] | None:
+        """The tensors that are not the head's; None where the two cannot be told apart."""
+        if self.head is None:
+            return None
+        head = set(self.head.tensors)
+        return tuple(t for t in self.tensors if t.name not in head)
+
+
+# ---------------------------------------------------------------- A against B
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A tensor of A and the one of B that takes its place; `step` tells how they were matched."""
+
+    a: TensorSpec
+    b: TensorSpec
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Tensors of A against tensors of B, after the prefixes are off.
+
+    `matched` agree in name and shape, `reshaped` in name alone; `missing` are A's alone and
+    `extra` B's alone.
+    """
+
+    matched: tuple[Pair, ...]
+    reshaped: tuple[Pair, ...]
+    missing: tuple[TensorSpec, ...]
+    extra: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One of the proofs of an export: does it hold, the sentence that says so, and the figures."""
+
+    name: str
+    holds: bool
+    what: str
+    facts: Mapping[str, Json] = _NOTHING
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A measured quantity: raw samples, the figure made of them, and the conditions.
+
+    `unit` is "ms", "samples/s", "bytes", "ratio", "share" (0 to 1) or "count". `interval` is the
+    95 % interval of `value`. `samples` are in the order in which they were taken.
+    """
+
+    name: str
+    unit: str
+    value: float | None
+    interval: tuple[float, float] | None = None
+    samples: tuple[float, ...] = ()
+    conditions: Mapping[str, Json] = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that a rule may look at; a part that was not asked for is None or empty.
+
+    `b` is the candidate and `a` the baseline it is held against.
+    """
+
+    b: Identity | None = None
+    a: Identity | None = None
+    pairing: Pairing | None = None
+    unreadable: tuple[Unreadable, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    budgets: Mapping[str, float] = _NOTHING
+    lacking: Mapping[str, str] = _NOTHING
+
+
+# ---------------------------------------------------------------- what is said about it
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule's record.
+
+    `breaks` are the intents whose answer a finding changes, to `answer`: NO for a fault, UNKNOWN
+    for a fact that is nowhere to be found. `needs` names the parts of a Case without which the rule
+    is skipped: "candidate", "pair", "values", "unreadable", "proofs", "measurements", "evidence".
+    """
+
+    id: str
+    level: Level
+    breaks: tuple[Intent, ...]
+    needs: tuple[str, ...] = ("candidate",)
+    answer: Answer = Answer.NO
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault or gap. `place` is the tensor, key or file; `hint` says what to do."""
+
+    rule: str
+    level: Level
+    breaks: tuple[Intent, ...]
+    answer: Answer
+    what: str
+    place: str = ""
+    hint: str = ""
+    facts: Mapping[str, Json] = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A check that was not made, because."""
+
+    rule: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one intent, and the sentence that gives the reason."""
+
+    intent: Intent
+    answer: Answer
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file or data set that a command was given, as one line and as facts."""
+
+    role: str
+    path: str
+    summary: str
+    facts: Mapping[str, Json] = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a command has to say; every format is a pure function of it.
+
+    `outcome` is the command's one answer, from which the exit code follows: YES 0, NO 1, UNKNOWN 3.
+    """
+
+    command: str
+    outcome: Answer
+    summary: str
+    inputs: tuple[Input, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    environment: Mapping[str, Json] = _NOTHING
+    details: Mapping[str, Json] = _NOTHING
+    schema: int = 1
+
+    @property
+    def exit_code(self) -> int:
+        return {Answer.YES: 0, Answer.NA: 0, Answer.NO: 1, Answer.UNKNOWN: 3}[self.outcome]
