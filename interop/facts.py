@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any
 
 Json = Any  # None, bool, int, float, str, list or dict of these
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 # Bits of one element; torch's names without the `torch.` in front.
 DTYPE_BITS: Mapping[str, int] = MappingProxyType(
@@ -161,7 +160,7 @@ class Graph:
     outputs: tuple[Port, ...]
     opsets: Mapping[str, int]
     producer: str = ""
-    operators: Mapping[str, int] = _NOTHING
+    operators: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,7 @@ class Manifest:
     size: int
     header_sha256: str
     state_dicts: tuple[StateDict, ...]
-    metadata: Mapping[str, Json] = _NOTHING
+    metadata: Mapping[str, Json] = field(default_factory=dict)
     imports: tuple[Import, ...] = ()
     graph: Graph | None = None
     held_aside: tuple[str, ...] = ()
@@ -336,7 +335,7 @@ class Proof:
     name: str
     holds: bool
     what: str
-    facts: Mapping[str, Json] = _NOTHING
+    facts: Mapping[str, Json] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -353,7 +352,7 @@ class Measurement:
     value: float | None
     interval: tuple[float, float] | None = None
     samples: tuple[float, ...] = ()
-    conditions: Mapping[str, Json] = _NOTHING
+    conditions: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,8 +368,8 @@ class Case:
     unreadable: tuple[Unreadable, ...] = ()
     proofs: tuple[Proof, ...] = ()
     measurements: tuple[Measurement, ...] = ()
-    budgets: Mapping[str, float] = _NOTHING
-    lacking: Mapping[str, str] = _NOTHING
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- what is said about it
@@ -404,7 +403,7 @@ class Finding:
     what: str
     place: str = ""
     hint: str = ""
-    facts: Mapping[str, Json] = _NOTHING
+    facts: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,7 +430,7 @@ class Input:
     role: str
     path: str
     summary: str
-    facts: Mapping[str, Json] = _NOTHING
+    facts: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,8 +449,8 @@ class Report:
     proofs: tuple[Proof, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     skipped: tuple[Skipped, ...] = ()
-    environment: Mapping[str, Json] = _NOTHING
-    details: Mapping[str, Json] = _NOTHING
+    environment: Mapping[str, Json] = field(default_factory=dict)
+    details: Mapping[str, Json] = field(default_factory=dict)
     schema: int = 1
 
     @property
