@@ -1,0 +1,99 @@
+"""Manifest -> Identity: which state dict, whose architecture, what head, labels and preprocessing.
+
+Everything is read off names, shapes and metadata; nothing of the file is run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from interop.errors import ReadError
+from interop.facts import Architecture, Head, Identity, Labels, Manifest, Preprocessing, StateDict
+from interop.identity import head as heads
+from interop.identity import index, keys
+from interop.identity.prefix import strip_prefix
+
+__all__ = ["choose_state_dict", "identify", "with_values"]
+
+
+def identify(
+    manifest: Manifest,
+    *,
+    place: str | None = None,
+    labels: Labels | None = None,
+    preprocessing: Preprocessing | None = None,
+    entries: index.Index | None = None,
+) -> Identity:
+    """Say what `manifest` is of.
+
+    `place` chooses among several state dicts. `labels` and `preprocessing` are what a person gave;
+    they count only where the file itself is silent. `entries` stands in for the stored index.
+    Raises ReadError where the file holds several state dicts and none was chosen.
+    """
+    chosen = choose_state_dict(manifest, place)
+    prefix, tensors = strip_prefix(chosen.tensors)
+    stated = keys.architecture(manifest.metadata)
+    match = index.find(tensors, entries or index.load())
+    names = match.names if match else ()
+    ambiguity = match.ambiguity if match else ""
+    evidence = "names and shapes of its tensors"
+    if len(names) > 1 and stated is not None and stated.value in {n.split("/")[1] for n in names}:
+        names = tuple(n for n in names if n.split("/")[1] == stated.value)
+        evidence, ambiguity = stated.source, ""
+    if match is None and stated is not None:
+        ambiguity = f"{stated.source} says {stated.value!r}, which its tensors do not bear out"
+    found: Head | None
+    if match is not None:
+        found = heads.at_path(tensors, match.head_path, standard=match.standard_head)
+    elif manifest.graph is None and chosen.ordered:
+        found = heads.by_definition_order(tensors)
+    else:
+        found = None
+    return Identity(
+        manifest=manifest,
+        place=chosen.place,
+        prefix=prefix,
+        tensors=tensors,
+        architectures=tuple(Architecture(n, evidence) for n in names),
+        ambiguity=ambiguity,
+        head=found,
+        labels=_first_known(keys.labels(manifest.metadata), labels),
+        preprocessing=keys.preprocessing(manifest.metadata) or preprocessing,
+    )
+
+
+def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
+    """The state dict at `place`, or the only one; never one of several by guess."""
+    places = [s.place for s in manifest.state_dicts]
+    if place is not None:
+        for state_dict in manifest.state_dicts:
+            if state_dict.place == place:
+                return state_dict
+        raise ReadError(
+            f"holds no state dict at {place!r}",
+            where=manifest.path,
+            fix=f"it has: {', '.join(map(repr, places)) or 'none'}",
+        )
+    if len(manifest.state_dicts) > 1:
+        shown = ", ".join(f"{p!r}" for p in places[:6]) + (", …" if len(places) > 6 else "")
+        raise ReadError(
+            f"holds {len(places)} state dicts: {shown}",
+            where=manifest.path,
+            fix=f"choose one as {Path(manifest.path).name}#{places[-1]}",
+            rule="several-state-dicts",
+        )
+    return manifest.state_dicts[0] if manifest.state_dicts else StateDict("", ())
+
+
+def with_values(identity: Identity) -> Identity:
+    """The same identity with statistics on each tensor: the one step that reads the values."""
+    from interop.reading import values
+
+    stats = {id(spec): found for spec, found in values(identity.tensors)}
+    tensors = tuple(replace(t, stats=stats.get(id(t))) for t in identity.tensors)
+    return replace(identity, tensors=tensors, values_read=True)
+
+
+def _first_known(own: Labels, given: Labels | None) -> Labels:
+    return own if own.known or given is None else given

@@ -1,0 +1,233 @@
+"""Metadata of a file -> the architecture's name, the labels and the preprocessing it states.
+
+`KEYS` is the one table of what is read. A value that does not have the form it should have is
+left alone: the fact is then unknown, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interop.errors import ConfigError
+from interop.facts import Json, Labels, Preprocessing
+
+# Where people put such keys, besides the top level.
+CONTAINERS = ("config.json", "hyper_parameters", "hparams", "args", "config", "cfg", "meta")
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A fact that a file states, and the key that states it."""
+
+    value: Any
+    source: str
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _names(value: Json) -> tuple[str, ...] | None:
+    """["cat", "dog"]"""
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    return None
+
+
+def _name_of_index(value: Json) -> tuple[str, ...] | None:
+    """{"0": "cat", "1": "dog"}, complete from 0 on"""
+    if not isinstance(value, dict) or not value:
+        return None
+    try:
+        by_index = {int(k): v for k, v in value.items()}
+    except (TypeError, ValueError):
+        return None
+    if sorted(by_index) != list(range(len(by_index))):
+        return None
+    return _names([by_index[i] for i in range(len(by_index))])
+
+
+def _index_of_name(value: Json) -> tuple[str, ...] | None:
+    """{"cat": 0, "dog": 1}"""
+    if not isinstance(value, dict) or not all(type(v) is int for v in value.values()):
+        return None
+    return _name_of_index({i: n for n, i in value.items()}) if len(value) else None
+
+
+def _either(value: Json) -> tuple[str, ...] | None:
+    return _names(value) or _name_of_index(value) or _index_of_name(value)
+
+
+def _labels(value: Json) -> tuple[str, ...] | None:
+    """A list, either mapping, or the words "not applicable" (an empty tuple)"""
+    return () if value == NOT_APPLICABLE else _either(value)
+
+
+# What a file, or a person, says where a model has no labels by nature.
+NOT_APPLICABLE = "not applicable"
+
+KEYS: tuple[tuple[str, str, Callable[[Json], Any]], ...] = (
+    # fact, key, the form it must have
+    ("arch", "arch", _text),
+    ("arch", "architecture", _text),
+    ("arch", "model_name", _text),
+    ("labels", "labels", _labels),
+    ("labels", "label_names", _names),
+    ("labels", "classes", _either),
+    ("labels", "class_names", _either),
+    ("labels", "class_to_idx", _index_of_name),
+    ("labels", "idx_to_class", _name_of_index),
+    ("labels", "id2label", _name_of_index),
+    ("labels", "label2id", _index_of_name),
+    ("preprocess", "preprocess", lambda v: v if isinstance(v, dict) else None),
+    ("preprocess", "preprocessing", lambda v: v if isinstance(v, dict) else None),
+)
+
+
+def architecture(metadata: Mapping[str, Json]) -> Stated | None:
+    """The architecture that a file names, without the library in front."""
+    found = next(_stated(metadata, "arch"), None)
+    return Stated(found.value.rpartition("/")[2], found.source) if found else None
+
+
+def labels(metadata: Mapping[str, Json]) -> Labels:
+    """The labels that a file names, in the order of the outputs."""
+    for found in _stated(metadata, "labels"):
+        if found.value == ():
+            return Labels(None, found.source, applicable=False)
+        return Labels(found.value, found.source)
+    return Labels()
+
+
+def preprocessing(metadata: Mapping[str, Json]) -> Preprocessing | None:
+    """The preprocessing that a file describes."""
+    for found in _stated(metadata, "preprocess"):
+        try:
+            return parse_preprocessing(found.value, found.source)
+        except ConfigError:
+            continue
+    return None
+
+
+def _stated(metadata: Mapping[str, Json], fact: str) -> Iterator[Stated]:
+    for where, mapping in _mappings(metadata):
+        for kind, key, form in KEYS:
+            if kind != fact or key not in mapping:
+                continue
+            value = mapping[key]
+            # Headers of safetensors and ONNX hold strings alone: JSON within them.
+            if isinstance(value, str) and value[:1] in "[{\"":
+                try:
+                    value = json.loads(value)
+                except ValueError:
+                    continue
+            if (read := form(value)) is not None:
+                yield Stated(read, f"{where}key {key!r}")
+
+
+def _mappings(metadata: Mapping[str, Json]) -> Iterator[tuple[str, Mapping[str, Json]]]:
+    yield "", metadata
+    for name in CONTAINERS:
+        if isinstance(inner := metadata.get(name), dict):
+            yield f"{name} ", inner
+
+
+# ---------------------------------------------------------------- what a person gives instead
+
+
+def read_labels(given: str) -> Labels:
+    """Labels from a file (one a line, or JSON), or from "cat,dog" on the command line.
+
+    "none" states that the model has no labels by nature. Raises ConfigError.
+    """
+    if given.strip().lower() in ("none", NOT_APPLICABLE):
+        return Labels(None, "--labels", applicable=False)
+    path = Path(given)
+    text = _read(path) if path.suffix or path.is_file() else given
+    if text.lstrip()[:1] in ("[", "{"):
+        names = _either(_json(text, given))
+    elif text is given:
+        names = tuple(part.strip() for part in text.split(","))
+    else:
+        names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not names:
+        raise ConfigError("holds no labels", where=given, fix="give one label a line, or JSON")
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ConfigError(f"names {twice!r} twice", where=given, fix="labels must differ")
+    return Labels(names, "--labels")
+
+
+def read_preprocessing(given: str) -> Preprocessing:
+    """Preprocessing from a JSON file, or JSON on the command line. Raises ConfigError."""
+    text = given if given.lstrip().startswith("{") else _read(Path(given))
+    value = _json(text, given)
+    if isinstance(value, dict):
+        value = next((value[k] for k in ("preprocess", "preprocessing") if k in value), value)
+    return parse_preprocessing(value, "--preprocess", where=given)
+
+
+def parse_preprocessing(value: Json, source: str, *, where: str = "") -> Preprocessing:
+    """Preprocessing from its JSON form, the fields of `facts.Preprocessing`.
+
+    Raises ConfigError where a field is unknown, missing or of the wrong form.
+    """
+    fix = 'write {"resize": [224, 224], "mean": [...], "std": [...]}'
+    if not isinstance(value, dict):
+        raise ConfigError("is no description of preprocessing", where=where or source, fix=fix)
+    known = ("resize", "mean", "std", "crop", "color", "interpolation")
+    if strange := sorted(set(value) - set(known)):
+        raise ConfigError(
+            f"unknown field {strange[0]!r}", where=where or source, fix=f"known: {', '.join(known)}"
+        )
+    try:
+        resize, crop = value["resize"], value.get("crop")
+        made = Preprocessing(
+            resize=tuple(int(v) for v in (resize if isinstance(resize, list) else [resize])),
+            mean=tuple(float(v) for v in value["mean"]),
+            std=tuple(float(v) for v in value["std"]),
+            crop=None if crop is None else _pair(crop),
+            color=value.get("color", "RGB"),
+            interpolation=value.get("interpolation", "bilinear"),
+            source=source,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"cannot be read ({error!r})", where=where or source, fix=fix) from error
+    channels = {"RGB": 3, "L": 1}.get(made.color)
+    wrong = (
+        channels is None and f"color {made.color!r} is neither 'RGB' nor 'L'"
+        or len(made.resize) not in (1, 2) and "resize takes one or two numbers"
+        or made.interpolation not in ("nearest", "bilinear", "bicubic")
+        and f"unknown interpolation {made.interpolation!r}"
+        or (len(made.mean) != channels or len(made.std) != channels)
+        and f"mean and std need {channels} number(s) for {made.color}"
+        or 0.0 in made.std and "std holds a zero"
+        or min(made.resize + (made.crop or ())) < 1 and "sizes must be positive"
+    )  # fmt: skip
+    if wrong:
+        raise ConfigError(wrong, where=where or source, fix=fix)
+    return made
+
+
+def _pair(value: Json) -> tuple[int, int]:
+    height, width = value if isinstance(value, list) else (value, value)
+    return int(height), int(width)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ConfigError(f"cannot be read ({reason})", where=str(path), fix="give a file") from None
+
+
+def _json(text: str, where: str) -> Json:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"is not JSON ({error})", where=where, fix="mend it") from None
