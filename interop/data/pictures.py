@@ -1,0 +1,102 @@
+"""One decoded picture -> the float32 array that the model takes.
+
+Step by step what torchvision's transforms do to a PIL image, without torch.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from interop.errors import ConfigError, DataError
+from interop.facts import Preprocessing
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+_CHANNELS = {"RGB": 3, "L": 1}
+# Pillow clips these to 255 when it converts them, which turns most pictures white.
+_DEEP = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+
+
+def decode(data: bytes, *, where: str) -> Image.Image:
+    """The picture in `data`; DataError, naming `where`, if it is none or holds over 8 bits."""
+    try:
+        picture = Image.open(BytesIO(data), formats=("PNG", "JPEG"))
+        picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"cannot be read as a PNG or JPEG picture ({error or type(error).__name__})",
+            where=where,
+            fix="replace the file or take it out of the data folder",
+        ) from None
+    if picture.mode in _DEEP:
+        raise DataError(
+            f"has more than 8 bits a channel (mode {picture.mode})",
+            where=where,
+            fix="convert it to 8 bits; the preprocessing divides by 255",
+        )
+    return picture
+
+
+def check(how: Preprocessing) -> None:
+    """ConfigError where a description cannot be followed."""
+    fault = ""
+    if how.color not in _CHANNELS:
+        fault = f"color {how.color!r} is not one of {', '.join(_CHANNELS)}"
+    elif how.interpolation not in _FILTERS:
+        fault = f"interpolation {how.interpolation!r} is not one of {', '.join(_FILTERS)}"
+    elif len(how.resize) not in (1, 2) or min(how.resize) < 1:
+        fault = f"resize {list(how.resize)} is neither [shorter side] nor [height, width]"
+    elif {len(how.mean), len(how.std)} - {1, _CHANNELS[how.color]}:
+        fault = f"mean and std need 1 or {_CHANNELS[how.color]} numbers for {how.color}"
+    elif not all(how.std):
+        fault = "std holds a zero"
+    if fault:
+        raise ConfigError(
+            fault, where=how.source or "preprocessing", fix="correct the preprocessing"
+        )
+
+
+def prepare(picture: Image.Image, how: Preprocessing) -> NDArray[np.float32]:
+    """The picture as the model's input: float32 of shape (channels, height, width).
+
+    The steps of `facts.Preprocessing`, in its order. A side that follows from the shorter one is
+    rounded down, and a crop larger than the picture pads with black, as torchvision does both.
+    """
+    picture = _crop(_resize(picture.convert(how.color), how), how.crop)
+    pixels = np.asarray(picture, dtype=np.float32)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (how.mean, how.std))
+    return np.ascontiguousarray((pixels / np.float32(255) - mean) / std)
+
+
+def _resize(picture: Image.Image, how: Preprocessing) -> Image.Image:
+    width, height = picture.size
+    if len(how.resize) == 2:
+        goal = (how.resize[1], how.resize[0])
+    elif width <= height:
+        goal = (how.resize[0], int(how.resize[0] * height / width))
+    else:
+        goal = (int(how.resize[0] * width / height), how.resize[0])
+    # Pillow's bilinear and bicubic filters widen with the reduction: that is the antialiasing.
+    return picture if goal == picture.size else picture.resize(goal, _FILTERS[how.interpolation])
+
+
+def _crop(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    if size is None:
+        return picture
+    height, width = size
+    if picture.width < width or picture.height < height:
+        # The margins are rounded like torchvision's: the odd pixel goes to the right and bottom.
+        canvas = (max(width, picture.width), max(height, picture.height))
+        padded = Image.new(picture.mode, canvas)
+        padded.paste(picture, ((canvas[0] - picture.width) // 2, (canvas[1] - picture.height) // 2))
+        picture = padded
+    left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
+    return picture.crop((left, top, left + width, top + height))
