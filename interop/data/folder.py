@@ -45,8 +45,8 @@ class Folder:
     With `labels`, every folder directly under `path` is a class and must bear a label's name, and
     every label must have its folder (an empty one says "none of these here"). Without, pictures
     are taken from anywhere below and all labels are -1. Hidden entries are passed over; files that
-    are no pictures, or in no class's folder, are counted in `ignored`. Raises DataError where the folder is missing, holds
-    no picture or does not fit the labels.
+    are no pictures, or in no class's folder, are counted in `ignored`. Raises DataError where the
+    folder is missing, holds no picture or does not fit the labels.
     """
 
     def __init__(self, path: str | Path, labels: Sequence[str] | None = None) -> None:
