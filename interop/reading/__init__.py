@@ -1,0 +1,74 @@
+"""Bytes -> Manifest: what a model file holds, learned without running any code of it.
+
+`read` takes a file or a bundle folder. The reader of each format is loaded only when it is needed;
+`interop.reading.values` goes over the tensors' values and alone needs numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from interop.facts import Manifest
+from interop.reading.sniff import kind, unknown
+from interop.reading.source import Source
+
+__all__ = ["read"]
+
+
+def read(path: str | Path, *, content_hash: bool = False) -> Manifest:
+    """The facts of a model file or bundle folder; `content_hash` also hashes all of its bytes.
+
+    Raises ReadError, whose `rule` is "file-unrecognised", "file-truncated", "pickle-over-limit" or
+    "external-data-escapes-folder".
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib is slower, and this is on every path
+        from interop.reading import folder
+
+        return folder.read(path, read, content_hash)
+    with Source(path) as source:
+        manifest = _read_file(source)
+        if content_hash:
+            manifest = dataclasses.replace(manifest, content_sha256=_content(source, manifest))
+    return manifest
+
+
+def _read_file(source: Source) -> Manifest:
+    found = kind(source)
+    if found == "zip":
+        from interop.reading import torch_zip
+
+        return torch_zip.read(source)
+    if found == "safetensors":
+        from interop.reading import safetensors
+
+        return safetensors.read(source)
+    if found == "onnx?":
+        from interop.reading import onnx
+
+        manifest = onnx.read(source)
+        if manifest is not None:
+            return manifest
+        if source.data[0] != 0x28:  # an opening mark: the one byte that begins pickles too
+            raise unknown(source.path, source.data[:512])
+    from interop.reading import torch_legacy
+
+    return torch_legacy.read(source)
+
+
+def _content(source: Source, manifest: Manifest) -> str:
+    """The file's hash; with external data, the hash of the hashes of all files concerned."""
+    own = source.sha256()
+    others = {t.storage.file for s in manifest.state_dicts for t in s.tensors if t.storage}
+    others.discard(manifest.file)
+    if not others:
+        return own
+    import hashlib
+
+    hashes = [own]
+    for other in sorted(others):
+        with Source(other) as external:
+            hashes.append(external.sha256())
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""A folder (a bundle, or what save_pretrained left) -> the Manifest of the model in it.
+
+`model.safetensors` first, then an index of shards, then the one model file that there is. What
+stands in config.json and interop.json goes into the metadata; the graph comes from model.onnx.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from interop.errors import ReadError
+from interop.facts import Json, Manifest, StateDict
+from interop.reading.source import truncated, unrecognised
+
+Reader = Callable[..., Manifest]
+_PREFERRED = ("model.safetensors", "pytorch_model.bin")
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar", ".pkl")
+# What trainers leave beside the model.
+_BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
+                     "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
+_DESCRIPTIONS = ("config.json", "interop.json")
+_MAX_JSON = 1 << 26
+
+
+def read(path: str, reader: Reader, content_hash: bool) -> Manifest:
+    """Raises ReadError for a folder without a model, or with several."""
+    folder = Path(path)
+    names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())
+    index = next((name for name in _INDEXES if name in names), None)
+    chosen = next((name for name in _PREFERRED if name in names), None)
+    if chosen is None and index is not None:
+        manifest = _sharded(folder, index, reader, content_hash)
+    else:
+        manifest = reader(folder / (chosen or _only(path, names)), content_hash=content_hash)
+    graph = manifest.graph
+    if graph is None and "model.onnx" in names:
+        graph = reader(folder / "model.onnx").graph
+    described = {name: _json(folder / name) for name in _DESCRIPTIONS if name in names}
+    return dataclasses.replace(
+        manifest, path=path, graph=graph, metadata={**manifest.metadata, **described}
+    )
+
+
+def _only(path: str, names: list[str]) -> str:
+    models = [
+        name
+        for name in names
+        if name.lower().endswith(_ENDINGS)
+        and name not in _BESIDE
+        and not name.startswith(("rng_state", "."))
+    ]
+    if len(models) == 1:
+        return models[0]
+    if models:
+        shown = ", ".join(models[:4]) + (", …" if len(models) > 4 else "")
+        what = f"the folder holds {len(models)} model files ({shown})"
+        raise unrecognised(path, what, "give one of them")
+    if ".metadata" in names:
+        what = "a torch.distributed.checkpoint folder, which is not read"
+        raise unrecognised(path, what, "turn it into one file with dcp_to_torch_save")
+    raise unrecognised(path, "the folder holds no model file", "give the model file or its folder")
+
+
+def _json(path: Path) -> Json:
+    if path.stat().st_size > _MAX_JSON:
+        raise unrecognised(str(path), "is far too large for what it should be", "write it again")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise unrecognised(str(path), f"is no JSON: {error}", "mend or remove it") from None
+
+
+def _sharded(folder: Path, index: str, reader: Reader, content_hash: bool) -> Manifest:
+    """One Manifest of all the files that an index names: {"weight_map": {tensor: file}}."""
+    place = str(folder / index)
+    listed = _json(folder / index)
+    weights = listed.get("weight_map") if isinstance(listed, dict) else None
+    if not isinstance(weights, dict) or not weights:
+        raise unrecognised(place, "the index of shards names no tensors", "write it again")
+    if not all(isinstance(name, str) and _is_plain(name) for name in weights.values()):
+        raise unrecognised(place, "the index names files outside of its folder", "write it again")
+    shards = [_shard(folder, name, reader, content_hash) for name in sorted(set(weights.values()))]
+    tensors = {t.name: t for shard in shards for s in shard.state_dicts for t in s.tensors}
+    missing = [name for name in weights if name not in tensors]
+    if missing:
+        what = f"{len(missing)} tensors of the index are in no shard, {missing[0]!r} for one"
+        raise truncated(place, what)
+    first = shards[0]
+    ordered = all(s.ordered for shard in shards for s in shard.state_dicts)
+    return dataclasses.replace(
+        first,
+        file=place,
+        size=sum(shard.size for shard in shards),
+        header_sha256=_combined(shard.header_sha256 for shard in shards),
+        content_sha256=_combined(s.content_sha256 for s in shards) if content_hash else None,
+        state_dicts=(StateDict("", tuple(tensors.values()), ordered),),
+        imports=tuple({i: None for shard in shards for i in shard.imports}),
+    )
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..")
+
+
+def _shard(folder: Path, name: str, reader: Reader, content_hash: bool) -> Manifest:
+    try:
+        return reader(folder / name, content_hash=content_hash)
+    except ReadError as error:
+        if (folder / name).exists():
+            raise
+        what = f"the shard {name!r} is missing"
+        raise truncated(str(folder), what, "fetch all the files of the model") from error
+
+
+def _combined(hashes: object) -> str:
+    return hashlib.sha256("\n".join(map(str, hashes)).encode()).hexdigest()  # type: ignore[call-overload]

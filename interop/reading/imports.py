@@ -1,0 +1,194 @@
+"""The Python names that a pickle uses -> how dangerous it would be to load it.
+
+Deny by default. A name on the allow-list is safe; a name on the deny-list is unsafe in any use;
+any other is unsafe if the file calls it, and "code" if it refers to it or makes an object of it.
+"""
+
+from __future__ import annotations
+
+from interop.facts import Import
+
+_DTYPES = """
+float64 float32 float16 bfloat16 double float half long int short
+float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2
+int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool complex32 complex64 complex128
+cfloat cdouble chalf qint8 quint8 qint32 quint4x2 quint2x4
+"""
+_STORAGES = """
+Double Float Half BFloat16 Long Int Short Char Byte Bool ComplexFloat ComplexDouble
+QInt8 QUInt8 QInt32 QUInt4x2 QUInt2x4 Untyped Typed
+"""
+_SAFE: dict[str, str] = {
+    "torch": (
+        "Size device Tensor strided sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc jagged "
+        "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric "
+        "per_channel_affine_float_qparams contiguous_format channels_last channels_last_3d "
+        "preserve_format " + _DTYPES + " ".join(f" {name}Storage" for name in _STORAGES.split())
+    ),
+    "torch.cuda": " ".join(f"{name}Storage" for name in _STORAGES.split()),
+    "torch.storage": "UntypedStorage TypedStorage _TypedStorage _UntypedStorage",
+    "torch._utils": (
+        "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter "
+        "_rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor "
+        "_rebuild_meta_tensor_no_storage _rebuild_wrapper_subclass _rebuild_nested_tensor "
+        "_rebuild_device_tensor_from_numpy _rebuild_device_tensor_from_cpu_tensor"
+    ),
+    "torch._tensor": "_rebuild_from_type_v2 Tensor",
+    "torch.nn.parameter": "Parameter Buffer UninitializedParameter UninitializedBuffer",
+    "torch.serialization": "_get_layout",
+    "torch.jit._pickle": (
+        "build_intlist build_doublelist build_boollist build_tensorlist build_tensor_from_id "
+        "restore_type_tag"
+    ),
+    "collections": "OrderedDict defaultdict Counter deque",
+    "builtins": "set frozenset list dict tuple int float str bool bytes bytearray complex object",
+    "_codecs": "encode",
+    "copyreg": "_reconstructor __newobj__ __newobj_ex__",
+    "argparse": "Namespace",
+    "pathlib": "Path PurePath PosixPath PurePosixPath WindowsPath PureWindowsPath",
+    "datetime": "datetime date time timedelta timezone",
+    "numpy": "ndarray dtype",
+    "numpy.core.multiarray": "_reconstruct scalar",
+    "numpy.core.numeric": "_frombuffer",
+    "numpy.dtypes": (
+        "Float64DType Float32DType Float16DType LongDoubleDType Int64DType Int32DType Int16DType "
+        "Int8DType UInt64DType UInt32DType UInt16DType UInt8DType LongDType ULongDType BoolDType "
+        "Complex64DType Complex128DType StrDType BytesDType ObjectDType"
+    ),
+    "numpy.random._pickle": "__randomstate_ctor __bit_generator_ctor __generator_ctor",
+}
+SAFE = frozenset((module, name) for module, names in _SAFE.items() for name in names.split())
+
+# Whole packages of which nothing belongs into a checkpoint: they run, load, fetch or write.
+_DENIED = """
+os posix nt subprocess sys runpy socket shutil ctypes _ctypes pickle cPickle _pickle marshal
+webbrowser pip ensurepip venv importlib _frozen_importlib imp zipimport pkgutil code codeop pty
+pdb bdb timeit cProfile profile trace tracemalloc asyncio multiprocessing _posixsubprocess
+_winapi msvcrt winreg signal threading _thread concurrent commands popen2 platform pydoc doctest
+unittest inspect gc linecache dill cloudpickle joblib jsonpickle shelve dbm sqlite3 io _io
+tempfile fileinput http urllib urllib2 urllib3 requests httpx aiohttp ftplib smtplib telnetlib
+xmlrpc socketserver ssl select cgi antigravity idlelib lib2to3 distutils setuptools
+pkg_resources site sysconfig ast dis getpass ptpython IPython
+paramiko fabric builtins __builtin__ atexit faulthandler readline rlcompleter mmap
+"""
+_DENIED_PACKAGES = frozenset(_DENIED.split())
+# (module, name): one name of a package that is otherwise a matter of use; "" denies what is below.
+_DENIED_NAMES = frozenset(
+    {
+        ("functools", "partial"),
+        ("functools", "partialmethod"),
+        ("functools", "reduce"),
+        ("operator", "attrgetter"),
+        ("operator", "methodcaller"),
+        ("operator", "itemgetter"),
+        ("operator", "call"),
+        ("types", "CodeType"),
+        ("types", "FunctionType"),
+        ("types", "LambdaType"),
+        ("types", "MethodType"),
+        ("types", "ModuleType"),
+        ("torch", "load"),
+        ("torch.serialization", "load"),
+        ("torch.storage", "_load_from_bytes"),
+        ("torch.hub", ""),
+        ("torch.jit", "load"),
+        ("torch.jit.unsupported_tensor_ops", ""),
+        ("torch.package", ""),
+        ("torch.utils.cpp_extension", ""),
+        ("torch.utils.model_zoo", ""),
+        ("torch.utils.collect_env", ""),
+        ("torch.utils.bottleneck", ""),
+        ("torch.utils._config_module", ""),
+        ("torch.ops", ""),
+        ("torch.classes", ""),
+        ("torch.distributed.rpc", ""),
+        ("torch.multiprocessing", ""),
+        ("torch._inductor", ""),
+        ("torch._dynamo", ""),
+        ("torch.fx.experimental", ""),
+        ("numpy", "load"),
+        ("numpy", "fromfile"),
+        ("numpy", "memmap"),
+        ("numpy", "save"),
+        ("numpy.testing", ""),
+        ("numpy.f2py", ""),
+        ("numpy.distutils", ""),
+        ("pandas", "read_pickle"),
+        ("pandas.io.pickle", ""),
+    }
+)
+_PYTHON_2 = {
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "numpy._core.multiarray": "numpy.core.multiarray",
+    "numpy._core.numeric": "numpy.core.numeric",
+    "pathlib._local": "pathlib",
+    "codecs": "_codecs",
+    "_operator": "operator",
+}
+
+
+def plain(module: str, name: str) -> tuple[str, str]:
+    """The name under which a thing is looked up here: Python 3's, and numpy 1's."""
+    return _PYTHON_2.get(module, module), name
+
+
+def is_safe(module: str, name: str) -> bool:
+    return plain(module, name) in SAFE
+
+
+def is_denied(module: str, name: str) -> bool:
+    """Is it on the deny-list? A dotted name reaches through its module to other ones."""
+    if is_safe(module, name):
+        return False
+    # "torch" + "serialization.os.system" is os.system: every step of the way counts.
+    steps = ".".join(plain(module, name)).split(".")
+    if steps[0] in _DENIED_PACKAGES:
+        return True
+    if "." in name and not _DENIED_PACKAGES.isdisjoint(name.split(".")):
+        return True
+    if any(step.startswith("__") and step.endswith("__") for step in name.split(".")):
+        return True
+    for count in range(1, len(steps)):
+        above = ".".join(steps[:count])
+        if (above, "") in _DENIED_NAMES or (above, steps[count]) in _DENIED_NAMES:
+            return True
+    return False
+
+
+class Ledger:
+    """What one file imports and to what use, in the order in which the names are met."""
+
+    def __init__(self) -> None:
+        self._danger: dict[tuple[str, str], str] = {}
+
+    def refer(self, module: str, name: str) -> None:
+        """The name is met; nothing is done with it yet."""
+        key = (module, name)
+        if key not in self._danger:
+            if is_safe(module, name):
+                self._danger[key] = "safe"
+            else:
+                self._danger[key] = "unsafe" if is_denied(module, name) else "code"
+
+    def call(self, module: str, name: str) -> None:
+        """The name is called with arguments of the file's choice."""
+        self.refer(module, name)
+        if self._danger[(module, name)] == "code":
+            self._danger[(module, name)] = "unsafe"
+
+    def alter(self, module: str, name: str) -> None:
+        """The thing itself is changed (its __defaults__, say): never innocent."""
+        self._danger[(module, name)] = "unsafe"
+
+    def forget(self, package: str) -> None:
+        """Leave a package's names out: TorchScript's classes are in the file, not in Python."""
+        for key in [key for key in self._danger if key[0].split(".")[0] == package]:
+            del self._danger[key]
+
+    @property
+    def unsafe(self) -> bool:
+        return "unsafe" in self._danger.values()
+
+    def imports(self) -> tuple[Import, ...]:
+        return tuple(Import(module, name, how) for (module, name), how in self._danger.items())

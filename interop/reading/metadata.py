@@ -1,0 +1,147 @@
+"""A pickle's tree -> what stands beside the weights (epoch, labels, arguments), as JSON values.
+
+What has no JSON form, and what is larger than any description of a model, is left out.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from interop.facts import Json
+from interop.reading.tree import Array, Bag, Made, Mapping, Node, Text
+from interop.reading.weights import ASIDE
+
+MAX_DEPTH = 12
+MAX_VALUES = 300_000
+MAX_TEXT = 1 << 20
+MAX_ARRAY = 100_000
+
+
+class _Nothing(Exception):
+    """The node has no JSON form."""
+
+
+def describe(tree: Node) -> dict[str, Json]:
+    """The entries of the top-level mapping that are no tensors."""
+    if type(tree) is Made and tree.module.startswith("__torch__"):
+        return {}
+    mapping = tree.content or tree.state if type(tree) is Made else tree
+    if type(mapping) is not Mapping or "_modules" in mapping.named:
+        return {}
+    budget = [MAX_VALUES]
+    described = {}
+    for key, value in mapping.named.items():
+        if key.lower() in ASIDE or len(key) > MAX_TEXT:
+            continue
+        try:
+            described[key] = _json(value, budget, MAX_DEPTH)
+        except _Nothing:
+            continue
+    return described
+
+
+def _json(node: Node, budget: list[int], depth: int) -> Json:
+    budget[0] -= 1
+    if depth < 0 or budget[0] < 0:
+        raise _Nothing
+    kind = type(node)
+    if node is None or kind is bool or kind is int:
+        return node
+    if kind is float:
+        # JSON has no spelling for these.
+        return node if node - node == 0 else str(node)
+    if kind is str or kind is Text:
+        text = node if kind is str else node.text
+        budget[0] -= len(text) >> 6
+        if len(text) > MAX_TEXT:
+            raise _Nothing
+        return text
+    if kind is complex:
+        return str(node)
+    if kind in (list, tuple, Bag):
+        return _list(node.items if kind is Bag else node, budget, depth)
+    if kind is Mapping:
+        return _dict(node, budget, depth)
+    if kind is Array:
+        return _array(node, budget, depth)
+    if kind is Made and not node.module.startswith("__torch__"):
+        return _object(node, budget, depth)
+    raise _Nothing
+
+
+def _list(items: list[Node], budget: list[int], depth: int) -> list[Json]:
+    # A list with a gap would lie about the places of what follows: all of it, or nothing.
+    if len(items) > budget[0]:
+        raise _Nothing
+    return [_json(item, budget, depth - 1) for item in items]
+
+
+def _dict(mapping: Mapping, budget: list[int], depth: int) -> dict[str, Json]:
+    if len(mapping.named) + len(mapping.others) > budget[0]:
+        raise _Nothing
+    pairs = list(mapping.named.items())
+    pairs += [(str(key), value) for key, value in mapping.others if type(key) in (int, float, bool)]
+    result = {}
+    for key, value in pairs:
+        try:
+            result[key] = _json(value, budget, depth - 1)
+        except _Nothing:
+            continue
+    if pairs and not result:
+        raise _Nothing
+    return result
+
+
+def _object(made: Made, budget: list[int], depth: int) -> Json:
+    """An object's entries or attributes, where it is no module but a record of settings."""
+    if type(made.content) is Mapping:
+        return _dict(made.content, budget, depth)
+    if type(made.state) is Mapping and "_modules" not in made.state.named:
+        return _dict(made.state, budget, depth)
+    if made.items is not None:
+        return _list(made.items, budget, depth)
+    raise _Nothing
+
+
+_KINDS = {
+    "f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "b1": "?",
+    "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
+}  # fmt: skip
+
+
+def _array(array: Array, budget: list[int], depth: int) -> Json:
+    """A numpy scalar as a number or text, a small array of one axis as a list."""
+    if array.shape is None or len(array.shape) > 1:
+        raise _Nothing
+    if type(array.data) is list:
+        values = _list(array.data, budget, depth)
+    elif type(array.data) is bytes:
+        values = [_json(value, budget, depth) for value in _decoded(array, array.data)]
+    else:
+        raise _Nothing
+    if array.shape:
+        return values
+    if len(values) != 1:
+        raise _Nothing
+    return values[0]
+
+
+def _decoded(array: Array, data: bytes) -> list[Node]:
+    order, kind = array.code[:1], array.code[1:]
+    count = array.shape[0] if array.shape else 1
+    if count > MAX_ARRAY:
+        raise _Nothing
+    order = ">" if order == ">" else "<"
+    letter = _KINDS.get(kind)
+    if letter is not None:
+        if len(data) != count * struct.calcsize(order + letter):
+            raise _Nothing
+        return list(struct.unpack(f"{order}{count}{letter}", data))
+    if kind[:1] in ("U", "S") and kind[1:].isdecimal() and len(kind) < 8:
+        width = int(kind[1:]) * (4 if kind[0] == "U" else 1)
+        if width == 0 or len(data) != count * width:
+            raise _Nothing
+        encoding = ("utf-32-be" if order == ">" else "utf-32-le") if kind[0] == "U" else "latin-1"
+        parts = (data[at : at + width] for at in range(0, len(data), width))
+        return [part.decode(encoding, "replace").rstrip("\x00") for part in parts]
+    raise _Nothing

@@ -1,0 +1,376 @@
+"""An ONNX model -> a Manifest with its Graph: interface, operators, and where each weight lies.
+
+The protobuf is walked by its tags; embedded tensors are skipped, so that a model of gigabytes is
+told of in milliseconds. The numbers below are the field numbers of onnx.proto.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from math import prod
+from mmap import mmap
+from pathlib import Path
+
+from interop.errors import ReadError
+from interop.facts import (
+    DTYPE_BITS,
+    Graph,
+    Json,
+    Manifest,
+    Port,
+    StateDict,
+    Storage,
+    TensorSpec,
+)
+from interop.reading.protobuf import (
+    BYTES,
+    VARINT,
+    Field,
+    Malformed,
+    Overrun,
+    fields,
+    integers,
+    signed,
+    text,
+)
+from interop.reading.source import Source, truncated
+
+DTYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
+    8: "string", 9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
+    14: "complex64", 15: "complex128", 16: "bfloat16", 17: "float8_e4m3fn", 18: "float8_e4m3fnuz",
+    19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4_e2m1fn_x2",
+    24: "float8_e8m0fnu",
+}  # fmt: skip
+# Typed fields whose packed bytes are the tensor's own: float_data, double_data.
+_PLAIN_FIELDS = {4: ("float32", "complex64"), 10: ("float64", "complex128")}
+_TYPED_FIELDS = frozenset({4, 5, 6, 7, 10, 11})
+_MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
+_MAX_DEPTH = 40
+_LARGE = 1 << 16  # bytes of a tensor from which on it is left out of the header's hash
+
+
+def read(source: Source) -> Manifest | None:
+    """None where the bytes are no ONNX model; ReadError where they are a damaged one."""
+    return _Reader(source).read()
+
+
+class _Reader:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.data: mmap = source.data
+        self.opsets: dict[str, int] = {}
+        self.metadata: dict[str, Json] = {}
+        self.producer = ["", ""]
+        self.operators: dict[str, int] = {}
+        self.functions: set[str] = set()
+        self.tensors: list[TensorSpec] = []
+        self.inputs: list[Port] = []
+        self.outputs: list[Port] = []
+        self.skipped: list[tuple[int, int]] = []
+        self.externals: dict[str, tuple[str, int]] = {}
+
+    def read(self) -> Manifest | None:
+        graph = self.model()
+        if graph is None:
+            return None
+        try:
+            self.graph(*graph)
+        except Malformed:
+            return None
+        if not self.operators and not self.tensors:
+            return None
+        for name in self.functions:
+            self.operators.pop(name, None)
+        return self.manifest()
+
+    # ------------------------------------------------------------ the model
+
+    def model(self) -> tuple[int, int] | None:
+        """Reads all but the graph; gives where the graph lies."""
+        graph = None
+        version = 0
+        try:
+            for field in fields(self.data, 0, self.source.size):
+                number, wire, a, b = field
+                if number not in _MODEL_FIELDS or wire != (VARINT if number in (1, 5) else BYTES):
+                    return None
+                if number == 1:
+                    version = a
+                elif number == 7:
+                    graph = (a, b)
+                elif number in (2, 3):
+                    self.producer[number - 2] = text(self.data, field)
+                elif number == 8:
+                    self.opset(a, b)
+                elif number == 14:
+                    key, value = self.pair(a, b)
+                    self.metadata[key] = value
+                elif number == 25:
+                    self.function(a, b)
+        except Overrun as error:
+            # A model states its version first; without that, these are somebody else's bytes.
+            if 3 <= version < 100 and error.number in (2, 3, 7, 8, 14):
+                what = "an ONNX model that is cut off"
+                raise truncated(self.source.path, what) from None
+            return None
+        except Malformed:
+            return None
+        return graph if 1 <= version < 100 or self.opsets else None
+
+    def opset(self, at: int, end: int) -> None:
+        domain, version = "", 0
+        for field in fields(self.data, at, end):
+            if field[0] == 1:
+                domain = text(self.data, field)
+            elif field[0] == 2 and field[1] == VARINT:
+                version = signed(field[2])
+        self.opsets["" if domain == "ai.onnx" else domain] = version
+
+    def pair(self, at: int, end: int) -> tuple[str, str]:
+        key = value = ""
+        for field in fields(self.data, at, end):
+            if field[0] == 1:
+                key = text(self.data, field)
+            elif field[0] == 2:
+                value = text(self.data, field)
+        return key, value
+
+    def function(self, at: int, end: int) -> None:
+        """A function that the model defines: its nodes are operators, it itself is none."""
+        name = domain = ""
+        for field in fields(self.data, at, end):
+            number, _, a, b = field
+            if number == 1:
+                name = text(self.data, field)
+            elif number == 10:
+                domain = text(self.data, field)
+            elif number == 7:
+                self.node(a, b, 0)
+        self.functions.add(_operator(domain, name))
+
+    # ------------------------------------------------------------ the graph
+
+    def graph(self, at: int, end: int) -> None:
+        inputs: list[Port] = []
+        for number, wire, a, b in fields(self.data, at, end):
+            if wire != BYTES:
+                if number in (1, 5, 11, 12):
+                    raise Malformed("a graph that is none")
+            elif number == 1:
+                self.node(a, b, 0)
+            elif number == 5:
+                self.tensor(a, b)
+            elif number == 11:
+                inputs.append(self.port(a, b))
+            elif number == 12:
+                self.outputs.append(self.port(a, b))
+        names = {tensor.name for tensor in self.tensors}
+        self.inputs = [port for port in inputs if port.name not in names]
+
+    def node(self, at: int, end: int, depth: int) -> None:
+        kind = domain = ""
+        for field in fields(self.data, at, end):
+            number, _, a, b = field
+            if number == 4:
+                kind = text(self.data, field)
+            elif number == 7:
+                domain = text(self.data, field)
+            elif number == 5:
+                self.attribute(a, b, depth)
+        if not kind:
+            raise Malformed("a node without an operator")
+        name = _operator(domain, kind)
+        self.operators[name] = self.operators.get(name, 0) + 1
+
+    def attribute(self, at: int, end: int, depth: int) -> None:
+        if end - at < 4:
+            return
+        for number, wire, a, b in fields(self.data, at, end):
+            if wire != BYTES:
+                continue
+            if number in (6, 11):
+                self.subgraph(a, b, depth + 1)
+            elif number == 5 and b - a > _LARGE:
+                self.skipped.append((a, b))
+
+    def subgraph(self, at: int, end: int, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise Malformed("graphs nested too deeply")
+        for number, wire, a, b in fields(self.data, at, end):
+            if number == 1 and wire == BYTES:
+                self.node(a, b, depth)
+
+    def port(self, at: int, end: int) -> Port:
+        name, kind, shape = "", "", ()  # type: str, str, tuple[int | str, ...]
+        for field in fields(self.data, at, end):
+            number, _, a, b = field
+            if number == 1:
+                name = text(self.data, field)
+            elif number == 2 and field[1] == BYTES:
+                kind, shape = self.type(a, b)
+        return Port(name, kind, shape)
+
+    def type(self, at: int, end: int) -> tuple[str, tuple[int | str, ...]]:
+        names = {4: "sequence", 5: "map", 7: "opaque", 8: "sparse", 9: "optional"}
+        for number, wire, a, b in fields(self.data, at, end):
+            if number == 1 and wire == BYTES:
+                return self.tensor_type(a, b)
+            if number in names:
+                return names[number], ()
+        return "", ()
+
+    def tensor_type(self, at: int, end: int) -> tuple[str, tuple[int | str, ...]]:
+        kind, shape = "", ("...",)  # type: str, tuple[int | str, ...]
+        for number, wire, a, b in fields(self.data, at, end):
+            if number == 1 and wire == VARINT:
+                kind = DTYPES.get(a, f"type {a}")
+            elif number == 2 and wire == BYTES:
+                axes = fields(self.data, a, b)
+                shape = tuple(self.axis(c, d) for n, w, c, d in axes if n == 1 and w == BYTES)
+        return kind, shape
+
+    def axis(self, at: int, end: int) -> int | str:
+        for field in fields(self.data, at, end):
+            if field[0] == 1 and field[1] == VARINT:
+                return signed(field[2])
+            if field[0] == 2:
+                return text(self.data, field)
+        return "?"
+
+    # ------------------------------------------------------------ tensors
+
+    def tensor(self, at: int, end: int) -> None:
+        shape: list[int] = []
+        kind, name, external = 0, "", False
+        raw: tuple[int, int] | None = None
+        typed: list[Field] = []
+        places: dict[str, str] = {}
+        for field in fields(self.data, at, end):
+            number, wire, a, b = field
+            if number == 1:
+                shape += integers(self.data, field)
+            elif number == 2 and wire == VARINT:
+                kind = a
+            elif number == 8:
+                name = text(self.data, field)
+            elif number == 9 and wire == BYTES:
+                raw = (a, b)
+            elif number in _TYPED_FIELDS:
+                typed.append(field)
+            elif number == 13 and wire == BYTES:
+                key, value = self.pair(a, b)
+                places[key] = value
+            elif number == 14 and wire == VARINT:
+                external = a == 1
+        dtype = DTYPES.get(kind)
+        if dtype is None or len(shape) > 64 or any(axis < 0 for axis in shape):
+            raise Malformed("a tensor of no known kind")
+        spec = _spec(name, dtype, shape)
+        if external:
+            storage = self.external(spec, places)
+        elif raw is not None:
+            storage = self.embedded(spec, *raw)
+        else:
+            storage = self.in_fields(spec, typed)
+        self.tensors.append(TensorSpec(name, dtype, spec.shape, storage))
+
+    def embedded(self, spec: TensorSpec, at: int, end: int) -> Storage:
+        if end - at > _LARGE:
+            self.skipped.append((at, end))
+        if end - at != spec.nbytes:
+            what = f"tensor {spec.name!r} has {end - at:,} of {spec.nbytes:,} bytes"
+            raise truncated(self.source.path, what)
+        return Storage(self.source.path, spec.name, at, spec.nbytes)
+
+    def in_fields(self, spec: TensorSpec, typed: list[Field]) -> Storage:
+        """Numbers in protobuf's own lists: usable in place only where they are packed floats."""
+        offset = -1
+        for number, wire, a, b in typed:
+            if wire == BYTES and b - a > _LARGE:
+                self.skipped.append((a, b))
+            fits = spec.dtype in _PLAIN_FIELDS.get(number, ()) and b - a == spec.nbytes
+            if wire == BYTES and fits and len(typed) == 1:
+                offset = a
+        return Storage(self.source.path, spec.name, offset, spec.nbytes)
+
+    def external(self, spec: TensorSpec, places: dict[str, str]) -> Storage:
+        path, size = self.external_file(spec.name, places.get("location", ""))
+        try:
+            offset = int(places.get("offset", "0"))
+            nbytes = int(places.get("length", str(spec.nbytes)))
+        except ValueError:
+            offset = nbytes = -1
+        if offset < 0 or nbytes < spec.nbytes:
+            what = f"the place of tensor {spec.name!r} in its external file is none"
+            raise truncated(self.source.path, what)
+        if offset + nbytes > size:
+            what = f"tensor {spec.name!r} reaches past the end of {Path(path).name!r}"
+            raise truncated(self.source.path, what)
+        return Storage(path, places["location"], offset, spec.nbytes)
+
+    def external_file(self, name: str, location: str) -> tuple[str, int]:
+        """The external file's path and size; it must lie in the model's folder, links resolved."""
+        known = self.externals.get(location)
+        if known is not None:
+            return known
+        folder = Path(self.source.path).parent
+        try:
+            home, real = folder.resolve(), (folder / location).resolve()
+            inside = home in real.parents
+        except (ValueError, OSError, RuntimeError):  # a zero byte, a loop of links
+            inside = False
+        if not location or Path(location).is_absolute() or not inside:
+            raise ReadError(
+                f"tensor {name!r} lies in {location[:80]!r}, outside of the model's folder",
+                where=self.source.path,
+                fix="do not load this file; put the data beside it and mend the location",
+                rule="external-data-escapes-folder",
+            )
+        if not real.is_file():
+            what = f"its external file {location[:80]!r} is missing"
+            raise truncated(self.source.path, what, "put the file beside the model")
+        self.externals[location] = str(folder / location), real.stat().st_size
+        return self.externals[location]
+
+    # ------------------------------------------------------------ the result
+
+    def manifest(self) -> Manifest:
+        producer = " ".join(part for part in self.producer if part)
+        graph = Graph(
+            tuple(self.inputs), tuple(self.outputs), self.opsets, producer, self.operators
+        )
+        tensors = tuple(self.tensors)
+        return Manifest(
+            path=self.source.path,
+            file=self.source.path,
+            container="onnx",
+            size=self.source.size,
+            header_sha256=self.header_sha256(),
+            state_dicts=(StateDict("", tensors, ordered=False),) if tensors else (),
+            metadata=self.metadata,
+            graph=graph,
+        )
+
+    def header_sha256(self) -> str:
+        """Of all bytes but the large tensors'."""
+        digest = hashlib.sha256()
+        at = 0
+        for start, stop in sorted(self.skipped):
+            digest.update(self.data[at:start])
+            at = max(at, stop)
+        digest.update(self.data[at : self.source.size])
+        return digest.hexdigest()
+
+
+def _operator(domain: str, kind: str) -> str:
+    return f"{domain}::{kind}" if domain not in ("", "ai.onnx") else kind
+
+
+def _spec(name: str, dtype: str, shape: list[int]) -> TensorSpec:
+    """A tensor without its bytes; 4-bit floats are counted in pairs, as torch does."""
+    if dtype == "float4_e2m1fn_x2":
+        even = bool(shape) and shape[-1] % 2 == 0
+        shape = [*shape[:-1], shape[-1] // 2] if even else [(prod(shape) + 1) // 2]
+    assert dtype in DTYPE_BITS
+    return TensorSpec(name, dtype, tuple(shape))

@@ -1,0 +1,113 @@
+"""A zip archive that torch.save wrote (since PyTorch 1.6) -> a Manifest.
+
+The structure is in `data.pkl`; each storage is an entry of its own, stored as it is, so that the
+place of every tensor in the file is known without a look at its values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from interop.facts import Manifest, Storage
+from interop.reading.imports import Ledger
+from interop.reading.pickle_machine import Machine
+from interop.reading.pickled import Contents, contents, guarded, manifest, persistent
+from interop.reading.source import Source, over_limit, truncated, unrecognised
+from interop.reading.tree import StorageRef
+from interop.reading.zip_archive import STORED, Archive, Entry
+
+MAX_PICKLE = 1 << 29  # bytes of data.pkl
+_SAVE = "save the model's state_dict() with torch.save and give that file"
+_OTHERS = (
+    ("model.weights.h5", "a Keras archive (.keras)"),
+    ("archive_format", "an exported program (.pt2)"),
+    ("serialized_exported_program.json", "an exported program (.pt2)"),
+    ("[Content_Types].xml", "an office document"),
+    ("META-INF/MANIFEST.MF", "a Java archive"),
+    ("MAR-INF/MANIFEST.json", "a TorchServe archive (.mar)"),
+)
+
+
+def read(source: Source) -> Manifest:
+    """Raises ReadError for a zip archive that is no checkpoint, is cut off, or asks too much."""
+    archive = Archive(source)
+    entry = _pickle_entry(archive)
+    prefix = entry.name.removesuffix("data.pkl")
+    _check_byte_order(archive, prefix)
+    program = archive.read(entry, MAX_PICKLE)
+    if program is None:
+        raise over_limit(source.path, f"its pickle has {entry.size:,} bytes")
+    digest = hashlib.sha256(program)
+    digest.update(archive.directory)
+    ledger = Ledger()
+    storages: dict[str, Storage] = {}
+
+    def locate(ref: StorageRef) -> Storage:
+        found = storages.get(ref.key)
+        if found is None:
+            found = storages[ref.key] = _storage(archive, prefix, ref)
+        return found
+
+    def work() -> Contents:
+        tree = Machine(program, ledger, persistent).run()
+        return contents(tree, locate, source.path)
+
+    found = guarded(work, ledger, source.path, whole=True)
+    if f"{prefix}constants.pkl" in archive.entries:
+        ledger.forget("__torch__")
+    return manifest(source, "torch-zip", digest.hexdigest(), ledger, found)
+
+
+def _pickle_entry(archive: Archive) -> Entry:
+    names = [n for n in archive.entries if n == "data.pkl" or n.endswith("/data.pkl")]
+    names = [n for n in names if n.count("/") <= 1]
+    path = archive.source.path
+    if len(names) > 1:
+        raise unrecognised(path, f"the archive holds {len(names)} checkpoints", "give one of them")
+    if names:
+        return archive.entries[names[0]]
+    for ending, what in _OTHERS:
+        if any(n == ending or n.endswith("/" + ending) for n in archive.entries):
+            raise unrecognised(path, f"this is {what}", _SAVE)
+    if archive.entries and all(name.endswith(".npy") for name in archive.entries):
+        raise unrecognised(path, "this is a numpy archive (.npz)", _SAVE)
+    fix = "unpack it and give the model file in it"
+    raise unrecognised(path, "this is a zip archive, but no PyTorch checkpoint", fix)
+
+
+def _check_byte_order(archive: Archive, prefix: str) -> None:
+    entry = archive.entries.get(f"{prefix}byteorder")
+    if entry is not None and archive.read(entry, 64) == b"big":
+        what = "its tensors are big-endian, which is not read"
+        raise unrecognised(archive.source.path, what, "load it with torch and save it again")
+
+
+def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
+    """Where the bytes of a storage lie; -1 where they are compressed."""
+    path = archive.source.path
+    entry = archive.entries.get(f"{prefix}data/{ref.key}")
+    if entry is None:
+        # TorchScript keeps the tensors of its constants elsewhere, torch.package too.
+        entry = archive.entries.get(f"{prefix}tensors/{ref.key}")
+    if entry is None:
+        raise truncated(path, f"the storage {ref.key!r} is missing from the archive")
+    if entry.size < ref.nbytes:
+        what = f"storage {ref.key!r} has {entry.size:,} of {ref.nbytes:,} bytes"
+        raise truncated(path, what)
+    start = archive.start(entry)
+    plain = entry.method == STORED and not entry.flags & 1
+    if plain and entry.packed < entry.size:
+        raise truncated(path, f"storage {ref.key!r} is cut off")
+    return Storage(path, ref.key, start if plain else -1, ref.nbytes)
+
+
+def storage_bytes(path: str, key: str) -> bytes:
+    """The bytes of a compressed storage, inflated whole."""
+    with Source(path) as source:
+        archive = Archive(source)
+        prefix = _pickle_entry(archive).name.removesuffix("data.pkl")
+        entry = archive.entries[f"{prefix}data/{key}"]
+        data = archive.read(entry, 1 << 34)
+    if data is None:
+        raise over_limit(path, f"storage {key!r} unfolds to {entry.size:,} bytes")
+    return data
