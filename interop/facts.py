@@ -112,6 +112,11 @@ class TensorSpec:
         """Bytes of the values if they were stored densely."""
         return (self.numel * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
 
+    @property
+    def is_counter(self) -> bool:
+        """Whether it is batch normalisation's count of training steps: no weight, often left out."""
+        return self.name.endswith("num_batches_tracked")
+
 
 @dataclass(frozen=True, slots=True)
 class StateDict:

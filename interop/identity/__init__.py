@@ -14,7 +14,7 @@ from interop.identity import head as heads
 from interop.identity import index, keys
 from interop.identity.prefix import strip_prefix
 
-__all__ = ["choose_state_dict", "identify", "with_values"]
+__all__ = ["choose_state_dict", "identify", "identify_file", "with_values"]
 
 
 def identify(
@@ -61,6 +61,32 @@ def identify(
         labels=_first_known(keys.labels(manifest.metadata), labels),
         preprocessing=keys.preprocessing(manifest.metadata) or preprocessing,
     )
+
+
+def identify_file(
+    given: str | Path,
+    *,
+    content_hash: bool = False,
+    labels: Labels | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Identity:
+    """Read a file, or "FILE#PLACE" for one of its state dicts, and say what it is of.
+
+    Raises ReadError.
+    """
+    from interop.reading import read
+
+    path, place = split_place(given)
+    manifest = read(path, content_hash=content_hash)
+    return identify(manifest, place=place, labels=labels, preprocessing=preprocessing)
+
+
+def split_place(given: str | Path) -> tuple[Path, str | None]:
+    """ "train.pth#ema" -> the file, and the place in it; a "#" in a file's own name is its own."""
+    path, mark, place = str(given).rpartition("#")
+    if not mark or Path(given).exists():
+        return Path(given), None
+    return Path(path), place
 
 
 def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:

@@ -22,7 +22,9 @@ def at_path(tensors: Sequence[TensorSpec], path: str, *, standard: bool) -> Head
     names: its kind is "several layers".
     """
     own = [t for t in tensors if under(t.name, path)]
-    evidence = "the index" if standard else f"everything else is the backbone's; {path} was replaced"
+    evidence = (
+        "the index" if standard else f"everything else is the backbone's; {path} was replaced"
+    )
     if not own:
         return Head(path, "removed", 0, 0, (), evidence)
     weights = [t for t in own if len(t.shape) >= 2]
@@ -33,9 +35,7 @@ def at_path(tensors: Sequence[TensorSpec], path: str, *, standard: bool) -> Head
         return Head(path, kind, 0, 0, tuple(t.name for t in own), evidence)
     # In a file that sorts its names the last layer is found by its number, not by its place.
     first, last = _ends(weights)
-    return Head(
-        path, kind, first.shape[1], last.shape[0], tuple(t.name for t in own), evidence
-    )
+    return Head(path, kind, first.shape[1], last.shape[0], tuple(t.name for t in own), evidence)
 
 
 def by_definition_order(tensors: Sequence[TensorSpec]) -> Head | None:

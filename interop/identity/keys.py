@@ -120,7 +120,7 @@ def _stated(metadata: Mapping[str, Json], fact: str) -> Iterator[Stated]:
                 continue
             value = mapping[key]
             # Headers of safetensors and ONNX hold strings alone: JSON within them.
-            if isinstance(value, str) and value[:1] in "[{\"":
+            if isinstance(value, str) and value[:1] in '[{"':
                 try:
                     value = json.loads(value)
                 except ValueError:
@@ -199,18 +199,32 @@ def parse_preprocessing(value: Json, source: str, *, where: str = "") -> Preproc
         raise ConfigError(f"cannot be read ({error!r})", where=where or source, fix=fix) from error
     channels = {"RGB": 3, "L": 1}.get(made.color)
     wrong = (
-        channels is None and f"color {made.color!r} is neither 'RGB' nor 'L'"
-        or len(made.resize) not in (1, 2) and "resize takes one or two numbers"
-        or made.interpolation not in ("nearest", "bilinear", "bicubic")
-        and f"unknown interpolation {made.interpolation!r}"
-        or (len(made.mean) != channels or len(made.std) != channels)
-        and f"mean and std need {channels} number(s) for {made.color}"
-        or 0.0 in made.std and "std holds a zero"
-        or min(made.resize + (made.crop or ())) < 1 and "sizes must be positive"
+        (channels is None and f"color {made.color!r} is neither 'RGB' nor 'L'")
+        or (len(made.resize) not in (1, 2) and "resize takes one or two numbers")
+        or (made.interpolation not in ("nearest", "bilinear", "bicubic")
+        and f"unknown interpolation {made.interpolation!r}")
+        or ((len(made.mean) != channels or len(made.std) != channels)
+        and f"mean and std need {channels} number(s) for {made.color}")
+        or (0.0 in made.std and "std holds a zero")
+        or (min(made.resize + (made.crop or ())) < 1 and "sizes must be positive")
     )  # fmt: skip
     if wrong:
         raise ConfigError(wrong, where=where or source, fix=fix)
     return made
+
+
+def preprocessing_json(given: Preprocessing) -> dict[str, Json]:
+    """The JSON form that `parse_preprocessing` reads: what a checkpoint or config holds."""
+    stated: dict[str, Json] = {
+        "color": given.color,
+        "resize": list(given.resize),
+        "interpolation": given.interpolation,
+        "mean": list(given.mean),
+        "std": list(given.std),
+    }
+    if given.crop:
+        stated["crop"] = list(given.crop)
+    return stated
 
 
 def _pair(value: Json) -> tuple[int, int]:
@@ -223,7 +237,9 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise ConfigError(f"cannot be read ({reason})", where=str(path), fix="give a file") from None
+        raise ConfigError(
+            f"cannot be read ({reason})", where=str(path), fix="give a file"
+        ) from None
 
 
 def _json(text: str, where: str) -> Json:

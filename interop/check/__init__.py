@@ -1,0 +1,107 @@
+"""Two identities -> their pairing, the rules' findings and the three verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from interop.check.inputs import describe
+from interop.check.pairing import pair
+from interop.check.verdicts import judge
+from interop.facts import (
+    Answer,
+    Case,
+    Finding,
+    Identity,
+    Intent,
+    Labels,
+    Level,
+    Preprocessing,
+    Report,
+    Skipped,
+)
+from interop.identity import identify_file, with_values
+from interop.rules import run
+
+__all__ = ["check", "check_identities", "inspect"]
+
+
+def check(
+    a: str | Path,
+    b: str | Path,
+    *,
+    intent: Intent = Intent.RELOAD,
+    values: bool = False,
+    content_hash: bool = False,
+    labels: Labels | None = None,
+    preprocessing: Preprocessing | None = None,
+    levels: Mapping[str, Level] | None = None,
+) -> Report:
+    """Can B go where A is? Reads both files without running them.
+
+    `a` and `b` are model files, bundle folders, or "FILE#PLACE". `intent` sets the outcome.
+    `values` reads the tensors' values too. `labels` and `preprocessing` hold for the files that do
+    not state their own; `levels` overrides rules' levels. Raises ReadError.
+    """
+    one, two = (
+        identify_file(f, content_hash=content_hash, labels=labels, preprocessing=preprocessing)
+        for f in (a, b)
+    )
+    if values:
+        one, two = with_values(one), with_values(two)
+    return check_identities(one, two, intent=intent, levels=levels)
+
+
+def check_identities(
+    a: Identity,
+    b: Identity,
+    *,
+    intent: Intent = Intent.RELOAD,
+    levels: Mapping[str, Level] | None = None,
+) -> Report:
+    """The same for two files that have been identified already."""
+    pairing = pair(a, b)
+    findings, skipped = run(Case(a=a, b=b, pairing=pairing), levels)
+    verdicts = judge(a, b, pairing, findings)
+    outcome = next(v for v in verdicts if v.intent is intent)
+    return Report(
+        command="check",
+        outcome=Answer.UNKNOWN if outcome.answer is Answer.NA else outcome.answer,
+        summary=f"{intent}: {outcome.answer}, {outcome.why}",
+        inputs=(describe("A", a), describe("B", b)),
+        verdicts=verdicts,
+        findings=findings,
+        skipped=skipped,
+        details={
+            "intent": str(intent),
+            "pairing": {
+                "matched": len(pairing.matched),
+                "reshaped": [p.a.name for p in pairing.reshaped],
+                "missing": [t.name for t in pairing.missing],
+                "extra": [t.name for t in pairing.extra],
+            },
+        },
+    )
+
+
+def inspect(seen: Sequence[Identity], *, levels: Mapping[str, Level] | None = None) -> Report:
+    """What one file is, and what is wrong with it by itself.
+
+    `seen` holds an identity for each of the file's state dicts: all are shown, none is chosen.
+    """
+    merged: dict[tuple[str, str], Finding] = {}
+    skipped: tuple[Skipped, ...] = ()
+    for identity in seen:
+        findings, skipped = run(Case(b=identity), levels)
+        for found in findings:
+            merged.setdefault((found.rule, found.what), found)
+    bad = [f for f in merged.values() if f.level is Level.ERROR]
+    inputs = tuple(describe(f"file#{i.place}" if len(seen) > 1 else "file", i) for i in seen)
+    return Report(
+        command="inspect",
+        outcome=Answer.NO if bad else Answer.YES,
+        summary=f"{bad[0].rule}: {bad[0].what}" if bad else inputs[0].summary,
+        inputs=inputs,
+        findings=tuple(merged.values()),
+        skipped=skipped,
+    )

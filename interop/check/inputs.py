@@ -1,0 +1,104 @@
+"""An identity -> the one line and the facts by which a report shows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from interop.facts import Head, Identity, Input, Json, Labels, Preprocessing
+from interop.identity.keys import preprocessing_json
+
+
+def describe(role: str, identity: Identity) -> Input:
+    """How a report speaks of a file."""
+    return Input(role, identity.manifest.path, summary(identity), facts(identity))
+
+
+def summary(identity: Identity) -> str:
+    """ "torchvision/resnet18  head fc 512 -> 10  11.2 M weights  float32"."""
+    parts = [" or ".join(a.name for a in identity.architectures) or "unknown architecture"]
+    if identity.head is not None:
+        parts.append(head_line(identity.head))
+    parts.append(f"{human(weights(identity))} weights")
+    parts.append(", ".join(dtypes(identity)) or "no tensors")
+    return "  ".join(parts)
+
+
+def head_line(head: Head) -> str:
+    """ "head fc 512 -> 10", with its kind where it is not one layer."""
+    if head.kind == "removed":
+        return f"no head at {head.path}"
+    note = "" if head.kind in ("linear", "conv1x1") else f" ({head.kind})"
+    return f"head {head.path} {head.in_width} -> {head.outputs}{note}"
+
+
+def weights(identity: Identity) -> int:
+    """The number of weights, running counters left out."""
+    return sum(t.numel for t in identity.tensors if not t.is_counter)
+
+
+def dtypes(identity: Identity) -> list[str]:
+    """The weights' types, the most frequent first."""
+    found = Counter(t.dtype for t in identity.tensors if not t.is_counter)
+    return [name for name, _ in found.most_common()]
+
+
+def human(number: int) -> str:
+    """A count in thousands, millions or billions."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return str(number)
+
+
+def facts(identity: Identity) -> dict[str, Json]:
+    """Everything of an identity but the tensors one by one, as JSON."""
+    manifest, head = identity.manifest, identity.head
+    graph = manifest.graph
+    return {
+        "container": manifest.container,
+        "bytes": manifest.size,
+        "header_sha256": manifest.header_sha256,
+        "content_sha256": manifest.content_sha256,
+        "state_dicts": [s.place for s in manifest.state_dicts],
+        "held_aside": list(manifest.held_aside),
+        "place": identity.place,
+        "prefix": identity.prefix,
+        "architectures": [{"name": a.name, "evidence": a.evidence} for a in identity.architectures],
+        "ambiguity": identity.ambiguity,
+        "head": None
+        if head is None
+        else {
+            "path": head.path,
+            "kind": head.kind,
+            "in_width": head.in_width,
+            "outputs": head.outputs,
+            "evidence": head.evidence,
+        },
+        "tensors": len(identity.tensors),
+        "weights": weights(identity),
+        "dtypes": dtypes(identity),
+        "labels": labels_facts(identity.labels),
+        "preprocessing": preprocessing_facts(identity.preprocessing),
+        "metadata": dict(manifest.metadata),
+        "imports": [{"name": str(i), "danger": i.danger} for i in manifest.imports],
+        "graph": None
+        if graph is None
+        else {
+            "inputs": [[p.name, p.dtype, list(p.shape)] for p in graph.inputs],
+            "outputs": [[p.name, p.dtype, list(p.shape)] for p in graph.outputs],
+            "opsets": dict(graph.opsets),
+            "producer": graph.producer,
+            "operators": dict(graph.operators),
+        },
+    }
+
+
+def labels_facts(labels: Labels) -> dict[str, Json]:
+    """Labels as JSON: names, where from, and whether a model of this kind has any."""
+    names = None if labels.names is None else list(labels.names)
+    return {"names": names, "source": labels.source, "applicable": labels.applicable}
+
+
+def preprocessing_facts(given: Preprocessing | None) -> dict[str, Json] | None:
+    """Preprocessing as a checkpoint states it, and where it was learned from."""
+    return None if given is None else {**preprocessing_json(given), "source": given.source}

@@ -1,0 +1,61 @@
+"""Findings -> the three verdicts.
+
+No where a finding breaks the intent, unknown where a fact that it needs is missing, else yes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interop.facts import Answer, Finding, Identity, Intent, Level, Pairing, Verdict
+
+
+def judge(
+    a: Identity, b: Identity, pairing: Pairing, findings: Sequence[Finding]
+) -> tuple[Verdict, ...]:
+    """One verdict an intent, in the intents' order."""
+    return tuple(_verdict(intent, a, b, pairing, findings) for intent in Intent)
+
+
+def breaking(findings: Sequence[Finding], intent: Intent) -> tuple[Answer, Finding] | None:
+    """The finding that decides an intent, and what it makes of it; None where none does."""
+    touching = [f for f in findings if intent in f.breaks]
+    for found in touching:
+        if found.level is Level.ERROR:
+            return Answer.NO, found
+    for found in touching:
+        if found.answer is Answer.UNKNOWN:
+            return Answer.UNKNOWN, found
+    return None
+
+
+def _verdict(
+    intent: Intent, a: Identity, b: Identity, pairing: Pairing, findings: Sequence[Finding]
+) -> Verdict:
+    if intent is not Intent.REPLACE and not pairing.matched + pairing.reshaped:
+        for side, identity in (("A", a), ("B", b)):
+            if identity.manifest.graph is not None:
+                return Verdict(intent, Answer.NA, f"{side}'s graph has no state-dict names")
+            if not identity.tensors:
+                return Verdict(intent, Answer.NA, f"{side} holds no weights")
+    decided = breaking(findings, intent)
+    if decided:
+        answer, found = decided
+        return Verdict(intent, answer, found.what)
+    return Verdict(intent, Answer.YES, _why(intent, a, b, pairing))
+
+
+def _why(intent: Intent, a: Identity, b: Identity, pairing: Pairing) -> str:
+    if intent is Intent.RELOAD:
+        return f"all {len(pairing.matched)} tensors are in place, names and shapes as in A"
+    if intent is Intent.TRANSFER:
+        backbone = a.tensors if a.backbone is None else a.backbone
+        wanted = [t for t in backbone if not t.is_counter]
+        # A yes means that nothing of the backbone is missing: the rules saw to it.
+        return f"{len(wanted)} of {len(wanted)} backbone tensors pair, 100 % of their bytes"
+    labels = (
+        f"{len(a.labels.names)} labels in the same order"
+        if a.labels.names is not None
+        else "no labels by nature"
+    )
+    return f"{labels}, the same preprocessing"

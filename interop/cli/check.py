@@ -1,0 +1,64 @@
+"""`interop check A B`: can B go where A is?"""
+
+from __future__ import annotations
+
+import click
+
+from interop.cli.output import finish, interface_options, report_options
+from interop.facts import Intent, Labels, Preprocessing
+
+
+@click.command(
+    name="check",
+    epilog="""\b
+Example:
+  interop check prod.pth candidate.pth
+  interop check prod.pth candidate.safetensors --for replace
+  interop check prod.pth train.pth#ema --for transfer --values
+
+\b
+The three questions:
+  reload    does the code that loads A load B, unchanged?
+  transfer  can A's architecture start from B's weights?
+  replace   can B be served where A is served?""",
+)
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--for",
+    "intent",
+    type=click.Choice([str(i) for i in Intent]),
+    default=str(Intent.RELOAD),
+    show_default=True,
+    help="The question that sets the exit code.",
+)
+@click.option("--values", is_flag=True, help="Read the tensors' values too (NaN, infinity).")
+@interface_options
+@report_options
+def command(
+    a: str,
+    b: str,
+    intent: str,
+    values: bool,
+    labels: Labels | None,
+    preprocess: Preprocessing | None,
+    form: str,
+    reports: tuple[str, ...],
+) -> None:
+    """Say whether B can go where A is, by reading the two files.
+
+    A and B are checkpoints, safetensors files, ONNX graphs or bundle folders, in any
+    pair. Nothing in them is run, and no torch is needed.
+    """
+    from interop.check import check
+
+    report = check(
+        a,
+        b,
+        intent=Intent(intent),
+        values=values,
+        content_hash=bool(reports),
+        labels=labels,
+        preprocessing=preprocess,
+    )
+    finish(report, form, reports)

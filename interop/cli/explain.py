@@ -1,0 +1,40 @@
+"""`interop explain RULE`: a rule's own docstring."""
+
+from __future__ import annotations
+
+import click
+
+from interop.errors import ConfigError
+from interop.report.table import table
+from interop.rules import SECTIONS, all_rules, explain
+
+
+@click.command(
+    name="explain",
+    epilog="""\b
+Example:
+  interop explain label-order-changed
+  interop explain            (lists all rules)""",
+)
+@click.argument("rule", required=False)
+def command(rule: str | None) -> None:
+    """Explain RULE: what it finds, why it matters, an example, the fix."""
+    if rule is None:
+        rows = [["rule", "level", "what it finds"]]
+        rows += [[e.rule.id, str(e.rule.level), e.title] for e in all_rules().values()]
+        click.echo("\n".join(table(rows)))
+        return
+    found = explain(rule)
+    if found is None:
+        from difflib import get_close_matches
+
+        near = get_close_matches(rule, all_rules(), n=1)
+        raise ConfigError(
+            f"no rule {rule!r}",
+            fix=f"did you mean {near[0]}?" if near else "'interop explain' lists them",
+        )
+    breaks = ", ".join(found.rule.breaks) or "nothing"
+    click.echo(f"{found.rule.id}: {found.title}")
+    click.echo(f"level {found.rule.level}, breaks {breaks}")
+    for section in SECTIONS:
+        click.echo(f"\n{section}\n{found.sections[section]}")

@@ -1,0 +1,60 @@
+"""`interop inspect FILE`: what a model file is."""
+
+from __future__ import annotations
+
+import click
+
+from interop.check import inspect
+from interop.cli.output import finish, interface_options, need_torch_side, report_options
+from interop.facts import Labels, Preprocessing
+from interop.identity import identify, split_place, with_values
+from interop.reading import read
+
+
+@click.command(
+    name="inspect",
+    epilog="""\b
+Example:
+  interop inspect model.pth
+  interop inspect train.pth#ema --values
+  interop inspect mine.pth --model mypackage.nets:make_net
+
+Exit code 1 where the file is unsafe to load or broken.""",
+)
+@click.argument("file")
+@click.option("--values", is_flag=True, help="Read the tensors' values too (NaN, infinity).")
+@click.option(
+    "--model",
+    metavar="MODULE:FACTORY",
+    help="Your own function that makes the module. It is your code, and it is run.",
+)
+@interface_options
+@report_options
+def command(
+    file: str,
+    values: bool,
+    model: str | None,
+    labels: Labels | None,
+    preprocess: Preprocessing | None,
+    form: str,
+    reports: tuple[str, ...],
+) -> None:
+    """Say what FILE is: container, architecture, head, tensors, metadata, danger.
+
+    FILE is a checkpoint, safetensors file, ONNX graph or bundle folder; FILE#PLACE
+    looks at one of several state dicts. Nothing in the file is run.
+    """
+    path, place = split_place(file)
+    manifest = read(path)
+    several = place is None and len(manifest.state_dicts) > 1
+    places = [s.place for s in manifest.state_dicts] if several else [place]
+    seen = [identify(manifest, place=p, labels=labels, preprocessing=preprocess) for p in places]
+    if values:
+        seen = [with_values(i) for i in seen]
+    if model is not None:
+        need_torch_side("inspect --model")
+        from interop.models.naming import name_by_factory
+
+        click.echo(f"running {model}: your own code", err=True)
+        seen = [name_by_factory(i, model) for i in seen]
+    finish(inspect(seen), form, reports)

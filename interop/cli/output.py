@@ -1,0 +1,149 @@
+"""A Report -> stdout, the files asked for, and the exit code. Options that all commands share."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from interop import __version__
+from interop.errors import ConfigError, ExtraMissing
+from interop.facts import Labels, Preprocessing, Report
+from interop.report import FORMATS, render
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def report_options(command: F) -> F:
+    """--format and --report."""
+    command = click.option(
+        "--report",
+        "reports",
+        multiple=True,
+        metavar="FORMAT:PATH",
+        help=f"Also write the report to a file ({', '.join(FORMATS)}); repeatable.",
+    )(command)
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice([f for f in FORMATS if f != "html"]),
+        default="text",
+        help="What to print on stdout.",
+        show_default=True,
+    )(command)
+
+
+def interface_options(command: F) -> F:
+    """--labels and --preprocess, for files that do not state their own."""
+    command = click.option(
+        "--preprocess",
+        metavar="JSON|FILE",
+        callback=_parse_preprocess,
+        help="How inputs are prepared, where the file does not say.",
+    )(command)
+    return click.option(
+        "--labels",
+        metavar="A,B,…|FILE|none",
+        callback=_parse_labels,
+        help="Class names in the order of the outputs, where the file names none.",
+    )(command)
+
+
+def _parse_labels(_c: click.Context, _p: click.Parameter, value: str | None) -> Labels | None:
+    from interop.identity.keys import read_labels
+
+    return None if value is None else read_labels(value)
+
+
+def _parse_preprocess(
+    _c: click.Context, _p: click.Parameter, value: str | None
+) -> Preprocessing | None:
+    from interop.identity.keys import read_preprocessing
+
+    return None if value is None else read_preprocessing(value)
+
+
+def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
+    """Print the report, write the files asked for, and exit with the report's code."""
+    report = replace(report, environment={**environment(), **report.environment})
+    targets = [_target(given) for given in reports]
+    for kind, path in targets:
+        write_file(path, render(report, kind))
+    click.echo(render(report, form), nl=False)
+    sys.stdout.flush()
+    if form == "text" or not sys.stdout.isatty():
+        click.echo(f"interop {report.command}: {report.outcome}; {report.summary}", err=True)
+    sys.exit(report.exit_code)
+
+
+def check_targets(reports: tuple[str, ...]) -> None:
+    """Refuse a --report that could not be written, before the long work starts."""
+    for given in reports:
+        _, path = _target(given)
+        if not path.parent.is_dir():
+            raise ConfigError("no such folder", where=str(path.parent), fix="make it first")
+
+
+def _target(given: str) -> tuple[str, Path]:
+    kind, colon, path = given.partition(":")
+    if not colon or kind not in FORMATS or not path:
+        raise ConfigError(
+            f"--report {given!r} is not FORMAT:PATH", fix=f"formats: {', '.join(FORMATS)}"
+        )
+    return kind, Path(path)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a whole file or nothing: to a temporary sibling, then renamed into place."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, "utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ConfigError(
+            f"cannot be written ({error.strerror})", where=str(path), fix="choose another place"
+        ) from None
+
+
+def environment() -> dict[str, Any]:
+    """Where and when a report was made."""
+    return {
+        "interop": __version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "unix_time": int(time.time()),
+    }
+
+
+def need_torch_side(command: str) -> None:
+    """Say in one line what a command lacks on the light install. Raises ExtraMissing."""
+    from importlib.util import find_spec
+
+    for module in ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "safetensors"):
+        if find_spec(module) is None:
+            raise ExtraMissing(
+                f"'interop {command}' runs models and needs {module}, which is not installed",
+                fix="pip install 'model-interop[run]'",
+            )
+
+
+def progress(line: str) -> None:
+    """A line of progress, on a terminal only."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+
+
+def progress_done() -> None:
+    """Clear the line of progress."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)

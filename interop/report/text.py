@@ -1,0 +1,306 @@
+"""A Report -> what a person reads in a terminal: verdicts first, then why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from textwrap import wrap
+
+from interop.facts import Finding, Input, Json, Level, Measurement, Proof, Report
+from interop.report.table import WIDTH, shorten_path, table
+
+
+def render(report: Report) -> str:
+    """The report for a terminal; no colours, at most 80 columns."""
+    shape = _SHAPES.get(report.command, _check)
+    blocks = [b for b in shape(report) if b]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _check(report: Report) -> list[list[str]]:
+    return [_inputs(report), _verdicts(report), _findings(report), _skipped(report)]
+
+
+def _inspect(report: Report) -> list[list[str]]:
+    return [*(_file(i) for i in report.inputs), _findings(report)]
+
+
+def _export(report: Report) -> list[list[str]]:
+    written = report.details.get("written")
+    head = [f"{'wrote' if written else 'no bundle written: '}{f' {written}' if written else ''}"]
+    files = report.details.get("files") or {}
+    if not written:
+        head = ["no bundle was written"]
+    else:
+        head += table([["  " + n, _bytes(size)] for n, size in files.items()])
+    seconds = report.details
+    times = []
+    if "conversion_seconds" in seconds:
+        times = [
+            f"conversion {seconds['conversion_seconds']:.1f} s, "
+            f"proofs {seconds['proof_seconds']:.1f} s"
+            + (f", route {seconds['route']}" if "route" in seconds else "")
+        ]
+    return [_inputs(report), _proofs(report.proofs), _findings(report), head + times]
+
+
+def _bench(report: Report) -> list[list[str]]:
+    return [
+        _inputs(report),
+        _conditions(report),
+        *_measured(report),
+        _findings(report),
+    ]
+
+
+def _gate(report: Report) -> list[list[str]]:
+    word = {"yes": "PASS", "no": "FAIL", "unknown": "INCONCLUSIVE"}[str(report.outcome)]
+    first = wrap(f"{word}  {report.summary}", WIDTH, subsequent_indent="      ")
+    evidence = report.details.get("evidence") or {}
+    shown = table([[k, str(v)] for k, v in evidence.items()])
+    return [
+        first,
+        _inputs(report),
+        _verdicts(report),
+        _proofs(report.proofs),
+        *_measured(report),
+        _findings(report),
+        shown,
+    ]
+
+
+def _doctor(report: Report) -> list[list[str]]:
+    d = report.details
+    packages = [["package", "version"], *([k, v] for k, v in d["packages"].items())]
+    providers = [
+        [name, "loads" if state is True else f"does not load{f': {state}' if state else ''}"]
+        for name, state in d["providers"].items()
+    ]
+    lines = [f"GPU: {d['gpu'] or 'none'}"] if d["run"] else []
+    if not d["run"]:
+        lines.append("the light install: inspect, check, gate and explain work here;")
+        lines.append("export and bench need: pip install 'model-interop[run]'")
+    problems = [
+        line for what, fix in d["problems"] for line in table([["problem", what], ["    fix", fix]])
+    ]
+    return [
+        table(packages),
+        table([["execution provider", ""], *providers]) if providers else [],
+        lines,
+        problems or ["no conflicts"],
+    ]
+
+
+_SHAPES: dict[str, Callable[[Report], list[list[str]]]] = {
+    "check": _check,
+    "inspect": _inspect,
+    "export": _export,
+    "bench": _bench,
+    "gate": _gate,
+    "doctor": _doctor,
+}
+
+
+# ---------------------------------------------------------------- blocks
+
+
+def _inputs(report: Report) -> list[str]:
+    rows = [[i.role, shorten_path(i.path, 34)] for i in report.inputs]
+    if not rows:
+        return []
+    role, path = (max(len(r[n]) for r in rows) for n in (0, 1))
+    lines: list[str] = []
+    for given in report.inputs:
+        front = f"{given.role.ljust(role)}  {shorten_path(given.path, 34).ljust(path)}  "
+        if len(front) + len(given.summary) <= WIDTH:
+            lines.append((front + given.summary).rstrip())
+        else:
+            lines.append(front.rstrip())
+            indent = " " * (role + 2)
+            lines += wrap(given.summary, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return lines
+
+
+def _verdicts(report: Report) -> list[str]:
+    return table([[str(v.intent), str(v.answer), v.why] for v in report.verdicts])
+
+
+def _findings(report: Report) -> list[str]:
+    if not report.findings:
+        return []
+    lines = table(
+        [
+            ["level", "rule", "breaks"],
+            *([_head(f)[0], _head(f)[1], _head(f)[2]] for f in report.findings),
+        ]
+    )
+    # The text of a finding wants the whole width: it stands below its head line.
+    out = [lines[0]]
+    for line, found in zip(lines[1:], report.findings, strict=True):
+        out.append(line)
+        out += wrap(found.what, WIDTH, initial_indent="  ", subsequent_indent="  ")
+        if found.hint:
+            out += wrap(
+                found.hint, WIDTH, initial_indent="  fix: ", subsequent_indent="       ",
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+    return out
+
+
+def _head(found: Finding) -> tuple[str, str, str]:
+    return str(found.level), found.rule, ", ".join(found.breaks) or "-"
+
+
+def _skipped(report: Report) -> list[str]:
+    if not report.skipped:
+        return []
+    by_reason: dict[str, list[str]] = {}
+    for one in report.skipped:
+        by_reason.setdefault(one.why, []).append(one.rule)
+    return [
+        line
+        for why, rules in by_reason.items()
+        for line in wrap(f"not checked: {', '.join(rules)}: {why}", WIDTH, subsequent_indent="  ",
+                         break_on_hyphens=False)
+    ]  # fmt: skip
+
+
+def _proofs(proofs: tuple[Proof, ...]) -> list[str]:
+    if not proofs:
+        return []
+    rows = [["proof", "", "what was seen"]]
+    rows += [[p.name, "holds" if p.holds else "FAILS", p.what] for p in proofs]
+    return table(rows)
+
+
+def _file(given: Input) -> list[str]:
+    f = given.facts
+    rows = [["file", given.path], ["container", f"{f['container']}, {_bytes(f['bytes'])}"]]
+    places = f["state_dicts"]
+    if len(places) > 1:
+        rows.append(["state dicts", ", ".join(p or "(top level)" for p in places)])
+    if f["place"] or f["prefix"]:
+        rows.append(["wrapper", " ".join(x for x in (
+            f"under {f['place']!r}" if f["place"] else "",
+            f"prefix {f['prefix']!r}" if f["prefix"] else "") if x)])  # fmt: skip
+    rows.append(["architecture", _architecture(f)])
+    if f["head"]:
+        h = f["head"]
+        rows.append(["head", f"{h['path']} ({h['kind']}), {h['in_width']} -> {h['outputs']} "
+                             f"({h['evidence']})"])  # fmt: skip
+    else:
+        rows.append(["head", "not found"])
+    rows.append(
+        ["weights", f"{f['weights']:,} in {f['tensors']} tensors, {', '.join(f['dtypes'])}"]
+    )
+    labels = f["labels"]
+    if labels["names"] is not None:
+        rows.append(["labels", f"{', '.join(labels['names'])} ({labels['source']})"])
+    else:
+        rows.append(["labels", "unknown" if labels["applicable"] else "not applicable"])
+    pre = f["preprocessing"]
+    rows.append(["preprocessing", _preprocessing(pre) if pre else "unknown"])
+    if f["graph"]:
+        g = f["graph"]
+        for kind in ("inputs", "outputs"):
+            shown = [f"{n} {t} ({', '.join(map(str, s))})" for n, t, s in g[kind]]
+            rows.append([kind, "; ".join(shown)])
+        opsets = [f"{d or 'ai.onnx'} {v}" for d, v in g["opsets"].items()]
+        rows.append(["opset", ", ".join(opsets)])
+    if f["metadata"]:
+        rows.append(["metadata", _short_json(f["metadata"])])
+    if f["held_aside"]:
+        rows.append(["held aside", ", ".join(f["held_aside"])])
+    by_danger: dict[str, list[str]] = {}
+    for one in f["imports"]:
+        by_danger.setdefault(one["danger"], []).append(one["name"])
+    for danger, word in (("unsafe", "would run"), ("code", "would import")):
+        if danger in by_danger:
+            rows.append([word, ", ".join(by_danger[danger])])
+    if set(by_danger) == {"safe"}:
+        rows.append(["code", "none: it imports only what rebuilds tensors"])
+    elif not by_danger:
+        rows.append(["code", "none"])
+    return table(rows)
+
+
+def _architecture(f: Mapping[str, Json]) -> str:
+    names = [a["name"] for a in f["architectures"]]
+    if not names:
+        return "unknown" + (f" ({f['ambiguity']})" if f["ambiguity"] else "")
+    if len(names) > 1:
+        return f"one of {', '.join(names)}: {f['ambiguity']}"
+    return f"{names[0]} (by {f['architectures'][0]['evidence']})"
+
+
+def _preprocessing(pre: dict[str, Json]) -> str:
+    size = "x".join(map(str, pre["resize"]))
+    crop = f", crop {'x'.join(map(str, pre['crop']))}" if pre.get("crop") else ""
+    mean, std = (", ".join(f"{v:g}" for v in pre[k]) for k in ("mean", "std"))
+    return (
+        f"{pre['color']}, resize {size} {pre['interpolation']}{crop}, "
+        f"mean {mean}, std {std} ({pre['source']})"
+    )
+
+
+def _short_json(metadata: dict[str, Json]) -> str:
+    shown = []
+    for key, value in metadata.items():
+        if isinstance(value, (dict, list)):
+            shown.append(f"{key} ({len(value)} entries)")
+        else:
+            text = str(value)
+            shown.append(f"{key} = {text if len(text) <= 40 else text[:39] + '…'}")
+    return ", ".join(shown)
+
+
+def _conditions(report: Report) -> list[str]:
+    given = report.details.get("conditions") or {}
+    return table([[k, str(v)] for k, v in given.items()])
+
+
+def _measured(report: Report) -> list[list[str]]:
+    """One table for each group of measurements: accuracy, comparison, latency, memory."""
+    groups: dict[str, list[Measurement]] = {}
+    for m in report.measurements:
+        groups.setdefault(str(m.conditions.get("group", "measured")), []).append(m)
+    return [_group(name, found) for name, found in groups.items()]
+
+
+def _group(name: str, found: list[Measurement]) -> list[str]:
+    rows = [[name, "of", "value", "95 % interval"]]
+    for m in found:
+        batch = m.conditions.get("batch")
+        label = m.name + (f", batch {batch}" if batch is not None else "")
+        interval = (
+            "" if m.interval is None else " to ".join(quantity(v, m.unit) for v in m.interval)
+        )
+        value = "-" if m.value is None else quantity(m.value, m.unit)
+        rows.append([label, str(m.conditions.get("of", "")), value, interval])
+    return table(rows)
+
+
+def quantity(value: float, unit: str) -> str:
+    """A figure with its unit, in the digits that people compare."""
+    if unit == "share":
+        return f"{100 * value:.2f} %"
+    if unit == "bytes":
+        return _bytes(value)
+    if unit == "count":
+        return f"{value:.0f}"
+    if unit == "ratio":
+        return f"{value:.3f}"
+    if unit == "p":
+        return f"{value:.3g}"
+    return f"{value:.2f} {unit}"
+
+
+def _bytes(number: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number:.0f} bytes"
+
+
+def levels_of(report: Report) -> dict[Level, int]:
+    """How many findings there are of each level."""
+    return {level: sum(f.level is level for f in report.findings) for level in Level}

@@ -1,0 +1,143 @@
+"""A Case -> the findings that the rules make of it.
+
+One module a rule, named after it; this one only finds and runs them. A rule sees facts and nothing
+else: no file, no clock, no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from interop.facts import Answer, Case, Finding, Intent, Json, Level, Rule, Skipped
+
+__all__ = ["Explained", "all_rules", "explain", "finding", "listed", "run"]
+
+SECTIONS = ("What", "Why", "Example", "Fix")
+
+# Why a rule is skipped, by the part of the Case that it lacks.
+_LACKS = {
+    "values": "needs the tensors' values (--values)",
+    "pair": "needs two files",
+    "candidate": "needs a readable file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A rule with its function and its docstring's sections."""
+
+    rule: Rule
+    check: Callable[[Case], Iterable[Finding]]
+    title: str
+    sections: Mapping[str, str]
+
+
+@cache
+def all_rules() -> Mapping[str, Explained]:
+    """Every rule by its id, in the order of ids."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
+    found: dict[str, Explained] = {}
+    for name in names:
+        if name.startswith("_"):
+            continue
+        module = import_module(f"{__name__}.{name}")
+        title, sections = _sections(module.__doc__ or "")
+        found[module.RULE.id] = Explained(module.RULE, module.check, title, sections)
+    return found
+
+
+def explain(rule_id: str) -> Explained | None:
+    """The rule of an id or of an id that it once had."""
+    rules = all_rules()
+    return rules.get(rule_id) or next(
+        (r for r in rules.values() if rule_id in r.rule.aliases), None
+    )
+
+
+def run(
+    case: Case, levels: Mapping[str, Level] | None = None
+) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
+    """All findings of a case, gravest first, and the rules that could not be asked.
+
+    `levels` overrides a rule's own level. A finding that is switched off but leaves a fact unknown
+    stays, as a note: what is not known is never called the same.
+    """
+    present = _present(case)
+    findings: list[Finding] = []
+    skipped: list[Skipped] = []
+    for rule_id, explained in all_rules().items():
+        lacking = [need for need in explained.rule.needs if need not in present]
+        if lacking:
+            if lacking[0] in _LACKS and "candidate" in present:
+                skipped.append(Skipped(rule_id, _LACKS[lacking[0]]))
+            continue
+        level = (levels or {}).get(rule_id, explained.rule.level)
+        for made in explained.check(case):
+            if level is not Level.OFF:
+                # A rule may itself weigh a finding as less than its own level.
+                own = made.level is not explained.rule.level and rule_id not in (levels or {})
+                findings.append(made if own else replace(made, level=level))
+            elif made.answer is Answer.UNKNOWN:
+                findings.append(replace(made, level=Level.NOTE))
+    weight = {Level.ERROR: 0, Level.WARN: 1, Level.NOTE: 2}
+    return tuple(sorted(findings, key=lambda f: weight[f.level])), tuple(skipped)
+
+
+def finding(
+    rule: Rule,
+    what: str,
+    *,
+    place: str = "",
+    hint: str = "",
+    facts: Mapping[str, Json] | None = None,
+    breaks: tuple[Intent, ...] | None = None,
+    level: Level | None = None,
+) -> Finding:
+    """A finding of a rule; `breaks` narrows the intents that the rule names."""
+    return Finding(
+        rule=rule.id,
+        level=level or rule.level,
+        breaks=rule.breaks if breaks is None else breaks,
+        answer=rule.answer,
+        what=what,
+        place=place,
+        hint=hint,
+        facts=facts or {},
+    )
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """A few names, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _present(case: Case) -> set[str]:
+    parts = {
+        "candidate": case.b is not None,
+        "pair": case.pairing is not None,
+        "values": case.b is not None and case.b.values_read,
+        "unreadable": bool(case.unreadable),
+        "proofs": bool(case.proofs),
+        "measurements": bool(case.measurements),
+        "evidence": bool(case.lacking),
+    }
+    return {name for name, there in parts.items() if there}
+
+
+def _sections(doc: str) -> tuple[str, dict[str, str]]:
+    """A docstring's first line, and its text by section heading."""
+    lines = doc.strip().splitlines()
+    title = lines[0].strip() if lines else ""
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in lines[1:]:
+        if line.strip() in SECTIONS:
+            current = sections.setdefault(line.strip(), [])
+        else:
+            current.append(line.rstrip())
+    return title, {name: "\n".join(body).strip("\n") for name, body in sections.items()}

@@ -1,0 +1,40 @@
+"""The candidate is less accurate than the budget allows.
+
+What
+    On the same samples the candidate's accuracy lies further below the baseline's than the policy's
+    `accuracy-drop`, in percentage points.
+
+Why
+    This is what the gate is for.
+
+Example
+    top-1 97.2 % -> 93.9 %: 3.3 points, 1 allowed
+
+Fix
+    Train longer, on better data, or raise the budget knowingly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.rules import finding
+
+RULE = Rule("accuracy-drop", Level.ERROR, (Intent.REPLACE,), needs=("measurements",))
+
+
+def check(case: Case) -> Iterator[Finding]:
+    allowed = case.budgets.get("accuracy-drop")
+    for m in case.measurements:
+        if m.name != "accuracy change" or m.value is None or allowed is None:
+            continue
+        drop = -100 * m.value
+        if drop > allowed:
+            p = m.conditions.get("mcnemar_p")
+            yield finding(
+                RULE,
+                f"top-1 fell by {drop:.2f} points, {allowed:g} allowed"
+                + (f" (McNemar p = {p:.2g})" if p is not None else ""),
+                facts={"points": drop, "allowed": allowed, "mcnemar_p": p},
+            )

@@ -1,0 +1,51 @@
+"""The backbones of A and B are of different architectures.
+
+What
+    The two files are of architectures that differ by name, or backbone tensors of the same name
+    have different shapes.
+
+Why
+    Features of one architecture mean nothing to another: no map of names carries them over.
+
+Example
+    torchvision/resnet18 -> torchvision/squeezenet1_1
+
+Fix
+    Nothing, if B is only to be served (`--for replace`). To start training from B, use B's
+    architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Case, Finding, Identity, Intent, Level, Rule
+from interop.rules import finding, listed
+
+RULE = Rule("backbone-mismatch", Level.ERROR, (Intent.TRANSFER,), needs=("pair",))
+
+
+def check(case: Case) -> Iterator[Finding]:
+    assert case.a is not None and case.b is not None and case.pairing is not None
+    head = set(case.a.head.tensors) if case.a.head else set()
+    reshaped = [p for p in case.pairing.reshaped if p.a.name not in head]
+    missing = [t for t in case.pairing.missing if t.name not in head and not t.is_counter]
+    old, new = _name(case.a), _name(case.b)
+    known = bool(case.a.architectures or case.b.architectures)
+    if case.a.architectures and case.b.architectures:
+        differ = not {a.name for a in case.a.architectures} & {b.name for b in case.b.architectures}
+    else:
+        differ = known and bool(missing)
+    if differ:
+        yield finding(RULE, f"{old} became {new}", facts={"a": old, "b": new})
+    elif reshaped and case.a.head is not None:
+        yield finding(
+            RULE,
+            f"{len(reshaped)} backbone tensors have other shapes: "
+            + listed([p.a.name for p in reshaped]),
+            facts={"a": old, "b": new, "tensors": [p.a.name for p in reshaped]},
+        )
+
+
+def _name(identity: Identity) -> str:
+    return " or ".join(a.name for a in identity.architectures) or "an unknown architecture"

@@ -1,0 +1,48 @@
+"""The layers that give the outputs could not be told from the rest.
+
+What
+    The architecture is not in the index and the order of the tensors does not give the head away.
+
+Why
+    Without a head there is no saying how many outputs there are, nor which part is the backbone.
+    What is not known is not called the same.
+
+Example
+    autoencoder.pth: no linear layer at the end.
+
+Fix
+    Name the module: `--model package.module:factory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Answer, Case, Finding, Intent, Level, Rule
+from interop.rules import finding
+
+RULE = Rule("head-not-found", Level.NOTE, (Intent.TRANSFER, Intent.REPLACE), answer=Answer.UNKNOWN)
+
+
+def check(case: Case) -> Iterator[Finding]:
+    for identity in (case.a, case.b):
+        if identity is not None and identity.head is not None and identity.head.kind == "removed":
+            yield finding(
+                RULE,
+                "holds a backbone alone, no head",
+                place=identity.manifest.path,
+                breaks=(Intent.REPLACE,),
+            )
+    if case.pairing is not None and not case.pairing.missing + case.pairing.reshaped:
+        return  # every tensor of A has its like in B: nothing hangs on where the head begins
+    for side, identity in (("A", case.a), ("B", case.b)):
+        if identity is None or identity.head is not None or not identity.tensors:
+            continue
+        transfer = side == "A" or case.a is None
+        yield finding(
+            RULE,
+            f"{side if case.a else 'the file'}: which layers are the head is not known",
+            place=identity.manifest.path,
+            hint="--model package.module:factory names the module",
+            breaks=RULE.breaks if transfer else (Intent.REPLACE,),
+        )

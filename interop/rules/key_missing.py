@@ -1,0 +1,34 @@
+"""B lacks tensors that A has.
+
+What
+    After wrapper prefixes are taken off, names of A have no counterpart in B.
+
+Why
+    `load_state_dict(strict=True)` refuses B. `strict=False` accepts it and leaves what is missing
+    at its random start, without a word.
+
+Example
+    layer4.1.conv2.weight of A is not in B.
+
+Fix
+    Save B's whole state dict; or, if the architectures differ on purpose, ask for another intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.rules import finding, listed
+
+RULE = Rule("key-missing", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
+
+
+def check(case: Case) -> Iterator[Finding]:
+    assert case.pairing is not None
+    if names := [t.name for t in case.pairing.missing]:
+        yield finding(
+            RULE,
+            f"{len(names)} of A's tensors are not in B: {listed(names)}",
+            facts={"tensors": names},
+        )

@@ -1,0 +1,34 @@
+"""B has tensors that A does not.
+
+What
+    After wrapper prefixes are taken off, names of B have no counterpart in A.
+
+Why
+    `load_state_dict(strict=True)` refuses B; `strict=False` drops what A's code has no place for.
+
+Example
+    fc.3.weight of B is not in A.
+
+Fix
+    Load B with the code that it was trained with, or remove what is not the model's (a loss with
+    weights, a teacher) before saving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.rules import finding, listed
+
+RULE = Rule("key-unexpected", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
+
+
+def check(case: Case) -> Iterator[Finding]:
+    assert case.pairing is not None
+    if names := [t.name for t in case.pairing.extra]:
+        yield finding(
+            RULE,
+            f"{len(names)} of B's tensors are not in A: {listed(names)}",
+            facts={"tensors": names},
+        )

@@ -1,0 +1,56 @@
+"""The number of outputs changed, or does not fit the labels.
+
+What
+    A and B give different numbers of outputs; or a file names more or fewer labels than its head
+    has outputs.
+
+Why
+    Whoever reads the answer by its index gets the wrong class, or an index that does not exist.
+
+Example
+    10 -> 7
+
+Fix
+    Train the head for the same classes, or change the callers with the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Case, Finding, Identity, Intent, Level, Rule
+from interop.rules import finding
+
+RULE = Rule("label-count-mismatch", Level.ERROR, (Intent.REPLACE,))
+
+
+def check(case: Case) -> Iterator[Finding]:
+    assert case.b is not None
+    for identity in (case.a, case.b):
+        if identity is None or identity.labels.names is None:
+            continue
+        outputs, names = count(identity, labels=False), len(identity.labels.names)
+        if outputs is not None and outputs != names:
+            yield finding(
+                RULE,
+                f"{names} labels for {outputs} outputs",
+                place=identity.manifest.path,
+                facts={"labels": names, "outputs": outputs},
+            )
+    if case.a is None:
+        return
+    old, new = count(case.a), count(case.b)
+    if old is not None and new is not None and old != new:
+        yield finding(RULE, f"{old} -> {new}", facts={"a": old, "b": new})
+
+
+def count(identity: Identity, *, labels: bool = True) -> int | None:
+    if identity.head is not None and identity.head.outputs:
+        return identity.head.outputs
+    if identity.manifest.graph is not None and len(identity.manifest.graph.outputs) == 1:
+        shape = identity.manifest.graph.outputs[0].shape
+        if len(shape) == 2 and isinstance(shape[1], int):
+            return shape[1]
+    if labels and identity.labels.names is not None:
+        return len(identity.labels.names)
+    return None

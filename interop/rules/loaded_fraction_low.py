@@ -1,0 +1,48 @@
+"""Not all of the weights would come from the file.
+
+What
+    Of the bytes of A's backbone, less than all are filled by B's tensors of the same name and
+    shape; or, in an export, the module holds weights that did not come from the checkpoint.
+
+Why
+    `load_state_dict(strict=False)` loads what fits, be it nothing, and says nothing: the model then
+    trains from scratch while everybody believes that it was pretrained.
+
+Example
+    0 of 342 backbone tensors, 0 % of their bytes: an autoencoder's weights in a classifier.
+
+Fix
+    Load strictly; map the names, or choose weights of the same architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.rules import finding
+
+RULE = Rule("loaded-fraction-low", Level.ERROR, (Intent.TRANSFER,))
+
+
+def check(case: Case) -> Iterator[Finding]:
+    for proof in case.proofs:
+        if proof.name == "loaded fraction" and not proof.holds:
+            yield finding(RULE, proof.what, facts=proof.facts)
+    if case.pairing is None or case.a is None:
+        return
+    backbone = case.a.backbone
+    paired = {p.a.name for p in case.pairing.matched}
+    wanted = [t for t in (case.a.tensors if backbone is None else backbone) if not t.is_counter]
+    found = [t for t in wanted if t.name in paired]
+    total, filled = (sum(t.nbytes for t in ts) for ts in (wanted, found))
+    # Where the head is unknown, only "nothing at all" is certain.
+    if not wanted or len(found) == len(wanted) or (backbone is None and found):
+        return
+    yield finding(
+        RULE,
+        f"{len(found)} of A's {len(wanted)} backbone tensors are in B, "
+        f"{100 * filled / max(total, 1):.3g} % of their bytes",
+        hint="strict=False would train the rest from scratch and say nothing",
+        facts={"tensors": len(found), "of": len(wanted), "bytes": filled, "of_bytes": total},
+    )

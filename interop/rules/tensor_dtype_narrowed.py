@@ -1,0 +1,39 @@
+"""Weights of B have fewer bits than A's.
+
+What
+    A tensor that is in both is stored in a narrower type in B (float32 -> float16).
+
+Why
+    Loading casts it back without a word; the digits are gone all the same.
+
+Example
+    122 tensors float32 -> float16.
+
+Fix
+    Nothing, if it is meant: `bench` shows what it costs. Else save B before it is cast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import DTYPE_BITS, Case, Finding, Level, Rule
+from interop.rules import finding
+
+RULE = Rule("tensor-dtype-narrowed", Level.WARN, (), needs=("pair",))
+
+
+def check(case: Case) -> Iterator[Finding]:
+    assert case.pairing is not None
+    narrowed = [
+        p
+        for p in (*case.pairing.matched, *case.pairing.reshaped)
+        if DTYPE_BITS.get(p.b.dtype, 0) < DTYPE_BITS.get(p.a.dtype, 0)
+    ]
+    if narrowed:
+        kinds = sorted({f"{p.a.dtype} -> {p.b.dtype}" for p in narrowed})
+        yield finding(
+            RULE,
+            f"{len(narrowed)} tensors {', '.join(kinds)}",
+            facts={"tensors": [p.b.name for p in narrowed]},
+        )
