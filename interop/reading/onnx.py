@@ -7,6 +7,7 @@ told of in milliseconds. The numbers below are the field numbers of onnx.proto.
 from __future__ import annotations
 
 import hashlib
+import struct
 from math import prod
 from mmap import mmap
 from pathlib import Path
@@ -374,3 +375,45 @@ def _spec(name: str, dtype: str, shape: list[int]) -> TensorSpec:
         shape = [*shape[:-1], shape[-1] // 2] if even else [(prod(shape) + 1) // 2]
     assert dtype in DTYPE_BITS
     return TensorSpec(name, dtype, tuple(shape))
+
+
+# ---------------------------------------------------------------- values in protobuf's lists
+
+# float_data and double_data: their bytes are the numbers' own; the others hold varints.
+_FLOAT_FIELDS = frozenset({4, 10})
+_ELEMENTS = {
+    "float32": "f", "float64": "d", "int64": "q", "uint64": "Q", "int32": "i", "uint32": "I",
+    "int16": "h", "uint16": "H", "int8": "b", "uint8": "B", "bool": "B", "float16": "H",
+    "bfloat16": "H", "complex64": "f", "complex128": "d",
+}  # fmt: skip
+
+
+def tensor_bytes(path: str, name: str) -> bytes:
+    """The dense bytes of an initializer whose numbers stand in protobuf's own lists."""
+    with Source(path) as source:
+        reader = _Reader(source)
+        graph = reader.model()
+        for number, wire, a, b in fields(source.data, *graph) if graph else ():
+            if number == 5 and wire == BYTES:
+                parts = list(fields(source.data, a, b))
+                if any(part[0] == 8 and text(source.data, part) == name for part in parts):
+                    return _listed(source.data, path, name, parts)
+    raise truncated(path, f"tensor {name!r} is gone from it")
+
+
+def _listed(data: mmap, path: str, name: str, parts: list[Field]) -> bytes:
+    kind = next((DTYPES.get(a, "") for number, _, a, _ in parts if number == 2), "")
+    letter = _ELEMENTS.get(kind, "B")
+    packed = bytearray()
+    numbers: list[int] = []
+    for part in parts:
+        number, wire, a, b = part
+        if number in _FLOAT_FIELDS:
+            packed += data[a:b]
+        elif number in _TYPED_FIELDS and not (wire == BYTES and number == 6):
+            numbers += integers(data, part)
+    if not numbers:
+        return bytes(packed)
+    mask = (1 << 8 * struct.calcsize(letter)) - 1
+    unsigned = letter.upper()
+    return struct.pack(f"<{len(numbers)}{unsigned}", *(number & mask for number in numbers))
