@@ -348,8 +348,9 @@ class Proof:
 class Measurement:
     """A measured quantity: raw samples, the figure made of them, and the conditions.
 
-    `unit` is "ms", "samples/s", "bytes", "ratio", "share" (0 to 1) or "count". `interval` is the
-    95 % interval of `value`. `samples` are in the order in which they were taken.
+    `unit` is "ms", "bytes", "ratio", "share" (0 to 1), "points" (a difference of shares), "count",
+    "abs" (in the outputs' own unit) or "p" (a probability). `interval` is the 95 % interval of
+    `value`. `samples` are in the order in which they were taken.
     """
 
     name: str

@@ -267,6 +267,8 @@ def _measured(report: Report) -> list[list[str]]:
 
 
 def _group(name: str, found: list[Measurement]) -> list[str]:
+    if name == "latency":
+        return _latency(found)
     rows = [[name, "of", "value", "95 % interval"]]
     for m in found:
         batch = m.conditions.get("batch")
@@ -279,12 +281,25 @@ def _group(name: str, found: list[Measurement]) -> list[str]:
     return table(rows)
 
 
+def _latency(found: list[Measurement]) -> list[str]:
+    rows = [["latency", "batch", "p50 ms", "p90 ms", "p99 ms", "samples/s"]]
+    for m in sorted(found, key=lambda m: (m.conditions["batch"], str(m.conditions["of"]))):
+        c = m.conditions
+        figures = [f"{v:.2f}" for v in (m.value or 0.0, c["p90"], c["p99"])]
+        rows.append([str(c["of"]), str(c["batch"]), *figures, f"{c['per_second']:.0f}"])
+    return table(rows)
+
+
 def quantity(value: float, unit: str) -> str:
     """A figure with its unit, in the digits that people compare."""
     if unit == "share":
         return f"{100 * value:.2f} %"
     if unit == "bytes":
         return _bytes(value)
+    if unit == "points":
+        return f"{100 * value:+.2f} points"
+    if unit == "abs":
+        return f"{value:.2g}"
     if unit == "count":
         return f"{value:.0f}"
     if unit == "ratio":

@@ -27,7 +27,9 @@ RULE = Rule("accuracy-drop", Level.ERROR, (Intent.REPLACE,), needs=("measurement
 def check(case: Case) -> Iterator[Finding]:
     allowed = case.budgets.get("accuracy-drop")
     for m in case.measurements:
-        if m.name != "accuracy change" or m.value is None or allowed is None:
+        if m.name != "accuracy change" or m.conditions.get("between") != "models":
+            continue
+        if m.value is None or allowed is None:
             continue
         drop = -100 * m.value
         if drop > allowed:

@@ -29,14 +29,9 @@ def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.b is not None and case.pairing is not None
     head = set(case.a.head.tensors) if case.a.head else set()
     reshaped = [p for p in case.pairing.reshaped if p.a.name not in head]
-    missing = [t for t in case.pairing.missing if t.name not in head and not t.is_counter]
     old, new = _name(case.a), _name(case.b)
-    known = bool(case.a.architectures or case.b.architectures)
-    if case.a.architectures and case.b.architectures:
-        differ = not {a.name for a in case.a.architectures} & {b.name for b in case.b.architectures}
-    else:
-        differ = known and bool(missing)
-    if differ:
+    mine, theirs = ({x.name for x in i.architectures} for i in (case.a, case.b))
+    if mine and theirs and not mine & theirs:
         yield finding(RULE, f"{old} became {new}", facts={"a": old, "b": new})
     elif reshaped and case.a.head is not None:
         yield finding(

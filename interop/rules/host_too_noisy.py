@@ -27,13 +27,13 @@ RULE = Rule(
 
 
 def check(case: Case) -> Iterator[Finding]:
-    allowed = case.budgets.get("latency-ratio")
+    # How much a comparison must be able to tell: bench's own bound, or the policy's budget.
+    limit = case.budgets.get("noise", case.budgets.get("latency-ratio"))
     for m in case.measurements:
         if m.name != "latency noise" or m.interval is None:
             continue
         low, high = m.interval
-        # Noise matters where a latency is to be judged, and the budget lies within it.
-        if allowed is not None and max(high, 1 / max(low, 1e-9)) > max(allowed, 1 + 1e-9):
+        if limit is not None and max(high, 1 / max(low, 1e-9)) > max(limit, 1.0):
             yield finding(
                 RULE,
                 f"batch {m.conditions.get('batch')}: the same runtime against itself "

@@ -31,7 +31,9 @@ def check(case: Case) -> Iterator[Finding]:
     old, new = case.a.prefix, case.b.prefix
     hint = "save B without its wrapper"
     if "…" not in old + new:
-        hint = f"state = {{{old!r} + k.removeprefix({new!r}): v for k, v in state.items()}}"
+        bare = f"k.removeprefix({new!r})" if new else "k"
+        key = f"{old!r} + {bare}" if old else bare
+        hint = f"state = {{{key}: v for k, v in state.items()}}"
     yield finding(
         RULE,
         f"names start with {new!r} in B, with {old!r} in A",

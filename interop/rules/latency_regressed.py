@@ -27,7 +27,9 @@ RULE = Rule("latency-regressed", Level.ERROR, (Intent.REPLACE,), needs=("measure
 def check(case: Case) -> Iterator[Finding]:
     allowed = case.budgets.get("latency-ratio")
     for m in case.measurements:
-        if m.name != "latency ratio" or m.value is None or allowed is None:
+        if m.name != "latency ratio" or m.conditions.get("between") != "models":
+            continue
+        if m.value is None or allowed is None:
             continue
         low, high = m.interval or (m.value, m.value)
         if low > allowed:

@@ -27,7 +27,9 @@ RULE = Rule("negative-flips", Level.ERROR, (Intent.REPLACE,), needs=("measuremen
 def check(case: Case) -> Iterator[Finding]:
     allowed = case.budgets.get("negative-flips")
     for m in case.measurements:
-        if m.name != "negative flips" or m.value is None or allowed is None:
+        if m.name != "negative flips" or m.conditions.get("between") != "models":
+            continue
+        if m.value is None or allowed is None:
             continue
         if 100 * m.value > allowed:
             yield finding(

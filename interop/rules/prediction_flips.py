@@ -27,7 +27,9 @@ RULE = Rule("prediction-flips", Level.ERROR, (Intent.REPLACE,), needs=("measurem
 def check(case: Case) -> Iterator[Finding]:
     wanted = case.budgets.get("agreement")
     for m in case.measurements:
-        if m.name != "agreement" or m.value is None or wanted is None:
+        if m.name != "agreement" or m.conditions.get("between") != "models":
+            continue
+        if m.value is None or wanted is None:
             continue
         if 100 * m.value < wanted:
             yield finding(

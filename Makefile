@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all the set-up themselves on a machine with Python 3.11 or later.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help demo test fixtures train rules rule index golden bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@echo "installing torch and the rest: about 2 minutes"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[run,dev]'
+	@touch $@
+
+demo: $(READY)  ## the whole job on a real fine-tuned checkpoint: inspect, check, export, bench, gate
+	$(BIN)/python -m fixtures.demo
+
+test: $(READY)  ## ruff, mypy, import-linter and pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+fixtures: $(READY)  ## derive from the committed checkpoints what else people have (seconds)
+	$(BIN)/python -m fixtures.make derive
+
+train: $(READY)  ## train the committed checkpoints again (minutes)
+	$(BIN)/python -m fixtures.make train
+
+rules: $(READY)  ## make the rules' fixture pairs again
+	$(BIN)/python -m fixtures.pairs
+
+rule: $(READY)  ## stamp a new rule: make rule ID=some-fault
+	$(BIN)/python -m fixtures.stamp "$(ID)"
+
+index: $(READY)  ## rebuild the index of architectures from the torchvision that is installed
+	$(BIN)/python -m interop.models.build_index
+
+golden: $(READY)  ## accept what the rules now say of every fixture pair
+	$(BIN)/python -m tests.rules.matrix
+
+bench: $(READY)  ## the studies behind the README's figures
+	$(BIN)/python -m benchmarks.check
+	$(BIN)/python -m benchmarks.start
+	$(BIN)/python -m benchmarks.export
+
+clean:  ## remove what was built, and the virtual environment
+	rm -rf $(VENV) build dist fixtures/derived *.egg-info

@@ -1,0 +1,119 @@
+"""`interop gate CANDIDATE --baseline A`: check and what else the policy asks for, then judge."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from interop.check import check_identities
+from interop.cli.output import check_targets, finish, need_torch_side, progress, report_options
+from interop.errors import ConfigError, ReadError
+from interop.facts import Identity, Report, Unreadable
+from interop.gate import gate, lacking, refuse
+from interop.gate.policy import Policy, read_policy
+from interop.identity import identify_file, with_values
+from interop.report.json import read_report
+
+DEFAULT_POLICY = Path("interop.toml")
+
+
+@click.command(
+    name="gate",
+    epilog="""\b
+Example:
+  interop gate candidate.pth --baseline prod.pth --policy interop.toml
+  interop gate candidate.pth --baseline prod.pth --evidence bench.json \\
+      --report junit:gate.xml
+
+Exit codes: 0 pass, 1 fail, 2 unreadable baseline or policy, 3 inconclusive.""",
+)
+@click.argument("candidate")
+@click.option("--baseline", required=True, metavar="FILE", help="The model that is served now.")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(path_type=Path),
+    help="What to ask for.  [default: interop.toml, where there is one]",
+)
+@click.option(
+    "--evidence",
+    multiple=True,
+    metavar="JSON",
+    help="A report of export or bench, made elsewhere with --report json:PATH; repeatable.",
+)
+@report_options
+def command(
+    candidate: str,
+    baseline: str,
+    policy_file: Path | None,
+    evidence: tuple[str, ...],
+    form: str,
+    reports: tuple[str, ...],
+) -> None:
+    """Pass or fail CANDIDATE against the baseline, by a policy.
+
+    The policy says which question must be answered yes (replace, unless it says
+    otherwise), which budgets hold and which evidence is needed. Evidence that is not
+    handed in is made here where the policy says how.
+    """
+    check_targets(reports)
+    policy = _policy(policy_file)
+    handed = [_evidence(path) for path in evidence]
+    a = _identify(baseline, policy)
+    try:
+        b = _identify(candidate, policy)
+    except ReadError as error:
+        finish(refuse(policy, _unreadable(candidate, error)), form, reports)
+    made = [check_identities(a, b, intent=policy.intent, levels=policy.levels), *handed]
+    # The long work only where the files themselves do not decide already.
+    if gate(policy, made).exit_code != 1:
+        made += _run(policy, lacking(policy, made), a, b)
+    finish(gate(policy, made), form, reports)
+
+
+def _identify(path: str, policy: Policy) -> Identity:
+    found = identify_file(
+        path, content_hash=True, labels=policy.labels, preprocessing=policy.preprocessing
+    )
+    return with_values(found) if policy.values else found
+
+
+def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> list[Report]:
+    """The reports that are missing and that can be made here."""
+    made: list[Report] = []
+    if "export" in missing and missing["export"].startswith("missing"):
+        need_torch_side("gate")
+        from interop.export import export
+
+        with tempfile.TemporaryDirectory() as folder:
+            made.append(export(b, Path(folder) / "candidate", progress=progress))
+    if "bench" in missing and missing["bench"].startswith("missing") and policy.data:
+        need_torch_side("gate")
+        from interop.bench import bench
+
+        made.append(bench([a, b], policy.data, device=policy.device, progress=progress))
+    return made
+
+
+def _policy(given: Path | None) -> Policy:
+    if given is not None:
+        return read_policy(given)
+    return read_policy(DEFAULT_POLICY) if DEFAULT_POLICY.is_file() else Policy()
+
+
+def _evidence(path: str) -> Report:
+    report = read_report(path)
+    if report.command not in ("export", "bench"):
+        raise ConfigError(
+            f"a report of {report.command!r} is no evidence",
+            where=path,
+            fix="give reports of export or bench",
+        )
+    return replace(report, details={**report.details, "evidence_file": path})
+
+
+def _unreadable(path: str, error: ReadError) -> Unreadable:
+    return Unreadable(path, error.rule or "file-unrecognised", error.what, error.fix)
