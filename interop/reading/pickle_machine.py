@@ -44,7 +44,8 @@ class Machine:
     """
 
     __slots__ = (
-        "containers", "data", "end", "ledger", "marks", "memo", "persistent", "position", "stack",
+        "complaint", "containers", "data", "end", "ledger", "marks", "memo", "persistent",
+        "position", "stack",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +62,7 @@ class Machine:
         self.position = position
         self.end = len(data) if end is None else end
         self.containers = 0
+        self.complaint = ""
         self.stack: list[Node] = []
         self.marks: list[list[Node]] = []
         self.memo: dict[int, Node] = {}
@@ -76,6 +78,8 @@ class Machine:
                 self.position = at + 1
                 code = data[at]
                 if code == 0x2E:  # STOP
+                    if self.complaint:
+                        raise Broken(self.complaint)
                     return self.stack.pop()
                 step = steps[code]
                 if step is None:
@@ -342,10 +346,18 @@ class Machine:
         self.stack.append(self.memo[index])
 
     def persistent_line(self) -> None:
-        self.stack.append(self.persistent(self.old_name()))
+        self.stack.append(self.refer(self.old_name()))
 
     def persistent_id(self) -> None:
-        self.stack.append(self.persistent(self.stack.pop()))
+        self.stack.append(self.refer(self.stack.pop()))
+
+    def refer(self, key: Node) -> Node:
+        try:
+            return self.persistent(key)
+        except Broken as error:
+            # To be told of, but not before the rest has been searched for what is worse.
+            self.complaint = self.complaint or str(error)
+            return Made(None, (key,))
 
     # ------------------------------------------------------------ numbers and text in lines
 

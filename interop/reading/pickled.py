@@ -13,7 +13,7 @@ from interop.facts import DTYPE_BITS, Import, Json, Manifest, StateDict, Storage
 from interop.reading.imports import Ledger
 from interop.reading.metadata import describe
 from interop.reading.pickle_machine import Broken, Cut, OverLimit
-from interop.reading.rebuild import storage_dtype
+from interop.reading.rebuild import Unfit, storage_dtype
 from interop.reading.source import Source, over_limit, truncated, unrecognised
 from interop.reading.tree import Node, StorageRef
 from interop.reading.weights import Weights, extent
@@ -32,7 +32,10 @@ def persistent(key: Node) -> Node:
         name = str(name) if type(name) is int else ""
     if not name or type(count) is not int or not 0 <= count < 1 << 60:
         raise Broken("a persistent id that is none of torch's")
-    dtype = storage_dtype(kind)
+    try:
+        dtype = storage_dtype(kind)
+    except Unfit:
+        raise Broken("a storage of an unknown dtype") from None
     where = location if type(location) is str else ""
     shift = 0
     if len(key) > 5 and type(key[5]) is tuple and len(key[5]) == 3 and type(key[5][1]) is int:

@@ -14,6 +14,8 @@ from interop.reading.tree import Bag, Made, Mapping, Node, StorageRef, Tensor
 
 MAX_DEPTH = 100
 MAX_VISITS = 3_000_000
+MAX_STATE_DICTS = 10_000
+_COST = 5  # visits that a tensor's record is worth
 
 # Keys under which training checkpoints keep tensors that are no weights of the model.
 _ASIDE = """
@@ -153,6 +155,9 @@ class Weights:
 
     def _add(self, at: int, place: str, tensors: list[tuple[str, Tensor]]) -> None:
         if tensors:
+            self._spend(_COST * len(tensors))
+            if len(self.state_dicts) >= MAX_STATE_DICTS:
+                raise OverLimit(f"more than {MAX_STATE_DICTS:,} mappings of tensors")
             specs = tuple(self._spec(name, tensor) for name, tensor in tensors)
             self.state_dicts.insert(at, StateDict(place, specs))
 

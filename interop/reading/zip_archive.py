@@ -9,6 +9,7 @@ from __future__ import annotations
 from interop.reading.source import Source, truncated, unrecognised
 
 MAX_ENTRIES = 1_000_000
+MAX_INFLATED = 1 << 28  # bytes that a small file may unfold to
 _FULL = 0xFFFFFFFF
 STORED, DEFLATED = 0, 8
 
@@ -144,7 +145,7 @@ class Archive:
                 f"entry {entry.name!r} is encrypted",
                 "unpack it with its password",
             )
-        if entry.size > limit:
+        if entry.size > (limit if entry.method == STORED else min(limit, MAX_INFLATED)):
             return None
         raw = self.source.data[start : start + entry.packed]
         if entry.method == STORED:

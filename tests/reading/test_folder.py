@@ -1,0 +1,86 @@
+"""Folders: a bundle, shards, and folders that hold no model or several."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import save_file
+
+from interop.errors import ReadError
+from interop.reading import read
+from tests.reading.conftest import tensors
+
+
+def _graph(path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    onnx.save(helper.make_model(graph), str(path))
+
+
+def test_a_bundle_gives_weights_graph_and_descriptions(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "model.safetensors", {"format": "pt"})
+    _graph(tmp_path / "model.onnx")
+    (tmp_path / "config.json").write_text(json.dumps({"num_labels": 2}))
+    (tmp_path / "interop.json").write_text("{}")
+    manifest = read(tmp_path)
+    assert manifest.path == str(tmp_path)
+    assert manifest.file == str(tmp_path / "model.safetensors")
+    assert manifest.graph is not None and manifest.graph.operators == {"Relu": 1}
+    assert manifest.metadata == {
+        "format": "pt",
+        "config.json": {"num_labels": 2},
+        "interop.json": {},
+    }
+
+
+def test_one_model_file_is_the_model_beside_what_trainers_leave(tmp_path: Path) -> None:
+    for name in ("best.pth", "optimizer.pt", "rng_state_0.pth", "training_args.bin"):
+        torch.save({"w": torch.ones(1)}, tmp_path / name)
+    assert read(tmp_path).file == str(tmp_path / "best.pth")
+
+
+@pytest.mark.parametrize("names", [[], ["a.pth", "b.pth"], [".metadata"], ["README.md"]])
+def test_no_model_or_several_are_refused(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ReadError) as error:
+        read(tmp_path)
+    assert error.value.rule == "file-unrecognised" and error.value.fix
+
+
+def test_shards_are_read_as_one(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "model-1.safetensors")
+    save_file({"b": torch.ones(3)}, tmp_path / "model-2.safetensors")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    manifest = read(tmp_path, content_hash=True)
+    assert {n: t.shape for n, t in tensors(manifest).items()} == {"a": (2,), "b": (3,)}
+    assert manifest.content_sha256
+    (tmp_path / "model-2.safetensors").unlink()
+    with pytest.raises(ReadError) as error:
+        read(tmp_path)
+    assert error.value.rule == "file-truncated" and "model-2" in error.value.what
+
+
+def test_an_index_may_not_leave_its_folder(tmp_path: Path) -> None:
+    index = {"weight_map": {"a": "../x.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ReadError, match="outside"):
+        read(tmp_path)
+
+
+def test_a_broken_config_is_named(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ReadError) as error:
+        read(tmp_path)
+    assert error.value.where.endswith("config.json")

@@ -1,0 +1,177 @@
+"""ONNX models written by onnx and torch: interface, operators, and where the weights lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from interop.errors import ReadError
+from interop.reading import read
+from interop.reading.values import array, values
+from tests.reading.conftest import stored_bytes, tensors
+
+WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def _model(**options: object) -> onnx.ModelProto:
+    branch = helper.make_graph(
+        [helper.make_node("Relu", ["y"], ["z"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("If", ["flag"], ["out"], then_branch=branch, else_branch=branch),
+        helper.make_node("Odd", ["out"], ["odd"], domain="my.domain"),
+    ]
+    weights = [
+        numpy_helper.from_array(WEIGHT, "w"),
+        helper.make_tensor("listed", TensorProto.INT64, [3], [1, -2, 3]),
+        helper.make_tensor("floats", TensorProto.FLOAT, [2], [0.5, -1.5]),
+        helper.make_tensor("halves", TensorProto.FLOAT16, [2], [1.0, 2.0]),
+        numpy_helper.from_array(np.array(True), "flag"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3]),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, [3, 4]),
+        ],
+        [helper.make_tensor_value_info("odd", TensorProto.FLOAT16, [None, 4])],
+        weights,
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("my.domain", 2)]
+    model = helper.make_model(graph, producer_name="me", producer_version="1", opset_imports=opsets)
+    helper.set_model_props(model, {"classes": "a,b"})
+    return model
+
+
+def test_the_interface_and_the_operators(tmp_path: Path) -> None:
+    onnx.save(_model(), str(tmp_path / "m.onnx"))
+    manifest = read(tmp_path / "m.onnx")
+    graph = manifest.graph
+    assert manifest.container == "onnx" and graph is not None
+    assert [(p.name, p.dtype, p.shape) for p in graph.inputs] == [("x", "float32", ("batch", 3))]
+    assert [(p.name, p.dtype, p.shape) for p in graph.outputs] == [("odd", "float16", ("?", 4))]
+    assert graph.opsets == {"": 17, "my.domain": 2}
+    assert graph.producer == "me 1"
+    assert graph.operators == {"MatMul": 1, "If": 1, "Relu": 2, "my.domain::Odd": 1}
+    assert manifest.metadata == {"classes": "a,b"}
+
+
+def test_the_weights_lie_where_they_are_said_to(tmp_path: Path) -> None:
+    model = _model()
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    found = tensors(read(tmp_path / "m.onnx"))
+    assert stored_bytes(found["w"]) == WEIGHT.tobytes()
+    for tensor in model.graph.initializer:
+        expected = numpy_helper.to_array(tensor)
+        assert found[tensor.name].shape == expected.shape
+        assert found[tensor.name].dtype == str(expected.dtype)
+        assert np.array_equal(array(found[tensor.name]), expected), tensor.name
+    assert len(list(values(list(found.values())))) == 5
+
+
+def _external(path: Path) -> None:
+    onnx.save_model(
+        _model(), str(path), save_as_external_data=True, location="w.bin", size_threshold=0
+    )
+
+
+def test_external_data_is_found_and_hashed(tmp_path: Path) -> None:
+    _external(tmp_path / "m.onnx")
+    spec = tensors(read(tmp_path / "m.onnx"))["w"]
+    assert spec.storage is not None and spec.storage.file == str(tmp_path / "w.bin")
+    assert stored_bytes(spec) == WEIGHT.tobytes()
+    before = read(tmp_path / "m.onnx", content_hash=True).content_sha256
+    data = bytearray((tmp_path / "w.bin").read_bytes())
+    data[spec.storage.offset] ^= 1
+    (tmp_path / "w.bin").write_bytes(data)
+    assert read(tmp_path / "m.onnx", content_hash=True).content_sha256 != before
+
+
+def test_external_data_that_is_missing_or_short_is_truncated(tmp_path: Path) -> None:
+    _external(tmp_path / "m.onnx")
+    (tmp_path / "w.bin").write_bytes(b"short")
+    for _ in range(2):
+        with pytest.raises(ReadError) as error:
+            read(tmp_path / "m.onnx")
+        assert error.value.rule == "file-truncated"
+        (tmp_path / "w.bin").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    "location", ["../secret.bin", "/etc/hostname", "link.bin", "a/../../s", ""]
+)
+def test_external_data_outside_of_the_folder_is_refused(tmp_path: Path, location: str) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for outside in ("secret.bin", "s"):
+        (tmp_path / outside).write_bytes(b"x" * 100)
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    model = _model()
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ReadError) as error:
+        read(folder / "m.onnx")
+    assert error.value.rule == "external-data-escapes-folder"
+
+
+def test_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
+    whole = _model().SerializeToString()
+    rules = set()
+    for length in range(1, len(whole)):
+        (tmp_path / "m.onnx").write_bytes(whole[:length])
+        try:
+            read(tmp_path / "m.onnx")
+        except ReadError as error:
+            rules.add(error.rule)
+        else:
+            # Cut between two fields, behind the graph: what is left is a model.
+            assert length > len(whole) - 40
+    assert rules <= {"file-truncated", "file-unrecognised"} and "file-truncated" in rules
+
+
+def test_embedded_weights_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    big = np.ones((1 << 20,), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+        [numpy_helper.from_array(big, "w")],
+    )
+    model = helper.make_model(graph)
+    onnx.save(model, str(tmp_path / "a.onnx"))
+    model.graph.initializer[0].raw_data = (big * 2).tobytes()
+    onnx.save(model, str(tmp_path / "b.onnx"))
+    a, b = read(tmp_path / "a.onnx"), read(tmp_path / "b.onnx")
+    assert a.header_sha256 == b.header_sha256
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\x07\x12\x02me",
+        b"\x08\x07" + bytes(range(256)),
+        b"\x3a\x00",
+        b"\x08\x07:\x04\x12\x02gg",
+        b"\x12\x07pytorch\x1a\x03one",
+        b"(((((((((",
+        b"\x42\x02\x10\x11",
+    ],
+)
+def test_other_protobuf_is_not_onnx(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(ReadError) as error:
+        read(tmp_path / "m.onnx")
+    assert error.value.rule == "file-unrecognised"

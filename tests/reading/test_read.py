@@ -1,0 +1,210 @@
+"""`read` as a whole: what is no model is told for what it is, and nothing heavy is loaded."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save
+
+from interop.errors import ReadError
+from interop.facts import Manifest
+from interop.reading import read
+
+
+def _refusal(path: Path, rule: str = "file-unrecognised") -> str:
+    with pytest.raises(ReadError) as error:
+        read(path)
+    assert error.value.rule == rule
+    assert error.value.where == str(path) and error.value.fix
+    return error.value.what
+
+
+FOREIGN = {
+    "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
+    "web page": b"<!DOCTYPE html>\n<html><body>404</body></html>",
+    "PNG": b"\x89PNG\r\n\x1a\n" + bytes(40),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(40),
+    "numpy": b"\x93NUMPY\x01\x00v\x00",
+    "GGUF": b"GGUF\x03\x00\x00\x00",
+    "gzip": b"\x1f\x8b\x08\x00" + bytes(9),
+    "text file": b"this is not a model\nat all\n",
+    "text file that begins '{": b'{"weights": [1, 2]}',
+    "XML": b"<?xml version='1.0'?><a/>",
+    "neither": bytes(range(200, 256)) * 3,
+    "empty zip": b"PK\x05\x06" + bytes(18),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_what_is_no_model_is_told_for_what_it_is(tmp_path: Path, what: str) -> None:
+    (tmp_path / "model.pth").write_bytes(FOREIGN[what])
+    assert what in _refusal(tmp_path / "model.pth")
+
+
+def test_archives_that_are_no_checkpoint(tmp_path: Path, write_zip: Callable[..., Path]) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("x"), io.BytesIO())
+    assert "tar archive" in _refusal(tmp_path / "a.tar")
+    assert "no PyTorch checkpoint" in _refusal(write_zip({"notes.txt": b"hello"}))
+    assert "Keras" in _refusal(write_zip({"model.weights.h5": b"", "config.json": b""}))
+    assert "pt2" in _refusal(write_zip({"m/archive_format": b"pt2"}))
+    assert "2 checkpoints" in _refusal(write_zip({"a/data.pkl": b"N.", "b/data.pkl": b"N."}))
+    assert "big-endian" in _refusal(write_zip({"a/data.pkl": b"N.", "a/byteorder": b"big"}))
+    np.savez(tmp_path / "a.npz", x=np.ones(2))
+    assert "numpy archive" in _refusal(tmp_path / "a.npz")
+
+
+def test_missing_empty_and_irregular_files(tmp_path: Path) -> None:
+    assert "no such file" in _refusal(tmp_path / "missing.pth")
+    (tmp_path / "empty.pth").touch()
+    assert "empty" in _refusal(tmp_path / "empty.pth", "file-truncated")
+    os.mkfifo(tmp_path / "pipe")
+    assert "regular" in _refusal(tmp_path / "pipe")
+    (tmp_path / "zeros.pth").write_bytes(bytes(1000))
+    assert "zero bytes" in _refusal(tmp_path / "zeros.pth", "file-truncated")
+
+
+def test_two_entries_of_one_name_are_refused(
+    tmp_path: Path, write_zip: Callable[..., Path]
+) -> None:
+    path = write_zip({"a/data.pkl": b"N.", "b/data.pkl": b"N."})
+    path.write_bytes(path.read_bytes().replace(b"b/data.pkl", b"a/data.pkl"))
+    assert "two entries" in _refusal(path)
+
+
+def test_the_bytes_decide_and_not_the_name(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "model.onnx")
+    assert read(tmp_path / "model.onnx").container == "torch-zip"
+
+
+def test_a_bare_pickle_is_its_own_container(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(pickle.dumps({"epoch": 3, "names": ["a"]}))
+    manifest = read(str(tmp_path / "a.pth"))
+    assert manifest.container == "pickle"
+    assert manifest.metadata == {"epoch": 3, "names": ["a"]}
+
+
+def test_reading_loads_neither_torch_nor_numpy(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "a.pth")
+    torch.save({"w": torch.ones(2)}, tmp_path / "b.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "c.safetensors").write_bytes(save({"w": torch.ones(2)}))
+    (tmp_path / "d.onnx").write_bytes(_onnx())
+    program = (
+        "import sys; from interop.reading import read\n"
+        "for name in sys.argv[1:]: assert read(name).state_dicts\n"
+        "heavy = {'torch', 'numpy', 'onnx', 'zipfile', 'pickle'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    files = [str(tmp_path / n) for n in ("a.pth", "b.pth", "c.safetensors", "d.onnx")]
+    subprocess.run([sys.executable, "-c", program, *files], check=True)
+
+
+# ---------------------------------------------------------------- any bytes at all
+
+
+def _onnx() -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+        [numpy_helper.from_array(np.ones(2, np.float32), "w")],
+    )
+    data: bytes = helper.make_model(graph).SerializeToString()
+    return data
+
+
+def _saved(zipped: bool) -> bytes:
+    buffer = io.BytesIO()
+    state = {"state_dict": {"a.w": torch.ones(2, 3), "a.b": torch.ones(2)}, "epoch": 3}
+    torch.save(state, buffer, _use_new_zipfile_serialization=zipped)
+    return buffer.getvalue()
+
+
+SEEDS = [
+    _saved(True),
+    _saved(False),
+    save({"w": torch.ones(2)}),
+    _onnx(),
+    pickle.dumps({"a": [1, 2.5, "x", None, (1, 2)], "b": {3}}, 4),
+    pickle.dumps({"a": [1, 2.5, "x", None, (1, 2)]}, 0),
+]
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("any") / "file"
+
+
+def _ends_well(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    try:
+        manifest = read(path)
+    except ReadError as error:
+        assert error.rule and error.fix
+    else:
+        assert isinstance(manifest, Manifest)
+        for state_dict in manifest.state_dicts:
+            for tensor in state_dict.tensors:
+                storage = tensor.storage
+                if storage is not None and storage.offset >= 0:
+                    assert storage.offset + storage.nbytes <= len(data)
+
+
+_SLOWLY = settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@_SLOWLY
+@given(
+    start=st.sampled_from([b"", b"\x80\x02", b"\x80\x04\x95", b"PK\x03\x04", b"\x08\x07", b"("]),
+    data=st.binary(max_size=300),
+)
+def test_random_bytes_end_in_a_manifest_or_a_refusal(
+    scratch: Path, start: bytes, data: bytes
+) -> None:
+    _ends_well(scratch, start + data)
+
+
+@_SLOWLY
+@given(
+    seed=st.sampled_from(SEEDS),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
+    cut=st.floats(0, 1),
+    shorten=st.booleans(),
+)
+def test_mutated_files_end_in_a_manifest_or_a_refusal(
+    scratch: Path, seed: bytes, edits: list[tuple[float, int]], cut: float, shorten: bool
+) -> None:
+    data = bytearray(seed)
+    for place, byte in edits:
+        data[int(place * (len(data) - 1))] = byte
+    _ends_well(scratch, bytes(data[: int(cut * len(data))] if shorten else data))
+
+
+OPCODES = (
+    b"(01234.2NIJKLMRQPSTUVXabcdeghijloprstqu}])"
+    b"\x80\x81\x82\x85\x86\x87\x88\x8a\x8c\x90\x91\x92\x93\x94"
+)
+
+
+@_SLOWLY
+@given(codes=st.lists(st.sampled_from(OPCODES), max_size=60), tail=st.binary(max_size=20))
+def test_any_opcodes_end_in_a_manifest_or_a_refusal(
+    scratch: Path, codes: list[int], tail: bytes
+) -> None:
+    _ends_well(scratch, b"\x80\x04}]" + bytes(codes) + tail)

@@ -1,0 +1,180 @@
+"""Files written by torch.save: each tensor's place, shape, layout and bytes, by torch's account."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from interop.errors import ReadError
+from interop.facts import TensorSpec
+from interop.reading import read
+from interop.reading.values import array, values
+from tests.reading.conftest import dense_sha256, stored_bytes, tensors
+
+
+def _element_bytes(tensor: torch.Tensor) -> bytes:
+    storage = tensor.untyped_storage()
+    return bytes(storage.tolist())
+
+
+def _agrees(spec: TensorSpec, tensor: torch.Tensor) -> None:
+    assert spec.shape == tuple(tensor.shape)
+    assert f"torch.{spec.dtype}" == str(tensor.dtype)
+    assert spec.offset == tensor.storage_offset()
+    assert (spec.conj, spec.neg) == (tensor.is_conj(), tensor.is_neg())
+    if spec.stride is None:
+        assert tensor.is_contiguous()
+    else:
+        assert spec.stride == tensor.stride()
+    assert stored_bytes(spec) == _element_bytes(tensor)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_every_kind_of_tensor_lies_where_it_is_said_to(
+    tmp_path: Path, kinds: dict[str, torch.Tensor], protocol: int, zipped: bool
+) -> None:
+    path = tmp_path / "kinds.pth"
+    if not zipped:  # the legacy layout has no storages for the dtypes that came after it
+        late = ("float8", "uint16")
+        kinds = {name: t for name, t in kinds.items() if not name.startswith(late)}
+    torch.save(kinds, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    manifest = read(path)
+    assert manifest.container == ("torch-zip" if zipped else "torch-legacy")
+    assert manifest.size == path.stat().st_size
+    assert {i.danger for i in manifest.imports} == {"safe"}
+    found = tensors(manifest)
+    assert list(found) == list(kinds)
+    loaded = torch.load(path, weights_only=False)  # the safe loader stops at protocol 3
+    for name, spec in found.items():
+        _agrees(spec, loaded[name])
+    for spec, stats in values(list(found.values())):
+        assert stats.sha256 == dense_sha256(kinds[spec.name]), spec.name
+
+
+def test_tied_weights_share_one_storage(tmp_path: Path, kinds: dict[str, torch.Tensor]) -> None:
+    torch.save(kinds, tmp_path / "kinds.pth")
+    found = tensors(read(tmp_path / "kinds.pth"))
+    assert found["tied"].storage == found["whole"].storage == found["strided"].storage
+    assert found["plain"].storage != found["whole"].storage
+
+
+def test_a_module_is_flattened_as_its_state_dict(tmp_path: Path) -> None:
+    inner = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    module = torch.nn.Sequential(inner, torch.nn.Linear(4, 2))
+    module.register_buffer("kept", torch.ones(2))
+    module.register_buffer("left_out", torch.ones(2), persistent=False)
+    for zipped in (True, False):
+        path = tmp_path / f"module_{zipped}.pth"
+        torch.save(module, path, _use_new_zipfile_serialization=zipped)
+        manifest = read(path)
+        found = tensors(manifest)
+        assert list(found) == list(module.state_dict())
+        for name, value in module.state_dict().items():
+            assert found[name].shape == tuple(value.shape)
+        assert manifest.metadata == {}
+        codes = [str(i) for i in manifest.imports if i.danger == "code"]
+        assert "torch.nn.modules.linear.Linear" in codes
+        assert not [i for i in manifest.imports if i.danger == "unsafe"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_torchscript_archive_is_read_as_its_state_dict(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    torch.jit.script(module).save(str(tmp_path / "script.pt"))
+    manifest = read(tmp_path / "script.pt")
+    found = tensors(manifest)
+    assert list(found) == list(module.state_dict())
+    assert not [i for i in manifest.imports if i.danger != "safe"]
+    for spec, stats in values(list(found.values())):
+        assert stats.sha256 == dense_sha256(module.state_dict()[spec.name])
+
+
+def test_meta_parameter_sparse_and_quantized_tensors_have_names_and_shapes(tmp_path: Path) -> None:
+    state = {
+        "meta": torch.empty(3, 4, device="meta"),
+        "parameter": torch.nn.Parameter(torch.ones(2, 2)),
+        "sparse": torch.eye(3).to_sparse(),
+        "rows": torch.eye(3).to_sparse_csr(),
+        "int8": torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8),
+    }
+    torch.save(state, tmp_path / "odd.pth")
+    found = tensors(read(tmp_path / "odd.pth"))
+    assert {n: t.shape for n, t in found.items()} == {n: tuple(t.shape) for n, t in state.items()}
+    assert found["meta"].storage is None
+    assert found["sparse"].storage is None and found["rows"].storage is None
+    assert found["int8"].dtype == "qint8"
+
+
+def test_a_single_tensor_and_a_list_are_state_dicts_too(tmp_path: Path) -> None:
+    torch.save(torch.ones(2, 3), tmp_path / "one.pth")
+    torch.save([torch.ones(1), torch.ones(2)], tmp_path / "list.pth")
+    assert tensors(read(tmp_path / "one.pth"))[""].shape == (2, 3)
+    assert list(tensors(read(tmp_path / "list.pth"))) == ["0", "1"]
+
+
+def test_repacked_with_compression_the_values_are_still_found(tmp_path: Path) -> None:
+    state = {"w": torch.randn(40, 40)}
+    torch.save(state, tmp_path / "plain.pth")
+    packed = tmp_path / "packed.pth"
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as old,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    spec = tensors(read(packed))["w"]
+    assert spec.storage is not None and spec.storage.offset == -1
+    assert torch.equal(torch.from_numpy(array(spec).copy()), state["w"])
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_cut_off_anywhere_is_told_of(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "whole.pth"
+    state = {"a.weight": torch.randn(8, 8), "a.bias": torch.randn(8), "n": torch.tensor(3)}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    cut = tmp_path / "cut.pth"
+    for length in [*range(3, len(whole) - 1, max(1, len(whole) // 150)), len(whole) - 1]:
+        cut.write_bytes(whole[:length])
+        with pytest.raises(ReadError) as error:
+            read(cut)
+        assert error.value.rule == "file-truncated", (length, str(error.value))
+        assert error.value.fix and error.value.where == str(cut)
+
+
+def test_a_storage_smaller_than_its_tensor_is_truncated(
+    tmp_path: Path, write_zip: Callable[..., Path]
+) -> None:
+    torch.save({"w": torch.ones(100)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    entries = {n: d[:-4] if n.endswith("data/0") else d for n, d in entries.items()}
+    with pytest.raises(ReadError, match="396 of 400 bytes"):
+        read(write_zip(entries, name="b.pth"))
+
+
+def test_two_checkpoints_of_one_kind_differ_in_header_only_by_structure(tmp_path: Path) -> None:
+    for name, shape in (("a", (2, 3)), ("b", (2, 3)), ("c", (3, 3))):
+        folder = tmp_path / name
+        folder.mkdir()
+        torch.save(
+            {"w": torch.randn(*shape)}, folder / "m.pth", _use_new_zipfile_serialization=False
+        )
+    headers = [read(tmp_path / name / "m.pth").header_sha256 for name in "abc"]
+    contents = [read(tmp_path / n / "m.pth", content_hash=True).content_sha256 for n in "ab"]
+    assert headers[0] != headers[2]
+    assert contents[0] != contents[1] and contents[0] is not None
+    assert read(tmp_path / "a" / "m.pth").content_sha256 is None
+
+
+def test_the_python_2_strings_of_old_files_are_read(write_zip: Callable[..., Path]) -> None:
+    # protocol 2 as Python 2 wrote it: SHORT_BINSTRING keys, one of them in Latin-1
+    pickle = b"\x80\x02}(U\x04namesU\x03catU\x05caf\xe9sK\x01u."
+    pickle = pickle.replace(b"U\x04names", b"U\x05names")
+    manifest = read(write_zip({"a/data.pkl": pickle}))
+    assert manifest.metadata == {"names": "cat", "cafés": 1}
