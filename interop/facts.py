@@ -114,7 +114,7 @@ class TensorSpec:
 
     @property
     def is_counter(self) -> bool:
-        """Whether it is batch normalisation's count of training steps: no weight, often left out."""
+        """Whether it is batch normalisation's count of training steps, which is no weight."""
         return self.name.endswith("num_batches_tracked")
 
 

@@ -114,7 +114,7 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
 
 def with_values(identity: Identity) -> Identity:
     """The same identity with statistics on each tensor: the one step that reads the values."""
-    from interop.reading import values
+    from interop.reading.values import values
 
     stats = {id(spec): found for spec, found in values(identity.tensors)}
     tensors = tuple(replace(t, stats=stats.get(id(t))) for t in identity.tensors)
