@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interop.facts import Manifest
 from interop.reading.sniff import kind, unknown
 from interop.reading.source import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["read"]
 
