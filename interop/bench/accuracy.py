@@ -117,7 +117,12 @@ def scores(found: Predictions) -> list[Measurement]:
 def between_runtimes(native: Predictions, exported: Predictions) -> list[Measurement]:
     """What the change of runtime did: the same model, the same samples."""
     of = f"{native.role}: {exported.runtime} against {native.runtime}"
-    conditions = {"group": "change of runtime", "of": of, "between": "runtimes"}
+    conditions = {
+        "group": "change of runtime",
+        "of": of,
+        "model": native.role,
+        "between": "runtimes",
+    }
     same = native.answers == exported.answers
     largest = float(np.abs(native.logits - exported.logits).max())
     return [

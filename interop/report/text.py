@@ -25,22 +25,18 @@ def _inspect(report: Report) -> list[list[str]]:
 
 
 def _export(report: Report) -> list[list[str]]:
-    written = report.details.get("written")
-    head = [f"{'wrote' if written else 'no bundle written: '}{f' {written}' if written else ''}"]
-    files = report.details.get("files") or {}
-    if not written:
-        head = ["no bundle was written"]
-    else:
-        head += table([["  " + n, _bytes(size)] for n, size in files.items()])
-    seconds = report.details
-    times = []
-    if "conversion_seconds" in seconds:
-        times = [
-            f"conversion {seconds['conversion_seconds']:.1f} s, "
-            f"proofs {seconds['proof_seconds']:.1f} s"
-            + (f", route {seconds['route']}" if "route" in seconds else "")
-        ]
-    return [_inputs(report), _proofs(report.proofs), _findings(report), head + times]
+    d = report.details
+    outcome = [f"wrote {d['bundle']}" if d.get("bundle") else "no bundle was written"]
+    outcome += table([[f"  {name}", _bytes(size)] for name, size in d.get("files", {}).items()])
+    tried = [f"route {a['route']} given up: {a['why']}" for a in d.get("attempts", ())]
+    route = f", route {d['route']}" if "route" in d else ""
+    times = (
+        f"conversion {d['conversion_seconds']:.1f} s, proofs {d['proof_seconds']:.1f} s{route}"
+        if "conversion_seconds" in d
+        else ""
+    )
+    notes = [line for text in (*tried, *d.get("notes", ())) for line in wrap(text, WIDTH)]
+    return [_inputs(report), _proofs(report.proofs), _findings(report), notes, [*outcome, times]]
 
 
 def _bench(report: Report) -> list[list[str]]:
@@ -269,16 +265,23 @@ def _measured(report: Report) -> list[list[str]]:
 def _group(name: str, found: list[Measurement]) -> list[str]:
     if name == "latency":
         return _latency(found)
-    rows = [[name, "of", "value", "95 % interval"]]
+    if name == "latency ratio":
+        rows = [[name, "batch", "value", "95 % interval"]]
+        rows += [[str(m.conditions["of"]), str(m.conditions["batch"]), *_figures(m)] for m in found]
+        return table(rows)
+    what = {"runtimes": "onnxruntime against pytorch", "models": "B against A"}
+    between = [what[b] for m in found[:1] if (b := m.conditions.get("between")) in what]
+    heading = between[0] if between else name
+    rows = [[heading, "" if between == ["B against A"] else "of", "value", "95 % interval"]]
     for m in found:
-        batch = m.conditions.get("batch")
-        label = m.name + (f", batch {batch}" if batch is not None else "")
-        interval = (
-            "" if m.interval is None else " to ".join(quantity(v, m.unit) for v in m.interval)
-        )
-        value = "-" if m.value is None else quantity(m.value, m.unit)
-        rows.append([label, str(m.conditions.get("of", "")), value, interval])
+        of = str(m.conditions.get("of", "")) if not between else str(m.conditions.get("model", ""))
+        rows.append([m.name, of, *_figures(m)])
     return table(rows)
+
+
+def _figures(m: Measurement) -> tuple[str, str]:
+    interval = "" if m.interval is None else " to ".join(quantity(v, m.unit) for v in m.interval)
+    return "-" if m.value is None else quantity(m.value, m.unit), interval
 
 
 def _latency(found: list[Measurement]) -> list[str]:

@@ -1,0 +1,165 @@
+"""The three verdicts, on real checkpoints in the forms in which people have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from interop.check import check
+from interop.facts import Answer, Intent, Level, Report
+from interop.identity import keys
+
+Verdicts = tuple[str, str, str]
+
+
+def verdicts(report: Report) -> Verdicts:
+    reload, transfer, replace = (str(v.answer) for v in report.verdicts)
+    return reload, transfer, replace
+
+
+def rules(report: Report) -> set[str]:
+    return {f.rule for f in report.findings}
+
+
+@pytest.mark.parametrize(
+    ("b", "wanted", "found"),
+    [
+        ("retrained.pth", ("yes", "yes", "yes"), set()),
+        ("five-classes.pth", ("no", "yes", "no"), {"head-width-changed", "label-count-mismatch"}),
+        ("relabelled.pth", ("yes", "yes", "no"), {"label-order-changed"}),
+        ("training.pth", ("no", "yes", "yes"), {"wrapper-changed", "key-prefix-shifted"}),
+        ("half.pth", ("yes", "yes", "yes"), {"tensor-dtype-narrowed"}),
+        ("nan.pth", ("yes", "no", "no"), {"tensor-not-finite"}),
+        ("mlp-head.pth", ("no", "yes", "yes"), {"key-missing", "key-unexpected"}),
+        ("model.safetensors", ("no", "yes", "yes"), {"container-changed", "wrapper-changed"}),
+        (
+            "plain.pth",
+            ("no", "yes", "unknown"),
+            {"wrapper-changed", "labels-unknown", "preprocessing-unknown"},
+        ),
+    ],
+)
+def test_what_can_become_of_one_model(
+    digits: Path, derived: Path, b: str, wanted: Verdicts, found: set[str]
+) -> None:
+    report = check(digits / "shufflenet.pth", derived / b, values=True)
+    assert verdicts(report) == wanted
+    assert rules(report) == found
+
+
+def test_another_backbone_can_replace_but_not_reload(digits: Path) -> None:
+    report = check(digits / "shufflenet.pth", digits / "squeezenet.pth", intent=Intent.REPLACE)
+    assert verdicts(report) == ("no", "no", "yes")
+    assert "backbone-mismatch" in rules(report)
+    assert report.exit_code == 0
+
+
+def test_the_trap_of_strict_false(digits: Path, derived: Path) -> None:
+    """What `strict=False` accepts without a word is a plain no, with the figure."""
+    report = check(digits / "shufflenet.pth", digits / "autoencoder.pth", intent=Intent.TRANSFER)
+    low = next(f for f in report.findings if f.rule == "loaded-fraction-low")
+    assert low.facts["tensors"] == 0 and low.facts["bytes"] == 0 and low.facts["of"] == 280
+    assert report.exit_code == 1
+    # The very recipe, to show that torch says nothing: no error, and not one tensor is loaded.
+    from fixtures.make import shufflenet
+
+    net = shufflenet(10)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    net.load_state_dict(torch.load(digits / "autoencoder.pth", weights_only=True), strict=False)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_the_base_can_start_the_fine_tuned_one(digits: Path) -> None:
+    report = check(digits / "shufflenet.pth", digits / "base.pth", intent=Intent.TRANSFER)
+    assert verdicts(report) == ("no", "yes", "no")
+    assert report.exit_code == 0
+    assert "280 of 280 backbone tensors" in report.summary
+
+
+@pytest.mark.parametrize("a", ["plain.pth", "legacy.pth", "model.safetensors"])
+@pytest.mark.parametrize("b", ["plain.pth", "legacy.pth", "model.safetensors"])
+def test_any_pair_of_containers_is_the_same_state_dict(derived: Path, a: str, b: str) -> None:
+    report = check(derived / a, derived / b)
+    assert verdicts(report)[:2] == ("yes", "yes")
+    assert ("container-changed" in rules(report)) == (a != b)
+
+
+def test_onnx_is_held_against_a_checkpoint_by_its_initialisers(
+    digits: Path, tmp_path: Path
+) -> None:
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    state = torch.load(digits / "shufflenet.pth", weights_only=True)["state_dict"]
+    kept = {k: v for k, v in state.items() if "num_batches_tracked" not in k}
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1024])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 10])
+    node = helper.make_node("Gemm", ["image", "fc.weight", "fc.bias"], ["logits"], transB=1)
+    tensors = [numpy_helper.from_array(v.numpy(), k) for k, v in kept.items()]
+    graph = helper.make_graph([node], "head", [image], [logits], tensors)
+    save(helper.make_model(graph, ir_version=10), tmp_path / "model.onnx")
+    report = check(digits / "shufflenet.pth", tmp_path / "model.onnx")
+    # All weights are there; the counters of training are not, so a strict reload would refuse.
+    assert verdicts(report) == ("no", "yes", "unknown")
+    assert "key-missing" in rules(report) and "loaded-fraction-low" not in rules(report)
+
+
+def test_reload_of_a_graph_without_names_has_no_meaning(digits: Path, tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 3]) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ports[:1], ports[1:])
+    save(helper.make_model(graph, ir_version=10), tmp_path / "relu.onnx")
+    report = check(digits / "shufflenet.pth", tmp_path / "relu.onnx")
+    assert verdicts(report) == ("n/a", "n/a", "no")
+    assert report.exit_code == 3
+
+
+def test_facts_that_a_person_gives_count_where_the_files_are_silent(
+    digits: Path, derived: Path
+) -> None:
+    given = {
+        "labels": keys.read_labels("zero,one,two,three,four,five,six,seven,eight,nine"),
+        "preprocessing": keys.read_preprocessing(
+            '{"resize": [64, 64], "mean": [0.31, 0.31, 0.31], "std": [0.38, 0.38, 0.38]}'
+        ),
+    }
+    report = check(digits / "shufflenet.pth", derived / "plain.pth", **given)
+    assert verdicts(report) == ("no", "yes", "yes")
+    # What a file states itself is not overruled.
+    other = {"labels": keys.read_labels("a,b,c,d,e,f,g,h,i,j")}
+    report = check(digits / "shufflenet.pth", derived / "relabelled.pth", **other)
+    assert "label-order-changed" in rules(report)
+
+
+def test_a_model_without_labels_by_nature(digits: Path) -> None:
+    one = {
+        "labels": keys.read_labels("none"),
+        "preprocessing": keys.read_preprocessing(
+            '{"resize": [64, 64], "mean": [0, 0, 0], "std": [1, 1, 1]}'
+        ),
+    }
+    report = check(digits / "autoencoder.pth", digits / "autoencoder.pth", **one)
+    assert verdicts(report) == ("yes", "yes", "yes")
+    assert "no labels by nature" in report.verdicts[2].why
+
+
+def test_a_hostile_file_is_named_and_never_run(
+    derived: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for a, b in (("shufflenet.pth", "hostile.pth"), ("hostile.pth", "shufflenet.pth")):
+        folders = {"shufflenet.pth": digits, "hostile.pth": derived}
+        report = check(folders[a] / a, folders[b] / b, intent=Intent.REPLACE, values=True)
+        assert verdicts(report) == ("no", "no", "no")
+        unsafe = next(f for f in report.findings if f.rule == "pickle-unsafe-global")
+        assert "system" in unsafe.what and unsafe.level is Level.ERROR
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_levels_of_a_policy_change_the_answer(digits: Path, derived: Path) -> None:
+    levels = {"wrapper-changed": Level.WARN, "key-prefix-shifted": Level.OFF}
+    report = check(digits / "shufflenet.pth", derived / "training.pth", levels=levels)
+    assert report.outcome is Answer.YES
+    assert rules(report) == {"wrapper-changed"}

@@ -1,0 +1,86 @@
+"""The light side answers without torch or numpy, and no module of it can pull them in unseen."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIGHT = ("reading", "identity", "check", "rules", "gate", "report", "cli")
+HEAVY = frozenset(
+    {"torch", "torchvision", "numpy", "onnx", "onnxruntime", "onnxscript", "safetensors"}
+)
+# The one module that goes over values; it is itself imported only where values are asked for.
+VALUES = ROOT / "interop" / "reading" / "values.py"
+TORCH_SIDE = ("models", "data", "runtimes", "proof", "export", "bench")
+
+
+def heavy_imports(source: str) -> set[str]:
+    """Heavy packages, and rooms of the torch side, that a module imports when it is imported."""
+    found: set[str] = set()
+    tree = ast.parse(source)
+    # Only statements that run at import: not those inside functions.
+    todo = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+    roots = {name.split(".")[0] for name in found} & HEAVY
+    return roots | {n for n in found if n.startswith(tuple(f"interop.{r}" for r in TORCH_SIDE))}
+
+
+@pytest.mark.parametrize("room", LIGHT)
+def test_no_module_of_the_light_side_pulls_in_torch(room: str) -> None:
+    for path in (ROOT / "interop" / room).rglob("*.py"):
+        allowed = {"numpy"} if path == VALUES else set()
+        assert heavy_imports(path.read_text("utf-8")) == allowed, path.name
+
+
+def test_a_module_that_does_is_refused() -> None:
+    assert heavy_imports("try:\n    import torch.nn\nexcept ImportError:\n    torch = None\n") == {
+        "torch"
+    }
+    assert heavy_imports("from interop.models import build\n") == {"interop.models"}
+    assert heavy_imports("def f():\n    import torch\n") == set()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "shufflenet.pth", "squeezenet.pth"],
+        ["inspect", "shufflenet.pth", "--format", "json"],
+        ["gate", "squeezenet.pth", "--baseline", "shufflenet.pth", "--policy", "{policy}"],
+        ["explain", "key-missing"],
+        ["--help"],
+    ],
+)
+def test_a_command_loads_neither_torch_nor_numpy(
+    command: list[str], digits: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "interop.toml"
+    policy.write_text("values = false\n")
+    arguments = [
+        str(digits / a) if a.endswith(".pth") else a.format(policy=policy) for a in command
+    ]
+    code = (
+        "import sys\n"
+        "from interop.cli import main\n"
+        f"try:\n    main({arguments!r})\n"
+        "finally:\n"
+        f"    print(sorted({sorted(HEAVY)!r} & sys.modules.keys()), file=sys.stderr)\n"
+    ).replace(f"{sorted(HEAVY)!r} &", f"set({sorted(HEAVY)!r}) &")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.stderr.splitlines()[-1] == "[]", done.stderr
