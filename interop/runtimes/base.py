@@ -1,0 +1,65 @@
+"""The interface that every way of running a model has: host arrays in, host arrays out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interop.errors import ConfigError
+from interop.facts import Json
+
+Array = NDArray[Any]
+DEVICES = ("cpu", "cuda")
+
+
+class Runtime(ABC):
+    """A model ready to run on one device. Use as a context manager: leaving it frees the model.
+
+    `name` is "pytorch" or "onnxruntime", `device` "cpu" or "cuda". Batches and outputs lie in host
+    memory, and a call returns when the outputs are there: what it takes is the whole way.
+    """
+
+    name: str
+    device: str
+
+    def run(self, batch: NDArray[np.float32]) -> Array:
+        """The model's first output for `batch` (n, ...), of shape (n, ...); see `outputs`."""
+        return self.outputs(batch)[0]
+
+    @abstractmethod
+    def outputs(self, batch: NDArray[np.float32]) -> tuple[Array, ...]:
+        """All outputs that are tensors, in order; those of any float type come as float32.
+
+        The batch is cast to the type that the model takes.
+        """
+
+    @abstractmethod
+    def conditions(self) -> dict[str, Json]:
+        """What a reader must know to judge a figure: versions, device, threads, precision."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees the model and puts back what was set for it; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_device(device: str) -> None:
+    """ConfigError for a device that no runtime here knows."""
+    if device not in DEVICES:
+        raise ConfigError(
+            f"{device!r} is no device", where="--device", fix=f"give one of {', '.join(DEVICES)}"
+        )

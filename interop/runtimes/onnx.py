@@ -1,0 +1,178 @@
+"""An ONNX file -> a Runtime: ONNX Runtime on the provider that was asked for, or an error.
+
+ONNX Runtime goes on with the CPU where CUDA cannot be had; here that is never called CUDA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from interop.errors import DeviceMissing, ModelError
+from interop.facts import Json
+from interop.runtimes.base import Array, Runtime, check_device
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+_FOLDER = "session.model_external_initializers_file_folder_path"
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
+
+
+class OnnxRuntime(Runtime):
+    """An ONNX Runtime session.
+
+    `model` is a file, or a graph's bytes with the `folder` of its external data. `threads` is for
+    this session's operators; None leaves ONNX Runtime's own number. `spin` False lets idle threads
+    sleep instead of burning a core. `tf32` as in TorchRuntime. `elsewhere` lists the nodes that did
+    not land on the device's provider, as "name (operator) on provider". Raises DeviceMissing where
+    CUDA was asked for and its provider did not start or was given no node, ModelError where ONNX
+    Runtime refuses the graph.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(
+        self,
+        model: str | Path | bytes,
+        device: str = "cpu",
+        threads: int | None = None,
+        *,
+        tf32: bool = False,
+        spin: bool = True,
+        folder: str | Path | None = None,
+    ) -> None:
+        check_device(device)
+        self.device, self.tf32, self.threads = device, tf32, threads
+        if device == "cuda":
+            _load_cuda_libraries()
+        options = _options(threads, spin, folder)
+        self.where = "model.onnx" if isinstance(model, bytes) else str(model)
+        self._session = self._start(model, options)
+        self.elsewhere: tuple[str, ...] = self._assert_provider()
+        self._input = self._session.get_inputs()[0]
+        self._dtype = _TYPES.get(self._input.type)
+        if self._dtype is None:
+            raise ModelError(
+                f"takes {self._input.type}, where a floating-point tensor was expected",
+                where=self.where,
+                fix="only models of one float input are run here",
+            )
+
+    @property
+    def input_shape(self) -> tuple[int | str | None, ...]:
+        """The input's axes: a number where fixed, a name or None where dynamic."""
+        return tuple(self._input.shape)
+
+    def outputs(self, batch: NDArray[np.float32]) -> tuple[Array, ...]:
+        assert self._session is not None, "the runtime is closed"
+        given = np.ascontiguousarray(batch, dtype=self._dtype)
+        found = self._session.run(None, {self._input.name: given})
+        return tuple(a.astype(np.float32) if a.dtype == np.float16 else a for a in found)
+
+    def conditions(self) -> dict[str, Json]:
+        assert self._session is not None, "the runtime is closed"
+        return {
+            "runtime": self.name,
+            "onnxruntime": onnxruntime.__version__,
+            "device": self.device,
+            "providers": list(self._session.get_providers()),
+            "elsewhere": list(self.elsewhere),
+            "threads": self._session.get_session_options().intra_op_num_threads or "default",
+            "dtype": self._input.type.removeprefix("tensor(").rstrip(")"),
+            "tf32": self.tf32,
+        }
+
+    def close(self) -> None:
+        self._session = None
+
+    def _start(self, model: str | Path | bytes, options: Any) -> Any:
+        try:
+            return onnxruntime.InferenceSession(
+                model if isinstance(model, bytes) else str(model),
+                options,
+                providers=_providers(self.device, self.tf32),
+            )
+        except Exception as error:  # its exceptions have no common base of their own
+            raise ModelError(
+                f"ONNX Runtime refuses the graph: {_first_line(error)}",
+                where=self.where,
+                fix="export it again, or look for an operator that ONNX Runtime lacks",
+            ) from None
+
+    def _assert_provider(self) -> tuple[str, ...]:
+        wanted = PROVIDERS[self.device]
+        active = self._session.get_providers()
+        if wanted not in active:
+            raise _missing(f"ONNX Runtime {onnxruntime.__version__} runs on {active[0]} instead")
+        self._session.disable_fallback()
+        landed = nodes_by_provider(self._session)
+        if self.device != "cpu" and not landed.get(wanted):
+            raise _missing(f"no node of {self.where} was given to {wanted}")
+        return tuple(
+            f"{node} on {provider}"
+            for provider, nodes in landed.items()
+            if provider != wanted
+            for node in nodes
+        )
+
+
+def nodes_by_provider(session: Any) -> Mapping[str, list[str]]:
+    """The nodes of the optimised graph, as "name (operator)", by the provider that runs them."""
+    found: dict[str, list[str]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        nodes = [f"{n.name} ({n.op_type})" for n in part.get_nodes()]
+        found.setdefault(part.ep_name, []).extend(nodes)
+    return found
+
+
+def _options(threads: int | None, spin: bool, folder: str | Path | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised
+    options.add_session_config_entry(_ASSIGNMENT, "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if not spin:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if folder is not None:
+        options.add_session_config_entry(_FOLDER, str(Path(folder).resolve()))
+    return options
+
+
+def _providers(device: str, tf32: bool) -> list[Any]:
+    if device == "cpu":
+        return [PROVIDERS["cpu"]]
+    # ONNX Runtime keeps shape arithmetic on the CPU of its own accord; `elsewhere` names it.
+    return [(PROVIDERS["cuda"], {"use_tf32": str(int(tf32))}), PROVIDERS["cpu"]]
+
+
+def _load_cuda_libraries() -> None:
+    """Lets ONNX Runtime find the CUDA libraries that torch brought along."""
+    if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+        raise _missing(f"this build of ONNX Runtime {onnxruntime.__version__} has no CUDA")
+    import torch
+
+    if not torch.cuda.is_available():
+        raise _missing(f"torch {torch.__version__} finds no CUDA device here")
+    onnxruntime.preload_dlls()
+
+
+def _missing(what: str) -> DeviceMissing:
+    return DeviceMissing(
+        what,
+        where="--device cuda",
+        fix="see interop doctor for what the CUDA provider lacks, or ask for --device cpu",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
