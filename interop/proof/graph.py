@@ -1,0 +1,120 @@
+"""An ONNX file -> its initialisers, and which of them an input's way to an output leads past."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+# The dtypes that weights have, in the words of `facts`.
+DTYPES: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.DOUBLE: "float64",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT16: "int16",
+    onnx.TensorProto.INT8: "int8",
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.BOOL: "bool",
+}
+FLOATS = frozenset({"float32", "float64", "float16", "bfloat16"})
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """Where an initialiser's bytes lie outside of the graph."""
+
+    location: str
+    offset: int
+    length: int
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """The graph without the bytes of its external data."""
+    return onnx.load(str(path), load_external_data=False)
+
+
+def external(tensor: onnx.TensorProto) -> External | None:
+    """The place of a tensor's bytes; None where they are embedded."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return None
+    entries = {e.key: e.value for e in tensor.external_data}
+    return External(
+        entries.get("location", ""), int(entries.get("offset", 0)), int(entries.get("length", -1))
+    )
+
+
+def values(tensor: onnx.TensorProto, folder: Path) -> NDArray[Any]:
+    """The numbers of a tensor, wherever they lie (its external file is in `folder`)."""
+    return numpy_helper.to_array(tensor, base_dir=str(folder))
+
+
+def raw(tensor: onnx.TensorProto, folder: Path) -> bytes:
+    """The bytes of a tensor's values, row-major and little-endian."""
+    return np.ascontiguousarray(values(tensor, folder)).tobytes()
+
+
+def weights_on_the_way(model: onnx.ModelProto) -> list[str]:
+    """Float initialisers that act on what comes from an input and goes to an output.
+
+    In the order in which the input's data meet them; one that passes through nodes of its own
+    first (a transposed weight) counts where those meet the data. Matrices and kernels alone, if
+    there are any.
+    """
+    graph = model.graph
+    sizes = {t.name: len(t.dims) for t in graph.initializer if DTYPES.get(t.data_type) in FLOATS}
+    live = {i.name for i in graph.input if i.name not in sizes}
+    carries: dict[str, list[str]] = {name: [name] for name in sizes}
+    met: list[tuple[str, onnx.NodeProto]] = []
+    for node in graph.node:
+        taken = list(_inputs(node))
+        brought = [w for name in taken for w in carries.get(name, ())]
+        if live.isdisjoint(taken):
+            carries.update((out, brought) for out in node.output)
+        else:
+            live.update(node.output)
+            met.extend((w, node) for w in brought)
+    leading = _leading_out(graph)
+    order = list(dict.fromkeys(w for w, node in met if leading.intersection(node.output)))
+    return [w for w in order if sizes[w] >= 2] or order
+
+
+def _leading_out(graph: onnx.GraphProto) -> set[str]:
+    """Names of values from which an output follows."""
+    found = {o.name for o in graph.output}
+    for node in reversed(graph.node):
+        if found.intersection(node.output):
+            found.update(_inputs(node))
+    return found
+
+
+def _inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """What a node takes, the values that its inner graphs capture included."""
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
+        for graph in inner:
+            for child in graph.node:
+                yield from _inputs(child)
+
+
+def embed(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> None:
+    """Puts other values of the same dtype in an initialiser's place, inside the graph."""
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(array, name))
+            return
+    raise KeyError(name)
+
+
+def choose_two(names: list[str], head: Collection[str]) -> tuple[str, str]:
+    """The weight next to the input, and the head's (the last one where the head has none)."""
+    return names[0], next((n for n in reversed(names) if n in head), names[-1])

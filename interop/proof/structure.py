@@ -1,0 +1,88 @@
+"""An ONNX file -> is it a sound graph that ONNX Runtime loads and that gives finite numbers?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from interop.errors import ModelError
+from interop.facts import Json, Proof
+from interop.proof import graph as graphs
+from interop.proof.parity import cut
+from interop.runtimes import OnnxRuntime
+
+NAME = "structure"
+_SHOWN = 4
+
+
+def structure(
+    model: Path,
+    pictures: NDArray[np.float32],
+    *,
+    width: int | None = None,
+    device: str = "cpu",
+) -> tuple[Proof, OnnxRuntime | None]:
+    """Proves "structure", and gives the session that it had to open (None where that failed).
+
+    onnx.checker passes, ONNX Runtime loads the graph on `device`, every float initialiser and the
+    outputs for the first of `pictures` (n, ...) are finite, and the first output's axis 1 is as
+    wide as the head has rows (`width`; None: the model has no head). Raises DeviceMissing.
+    """
+    start = perf_counter()
+    faults: list[str] = []
+    facts: dict[str, Json] = {"width": width, "device": device}
+    try:
+        onnx.checker.check_model(str(model))
+    except onnx.checker.ValidationError as error:
+        faults.append(f"onnx.checker refuses it: {str(error).strip().splitlines()[0]}")
+    graph = graphs.read(model)
+    facts["opset"] = {o.domain or "ai.onnx": o.version for o in graph.opset_import}
+    facts["nodes"] = len(graph.graph.node)
+    wrong = _not_finite(graph, model.parent)
+    if wrong:
+        named = ", ".join(wrong[:_SHOWN])
+        faults.append(f"weights that are not finite: {named}")
+    runtime: OnnxRuntime | None = None
+    try:
+        runtime = OnnxRuntime(model, device, spin=False)
+        faults += _faults_of_outputs(runtime, pictures, width, facts)
+    except ModelError as error:
+        faults.append(error.what)
+    if faults:
+        return Proof(NAME, False, "; ".join(faults), facts, perf_counter() - start), runtime
+    wide = f", outputs as wide as the head ({width})" if width is not None else ""
+    what = f"onnx.checker passes, ONNX Runtime loads it{wide}, weights and outputs are finite"
+    return Proof(NAME, True, what, facts, perf_counter() - start), runtime
+
+
+def _faults_of_outputs(
+    runtime: OnnxRuntime,
+    pictures: NDArray[np.float32],
+    width: int | None,
+    facts: dict[str, Json],
+) -> list[str]:
+    size = runtime.input_shape[0]
+    (batch,) = cut(pictures, [size if isinstance(size, int) else 1])
+    try:
+        outputs = runtime.outputs(batch)
+    except Exception as error:  # ONNX Runtime's own
+        return [f"ONNX Runtime cannot run it: {(str(error).strip() or 'no reason')[:200]}"]
+    faults = []
+    facts["outputs"] = [list(o.shape) for o in outputs]
+    if not outputs:
+        faults.append("no outputs")
+    elif width is not None and (outputs[0].ndim < 2 or outputs[0].shape[1] != width):
+        found = outputs[0].shape[1] if outputs[0].ndim > 1 else outputs[0].shape
+        faults.append(f"output width {found}, the head has {width} rows")
+    if not all(np.isfinite(o).all() for o in outputs):
+        faults.append("outputs that are not finite")
+    return faults
+
+
+def _not_finite(graph: onnx.ModelProto, folder: Path) -> list[str]:
+    floats = (t for t in graph.graph.initializer if graphs.DTYPES.get(t.data_type) in graphs.FLOATS)
+    return [t.name for t in floats if not np.isfinite(graphs.values(t, folder)).all()]
