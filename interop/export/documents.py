@@ -1,0 +1,160 @@
+"""What an export found -> the bundle's config.json, receipt and model card."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from interop import __version__
+from interop.facts import Identity, Json, Labels, Proof
+from interop.identity.keys import NOT_APPLICABLE, preprocessing_json
+
+_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir", "numpy")
+_RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
+
+
+def metadata(identity: Identity) -> dict[str, str]:
+    """What the graph's properties and the weights' header both say, as strings.
+
+    `arch` as it is, `labels` and `preprocess` as JSON; a fact that is unknown is left out.
+    """
+    found: dict[str, str] = {}
+    if identity.architecture:
+        found["arch"] = identity.architecture
+    if identity.labels.known:
+        found["labels"] = json.dumps(_labels(identity.labels), ensure_ascii=False)
+    if identity.preprocessing:
+        found["preprocess"] = json.dumps(preprocessing_json(identity.preprocessing))
+    return found
+
+
+def config(
+    identity: Identity,
+    *,
+    factory: str | None,
+    head: str | None,
+    dtype: str,
+    inputs: Sequence[int | str],
+) -> dict[str, Json]:
+    """config.json: how to build the module again, and what its inputs and outputs mean."""
+    how, shape = identity.preprocessing, identity.head
+    made: dict[str, Json] = {
+        "arch": identity.architecture,
+        "dtype": dtype,
+        "input": {"name": "input", "shape": list(inputs)},
+        "labels": _labels(identity.labels),
+        "preprocess": preprocessing_json(how) if how else None,
+    }
+    if shape is not None:
+        made["num_classes"] = shape.outputs
+        made["head"] = {
+            "path": shape.path,
+            "kind": shape.kind,
+            "in_width": shape.in_width,
+            "outputs": shape.outputs,
+        }
+    if factory:
+        made["model"] = factory
+    if head:
+        made["head_model"] = head
+    return made
+
+
+def receipt(
+    identity: Identity,
+    folder: Path,
+    source_sha256: str,
+    proofs: Sequence[Proof],
+    conversion: Mapping[str, Json],
+) -> dict[str, Json]:
+    """interop.json: what was made of what, by which route, on what proof."""
+    return {
+        "schema": 1,
+        "made_by": f"interop {__version__}",
+        "source": {
+            "file": Path(identity.manifest.path).name,
+            "sha256": source_sha256,
+            "container": identity.manifest.container,
+            "place": identity.place,
+        },
+        "key_map": {"prefix_removed": identity.prefix, "names": "unchanged after the prefix"},
+        "files": {p.name: file_sha256(p) for p in sorted(folder.iterdir())},
+        **conversion,
+        "proofs": [
+            {
+                "name": p.name,
+                "holds": p.holds,
+                "what": p.what,
+                "facts": dict(p.facts),
+                "seconds": round(p.seconds, 3),
+            }
+            for p in proofs
+        ],
+        "environment": environment(),
+    }
+
+
+def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[str, Any]) -> str:
+    """README.md: a model card with the Hub's metadata, of measured figures alone."""
+    loader = PackageLoader("interop.export", ".")
+    surroundings = Environment(
+        loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    surroundings.filters["json"] = lambda v: json.dumps(v, ensure_ascii=False)
+    return surroundings.get_template("card.md.j2").render(
+        name=name,
+        identity=identity,
+        classifier=bool(identity.head and identity.head.outputs > 1 and identity.labels.applicable),
+        source=Path(identity.manifest.path).name,
+        preprocess=identity.preprocessing,
+        weights=sum(t.numel for t in identity.tensors if not t.is_counter),
+        proofs=proofs,
+        versions=environment(),
+        **facts,
+    )
+
+
+def environment() -> dict[str, Json]:
+    """The versions that figures depend on; nothing that tells whose machine it is."""
+    found: dict[str, Json] = {
+        "interop": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+    for name in _PACKAGES:
+        found[name] = _version(name)
+    found["onnxruntime"] = next((v for v in map(_version, _RUNTIMES) if v), None)
+    return found
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, value: Json) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _labels(labels: Labels) -> Json:
+    if not labels.applicable:
+        return NOT_APPLICABLE
+    return list(labels.names) if labels.names is not None else None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,184 @@
+"""An exporter's graph -> the bundle's: weights by reference, nothing of the exporting machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+from interop.export.weights import Place
+from interop.models.loading import same_bits
+from interop.proof import Derived
+
+DYNAMIC = "batch"
+
+
+def write(
+    model: ir.Model,
+    path: Path,
+    state: Mapping[str, torch.Tensor],
+    places: Mapping[str, Place],
+    weights: str,
+    metadata: Mapping[str, str],
+    *,
+    folds: bool,
+) -> dict[str, Derived]:
+    """Writes `model` to `path`; what it embeds comes back as derived, with how it came about.
+
+    An initialiser becomes a reference into the file `weights` only where it equals the state
+    dict's tensor of its name (else, any tensor) bit for bit: under an old name an exporter may have
+    put other numbers. `folds` tells whether the route that was taken does so; one that does not has
+    its shape arithmetic folded here. `metadata` replaces the exporter's. Changes `model`.
+    """
+    if not folds:
+        fold_constants(model, state)
+    _merge_equal(model, state)
+    derived = {}
+    by_hash: dict[tuple[Any, ...], str] = {}
+    for name, value in model.graph.initializers.items():
+        held = value.const_value
+        assert held is not None
+        tensor = _torch(held)
+        source = _source(name, tensor, state, by_hash)
+        if source is not None:
+            place = places[source]
+            value.const_value = ir.ExternalTensor(
+                weights,
+                place.offset,
+                place.length,
+                held.dtype,
+                shape=ir.Shape(state[source].shape),
+                name=name,
+            )
+        elif name not in state or folds:
+            # A name of the state dict with other numbers and no reason for it stays unaccounted.
+            how = _how(name, tensor, state, folds)
+            derived[name] = Derived(how, sha256(held.tobytes()).hexdigest())
+    _strip(model)
+    model.metadata_props.clear()
+    model.metadata_props.update(sorted(metadata.items()))
+    path.write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
+    return derived
+
+
+def fold_constants(model: ir.Model, state: Mapping[str, torch.Tensor]) -> None:
+    """Computes what follows from shapes and constants alone, and never from a weight's values.
+
+    An exporter's graph as it comes gives each convolution a bias of zeros that is computed from the
+    input's type: to ONNX Runtime that is no constant, and it then fuses no batch normalisation.
+    """
+    weights = {v for n, v in model.graph.initializers.items() if n in state}
+    of_weights: set[ir.Node] = set()
+    for node in model.graph.all_nodes():
+        if node.op_type != "Shape" and any(v in weights for v in node.inputs if v is not None):
+            of_weights.add(node)
+            weights.update(node.outputs)
+    optimizer.fold_constants(
+        model,
+        onnx_shape_inference=False,
+        should_fold=lambda node: False if node in of_weights else None,
+    )
+    common.RemoveUnusedNodesPass()(model)
+
+
+def _merge_equal(model: ir.Model, state: Mapping[str, torch.Tensor]) -> None:
+    """One initialiser for each constant: folding leaves a hundred of the same zero."""
+    first: dict[tuple[Any, ...], ir.Value] = {}
+    for name, value in list(model.graph.initializers.items()):
+        held = value.const_value
+        if name in state or held is None or value.is_graph_output():
+            continue
+        key = held.dtype, tuple(held.shape.numpy()), held.tobytes()
+        kept = first.setdefault(key, value)
+        if kept is not value:
+            ir.convenience.replace_all_uses_with(value, kept)
+            del model.graph.initializers[name]
+
+
+def _torch(held: Any) -> torch.Tensor:
+    raw = getattr(held, "raw", None)
+    if isinstance(raw, torch.Tensor):
+        return raw.detach()
+    array = np.ascontiguousarray(held.numpy())
+    if array.dtype.isbuiltin != 1:  # bfloat16 and the like, which numpy knows by extension
+        bits = torch.from_numpy(array.view(np.uint8).reshape(-1).copy())
+        kind: torch.dtype = getattr(torch, str(array.dtype), torch.uint8)
+        return bits.view(kind).reshape(array.shape)
+    return torch.from_numpy(array.copy() if not array.flags.writeable else array)
+
+
+def _source(
+    name: str,
+    tensor: torch.Tensor,
+    state: Mapping[str, torch.Tensor],
+    by_hash: dict[tuple[Any, ...], str],
+) -> str | None:
+    """The name of the state dict's tensor that this is."""
+    own = state.get(name)
+    if own is not None:
+        same = own.data_ptr() == tensor.data_ptr() and own.shape == tensor.shape
+        return name if (same and own.dtype == tensor.dtype) or same_bits(own, tensor) else None
+    if tensor.numel() < 2:
+        return None
+    if not by_hash:
+        by_hash.update((_key(t), n) for n, t in reversed(list(state.items())) if t.numel() > 1)
+    return by_hash.get(_key(tensor))
+
+
+def _key(tensor: torch.Tensor) -> tuple[Any, ...]:
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return tensor.dtype, tuple(tensor.shape), sha256(flat.numpy().data).digest()
+
+
+def _how(name: str, tensor: torch.Tensor, state: Mapping[str, torch.Tensor], folds: bool) -> str:
+    if tensor.ndim == 2:
+        for other, held in state.items():
+            if held.shape == tensor.shape[::-1] and same_bits(held.t().contiguous(), tensor):
+                return f"{other} transposed"
+    if name in state:
+        return "rewritten under its own name by the exporter's optimiser"
+    if folds:
+        return "a constant, or computed from weights by the exporter's optimiser"
+    return "a constant, of no weight"
+
+
+def _strip(model: ir.Model) -> None:
+    """Removes stack traces, class names and paths, and gives the batch axis its name."""
+    first = model.graph.inputs[0].shape
+    symbol = first[0] if first is not None and len(first) else None
+    named = symbol.value if isinstance(symbol, ir.SymbolicDim) else None
+    model.doc_string = None
+    graphs: list[Any] = [model.graph, *model.functions.values()]
+    for graph in graphs:
+        graph.doc_string = None
+        graph.metadata_props.clear()
+        for value in (*graph.inputs, *graph.outputs):
+            _clean(value, named)
+        for node in graph.all_nodes():
+            node.doc_string = None
+            node.metadata_props.clear()
+            for value in node.outputs:
+                _clean(value, named)
+    for value in model.graph.initializers.values():
+        _clean(value, named)
+
+
+def _clean(value: ir.Value, batch: str | None) -> None:
+    value.doc_string = None
+    value.metadata_props.clear()
+    if value.shape is None or not batch:
+        return
+    word = re.compile(rf"\b{re.escape(batch)}\b")
+    dims = [
+        word.sub(DYNAMIC, d.value) if isinstance(d, ir.SymbolicDim) and d.value else d
+        for d in value.shape
+    ]
+    value.shape = ir.Shape(dims)
