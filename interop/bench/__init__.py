@@ -40,15 +40,16 @@ def bench(
     """Measure one model, or A and B, on the pictures below `data`.
 
     Each model runs in PyTorch and in ONNX Runtime, on the same samples; a checkpoint is exported
-    first, with its proofs. `batches` are the batch sizes for latency, `seconds` the time spent on
-    each, `threads` the number that both runtimes use, `factories` the persons' own modules.
+    first, with its proofs. `batches` are the batch sizes for latency (none: accuracy alone),
+    `seconds` the time spent on each, `threads` the number that both runtimes use, `factories` the
+    persons' own modules.
     Raises ConfigError where labels or preprocessing are unknown, DataError where the data set does
     not fit, DeviceMissing where `device` is not had, ModelError where no module can be made.
     """
     say = progress or (lambda _: None)
     if not 1 <= len(models) <= 2:
         raise ConfigError(f"{len(models)} models given", fix="bench takes one model, or two")
-    if min(batches) < 1:
+    if batches and min(batches) < 1:
         raise ConfigError("a batch size must be at least 1", where="--batch")
     for identity in models:
         _need_interface(identity)
@@ -77,6 +78,7 @@ def bench(
         measurements=measured,
         environment=conditions,
         details={
+            "device": device,
             "conditions": {k: v for k, v in conditions.items() if not isinstance(v, dict)},
             "predictions": [p.as_json() for p in predictions],
         },
@@ -103,6 +105,8 @@ def _measure(
         found += between_runtimes(native, exported)
     if len(contenders) == 2:
         found += between_models(predictions[0], predictions[2])
+    if not batches:
+        return found, predictions
     inputs = [
         folder.spread(contender.preprocessing, max(batches))
         for contender, folder in zip(contenders, folders, strict=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from interop.cli.output import (
+    SAMPLES,
     check_targets,
     finish,
     interface_options,
@@ -93,7 +94,7 @@ def command(
             raise ConfigError(
                 "--data needs to know how inputs are prepared", fix="give --preprocess"
             )
-        samples = Folder(data, identity.labels.names).spread(identity.preprocessing, 16)
+        samples = Folder(data, identity.labels.names).spread(identity.preprocessing, SAMPLES)
     target = out or Path(Path(checkpoint.partition("#")[0]).stem)
     report = export(
         identity,

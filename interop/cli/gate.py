@@ -5,11 +5,20 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from interop.check import check_identities
-from interop.cli.output import check_targets, finish, need_torch_side, progress, report_options
+from interop.cli.output import (
+    SAMPLES,
+    check_targets,
+    finish,
+    need_torch_side,
+    progress,
+    progress_done,
+    report_options,
+)
 from interop.errors import ConfigError, ReadError
 from interop.facts import Identity, Report, Unreadable
 from interop.gate import gate, lacking, refuse
@@ -89,13 +98,36 @@ def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> l
         from interop.export import export
 
         with tempfile.TemporaryDirectory() as folder:
-            made.append(export(b, Path(folder) / "candidate", progress=progress))
+            made.append(
+                export(
+                    b,
+                    Path(folder) / "candidate",
+                    device=policy.device,
+                    samples=_samples(b, policy),
+                    progress=progress,
+                )
+            )
     if "bench" in missing and missing["bench"].startswith("missing") and policy.data:
         need_torch_side("gate")
-        from interop.bench import bench
+        from interop.bench import BATCHES, bench
 
-        made.append(bench([a, b], policy.data, device=policy.device, progress=progress))
+        # Latency takes long: it is measured where a budget asks for it.
+        sizes = BATCHES if "latency-ratio" in policy.budgets else ()
+        made.append(
+            bench([a, b], policy.data, device=policy.device, batches=sizes, progress=progress)
+        )
+    progress_done()
     return made
+
+
+def _samples(candidate: Identity, policy: Policy) -> Any:
+    """Real pictures for the proof of parity, where the policy names a data set."""
+    if policy.data is None or candidate.preprocessing is None:
+        return None
+    from interop.data import Folder
+
+    folder = Folder(policy.data, candidate.labels.names)
+    return folder.spread(candidate.preprocessing, SAMPLES)
 
 
 def _policy(given: Path | None) -> Policy:

@@ -18,6 +18,9 @@ from interop.errors import ConfigError, ExtraMissing
 from interop.facts import Labels, Preprocessing, Report
 from interop.report import FORMATS, render
 
+# Pictures on which parity is proved; batches of 1, 2 and 7 use each once.
+SAMPLES = 16
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from interop.check.verdicts import breaking
 from interop.facts import Answer, Case, Finding, Input, Json, Measurement, Report, Unreadable
-from interop.gate.policy import Policy
+from interop.gate.policy import MEASURED, Policy
 from interop.rules import run
 
 __all__ = ["gate", "lacking", "refuse"]
@@ -24,7 +24,11 @@ def gate(policy: Policy, reports: Sequence[Report]) -> Report:
     lacking: it is never judged.
     """
     checked = next(r for r in reports if r.command == "check")
-    missing = lacking(policy, reports)
+    own = _releveled(checked.findings, policy)
+    decided = breaking(own, policy.intent)
+    failed = decided is not None and decided[0] is Answer.NO
+    # Evidence can only add faults: where the files decide already, none is missed.
+    missing = {} if failed else lacking(policy, reports)
     exported = _evidence(policy, reports, "export", missing)
     benched = _evidence(policy, reports, "bench", missing)
     measured = (*_size(checked), *(benched.measurements if benched else ()))
@@ -35,7 +39,7 @@ def gate(policy: Policy, reports: Sequence[Report]) -> Report:
         lacking=missing,
     )
     found, _ = run(case, policy.levels)
-    findings = (*_releveled(checked.findings, policy), *found)
+    findings = [*own, *found]
     outcome, why = _judge(policy, findings)
     return Report(
         command="gate",
@@ -43,14 +47,21 @@ def gate(policy: Policy, reports: Sequence[Report]) -> Report:
         summary=why,
         inputs=_named(checked.inputs),
         verdicts=tuple(v for v in checked.verdicts if v.intent is policy.intent),
-        findings=findings,
+        findings=tuple(f for f in findings if not f.breaks or policy.intent in f.breaks),
         proofs=case.proofs,
-        measurements=tuple(m for m in measured if m.conditions.get("between") == "models"),
+        measurements=tuple(
+            m for m in measured if m.name == "file size" or m.conditions.get("between") == "models"
+        ),
         skipped=checked.skipped,
         details={
             "intent": str(policy.intent),
             "policy": policy.source,
             "evidence": _sources(policy, exported, benched, missing),
+            "other_intents": [
+                f"{f.rule} ({', '.join(f.breaks)})"
+                for f in findings
+                if f.breaks and policy.intent not in f.breaks
+            ],
         },
     )
 
@@ -70,20 +81,36 @@ def refuse(policy: Policy, unreadable: Unreadable) -> Report:
 
 def lacking(policy: Policy, reports: Sequence[Report]) -> dict[str, str]:
     """The evidence that the policy asks for and `reports` does not hold, each with the reason."""
-    checked = next(r for r in reports if r.command == "check")
-    a, b = (_content(i) for i in checked.inputs)
-    wanted = {"export": {b}} if policy.export else {}
-    if policy.bench:
-        wanted["bench"] = {a, b}
     missing: dict[str, str] = {}
-    for command, hashes in wanted.items():
+    for command, wanted in (("export", policy.export), ("bench", policy.bench)):
+        if not wanted:
+            continue
         there = [r for r in reports if r.command == command]
+        faults = [_fault(policy, r, reports) for r in there]
         if not there:
             missing[command] = f"missing: the policy asks for it ({policy.reason(command)})"
-        elif not any(hashes <= {_content(i) for i in r.inputs} for r in there):
-            shown = ", ".join(sorted(h[:12] + "…" for h in hashes if h))
-            missing[command] = f"foreign: the report is of other files than {shown}"
+        elif all(faults):
+            missing[command] = faults[0]
     return missing
+
+
+def _fault(policy: Policy, report: Report, reports: Sequence[Report]) -> str:
+    """Why a report is no evidence for these two files and this policy; "" where it is."""
+    a, b = (_content(i) for i in next(r for r in reports if r.command == "check").inputs)
+    # Order counts: a bench of candidate against baseline has every change the wrong way round.
+    measured = [_content(i) for i in report.inputs if i.role != "data"]
+    if measured != ([b] if report.command == "export" else [a, b]):
+        wanted = "the candidate" if report.command == "export" else "the baseline and the candidate"
+        return f"foreign: the report is not of {wanted}, by their content hashes"
+    if report.command == "bench":
+        device = report.details.get("device")
+        if device != policy.device:
+            return f"foreign: measured on {device}, the policy asks for {policy.device}"
+        there = {m.name for m in report.measurements if m.conditions.get("between") == "models"}
+        for budget, name in MEASURED.items():
+            if budget in policy.budgets and name not in there:
+                return f"missing: the report holds no {name!r} for the budget {budget}"
+    return ""
 
 
 def _content(given: Input) -> str | None:
@@ -97,9 +124,8 @@ def _evidence(
     wanted = policy.export if command == "export" else policy.bench
     if not wanted or command in missing:
         return None
-    checked = next(r for r in reports if r.command == "check")
-    b = _content(checked.inputs[1])
-    return next(r for r in reports if r.command == command and b in {_content(i) for i in r.inputs})
+    there = (r for r in reports if r.command == command and not _fault(policy, r, reports))
+    return next(there, None)
 
 
 def _size(checked: Report) -> tuple[Measurement, ...]:
@@ -107,9 +133,7 @@ def _size(checked: Report) -> tuple[Measurement, ...]:
     if not isinstance(size, int):
         return ()
     return (
-        Measurement(
-            "file size", "bytes", size, conditions={"group": "file", "between": "models", "of": "B"}
-        ),
+        Measurement("file size", "bytes", size, conditions={"group": "file", "of": "candidate"}),
     )
 
 
@@ -122,7 +146,6 @@ def _judge(policy: Policy, findings: Sequence[Finding]) -> tuple[Answer, str]:
     if decided:
         answer, found = decided
         return answer, f"{found.rule}: {found.what}"
-    # An error that breaks another intent alone is told, and does not decide.
     return Answer.YES, f"{policy.intent} holds, within the budgets of the policy"
 
 
@@ -142,7 +165,7 @@ def _sources(
         if not wanted:
             shown[command] = "not asked for by the policy"
         elif found is None:
-            shown[command] = missing.get(command, "")
+            shown[command] = missing.get(command, "not needed: the files themselves decide")
         else:
             where = found.details.get("evidence_file")
             shown[command] = f"taken from {where}" if where else "run here"

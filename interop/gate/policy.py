@@ -22,8 +22,13 @@ BUDGETS = {
     "latency-ratio": "the candidate's median latency over the baseline's",
     "size-mb": "megabytes that the candidate's file may take",
 }
-# Budgets that only a bench report can be held against.
-MEASURED = ("accuracy-drop", "negative-flips", "agreement", "latency-ratio")
+# Budgets that only a bench report can be held against, and the measurement that each judges.
+MEASURED = {
+    "accuracy-drop": "accuracy change",
+    "negative-flips": "negative flips",
+    "agreement": "agreement",
+    "latency-ratio": "latency ratio",
+}
 
 TOP = ("intent", "values", "rules", "budgets", "evidence", "facts")
 EVIDENCE = ("export", "bench", "data", "device")

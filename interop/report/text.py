@@ -53,6 +53,9 @@ def _gate(report: Report) -> list[list[str]]:
     first = wrap(f"{word}  {report.summary}", WIDTH, subsequent_indent="      ")
     evidence = report.details.get("evidence") or {}
     shown = table([[k, str(v)] for k, v in evidence.items()])
+    if others := report.details.get("other_intents"):
+        line = f"not asked by this policy: {', '.join(others)}"
+        shown += wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     return [
         first,
         _inputs(report),
