@@ -1,0 +1,162 @@
+"""A Report -> one HTML page that needs nothing else: no script, no network, no second file.
+
+What a report says of files that others made (names, labels, metadata) is text in it, never markup.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from interop.facts import Answer, Finding, Json, Proof, Report
+from interop.report.measured import Measured, cards, figures, flips, tables
+from interop.report.view import Table, facts_table, flat, plain
+
+# Control characters and halves of surrogate pairs have no place in HTML; marks that turn the
+# direction of writing would let a file name show as another.
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+_WORDS = {
+    "gate": {"yes": "PASS", "no": "FAIL", "unknown": "INCONCLUSIVE"},
+    "bench": {"yes": "measured", "unknown": "too noisy to tell"},
+    "export": {"yes": "exported, proved", "no": "not proved"},
+    "doctor": {"yes": "fine", "no": "conflicts"},
+    "inspect": {"yes": "readable", "no": "not safe to use"},
+}
+_SIGNS = {Answer.YES: "✓", Answer.NO: "✗", Answer.UNKNOWN: "?", Answer.NA: "–"}
+# Shown in a place of their own, or of use to programs alone.
+_ELSEWHERE = ("conditions", "predictions", "problems", "intent")
+
+
+def render(report: Report) -> str:
+    """The page, ending in a newline."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html.j2").render(**view(report))
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", page).strip() + "\n"
+
+
+def view(report: Report) -> dict[str, Any]:
+    """All that the template lays out."""
+    measured = Measured(report)
+    return {
+        "report": report,
+        "word": _WORDS.get(report.command, {}).get(report.outcome, str(report.outcome)),
+        "sign": _SIGNS,
+        "alarms": alarms(report),
+        "cards": cards(measured),
+        "figures": figures(measured),
+        "tables": tables(measured),
+        "flips": flips(measured),
+        "findings": [(f, _facts_of(f)) for f in report.findings],
+        "proofs": [(p, _facts_of(p)) for p in report.proofs],
+        "inputs": [(i, flat(i.facts)) for i in report.inputs],
+        "problems": report.details.get("problems") or [],
+        "asked": report.details.get("intent"),
+        "skipped": _skipped(report),
+        "placed": providers(report.environment),
+        "facts_tables": _facts(report),
+    }
+
+
+def alarms(report: Report) -> list[str]:
+    """What a reader must know before any figure: it stands above all else."""
+    said = [f"The proof “{p.name}” failed: {p.what}" for p in report.proofs if not p.holds]
+    noise = [f for f in report.findings if f.rule == "host-too-noisy"]
+    if noise:
+        said.append(
+            f"The host was too noisy to tell: {'; '.join(f.what for f in noise)}. Latency at "
+            f"{'that batch size' if len(noise) == 1 else 'those batch sizes'} decides nothing; "
+            f"accuracy is not touched by it. {noise[0].hint}".strip()
+        )
+    if report.outcome is Answer.UNKNOWN and not said:
+        said.append(f"Not decided: {report.summary}")
+    return said
+
+
+def _facts_of(part: Finding | Proof) -> list[tuple[str, str]]:
+    return flat(part.facts)
+
+
+def _skipped(report: Report) -> dict[str, list[str]]:
+    by_reason: dict[str, list[str]] = {}
+    for one in report.skipped:
+        by_reason.setdefault(one.why, []).append(one.rule)
+    return by_reason
+
+
+def providers(environment: Mapping[str, Json]) -> Table | None:
+    """Which provider each runtime had, and the nodes of its graph that landed elsewhere."""
+    rows = []
+    for name, conditions in environment.items():
+        if isinstance(conditions, Mapping) and conditions.get("providers"):
+            away = conditions.get("elsewhere") or []
+            rows.append(
+                (
+                    str(name),
+                    plain(conditions["providers"][:1]),
+                    str(len(away)),
+                    plain(away) if away else "every node is on it",
+                )
+            )
+    if not rows:
+        return None
+    head = ("runtime", "provider", "nodes not on it", "which")
+    return Table("Where the nodes of the graph ran", head, tuple(rows), (2,))
+
+
+def _facts(report: Report) -> list[Table]:
+    """Conditions, the machine and runtimes, and what else the report holds."""
+    conditions = report.details.get("conditions") or {}
+    host = {
+        k: v
+        for k, v in report.environment.items()
+        if not isinstance(v, Mapping) and k not in conditions
+    }
+    if "unix_time" in host:
+        host["made at"] = plain(host.pop("unix_time"), "unix_time")
+    rest = {
+        k: v
+        for k, v in report.details.items()
+        if k not in _ELSEWHERE and (k not in conditions or conditions[k] != v)
+    }
+    made = (
+        facts_table("Conditions", conditions),
+        _runtimes(report.environment),
+        facts_table("Machine and versions", host),
+        *(_doctor(rest) if report.command == "doctor" else (facts_table("Details", rest),)),
+    )
+    return [table for table in made if table is not None]
+
+
+def _doctor(details: Mapping[str, Json]) -> tuple[Table | None, ...]:
+    """What is installed, and which providers really load."""
+    loads = {
+        name: "loads" if state is True else f"does not load{f': {state}' if state else ''}"
+        for name, state in (details.get("providers") or {}).items()
+    }
+    return (
+        facts_table("Packages", details.get("packages") or {}),
+        facts_table("Execution providers", loads),
+        facts_table("Hardware", {"GPU": details.get("gpu") or "none found"}),
+    )
+
+
+def _runtimes(environment: Mapping[str, Json]) -> Table | None:
+    """The conditions of each runtime side by side."""
+    found = {str(k): v for k, v in environment.items() if isinstance(v, Mapping)}
+    keys = dict.fromkeys(str(k) for v in found.values() for k in v)
+    rows = tuple(
+        (key.replace("_", " "), *(plain(v[key], key) if key in v else "" for v in found.values()))
+        for key in keys
+    )
+    return Table("Runtimes", ("", *found), rows) if found else None

@@ -1,0 +1,418 @@
+"""Measurements -> the answers, drawings and tables in which a page shows them.
+
+Nothing is computed here that a measurement does not hold, but for words: "faster" is said only
+where a ratio's interval lies outside of what the same runtime shows against itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from interop.facts import Json, Measurement, Report
+from interop.report import plots
+from interop.report.plots import Block, Line, Mark, Span
+from interop.report.text import quantity
+from interop.report.view import (
+    ABSENT,
+    Card,
+    Figure,
+    Table,
+    batch_of,
+    interval_of,
+    known,
+    listed,
+    of,
+    shown,
+    span,
+    with_span,
+)
+
+SIGNIFICANT = 0.05
+NOISY = "host too noisy to tell"
+Words = Callable[[Measurement], str]
+
+
+class Measured:
+    """A report's measurements by name, and the look of each runtime and model in drawings."""
+
+    def __init__(self, report: Report) -> None:
+        self.all = report.measurements
+        lanes = [m.conditions for m in self.all if "runtime" in m.conditions]
+        self.runtimes = list(dict.fromkeys(str(c["runtime"]) for c in lanes))
+        self.models = list(dict.fromkeys(str(c.get("model", "")) for c in lanes))
+        told = [f.facts.get("interval") for f in report.findings if f.rule == "host-too-noisy"]
+        noise = [m for m in self.all if m.name == "latency noise" and m.interval is not None]
+        self.noisy = {m.conditions.get("batch") for m in noise if list(m.interval or ()) in told}
+
+    def named(self, name: str, **conditions: Json) -> list[Measurement]:
+        """Measurements of a name, whose conditions hold these."""
+        return [
+            m
+            for m in self.all
+            if m.name == name and all(m.conditions.get(k) == v for k, v in conditions.items())
+        ]
+
+    def group(self, name: str) -> list[Measurement]:
+        return [m for m in self.all if m.conditions.get("group") == name]
+
+    def look(self, m: Measurement) -> tuple[int, int]:
+        """The number of its runtime and of its model."""
+        runtime, model = str(m.conditions.get("runtime")), str(m.conditions.get("model", ""))
+        return (
+            self.runtimes.index(runtime) if runtime in self.runtimes else 0,
+            self.models.index(model) if model in self.models else 0,
+        )
+
+    def noise(self, batch: Json) -> Measurement | None:
+        """The runtime against itself at a batch size."""
+        return next(iter(self.named("latency noise", batch=batch)), None)
+
+    def versus(self, m: Measurement) -> str:
+        """Whether a ratio's interval lies outside of the noise, and on which side."""
+        batch = m.conditions.get("batch")
+        interval = interval_of(m)
+        if interval is None or not known(m.value):
+            return ABSENT
+        if batch in self.noisy:
+            return NOISY
+        low, high = band_of(self.noise(batch)) or (1.0, 1.0)
+        if interval[1] < low:
+            return "faster"
+        return "slower" if interval[0] > high else "no difference shown"
+
+
+def band_of(noise: Measurement | None) -> Span | None:
+    """The interval of a run against itself, stretched to hold 1."""
+    interval = interval_of(noise) if noise else None
+    return None if interval is None else (min(interval[0], 1.0), max(interval[1], 1.0))
+
+
+# ---------------------------------------------------------------- the answers
+
+
+def cards(measured: Measured) -> list[Card]:
+    """The questions that a bench is run for, each with its answer first."""
+    made = (_good(measured), _changed(measured), _stand_in(measured), _faster(measured))
+    return [card for card in made if card is not None]
+
+
+def _good(measured: Measured) -> Card | None:
+    found = measured.named("top-1")
+    if not found:
+        return None
+    samples = {m.conditions.get("samples") for m in found} - {None}
+    rows = tuple((of(m), shown(m.value, m.unit), span(m)) for m in found)
+    on = f" on {listed(str(s) for s in samples)} samples" if samples else ""
+    return Card(
+        "How often is each right?",
+        f"Top-1 accuracy{on}, with its 95 % interval.",
+        Table("", ("", "top-1", "95 % interval"), rows, (1, 2)),
+    )
+
+
+def _changed(measured: Measured) -> Card | None:
+    flips = measured.named("flips", between="runtimes")
+    if not flips:
+        return None
+    changed = [m for m in flips if m.value]
+    says = listed(f"{of(m)}: {shown(m.value, m.unit)}" for m in changed)
+    answer = f"Yes, answers flip. {says}." if changed else "No: not one answer flips."
+    rest = [m for m in measured.all if m.conditions.get("between") == "runtimes"]
+    rows = _across([m for m in rest if m.conditions.get("group") != "latency ratio"])
+    return Card("Did the change of runtime change answers?", answer, rows)
+
+
+def _across(found: Sequence[Measurement]) -> Table:
+    """A row for each thing measured, a column for each measurement."""
+    names = list(dict.fromkeys(m.name for m in found))
+    cells = {(of(m), m.name): shown(m.value, m.unit) for m in found}
+    rows = tuple(
+        (what, *(cells.get((what, name), ABSENT) for name in names))
+        for what in dict.fromkeys(of(m) for m in found)
+    )
+    return Table("", ("", *names), rows, tuple(range(1, len(names) + 1)))
+
+
+def _stand_in(measured: Measured) -> Card | None:
+    changes = measured.named("accuracy change", between="models")
+    if not changes:
+        return None
+    change = changes[0]
+    tests = measured.named("McNemar's exact test")
+    p = tests[0].value if tests else change.conditions.get("mcnemar_p")
+    rows = [
+        (m.name, shown(m.value, m.unit), span(m))
+        for m in measured.all
+        if m.conditions.get("between") == "models" and m.conditions.get("group") != "latency ratio"
+    ]
+    if not tests and known(p):
+        rows.append(("McNemar's exact test", shown(p, "p"), ""))
+    return Card(
+        "Can B stand in for A on this task?",
+        reading(change, p),
+        Table("", ("B against A", "value", "95 % interval"), tuple(rows), (1, 2)),
+    )
+
+
+def reading(change: Measurement, p: Json) -> str:
+    """What the change of accuracy and McNemar's test show, in a sentence."""
+    if not known(change.value):
+        return "Not measured."
+    by = f"by {_size(change.value, change.unit)}"
+    if known(p) and p < SIGNIFICANT and change.value:
+        side = "worse" if change.value < 0 else "better"
+        return f"B is {side} than A {by}, more than chance explains (McNemar p = {p:.3g})."
+    interval = interval_of(change)
+    words = "No difference is shown"
+    if known(p):
+        words += f" (McNemar p = {p:.3g})"
+    if interval is None:
+        return words + ", and how large a loss may hide is not known."
+    if interval[0] < 0:
+        return words + f"; a loss of {_size(interval[0], change.unit)} is not ruled out."
+    return words + "; the 95 % interval holds no loss."
+
+
+def _size(change: float, unit: str) -> str:
+    return quantity(abs(change), unit).lstrip("+")
+
+
+def _faster(measured: Measured) -> Card | None:
+    ratios = measured.named("latency ratio", between="runtimes")
+    if not ratios:
+        return None
+    pairs = list(dict.fromkeys(of(m) for m in ratios))
+    cells = {(of(m), m.conditions.get("batch")): with_span(m) for m in ratios}
+    rows = []
+    for batch in dict.fromkeys(m.conditions.get("batch") for m in sorted(ratios, key=batch_of)):
+        noise = measured.noise(batch)
+        rows.append(
+            (
+                str(batch),
+                *(cells.get((pair, batch), ABSENT) for pair in pairs),
+                (span(noise) if noise else "") or ABSENT,
+            )
+        )
+    says = " ".join(_speed(p, [m for m in ratios if of(m) == p], measured) for p in pairs)
+    note = "Ratios of median latency with their 95 % intervals. Noise: one runtime against itself."
+    table = Table("", ("batch", *pairs, "noise"), tuple(rows), note=note)
+    return Card("Which runtime is faster?", says, table)
+
+
+def _speed(pair: str, found: Iterable[Measurement], measured: Measured) -> str:
+    """ "A onnxruntime against A pytorch: faster at batch 1 and 8, slower at batch 32." """
+    said: dict[str, list[str]] = {}
+    for m in found:
+        said.setdefault(measured.versus(m), []).append(f"{batch_of(m):g}")
+    parts = [f"{word} at batch {listed(batches)}" for word, batches in said.items()]
+    return f"{pair.replace(' / ', ' against ')}: {', '.join(parts)}."
+
+
+# ---------------------------------------------------------------- the drawings
+
+
+def figures(measured: Measured) -> list[Figure]:
+    """The drawings that the measurements have figures for."""
+    made = [
+        _accuracy(measured),
+        *_latencies(measured),
+        _throughput(measured),
+        _ratios(measured),
+        *_processes(measured),
+    ]
+    return [figure for figure in made if figure is not None]
+
+
+def _accuracy(measured: Measured) -> Figure | None:
+    found = [m for m in measured.group("accuracy") if m.unit == "share" and known(m.value)]
+    blocks = _blocks(found, lambda m: m.name, measured, of)
+    if not blocks:
+        return None
+    title = "Accuracy"
+    svg = plots.intervals("accuracy", title, blocks, "share")
+    return Figure(title, svg, "Dot: the share measured. Rod: its 95 % interval.")
+
+
+def _blocks(
+    found: Iterable[Measurement],
+    heading: Words,
+    measured: Measured,
+    label: Words,
+) -> list[Block]:
+    marks: dict[str, list[Mark]] = {}
+    for m in found:
+        runtime, model = measured.look(m)
+        mark = Mark(label(m), with_span(m), m.value, interval_of(m), runtime, model)
+        marks.setdefault(heading(m), []).append(mark)
+    return [Block(title, tuple(rows)) for title, rows in marks.items()]
+
+
+def _latencies(measured: Measured) -> list[Figure]:
+    by_batch: dict[float, list[Mark]] = {}
+    for m in sorted(measured.named("latency"), key=batch_of):
+        samples = tuple(v for v in m.samples if known(v))
+        lines = tuple(v for v in (m.value, *_tail(m)) if known(v))
+        if not samples and not lines:
+            continue
+        runtime, model = measured.look(m)
+        text = " · ".join(
+            f"{name} {v:.2f}" for name, v in zip(("p50", "p90", "p99"), lines, strict=False)
+        )
+        mark = Mark(of(m), text, m.value, None, runtime, model, samples=samples, lines=lines)
+        by_batch.setdefault(batch_of(m), []).append(mark)
+    return [_latency(batch, marks) for batch, marks in by_batch.items()]
+
+
+def _tail(m: Measurement) -> tuple[Json, Json]:
+    return m.conditions.get("p90"), m.conditions.get("p99")
+
+
+def _latency(batch: float, marks: list[Mark]) -> Figure:
+    title = f"Latency, batch {batch:g}"
+    svg = plots.strips(f"latency-{batch:g}", title, [Block("", tuple(marks))], "ms")
+    counts = {len(m.samples) for m in marks}
+    drawn = f", {plots.DOTS} of them drawn" if max(counts) > plots.DOTS else ""
+    of_each = " to ".join(str(c) for c in sorted({min(counts), max(counts)}))
+    note = f"Dots: {of_each} runs of each{drawn}. Lines across: median, then p90 and p99 (shorter)."
+    return Figure(title, svg, note)
+
+
+def _throughput(measured: Measured) -> Figure | None:
+    points: dict[str, list[Span]] = {}
+    looks: dict[str, tuple[int, int]] = {}
+    for m in sorted(measured.named("latency"), key=batch_of):
+        rate = m.conditions.get("per_second")
+        if known(rate):
+            points.setdefault(of(m), []).append((batch_of(m), rate))
+            looks[of(m)] = measured.look(m)
+    if not points:
+        return None
+    series = [Line(name, tuple(at), *looks[name]) for name, at in points.items()]
+    title = "Throughput"
+    svg = plots.lines("throughput", title, series, "batch size", "samples a second")
+    return Figure(title, svg, "Samples a second at the median latency. Higher is better.")
+
+
+def _ratios(measured: Measured) -> Figure | None:
+    found = [m for m in measured.group("latency ratio") if known(m.value)]
+    if not found:
+        return None
+    rows: dict[str, list[Mark]] = {}
+    for m in found:
+        batch = m.conditions.get("batch")
+        is_noise = m.name == "latency noise"
+        mark = Mark(
+            f"batch {batch}",
+            with_span(m),
+            m.value,
+            interval_of(m),
+            band=None if is_noise else band_of(measured.noise(batch)),
+        )
+        rows.setdefault(of(m), []).append(mark)
+    # What the noise is, comes after what is held against it.
+    noise = {of(m) for m in measured.named("latency noise")}
+    order = sorted(rows, key=lambda name: name in noise)
+    title = "Ratios of latency"
+    blocks = [Block(name, tuple(rows[name])) for name in order]
+    svg = plots.intervals("ratios", title, blocks, "ratio", reference=1.0)
+    return Figure(
+        title,
+        svg,
+        "Left of 1 the first named is faster. Shaded: by how much the same runtime differs from "
+        "itself in the same run; a ratio that touches it shows no difference.",
+    )
+
+
+def _processes(measured: Measured) -> list[Figure]:
+    by_name: dict[str, list[Measurement]] = {}
+    for m in measured.group("own process"):
+        if known(m.value) and m.value >= 0:
+            by_name.setdefault(m.name, []).append(m)
+    made = []
+    for name, found in by_name.items():
+        title = name.capitalize()
+        blocks = _blocks(found, lambda _: "", measured, of)
+        svg = plots.bars(name.replace(" ", "-"), title, blocks, found[0].unit)
+        made.append(Figure(title, svg, f"{_PROCESS.get(name, '')} A process for each."))
+    return made
+
+
+_PROCESS = {
+    "cold start": "From the start of the process to the first answer.",
+    "peak memory": "The most that the process took, libraries and all.",
+    "peak device memory": "What the process took on the GPU.",
+}
+
+
+# ---------------------------------------------------------------- the tables
+
+
+def tables(measured: Measured) -> list[Table]:
+    """Every measurement, in one table a group, in the order in which they came."""
+    groups: dict[str, list[Measurement]] = {}
+    for m in measured.all:
+        groups.setdefault(str(m.conditions.get("group", "measured")), []).append(m)
+    return [_table(name, found) for name, found in groups.items()]
+
+
+def _table(name: str, found: list[Measurement]) -> Table:
+    if name == "latency":
+        return _latency_table(found)
+    with_batch = any("batch" in m.conditions for m in found)
+    head = ("measurement", "of", *(("batch",) if with_batch else ()), "value", "95 % interval")
+    rows = tuple(
+        (
+            m.name,
+            of(m),
+            *((str(m.conditions.get("batch", "")),) if with_batch else ()),
+            shown(m.value, m.unit),
+            span(m),
+        )
+        for m in found
+    )
+    return Table(name, head, rows, tuple(range(2, len(head))))
+
+
+def _latency_table(found: Sequence[Measurement]) -> Table:
+    rows = []
+    for m in sorted(found, key=batch_of):
+        rate, rounds = m.conditions.get("per_second"), m.conditions.get("rounds")
+        rows.append(
+            (
+                of(m),
+                str(m.conditions.get("batch", "")),
+                shown(m.value, m.unit),
+                span(m),
+                *(shown(v, m.unit) for v in _tail(m)),
+                f"{rate:.0f}" if known(rate) else ABSENT,
+                str(rounds if rounds is not None else len(m.samples)),
+            )
+        )
+    head = ("latency", "batch", "p50", "95 % interval", "p90", "p99", "samples/s", "runs")
+    return Table("latency", head, tuple(rows), tuple(range(1, len(head))))
+
+
+def flips(measured: Measured) -> list[Table]:
+    """The samples on which two models answer differently, one by one."""
+    made = []
+    for m in measured.named("flips"):
+        found = m.conditions.get("flipped") or []
+        if found:
+            rows = tuple(_flip(f) for f in found)
+            note = _tally(rows)
+            if known(m.value) and m.value > len(rows):
+                note = f"The first {len(rows)} of {m.value:.0f}; of these: {note}"
+            head = ("sample", "truth", "A says", "B says", "right is")
+            made.append(Table(f"Flips, {of(m)}", head, rows, note=note))
+    return made
+
+
+def _flip(found: Mapping[str, Json]) -> tuple[str, ...]:
+    truth, a, b = (str(found.get(k, "")) for k in ("truth", "a", "b"))
+    right = "A" if a == truth else "B" if b == truth else "neither"
+    return str(found.get("path") or found.get("sample", "")), truth, a, b, right
+
+
+def _tally(rows: Sequence[tuple[str, ...]]) -> str:
+    a, b, neither = ([row[-1] for row in rows].count(w) for w in ("A", "B", "neither"))
+    return f"A alone is right on {a}, B alone on {b}, neither on {neither}."

@@ -1,0 +1,349 @@
+"""Figures and their intervals -> drawings as inline SVG, by hand: a page needs four kinds.
+
+Every drawing is `WIDTH` units wide and scales with its place. Colours are CSS classes of the page
+(`r0`, `r1`: the runtime), so that light, dark and print each have their own; the runtime also has a
+marker of its own, and the model a filled or a hollow one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+from math import ceil, floor, log10
+
+from interop.report.text import quantity
+
+WIDTH = 400
+LEFT, RIGHT = 10, 390
+ROW, HEAD, AXIS = 36, 24, 38
+DOTS = 200  # drawn of each lane at most
+HUGE = 1e100
+LOG_FROM = 12  # the axis is logarithmic where the largest is so many times the smallest
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One row of a drawing: a label, its figures as text, and where they lie.
+
+    `runtime` and `model` number the look. `band` is shaded behind it, `samples` are drawn as dots,
+    `lines` are values marked across them, the first the heaviest.
+    """
+
+    label: str
+    text: str
+    value: float | None = None
+    interval: Span | None = None
+    runtime: int | None = None
+    model: int = 0
+    band: Span | None = None
+    samples: tuple[float, ...] = ()
+    lines: tuple[float, ...] = ()
+
+    @property
+    def look(self) -> str:
+        return f"{'rn' if self.runtime is None else f'r{self.runtime % 4}'} m{self.model % 2}"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows under one heading."""
+
+    title: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A series over x, in ascending order of x."""
+
+    label: str
+    points: tuple[Span, ...]
+    runtime: int = 0
+    model: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Values between `low` and `high` -> units of the drawing between `start` and `end`."""
+
+    low: float
+    high: float
+    log: bool = False
+    start: float = LEFT
+    end: float = RIGHT
+
+    def at(self, value: float) -> float:
+        low, high, v = self.low, self.high, min(max(value, self.low), self.high)
+        if self.log:
+            low, high, v = log10(low), log10(high), log10(v)
+        return self.start + (v - low) / (high - low) * (self.end - self.start)
+
+    def ticks(self, gap: float = 48) -> list[float]:
+        """Round values at least `gap` units apart."""
+        made: list[float] = []
+        for factors in ((1, 2, 5), (1,)) if self.log else ():
+            made = _decades(self.low, self.high, factors)
+            if self._clear(made, gap):
+                break
+        if len(made) < 2:
+            made = _steps(self.low, self.high)
+        return made if self._clear(made, gap) else made[:: ceil(len(made) / 4)]
+
+    def _clear(self, values: Sequence[float], gap: float) -> bool:
+        places = [self.at(v) for v in values]
+        return all(abs(b - a) >= gap for a, b in pairwise(places))
+
+
+def fitted(
+    values: Sequence[float], *, zero: bool = False, bounds: Span | None = None, log: bool = False
+) -> Scale:
+    """A scale that holds all values with a little room; logarithmic only where it has to be."""
+    # A stored report may hold any number: what lies beyond is drawn at the edge.
+    low, high = (min(max(v, -HUGE), HUGE) for v in (min(values), max(values)))
+    if low > 0 and (log or high / low > LOG_FROM) and not zero:
+        room = max(high / low, 1.2) ** 0.05
+        return Scale(low / room, high * room, log=True)
+    room = (high - low) * 0.06 or abs(high) * 0.02 or 1.0
+    inside = bounds is not None and bounds[0] <= low and high <= bounds[1]
+    low, high = (0.0 if zero and low >= 0 else low - room), high + room
+    if bounds and inside:
+        low, high = max(low, bounds[0]), min(high, bounds[1])
+    return Scale(low, high)
+
+
+def _steps(low: float, high: float) -> list[float]:
+    rough = (high - low) / 5
+    size = 10.0 ** floor(log10(rough))
+    step = next(f * size for f in (1, 2, 5, 10) if f * size >= rough * 0.999)
+    return [n * step for n in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
+
+
+def _decades(low: float, high: float, factors: tuple[int, ...]) -> list[float]:
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    return [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
+
+
+# ---------------------------------------------------------------- drawings of rows
+
+
+def intervals(
+    name: str, title: str, blocks: Sequence[Block], unit: str, *, reference: float | None = None
+) -> str:
+    """Dots with their intervals on one axis, over a shaded band where a row has one."""
+    marks = [m for b in blocks for m in b.marks]
+    values = [
+        v
+        for m in marks
+        for v in (m.value, *(m.interval or ()), *(m.band or ()), reference)
+        if v is not None
+    ]
+    bounds = (0.0, 1.0) if unit == "share" else None
+    scale = fitted(values, bounds=bounds, log=unit == "ratio") if values else None
+    return _rows(name, title, blocks, scale, unit, _dot, reference)
+
+
+def strips(name: str, title: str, blocks: Sequence[Block], unit: str) -> str:
+    """Raw samples as dots, with lines across them."""
+    values = [v for b in blocks for m in b.marks for v in (*m.samples, *m.lines)]
+    return _rows(name, title, blocks, fitted(values) if values else None, unit, _strip)
+
+
+def bars(name: str, title: str, blocks: Sequence[Block], unit: str) -> str:
+    """Bars from zero."""
+    values = [m.value for b in blocks for m in b.marks if m.value is not None]
+    return _rows(name, title, blocks, fitted(values, zero=True) if values else None, unit, _bar)
+
+
+def _rows(
+    name: str,
+    title: str,
+    blocks: Sequence[Block],
+    scale: Scale | None,
+    unit: str,
+    draw: Callable[[Mark, float, Scale], str],
+    reference: float | None = None,
+) -> str:
+    y = 2.0
+    parts: list[str] = []
+    for block in blocks:
+        if block.title:
+            parts.append(_text(LEFT, y + 17, block.title, "head"))
+            y += HEAD
+        for mark in block.marks:
+            parts.append(_row(mark, y, scale, draw))
+            y += ROW
+    front = _grid(scale, unit, y, reference) if scale else ""
+    said = "; ".join(f"{b.title} {m.label}: {m.text}".strip() for b in blocks for m in b.marks)
+    return _svg(name, title, said, front + "".join(parts), y + (AXIS if scale else 4))
+
+
+def _row(
+    mark: Mark, y: float, scale: Scale | None, draw: Callable[[Mark, float, Scale], str]
+) -> str:
+    drawn = draw(mark, y + 25, scale) if scale else ""
+    return (
+        f'<g class="{mark.look}"><title>{escape(mark.label)}: {escape(mark.text)}</title>{drawn}'
+        + _text(LEFT, y + 13, mark.label)
+        + _text(RIGHT, y + 13, mark.text, "figure")
+        + "</g>"
+    )
+
+
+def _dot(mark: Mark, y: float, scale: Scale) -> str:
+    out = ""
+    if mark.band:
+        a, b = (scale.at(v) for v in mark.band)
+        out += f'<rect class="band" x="{a:.1f}" y="{y - 7:.1f}" width="{b - a:.1f}" height="14"/>'
+    if mark.interval:
+        a, b = (scale.at(v) for v in mark.interval)
+        out += (
+            f'<path class="rod" d="M{a:.1f} {y:.1f}H{b:.1f}'
+            f'M{a:.1f} {y - 4:.1f}v8M{b:.1f} {y - 4:.1f}v8"/>'
+        )
+    if mark.value is not None:
+        out += _marker(mark.runtime, scale.at(mark.value), y)
+    return out
+
+
+def _strip(mark: Mark, y: float, scale: Scale) -> str:
+    # Dots of one path, each a line of no length: a tenth of the bytes of circles. They are spread
+    # up and down by the golden ratio, which is even and the same for every drawing.
+    dots = "".join(
+        f"M{scale.at(v):.1f} {y + 10 * ((n * 0.618034) % 1 - 0.5):.1f}h0"
+        for n, v in enumerate(thinned(mark.samples))
+    )
+    out = f'<path class="dots" d="{dots}"/>' if dots else ""
+    for n, value in enumerate(mark.lines):
+        tall = 8 if n == 0 else 7 - n
+        x = scale.at(value)
+        out += f'<path class="line{min(n, 2)}" d="M{x:.1f} {y - tall:.1f}V{y + tall:.1f}"/>'
+    return out
+
+
+def _bar(mark: Mark, y: float, scale: Scale) -> str:
+    if mark.value is None:
+        return ""
+    a, b = scale.at(0.0), scale.at(mark.value)
+    return f'<rect class="bar" x="{a:.1f}" y="{y - 6:.1f}" width="{b - a:.1f}" height="12" rx="2"/>'
+
+
+def thinned(samples: Sequence[float], most: int = DOTS) -> list[float]:
+    """At most so many samples, evenly by rank, the smallest and largest among them."""
+    ranked = sorted(samples)
+    if len(ranked) <= most:
+        return list(samples)
+    return [ranked[round(n * (len(ranked) - 1) / (most - 1))] for n in range(most)]
+
+
+def _grid(scale: Scale, unit: str, bottom: float, reference: float | None) -> str:
+    out = f'<path class="axis" d="M{LEFT} {bottom:.1f}H{RIGHT}"/>'
+    for value in scale.ticks():
+        x = scale.at(value)
+        side = " first" if x < LEFT + 16 else " last" if x > RIGHT - 16 else ""
+        out += f'<path class="grid" d="M{x:.1f} 2V{bottom:.1f}"/>'
+        out += _text(x, bottom + 14, tick(value, unit), "tick" + side)
+    if reference is not None:
+        out += f'<path class="reference" d="M{scale.at(reference):.1f} 2V{bottom:.1f}"/>'
+    words = {"ms": "milliseconds", "share": "share", "ratio": "ratio", "bytes": "memory"}
+    axis = words.get(unit, unit) + (", logarithmic axis" if scale.log else "")
+    return out + _text(RIGHT, bottom + 30, axis, "figure quiet")
+
+
+# ---------------------------------------------------------------- lines over batch size
+
+
+def lines(name: str, title: str, series: Sequence[Line], x_name: str, y_name: str) -> str:
+    """Lines with a marker at each point and the label at the end; y starts at zero."""
+    xs = sorted({x for s in series for x, _ in s.points})
+    ys = [y for s in series for _, y in s.points]
+    top, bottom, left, right = 22.0, 232.0, 48.0, 286.0
+    y_scale = fitted([0.0, *ys], zero=True)
+    y_scale = Scale(y_scale.low, y_scale.high, start=bottom, end=top)
+    x_scale = _batches(xs, left + 14, right - 10)
+    body = _text(left - 40, 13, y_name, "quiet")
+    body += _text((left + right) / 2, bottom + 34, x_name, "tick quiet")
+    for value in y_scale.ticks(24):
+        y = y_scale.at(value)
+        body += f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
+        body += _text(left - 6, y + 4, f"{value:g}", "figure")
+    for x in xs:
+        body += _text(x_scale(x), bottom + 16, f"{x:g}", "tick")
+    body += f'<path class="axis" d="M{left} {bottom}H{right}"/>'
+    ends = _apart([y_scale.at(s.points[-1][1]) for s in series], 17, top, bottom)
+    for one, end in zip(series, ends, strict=True):
+        mark = Mark(one.label, "", runtime=one.runtime, model=one.model)
+        at = [(x_scale(x), y_scale.at(y)) for x, y in one.points]
+        said = ", ".join(f"{y:.0f} at {x:g}" for x, y in one.points)
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
+        body += (
+            f'<g class="{mark.look}"><title>{escape(one.label)}: {said}</title>'
+            f'<path class="trend" d="M{path}"/>'
+            f'<path class="leader" d="M{at[-1][0]:.1f} {at[-1][1]:.1f}L{right + 8} {end:.1f}"/>'
+            + "".join(_marker(one.runtime, x, y) for x, y in at)
+            + _marker(one.runtime, right + 12, end)
+            + _text(right + 21, end + 4, one.label)
+            + "</g>"
+        )
+    said = "; ".join(
+        f"{s.label}: " + ", ".join(f"{y:.0f} at {x:g}" for x, y in s.points) for s in series
+    )
+    return _svg(name, title, said, body, bottom + 42)
+
+
+def _batches(xs: Sequence[float], start: float, end: float) -> Callable[[float], float]:
+    """Batch sizes mostly double: they lie on a logarithmic axis; a single one in the middle."""
+    if len(xs) < 2 or xs[0] <= 0:
+        return Scale(xs[0] - 1, xs[-1] + 1, False, start, end).at
+    return Scale(xs[0], xs[-1], True, start, end).at
+
+
+def _apart(wanted: Sequence[float], gap: float, top: float, bottom: float) -> list[float]:
+    """Places as near to the wanted ones as may be, `gap` apart, none below the bottom."""
+    order = sorted(range(len(wanted)), key=lambda n: wanted[n])
+    placed: dict[int, float] = {}
+    last = top - gap
+    for n in order:
+        last = placed[n] = max(wanted[n], last + gap)
+    limit = bottom
+    for n in reversed(order):
+        placed[n] = min(placed[n], limit)
+        limit = placed[n] - gap
+    return [placed[n] for n in range(len(wanted))]
+
+
+# ---------------------------------------------------------------- what all of them are made of
+
+
+def _marker(runtime: int | None, x: float, y: float) -> str:
+    """A circle, square, diamond or triangle: the runtime, for whoever sees no colours."""
+    if runtime is None or runtime % 4 == 0:
+        return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4.2"/>'
+    shapes = {1: "m-4-4h8v8h-8z", 2: "m0-5.4l5.4 5.4l-5.4 5.4l-5.4-5.4z", 3: "m0-5l5 9h-10z"}
+    return f'<path class="dot" d="M{x:.1f} {y:.1f}{shapes[runtime % 4]}"/>'
+
+
+def _text(x: float, y: float, words: str, look: str = "") -> str:
+    kind = f' class="{look}"' if look else ""
+    return f'<text{kind} x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
+
+
+def _svg(name: str, title: str, said: str, body: str, height: float) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
+        f'aria-labelledby="{name}-title {name}-text">'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-text">{escape(said)}</desc>{body}</svg>'
+    )
+
+
+def tick(value: float, unit: str) -> str:
+    """A round value on an axis, without digits that say nothing."""
+    if unit == "share":
+        return f"{100 * value:.4g} %"
+    if unit == "bytes":
+        return quantity(value, unit) if value else "0"
+    return f"{value:.4g}"
