@@ -19,7 +19,7 @@ from interop.runtimes import OnnxRuntime
 
 NAME = "canary"
 SHARE = 0.01
-ROUNDINGS = 64
+ROUNDINGS = 256
 _SEED = 1
 
 
@@ -30,8 +30,8 @@ def canary(
 
     Two weights are tried, each in a copy of its own: the one next to the input, and the head's
     (`head`: the names of its tensors; else the last weight before the output). Each is changed by
-    1 % of its Euclidean norm; by 64 roundings where its dtype is so coarse that this is more
-    (6 % in float16). Half of the change makes rows larger or smaller, which no activation hides;
+    1 % of its Euclidean norm; by 256 roundings where its dtype is so coarse that this is more
+    (25 % in float16). Half of the change makes rows larger or smaller, which no activation hides;
     half is noise, which no normalisation undoes. Weights that are all zero are passed over, since
     a share of nothing is nothing. The copies live in memory; `model` and its external data stay as
     they are.
@@ -114,7 +114,7 @@ def _perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
 def _share(array: NDArray[Any]) -> float:
     # numpy knows bfloat16 by extension alone, and its rounding is that of 8 bits.
     eps = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 2.0**-7
-    return max(SHARE, ROUNDINGS * eps)
+    return min(max(SHARE, ROUNDINGS * eps), 0.5)
 
 
 def _norm(array: NDArray[Any]) -> float:

@@ -38,14 +38,11 @@ def structure(
     try:
         onnx.checker.check_model(str(model))
     except onnx.checker.ValidationError as error:
-        faults.append(f"onnx.checker refuses it: {str(error).strip().splitlines()[0]}")
+        faults.append(f"onnx.checker refuses it: {_line(error)}")
     graph = graphs.read(model)
     facts["opset"] = {o.domain or "ai.onnx": o.version for o in graph.opset_import}
     facts["nodes"] = len(graph.graph.node)
-    wrong = _not_finite(graph, model.parent)
-    if wrong:
-        named = ", ".join(wrong[:_SHOWN])
-        faults.append(f"weights that are not finite: {named}")
+    faults += _faults_of_weights(graph, model.parent)
     runtime: OnnxRuntime | None = None
     try:
         runtime = OnnxRuntime(model, device, spin=False)
@@ -70,7 +67,7 @@ def _faults_of_outputs(
     try:
         outputs = runtime.outputs(batch)
     except Exception as error:  # ONNX Runtime's own
-        return [f"ONNX Runtime cannot run it: {(str(error).strip() or 'no reason')[:200]}"]
+        return [f"ONNX Runtime cannot run it: {_line(error)}"]
     faults = []
     facts["outputs"] = [list(o.shape) for o in outputs]
     if not outputs:
@@ -83,6 +80,14 @@ def _faults_of_outputs(
     return faults
 
 
-def _not_finite(graph: onnx.ModelProto, folder: Path) -> list[str]:
+def _faults_of_weights(graph: onnx.ModelProto, folder: Path) -> list[str]:
     floats = (t for t in graph.graph.initializer if graphs.DTYPES.get(t.data_type) in graphs.FLOATS)
-    return [t.name for t in floats if not np.isfinite(graphs.values(t, folder)).all()]
+    try:
+        wrong = [t.name for t in floats if not np.isfinite(graphs.values(t, folder)).all()]
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:
+        return [f"its weights cannot be read: {_line(error)}"]
+    return [f"weights that are not finite: {', '.join(wrong[:_SHOWN])}"] if wrong else []
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,225 @@
+"""The proof "parity", and what it must not let pass."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from interop.export.routes import ROUTES
+from interop.proof import graph as graphs
+from interop.proof import parity, reference
+from interop.proof.parity import FLOOR, MULTIPLE, Reference, differences, seeded
+from interop.runtimes import OnnxRuntime
+from tests.proof.conftest import SHAPE, Small, made, small
+
+FIXED = next(r for r in ROUTES if not r.dynamic and r.dynamo)
+TRACED = next(r for r in ROUTES if r.dynamic and not r.dynamo)
+
+
+def prove(exported, module=None, pictures=None):
+    with OnnxRuntime(exported.model) as runtime:
+        held = reference(
+            module or exported.module,
+            seeded(SHAPE) if pictures is None else pictures,
+            input_shape=runtime.input_shape,
+        )
+        return parity(held, runtime)
+
+
+def test_it_holds_at_batches_of_1_2_and_7(exported):
+    proof = prove(exported)
+    assert proof.holds
+    assert list(proof.facts["batches"]) == ["1", "2", "7"]
+    assert proof.facts["against"] == "float64"
+    assert (proof.facts["predictions"], proof.facts["flips"]) == (10, 0)
+    assert proof.seconds > 0
+
+
+def test_the_bound_is_the_stated_multiple_of_natives_own_error(exported):
+    held = reference(exported.module, seeded(SHAPE))
+    with torch.inference_mode():
+        x = torch.from_numpy(seeded(SHAPE)[:1])
+        exact = small().double()(x.double())
+        error = (exported.module(x) - exact).abs().max() / exact.abs().max()
+    assert held.native_error[0] == pytest.approx(float(error))
+    first = MULTIPLE * held.native_error[0] + FLOOR * np.finfo(np.float32).eps
+    assert held.bounds[0][0] == pytest.approx(first)
+    assert held.bounds[1][0] == held.bounds[2][0] == pytest.approx(first + held.native_error[0])
+    assert first < 1e-5
+
+
+def test_other_weights_fail(exported):
+    model = graphs.read(exported.model)
+    for tensor in model.graph.initializer:
+        if tensor.name == "middle.weight":
+            other = exported.module.again.weight.numpy()
+            tensor.CopyFrom(numpy_helper.from_array(other, tensor.name))
+    exported.model.write_bytes(model.SerializeToString())
+    proof = prove(exported)
+    assert not proof.holds
+    assert proof.what.startswith("batch 1: outputs ")
+
+
+def test_a_graph_of_a_module_in_train_mode_fails(tmp_path):
+    training = made(small().train(), tmp_path, TRACED)
+    assert not prove(training, small()).holds
+
+
+def test_a_native_side_in_train_mode_fails(exported):
+    assert not prove(exported, small().train()).holds
+
+
+class Branches(Small):
+    """Answers otherwise in a batch of more than four."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y * 1.01 if x.shape[0] > 4 else y
+
+
+def test_a_module_that_branches_on_its_batch_fails_at_the_batch_it_shows(tmp_path):
+    module = Branches()
+    module.load_state_dict(small().state_dict())
+    proof = prove(made(module.eval(), tmp_path))
+    assert not proof.holds
+    assert proof.what.startswith("batch 7: ")
+
+
+def test_nan_is_not_accurate(tmp_path):
+    module = small()
+    module.middle.weight[0, 0, 0, 0] = float("nan")
+    proof = prove(made(module, tmp_path))
+    assert not proof.holds
+    assert "not finite" in proof.what
+
+
+def test_a_fixed_batch_axis_is_recorded(tmp_path):
+    proof = prove(made(small(), tmp_path, FIXED))
+    assert proof.holds
+    assert proof.facts["fixed_batch"] == 1
+    assert list(proof.facts["batches"]) == ["1"]
+    assert "batches of 1 alone" in proof.what
+
+
+def test_a_graph_that_says_dynamic_and_is_not_fails(tmp_path):
+    exported = made(small(), tmp_path, FIXED)
+    model = graphs.read(exported.model)
+    shape = helper_shape(model)
+    reshape = onnx.helper.make_node("Reshape", ["output", "shape"], ["fixed"])
+    model.graph.node.append(reshape)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 5]), "shape"))
+    model.graph.output[0].name = "fixed"
+    shape.dim[0].dim_param = "batch"
+    exported.model.write_bytes(model.SerializeToString())
+    proof = prove(exported)
+    assert not proof.holds
+    assert proof.what.startswith("batch 2: it fails")
+
+
+def helper_shape(model):
+    """The input's shape, its batch to be opened; the output's is left to ONNX Runtime."""
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]
+    return model.graph.input[0].type.tensor_type.shape
+
+
+class Wide(nn.Module):
+    """Takes pictures of any size; bakes the height it saw into its answer."""
+
+    def __init__(self, bakes):
+        super().__init__()
+        self.conv, self.bakes = nn.Conv2d(3, 4, 3), bakes
+
+    def forward(self, x):
+        y = self.conv(x).relu()
+        if self.bakes and x.shape[2] > 20:
+            y = y + 1
+        return y.mean((2, 3))
+
+
+@pytest.mark.parametrize("bakes", [False, True])
+def test_another_size_of_every_dynamic_axis_is_tried(tmp_path, bakes):
+    module = Wide(bakes).eval()
+    axes = {"x": {0: "batch", 2: "height", 3: "width"}, "y": {0: "batch"}}
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(
+        module, (torch.from_numpy(seeded(SHAPE, 2)),), path, dynamo=False, input_names=["x"],
+        output_names=["y"], dynamic_axes=axes,
+    )  # fmt: skip
+    with OnnxRuntime(path) as runtime:
+        held = reference(module, seeded(SHAPE), input_shape=runtime.input_shape)
+        assert held.batches[-1].shape == (2, 3, 44, 44)
+        assert parity(held, runtime).holds is not bakes
+
+
+class Two(Small):
+    def forward(self, x):
+        features = self.features(x)
+        y = self.head(features)
+        return y, features, y.argmax(1)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_every_output_counts(which):
+    module = Two()
+    module.load_state_dict(small().state_dict())
+    module.eval().requires_grad_(False)
+    held = reference(module, seeded(SHAPE))
+    assert len(held.bounds[0]) == 3
+
+    def run(batch, off=None):
+        outputs = [t.numpy() for t in module(torch.from_numpy(batch))]
+        if off is not None:
+            outputs[off] = outputs[off] + np.asarray(1e-2, outputs[off].dtype) + (off == 2)
+        return tuple(outputs)
+
+    assert all(d.holds for d in differences(held, run))
+    assert not any(d.holds for d in differences(held, lambda b: run(b, which)))
+
+
+def test_outputs_of_another_shape_or_number_fail(exported):
+    held = reference(exported.module, seeded(SHAPE))
+    for run in (lambda b: (), lambda b: (np.zeros((len(b), 4), np.float32),)):
+        assert not any(d.holds for d in differences(held, run))
+        assert "of shape" in differences(held, run)[0].fault
+
+
+def test_flips_and_close_calls_are_counted():
+    native = (np.array([[1.0, 2.0], [5.0, 5.0 + 1e-6]], np.float32),)
+    flipped = (np.array([[1.0, 2.0], [5.0 + 1e-6, 5.0]], np.float32),)
+    batch = np.zeros((2, 3), np.float32)
+    held = Reference((batch,), (native,), (native,), ((1e-5,),), (0.0,), "native")
+
+    class Fake:
+        device = "cpu"
+
+        def outputs(self, batch):
+            return flipped
+
+    proof = parity(held, Fake())
+    assert proof.holds
+    assert (proof.facts["flips"], proof.facts["close"]) == (1, 1)
+    assert "1 of 2 predictions flip" in proof.what
+
+
+class Float32Inside(Small):
+    """Cannot run in float64: a constant of its own is float32."""
+
+    def forward(self, x):
+        return torch.nn.functional.linear(self.features(x), torch.ones(5, 8))
+
+
+def test_without_a_float64_run_the_bound_is_stated(tmp_path):
+    module = Float32Inside()
+    module.load_state_dict(small().state_dict())
+    held = reference(module.eval(), seeded(SHAPE))
+    assert held.against == "native"
+    assert held.bounds[0] == (1e-4,)
+
+
+def test_few_pictures_are_used_again():
+    held = reference(small(), seeded(SHAPE, 2), samples="real")
+    assert [len(b) for b in held.batches] == [1, 2, 7]
+    assert held.samples == "real"
