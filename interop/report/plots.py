@@ -345,5 +345,5 @@ def tick(value: float, unit: str) -> str:
     if unit == "share":
         return f"{100 * value:.4g} %"
     if unit == "bytes":
-        return quantity(value, unit) if value else "0"
+        return quantity(value, unit).replace(".0 ", " ") if value else "0"
     return f"{value:.4g}"
