@@ -6,6 +6,7 @@ In a shared process the second runtime would look small: the first has paid for 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,11 +17,13 @@ from time import time
 import numpy as np
 from numpy.typing import NDArray
 
+import interop
 from interop.bench.contender import Contender
 from interop.errors import ModelError
 from interop.facts import Json, Measurement
 
 TIMEOUT_SECONDS = 300
+CHILD = "interop.runtimes.child"
 
 
 def measure(
@@ -68,12 +71,9 @@ def _child(
         }
         started = time()
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "interop.bench.child",
-                json.dumps({**order, "started": started}),
-            ],
+            # -P: a file of the working directory must not stand in for a library.
+            [sys.executable, "-P", "-m", CHILD, json.dumps({**order, "started": started})],
+            env={**os.environ, "PYTHONPATH": _python_path()},
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,
@@ -87,3 +87,9 @@ def _child(
         )
     answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def _python_path() -> str:
+    """Where this very package lies, before what was set already."""
+    ours = str(Path(interop.__file__).resolve().parents[1])
+    return os.pathsep.join(p for p in (ours, os.environ.get("PYTHONPATH", "")) if p)

@@ -2,7 +2,7 @@
 
 What
     In the same run, one runtime measured against itself differed by more than the difference that
-    was to be judged.
+    was to be judged, or a tenth of its runs took over three times their median.
 
 Why
     A ratio that changes from run to run decides nothing.
@@ -26,17 +26,31 @@ RULE = Rule(
 )
 
 
+# Runs of a calm host lie close together; where a tenth takes several times the median, something
+# else was running, and it may have hit both lanes of the comparison alike.
+_SPREAD = 3.0
+
+
 def check(case: Case) -> Iterator[Finding]:
     # How much a comparison must be able to tell: bench's own bound, or the policy's budget.
     limit = case.budgets.get("noise", case.budgets.get("latency-ratio"))
+    if limit is None:
+        return
     for m in case.measurements:
-        if m.name != "latency noise" or m.interval is None:
-            continue
-        low, high = m.interval
-        if limit is not None and max(high, 1 / max(low, 1e-9)) > max(limit, 1.0):
+        batch = m.conditions.get("batch")
+        if m.name == "latency noise" and m.interval is not None:
+            low, high = m.interval
+            if max(high, 1 / max(low, 1e-9)) > max(limit, 1.0):
+                yield finding(
+                    RULE,
+                    f"batch {batch}: the same runtime against itself {low:.2f} to {high:.2f}",
+                    facts={"batch": batch, "interval": [low, high]},
+                )
+        elif m.name == "latency" and m.value and m.conditions.get("p90", 0) > _SPREAD * m.value:
+            times = m.conditions["p90"] / m.value
             yield finding(
                 RULE,
-                f"batch {m.conditions.get('batch')}: the same runtime against itself "
-                f"{low:.2f} to {high:.2f}",
-                facts={"interval": [low, high]},
+                f"batch {batch}: a tenth of {m.conditions.get('of')}'s runs took over "
+                f"{times:.1f} times their median",
+                facts={"batch": batch, "p90": m.conditions["p90"], "p50": m.value},
             )

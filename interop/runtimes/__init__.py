@@ -1,7 +1,26 @@
-"""A module or an ONNX file -> something that runs a batch, both behind one small interface."""
+"""A module or an ONNX file -> something that runs a batch, both behind one small interface.
+
+Each runtime is loaded when it is first named: a process that runs the one must not pay for, nor be
+measured with, the other.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from interop.runtimes.base import Runtime
-from interop.runtimes.onnx import OnnxRuntime
-from interop.runtimes.pytorch import TorchRuntime
+
+if TYPE_CHECKING:
+    from interop.runtimes.onnx import OnnxRuntime
+    from interop.runtimes.pytorch import TorchRuntime
 
 __all__ = ["OnnxRuntime", "Runtime", "TorchRuntime"]
+
+_MODULES = {"OnnxRuntime": "interop.runtimes.onnx", "TorchRuntime": "interop.runtimes.pytorch"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(name)

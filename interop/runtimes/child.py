@@ -1,10 +1,13 @@
-"""The process that `process.py` starts: one model in one runtime, one answer, what it took."""
+"""One model in one runtime in this process alone: one answer, and what it took.
+
+`bench` starts it; it lies here because whoever imports `bench` imports torch.
+"""
 
 from __future__ import annotations
 
 import json
-import resource
 import sys
+from pathlib import Path
 from time import time
 from typing import Any
 
@@ -18,12 +21,7 @@ def main(order: dict[str, Any]) -> dict[str, float]:
     runtime = _runtime(order)
     runtime.run(batch)
     cold = (time() - order["started"]) * 1000
-    # ru_maxrss counts kilobytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    figures = {
-        "cold_ms": cold,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
-    }
+    figures = {"cold_ms": cold, "peak_bytes": _peak_memory()}
     after = _device_memory(order["device"])
     if before is not None and after is not None:
         figures["device_bytes"] = before - after
@@ -43,6 +41,18 @@ def _runtime(order: dict[str, Any]) -> Any:
     module = build(identity, factory=order["factory"])
     load(module, identity)
     return TorchRuntime(module, order["device"], order["threads"])
+
+
+def _peak_memory() -> int:
+    """The most bytes that were resident since this program started."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: its maximum outlives exec and holds what the parent process had taken.
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def _device_memory(device: str) -> int | None:

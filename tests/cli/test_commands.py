@@ -1,0 +1,132 @@
+"""Each command as a person types it: what it prints, its exit code, and the files it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+
+from interop.cli import COMMANDS
+from interop.cli.doctor import conflicts
+from interop.report.json import SCHEMA_FILE
+from tests.conftest import Run
+
+
+def test_help_has_an_example_for_each_command(interop: Run) -> None:
+    done = interop("--help")
+    assert done.returncode == 0 and all(name in done.stdout for name in COMMANDS)
+    for name in COMMANDS:
+        text = interop(name, "--help").stdout
+        assert f"  interop {name}" in text.partition("Example:")[2], name
+        assert max(map(len, text.splitlines())) <= 80, name
+
+
+def test_inspect(interop: Run, digits: Path, derived: Path) -> None:
+    done = interop("inspect", digits / "shufflenet.pth")
+    assert done.returncode == 0
+    for word in ("torchvision/shufflenet_v2_x0_5", "fc (linear), 1024 -> 10", "zero, one", "64x64"):
+        assert word in done.stdout
+    done = interop("inspect", derived / "ema.pth")
+    assert done.returncode == 0
+    assert "state_dict, state_dict_ema" in done.stdout and "several-state-dicts" in done.stdout
+    done = interop("inspect", derived / "nan.pth", "--values")
+    assert done.returncode == 1 and "tensor-not-finite" in done.stdout
+
+
+def test_inspect_of_ones_own_module(interop: Run, digits: Path, derived: Path) -> None:
+    own = ["--model", "fixtures.autoencoder:ConvAutoencoder"]
+    done = interop("inspect", digits / "autoencoder.pth", *own)
+    assert done.returncode == 0
+    assert "fixtures.autoencoder:ConvAutoencoder" in done.stdout
+    assert "your own code" in done.stderr
+    done = interop("inspect", derived / "plain.pth", *own)
+    assert done.returncode == 2 and "are not those of" in done.stderr
+
+
+def test_check_prints_three_verdicts_within_80_columns(
+    interop: Run, digits: Path, derived: Path
+) -> None:
+    done = interop("check", digits / "shufflenet.pth", derived / "five-classes.pth")
+    assert done.returncode == 1
+    starts = [line.split()[:2] for line in done.stdout.splitlines()]
+    for verdict in (["reload", "no"], ["transfer", "yes"], ["replace", "no"]):
+        assert verdict in starts
+    texts = [done.stdout]
+    for b in (digits / "autoencoder.pth", derived / "training.pth", digits / "squeezenet.pth"):
+        texts.append(interop("check", digits / "shufflenet.pth", b).stdout)
+    paths = str(digits.parent)
+    for text in texts:
+        assert max(len(x) for x in text.splitlines() if paths not in x) <= 80
+
+
+@pytest.mark.parametrize("intent", ["reload", "transfer", "replace"])
+def test_the_intent_sets_the_exit_code(interop: Run, digits: Path, intent: str) -> None:
+    b = digits / "squeezenet.pth"
+    done = interop("check", digits / "shufflenet.pth", b, "--for", intent)
+    assert done.returncode == (0 if intent == "replace" else 1)
+
+
+def test_reports_are_written_beside_the_printed_one(
+    interop: Run, digits: Path, derived: Path, tmp_path: Path
+) -> None:
+    files = {form: tmp_path / f"report.{form}" for form in ("json", "junit", "text", "html")}
+    arguments = [x for form, path in files.items() for x in ("--report", f"{form}:{path}")]
+    done = interop(
+        "check",
+        digits / "shufflenet.pth",
+        derived / "relabelled.pth",
+        "--for",
+        "replace",
+        *arguments,
+    )
+    assert done.returncode == 1
+    assert files["text"].read_text() == done.stdout
+    document = json.loads(files["json"].read_text())
+    jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
+    assert document["outcome"] == "no" and document["environment"]["interop"]
+    suite = ElementTree.parse(files["junit"]).getroot()[0]
+    assert (suite.get("failures"), suite.get("errors")) == ("2", "0")
+    assert "label-order-changed" in files["html"].read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in files.values())
+
+
+def test_a_report_that_cannot_be_written_is_said(
+    interop: Run, digits: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "nowhere" / "x.json"
+    done = interop("inspect", digits / "base.pth", "--report", f"json:{target}")
+    assert done.returncode == 2 and "cannot be written" in done.stderr
+
+
+def test_json_on_stdout_is_json_alone(interop: Run, digits: Path) -> None:
+    for arguments in (["inspect", digits / "base.pth"], ["doctor"]):
+        document = json.loads(interop(*arguments, "--format", "json").stdout)
+        jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
+
+
+def test_explain_prints_the_rules_own_words(interop: Run) -> None:
+    done = interop("explain", "label-order-changed")
+    for word in ("What", "Why", "Example", "Fix", "breaks replace"):
+        assert word in done.stdout
+    assert "label-order-changed" in interop("explain").stdout
+
+
+def test_doctor_names_versions_and_providers(interop: Run) -> None:
+    done = interop("doctor")
+    assert done.returncode == 0
+    assert "CPUExecutionProvider" in done.stdout and "torchvision" in done.stdout
+
+
+def test_doctor_finds_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from interop.cli import doctor
+
+    both = {"onnxruntime": "1.31", "onnxruntime-gpu": "1.31"}
+    ((what, fix),) = conflicts(both)
+    assert "overwrite each other" in what and "pip uninstall" in fix
+    monkeypatch.setattr(doctor, "_pinned_torch", lambda: "2.15.0")
+    ((what, fix),) = conflicts({"torch": "2.13.0", "torchvision": "0.29.0"})
+    assert "built for torch 2.15.0" in what and "together" in fix
+    assert conflicts({"torch": "2.15.0+cu130", "torchvision": "0.29.0"}) == []

@@ -1,0 +1,134 @@
+"""Every format is a pure function of the Report; JSON comes back as the Report that it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+
+from interop.errors import ConfigError
+from interop.facts import (
+    Answer,
+    Finding,
+    Input,
+    Intent,
+    Level,
+    Measurement,
+    Proof,
+    Report,
+    Skipped,
+    Verdict,
+)
+from interop.report import FORMATS, render
+from interop.report.json import SCHEMA_FILE, from_json, read_report, to_json
+from interop.report.table import table
+from interop.report.text import quantity
+
+REPORT = Report(
+    command="gate",
+    outcome=Answer.NO,
+    summary="label-order-changed: 9 of 10 outputs mean another class",
+    inputs=(Input("baseline", "prod.pth", "torchvision/resnet18"), Input("candidate", "b.pth", "")),
+    verdicts=(
+        Verdict(Intent.RELOAD, Answer.UNKNOWN, "not asked"),
+        Verdict(Intent.REPLACE, Answer.NO, "9 of 10 outputs mean another class"),
+    ),
+    findings=(
+        Finding("label-order-changed", Level.ERROR, (Intent.REPLACE,), Answer.NO, "9 of 10 moved"),
+        Finding("labels-unknown", Level.NOTE, (Intent.REPLACE,), Answer.UNKNOWN, "who knows"),
+        Finding("container-changed", Level.NOTE, (), Answer.NO, "a \x00 b", hint="nothing"),
+    ),
+    proofs=(Proof("parity", False, "batch 7 departs", {"batch": 7}, 0.5),),
+    measurements=(
+        Measurement(
+            "latency ratio", "ratio", 1.8, (1.7, 1.9), (1.0, 2.0),
+            {"group": "latency ratio", "of": "B / A", "batch": 1, "between": "models"},
+        ),
+        Measurement("top-1", "share", float("nan"), None, (), {"group": "accuracy", "of": "A"}),
+    ),
+    skipped=(Skipped("tensor-not-finite", "needs the tensors' values (--values)"),),
+    details={"intent": "replace"},
+)  # fmt: skip
+
+
+def test_json_comes_back_and_fits_the_schema(tmp_path: Path) -> None:
+    document = json.loads(render(REPORT, "json"))
+    jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
+    assert document["measurements"][1]["value"] is None, "JSON has no NaN"
+    file = tmp_path / "report.json"
+    file.write_text(render(REPORT, "json"))
+    again = read_report(file)
+    assert to_json(again) == document
+    assert again.findings == REPORT.findings and again.verdicts == REPORT.verdicts
+    assert again.measurements[0] == REPORT.measurements[0]
+
+
+def test_the_schema_refuses_what_is_no_report() -> None:
+    document = to_json(REPORT)
+    document["outcome"] = "maybe"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
+    with pytest.raises(ValueError, match="maybe"):
+        from_json(document)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"schema": 1, "command": "bench"}', '{"schema": 2}']
+)
+def test_what_is_no_report_ends_in_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="report"):
+        read_report(file)
+
+
+def test_junit_fails_what_decides_and_is_well_formed() -> None:
+    suite = ElementTree.fromstring(render(REPORT, "junit"))[0]
+    # The verdict asked for, the proof and the error; the labels that nobody knows are an error.
+    counts = {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "6", "failures": "3", "errors": "1", "skipped": "1"}
+    assert len(suite) == 6
+    assert suite.find("testcase[@name='container-changed']/system-out").text == "note: a � b"  # type: ignore[union-attr]
+
+
+def test_text_says_the_verdict_first_and_fits_80_columns() -> None:
+    text = render(REPORT, "text")
+    assert text.startswith("FAIL  label-order-changed")
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("FAILS", "batch 7 departs", "1.800", "1.700 to 1.900", "who knows"):
+        assert word in text
+
+
+def test_every_format_ends_with_a_newline_and_is_the_same_twice() -> None:
+    for form in FORMATS:
+        assert render(REPORT, form).endswith("\n"), form
+        assert render(REPORT, form) == render(REPORT, form), form
+    with pytest.raises(ConfigError, match="unknown format 'pdf'"):
+        render(REPORT, "pdf")
+
+
+def test_a_table_wraps_its_last_column() -> None:
+    lines = table([["a", "b" * 5, "word " * 30], ["aaa", "b", "x"]])
+    assert max(map(len, lines)) <= 80 and len(lines) > 2
+    assert lines[1].startswith(" " * 12 + "word")
+    assert table([]) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (0.9906, "share", "99.06 %"),
+        (-0.0125, "points", "-1.25 points"),
+        (1.5e6, "bytes", "1.5 MB"),
+        (2, "count", "2"),
+        (0.3931, "ratio", "0.393"),
+        (0.00412, "p", "0.00412"),
+        (5.128, "ms", "5.13 ms"),
+        (4.31e-6, "abs", "4.3e-06"),
+    ],
+)
+def test_quantities_have_their_units(value: float, unit: str, shown: str) -> None:
+    assert quantity(value, unit) == shown
