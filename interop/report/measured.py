@@ -40,9 +40,7 @@ class Measured:
         lanes = [m.conditions for m in self.all if "runtime" in m.conditions]
         self.runtimes = list(dict.fromkeys(str(c["runtime"]) for c in lanes))
         self.models = list(dict.fromkeys(str(c.get("model", "")) for c in lanes))
-        told = [f.facts.get("interval") for f in report.findings if f.rule == "host-too-noisy"]
-        noise = [m for m in self.all if m.name == "latency noise" and m.interval is not None]
-        self.noisy = {m.conditions.get("batch") for m in noise if list(m.interval or ()) in told}
+        self.noisy = {f.facts.get("batch") for f in report.findings if f.rule == "host-too-noisy"}
 
     def named(self, name: str, **conditions: Json) -> list[Measurement]:
         """Measurements of a name, whose conditions hold these."""

@@ -241,7 +241,7 @@ def test_check_shows_verdicts_findings_and_what_was_not_checked() -> None:
 def test_noise_and_a_failed_proof_stand_above_the_figures() -> None:
     noise = Finding(
         "host-too-noisy", Level.WARN, (Intent.REPLACE,), Answer.UNKNOWN,
-        "batch 1: against itself 0.97 to 2.02", facts={"interval": [0.97, 2.02]},
+        "batch 1: against itself 0.97 to 2.02", facts={"batch": 1, "interval": [0.97, 2.02]},
     )  # fmt: skip
     proof = Proof("parity", False, "outputs part at node 7")
     report = replace(bench(), outcome=Answer.UNKNOWN, findings=(noise,), proofs=(proof,))
