@@ -30,7 +30,7 @@ def check(
     a: str | Path,
     b: str | Path,
     *,
-    intent: Intent = Intent.RELOAD,
+    intent: Intent | str = Intent.RELOAD,
     values: bool = False,
     content_hash: bool = False,
     labels: Labels | None = None,
@@ -56,10 +56,11 @@ def check_identities(
     a: Identity,
     b: Identity,
     *,
-    intent: Intent = Intent.RELOAD,
+    intent: Intent | str = Intent.RELOAD,
     levels: Mapping[str, Level] | None = None,
 ) -> Report:
     """The same for two files that have been identified already."""
+    intent = Intent(intent)
     pairing = pair(a, b)
     findings, skipped = run(Case(a=a, b=b, pairing=pairing), levels)
     verdicts = judge(a, b, pairing, findings)

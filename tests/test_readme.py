@@ -1,0 +1,66 @@
+"""The README says what is true: each command in it runs and prints what stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import readme
+
+TEXT = readme.README.read_text("utf-8")
+COMMANDS = list(readme.commands(TEXT))
+# What these print is the same on every machine; of the others, the figures differ.
+EXACT = ("inspect", "check", "explain")
+
+
+@pytest.fixture(scope="module")
+def folder(derived: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("readme")
+    readme.scratch(made, derived)
+    return made
+
+
+def masked(output: str) -> list[str]:
+    """The words of an output: figures, and the columns that they stretch, left out."""
+    return re.sub(r"[-+]?\d[\d.]*(e[-+]\d+)?", "0", output).split()
+
+
+@pytest.mark.parametrize(("command", "output"), COMMANDS, ids=[c for c, _ in COMMANDS])
+def test_a_command_prints_what_the_readme_says(command: str, output: str, folder: Path) -> None:
+    done = readme.run(command, folder)
+    assert "Traceback" not in done.stderr, done.stderr
+    name = command.split()[0]
+    if name in EXACT:
+        assert done.stdout == output
+    elif name == "bench":
+        # A noisy host adds a finding; the tables above it are the same.
+        assert done.returncode in (0, 3)
+        kept = output.partition("\nlevel ")[0]
+        assert masked(done.stdout.partition("\nlevel ")[0]) == masked(kept)
+    else:
+        assert masked(done.stdout) == masked(output)
+
+
+def test_every_command_has_its_block_and_the_story_its_order() -> None:
+    names = [c.split()[0] for c, _ in COMMANDS]
+    assert names == [
+        "inspect", "check", "check", "check", "check", "export", "bench", "gate", "gate", "explain",
+    ]  # fmt: skip
+    for line in re.findall(r"^\$ interop (.*)$", TEXT, re.M):
+        assert line in {c for c, _ in COMMANDS}
+
+
+def test_the_figures_are_those_of_the_stored_results() -> None:
+    block = readme.FIGURES.search(TEXT)
+    assert block is not None
+    assert [x for x in block.group(0).splitlines() if x.startswith("|")] == readme.figures()
+
+
+def test_the_python_example_runs(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = re.search(r"```python\n(.*?)```", TEXT, re.S)
+    assert code is not None
+    text = code.group(1).replace("prod.pth", str(digits / "shufflenet.pth"))
+    exec(text.replace("candidate.pth", str(digits / "squeezenet.pth")), {})
+    assert capsys.readouterr().out.startswith("replace: yes")
