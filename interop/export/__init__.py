@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from interop.export import bundle, inputs
 from interop.export.work import Progress, Work
 from interop.facts import Identity, Report
+from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["export"]
 
@@ -44,6 +45,7 @@ def export(
     """
     target = Path(out)
     bundle.check_target(target, force)
+    require_torch_device(device)
     work = Work(identity, device, factory, head, progress or (lambda step: None))
     module = work.module()
     if not work.proofs[0].holds:

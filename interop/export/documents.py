@@ -35,6 +35,17 @@ def metadata(identity: Identity) -> dict[str, str]:
     return found
 
 
+def width(identity: Identity) -> int | None:
+    """How many numbers an output row should have; None where nothing reliable tells.
+
+    The head of a known architecture, else the labels; what only looks like the head of somebody's
+    own class (its last layer) is no ground to fail an export on.
+    """
+    if identity.architecture and identity.head is not None:
+        return identity.head.outputs
+    return len(identity.labels.names) if identity.labels.names is not None else None
+
+
 def config(
     identity: Identity,
     *,
@@ -111,7 +122,7 @@ def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[
     return surroundings.get_template("card.md.j2").render(
         name=name,
         identity=identity,
-        classifier=bool(identity.head and identity.head.outputs > 1 and identity.labels.applicable),
+        classifier=(width(identity) or 0) > 1 and identity.labels.applicable,
         source=Path(identity.manifest.path).name,
         preprocess=identity.preprocessing,
         weights=sum(t.numel for t in identity.tensors if not t.is_counter),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 from torch import nn
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from interop.runtimes.pytorch import tensors_of
 
@@ -47,26 +49,31 @@ ROUTES = (
 _LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
-def convert(module: nn.Module, example: torch.Tensor, route: Route) -> ir.Model:
+def convert(
+    module: nn.Module, example: torch.Tensor, route: Route
+) -> tuple[ir.Model, tuple[str, ...]]:
     """The module's graph for inputs like `example` (batch of 2 or more for a dynamic route).
 
-    The input is called "input", a single output "output". Raises whatever the exporter raises.
+    The input is called "input", a single output "output". With it come the places ("file:line")
+    where a trace took a decision in Python for good, which no proof on other inputs can rule out.
+    Raises whatever the exporter raises.
     """
     if not route.dynamic:
         example = example[:1]
-    with _quiet(), torch.no_grad():
+    with _quiet() as said, torch.no_grad():
         model = _dynamo(module, example, route) if route.dynamo else _script(module, example, route)
     outputs = model.graph.outputs
     for i, value in enumerate(outputs):
         value.name = "output" if len(outputs) == 1 else f"output_{i}"
-    return model
+    traced = [w for w in said if issubclass(w.category, TracerWarning)]
+    return model, tuple(dict.fromkeys(f"{Path(w.filename).name}:{w.lineno}" for w in traced))
 
 
 def why(error: BaseException) -> str:
     """An exporter's error in one line, without its advice and without paths."""
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    text = lines[0] if lines else "no reason given"
+    text = re.sub(r"(?:/[\w.+-]+)+/", "", lines[0]) if lines else "no reason given"
     return f"{type(cause).__name__}: {text[:240]}"
 
 
@@ -111,19 +118,19 @@ def _script(module: nn.Module, example: torch.Tensor, route: Route) -> ir.Model:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters print and warn about themselves; what counts comes as an exception."""
+def _quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """The exporters print and warn about themselves: nothing is shown, the warnings are given."""
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     try:
         for name in levels:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         with (
-            warnings.catch_warnings(),
+            warnings.catch_warnings(record=True) as said,
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
         ):
-            warnings.simplefilter("ignore")
-            yield
+            warnings.simplefilter("always")
+            yield said
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)

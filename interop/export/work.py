@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter, process_time
@@ -20,6 +22,7 @@ from interop.export import bundle, documents, graph, routes, weights
 from interop.facts import Answer, Identity, Json, Proof, Report, Skipped
 from interop.models import build, load
 from interop.proof import Derived, canary, parity, reference, same_weights, structure
+from interop.reading import read
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
@@ -84,9 +87,10 @@ class Work:
         self, module: nn.Module, pictures: NDArray[np.float32], kind: str, folder: Path
     ) -> Made | None:
         """Takes one route after the other until all proofs hold; None where none does."""
-        self.source_sha256 = self.identity.manifest.content_sha256 or documents.file_sha256(
-            Path(self.identity.manifest.file)
-        )
+        source = self.identity.manifest
+        if source.content_sha256 is None:
+            source = read(source.path, content_hash=True)
+        self.source_sha256 = source.content_sha256 or ""
         state = module.state_dict()
         about = documents.metadata(self.identity)
         places = weights.write(folder / WEIGHTS, state, {"format": "pt", **about})
@@ -94,20 +98,26 @@ class Work:
         failed: list[Proof] = []
         for route in routes.ROUTES:
             self.progress(f"converting ({route.name})")
-            try:
-                model = routes.convert(module, example, route)
-            except Exception as error:  # an exporter may raise anything
-                self.attempts.append({"route": route.name, "why": routes.why(error)})
-                continue
-            shape = _dims(model)
-            opset = model.opset_imports.get("", 0)
-            derived = graph.write(
-                model, folder / GRAPH, state, places, WEIGHTS, about, folds=route.folds
-            )
-            del model
+            with _uncollected():
+                try:
+                    model, decided = routes.convert(module, example, route)
+                except Exception as error:  # an exporter may raise anything
+                    self.attempts.append({"route": route.name, "why": routes.why(error)})
+                    continue
+                shape = _dims(model)
+                opset = model.opset_imports.get("", 0)
+                derived = graph.write(
+                    model, folder / GRAPH, state, places, WEIGHTS, about, folds=route.folds
+                )
+                del model
             found, hopeless = self.prove(module, pictures, kind, folder, derived)
             if all(p.holds for p in found):
                 self.proofs += found
+                if decided:
+                    self.notes.append(
+                        "tracing fixed what the module decides in Python, for inputs like the "
+                        f"tried ones: {', '.join(decided)}"
+                    )
                 accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
                 return Made(route, opset, accounts, shape)
             why = next(p.what for p in found if not p.holds)
@@ -136,8 +146,9 @@ class Work:
         same = self.proved(
             same_weights, model, folder / WEIGHTS, derived, state=module.state_dict()
         )
-        rows = self.identity.head.outputs if self.identity.head else None
-        sound, runtime = self.proved(structure, model, pictures, width=rows, device=self.device)
+        sound, runtime = self.proved(
+            structure, model, pictures, width=documents.width(self.identity), device=self.device
+        )
         if runtime is None:
             lacking = _dtype(module) in LACKING
             if lacking:
@@ -254,6 +265,19 @@ class Work:
                 "proof_cpu_seconds": self.proving[1],
             },
         )
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python's cycle collector stands still: it would walk the exporter's many small objects again
+    and again, a tenth of the whole time, and find next to nothing to free."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

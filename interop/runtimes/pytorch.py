@@ -33,14 +33,7 @@ class TorchRuntime(Runtime):
         *,
         tf32: bool = False,
     ) -> None:
-        check_device(device)
-        if device == "cuda" and not torch.cuda.is_available():
-            raise DeviceMissing(
-                f"torch {torch.__version__} finds no CUDA device here",
-                where="--device cuda",
-                fix="run on a machine with an NVIDIA GPU and driver (interop doctor), or ask for "
-                "--device cpu",
-            )
+        require_torch_device(device)
         self.device = device
         self.tf32 = tf32
         self._threads = torch.get_num_threads()
@@ -80,6 +73,18 @@ class TorchRuntime(Runtime):
             torch.set_num_threads(self._threads)
             if self.device == "cuda":
                 torch.cuda.empty_cache()
+
+
+def require_torch_device(device: str) -> None:
+    """DeviceMissing where CUDA is asked for and torch has none; ConfigError for no such device."""
+    check_device(device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceMissing(
+            f"torch {torch.__version__} finds no CUDA device here",
+            where="--device cuda",
+            fix="run on a machine with an NVIDIA GPU and driver (interop doctor), or ask for "
+            "--device cpu",
+        )
 
 
 def tensors_of(outputs: Any) -> list[torch.Tensor]:

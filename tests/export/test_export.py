@@ -1,0 +1,419 @@
+"""A checkpoint becomes a bundle that others can load, with the proofs, or nothing at all."""
+
+import json
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from fixtures.make import DIGITS, HOW, LABELS, PREPROCESS
+from interop.data import Folder
+from interop.errors import DeviceMissing, InteropError, ModelError
+from interop.export import export
+from interop.facts import Answer
+from tests.export.conftest import of
+
+ROOT = Path(__file__).resolve().parents[2]
+PROOFS = ["loaded fraction", "same weights", "parity", "canary", "structure"]
+FILES = {"README.md", "config.json", "interop.json", "model.onnx", "model.safetensors"}
+
+
+def nothing_but(folder: Path, *names: str) -> bool:
+    return {p.name for p in folder.iterdir()} - {"__pycache__"} == set(names)
+
+
+# ---------------------------------------------------------------- the bundle
+
+
+def test_all_five_proofs_hold_on_real_samples(bundle):
+    report = bundle.report
+    assert report.outcome is Answer.YES
+    assert [p.name for p in report.proofs] == PROOFS
+    assert all(p.holds and p.seconds > 0 for p in report.proofs)
+    assert report.proofs[2].facts["samples"] == "real"
+    assert report.details["route"] == "dynamo"
+    assert report.details["attempts"] == []
+    assert report.details["conversion_seconds"] > 0 < report.details["proof_seconds"]
+    assert set(report.details["files"]) == FILES
+    assert nothing_but(bundle.folder, *FILES)
+    assert nothing_but(bundle.folder.parent, bundle.folder.name)
+
+
+def test_every_held_back_digit_is_answered_alike(bundle):
+    """The whole held-back set through ONNX Runtime as anybody opens it, against torch."""
+    from interop.models import build, load
+
+    identity = of(DIGITS / "shufflenet.pth")
+    module = build(identity)
+    load(module, identity)
+    session = onnxruntime.InferenceSession(bundle.folder / "model.onnx")
+    right = total = 0
+    for batch in Folder(DIGITS / "heldout", LABELS).batches(HOW, 64):
+        (ours,) = session.run(["output"], {"input": batch.pictures})
+        with torch.inference_mode():
+            native = module(torch.from_numpy(batch.pictures)).numpy()
+        np.testing.assert_allclose(ours, native, rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(ours.argmax(1), native.argmax(1))
+        right += int((ours.argmax(1) == batch.labels).sum())
+        total += len(batch.labels)
+    assert total == 320
+    assert right / total >= 0.96
+
+
+def test_the_weights_are_there_once_and_load_strictly(bundle):
+    source = torch.load(DIGITS / "shufflenet.pth", weights_only=True)["state_dict"]
+    weights = load_file(bundle.folder / "model.safetensors")
+    assert weights.keys() == source.keys()
+    assert all(torch.equal(weights[n], source[n]) for n in source)
+    graph = onnx.load(bundle.folder / "model.onnx", load_external_data=False).graph
+    shared = [t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    counters = [n for n in source if n.endswith("num_batches_tracked")]
+    assert {t.name for t in shared} == source.keys() - set(counters)
+    assert (bundle.folder / "model.onnx").stat().st_size < 200_000
+
+
+def test_nothing_keeps_onnx_runtime_from_fusing(bundle):
+    """Without folding, each convolution's bias is computed and no normalisation is fused."""
+    from interop.runtimes import OnnxRuntime
+    from interop.runtimes.onnx import nodes_by_provider
+
+    with OnnxRuntime(bundle.folder / "model.onnx") as runtime:
+        (nodes,) = nodes_by_provider(runtime._session).values()
+    operators = {n.rpartition("(")[2].rstrip(")") for n in nodes}
+    assert not operators & {"BatchNormalization", "Expand", "CastLike", "SplitToSequence"}
+
+
+def test_labels_and_preprocessing_stand_in_all_three_places(bundle):
+    config = json.loads((bundle.folder / "config.json").read_text())
+    assert config["arch"] == "torchvision/shufflenet_v2_x0_5"
+    assert config["labels"] == list(LABELS)
+    assert config["preprocess"] == PREPROCESS
+    assert config["input"] == {"name": "input", "shape": ["batch", 3, 64, 64]}
+    with safe_open(bundle.folder / "model.safetensors", "pt") as file:
+        header = file.metadata()
+    assert header.pop("format") == "pt"
+    properties = onnx.load(bundle.folder / "model.onnx", load_external_data=False).metadata_props
+    for stated in (header, {p.key: p.value for p in properties}):
+        assert stated.keys() == {"arch", "labels", "preprocess"}
+        assert stated["arch"] == "torchvision/shufflenet_v2_x0_5"
+        assert json.loads(stated["labels"]) == list(LABELS)
+        assert json.loads(stated["preprocess"]) == PREPROCESS
+
+
+def test_what_was_written_is_read_as_what_it_is(bundle):
+    source = of(DIGITS / "shufflenet.pth")
+    for path in (bundle.folder, bundle.folder / "model.safetensors"):
+        found = of(path)
+        assert found.architecture == source.architecture
+        assert found.labels.names == source.labels.names
+        assert found.preprocessing == source.preprocessing
+        assert found.head.path == "fc"
+    assert of(bundle.folder / "model.onnx").labels.names == source.labels.names
+
+
+def test_the_receipt_holds_the_hashes_the_route_and_every_figure(bundle):
+    receipt = json.loads((bundle.folder / "interop.json").read_text())
+    source = DIGITS / "shufflenet.pth"
+    assert receipt["source"]["file"] == "shufflenet.pth"
+    assert receipt["source"]["sha256"] == sha256(source.read_bytes()).hexdigest()
+    for name, digest in receipt["files"].items():
+        assert digest == sha256((bundle.folder / name).read_bytes()).hexdigest()
+    assert set(receipt["files"]) == FILES - {"interop.json"}
+    assert [p["name"] for p in receipt["proofs"]] == PROOFS
+    parity = receipt["proofs"][2]["facts"]
+    assert parity["batches"]["7"]["relative"] <= parity["batches"]["7"]["allowed"]
+    assert receipt["route"] == "dynamo"
+    assert receipt["key_map"]["prefix_removed"] == ""
+    assert receipt["environment"]["torch"]
+
+
+def test_the_card_is_of_measured_figures(bundle):
+    card = (bundle.folder / "README.md").read_text()
+    _, front, body = card.split("---\n", 2)
+    assert "library_name: onnx" in front
+    assert "pipeline_tag: image-classification" in front
+    for proof in bundle.report.proofs:
+        assert f"| {proof.name} | yes | {proof.what} |" in body
+    assert "zero, one, two" in body
+    assert "{{" not in body
+
+
+def test_the_graph_tells_nothing_of_the_exporting_machine(bundle):
+    data = (bundle.folder / "model.onnx").read_bytes()
+    for text in (b"site-packages", str(ROOT).encode(), b"File ", b"stack_trace", b"pkg.torch"):
+        assert text not in data
+    model = onnx.load(bundle.folder / "model.onnx", load_external_data=False)
+    assert not any(n.metadata_props or n.doc_string for n in model.graph.node)
+    assert not any(v.metadata_props or v.doc_string for v in model.graph.value_info)
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+from tests.export.conftest import of
+from interop.export import export
+assert export(of(Path(sys.argv[1])), sys.argv[2]).exit_code == 0
+"""
+
+
+def test_the_same_input_gives_the_same_bytes_in_another_process(bundle, tmp_path):
+    command = [sys.executable, "-c", AGAIN, str(DIGITS / "shufflenet.pth"), str(tmp_path / "again")]
+    subprocess.run(command, cwd=ROOT, check=True, env={"PYTHONPATH": str(ROOT)})
+    for name in ("model.safetensors", "model.onnx", "config.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (bundle.folder / name).read_bytes()
+
+
+# ---------------------------------------------------------------- other kinds of models
+
+
+def test_an_autoencoder_of_somebodys_own_class(tmp_path):
+    reference = f"{ROOT}/fixtures/autoencoder.py:ConvAutoencoder"
+    report = export(of(DIGITS / "autoencoder.pth"), tmp_path / "out", factory=reference)
+    assert report.outcome is Answer.YES
+    assert [p.name for p in report.proofs] == PROOFS
+    assert report.proofs[4].facts["outputs"] == [[1, 3, 64, 64]]
+    assert "flips" not in report.proofs[2].facts
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["arch"], config["labels"], config["model"]) == (None, None, reference)
+    assert "num_classes" not in config
+
+
+def test_all_outputs_are_proved_and_named(odd, tmp_path):
+    report = odd("Several")
+    assert report.outcome is Answer.YES
+    graph = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False).graph
+    assert [o.name for o in graph.output] == ["output_0", "output_1", "output_2"]
+    assert len(report.proofs[2].facts["native_error"]) == 3
+
+
+def test_float16_is_exported_as_it_is(odd, tmp_path):
+    report = odd("Plain", change=lambda s: {k: v.half() for k, v in s.items()})
+    assert report.outcome is Answer.YES
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    assert weights["head.weight"].dtype == torch.float16
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float16"
+
+
+def test_bfloat16_fails_and_says_what_to_do(odd, tmp_path):
+    report = odd("Plain", change=lambda s: {k: v.bfloat16() for k, v in s.items()})
+    assert report.outcome is Answer.NO
+    assert "save the checkpoint in float32" in report.proofs[-1].what
+    assert len(report.details["attempts"]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_module_that_branches_on_its_batch_is_proved_at_one_size(odd):
+    report = odd("Branches")
+    assert report.outcome is Answer.YES
+    assert report.details["route"] == "dynamo, fixed batch"
+    assert report.proofs[2].facts["fixed_batch"] == 1
+    assert [a["route"] for a in report.details["attempts"]] == [
+        "dynamo", "dynamo, optimised", "torchscript",
+    ]  # fmt: skip
+    assert all(a["why"].startswith("batch 7:") for a in report.details["attempts"])
+
+
+def test_a_decision_that_tracing_fixed_is_noted(odd, tmp_path):
+    report = odd("Decides")
+    assert report.details["route"] == "torchscript"
+    (note,) = report.details["notes"]
+    assert "odd.py:" in note
+    assert note in (tmp_path / "out" / "README.md").read_text()
+    # No weight is folded on this route either.
+    assert report.proofs[1].facts["shared"] == 4
+
+
+def test_a_head_of_several_layers_comes_in_by_itself(derived, tmp_path):
+    (tmp_path / "heads.py").write_text(
+        "from torch import nn\n"
+        "def mlp():\n"
+        "    layers = nn.Dropout(0.2), nn.Linear(1024, 64), nn.ReLU(), nn.Linear(64, 10)\n"
+        "    return nn.Sequential(*layers)\n"
+    )
+    identity = of(derived / "mlp-head.pth")
+    with pytest.raises(ModelError, match="several layers"):
+        export(identity, tmp_path / "out")
+    report = export(identity, tmp_path / "out", head=f"{tmp_path}/heads.py:mlp")
+    assert report.outcome is Answer.YES
+    assert report.proofs[3].facts["head"]["tensor"] == "fc.3.weight"
+
+
+def test_a_classs_last_layer_need_not_give_its_first_output(odd):
+    """What looks like the head of somebody's own class is a guess, and fails no export."""
+    assert odd("FeaturesFirst").outcome is Answer.YES
+
+
+def test_outputs_of_another_width_than_the_labels_fail(odd):
+    report = odd("Plain", labels=("a", "b", "c"))
+    assert report.outcome is Answer.NO
+    (proof,) = [p for p in report.proofs if not p.holds]
+    assert proof.name == "structure"
+    assert "output width 5" in proof.what
+
+
+# ---------------------------------------------------------------- failing
+
+
+def test_the_trap_gives_no_bundle(tmp_path):
+    """The classifier's architecture with the autoencoder's weights: nothing would load."""
+    from dataclasses import replace
+
+    classifier, coder = of(DIGITS / "shufflenet.pth"), of(DIGITS / "autoencoder.pth")
+    report = export(replace(classifier, tensors=coder.tensors), tmp_path / "out")
+    assert report.outcome is Answer.NO
+    assert report.exit_code == 1
+    assert [p.holds for p in report.proofs] == [False]
+    assert [s.rule for s in report.skipped] == PROOFS[1:]
+    assert "0 of 18 tensors fit" in report.proofs[0].what
+    assert nothing_but(tmp_path)
+
+
+def test_nan_weights_give_no_bundle_and_no_second_route(odd, tmp_path):
+    def with_nan(state):
+        state["conv.weight"][0, 0, 0, 0] = float("nan")
+        return state
+
+    report = odd("Plain", change=with_nan)
+    assert report.outcome is Answer.NO
+    failed = {p.name: p.what for p in report.proofs if not p.holds}
+    assert "conv.weight" in failed["structure"]
+    assert "not finite" in failed["parity"]
+    assert [a["route"] for a in report.details["attempts"]] == ["dynamo"]
+    assert nothing_but(tmp_path, "odd.py", "odd.pth")
+
+
+def test_answers_that_differ_from_run_to_run_give_no_bundle(odd, tmp_path):
+    report = odd("Random")
+    assert report.outcome is Answer.NO
+    assert not next(p for p in report.proofs if p.name == "parity").holds
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_module_that_cannot_run_is_an_error_of_its_own(odd, tmp_path):
+    with pytest.raises(ModelError, match="the module fails on an input of shape"):
+        odd("Breaks")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ModelError, match="size of its input is in no file") as error:
+        odd("NoSize")
+    assert "--preprocess" in error.value.fix
+
+
+def test_no_route_at_all_is_a_failed_proof(odd, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no translation for aten::strange\nlong advice")
+
+    monkeypatch.setattr("interop.export.routes.convert", fails)
+    report = odd("Plain")
+    assert report.outcome is Answer.NO
+    (proof,) = [p for p in report.proofs if not p.holds]
+    assert proof.name == "structure"
+    assert "no translation for aten::strange" in proof.what
+    assert "long advice" not in proof.what
+    assert len(report.details["attempts"]) == 5
+
+
+# ---------------------------------------------------------------- whole, or not there
+
+
+def test_a_target_that_is_taken_is_an_error_before_any_work(odd, tmp_path):
+    assert odd("Plain").outcome is Answer.YES
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    with pytest.raises(InteropError, match="a bundle is there already") as error:
+        odd("Plain")
+    assert "--force" in error.value.fix
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+    assert odd("Plain", force=True).outcome is Answer.YES
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_that_is_no_bundle_is_never_replaced(odd, tmp_path, force):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InteropError, match="is no bundle"):
+        odd("Plain", force=force)
+    assert nothing_but(tmp_path / "out", "thesis.txt")
+
+
+def test_an_older_bundle_survives_a_failing_export(odd, tmp_path):
+    assert odd("Plain").outcome is Answer.YES
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    bad = odd("Plain", force=True, change=lambda s: {k: v * float("nan") for k, v in s.items()})
+    assert bad.outcome is Answer.NO
+    with pytest.raises(KeyboardInterrupt):
+        odd("Plain", force=True, progress=interrupt_at("trying the comparison itself"))
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+    assert nothing_but(tmp_path, "odd.py", "odd.pth", "out")
+
+
+def interrupt_at(step):
+    def progress(now):
+        if now == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.export.conftest import of
+from interop.export import export
+def progress(step):
+    if step.startswith("proving parity"):
+        os.kill(os.getpid(), signal.SIGKILL)
+export(of(Path(sys.argv[1])), sys.argv[2], factory=sys.argv[3], force=True, progress=progress)
+"""
+
+
+def test_a_killed_export_leaves_no_bundle_and_is_swept_up_by_the_next(odd, tmp_path):
+    assert odd("Plain").outcome is Answer.YES
+    shutil.copy(tmp_path / "out" / "config.json", tmp_path / "before.json")
+    arguments = [str(tmp_path / "odd.pth"), str(tmp_path / "out"), f"{tmp_path}/odd.py:Plain"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == -9
+    left = [p.name for p in tmp_path.iterdir() if p.name.startswith(".interop-")]
+    assert len(left) == 1
+    assert nothing_but(tmp_path / "out", *FILES)
+    assert odd("Plain", force=True).outcome is Answer.YES
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".interop-")]
+
+
+def test_killed_between_the_two_renames_the_older_bundle_returns(odd, tmp_path):
+    assert odd("Plain").outcome is Answer.YES
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / "out").rename(tmp_path / f".interop-out.{gone.pid}.old")
+    bad = odd("Plain", change=lambda s: {k: v * float("nan") for k, v in s.items()})
+    assert bad.outcome is Answer.NO
+    assert nothing_but(tmp_path / "out", *FILES)
+
+
+def test_cuda_that_is_not_there_is_said_before_any_work(odd, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    steps = []
+    with pytest.raises(DeviceMissing):
+        odd("Plain", device="cuda", progress=steps.append)
+    assert steps == []
+    assert nothing_but(tmp_path, "odd.py", "odd.pth")
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(odd, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InteropError, match="is no bundle"):
+        odd("Plain")
+    identity = of(DIGITS / "autoencoder.pth")
+    reference = f"{ROOT}/fixtures/autoencoder.py:ConvAutoencoder"
+    with pytest.raises(InteropError, match="cannot be written"):
+        export(identity, tmp_path / "out" / "below", factory=reference)
