@@ -13,7 +13,7 @@ from interop.cli.output import finish, report_options
 from interop.facts import Answer, Report
 
 PACKAGES = (
-    "click", "rich", "jinja2", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime",
+    "click", "jinja2", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime",
     "onnxruntime-gpu", "safetensors", "numpy", "pillow", "timm", "transformers", "scikit-learn",
 )  # fmt: skip
 
