@@ -6,6 +6,7 @@ this either loads every byte or says what did not fit.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
@@ -44,8 +45,8 @@ def load(module: nn.Module, identity: Identity) -> Proof:
     }
     if not any(faults.values()):
         counts = {n: torch.zeros_like(target[n]) for n in counters}
-        module.load_state_dict({**source, **counts}, strict=True, assign=True)
-        module.requires_grad_(False)
+        if refusal := _assign(module, {**source, **counts}):
+            faults["refused"] = [refusal]
         held, again = module.state_dict(), state_dict(identity.tensors)
         faults["unequal"] = [n for n in again if not same_bits(held[n], again[n])]
     paired = [
@@ -73,6 +74,22 @@ def load(module: nn.Module, identity: Identity) -> Proof:
         },
         perf_counter() - start,
     )
+
+
+def _assign(module: nn.Module, state: Mapping[str, torch.Tensor]) -> str:
+    """Puts the tensors in the module's place of its own; gives what it objects to."""
+    given = OrderedDict(state)
+    # The names and shapes are this module's own, so are the versions that its parts ask for: no
+    # file tells them, and without them some modules refuse or migrate what needs no migration.
+    versions = getattr(module.state_dict(), "_metadata", None)
+    if versions is not None:
+        given._metadata = versions  # type: ignore[attr-defined]
+    try:
+        module.load_state_dict(given, strict=True, assign=True)
+    except Exception as error:  # a module's own hooks may raise anything
+        return f"{type(error).__name__}: {(str(error).strip() or 'no reason').splitlines()[0]}"
+    module.requires_grad_(False)
+    return ""
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -118,6 +135,7 @@ def _sentence(
         "reshaped": "of another shape",
         "untied": "one tensor in the module and several in the file",
         "unequal": "changed by loading",
+        "refused": "refused by the module's own code",
     }
     parts = [
         f"{len(names)} {words[kind]} ({', '.join(names[:_SHOWN])}"

@@ -91,6 +91,25 @@ def test_a_module_that_changes_its_weights_while_loading_fails_it(tmp_path):
     assert proof.facts["unequal"] == ["weight"]
 
 
+class Refuses(nn.Linear):
+    def _load_from_state_dict(self, *rest):
+        raise ValueError("wrong moon phase")
+
+
+def test_a_module_that_refuses_to_load_fails_it(tmp_path):
+    proof = load(Refuses(3, 3), saved(tmp_path, nn.Linear(3, 3).state_dict()))
+    assert not proof.holds
+    assert "wrong moon phase" in proof.what
+
+
+def test_versions_that_a_bare_state_dict_lacks_are_the_modules_own(tmp_path):
+    """MNASNet loads nothing that does not tell its version, which only pickles of today do."""
+    from torchvision.models import mnasnet0_5
+
+    module = mnasnet0_5(weights=None, num_classes=3)
+    assert load(module, saved(tmp_path, dict(module.state_dict()))).holds
+
+
 def test_counters_that_old_files_lack_are_stated(tmp_path):
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     state = {k: v for k, v in module.state_dict().items() if "num_batches" not in k}
