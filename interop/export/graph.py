@@ -75,6 +75,8 @@ def fold_constants(model: ir.Model, state: Mapping[str, torch.Tensor]) -> None:
     An exporter's graph as it comes gives each convolution a bias of zeros that is computed from the
     input's type: to ONNX Runtime that is no constant, and it then fuses no batch normalisation.
     """
+    if model.functions:  # older exporters leave operators as functions, which nothing folds
+        common.InlinePass()(model)
     weights = {v for n, v in model.graph.initializers.items() if n in state}
     of_weights: set[ir.Node] = set()
     for node in model.graph.all_nodes():
