@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test fixtures train rules rule index golden bench clean
+.PHONY: help demo test fixtures train rules rule index golden bench readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -12,9 +12,9 @@ help:  ## list the targets
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@echo "installing torch and the rest: about 2 minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[run,dev]'
+	@echo "installing torch and the rest into $(VENV): about 2 minutes"
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[run,dev]'
 	@touch $@
 
 demo: $(READY)  ## the whole job on a real fine-tuned checkpoint: inspect, check, export, bench, gate
@@ -49,6 +49,9 @@ bench: $(READY)  ## the studies behind the README's figures
 	$(BIN)/python -m benchmarks.check
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.export
+
+readme: $(READY)  ## run the README's commands and put in what they print, and the stored figures
+	$(BIN)/python -m benchmarks.readme
 
 clean:  ## remove what was built, and the virtual environment
 	rm -rf $(VENV) build dist fixtures/derived *.egg-info

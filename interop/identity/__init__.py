@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from interop.errors import ReadError
+from interop.errors import ExtraMissing, ReadError
 from interop.facts import Architecture, Head, Identity, Labels, Manifest, Preprocessing, StateDict
 from interop.identity import head as heads
 from interop.identity import index, keys
@@ -113,9 +113,17 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
 
 
 def with_values(identity: Identity) -> Identity:
-    """The same identity with statistics on each tensor: the one step that reads the values."""
-    from interop.reading.values import values
+    """The same identity with statistics on each tensor: the one step that reads the values.
 
+    Raises ExtraMissing on the light install, which has no numpy.
+    """
+    try:
+        from interop.reading.values import values
+    except ImportError:
+        raise ExtraMissing(
+            "reading the tensors' values needs numpy, which is not installed",
+            fix="pip install 'model-interop[run]', or leave the values out (policy: values = false)",
+        ) from None
     stats = {id(spec): found for spec, found in values(identity.tensors)}
     tensors = tuple(replace(t, stats=stats.get(id(t))) for t in identity.tensors)
     return replace(identity, tensors=tensors, values_read=True)

@@ -288,7 +288,8 @@ def _sentence(held: Reference, found: Sequence[Difference], facts: dict[str, Jso
         f"({worst.allowed:.1e} allowed) on {held.samples} input"
     )
     if "flips" in facts:
-        sentence += f"; {facts['flips'] or 'no'} of {facts['predictions']} predictions flip"
+        flips, count = facts["flips"], facts["predictions"]
+        sentence += f"; {flips} of {count} predictions flip" if flips else f"; no flip in {count}"
     if held.fixed_batch:
         sentence += f"; the graph takes batches of {held.fixed_batch} alone"
     return sentence

@@ -8,7 +8,7 @@ Why
     Whoever reads the answer by its index gets the wrong class, or an index that does not exist.
 
 Example
-    10 -> 7
+    10 outputs became 7
 
 Fix
     Train the head for the same classes, or change the callers with the model.
@@ -41,7 +41,7 @@ def check(case: Case) -> Iterator[Finding]:
         return
     old, new = count(case.a), count(case.b)
     if old is not None and new is not None and old != new:
-        yield finding(RULE, f"{old} -> {new}", facts={"a": old, "b": new})
+        yield finding(RULE, f"{old} outputs became {new}", facts={"a": old, "b": new})
 
 
 def count(identity: Identity, *, labels: bool = True) -> int | None:
