@@ -122,7 +122,7 @@ def with_values(identity: Identity) -> Identity:
     except ImportError:
         raise ExtraMissing(
             "reading the tensors' values needs numpy, which is not installed",
-            fix="pip install 'model-interop[run]', or leave the values out (policy: values = false)",
+            fix="pip install 'model-interop[run]', or leave values out (policy: values = false)",
         ) from None
     stats = {id(spec): found for spec, found in values(identity.tensors)}
     tensors = tuple(replace(t, stats=stats.get(id(t))) for t in identity.tensors)
