@@ -20,18 +20,14 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding
+from interop.rules._shared import judged
 
 RULE = Rule("accuracy-drop", Level.ERROR, (Intent.REPLACE,), needs=("measurements",))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    allowed = case.budgets.get("accuracy-drop")
-    for m in case.measurements:
-        if m.name != "accuracy change" or m.conditions.get("between") != "models":
-            continue
-        if m.value is None or allowed is None:
-            continue
-        drop = -100 * m.value
+    for m, change, allowed in judged(case, "accuracy change", "accuracy-drop"):
+        drop = -100 * change
         if drop > allowed:
             p = m.conditions.get("mcnemar_p")
             yield finding(

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
-from interop.rules import finding
+from interop.rules._shared import unreadable
 
 RULE = Rule(
     "file-truncated",
@@ -31,6 +31,4 @@ RULE = Rule(
 
 
 def check(case: Case) -> Iterator[Finding]:
-    for file in case.unreadable:
-        if file.rule == RULE.id:
-            yield finding(RULE, file.what, place=file.path, hint=file.fix)
+    yield from unreadable(RULE, case)

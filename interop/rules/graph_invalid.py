@@ -19,12 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
-from interop.rules import finding
+from interop.rules._shared import failed_proof
 
 RULE = Rule("graph-invalid", Level.ERROR, (Intent.REPLACE,), needs=("proofs",))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    for proof in case.proofs:
-        if proof.name == "structure" and not proof.holds:
-            yield finding(RULE, proof.what, facts=proof.facts)
+    yield from failed_proof(RULE, case, "structure")

@@ -20,22 +20,18 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding
+from interop.rules._shared import judged
 
 RULE = Rule("latency-regressed", Level.ERROR, (Intent.REPLACE,), needs=("measurements",))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    allowed = case.budgets.get("latency-ratio")
-    for m in case.measurements:
-        if m.name != "latency ratio" or m.conditions.get("between") != "models":
-            continue
-        if m.value is None or allowed is None:
-            continue
-        low, high = m.interval or (m.value, m.value)
+    for m, ratio, allowed in judged(case, "latency ratio", "latency-ratio"):
+        low, high = m.interval or (ratio, ratio)
         if low > allowed:
             yield finding(
                 RULE,
-                f"batch {m.conditions.get('batch')}: {m.value:.2f} times the baseline's latency "
+                f"batch {m.conditions.get('batch')}: {ratio:.2f} times the baseline's latency "
                 f"({low:.2f} to {high:.2f}), {allowed:g} allowed",
-                facts={"ratio": m.value, "interval": [low, high], "allowed": allowed},
+                facts={"ratio": ratio, "interval": [low, high], "allowed": allowed},
             )

@@ -21,14 +21,13 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding
+from interop.rules._shared import failed_proof
 
 RULE = Rule("loaded-fraction-low", Level.ERROR, (Intent.TRANSFER,))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    for proof in case.proofs:
-        if proof.name == "loaded fraction" and not proof.holds:
-            yield finding(RULE, proof.what, facts=proof.facts)
+    yield from failed_proof(RULE, case, "loaded fraction")
     if case.pairing is None or case.a is None:
         return
     backbone = case.a.backbone

@@ -20,21 +20,17 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding
+from interop.rules._shared import judged
 
 RULE = Rule("negative-flips", Level.ERROR, (Intent.REPLACE,), needs=("measurements",))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    allowed = case.budgets.get("negative-flips")
-    for m in case.measurements:
-        if m.name != "negative flips" or m.conditions.get("between") != "models":
-            continue
-        if m.value is None or allowed is None:
-            continue
-        if 100 * m.value > allowed:
+    for _, share, allowed in judged(case, "negative flips", "negative-flips"):
+        if 100 * share > allowed:
             yield finding(
                 RULE,
-                f"{100 * m.value:.2f} % of the samples were right and are wrong now, "
+                f"{100 * share:.2f} % of the samples were right and are wrong now, "
                 f"{allowed:g} allowed",
-                facts={"percent": 100 * m.value, "allowed": allowed},
+                facts={"percent": 100 * share, "allowed": allowed},
             )

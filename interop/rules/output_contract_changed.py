@@ -18,31 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Port, Rule
-from interop.rules import finding
+from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.rules._shared import contract
 
 RULE = Rule("output-contract-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    assert case.a is not None and case.b is not None
-    old, new = case.a.manifest.graph, case.b.manifest.graph
-    if old is None or new is None:
-        return
-    was, now = ({p.name: (p.dtype, _axes(p)) for p in g.outputs} for g in (old, new))
-    if was != now:
-        names = [n for n in {**was, **now} if was.get(n) != now.get(n)]
-        yield finding(
-            RULE,
-            "; ".join(f"{n} {_text(was.get(n))} -> {_text(now.get(n))}" for n in names[:2]),
-            facts={"outputs": names},
-        )
-
-
-def _axes(port: Port) -> tuple[int | str, ...]:
-    # What a dynamic axis is called does not matter to a caller.
-    return tuple(a if isinstance(a, int) else "?" for a in port.shape)
-
-
-def _text(port: tuple[str, tuple[int | str, ...]] | None) -> str:
-    return f"{port[0]} ({', '.join(map(str, port[1]))})" if port else "absent"
+    yield from contract(RULE, case, "outputs")

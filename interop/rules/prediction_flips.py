@@ -20,21 +20,17 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding
+from interop.rules._shared import judged
 
 RULE = Rule("prediction-flips", Level.ERROR, (Intent.REPLACE,), needs=("measurements",))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    wanted = case.budgets.get("agreement")
-    for m in case.measurements:
-        if m.name != "agreement" or m.conditions.get("between") != "models":
-            continue
-        if m.value is None or wanted is None:
-            continue
-        if 100 * m.value < wanted:
+    for _, share, wanted in judged(case, "agreement", "agreement"):
+        if 100 * share < wanted:
             yield finding(
                 RULE,
-                f"the two agree on {100 * m.value:.2f} % of the samples, "
+                f"the two agree on {100 * share:.2f} % of the samples, "
                 f"at least {wanted:g} asked for",
-                facts={"percent": 100 * m.value, "wanted": wanted},
+                facts={"percent": 100 * share, "wanted": wanted},
             )

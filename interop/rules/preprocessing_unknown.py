@@ -18,23 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Answer, Case, Finding, Identity, Intent, Level, Rule
-from interop.rules import finding
+from interop.facts import Answer, Case, Finding, Intent, Level, Rule
+from interop.rules._shared import sides, unstated
 
 RULE = Rule("preprocessing-unknown", Level.NOTE, (Intent.REPLACE,), answer=Answer.UNKNOWN)
 
 
 def check(case: Case) -> Iterator[Finding]:
-    sides = [i for i in (case.a, case.b) if i is not None]
-    silent = [i for i in sides if i.preprocessing is None]
-    if silent:
-        who = "neither file says" if len(silent) == 2 else f"{_short(silent[0])} does not say"
-        yield finding(
-            RULE,
-            f"{who} how its inputs are prepared; --preprocess tells",
-            facts={"files": [i.manifest.path for i in silent]},
-        )
-
-
-def _short(identity: Identity) -> str:
-    return identity.manifest.path.rpartition("/")[2]
+    silent = [i for i in sides(case) if i.preprocessing is None]
+    yield from unstated(RULE, silent, "say how inputs are prepared; --preprocess tells")

@@ -1,0 +1,65 @@
+"""What several rules have in common: a look at one kind of fact, made into findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Case, Finding, Graph, Identity, Measurement, Port, Rule
+from interop.rules import finding
+
+
+def unreadable(rule: Rule, case: Case) -> Iterator[Finding]:
+    """A finding for each file that the reader refused under the rule's id."""
+    for file in case.unreadable:
+        if file.rule == rule.id:
+            yield finding(rule, file.what, place=file.path, hint=file.fix)
+
+
+def failed_proof(rule: Rule, case: Case, name: str) -> Iterator[Finding]:
+    """A finding where the proof of that name does not hold."""
+    for proof in case.proofs:
+        if proof.name == name and not proof.holds:
+            yield finding(rule, proof.what, facts=proof.facts)
+
+
+def judged(case: Case, name: str, budget: str) -> Iterator[tuple[Measurement, float, float]]:
+    """The measurements of candidate against baseline that a budget bounds: each with its value
+    and the bound; none where the policy has no such budget."""
+    bound = case.budgets.get(budget)
+    for m in case.measurements:
+        between = m.conditions.get("between") == "models"
+        if m.name == name and between and m.value is not None and bound is not None:
+            yield m, m.value, bound
+
+
+def unstated(rule: Rule, silent: list[Identity], what: str) -> Iterator[Finding]:
+    """A finding where files do not state a fact: "prod.pth does not" `what`."""
+    if silent:
+        name = silent[0].manifest.path.rpartition("/")[2]
+        who = "the two files do not" if len(silent) == 2 else f"{name} does not"
+        yield finding(rule, f"{who} {what}", facts={"files": [i.manifest.path for i in silent]})
+
+
+def sides(case: Case) -> list[Identity]:
+    """The files of a case, A first."""
+    return [i for i in (case.a, case.b) if i is not None]
+
+
+def contract(rule: Rule, case: Case, side: str) -> Iterator[Finding]:
+    """A finding where the "inputs" or "outputs" of two graphs differ in name, type or shape."""
+    assert case.a is not None and case.b is not None
+    old, new = case.a.manifest.graph, case.b.manifest.graph
+    if old is None or new is None:
+        return
+    was, now = _ports(old, side), _ports(new, side)
+    if was != now:
+        names = [n for n in {**was, **now} if was.get(n) != now.get(n)]
+        changes = [f"{n} {was.get(n, 'absent')} -> {now.get(n, 'absent')}" for n in names]
+        yield finding(rule, "; ".join(changes[:2]), facts={side: names})
+
+
+def _ports(graph: Graph, side: str) -> dict[str, str]:
+    ports: tuple[Port, ...] = getattr(graph, side)
+    # What a dynamic axis is called does not matter to a caller.
+    axes = {p: ["?" if isinstance(a, str) else str(a) for a in p.shape] for p in ports}
+    return {p.name: f"{p.dtype} ({', '.join(axes[p])})" for p in ports}
