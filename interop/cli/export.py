@@ -18,7 +18,7 @@ from interop.cli.output import (
     report_options,
 )
 from interop.facts import Case, Labels, Preprocessing
-from interop.identity import identify_file
+from interop.identity import identify_file, split_place
 from interop.rules import run
 
 
@@ -95,7 +95,7 @@ def command(
                 "--data needs to know how inputs are prepared", fix="give --preprocess"
             )
         samples = Folder(data, identity.labels.names).spread(identity.preprocessing, SAMPLES)
-    target = out or Path(Path(checkpoint.partition("#")[0]).stem)
+    target = out or _named_after(split_place(checkpoint)[0])
     report = export(
         identity,
         target,
@@ -109,3 +109,9 @@ def command(
     progress_done()
     found, _ = run(Case(proofs=report.proofs))
     finish(replace(report, findings=(*report.findings, *found)), form, reports)
+
+
+def _named_after(source: Path) -> Path:
+    """A folder here of the checkpoint's name without its ending; never the source itself."""
+    name = source.resolve().name.split(".")[0] or "model"
+    return Path(f"{name}-exported" if source.resolve() == Path(name).resolve() else name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from interop.errors import InteropError
 from interop.export import bundle, inputs
 from interop.export.work import Progress, Work
 from interop.facts import Identity, Report
@@ -45,6 +46,12 @@ def export(
     """
     target = Path(out)
     bundle.check_target(target, force)
+    if Path(identity.manifest.file).resolve().is_relative_to(target.resolve()):
+        raise InteropError(
+            "holds the very weights that are to be exported",
+            where=str(target),
+            fix="give another name with -o",
+        )
     require_torch_device(device)
     work = Work(identity, device, factory, head, progress or (lambda step: None))
     module = work.module()

@@ -20,6 +20,7 @@ from interop.data import Folder
 from interop.errors import DeviceMissing, InteropError, ModelError
 from interop.export import export
 from interop.facts import Answer
+from interop.identity import identify_file
 from tests.export.conftest import of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -417,3 +418,15 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(odd, tmp_path):
     reference = f"{ROOT}/fixtures/autoencoder.py:ConvAutoencoder"
     with pytest.raises(InteropError, match="cannot be written"):
         export(identity, tmp_path / "out" / "below", factory=reference)
+
+
+def test_a_bundle_is_not_written_over_the_weights_that_it_is_made_of(digits, tmp_path):
+    folder = tmp_path / "bundle"
+    assert export(identify_file(digits / "squeezenet.pth"), folder).outcome is Answer.YES
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    with pytest.raises(InteropError, match="the very weights"):
+        export(identify_file(folder), folder, force=True)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    again = export(identify_file(folder), tmp_path / "again")
+    assert again.outcome is Answer.YES
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == before["model.safetensors"]
