@@ -18,6 +18,7 @@ from interop.data import Folder
 from interop.errors import ConfigError
 from interop.facts import Answer, Case, Identity, Input, Measurement, Report
 from interop.rules import run
+from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["bench"]
 
@@ -53,6 +54,8 @@ def bench(
         raise ConfigError("a batch size must be at least 1", where="--batch")
     for identity in models:
         _need_interface(identity)
+    # Before the long work: a device that is not had is known at once.
+    require_torch_device(device)
     folders = [Folder(data, identity.labels.names) for identity in models]
     given = tuple(describe(role, i) for role, i in zip("AB", models, strict=False))
     dataset = Input("data", str(data), f"{len(folders[0])} pictures", {"samples": len(folders[0])})
