@@ -32,12 +32,13 @@ def judged(case: Case, name: str, budget: str) -> Iterator[tuple[Measurement, fl
             yield m, m.value, bound
 
 
-def unstated(rule: Rule, silent: list[Identity], what: str) -> Iterator[Finding]:
-    """A finding where files do not state a fact: "prod.pth does not" `what`."""
+def unstated(rule: Rule, silent: list[Identity], what: str, flag: str) -> Iterator[Finding]:
+    """A finding where files do not state a fact; `flag` is the option that gives it."""
     if silent:
         name = silent[0].manifest.path.rpartition("/")[2]
-        who = "the two files do not" if len(silent) == 2 else f"{name} does not"
-        yield finding(rule, f"{who} {what}", facts={"files": [i.manifest.path for i in silent]})
+        where = "either file" if len(silent) == 2 else name
+        paths = [i.manifest.path for i in silent]
+        yield finding(rule, f"{what} in {where}; {flag} tells", facts={"files": paths})
 
 
 def sides(case: Case) -> list[Identity]:
