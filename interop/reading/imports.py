@@ -181,10 +181,11 @@ class Ledger:
         """The thing itself is changed (its __defaults__, say): never innocent."""
         self._danger[(module, name)] = "unsafe"
 
-    def forget(self, package: str) -> None:
-        """Leave a package's names out: TorchScript's classes are in the file, not in Python."""
-        for key in [key for key in self._danger if key[0].split(".")[0] == package]:
-            del self._danger[key]
+    def compile(self) -> None:
+        """The file is a TorchScript archive: its classes are code that it brings along."""
+        for key in self._danger:
+            if key[0].split(".")[0] == "__torch__" and not is_denied(*key):
+                self._danger[key] = "code"
 
     @property
     def unsafe(self) -> bool:

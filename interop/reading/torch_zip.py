@@ -53,9 +53,18 @@ def read(source: Source) -> Manifest:
         return contents(tree, locate, source.path)
 
     found = guarded(work, ledger, source.path, whole=True)
+    container = "torch-zip"
+    if _is_torchscript(archive, prefix):
+        container = "torchscript"
+        ledger.compile()
+    return manifest(source, container, digest.hexdigest(), ledger, found)
+
+
+def _is_torchscript(archive: Archive, prefix: str) -> bool:
+    """Does the archive bring a program of its own? torch.load refuses it as weights alone."""
     if f"{prefix}constants.pkl" in archive.entries:
-        ledger.forget("__torch__")
-    return manifest(source, "torch-zip", digest.hexdigest(), ledger, found)
+        return True
+    return any(name.startswith(f"{prefix}code/") for name in archive.entries)
 
 
 def _pickle_entry(archive: Archive) -> Entry:

@@ -13,7 +13,7 @@ from interop.errors import ReadError
 from interop.facts import TensorSpec
 from interop.reading import read
 from interop.reading.values import array, values
-from tests.reading.conftest import dense_sha256, stored_bytes, tensors
+from tests.reading.conftest import dangers, dense_sha256, stored_bytes, tensors
 
 
 def _element_bytes(tensor: torch.Tensor) -> bytes:
@@ -89,9 +89,44 @@ def test_a_torchscript_archive_is_read_as_its_state_dict(tmp_path: Path) -> None
     manifest = read(tmp_path / "script.pt")
     found = tensors(manifest)
     assert list(found) == list(module.state_dict())
-    assert not [i for i in manifest.imports if i.danger != "safe"]
     for spec, stats in values(list(found.values())):
         assert stats.sha256 == dense_sha256(module.state_dict()[spec.name])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("how", ["trace", "script"])
+def test_a_torchscript_archive_is_told_for_the_program_that_it_is(how: str, tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout()).eval()
+    path = tmp_path / "compiled.pt"
+    if how == "trace":
+        torch.jit.trace(module, torch.ones(1, 3)).save(str(path))
+    else:
+        torch.jit.script(module).save(str(path))
+    manifest = read(path)
+    assert manifest.container == "torchscript"
+    code = [i for i in manifest.imports if i.danger == "code"]
+    assert {i.name for i in code} == {"Sequential", "Linear", "Dropout"}
+    assert all(i.module.startswith("__torch__.torch.nn.modules.") for i in code)
+    assert {i.danger for i in manifest.imports if i not in code} == {"safe"}
+    with pytest.raises(RuntimeError, match="TorchScript"):
+        torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("beside", ["constants.pkl", "code/__torch__.py"])
+def test_one_part_of_a_torchscript_archive_is_enough(
+    beside: str, write_zip: Callable[..., Path]
+) -> None:
+    program = b"\x80\x02(c__torch__.a\nNet\n)\x81}bc__torch__.a\nPair\n)Rcposix\nsystem\nt."
+    manifest = read(write_zip({"a/data.pkl": program, f"a/{beside}": b"\x80\x02)."}))
+    assert manifest.container == "torchscript"
+    assert dangers(manifest) == {
+        "__torch__.a.Net": "code",
+        "__torch__.a.Pair": "code",
+        "posix.system": "unsafe",
+    }
+    # Without its code, nothing vouches for the name.
+    alone = read(write_zip({"a/data.pkl": program}, name="b.pth"))
+    assert alone.container == "torch-zip" and dangers(alone)["__torch__.a.Pair"] == "unsafe"
 
 
 def test_meta_parameter_sparse_and_quantized_tensors_have_names_and_shapes(tmp_path: Path) -> None:
