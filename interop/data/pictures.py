@@ -5,6 +5,7 @@ Step by step what torchvision's transforms do to a PIL image, without torch.
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 
 import numpy as np
@@ -30,8 +31,9 @@ def decode(data: bytes, *, where: str) -> Image.Image:
         picture = Image.open(BytesIO(data), formats=("PNG", "JPEG"))
         picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        why = re.sub(r"\s*<[^<>]* object at 0x[^<>]*>", "", str(error)) or type(error).__name__
         raise DataError(
-            f"cannot be read as a PNG or JPEG picture ({error or type(error).__name__})",
+            f"cannot be read as a PNG or JPEG picture ({why})",
             where=where,
             fix="replace the file or take it out of the data folder",
         ) from None

@@ -27,6 +27,10 @@ _OPTIONS: dict[str, Callable[[set[str]], dict[str, Any]]] = {
     "googlenet": lambda names: {"aux_logits": _any(names, "aux"), "init_weights": False},
     "inception_v3": lambda names: {"aux_logits": _any(names, "AuxLogits"), "init_weights": False},
 }
+# Layers of side branches that are no part of the answer and may keep another width than the head.
+_SIDE = ("aux1.fc2", "aux2.fc2", "AuxLogits.fc")
+# Modules whose classes hold no weights: beside a state dict they are a loss or a setting.
+_WEIGHTLESS = ("loss", "activation", "pooling", "dropout", "distance", "padding", "upsampling")
 # Of torch.nn.init: drawing these numbers costs more than all else that a constructor does.
 _RANDOM = (
     "uniform_",
@@ -46,11 +50,13 @@ def build(identity: Identity, *, factory: str | None = None, head: str | None = 
     `factory` ("package.module:callable" or "path/file.py:callable") makes the whole module;
     `head`, given the same way, makes the head alone, which is put at the head's path. Both are the
     person's own code, called without arguments. Raises ModelError where neither is given and the
-    architecture is unknown, ambiguous, or has a head whose layers the file does not tell.
+    architecture is unknown, ambiguous, or has a head whose layers the file does not tell; and
+    where the file holds a whole module, whose own forward no weights can tell.
     """
     if factory is not None:
         module = _module(factory)
     else:
+        _refuse_whole(identity)
         module = _torchvision(identity, own_head=head is not None)
     if head is not None:
         path = identity.head.path if identity.head else ""
@@ -67,8 +73,8 @@ def build(identity: Identity, *, factory: str | None = None, head: str | None = 
 def call_by_path(reference: str) -> Any:
     """Calls what "package.module:callable" or "path/file.py:callable" names, without arguments.
 
-    Packages are also looked for in the working directory. Raises ModelError, naming the reference,
-    where there is no such callable or it fails.
+    Packages are also looked for in the working directory. What the code prints goes to stderr.
+    Raises ModelError, naming the reference, where there is no such callable, or it fails or exits.
     """
     place, _, name = reference.rpartition(":")
     if not place or not name:
@@ -76,7 +82,7 @@ def call_by_path(reference: str) -> Any:
             f"{reference!r} does not name a callable",
             fix="write package.module:callable or path/file.py:callable",
         )
-    with _importable():
+    with _importable(), contextlib.redirect_stdout(sys.stderr):
         try:
             target: Any = _load_file(place) if place.endswith(".py") else _import(place)
             for part in name.split("."):
@@ -85,12 +91,39 @@ def call_by_path(reference: str) -> Any:
             return target()
         except ModelError:
             raise
-        except Exception as error:  # whatever a person's own code may raise
+        except (Exception, SystemExit) as error:  # whatever a person's own code may raise
             raise ModelError(
                 f"{type(error).__name__}: {error}",
                 where=reference,
                 fix="give a callable that returns the module and needs no argument",
             ) from error
+
+
+def _refuse_whole(identity: Identity) -> None:
+    """ModelError where the file holds a module's own code: its forward need not be the library's.
+
+    A pickled module names the classes of its layers; a state dict names none.
+    """
+    what = ""
+    if identity.manifest.container == "torchscript":
+        what = "holds a TorchScript program"
+    else:
+        classes = [i for i in identity.manifest.imports if i.danger != "safe"]
+        if any(_has_weights(i.module) for i in classes):
+            what = f"holds a whole pickled module ({classes[0]}, …)"
+    if what:
+        raise ModelError(
+            f"{what}, whose own forward is not run here and may differ from the library's",
+            where=identity.manifest.path,
+            fix="give the module with --model package.module:factory",
+        )
+
+
+def _has_weights(module: str) -> bool:
+    """Whether classes of a Python module are networks, or layers that hold weights."""
+    if module.startswith("torch.nn.modules."):
+        return module.split(".")[3] not in _WEIGHTLESS
+    return module.startswith(("torchvision.models.", "torchvision.ops.", "torch.fx.", "torch.jit."))
 
 
 def _torchvision(identity: Identity, *, own_head: bool) -> nn.Module:
@@ -139,6 +172,7 @@ def _torchvision(identity: Identity, *, own_head: bool) -> nn.Module:
             ) from None
         if not own_head:
             _fit_head(module, identity, shape)
+        _fit_sides(module, identity)
     return module
 
 
@@ -184,6 +218,16 @@ def _fit_head(module: nn.Module, identity: Identity, head: Head) -> None:
         _put(module, head.path, nn.Linear(head.in_width, head.outputs, bias=bias))
     else:
         _put(module, head.path, nn.Conv2d(head.in_width, head.outputs, 1, bias=bias))
+
+
+def _fit_sides(module: nn.Module, identity: Identity) -> None:
+    """Gives the side branches that a file has the width that they have there."""
+    shapes = {t.name: t.shape for t in identity.tensors}
+    there = dict(module.named_parameters())
+    for name in (f"{path}.weight" for path in _SIDE):
+        shape = shapes.get(name, ())
+        if len(shape) == 2 and name in there and there[name].shape != shape:
+            _put(module, name.removesuffix(".weight"), nn.Linear(shape[1], shape[0]))
 
 
 def _put(module: nn.Module, path: str, part: nn.Module) -> None:

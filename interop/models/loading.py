@@ -30,7 +30,7 @@ def load(module: nn.Module, identity: Identity) -> Proof:
     take the checkpoint's dtype. Raises what `state_dict` raises.
     """
     start = perf_counter()
-    source = state_dict(identity.tensors)
+    source = state_dict(identity.tensors, identity.manifest.path)
     target = module.state_dict()
     counters = [n for n in target if n not in source and n.endswith("num_batches_tracked")]
     faults: dict[str, list[str]] = {

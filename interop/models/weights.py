@@ -17,10 +17,10 @@ from interop.errors import ModelError, ReadError
 from interop.facts import Storage, TensorSpec
 
 
-def state_dict(tensors: Sequence[TensorSpec]) -> dict[str, torch.Tensor]:
+def state_dict(tensors: Sequence[TensorSpec], where: str = "") -> dict[str, torch.Tensor]:
     """The tensors by name. Those whose storages are equal share memory, as they did when saved.
 
-    Raises ModelError for a tensor without bytes in a file or of a dtype that torch lacks, and
+    `where` is the file that an error names. Raises ModelError for a tensor without bytes in a file or of a dtype that torch lacks, and
     ReadError where the file is no longer as it was read.
     """
     files: dict[str, torch.UntypedStorage] = {}
@@ -29,12 +29,13 @@ def state_dict(tensors: Sequence[TensorSpec]) -> dict[str, torch.Tensor]:
     for spec in tensors:
         if spec.storage is None:
             raise ModelError(
-                f"{spec.name} has no values in the file (a meta tensor)",
-                fix="save the checkpoint from a model whose weights are in memory",
+                f"{spec.name} has no values in the file (a meta or sparse tensor)",
+                where=where,
+                fix="save the checkpoint from a model whose weights are dense and in memory",
             )
         if spec.storage not in storages:
             storages[spec.storage] = _storage(spec.storage, files)
-        found[spec.name] = _tensor(spec, storages[spec.storage])
+        found[spec.name] = _tensor(spec, storages[spec.storage], where)
     return found
 
 
@@ -76,11 +77,12 @@ def _from_bytes(data: bytes) -> torch.UntypedStorage:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8).untyped_storage()
 
 
-def _tensor(spec: TensorSpec, storage: torch.UntypedStorage) -> torch.Tensor:
+def _tensor(spec: TensorSpec, storage: torch.UntypedStorage, where: str) -> torch.Tensor:
     dtype = getattr(torch, spec.dtype, None)
     if not isinstance(dtype, torch.dtype) or spec.dtype.startswith(("q", "bits")):
         raise ModelError(
             f"{spec.name} is of type {spec.dtype}, which no float model can be given",
+            where=where,
             fix="export the float model and quantise the ONNX graph with ONNX Runtime's own tools",
         )
     if storage.data_ptr() % dtype.itemsize:  # no processor promises to read across the grain

@@ -78,3 +78,10 @@ def test_sixteen_bits_are_refused_and_not_clipped():
     Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(buffer, "PNG")
     with pytest.raises(DataError, match="more than 8 bits"):
         pictures.decode(buffer.getvalue(), where="deep.png")
+
+
+def test_a_broken_picture_is_told_without_pythons_innards():
+    with pytest.raises(DataError, match="cannot identify image file") as error:
+        pictures.decode(b"\x89PNG\r\n\x1a\nnot one", where="broken.png")
+    assert "0x" not in str(error.value)
+    assert "BytesIO" not in str(error.value)

@@ -1,10 +1,13 @@
 """The module that a checkpoint is of is built, or the person is asked; it is never guessed."""
 
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torchvision.models import get_model, resnet18
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from interop.errors import ModelError
 from interop.facts import Architecture
@@ -22,6 +25,10 @@ def own_head():
 
 def needs(argument):
     return argument
+
+def exits():
+    print("leaving")
+    raise SystemExit(7)
 
 def breaks():
     raise KeyError("hidden size")
@@ -112,12 +119,21 @@ def test_a_class_of_somebodys_own_comes_in_by_file_or_by_module(own):
         ("own_models:Absent", "AttributeError"),
         ("own_models:needs", "TypeError: missing a required argument"),
         ("own_models:breaks", "KeyError: 'hidden size'"),
+        ("own_models:exits", "SystemExit: 7"),
     ],
 )
-def test_a_wrong_reference_is_one_clear_error(own, reference, said):
+def test_a_wrong_reference_is_one_clear_error(own, capsys, reference, said):
     with pytest.raises(ModelError, match=said) as error:
         call_by_path(reference)
     assert error.value.fix
+    assert capsys.readouterr().out == ""
+
+
+def test_what_a_persons_code_prints_stays_off_stdout(own, capsys):
+    own.with_name("talks.py").write_text("print('import')\ndef make():\n    print('call')\n")
+    call_by_path("talks:make")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "import\ncall\n")
 
 
 def test_a_factory_must_give_a_module(digits, own):
@@ -143,3 +159,63 @@ def test_what_is_not_known_is_asked_for(digits):
     elsewhere = replace(identity.head, path="fc.1")
     with pytest.raises(ModelError, match=r"lies at fc\.1"):
         build(replace(identity, head=elsewhere))
+
+
+class Doubled(ResNet):
+    """A ResNet-18 by its weights, and another one by its forward."""
+
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+def doubled():
+    return Doubled(BasicBlock, [2, 2, 2, 2], num_classes=3)
+
+
+@pytest.mark.parametrize("make", [doubled, lambda: resnet18(num_classes=3)])
+@pytest.mark.parametrize("wrap", [lambda module: module, lambda module: {"model": module}])
+def test_a_pickled_module_is_not_taken_for_the_librarys(tmp_path, make, wrap):
+    torch.save(wrap(make()), tmp_path / "whole.pth")
+    identity = of(tmp_path / "whole.pth")
+    assert identity.architecture == "torchvision/resnet18"
+    with pytest.raises(ModelError, match="whole pickled module") as error:
+        build(identity)
+    assert "--model" in error.value.fix
+    assert "\n" not in str(error.value)
+    module = build(identity, factory=f"{__file__}:doubled")
+    assert load(module, identity).holds
+
+
+def test_a_torchscript_program_is_not_taken_for_the_librarys(digits):
+    identity = of(digits / "shufflenet.pth")
+    script = replace(identity, manifest=replace(identity.manifest, container="torchscript"))
+    with pytest.raises(ModelError, match="TorchScript program") as error:
+        build(script)
+    assert "--model" in error.value.fix
+
+
+def test_settings_beside_a_state_dict_are_no_module(tmp_path):
+    state = resnet18(num_classes=3).state_dict()
+    beside = {"args": Namespace(lr=0.1), "criterion": nn.CrossEntropyLoss(), "act": nn.ReLU}
+    torch.save({"state_dict": state, **beside}, tmp_path / "a.pth")
+    identity = of(tmp_path / "a.pth")
+    assert load(build(identity), identity).holds
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("googlenet", "aux1.fc2"), ("inception_v3", "AuxLogits.fc")]
+)
+def test_side_branches_keep_the_width_that_the_file_has(tmp_path, name, side):
+    with torch.device("meta"):
+        module = get_model(name, weights=None, init_weights=False)
+    module = module.to_empty(device="cpu")
+    for tensor in module.state_dict().values():
+        tensor.zero_()
+    module.fc = nn.Linear(module.fc.in_features, 4)
+    torch.save(module.state_dict(), tmp_path / "a.pth")
+    identity = of(tmp_path / "a.pth")
+    built = build(identity)
+    assert built.get_submodule(side).out_features == 1000
+    proof = load(built, identity)
+    assert proof.holds, proof.what
+    assert proof.facts["module_fraction"] == 1
