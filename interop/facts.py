@@ -136,8 +136,10 @@ class StateDict:
 class Import:
     """A Python name that loading the file would import.
 
-    `danger` is "safe" (rebuilds tensors and plain containers), "code" (a class of somebody's,
-    needed to load the file) or "unsafe" (can run a command, or is called without being known).
+    `danger` is "safe" (rebuilds tensors and plain containers), "refused" (harmless, but not on the
+    allow-list of torch.load(weights_only=True), which refuses the file), "code" (a class of
+    somebody's, needed to load the file) or "unsafe" (can run a command, or is called without being
+    known).
     """
 
     module: str

@@ -1,48 +1,70 @@
 """The Python names that a pickle uses -> how dangerous it would be to load it.
 
-Deny by default. A name on the allow-list is safe; a name on the deny-list is unsafe in any use;
-any other is unsafe if the file calls it, and "code" if it refers to it or makes an object of it.
+Deny by default. A name on the allow-list is safe, or "refused" where torch's own allow-list lacks
+it; a name on the deny-list is unsafe in any use; any other is unsafe if the file calls it, and
+"code" if it refers to it or makes an object of it.
 """
 
 from __future__ import annotations
 
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+
 from interop.facts import Import
 
 _DTYPES = """
-float64 float32 float16 bfloat16 double float half long int short
-float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2
-int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool complex32 complex64 complex128
-cfloat cdouble chalf qint8 quint8 qint32 quint4x2 quint2x4
+float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz
+float8_e8m0fnu float4_e2m1fn_x2 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool
+int1 int2 int3 int4 int5 int6 int7 uint1 uint2 uint3 uint4 uint5 uint6 uint7
+complex32 complex64 complex128 bcomplex32 qint8 quint8 qint32 quint4x2 quint2x4
+bits8 bits16 bits1x8 bits2x4 bits4x2
 """
-_STORAGES = """
-Double Float Half BFloat16 Long Int Short Char Byte Bool ComplexFloat ComplexDouble
-QInt8 QUInt8 QInt32 QUInt4x2 QUInt2x4 Untyped Typed
-"""
+_KINDS = ["Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"]
+_STORAGES = " ".join(f"{kind}Storage" for kind in [*_KINDS, "ComplexFloat", "ComplexDouble"])
+_QUANTIZED = "QInt8Storage QUInt8Storage QInt32Storage QUInt4x2Storage QUInt2x4Storage "
+_TENSORS = " ".join(f" {kind}Tensor" for kind in _KINDS)
+_SPARSE = _TENSORS.replace(" BoolTensor", "")
+# What torch.load(weights_only=True), the default, takes without being asked to (torch 2.15).
 _SAFE: dict[str, str] = {
     "torch": (
-        "Size device Tensor strided sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc jagged "
-        "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric "
-        "per_channel_affine_float_qparams contiguous_format channels_last channels_last_3d "
-        "preserve_format " + _DTYPES + " ".join(f" {name}Storage" for name in _STORAGES.split())
+        "Size device Tensor per_tensor_affine per_channel_affine per_tensor_symmetric "
+        "per_channel_symmetric per_channel_affine_float_qparams "
+        + _QUANTIZED + _STORAGES + _TENSORS + _DTYPES
     ),
-    "torch.cuda": " ".join(f"{name}Storage" for name in _STORAGES.split()),
-    "torch.storage": "UntypedStorage TypedStorage _TypedStorage _UntypedStorage",
+    "torch.cuda": _STORAGES + _TENSORS,
+    "torch.sparse": _SPARSE,
+    "torch.cuda.sparse": _SPARSE,
+    "torch.storage": "UntypedStorage TypedStorage",
     "torch._utils": (
         "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter "
         "_rebuild_parameter_with_state _rebuild_qtensor _rebuild_sparse_tensor "
-        "_rebuild_meta_tensor_no_storage _rebuild_wrapper_subclass _rebuild_nested_tensor "
+        "_rebuild_meta_tensor_no_storage _rebuild_wrapper_subclass "
         "_rebuild_device_tensor_from_numpy _rebuild_device_tensor_from_cpu_tensor"
     ),
-    "torch._tensor": "_rebuild_from_type_v2 Tensor",
-    "torch.nn.parameter": "Parameter Buffer UninitializedParameter UninitializedBuffer",
+    "torch._tensor": "_rebuild_from_type_v2",
+    "torch.nn.parameter": "Parameter",
     "torch.serialization": "_get_layout",
+    "collections": "OrderedDict Counter",
+    "builtins": "set bytearray complex",
+    "_codecs": "encode",
+}  # fmt: skip
+# What does no harm either, and makes torch.load(weights_only=True) refuse the file.
+_REFUSED: dict[str, str] = {
+    "torch": (
+        "strided sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc jagged contiguous_format "
+        "channels_last channels_last_3d preserve_format double float half long int short "
+        "cfloat cdouble chalf UntypedStorage TypedStorage"
+    ),
+    "torch.cuda": "UntypedStorage TypedStorage " + _QUANTIZED,
+    "torch.storage": "_TypedStorage _UntypedStorage",
+    "torch._utils": "_rebuild_nested_tensor",
+    "torch._tensor": "Tensor",
+    "torch.nn.parameter": "Buffer UninitializedParameter UninitializedBuffer",
     "torch.jit._pickle": (
         "build_intlist build_doublelist build_boollist build_tensorlist build_tensor_from_id "
         "restore_type_tag"
     ),
-    "collections": "OrderedDict defaultdict Counter deque",
-    "builtins": "set frozenset list dict tuple int float str bool bytes bytearray complex object",
-    "_codecs": "encode",
+    "collections": "defaultdict deque",
+    "builtins": "frozenset list dict tuple int float str bool bytes object",
     "copyreg": "_reconstructor __newobj__ __newobj_ex__",
     "argparse": "Namespace",
     "pathlib": "Path PurePath PosixPath PurePosixPath WindowsPath PureWindowsPath",
@@ -57,7 +79,13 @@ _SAFE: dict[str, str] = {
     ),
     "numpy.random._pickle": "__randomstate_ctor __bit_generator_ctor __generator_ctor",
 }
-SAFE = frozenset((module, name) for module, names in _SAFE.items() for name in names.split())
+
+
+def _table(names: dict[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset((module, name) for module, line in names.items() for name in line.split())
+
+
+SAFE, REFUSED = _table(_SAFE), _table(_REFUSED)
 
 # Whole packages of which nothing belongs into a checkpoint: they run, load, fetch or write.
 _DENIED = """
@@ -128,18 +156,27 @@ _PYTHON_2 = {
 }
 
 
+def modern(module: str, name: str) -> tuple[str, str]:
+    """What Python 3 imports for a name in a pickle of a protocol below 3, which has Python 2's:
+    "commands" stands for subprocess there."""
+    renamed = NAME_MAPPING.get((module, name))
+    return renamed or (IMPORT_MAPPING.get(module, module), name)
+
+
 def plain(module: str, name: str) -> tuple[str, str]:
     """The name under which a thing is looked up here: Python 3's, and numpy 1's."""
     return _PYTHON_2.get(module, module), name
 
 
-def is_safe(module: str, name: str) -> bool:
-    return plain(module, name) in SAFE
+def is_harmless(module: str, name: str) -> bool:
+    """Does it rebuild nothing but tensors and plain values?"""
+    key = plain(module, name)
+    return key in SAFE or key in REFUSED
 
 
 def is_denied(module: str, name: str) -> bool:
     """Is it on the deny-list? A dotted name reaches through its module to other ones."""
-    if is_safe(module, name):
+    if is_harmless(module, name):
         return False
     # "torch" + "serialization.os.system" is os.system: every step of the way counts.
     steps = ".".join(plain(module, name)).split(".")
@@ -166,8 +203,9 @@ class Ledger:
         """The name is met; nothing is done with it yet."""
         key = (module, name)
         if key not in self._danger:
-            if is_safe(module, name):
-                self._danger[key] = "safe"
+            if is_harmless(module, name):
+                # torch looks the name up as it stands: codecs.encode is not _codecs.encode.
+                self._danger[key] = "safe" if key in SAFE else "refused"
             else:
                 self._danger[key] = "unsafe" if is_denied(module, name) else "code"
 
@@ -186,6 +224,8 @@ class Ledger:
         for key in self._danger:
             if key[0].split(".")[0] == "__torch__" and not is_denied(*key):
                 self._danger[key] = "code"
+            elif key[0] == "torch.jit._pickle":  # notation of TorchScript's, nothing to import
+                self._danger[key] = "safe"
 
     @property
     def unsafe(self) -> bool:

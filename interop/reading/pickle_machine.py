@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from mmap import mmap
 
-from interop.reading.imports import Ledger
+from interop.reading.imports import Ledger, modern
 from interop.reading.rebuild import build, rebuild
 from interop.reading.tree import Array, Bag, Blob, Global, Made, Mapping, Node
 
@@ -45,7 +45,7 @@ class Machine:
 
     __slots__ = (
         "complaint", "containers", "data", "end", "ledger", "marks", "memo", "persistent",
-        "position", "stack",
+        "position", "protocol", "stack",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class Machine:
         self.end = len(data) if end is None else end
         self.containers = 0
         self.complaint = ""
+        self.protocol = 0
         self.stack: list[Node] = []
         self.marks: list[list[Node]] = []
         self.memo: dict[int, Node] = {}
@@ -249,6 +250,8 @@ class Machine:
             return Global("(computed)", "(computed)")
         if len(module) + len(name) > 1000:
             raise OverLimit("a name of more than 1,000 letters")
+        if self.protocol < 3:
+            module, name = modern(module, name)
         self.ledger.refer(module, name)
         return Global(module, name)
 
@@ -406,6 +409,10 @@ def _set(code: bytes, step: Step) -> None:
     _STEPS[code[0]] = step
 
 
+def _protocol(m: Machine) -> None:
+    m.protocol = m.take(1)[0]
+
+
 def _int1(m: Machine) -> None:
     m.stack.append(m.take(1)[0])
 
@@ -422,7 +429,7 @@ def _memoize(m: Machine) -> None:
     m.memo[len(m.memo)] = m.stack[-1]
 
 
-_set(b"\x80", lambda m: m.take(1))  # PROTO
+_set(b"\x80", _protocol)
 _set(b"\x95", lambda m: m.take(8))  # FRAME
 _set(b"(", Machine.mark)
 _set(b"0", Machine.pop)

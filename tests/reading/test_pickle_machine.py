@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,16 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
         b"\x80\x04" + _u("torch") + _u("serialization.os.system") + b"\x93" + COMMAND + b"\x85R.",
         "torch.serialization.os.system",
     ),
-    "eval": (b"\x80\x02c__builtin__\neval\n" + _u("1") + b"\x85R.", "__builtin__.eval"),
+    "eval": (b"\x80\x02c__builtin__\neval\n" + _u("1") + b"\x85R.", "builtins.eval"),
+    "eval of protocol 4": (
+        b"\x80\x04c__builtin__\neval\n" + _u("1") + b"\x85R.",
+        "__builtin__.eval",
+    ),
+    "commands": (b"\x80\x02ccommands\nPopen\n" + COMMAND + b"\x85R.", "subprocess.Popen"),
+    "commands, inst": (b"(S'touch x'\nicommands\ngetoutput\n.", "subprocess.getoutput"),
+    "subprocess": (b"\x80\x02csubprocess\nPopen\n" + COMMAND + b"\x85R.", "subprocess.Popen"),
+    "reduce of Python 2": (b"\x80\x02c__builtin__\nreduce\n)R.", "functools.reduce"),
+    "urlopen": (b"\x80\x02curllib2\nurlopen\n" + _u("a") + b"\x85R.", "urllib.request.urlopen"),
     "an unknown function": (b"\x80\x02csome.thing\nrun\n)R.", "some.thing.run"),
     "a call of what a call gave": (
         b"\x80\x02cbuiltins\ngetattr\n" + SYSTEM + COMMAND + b"\x86R)R.",
@@ -119,6 +129,24 @@ def test_an_attack_as_pickle_writes_it(
     for name in ("p.pth", "t.pth"):
         assert "unsafe" in dangers(read(tmp_path / name)).values()
     assert not (tmp_path / MARKER).exists()
+
+
+class _Calls:
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.function, ("1",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("function", [eval, subprocess.Popen])
+def test_a_function_has_the_name_that_would_be_imported(
+    function: Any, protocol: int, tmp_path: Path
+) -> None:
+    (tmp_path / "p.pth").write_bytes(pickle.dumps({"w": _Calls(function)}, protocol))
+    expected = f"{function.__module__}.{function.__name__}"
+    assert dangers(read(tmp_path / "p.pth")) == {expected: "unsafe"}
 
 
 def test_a_class_only_instantiated_or_named_is_code(write_zip: Callable[..., Path]) -> None:

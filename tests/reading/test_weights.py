@@ -46,7 +46,7 @@ def test_a_training_checkpoint(tmp_path: Path) -> None:
         "arch": "linear",
         "args": {"lr": 0.1, "out": "/x/y", "sub": {"a": [1]}},
     }
-    assert {i.danger for i in manifest.imports} == {"safe"}
+    assert {i.danger for i in manifest.imports} == {"safe", "refused"}
 
 
 def test_what_stands_beside_the_weights_becomes_json(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_stands_beside_the_weights_becomes_json(tmp_path: Path) -> None:
             "complex": "(1+2j)",
             "none": None,
         }
-        assert {i.danger for i in manifest.imports} == {"safe"}
+        assert {i.danger for i in manifest.imports} == {"safe", "refused"}
 
 
 def test_one_mapping_under_two_keys_is_two_state_dicts(tmp_path: Path) -> None:

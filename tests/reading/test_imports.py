@@ -1,0 +1,83 @@
+"""Our account of the names in a file against what torch.load(weights_only=True) does with it."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import datetime
+import pathlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch._weights_only_unpickler import _get_allowed_globals
+
+from interop.reading import read
+from interop.reading.imports import REFUSED, SAFE
+from tests.reading.conftest import dangers
+
+LOADS: dict[str, Any] = {
+    "OrderedDict": collections.OrderedDict(a=1),
+    "Counter": collections.Counter(a=1),
+    "set": {1},
+    "complex": 1 + 2j,
+    "bytes": b"a",
+    "bytearray": bytearray(b"a"),
+    "tensor": torch.ones(2),
+    "parameter": torch.nn.Parameter(torch.ones(2)),
+    "buffer": torch.nn.Buffer(torch.ones(2)),
+    "meta": torch.ones(2, device="meta"),
+    "sparse": torch.eye(2).to_sparse(),
+    "uint16": torch.ones(2, dtype=torch.uint16),
+    "Size": torch.Size([2]),
+    "device": torch.device("cpu"),
+    "dtype": torch.float16,
+    "layout": torch.strided,
+    "qscheme": torch.per_tensor_affine,
+}
+REFUSES: dict[str, Any] = {
+    "defaultdict": collections.defaultdict(list, a=[1]),
+    "deque": collections.deque([1]),
+    "frozenset": frozenset({1}),
+    "no bytes": b"",
+    "Namespace": argparse.Namespace(lr=0.1),
+    "PosixPath": pathlib.PurePosixPath("a/b"),
+    "np.float64": np.float64(1.5),
+    "np.array": np.ones(2),
+    "np.dtype": np.dtype("f4"),
+    "datetime": datetime.datetime(2026, 1, 2),
+    "timedelta": datetime.timedelta(1),
+    "a type": int,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kind", [*LOADS, *REFUSES])
+def test_refused_is_what_torch_refuses(kind: str, zipped: bool, tmp_path: Path) -> None:
+    if kind == "uint16" and not zipped:
+        pytest.skip("torch itself cannot load the legacy file that it writes of it")
+    path = tmp_path / "m.pth"
+    state = {"w": torch.ones(3), "beside": {**LOADS, **REFUSES}[kind]}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    found = dangers(read(path))
+    if kind in LOADS:
+        torch.load(path, weights_only=True)
+        assert set(found.values()) == {"safe"}, found
+    else:
+        with pytest.raises(pickle.UnpicklingError):
+            torch.load(path, weights_only=True)
+        assert set(found.values()) == {"safe", "refused"}, found
+
+
+def test_the_allow_list_is_torchs() -> None:
+    theirs = _get_allowed_globals()
+    safe = [f"{module}.{name}" for module, name in SAFE]
+    # A dtype that the torch at hand does not have cannot be judged by it.
+    absent = {f"torch.{n}" for m, n in SAFE if m == "torch" and not hasattr(torch, n)}
+    assert {name for name in safe if name not in theirs} <= absent
+    assert not [name for module, name in REFUSED if f"{module}.{name}" in theirs]
+    assert not SAFE & REFUSED
