@@ -145,6 +145,30 @@ def test_meta_parameter_sparse_and_quantized_tensors_have_names_and_shapes(tmp_p
     assert found["int8"].dtype == "qint8"
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_has_no_values_or_is_not_strided_has_no_storage(zipped: bool, tmp_path: Path) -> None:
+    eye, meta = torch.eye(4), torch.ones(4, 6, device="meta")
+    state = {
+        "meta": meta,
+        "meta parameter": torch.nn.Parameter(meta),
+        "meta view": meta[1:, ::2],
+        "meta uint16": meta.to(torch.uint16),
+        "meta sparse": eye.to_sparse().to("meta"),
+        "coo": eye.to_sparse(),
+        "coo parameter": torch.nn.Parameter(eye.to_sparse()),
+        "hybrid": torch.ones(3, 2).to_sparse(1),
+        "csr": eye.to_sparse_csr(),
+        "csc": eye.to_sparse_csc(),
+        "bsr": eye.to_sparse_bsr((2, 2)),
+        "bsc": eye.to_sparse_bsc((2, 2)),
+    }
+    torch.save(state, tmp_path / "m.pth", _use_new_zipfile_serialization=zipped)
+    found = tensors(read(tmp_path / "m.pth"))
+    assert {n: t.shape for n, t in found.items()} == {n: tuple(t.shape) for n, t in state.items()}
+    assert [n for n, t in found.items() if t.storage is not None] == []
+
+
 def test_a_single_tensor_and_a_list_are_state_dicts_too(tmp_path: Path) -> None:
     torch.save(torch.ones(2, 3), tmp_path / "one.pth")
     torch.save([torch.ones(1), torch.ones(2)], tmp_path / "list.pth")
