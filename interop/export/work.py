@@ -163,13 +163,14 @@ class Work:
             alike = self.proved(parity, held, runtime)
         found = [same, alike, sound]
         finite = all(np.isfinite(o).all() for outputs in held.native for o in outputs)
+        hopeless = held.unsteady or not finite
         if all(p.holds for p in found):
             self.progress("trying the comparison itself")
             names = self.identity.head.tensors if self.identity.head else ()
             sharp = self.proved(canary, model, held, head=names, device=self.device)
             found.insert(2, sharp)
             return found, not sharp.holds
-        return found, not finite
+        return found, hopeless
 
     def runs_natively(self, module: nn.Module, example: torch.Tensor) -> None:
         """ModelError where the module itself fails on the input: no exporter is to blame."""

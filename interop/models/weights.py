@@ -20,8 +20,8 @@ from interop.facts import Storage, TensorSpec
 def state_dict(tensors: Sequence[TensorSpec], where: str = "") -> dict[str, torch.Tensor]:
     """The tensors by name. Those whose storages are equal share memory, as they did when saved.
 
-    `where` is the file that an error names. Raises ModelError for a tensor without bytes in a file or of a dtype that torch lacks, and
-    ReadError where the file is no longer as it was read.
+    `where` is the file that an error names. Raises ModelError for a tensor without bytes in a file
+    or of a dtype that torch lacks, and ReadError where the file is no longer as it was read.
     """
     files: dict[str, torch.UntypedStorage] = {}
     storages: dict[Storage, torch.UntypedStorage] = {}

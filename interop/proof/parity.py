@@ -6,7 +6,9 @@ anything computed in float32 may be.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -28,6 +30,9 @@ MULTIPLE = 8.0
 FLOOR = 4.0
 STATED = 1e-4
 TOO_LARGE = 4 << 30
+# CUDA adds in whatever order its threads arrive; a CPU repeats itself to the last bit.
+REPEATS = {"cpu": 0.0, "cuda": 1e-6}
+UNSTEADY = "the module answers differently to the same input: it is random or keeps state"
 _SEED = 0
 
 Run = Callable[[NDArray[np.float32]], tuple[Array, ...]]
@@ -41,6 +46,7 @@ class Reference:
     are compared with (float64 for the first batch where `against` says so, else native); and
     `bounds`, a number an output: how far off it may be, relative to its largest absolute value.
     `native_error` is native's own distance from float64, an output each, by the same measure.
+    `unsteady` says that the module did not answer alike when it was asked the same again.
     """
 
     batches: tuple[NDArray[np.float32], ...]
@@ -51,6 +57,7 @@ class Reference:
     against: str
     samples: str = "seeded"
     fixed_batch: int | None = None
+    unsteady: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,9 @@ def reference(
     native_error (triangle inequality). No bound exceeds the square root of eps: where native has
     fewer than half of its digits right, as with dropout left on, nothing can be compared. Modules
     over 4 GiB, and those that cannot run in float64, are held to a stated 1e-4 from native instead.
+
+    The first and the largest batch run natively once more, after all others: where an answer
+    changes (in any bit on a CPU), the module is `unsteady` and no graph can be equal to it.
     """
     fixed = input_shape[0] if input_shape else None
     fixed = fixed if isinstance(fixed, int) else None
@@ -107,12 +117,18 @@ def reference(
     home = next(module.parameters(), torch.empty(0)).device
     with TorchRuntime(module, device) as runtime:
         native = tuple(runtime.outputs(b) for b in batches)
+        twice = {0, max(range(len(batches)), key=lambda i: batches[i].size)}
+        unsteady = not all(
+            _repeated(native[i], runtime.outputs(batches[i]), REPEATS[device]) for i in twice
+        )
     module.to(home)
     if exact is None:
         stated = tuple(STATED if _is_float(o) else 0.0 for o in native[0])
         no_error = tuple(0.0 for _ in native[0])
         bounds = (stated,) * len(batches)
-        return Reference(batches, native, native, bounds, no_error, "native", samples, fixed)
+        return Reference(
+            batches, native, native, bounds, no_error, "native", samples, fixed, unsteady
+        )
     error = tuple(_relative(n, e) for n, e in zip(native[0], exact, strict=True))
     eps = _eps(module)
     least, most = FLOOR * eps, eps**0.5
@@ -123,7 +139,7 @@ def reference(
     later = tuple(min(a + d, most) if a else 0.0 for a, d in zip(first, error, strict=True))
     bounds = (first, *(later for _ in batches[1:]))
     truth = (exact, *native[1:])
-    return Reference(batches, native, truth, bounds, error, "float64", samples, fixed)
+    return Reference(batches, native, truth, bounds, error, "float64", samples, fixed, unsteady)
 
 
 def differences(held: Reference, run: Run) -> list[Difference]:
@@ -144,7 +160,7 @@ def differences(held: Reference, run: Run) -> list[Difference]:
 
 
 def parity(held: Reference, runtime: OnnxRuntime) -> Proof:
-    """Proves "parity": every output of every batch within its bound, all finite.
+    """Proves "parity": every output of every batch within its bound, all finite, and repeatable.
 
     The facts also tell how many predictions would flip (the largest of a row of outputs becoming
     another) and how many rows are `close`: their two largest outputs lie within the bound, so that
@@ -158,7 +174,7 @@ def parity(held: Reference, runtime: OnnxRuntime) -> Proof:
         return given[-1]
 
     found = differences(held, run)
-    holds = all(d.holds for d in found)
+    holds = all(d.holds for d in found) and not held.unsteady
     facts: dict[str, Json] = {
         "batches": {str(d.batch): {"relative": _json(d.relative), "allowed": _json(d.allowed)}
                     for d in found},
@@ -167,6 +183,7 @@ def parity(held: Reference, runtime: OnnxRuntime) -> Proof:
         "against": held.against,
         "samples": held.samples,
         "device": runtime.device,
+        "repeatable": not held.unsteady,
     }  # fmt: skip
     if held.fixed_batch:
         facts["fixed_batch"] = held.fixed_batch
@@ -205,11 +222,23 @@ def _in_float64(module: nn.Module, batch: NDArray[np.float32]) -> tuple[Array, .
         return None
     try:
         double = copy.deepcopy(module).cpu().double()
-        with torch.inference_mode():
+        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
             found = tensors_of(double(torch.from_numpy(batch).double()))
     except Exception:  # a constant of another dtype in somebody's forward, for one
         return None
     return tuple(t.numpy() for t in found)
+
+
+def _repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) -> bool:
+    """Whether two answers to one input are the same, NaN for NaN, or `allowed` apart (relative)."""
+    if [(a.shape, a.dtype) for a in first] != [(a.shape, a.dtype) for a in again]:
+        return False
+    for a, b in zip(first, again, strict=True):
+        same = np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+        # A module's own NaN is another fault, and not a comparison's to judge.
+        if not same and not (allowed and _is_float(a) and _relative(a, b) <= allowed):
+            return False
+    return True
 
 
 def _worst(
@@ -271,6 +300,8 @@ def _predictions(held: Reference, given: Sequence[tuple[Array, ...]]) -> dict[st
 
 
 def _sentence(held: Reference, found: Sequence[Difference], facts: dict[str, Json]) -> str:
+    if held.unsteady:
+        return UNSTEADY
     bad = [d for d in found if not d.holds]
     if bad:
         d = bad[0]

@@ -223,3 +223,74 @@ def test_few_pictures_are_used_again():
     held = reference(small(), seeded(SHAPE, 2), samples="real")
     assert [len(b) for b in held.batches] == [1, 2, 7]
     assert held.samples == "real"
+
+
+class Counts(Small):
+    """Counts its calls in Python."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) + self.calls
+
+
+class Keeps(Small):
+    """Counts its calls in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()), persistent=False)
+
+    def forward(self, x):
+        self.calls += 1e-3
+        return super().forward(x) + self.calls
+
+
+class Noisy(Small):
+    def forward(self, x):
+        y = super().forward(x)
+        return y + 1e-7 * torch.randn_like(y)
+
+
+class Large(Small):
+    """Is noisy in large batches alone."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y + torch.randn_like(y) if len(x) > 4 else y
+
+
+@pytest.mark.parametrize("shape", [None, (1, *SHAPE)])
+@pytest.mark.parametrize("kind", [Counts, Keeps, Noisy, Large])
+def test_a_module_that_is_random_or_keeps_state_fails(kind, shape):
+    module = kind()
+    module.load_state_dict(small().state_dict())
+    held = reference(module.eval().requires_grad_(False), seeded(SHAPE), input_shape=shape)
+    assert held.unsteady is (shape is None or kind is not Large)
+
+    class Alike:
+        """A graph that happens to agree with every answer of the first run."""
+
+        device = "cpu"
+        answers = iter(held.truth)
+
+        def outputs(self, batch):
+            return next(self.answers)
+
+    proof = parity(held, Alike())
+    assert proof.holds is not held.unsteady
+    assert ("random or keeps state" in proof.what) is held.unsteady
+    assert proof.facts["repeatable"] is not held.unsteady
+
+
+def test_what_a_module_prints_stays_off_stdout(capsys):
+    class Talks(Small):
+        def forward(self, x):
+            print("forward")
+            return super().forward(x)
+
+    reference(Talks().eval().requires_grad_(False), seeded(SHAPE), input_shape=(1, *SHAPE))
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "forward" in said.err
