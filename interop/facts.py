@@ -282,7 +282,9 @@ class Identity:
 
     `place` is the state dict that was chosen, `prefix` what was stripped from its names,
     `tensors` its tensors under the names that remain. `architectures` holds no entry where the
-    architecture is unknown, and several where the file cannot tell (`ambiguity` says what does).
+    architecture is unknown, and several where the file cannot tell; `ambiguity` says what does, or
+    what the file states that its tensors contradict. `preprocessing_fault` says what is wrong with
+    a description that the file holds and that could not be understood.
     """
 
     manifest: Manifest
@@ -294,6 +296,7 @@ class Identity:
     head: Head | None = None
     labels: Labels = field(default_factory=Labels)
     preprocessing: Preprocessing | None = None
+    preprocessing_fault: str = ""
     values_read: bool = False
 
     @property

@@ -13,7 +13,7 @@ from interop.bench.accuracy import Predictions, between_models, between_runtimes
 from interop.bench.contender import Contender, prepare_contenders
 from interop.bench.latency import measure as measure_latency
 from interop.bench.process import measure as measure_process
-from interop.check.inputs import describe
+from interop.check.inputs import dataset_hash, describe
 from interop.data import Folder
 from interop.errors import ConfigError
 from interop.facts import Answer, Case, Identity, Input, Measurement, Report
@@ -58,7 +58,6 @@ def bench(
     require_torch_device(device)
     folders = [Folder(data, identity.labels.names) for identity in models]
     given = tuple(describe(role, i) for role, i in zip("AB", models, strict=False))
-    dataset = Input("data", str(data), f"{len(folders[0])} pictures", {"samples": len(folders[0])})
     with tempfile.TemporaryDirectory(prefix="interop-bench-") as scratch:
         made = prepare_contenders(
             models, Path(scratch), device=device, threads=threads, factories=factories, say=say
@@ -67,6 +66,8 @@ def bench(
             return made
         found, predictions = _measure(made, folders, batches, seconds, say)
         measured = tuple(found)
+        about = {"samples": len(folders[0]), "sha256": dataset_hash(predictions[0].hashes)}
+        dataset = Input("data", str(data), f"{len(folders[0])} pictures", about)
         conditions = _conditions(made, threads)
         for contender in made:
             contender.close()

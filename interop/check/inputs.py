@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from hashlib import sha256
 
 from interop.facts import Head, Identity, Input, Json, Labels, Preprocessing
 from interop.identity.keys import preprocessing_json
@@ -10,7 +12,15 @@ from interop.identity.keys import preprocessing_json
 
 def describe(role: str, identity: Identity) -> Input:
     """How a report speaks of a file."""
-    return Input(role, identity.manifest.path, summary(identity), facts(identity))
+    path = identity.manifest.path
+    if len(identity.manifest.state_dicts) > 1:
+        path += f"#{identity.place}"
+    return Input(role, path, summary(identity), facts(identity))
+
+
+def dataset_hash(samples: Iterable[str]) -> str:
+    """One hash of a data set, from its samples' own: the same whatever their order and place."""
+    return sha256("".join(sorted(samples)).encode()).hexdigest()
 
 
 def summary(identity: Identity) -> str:

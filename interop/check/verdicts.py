@@ -36,8 +36,11 @@ def _verdict(
         for side, identity in (("A", a), ("B", b)):
             if identity.manifest.graph is not None:
                 return Verdict(intent, Answer.NA, f"{side}'s graph has no state-dict names")
-            if not identity.tensors:
-                return Verdict(intent, Answer.NA, f"{side} holds no weights")
+            if side == "A" and not identity.tensors:
+                return Verdict(intent, Answer.NA, "A holds no weights")
+    graphs = [side for side, i in (("A", a), ("B", b)) if i.manifest.container == "onnx"]
+    if intent is Intent.RELOAD and graphs:
+        return Verdict(intent, Answer.NA, f"{graphs[0]} is an ONNX graph, not a state dict")
     decided = breaking(findings, intent)
     if decided:
         answer, found = decided
@@ -47,7 +50,11 @@ def _verdict(
 
 def _why(intent: Intent, a: Identity, b: Identity, pairing: Pairing) -> str:
     if intent is Intent.RELOAD:
-        return f"all {len(pairing.matched)} tensors are in place, names and shapes as in A"
+        lacks = sum(t.is_counter for t in pairing.missing)
+        note = f"; {lacks} counters of batch normalisation, which torch fills in, are not" * bool(
+            lacks
+        )
+        return f"all {len(pairing.matched)} tensors are in place, names and shapes as in A{note}"
     if intent is Intent.TRANSFER:
         backbone = a.tensors if a.backbone is None else a.backbone
         wanted = [t for t in backbone if not t.is_counter]

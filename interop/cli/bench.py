@@ -65,7 +65,9 @@ def command(
     """
     if len(models) > 2:
         raise click.UsageError(f"bench takes one model or two, not {len(models)}")
-    check_targets(reports)
+    check_targets(reports, *models)
+    if not seconds > 0:
+        raise click.BadParameter("it must be positive", param_hint="--seconds")
     sizes = _sizes(batch)
     seen = [
         identify_file(m, content_hash=True, labels=labels, preprocessing=preprocess) for m in models

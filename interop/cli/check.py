@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from interop.cli.output import finish, interface_options, report_options
+from interop.cli.output import check_targets, finish, interface_options, report_options
 from interop.facts import Intent, Labels, Preprocessing
 
 
@@ -50,6 +50,7 @@ def command(
     A and B are checkpoints, safetensors files, ONNX graphs or bundle folders, in any
     pair. Nothing in them is run, and no torch is needed.
     """
+    check_targets(reports, a, b)
     from interop.check import check
 
     report = check(

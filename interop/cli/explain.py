@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import click
 
 from interop.errors import ConfigError
-from interop.report.table import table
+from interop.report.table import WIDTH, table
 from interop.rules import SECTIONS, all_rules, explain
 
 
@@ -37,4 +39,7 @@ def command(rule: str | None) -> None:
     click.echo(f"{found.rule.id}: {found.title}")
     click.echo(f"level {found.rule.level}, breaks {breaks}")
     for section in SECTIONS:
-        click.echo(f"\n{section}\n{found.sections[section]}")
+        click.echo(f"\n{section}")
+        for paragraph in found.sections[section].split("\n\n"):
+            text = " ".join(paragraph.split())
+            click.echo(fill(text, WIDTH, initial_indent="    ", subsequent_indent="    "))

@@ -77,7 +77,7 @@ def command(
     inferred, labels and preprocessing come from the checkpoint or are recorded as
     unknown. The bundle counts only if five proofs hold; they are printed.
     """
-    check_targets(reports)
+    check_targets(reports, checkpoint)
     identity = identify_file(checkpoint, content_hash=True, labels=labels, preprocessing=preprocess)
     need_torch_side("export")
     from interop.export import export

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import click
 
 from interop.check import check_identities
+from interop.check.inputs import dataset_hash
 from interop.cli.output import (
     SAMPLES,
     check_targets,
@@ -68,9 +70,11 @@ def command(
     otherwise), which budgets hold and which evidence is needed. Evidence that is not
     handed in is made here where the policy says how.
     """
-    check_targets(reports)
+    check_targets(reports, candidate, baseline, policy_file or DEFAULT_POLICY, *evidence)
     policy = _policy(policy_file)
     handed = [_evidence(path) for path in evidence]
+    if handed and policy.data is not None:
+        policy = replace(policy, data_sha256=_data_hash(policy.data))
     a = _identify(baseline, policy)
     try:
         b = _identify(candidate, policy)
@@ -145,6 +149,15 @@ def _evidence(path: str) -> Report:
             fix="give reports of export or bench",
         )
     return replace(report, details={**report.details, "evidence_file": path})
+
+
+def _data_hash(folder: Path) -> str:
+    """The hash by which a bench report names this data set: of its pictures' bytes."""
+    if not folder.is_dir():
+        raise ConfigError("no such folder", where=str(folder), fix="mend evidence.data")
+    pictures = (p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    shown = (p for p in pictures if not any(x.startswith(".") for x in p.relative_to(folder).parts))
+    return dataset_hash(sha256(p.read_bytes()).hexdigest() for p in shown)
 
 
 def _unreadable(path: str, error: ReadError) -> Unreadable:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 
 from interop.check import inspect
-from interop.cli.output import finish, interface_options, need_torch_side, report_options
+from interop.cli.output import (
+    check_targets,
+    finish,
+    interface_options,
+    need_torch_side,
+    report_options,
+)
 from interop.facts import Labels, Preprocessing
 from interop.identity import identify, split_place, with_values
 from interop.reading import read
@@ -44,6 +50,7 @@ def command(
     FILE is a checkpoint, safetensors file, ONNX graph or bundle folder; FILE#PLACE
     looks at one of several state dicts. Nothing in the file is run.
     """
+    check_targets(reports, file)
     path, place = split_place(file)
     manifest = read(path)
     several = place is None and len(manifest.state_dicts) > 1

@@ -86,10 +86,19 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     sys.exit(report.exit_code)
 
 
-def check_targets(reports: tuple[str, ...]) -> None:
-    """Refuse a --report that could not be written, before the long work starts."""
+def check_targets(reports: tuple[str, ...], *inputs: str | Path) -> None:
+    """Refuse a --report that could not be written, or would overwrite an input, before the work."""
+    from interop.identity import split_place
+
+    sources = [split_place(i)[0] for i in inputs]
     for given in reports:
         _, path = _target(given)
+        if path.exists() and any(s.exists() and path.samefile(s) for s in sources):
+            raise ConfigError(
+                "is a file that was given to be read", where=str(path), fix="choose another place"
+            )
+        if path.is_dir():
+            raise ConfigError("is a folder", where=str(path), fix="name a file in it")
         if not path.parent.is_dir():
             raise ConfigError("no such folder", where=str(path.parent), fix="make it first")
 
@@ -105,8 +114,12 @@ def _target(given: str) -> tuple[str, Path]:
 
 def write_file(path: Path, text: str) -> None:
     """Write a whole file or nothing: to a temporary sibling, then renamed into place."""
+    path = path.resolve()  # a link stays a link
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+            path.write_text(text, "utf-8")
+            return
         part.write_text(text, "utf-8")
         part.replace(path)
     except OSError as error:

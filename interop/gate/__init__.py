@@ -103,6 +103,9 @@ def _fault(policy: Policy, report: Report, reports: Sequence[Report]) -> str:
         wanted = "the candidate" if report.command == "export" else "the baseline and the candidate"
         return f"foreign: the report is not of {wanted}, by their content hashes"
     if report.command == "bench":
+        used = next((i.facts.get("sha256") for i in report.inputs if i.role == "data"), None)
+        if policy.data_sha256 is not None and used != policy.data_sha256:
+            return f"foreign: measured on other data than the policy's {policy.data}"
         device = report.details.get("device")
         if device != policy.device:
             return f"foreign: measured on {device}, the policy asks for {policy.device}"

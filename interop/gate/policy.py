@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ MEASURED = {
     "latency-ratio": "latency ratio",
 }
 
+# What a budget cannot lie above.
+MOST = {"accuracy-drop": 100, "negative-flips": 100, "agreement": 100}
+
 TOP = ("intent", "values", "rules", "budgets", "evidence", "facts")
 EVIDENCE = ("export", "bench", "data", "device")
 FACTS = ("labels", "preprocess")
@@ -40,7 +44,8 @@ class Policy:
     """What `interop gate` asks for; the defaults are those of an empty file.
 
     `export` and `bench` say whether that evidence is required; `data` is the data set on which
-    bench runs where no report is handed in, `device` where. `labels` and `preprocessing` are facts
+    bench runs where no report is handed in, `data_sha256` its hash where evidence has to be of it,
+    `device` where it runs. `labels` and `preprocessing` are facts
     for files that do not state their own.
     """
 
@@ -51,6 +56,7 @@ class Policy:
     export: bool = False
     bench: bool = False
     data: Path | None = None
+    data_sha256: str | None = None
     device: str = "cpu"
     labels: Labels | None = None
     preprocessing: Preprocessing | None = None
@@ -90,7 +96,9 @@ def parse_policy(document: Mapping[str, Any], path: Path) -> Policy:
     _known(evidence, EVIDENCE, where, "evidence.")
     _known(facts, FACTS, where, "facts.")
     for name, value in budgets.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # A NaN would compare as false with everything, and so allow everything.
+        if not number or not isfinite(value) or not 0 <= value <= MOST.get(name, value):
             raise _wrong(f"budgets.{name}", value, f"a number: {BUDGETS[name]}", where)
     values, data = document.get("values", True), evidence.get("data")
     for key, given in (

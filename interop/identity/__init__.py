@@ -31,18 +31,24 @@ def identify(
     they count only where the file itself is silent. `entries` stands in for the stored index.
     Raises ReadError where the file holds several state dicts and none was chosen.
     """
+    entries = entries or index.load()
     chosen = choose_state_dict(manifest, place)
     prefix, tensors = strip_prefix(chosen.tensors)
     stated = keys.architecture(manifest.metadata)
-    match = index.find(tensors, entries or index.load())
+    match = index.find(tensors, entries)
     names = match.names if match else ()
     ambiguity = match.ambiguity if match else ""
     evidence = "names and shapes of its tensors"
     if len(names) > 1 and stated is not None and stated.value in {n.split("/")[1] for n in names}:
         names = tuple(n for n in names if n.split("/")[1] == stated.value)
         evidence, ambiguity = stated.source, ""
-    if match is None and stated is not None:
-        ambiguity = f"{stated.source} says {stated.value!r}, which its tensors do not bear out"
+    if stated is not None and stated.value not in {n.split("/")[1] for n in names}:
+        # A name from outside the index is nothing that tensors could contradict.
+        known = f"torchvision/{stated.value}" in entries.heads
+        if known or match is not None:
+            ambiguity = f"{stated.source} says {stated.value!r}, which its tensors do not bear out"
+        else:
+            ambiguity = f"{stated.source} says {stated.value!r}, which the index does not hold"
     found: Head | None
     if match is not None:
         found = heads.at_path(tensors, match.head_path, standard=match.standard_head)
@@ -50,6 +56,7 @@ def identify(
         found = heads.by_definition_order(tensors)
     else:
         found = None
+    how, fault = keys.preprocessing(manifest.metadata)
     return Identity(
         manifest=manifest,
         place=chosen.place,
@@ -59,7 +66,8 @@ def identify(
         ambiguity=ambiguity,
         head=found,
         labels=_first_known(keys.labels(manifest.metadata), labels),
-        preprocessing=keys.preprocessing(manifest.metadata) or preprocessing,
+        preprocessing=how or preprocessing,
+        preprocessing_fault="" if how or preprocessing else fault,
     )
 
 
@@ -130,4 +138,5 @@ def with_values(identity: Identity) -> Identity:
 
 
 def _first_known(own: Labels, given: Labels | None) -> Labels:
-    return own if own.known or given is None else given
+    # What a file states in contradiction is not settled by what somebody says beside it.
+    return own if own.known or own.source or given is None else given

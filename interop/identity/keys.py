@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ KEYS: tuple[tuple[str, str, Callable[[Json], Any]], ...] = (
     ("labels", "idx_to_class", _name_of_index),
     ("labels", "id2label", _name_of_index),
     ("labels", "label2id", _index_of_name),
-    ("preprocess", "preprocess", lambda v: v if isinstance(v, dict) else None),
-    ("preprocess", "preprocessing", lambda v: v if isinstance(v, dict) else None),
+    ("preprocess", "preprocess", lambda v: v),
+    ("preprocess", "preprocessing", lambda v: v),
 )
 
 
@@ -95,22 +96,33 @@ def architecture(metadata: Mapping[str, Json]) -> Stated | None:
 
 
 def labels(metadata: Mapping[str, Json]) -> Labels:
-    """The labels that a file names, in the order of the outputs."""
-    for found in _stated(metadata, "labels"):
-        if found.value == ():
-            return Labels(None, found.source, applicable=False)
-        return Labels(found.value, found.source)
-    return Labels()
+    """The labels that a file names, in the order of the outputs.
+
+    Unknown, with the reason as their source, where two keys disagree or a label stands twice.
+    """
+    stated = list(_stated(metadata, "labels"))
+    if not stated:
+        return Labels()
+    first = stated[0]
+    for other in stated[1:]:
+        if other.value != first.value:
+            return Labels(None, f"{first.source} and {other.source} disagree")
+    if first.value == ():
+        return Labels(None, first.source, applicable=False)
+    if len(set(first.value)) != len(first.value):
+        return Labels(None, f"{first.source} names a label twice")
+    return Labels(first.value, first.source)
 
 
-def preprocessing(metadata: Mapping[str, Json]) -> Preprocessing | None:
-    """The preprocessing that a file describes."""
+def preprocessing(metadata: Mapping[str, Json]) -> tuple[Preprocessing | None, str]:
+    """The preprocessing that a file describes, or what is wrong with its description."""
+    fault = ""
     for found in _stated(metadata, "preprocess"):
         try:
-            return parse_preprocessing(found.value, found.source)
-        except ConfigError:
-            continue
-    return None
+            return parse_preprocessing(found.value, found.source), ""
+        except ConfigError as error:
+            fault = fault or f"{found.source}: {error.what}"
+    return None, fault
 
 
 def _stated(metadata: Mapping[str, Json], fact: str) -> Iterator[Stated]:
@@ -206,6 +218,7 @@ def parse_preprocessing(value: Json, source: str, *, where: str = "") -> Preproc
         or ((len(made.mean) != channels or len(made.std) != channels)
         and f"mean and std need {channels} number(s) for {made.color}")
         or (0.0 in made.std and "std holds a zero")
+        or (not all(map(isfinite, made.mean + made.std)) and "mean and std must be finite")
         or (min(made.resize + (made.crop or ())) < 1 and "sizes must be positive")
     )  # fmt: skip
     if wrong:

@@ -23,6 +23,8 @@ WRAPPERS = frozenset(
 
 def strip_prefix(tensors: Sequence[TensorSpec]) -> tuple[str, tuple[TensorSpec, ...]]:
     """Take wrapper tokens off until no more come off; (prefix, renamed tensors)."""
+    # torch's AveragedModel keeps its count beside the module; it is no weight.
+    tensors = [t for t in tensors if t.name != "n_averaged"]
     names = [t.name for t in tensors]
     prefix = ""
     while names and (token := _shared_token(names)):

@@ -189,13 +189,14 @@ def _file(given: Input) -> list[str]:
     else:
         rows.append(["head", "not found"])
     rows.append(
-        ["weights", f"{f['weights']:,} in {f['tensors']} tensors, {', '.join(f['dtypes'])}"]
+        ["weights", ", ".join([f"{f['weights']:,} in {f['tensors']} tensors", *f["dtypes"]])]
     )
     labels = f["labels"]
     if labels["names"] is not None:
         rows.append(["labels", f"{', '.join(labels['names'])} ({labels['source']})"])
     else:
-        rows.append(["labels", "unknown" if labels["applicable"] else "not applicable"])
+        why = f" ({labels['source']})" if labels["source"] else ""
+        rows.append(["labels", ("unknown" if labels["applicable"] else "not applicable") + why])
     pre = f["preprocessing"]
     rows.append(["preprocessing", _preprocessing(pre) if pre else "unknown"])
     if f["graph"]:
@@ -212,7 +213,11 @@ def _file(given: Input) -> list[str]:
     by_danger: dict[str, list[str]] = {}
     for one in f["imports"]:
         by_danger.setdefault(one["danger"], []).append(one["name"])
-    for danger, word in (("unsafe", "would run"), ("code", "would import")):
+    for danger, word in (
+        ("unsafe", "would run"),
+        ("code", "would import"),
+        ("refused", "harmless names"),
+    ):
         if danger in by_danger:
             rows.append([word, ", ".join(by_danger[danger])])
     if set(by_danger) == {"safe"}:
@@ -228,7 +233,8 @@ def _architecture(f: Mapping[str, Json]) -> str:
         return "unknown" + (f" ({f['ambiguity']})" if f["ambiguity"] else "")
     if len(names) > 1:
         return f"one of {', '.join(names)}: {f['ambiguity']}"
-    return f"{names[0]} (by {f['architectures'][0]['evidence']})"
+    doubt = f"; {f['ambiguity']}" if f["ambiguity"] else ""
+    return f"{names[0]} (by {f['architectures'][0]['evidence']}{doubt})"
 
 
 def _preprocessing(pre: dict[str, Json]) -> str:

@@ -63,8 +63,8 @@ def run(
 ) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
     """All findings of a case, gravest first, and the rules that could not be asked.
 
-    `levels` overrides a rule's own level. A finding that is switched off but leaves a fact unknown
-    stays, as a note: what is not known is never called the same.
+    `levels` overrides a rule's own level. A finding that is switched off but leaves a fact of the
+    files unknown stays, as a note: what is not known is never called the same.
     """
     present = _present(case)
     findings: list[Finding] = []
@@ -81,7 +81,7 @@ def run(
                 # A rule may itself weigh a finding as less than its own level.
                 own = made.level is not explained.rule.level and rule_id not in (levels or {})
                 findings.append(made if own else replace(made, level=level))
-            elif made.answer is Answer.UNKNOWN:
+            elif made.answer is Answer.UNKNOWN and "measurements" not in explained.rule.needs:
                 findings.append(replace(made, level=Level.NOTE))
     weight = {Level.ERROR: 0, Level.WARN: 1, Level.NOTE: 2}
     return tuple(sorted(findings, key=lambda f: weight[f.level])), tuple(skipped)

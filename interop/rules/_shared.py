@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from interop.facts import Case, Finding, Graph, Identity, Measurement, Port, Rule
 from interop.rules import finding
@@ -32,13 +32,24 @@ def judged(case: Case, name: str, budget: str) -> Iterator[tuple[Measurement, fl
             yield m, m.value, bound
 
 
-def unstated(rule: Rule, silent: list[Identity], what: str, flag: str) -> Iterator[Finding]:
-    """A finding where files do not state a fact; `flag` is the option that gives it."""
+def unstated(
+    rule: Rule, silent: list[Identity], what: str, flag: str, why: Callable[[Identity], str]
+) -> Iterator[Finding]:
+    """A finding where files do not state a fact; `flag` is the option that gives it.
+
+    `why` says what is wrong with what a file does state, if anything.
+    """
     if silent:
         name = silent[0].manifest.path.rpartition("/")[2]
         where = "either file" if len(silent) == 2 else name
         paths = [i.manifest.path for i in silent]
-        yield finding(rule, f"{what} in {where}; {flag} tells", facts={"files": paths})
+        because = next((f" ({r})" for i in silent if (r := why(i))), "")
+        key = flag.removeprefix("--")
+        yield finding(
+            rule,
+            f"{what} in {where}{because}; {flag} tells (in a policy: facts.{key})",
+            facts={"files": paths},
+        )
 
 
 def sides(case: Case) -> list[Identity]:
@@ -64,3 +75,27 @@ def _ports(graph: Graph, side: str) -> dict[str, str]:
     # What a dynamic axis is called does not matter to a caller.
     axes = {p: ["?" if isinstance(a, str) else str(a) for a in p.shape] for p in ports}
     return {p.name: f"{p.dtype} ({', '.join(axes[p])})" for p in ports}
+
+
+def mend(case: Case) -> str:
+    """The Python expression that makes of B's file one that A's code loads; "" where none is known.
+
+    It undoes wrapper and prefix together, and is offered only where that is all that differs.
+    """
+    a, b = case.a, case.b
+    if a is None or b is None or case.pairing is None or "…" in a.prefix + b.prefix:
+        return ""
+    p = case.pairing
+    rest = [t for t in (*p.missing, *p.extra) if not t.is_counter]
+    keys = b.place.split(".") if b.place else []
+    torch_made = b.manifest.container in ("torch-zip", "torch-legacy")
+    if rest or p.reshaped or not torch_made or any(k.isdigit() for k in keys):
+        return ""
+    state = f"torch.load({b.manifest.file!r})" + "".join(f"[{k!r}]" for k in keys)
+    if a.prefix != b.prefix:
+        name = f"k.removeprefix({b.prefix!r})" if b.prefix else "k"
+        name = f"{a.prefix!r} + {name}" if a.prefix else name
+        state = f"{{{name}: v for k, v in {state}.items()}}"
+    for key in reversed([k for k in a.place.split(".") if k]):
+        state = f"{{{key!r}: {state}}}"
+    return f"torch.save({state}, 'mended.pth')"

@@ -43,6 +43,6 @@ def check(case: Case) -> Iterator[Finding]:
             RULE,
             f"{side if case.a else 'the file'}: which layers are the head is not known",
             place=identity.manifest.path,
-            hint="--model package.module:factory names the module",
+            hint="inspect it with --model package.module:factory",
             breaks=RULE.breaks if transfer else (Intent.REPLACE,),
         )

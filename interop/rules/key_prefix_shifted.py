@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding
+from interop.rules._shared import mend
 
 RULE = Rule("key-prefix-shifted", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
 
@@ -29,14 +30,9 @@ def check(case: Case) -> Iterator[Finding]:
     if case.a.prefix == case.b.prefix or not (case.a.tensors and case.b.tensors):
         return
     old, new = case.a.prefix, case.b.prefix
-    hint = "save B without its wrapper"
-    if "…" not in old + new:
-        bare = f"k.removeprefix({new!r})" if new else "k"
-        key = f"{old!r} + {bare}" if old else bare
-        hint = f"state = {{{key}: v for k, v in state.items()}}"
     yield finding(
         RULE,
         f"names start with {new!r} in B, with {old!r} in A",
-        hint=hint,
+        hint=mend(case) or "save B without its wrapper",
         facts={"a": old, "b": new},
     )

@@ -26,4 +26,6 @@ RULE = Rule("labels-unknown", Level.NOTE, (Intent.REPLACE,), answer=Answer.UNKNO
 
 def check(case: Case) -> Iterator[Finding]:
     silent = [i for i in sides(case) if not i.labels.known]
-    yield from unstated(RULE, silent, "the labels are not named", "--labels")
+    yield from unstated(
+        RULE, silent, "the labels are not known", "--labels", lambda i: i.labels.source
+    )

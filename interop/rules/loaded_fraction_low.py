@@ -41,7 +41,8 @@ def check(case: Case) -> Iterator[Finding]:
     yield finding(
         RULE,
         f"{len(found)} of A's {len(wanted)} backbone tensors are in B, "
-        f"{100 * filled / max(total, 1):.3g} % of their bytes",
+        # Rounded down: what is missing must not round to nothing.
+        f"{int(1000 * filled / max(total, 1)) / 10:g} % of their bytes",
         hint="strict=False would train the rest from scratch and say nothing",
         facts={"tensors": len(found), "of": len(wanted), "bytes": filled, "of_bytes": total},
     )

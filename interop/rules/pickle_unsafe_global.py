@@ -32,7 +32,7 @@ def check(case: Case) -> Iterator[Finding]:
         if names:
             yield finding(
                 RULE,
-                f"loading it would run {listed(names)}",
+                f"loading {identity.manifest.path.rpartition('/')[2]} would run {listed(names)}",
                 place=identity.manifest.path,
                 hint="do not load it; ask its author for safetensors",
                 facts={"imports": names},

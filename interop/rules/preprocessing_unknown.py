@@ -26,4 +26,10 @@ RULE = Rule("preprocessing-unknown", Level.NOTE, (Intent.REPLACE,), answer=Answe
 
 def check(case: Case) -> Iterator[Finding]:
     silent = [i for i in sides(case) if i.preprocessing is None]
-    yield from unstated(RULE, silent, "how inputs are prepared is not said", "--preprocess")
+    yield from unstated(
+        RULE,
+        silent,
+        "how inputs are prepared is not known",
+        "--preprocess",
+        lambda i: i.preprocessing_fault,
+    )

@@ -33,6 +33,6 @@ def check(case: Case) -> Iterator[Finding]:
                 RULE,
                 listed([p or "(top level)" for p in places], 6),
                 place=identity.manifest.path,
-                hint="FILE#PLACE chooses",
+                hint="" if case.a is not None else "FILE#PLACE chooses",
                 facts={"places": places, "chosen": identity.place},
             )

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding
+from interop.rules._shared import mend
 
 RULE = Rule("wrapper-changed", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
 
@@ -30,20 +31,10 @@ def check(case: Case) -> Iterator[Finding]:
     yield finding(
         RULE,
         f"the state dict lies {_where(case.b.place)} in B, {_where(case.a.place)} in A",
-        hint=f"torch.save({_wrapped(case.a.place, _reached(case.b.place))}, 'mended.pth')",
+        hint=mend(case) or "save B as A is saved",
         facts={"a": case.a.place, "b": case.b.place},
     )
 
 
 def _where(place: str) -> str:
     return f"under {place!r}" if place else "at the top level"
-
-
-def _reached(place: str) -> str:
-    return "torch.load('B')" + "".join(f"[{key!r}]" for key in place.split(".") if key)
-
-
-def _wrapped(place: str, inner: str) -> str:
-    for key in reversed([k for k in place.split(".") if k]):
-        inner = f"{{{key!r}: {inner}}}"
-    return inner

@@ -162,3 +162,20 @@ def test_every_budget_has_its_rule() -> None:
     source = " ".join(str(e.check.__code__.co_consts) for e in all_rules().values())
     for budget in BUDGETS:
         assert f"'{budget}'" in source
+
+
+def test_evidence_of_other_data_is_foreign(good: Report) -> None:
+    a, b = hashes(good)
+    policy = Policy(bench=True, budgets={"accuracy-drop": 1.0}, data_sha256="1" * 64)
+    assert gate(policy, [good, benched(a, b, change(0))]).findings[0].rule == "evidence-foreign"
+
+
+def test_too_few_samples_are_inconclusive_unless_switched_off(good: Report) -> None:
+    a, b = hashes(good)
+    conditions = {"between": "models"}
+    few = Measurement("negative flips", "share", 0.0, (0.0, 0.66), (), conditions)
+    policy = Policy(bench=True, budgets={"negative-flips": 2.0})
+    made = gate(policy, [good, benched(a, b, few)])
+    assert made.exit_code == 3 and made.summary.startswith("evidence-weak")
+    off = replace(policy, levels={"evidence-weak": Level.OFF})
+    assert gate(off, [good, benched(a, b, few)]).exit_code == 0

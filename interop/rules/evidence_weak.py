@@ -1,0 +1,49 @@
+"""The samples are too few to show that the budget holds.
+
+What
+    The measured change lies within the policy's budget, but the bad end of its 95 % interval lies
+    beyond it.
+
+Why
+    On two pictures every model is as good as every other: a gate that passes on them has not
+    looked.
+
+Example
+    negative flips 0.00 %, at most 65.76 %: 2 allowed
+
+Fix
+    Measure on more samples, or switch this rule off knowingly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Answer, Case, Finding, Intent, Level, Rule
+from interop.rules import finding
+from interop.rules._shared import judged
+
+RULE = Rule(
+    "evidence-weak", Level.WARN, (Intent.REPLACE,), needs=("measurements",), answer=Answer.UNKNOWN
+)
+
+
+def check(case: Case) -> Iterator[Finding]:
+    for m, change, allowed in judged(case, "accuracy change", "accuracy-drop"):
+        low = m.interval[0] if m.interval else change
+        if -100 * change <= allowed < -100 * low:
+            yield finding(
+                RULE,
+                f"top-1 changed by {100 * change:+.2f} points, but may have fallen by "
+                f"{-100 * low:.2f}; {allowed:g} allowed",
+                facts={"points": -100 * low, "allowed": allowed},
+            )
+    for m, share, allowed in judged(case, "negative flips", "negative-flips"):
+        high = m.interval[1] if m.interval else share
+        if 100 * share <= allowed < 100 * high:
+            yield finding(
+                RULE,
+                f"negative flips {100 * share:.2f} %, but may be {100 * high:.2f} %; "
+                f"{allowed:g} allowed",
+                facts={"percent": 100 * high, "allowed": allowed},
+            )

@@ -1,0 +1,70 @@
+"""The preprocessing does not give what the weights take.
+
+What
+    The stated colour has another number of channels than the first convolution takes, or the stated
+    size is not the one that the position embedding was made for.
+
+Why
+    Nothing in names and shapes of two files that agree shows it; the first request does.
+
+Example
+    RGB gives 3 channels, conv1.weight takes 1
+
+Fix
+    State the preprocessing that the model was trained with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Case, Finding, Identity, Intent, Level, Rule, TensorSpec
+from interop.rules import finding
+
+RULE = Rule("preprocessing-misfit", Level.ERROR, (Intent.REPLACE,))
+
+
+def check(case: Case) -> Iterator[Finding]:
+    if case.b is None or case.b.preprocessing is None:
+        return
+    how, path = case.b.preprocessing, case.b.manifest.path
+    channels = {"RGB": 3, "L": 1}[how.color]
+    first = _first_convolution(case.b)
+    if first is not None and first.shape[1] != channels:
+        yield finding(
+            RULE,
+            f"{how.color} gives {channels} channels, {first.name} takes {first.shape[1]}",
+            place=path,
+            facts={"channels": channels, "takes": first.shape[1]},
+        )
+    wanted = _embedded_size(case.b)
+    if wanted is not None and how.size is not None and how.size != wanted:
+        yield finding(
+            RULE,
+            f"pictures of {how.size[0]}x{how.size[1]}, the position embedding takes "
+            f"{wanted[0]}x{wanted[1]}",
+            place=path,
+            facts={"size": list(how.size), "takes": list(wanted)},
+        )
+
+
+def _first_convolution(identity: Identity) -> TensorSpec | None:
+    """The first weight in definition order, where it is a convolution over a picture."""
+    state = next((s for s in identity.manifest.state_dicts if s.place == identity.place), None)
+    weights = [t for t in identity.tensors if len(t.shape) >= 2]
+    if state is None or not state.ordered or not weights or len(weights[0].shape) != 4:
+        return None
+    # Grouped and later convolutions take other numbers; a picture has few channels.
+    return weights[0] if weights[0].shape[1] <= 4 else None
+
+
+def _embedded_size(identity: Identity) -> tuple[int, int] | None:
+    """The input size of a vision transformer, from its patches and its position embedding."""
+    shapes = {t.name: t.shape for t in identity.tensors}
+    embedding, patch = shapes.get("encoder.pos_embedding"), shapes.get("conv_proj.weight")
+    if embedding is None or patch is None or len(embedding) != 3 or len(patch) != 4:
+        return None
+    side = round((embedding[1] - 1) ** 0.5)
+    if side * side != embedding[1] - 1:
+        return None
+    return side * patch[2], side * patch[3]
