@@ -55,7 +55,7 @@ def convert(
     """The module's graph for inputs like `example` (batch of 2 or more for a dynamic route).
 
     The input is called "input", a single output "output". With it come the places ("file:line")
-    where a trace took a decision in Python for good, which no proof on other inputs can rule out.
+    where a trace took a decision in Python for good; `decisions` tells whether on values.
     Raises whatever the exporter raises.
     """
     if not route.dynamic:

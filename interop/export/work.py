@@ -19,6 +19,7 @@ from torch import nn
 from interop.check.inputs import describe
 from interop.errors import ModelError
 from interop.export import bundle, documents, graph, routes, weights
+from interop.export.decisions import decisions
 from interop.facts import Answer, Identity, Json, Proof, Report, Skipped
 from interop.models import build, load
 from interop.proof import Derived, canary, parity, reference, same_weights, structure
@@ -57,6 +58,7 @@ class Work:
     attempts: list[dict[str, str]] = field(default_factory=list)
     details: dict[str, Json] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    decided: tuple[str, ...] | None = None
     source_sha256: str = ""
     proving: list[float] = field(default_factory=lambda: [0.0, 0.0])
     start: tuple[float, float] = field(default_factory=lambda: (perf_counter(), process_time()))
@@ -98,6 +100,13 @@ class Work:
         failed: list[Proof] = []
         for route in routes.ROUTES:
             self.progress(f"converting ({route.name})")
+            if not route.dynamo and (found_at := self.decides(module, example)):
+                why = (
+                    f"the module decides in Python on its input's values ({', '.join(found_at)}), "
+                    "which a trace would fix for good: write it with torch.where"
+                )
+                self.attempts.append({"route": route.name, "why": why})
+                continue
             with _uncollected():
                 try:
                     model, decided = routes.convert(module, example, route)
@@ -115,8 +124,8 @@ class Work:
                 self.proofs += found
                 if decided:
                     self.notes.append(
-                        "tracing fixed what the module decides in Python, for inputs like the "
-                        f"tried ones: {', '.join(decided)}"
+                        "tracing fixed what the module decides in Python on its input's shape, as "
+                        f"in the tried ones: {', '.join(decided)}"
                     )
                 accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
                 return Made(route, opset, accounts, shape)
@@ -172,6 +181,15 @@ class Work:
             return found, not sharp.holds
         return found, hopeless
 
+    def decides(self, module: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
+        """Where the module decides on its input's values; looked for once."""
+        if self.decided is None:
+            try:
+                self.decided = decisions(module, example)
+            except Exception:  # the module fails, as the exporter will say
+                self.decided = ()
+        return self.decided
+
     def runs_natively(self, module: nn.Module, example: torch.Tensor) -> None:
         """ModelError where the module itself fails on the input: no exporter is to blame."""
         try:
@@ -182,7 +200,7 @@ class Work:
                 f"the module fails on an input of shape {tuple(example.shape)}: "
                 f"{routes.why(error)}",
                 where=self.identity.manifest.path,
-                fix="give the preprocessing with --preprocess, or samples with --data",
+                fix=_remedy(module),
             ) from error
 
     def write_documents(
@@ -279,6 +297,20 @@ def _uncollected() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+def _remedy(module: nn.Module) -> str:
+    """What to do about a module that fails on its input."""
+    whole = [
+        n for n, p in module.named_parameters() if not (p.is_floating_point() or p.is_complex())
+    ]
+    if whole:
+        dtype = str(module.get_parameter(whole[0]).dtype).removeprefix("torch.")
+        return (
+            f"save the float weights: {whole[0]} is {dtype}, cast without the scales that a "
+            "quantised model needs"
+        )
+    return "give the preprocessing with --preprocess, or samples with --data"
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

@@ -45,6 +45,12 @@ class Decides(Plain):
         y = self.features(x)
         return self.head(y + 1 if float(y.sum()) > 0 else y)
 
+class Sizes(Plain):
+    """Takes a decision in Python on its input's shape."""
+    def forward(self, x):
+        y = self.features(x)
+        return self.head(y + 1 if x.shape[2] > 4 else y)
+
 class Several(Plain):
     """Three outputs in a mapping."""
     def forward(self, x):
@@ -68,6 +74,19 @@ class Random(Plain):
     def forward(self, x):
         y = self.features(x)
         return self.head(y * torch.rand(1))
+
+class Counts(Plain):
+    """Keeps count of its calls."""
+    calls = 0
+    def forward(self, x):
+        self.calls += 1
+        return self.head(self.features(x)) + self.calls
+
+class Noisy(Plain):
+    """Adds noise that an exporter can say."""
+    def forward(self, x):
+        y = self.head(self.features(x))
+        return y + torch.randn_like(y)
 
 class NoSize(Plain):
     """Does not tell what input it takes."""

@@ -223,14 +223,41 @@ def test_a_module_that_branches_on_its_batch_is_proved_at_one_size(odd):
     assert all(a["why"].startswith("batch 7:") for a in report.details["attempts"])
 
 
-def test_a_decision_that_tracing_fixed_is_noted(odd, tmp_path):
+def test_a_decision_on_values_that_tracing_would_fix_gives_no_bundle(odd, tmp_path):
     report = odd("Decides")
+    assert report.outcome is Answer.NO
+    (proof,) = [p for p in report.proofs if not p.holds]
+    assert "decides in Python on its input's values (odd.py:" in proof.what
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_decision_on_shapes_that_tracing_fixed_is_noted(odd, tmp_path, monkeypatch):
+    from interop.export import routes
+
+    monkeypatch.setattr(routes, "ROUTES", [r for r in routes.ROUTES if not r.dynamo])
+    report = odd("Sizes")
     assert report.details["route"] == "torchscript"
     (note,) = report.details["notes"]
     assert "odd.py:" in note
     assert note in (tmp_path / "out" / "README.md").read_text()
     # No weight is folded on this route either.
     assert report.proofs[1].facts["shared"] == 4
+
+
+@pytest.mark.parametrize("name", ["Counts", "Noisy"])
+def test_a_module_that_is_random_or_keeps_state_gives_no_bundle(odd, tmp_path, name):
+    report = odd(name)
+    assert report.outcome is Answer.NO
+    assert "random or keeps state" in next(p.what for p in report.proofs if not p.holds)
+    assert len(report.details["attempts"]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_cast_to_integers_get_a_remedy_that_fits(odd):
+    with pytest.raises(ModelError, match="the module fails on an input") as error:
+        odd("Plain", change=lambda s: {k: v.to(torch.int8) for k, v in s.items()})
+    assert "conv.weight is int8" in error.value.fix
+    assert "--preprocess" not in error.value.fix
 
 
 def test_a_head_of_several_layers_comes_in_by_itself(derived, tmp_path):

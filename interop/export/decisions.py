@@ -1,0 +1,86 @@
+"""A module and an example -> where its Python code decides on the input's values.
+
+A trace keeps the one way that it saw, and no number of other inputs rules the other way out. What
+Python learns of a shape is not meant: shapes are the same for every input that a graph takes, or
+are tried by parity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+# What hands a tensor's numbers to Python without passing torch's dispatcher.
+_HANDS_OUT = ("tolist", "numpy", "__array__")
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def decisions(module: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
+    """The places ("file:line") where numbers computed from the input become Python's.
+
+    Found by one native run: every tensor computed from the input is followed, weights and buffers
+    are not. Raises whatever the module raises.
+    """
+    watch = _Watch(example)
+    with torch.no_grad(), _handing_out(watch), watch:
+        module(example)
+    return tuple(dict.fromkeys(watch.places))
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows what is computed from one tensor."""
+
+    def __init__(self, source: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.places: list[str] = []
+        self._derived: Any = WeakTensorKeyDictionary()
+        self._derived[source] = True
+
+    def is_derived(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value in self._derived
+
+    def note(self) -> None:
+        self.places.append(_place(sys._getframe(2)))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if any(self.is_derived(leaf) for leaf in _pytree.tree_leaves((args, kwargs))):
+            for leaf in _pytree.tree_leaves(made):
+                if isinstance(leaf, torch.Tensor):
+                    self._derived[leaf] = True
+                elif isinstance(leaf, bool | int | float | complex):
+                    self.note()
+        return made
+
+
+@contextlib.contextmanager
+def _handing_out(watch: _Watch) -> Iterator[None]:
+    def watched(original: Any) -> Any:
+        def call(tensor: torch.Tensor, *args: Any, **options: Any) -> Any:
+            if watch.is_derived(tensor):
+                watch.note()
+            return original(tensor, *args, **options)
+
+        return call
+
+    instead = {name: watched(getattr(torch.Tensor, name)) for name in _HANDS_OUT}
+    with mock.patch.multiple(torch.Tensor, **instead):
+        yield
+
+
+def _place(frame: FrameType | None) -> str:
+    """The innermost line that is not torch's."""
+    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, __file__)):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame else "torch"
