@@ -174,8 +174,8 @@ class Graph:
 class Manifest:
     """One model file as facts; no code of the file has run.
 
-    `container` is what the bytes are: "torch-zip", "torch-legacy", "pickle" (a bare one,
-    which torch did not write), "safetensors" or "onnx".
+    `container` is what the bytes are: "torch-zip", "torchscript", "torch-legacy", "pickle"
+    (a bare one, which torch did not write), "safetensors" or "onnx".
     `path` is what was asked for, `file` the file that was read (they differ for a bundle folder).
     `metadata` holds what stands beside the weights (epoch, arch, labels, a safetensors header's
     strings, an ONNX model's properties), as JSON values. `held_aside` names the places of tensors
