@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -193,7 +194,7 @@ class Work:
     def runs_natively(self, module: nn.Module, example: torch.Tensor) -> None:
         """ModelError where the module itself fails on the input: no exporter is to blame."""
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
                 module(example)
         except Exception as error:  # a person's own code may raise anything
             raise ModelError(

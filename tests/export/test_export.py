@@ -223,8 +223,9 @@ def test_a_module_that_branches_on_its_batch_is_proved_at_one_size(odd):
     assert all(a["why"].startswith("batch 7:") for a in report.details["attempts"])
 
 
-def test_a_decision_on_values_that_tracing_would_fix_gives_no_bundle(odd, tmp_path):
+def test_a_decision_on_values_that_tracing_would_fix_gives_no_bundle(odd, tmp_path, capsys):
     report = odd("Decides")
+    assert capsys.readouterr().out == ""
     assert report.outcome is Answer.NO
     (proof,) = [p for p in report.proofs if not p.holds]
     assert "decides in Python on its input's values (odd.py:" in proof.what
