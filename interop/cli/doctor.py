@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import Any
 
@@ -17,32 +18,9 @@ PACKAGES = (
     "onnxruntime-gpu", "safetensors", "numpy", "pillow", "timm", "transformers", "scikit-learn",
 )  # fmt: skip
 
-# Each is run in a process of its own: a library that does not load may take the process with it.
-_TRY_PROVIDERS = """
-import json, sys
-import onnxruntime as ort
-try:
-    import torch
-except Exception:
-    torch = None
-ort.set_default_logger_severity(4)
-from onnx import TensorProto, helper
-node = helper.make_node("Add", ["x", "x"], ["y"])
-ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy"]
-graph = helper.make_graph([node], "g", ports[:1], ports[1:])
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-found = {}
-for name in ort.get_available_providers():
-    try:
-        session = ort.InferenceSession(model.SerializeToString(), providers=[name])
-        found[name] = name in session.get_providers()
-    except Exception as error:
-        found[name] = str(error).strip().splitlines()[0][:200]
-cuda = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
-print()
-print(json.dumps({"providers": found, "gpu": cuda}))
-"""
-_TRY_TORCHVISION = "import torchvision.ops; torchvision.ops.nms"
+# Each is tried in a process of its own: a library that does not load may take the process with it.
+_TRY_PROVIDERS = ("-m", "interop.runtimes.probe")
+_TRY_TORCHVISION = ("-c", "import torchvision.ops; torchvision.ops.nms")
 
 
 @click.command(
@@ -147,8 +125,9 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _try(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def _try(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
