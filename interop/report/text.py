@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from textwrap import wrap
 
-from interop.facts import Finding, Input, Json, Level, Measurement, Proof, Report
+from interop.facts import Finding, Input, Json, Measurement, Proof, Report
 from interop.report.table import WIDTH, shorten_path, table
 
 
@@ -326,8 +326,3 @@ def _bytes(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f} {unit}"
     return f"{number:.0f} bytes"
-
-
-def levels_of(report: Report) -> dict[Level, int]:
-    """How many findings there are of each level."""
-    return {level: sum(f.level is level for f in report.findings) for level in Level}

@@ -84,7 +84,9 @@ def run(
             elif made.answer is Answer.UNKNOWN and "measurements" not in explained.rule.needs:
                 findings.append(replace(made, level=Level.NOTE))
     weight = {Level.ERROR: 0, Level.WARN: 1, Level.NOTE: 2}
-    return tuple(sorted(findings, key=lambda f: weight[f.level])), tuple(skipped)
+    # Of one level, what breaks more intents is the graver: an unsafe pickle before a wider head.
+    gravest = sorted(findings, key=lambda f: (weight[f.level], -len(f.breaks)))
+    return tuple(gravest), tuple(skipped)
 
 
 def finding(

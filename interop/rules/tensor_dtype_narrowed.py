@@ -32,12 +32,10 @@ _REAL = ("float", "bfloat", "complex")
 
 def check(case: Case) -> Iterator[Finding]:
     assert case.pairing is not None
-    narrowed = [
-        p
-        for p in (*case.pairing.matched, *case.pairing.reshaped)
-        if DTYPE_BITS.get(p.b.dtype, 0) < DTYPE_BITS.get(p.a.dtype, 0)
-    ]
-    rounded = [p for p in narrowed if p.a.dtype.startswith(_REAL) > p.b.dtype.startswith(_REAL)]
+    pairs = (*case.pairing.matched, *case.pairing.reshaped)
+    narrowed = [p for p in pairs if DTYPE_BITS.get(p.b.dtype, 0) < DTYPE_BITS.get(p.a.dtype, 0)]
+    # However wide the integers are: what stood behind the point is gone.
+    rounded = [p for p in pairs if p.a.dtype.startswith(_REAL) > p.b.dtype.startswith(_REAL)]
     if rounded:
         kinds = sorted({f"{p.a.dtype} -> {p.b.dtype}" for p in rounded})
         yield finding(
