@@ -90,7 +90,12 @@ class TensorSpec:
     """One tensor by name: everything but its values.
 
     `offset` and `stride` count elements within the storage; a stride of None is row-major.
-    `storage` is None where no file holds the bytes (a meta tensor).
+    `storage` is None where no file holds the bytes (a meta tensor), or where `parts` do: the plain
+    tensors that hold one which is no run of strided bytes itself. `layout` says how: "strided",
+    "sparse_coo" and torch's other sparse layouts (indices and values), "jagged" (nested),
+    "sharded" (pieces, each named by the place where it begins, "0,128"), "subclass" (whatever a
+    tensor subclass keeps). `quantizer` is what makes numbers of a quantized tensor's codes, in
+    words ("per_tensor_affine scale 0.1 zero point 0"); where it has tensors they are parts.
     """
 
     name: str
@@ -101,6 +106,9 @@ class TensorSpec:
     stride: tuple[int, ...] | None = None
     conj: bool = False
     neg: bool = False
+    layout: str = "strided"
+    quantizer: str = ""
+    parts: tuple[TensorSpec, ...] = ()
     stats: Stats | None = None
 
     @property
@@ -174,8 +182,7 @@ class Graph:
 class Manifest:
     """One model file as facts; no code of the file has run.
 
-    `container` is what the bytes are: "torch-zip", "torchscript", "torch-legacy", "pickle"
-    (a bare one, which torch did not write), "safetensors" or "onnx".
+    `container` is what the bytes are, one of those in `interop.reading.formats`.
     `path` is what was asked for, `file` the file that was read (they differ for a bundle folder).
     `metadata` holds what stands beside the weights (epoch, arch, labels, a safetensors header's
     strings, an ONNX model's properties), as JSON values. `held_aside` names the places of tensors

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from interop.facts import Manifest
+from interop.reading.formats import reader
 from interop.reading.sniff import kind, unknown
 from interop.reading.source import Source
 
@@ -39,26 +40,23 @@ def read(path: str | Path, *, content_hash: bool = False) -> Manifest:
 
 
 def _read_file(source: Source) -> Manifest:
+    """What the first bytes announce decides on the reader."""
     found = kind(source)
+    manifest: Manifest | None
     if found == "zip":
-        from interop.reading import torch_zip
+        from interop.reading import zipped
 
-        return torch_zip.read(source)
-    if found == "safetensors":
-        from interop.reading import safetensors
-
-        return safetensors.read(source)
+        return zipped.read(source)
     if found == "onnx?":
-        from interop.reading import onnx
-
-        manifest = onnx.read(source)
+        manifest = reader("onnx").read(source)
         if manifest is not None:
             return manifest
         if source.data[0] != 0x28:  # an opening mark: the one byte that begins pickles too
             raise unknown(source.path, source.data[:512])
-    from interop.reading import torch_legacy
-
-    return torch_legacy.read(source)
+        found = "pickle"
+    manifest = reader(found).read(source)
+    assert manifest is not None
+    return manifest
 
 
 def _content(source: Source, manifest: Manifest) -> str:

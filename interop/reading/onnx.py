@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import struct
 from math import prod
-from mmap import mmap
 from pathlib import Path
 
 from interop.errors import ReadError
@@ -34,7 +33,7 @@ from interop.reading.protobuf import (
     signed,
     text,
 )
-from interop.reading.source import Source, truncated
+from interop.reading.source import Bytes, Source, truncated
 
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
@@ -59,7 +58,7 @@ def read(source: Source) -> Manifest | None:
 class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.data: mmap = source.data
+        self.data = source.data
         self.opsets: dict[str, int] = {}
         self.metadata: dict[str, Json] = {}
         self.producer = ["", ""]
@@ -401,7 +400,7 @@ def tensor_bytes(path: str, name: str) -> bytes:
     raise truncated(path, f"tensor {name!r} is gone from it")
 
 
-def _listed(data: mmap, path: str, name: str, parts: list[Field]) -> bytes:
+def _listed(data: Bytes, path: str, name: str, parts: list[Field]) -> bytes:
     kind = next((DTYPES.get(a, "") for number, _, a, _ in parts if number == 2), "")
     letter = _ELEMENTS.get(kind, "B")
     packed = bytearray()

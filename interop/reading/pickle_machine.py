@@ -10,10 +10,10 @@ from __future__ import annotations
 import codecs
 import struct
 from collections.abc import Callable
-from mmap import mmap
 
 from interop.reading.imports import Ledger, modern
 from interop.reading.rebuild import build, rebuild
+from interop.reading.source import Bytes
 from interop.reading.tree import Array, Bag, Blob, Global, Made, Mapping, Node
 
 MAX_OPCODES = 8_000_000
@@ -50,7 +50,7 @@ class Machine:
 
     def __init__(
         self,
-        data: bytes | mmap,
+        data: Bytes,
         ledger: Ledger,
         persistent: Callable[[Node], Node],
         position: int = 0,

@@ -6,7 +6,8 @@ A length-delimited field is given as the range where it lies; only its user deci
 from __future__ import annotations
 
 from collections.abc import Iterator
-from mmap import mmap
+
+from interop.reading.source import Bytes
 
 VARINT, WIDE, BYTES, NARROW = 0, 1, 2, 5
 Field = tuple[int, int, int, int]
@@ -24,7 +25,7 @@ class Overrun(Malformed):
         self.number = number
 
 
-def varint(data: bytes | mmap, at: int, end: int) -> tuple[int, int]:
+def varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
     """The number at `at`, and the byte behind it."""
     value = shift = 0
     while at < end:
@@ -39,7 +40,7 @@ def varint(data: bytes | mmap, at: int, end: int) -> tuple[int, int]:
     raise Overrun(0)
 
 
-def fields(data: bytes | mmap, at: int, end: int) -> Iterator[Field]:
+def fields(data: Bytes, at: int, end: int) -> Iterator[Field]:
     """(number, wire type, a, b): for VARINT a is the value, else the field's bytes are [a, b)."""
     while at < end:
         # Nearly every tag and length is below 128: no call for those.
@@ -74,7 +75,7 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def integers(data: bytes | mmap, field: Field) -> list[int]:
+def integers(data: Bytes, field: Field) -> list[int]:
     """A repeated int64 field, packed or not."""
     _, wire, a, b = field
     if wire == VARINT:
@@ -88,7 +89,7 @@ def integers(data: bytes | mmap, field: Field) -> list[int]:
     return found
 
 
-def text(data: bytes | mmap, field: Field) -> str:
+def text(data: Bytes, field: Field) -> str:
     """A string field; bytes that are no UTF-8 are shown as such."""
     _, wire, a, b = field
     if wire != BYTES or b - a > 1 << 24:

@@ -46,7 +46,7 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
 
 
 def kind(source: Source) -> str:
-    """One of "zip", "safetensors", "onnx?" (may be a pickle too) and "pickle?".
+    """A container of the table of formats, "zip" (its entries tell of what) or "onnx?".
 
     Raises ReadError where the bytes are known to be something else.
     """
@@ -59,7 +59,7 @@ def kind(source: Source) -> str:
         raise error
     if head[0] in _ONNX_FIRST:
         return "onnx?"
-    return "pickle?"
+    return "pickle"
 
 
 def _zip_kind(source: Source, head: bytes) -> str:

@@ -1,5 +1,7 @@
 """A path -> the file's bytes, mapped into memory: a reader touches only the pages it looks at.
 
+A reader sees a `Source`, whatever is behind it: a file, a part of one, or bytes far away.
+
 Also the three ways in which a file can be refused, so that every reader refuses in one voice.
 """
 
@@ -9,6 +11,7 @@ import mmap
 import os
 import stat
 from types import TracebackType
+from typing import Protocol, overload
 
 from interop.errors import ReadError
 
@@ -30,13 +33,62 @@ def over_limit(path: str, what: str) -> ReadError:
     return ReadError(what, where=path, fix=fix, rule="pickle-over-limit")
 
 
-class Source:
-    """A regular, non-empty file, open and mapped read-only; `data[a:b]` gives bytes."""
+class Bytes(Protocol):
+    """What a reader asks of a file's bytes; `mmap` and `bytes` have it."""
 
-    __slots__ = ("data", "path", "size")
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, at: int, /) -> int: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> bytes: ...
+    def find(self, wanted: bytes, start: int, end: int, /) -> int: ...
+
+
+class Window:
+    """The bytes [start, stop) of others, without a copy."""
+
+    __slots__ = ("_data", "_start", "_stop")
+
+    def __init__(self, data: Bytes, start: int, stop: int) -> None:
+        self._data = data
+        self._start = start
+        self._stop = stop
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    @overload
+    def __getitem__(self, at: int, /) -> int: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> bytes: ...
+    def __getitem__(self, at: int | slice, /) -> int | bytes:
+        if isinstance(at, slice):
+            start, stop, _ = at.indices(len(self))
+            return self._data[self._start + start : self._start + max(start, stop)]
+        if not -len(self) <= at < len(self):
+            raise IndexError(at)
+        return self._data[(self._start if at >= 0 else self._stop) + at]
+
+    def find(self, wanted: bytes, start: int, end: int, /) -> int:
+        end = min(end, len(self))
+        found = self._data.find(wanted, self._start + start, self._start + end)
+        return found - self._start if found >= 0 else -1
+
+
+class Source:
+    """A regular, non-empty file, open and mapped read-only; `data[a:b]` gives bytes.
+
+    `base` is the byte of the file at which `data` begins: 0 but for a part of a file. What a
+    reader records as a place in the file is counted from the file's beginning.
+    """
+
+    __slots__ = ("base", "data", "path", "size")
+
+    data: Bytes
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.base = 0
         try:
             # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
@@ -63,6 +115,18 @@ class Source:
         finally:
             os.close(handle)
 
+    def within(self, start: int, stop: int) -> Source:
+        """The bytes [start, stop), to be read as a file of their own; they go when this one does.
+
+        ReadError where the file does not hold them.
+        """
+        if not 0 <= start <= stop <= self.size:
+            raise truncated(self.path, f"it ends before byte {stop:,}, where a part of it should")
+        part = Source.__new__(Source)
+        part.path, part.base, part.size = self.path, self.base + start, stop - start
+        part.data = Window(self.data, start, stop)
+        return part
+
     def __enter__(self) -> Source:
         return self
 
@@ -72,7 +136,9 @@ class Source:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.data.close()
+        close = getattr(self.data, "close", None)
+        if close is not None:
+            close()
 
     def sha256(self) -> str:
         """The hash of the whole file, read in pieces."""

@@ -92,7 +92,9 @@ class _Legacy:
         if nbytes < ref.nbytes:
             what = f"storage {key!r} has {nbytes:,} of {ref.nbytes:,} bytes"
             raise truncated(self.source.path, what)
-        self.storages[ref.key] = Storage(self.source.path, ref.key, begin, nbytes)
+        self.storages[ref.key] = Storage(
+            self.source.path, ref.key, self.source.base + begin, nbytes
+        )
         return begin + nbytes
 
     def locate(self, ref: StorageRef) -> Storage:

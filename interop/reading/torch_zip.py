@@ -17,20 +17,11 @@ from interop.reading.tree import StorageRef
 from interop.reading.zip_archive import STORED, Archive, Entry
 
 MAX_PICKLE = 1 << 29  # bytes of data.pkl
-_SAVE = "save the model's state_dict() with torch.save and give that file"
-_OTHERS = (
-    ("model.weights.h5", "a Keras archive (.keras)"),
-    ("archive_format", "an exported program (.pt2)"),
-    ("serialized_exported_program.json", "an exported program (.pt2)"),
-    ("[Content_Types].xml", "an office document"),
-    ("META-INF/MANIFEST.MF", "a Java archive"),
-    ("MAR-INF/MANIFEST.json", "a TorchServe archive (.mar)"),
-)
 
 
-def read(source: Source) -> Manifest:
-    """Raises ReadError for a zip archive that is no checkpoint, is cut off, or asks too much."""
-    archive = Archive(source)
+def read_archive(archive: Archive) -> Manifest:
+    """Raises ReadError for a checkpoint that is cut off or asks too much."""
+    source = archive.source
     entry = _pickle_entry(archive)
     prefix = entry.name.removesuffix("data.pkl")
     _check_byte_order(archive, prefix)
@@ -73,15 +64,7 @@ def _pickle_entry(archive: Archive) -> Entry:
     path = archive.source.path
     if len(names) > 1:
         raise unrecognised(path, f"the archive holds {len(names)} checkpoints", "give one of them")
-    if names:
-        return archive.entries[names[0]]
-    for ending, what in _OTHERS:
-        if any(n == ending or n.endswith("/" + ending) for n in archive.entries):
-            raise unrecognised(path, f"this is {what}", _SAVE)
-    if archive.entries and all(name.endswith(".npy") for name in archive.entries):
-        raise unrecognised(path, "this is a numpy archive (.npz)", _SAVE)
-    fix = "unpack it and give the model file in it"
-    raise unrecognised(path, "this is a zip archive, but no PyTorch checkpoint", fix)
+    return archive.entries[names[0]]
 
 
 def _check_byte_order(archive: Archive, prefix: str) -> None:
@@ -107,7 +90,8 @@ def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
     plain = entry.method == STORED and not entry.flags & 1
     if plain and entry.packed < entry.size:
         raise truncated(path, f"storage {ref.key!r} is cut off")
-    return Storage(path, ref.key, start if plain else -1, ref.nbytes)
+    place = archive.source.base + start if plain else -1
+    return Storage(path, ref.key, place, ref.nbytes)
 
 
 def storage_bytes(path: str, key: str) -> bytes:
