@@ -76,13 +76,18 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a pass over a tensor's values found."""
+    """What a tensor's values range over.
+
+    NaN and infinities are counted by element; `minimum` and `maximum` are of the finite values, and
+    None where there are none, or no order (complex numbers, packed 4-bit numbers). `constant` tells
+    that it holds two elements or more, and one value alone.
+    """
 
     nan: int
     inf: int
     minimum: float | None
     maximum: float | None
-    sha256: str
+    constant: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,12 +329,35 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """How the values of two tensors of one shape differ.
+
+    `equal` tells that they are the same bit by bit, dtype and quantizer included; `cast` whether B
+    holds what A's values round to in B's dtype, None where both have one dtype. `unequal` counts
+    the elements that differ. `largest` and `mean` are of |a - b| over the elements that are finite
+    in both, `cosine` of the two as vectors; None where nothing can be computed (packed 4-bit
+    numbers) or a vector is zero.
+    """
+
+    equal: bool
+    cast: bool | None
+    unequal: int
+    largest: float | None
+    mean: float | None
+    cosine: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
-    """A tensor of A and the one of B that takes its place; `step` tells how they were matched."""
+    """A tensor of A and the one of B that takes its place; `step` tells how they were matched.
+
+    `difference` is None where the values were not read, or cannot be compared.
+    """
 
     a: TensorSpec
     b: TensorSpec
     step: str
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,77 +1,107 @@
-"""Tensors' places in files -> their values: statistics and hashes, or numpy arrays.
+"""Tensors' places in files -> their values: what they range over, how two differ, or numpy arrays.
 
-The one module of this room that needs numpy. Files are mapped and passed over in blocks, so memory
-stays bounded whatever the checkpoint's size. bfloat16 and 8-bit floats, which numpy lacks, are
-widened to float32; their hash is that of the bytes as they are stored.
+This module and `numbers` alone need numpy here. Files are mapped and passed over in blocks, by one
+thread a processor, so memory stays bounded whatever the checkpoint's size.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+import math
+import mmap
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise, product
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from interop.errors import ReadError
-from interop.facts import DTYPE_BITS, Stats, Storage, TensorSpec
-from interop.reading.source import over_limit, truncated
+from interop.facts import DTYPE_BITS, Difference, Stats, Storage, TensorSpec
+from interop.reading import numbers
+from interop.reading.numbers import Array, Range
+from interop.reading.source import Source, over_limit, truncated
 from interop.reading.weights import extent
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-_BLOCK = 1 << 22  # bytes passed over at once
+_BLOCK = 1 << 17  # elements looked at together: they stay in the processor's cache
+_TASK = 1 << 23  # elements that one thread takes at a time
 # A tensor of broadcast axes may be larger than the file that holds it, but not without end.
 _MAX_UNFOLDED = 1 << 33
-_NUMPY = {
-    "float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "<u2",
-    "int64": "<i8", "int32": "<i4", "int16": "<i2", "int8": "i1",
-    "uint64": "<u8", "uint32": "<u4", "uint16": "<u2", "uint8": "u1", "bool": "?",
-    "complex64": "<c8", "complex128": "<c16", "complex32": "<u4",
-    "qint8": "i1", "quint8": "u1", "qint32": "<i4",
-}  # fmt: skip
-# Exponent bits, mantissa bits, exponent bias, and what its largest codes mean.
-_FLOAT8 = {
-    "float8_e4m3fn": (4, 3, 7, "nan at full"),
-    "float8_e5m2": (5, 2, 15, "as IEEE"),
-    "float8_e4m3fnuz": (4, 3, 8, "nan at minus zero"),
-    "float8_e5m2fnuz": (5, 2, 16, "nan at minus zero"),
-}
-# Sign bits that a conjugation and a negation flip, in the formats that numpy cannot compute with.
-_FLIPS = {"bfloat16": (0, 0x8000), "complex32": (0x80000000, 0x80008000)}
-_tables: dict[str, Array] = {}
+_MAX_PIECES = 1 << 20
+_THREADS = min(8, os.cpu_count() or 1)
+
+Pair = tuple[TensorSpec, TensorSpec | None]
 
 
 def values(tensors: Sequence[TensorSpec]) -> Iterator[tuple[TensorSpec, Stats]]:
-    """Each tensor with the statistics of its values, in the order given.
+    """Each tensor with what its values range over, in the order given.
 
-    NaN and infinities are counted by element; `minimum` and `maximum` are of the finite values,
-    and None where there are none, or no order (complex numbers, packed 4-bit numbers). `sha256` is
-    of the dense, row-major, little-endian bytes. Tensors without a storage are left out. Raises
+    Tensors whose values no file holds are left out. Raises ReadError where they cannot be had.
+    """
+    for (spec, _), stats, _, _ in compared([(t, None) for t in tensors]):
+        if stats is not None:
+            yield spec, stats
+
+
+def compared(
+    pairs: Iterable[Pair],
+) -> Iterator[tuple[Pair, Stats | None, Stats | None, Difference | None]]:
+    """Each pair of tensors with the statistics of both, and how they differ, in the order given.
+
+    One pass over both. The two have the same shape; None stands in for what is not known: a second
+    tensor that there is not, values that no file holds, layouts that are not alike. Raises
     ReadError where the values cannot be had.
     """
-    files = _Files()
-    for spec in tensors:
-        if spec.storage is not None:
-            yield spec, _stats(spec, files.view(spec))
+    files = Files()
+    waiting: deque[tuple[Pair, list[_Work], list[Future[_Found]]]] = deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            for pair in pairs:
+                work = list(_work(files, *pair))
+                waiting.append((pair, work, [pool.submit(_measure, w) for w in work]))
+                while len(waiting) > 64:
+                    yield _finished(*waiting.popleft())
+            while waiting:
+                yield _finished(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def array(spec: TensorSpec) -> Array:
     """The tensor's values, mapped from the file where they need no change (then read-only).
 
-    bfloat16 and 8-bit floats come widened to float32, complex32 as complex64; packed 4-bit numbers
-    as the bytes that hold them. Raises ReadError where the file does not hold the values.
+    bfloat16 and 8-bit floats come widened to float32, complex32 as complex64, quantized ones as
+    their codes; packed 4-bit numbers as the bytes that hold them. Raises ReadError where no file
+    holds the values as one array.
     """
     if spec.storage is None:
         raise ReadError(f"no file holds the values of {spec.name!r}", fix="materialise it first")
-    return _resolved(spec, _widened(spec, _Files().view(spec)))
+    seen = numbers.resolved(spec.dtype, Files().view(spec), spec.conj, spec.neg)
+    return numbers.widened(spec.dtype, seen)
 
 
-class _Files:
-    """Byte views of files and of inflated storages, kept while tensors are gone over."""
+def digest(spec: TensorSpec) -> str:
+    """The SHA-256 of the dense, row-major, little-endian bytes. Raises ReadError as `array`."""
+    found = hashlib.sha256()
+    if spec.storage is None:
+        raise ReadError(f"no file holds the values of {spec.name!r}", fix="materialise it first")
+    view = Files().view(spec)
+    for (block,) in _blocks(view):
+        found.update(numbers.resolved(spec.dtype, block, spec.conj, spec.neg).view("u1").data)
+    return found.hexdigest()
+
+
+# ---------------------------------------------------------------- bytes
+
+
+class Files:
+    """Views of tensors' elements, over mapped files and inflated storages."""
 
     def __init__(self) -> None:
         self._maps: dict[str, Array] = {}
+        self._sources: dict[str, Source] = {}
         self._inflated: tuple[Storage, Array] | None = None
 
     def view(self, spec: TensorSpec) -> Array:
@@ -83,7 +113,7 @@ class _Files:
             raise truncated(storage.file, f"tensor {spec.name!r} reaches past its storage")
         if spec.nbytes > max(_MAX_UNFOLDED, 2 * storage.nbytes):
             raise over_limit(storage.file, f"tensor {spec.name!r} unfolds to {spec.nbytes:,} bytes")
-        code = _NUMPY.get(spec.dtype, "u1")
+        code = numbers.STORED.get(spec.dtype, "u1")
         width = DTYPE_BITS[spec.dtype] // 8
         if width == 0:  # packed 4-bit numbers, or strings
             if spec.stride is not None or spec.offset:
@@ -97,6 +127,22 @@ class _Files:
         strides = tuple(step * width for step in spec.stride)
         return np.lib.stride_tricks.as_strided(elements, spec.shape, strides, writeable=False)
 
+    def release(self, view: Array) -> None:
+        """Let the system have back the pages behind a contiguous view: resident memory stays small
+        while files of any size are gone over."""
+        if not hasattr(mmap, "MADV_DONTNEED") or not view.flags.c_contiguous or not view.size:
+            return
+        at = view.__array_interface__["data"][0]
+        for path, whole in self._maps.items():
+            start = at - whole.__array_interface__["data"][0]
+            if 0 <= start < whole.size:
+                first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+                size = start + view.nbytes - first
+                data = self._sources[path].data
+                if size > 0 and isinstance(data, mmap.mmap):
+                    data.madvise(mmap.MADV_DONTNEED, first, size)
+                return
+
     def _bytes(self, storage: Storage) -> Array:
         if storage.offset < 0:
             return self._unpacked(storage)
@@ -104,11 +150,8 @@ class _Files:
             return np.empty(0, "u1")
         data = self._maps.get(storage.file)
         if data is None:
-            try:
-                data = np.memmap(storage.file, "u1", "r").view(np.ndarray)
-            except (OSError, ValueError) as error:
-                raise truncated(storage.file, f"cannot be mapped: {error}") from None
-            self._maps[storage.file] = data
+            source = self._sources[storage.file] = Source(storage.file)
+            data = self._maps[storage.file] = np.frombuffer(source.data, "u1")  # type: ignore[call-overload]
         if storage.offset + storage.nbytes > len(data):
             raise truncated(storage.file, "is shorter than when it was read")
         return data[storage.offset : storage.offset + storage.nbytes]
@@ -121,124 +164,355 @@ class _Files:
         return self._inflated[1]
 
 
-# ---------------------------------------------------------------- statistics
+# ---------------------------------------------------------------- which elements meet which
 
 
-def _stats(spec: TensorSpec, view: Array) -> Stats:
-    digest = hashlib.sha256()
-    nan = inf = 0
-    bounds: list[float] = []
-    measured = spec.dtype in _NUMPY or spec.dtype in _FLOAT8 or spec.dtype == "float8_e8m0fnu"
-    for stored in _blocks(view):
-        block = _as_seen(spec, stored)
-        digest.update(block.reshape(-1).view("u1").data)
-        if not measured:
-            continue
-        nans, infs, found = _extremes(_widened(spec, block))
-        nan, inf = nan + nans, inf + infs
-        bounds += found
-    low, high = (min(bounds), max(bounds)) if bounds else (None, None)
-    return Stats(nan, inf, low, high, digest.hexdigest())
+class _Piece(NamedTuple):
+    """A box of a tensor: where it begins, its elements, and what makes numbers of their codes."""
+
+    begin: tuple[int, ...]
+    spec: TensorSpec
+    view: Array
+    scale: float = 1.0
+    zero: float = 0.0
 
 
-def _as_seen(spec: TensorSpec, stored: Array) -> Array:
-    """A conjugate or negative view's own bytes."""
-    if not (spec.conj or spec.neg):
-        return stored
-    flips = _FLIPS.get(spec.dtype)
-    if flips is None:
-        return np.ascontiguousarray(_resolved(spec, stored))
-    flip = stored.dtype.type(flips[0] * spec.conj ^ flips[1] * spec.neg)
-    flipped: Array = np.bitwise_xor(stored, flip)
-    return flipped
+class _Work(NamedTuple):
+    """One thread's share: the elements [start, stop) of two boxes of one shape, row by row."""
+
+    files: Files
+    x: _Piece
+    y: _Piece | None
+    flat: bool
+    at: tuple[Any, ...]
 
 
-def _blocks(view: Array) -> Iterator[Array]:
-    """The elements in row-major order, as contiguous pieces of bounded size."""
-    if view.size == 0:
-        return
-    if view.flags.c_contiguous:
-        flat = view.reshape(-1)
-        step = max(1, _BLOCK // flat.itemsize)
-        for start in range(0, flat.size, step):
-            yield flat[start : start + step]
-    elif view.nbytes <= _BLOCK:
-        yield np.ascontiguousarray(view)
-    else:
-        row = view.nbytes // view.shape[0]
-        if row > _BLOCK // 2:
-            for part in view:
-                yield from _blocks(part)
+def _work(files: Files, a: TensorSpec, b: TensorSpec | None) -> Iterator[_Work]:
+    for one, other in _alike(a, b):
+        left = _pieces(files, one)
+        right = [None] if other is None else _pieces(files, other)
+        if len(left) * len(right) > _MAX_PIECES:
+            raise over_limit(str(a.name), "it is cut into too many pieces to compare")
+        for x, y in product(left, right):
+            for box in _met(x, y):
+                views = [piece.view for piece in box if piece is not None]
+                flat = all(view.flags.c_contiguous for view in views)
+                for at in _cuts(views[0].shape, flat, _TASK):
+                    yield _Work(files, *box, flat, at)
+
+
+def _alike(a: TensorSpec, b: TensorSpec | None) -> Iterator[Pair]:
+    """Two tensors, or their parts, wherever the two can be held against one another."""
+    whole = ("strided", "sharded")
+    if b is not None and not (a.layout in whole and b.layout in whole):
+        if (a.layout, _names(a)) != (b.layout, _names(b)):
+            yield a, None
             return
-        step = max(1, _BLOCK // row)
-        for start in range(0, view.shape[0], step):
-            yield np.ascontiguousarray(view[start : start + step])
+        yield from zip(a.parts, b.parts, strict=True)
+    elif a.layout in whole:
+        yield a, b
+    else:
+        # Indices are no weights: what a sparse tensor ranges over is its values.
+        named = [part for part in a.parts if part.name == "values"]
+        yield from ((part, None) for part in named or a.parts)
 
 
-def _extremes(numbers: Array) -> tuple[int, int, list[float]]:
-    """NaNs, infinities, and the least and greatest finite number."""
-    if numbers.dtype.kind == "c":
-        return *_count(numbers), []
-    least, most = numbers.min(), numbers.max()
-    if numbers.dtype.kind != "f" or (np.isfinite(least) and np.isfinite(most)):
-        return 0, 0, [float(least), float(most)]
-    finite = numbers[np.isfinite(numbers)]
-    found = [float(finite.min()), float(finite.max())] if finite.size else []
-    return *_count(numbers), found
+def _names(spec: TensorSpec) -> list[tuple[str, tuple[int, ...]]]:
+    return [(part.name, part.shape) for part in spec.parts]
 
 
-def _count(numbers: Array) -> tuple[int, int]:
-    return int(np.count_nonzero(np.isnan(numbers))), int(np.count_nonzero(np.isinf(numbers)))
+def _pieces(files: Files, spec: TensorSpec) -> list[_Piece]:
+    origin = (0,) * len(spec.shape)
+    if spec.layout == "sharded":
+        return [
+            _Piece(tuple(int(n) for n in part.name.split(",") if n), part, files.view(part))
+            for part in spec.parts
+            if part.storage is not None
+        ]
+    if spec.storage is None:
+        return []
+    view = files.view(spec)
+    words = spec.quantizer.split()
+    if words[:1] == ["per_channel_affine"] and len(spec.parts) == 2:
+        axis = int(words[words.index("axis") + 1])
+        scales, zeros = (files.view(part).reshape(-1).tolist() for part in spec.parts)
+        if axis < len(spec.shape) and len(scales) == len(zeros) == spec.shape[axis]:
+            boxes = [(slice(None),) * axis + (slice(c, c + 1),) for c in range(len(scales))]
+            begins = [(*origin[:axis], c, *origin[axis + 1 :]) for c in range(len(scales))]
+            rows = zip(begins, boxes, scales, zeros, strict=True)
+            return [_Piece(at, spec, view[box], s, z) for at, box, s, z in rows]
+    if words[:1] == ["per_tensor_affine"] and "scale" in words and "point" in words:
+        scale = float(words[words.index("scale") + 1])
+        zero = float(words[words.index("point") + 1])
+        return [_Piece(origin, spec, view, scale, zero)]
+    return [_Piece(origin, spec, view)]
 
 
-# ---------------------------------------------------------------- number formats
+def _met(x: _Piece, y: _Piece | None) -> Iterator[tuple[_Piece, _Piece | None]]:
+    """The part that two boxes have in common, as a box of each."""
+    if y is None or (x.view.shape == y.view.shape and x.begin == y.begin):
+        yield x, y
+        return
+    low = [max(p, q) for p, q in zip(x.begin, y.begin, strict=True)]
+    ends = [[b + n for b, n in zip(p.begin, p.view.shape, strict=True)] for p in (x, y)]
+    high = [min(p, q) for p, q in zip(*ends, strict=True)]
+    if all(p < q for p, q in zip(low, high, strict=True)):
+        x_cut, y_cut = (
+            tuple(slice(p - b, q - b) for p, q, b in zip(low, high, piece.begin, strict=True))
+            for piece in (x, y)
+        )
+        yield x._replace(view=x.view[x_cut]), y._replace(view=y.view[y_cut])
 
 
-def _resolved(spec: TensorSpec, numbers: Array) -> Array:
-    """Conjugate and negative views store what they are a view of."""
-    if spec.conj:
-        numbers = np.conjugate(numbers)
-    return np.negative(numbers) if spec.neg else numbers
+def _cuts(shape: tuple[int, ...], flat: bool, most: int) -> Iterator[tuple[Any, ...]]:
+    """Indices that cut an array, in row-major order, into parts of at most `most` elements.
+
+    `flat` tells that it is contiguous: it is then cut as one axis.
+    """
+    size = math.prod(shape)
+    if size == 0:
+        return
+    if flat or not shape:
+        edges = [*range(0, size, most), size]
+        yield from ((slice(a, b),) for a, b in pairwise(edges))
+        return
+    row = size // shape[0]
+    if row > most:
+        for index in range(shape[0]):
+            for rest in _cuts(shape[1:], False, most):
+                yield (index, *rest)
+        return
+    step = max(1, most // row)
+    for start in range(0, shape[0], step):
+        yield (slice(start, min(start + step, shape[0])),)
 
 
-def _widened(spec: TensorSpec, stored: Array) -> Array:
-    if spec.dtype == "bfloat16":
-        wide: Array = stored.astype("<u4") << 16
-        return wide.view("<f4")
-    if spec.dtype == "complex32":
-        halves = np.ascontiguousarray(stored).view("<f2").astype("<f4")
-        return halves.view("<c8").reshape(stored.shape)
-    if spec.dtype in _FLOAT8 or spec.dtype == "float8_e8m0fnu":
-        found: Array = _table(spec.dtype)[stored]
+def _part(view: Array, flat: bool, at: tuple[Any, ...]) -> Array:
+    """What an index of `_cuts` stands for."""
+    part: Array = view.reshape(-1)[at[0]] if flat else view[at]
+    return part
+
+
+def _blocks(*views: Array) -> Iterator[tuple[Array, ...]]:
+    """Arrays of one shape, block by block, each block contiguous and of one axis."""
+    flat = all(view.flags.c_contiguous for view in views)
+    for at in _cuts(views[0].shape, flat, _BLOCK):
+        yield tuple(np.ascontiguousarray(_part(view, flat, at)).reshape(-1) for view in views)
+
+
+# ---------------------------------------------------------------- one thread's share
+
+
+class _Seen:
+    """What one tensor's values have been found to range over."""
+
+    __slots__ = ("count", "high", "inf", "low", "nan")
+
+    def __init__(self) -> None:
+        self.count = self.nan = self.inf = 0
+        self.low: Any = None
+        self.high: Any = None
+
+    def add(self, count: int, other: Range | _Seen) -> None:
+        self.count += count
+        self.nan += other.nan
+        self.inf += other.inf
+        if other.low is not None:
+            first = self.low is None
+            self.low = other.low if first else _ends(min, self.low, other.low)
+            self.high = other.high if first else _ends(max, self.high, other.high)
+
+    def stats(self) -> Stats:
+        ordered = self.low is not None and not isinstance(self.low, tuple)
+        constant = self.count > 1 and not self.nan + self.inf and self.low is not None
+        return Stats(
+            self.nan,
+            self.inf,
+            float(self.low) if ordered else None,
+            float(self.high) if ordered else None,
+            constant and bool(self.low == self.high),
+        )
+
+
+def _ends(choose: Any, p: Any, q: Any) -> Any:
+    if isinstance(p, tuple):
+        return tuple(choose(a, b) for a, b in zip(p, q, strict=True))
+    return choose(p, q)
+
+
+class _Found:
+    """What a pass over (a part of) a pair of tensors found; blocks with the same bits on both sides
+    are skipped."""
+
+    __slots__ = (
+        "cast", "dot", "finite", "largest", "skipped", "squares", "total", "unequal", "x", "y",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.x, self.y = _Seen(), _Seen()
+        self.skipped = self.unequal = self.finite = 0
+        self.cast: bool | None = True
+        self.largest = self.total = self.dot = 0.0
+        self.squares = [0.0, 0.0]
+
+    def add(self, other: _Found) -> None:
+        self.x.add(other.x.count, other.x)
+        self.y.add(other.y.count, other.y)
+        self.skipped += other.skipped
+        self.unequal += other.unequal
+        self.finite += other.finite
+        self.cast = self.cast and other.cast
+        self.largest = max(self.largest, other.largest)
+        self.total += other.total
+        self.dot += other.dot
+        self.squares = [p + q for p, q in zip(self.squares, other.squares, strict=True)]
+
+    def meet(self, x: Array, y: Array) -> None:
+        """Numbers that are held against one another: their differences and products."""
+        with np.errstate(all="ignore"):
+            apart = np.abs(x - y)
+            if not np.isfinite(apart.max()):
+                both = np.isfinite(x) & np.isfinite(y)
+                x, y = x[both], y[both]
+                apart = np.abs(x - y)
+            found = self._products(x, y, apart)
+            if not np.isfinite(found).all():  # too large for the squares of a float32
+                kind = "<c16" if x.dtype.kind == "c" else "<f8"
+                x, y = x.astype(kind), y.astype(kind)
+                apart = np.abs(x - y)
+                found = self._products(x, y, apart)
+        self.finite += x.size
+        self.largest = max(self.largest, float(apart.max(initial=0.0)))
+        total, dot, *squares = found
+        self.total += total
+        self.dot += dot
+        self.squares = [p + q for p, q in zip(self.squares, squares, strict=True)]
+
+    @staticmethod
+    def _products(x: Array, y: Array, apart: Array) -> list[float]:
+        # numpy adds pairwise, so that a block's sum is good to a few units in the last place.
+        products = (x * y.conj(), x * x.conj(), y * y.conj())
+        return [float(apart.sum()), *(float(p.real.sum()) for p in products)]
+
+
+def _measure(work: _Work) -> _Found:
+    """One pass over a share of a pair."""
+    found = _Found()
+    x = _part(work.x.view, work.flat, work.at)
+    y = None if work.y is None else _part(work.y.view, work.flat, work.at)
+    for blocks in _blocks(*(view for view in (x, y) if view is not None)):
+        _look(found, work.x, work.y, *blocks)
+    for view in (x, y):
+        if view is not None:
+            work.files.release(view)
+    return found
+
+
+def _look(found: _Found, x: _Piece, y: _Piece | None, left: Array, right: Any = None) -> None:
+    a, b = x.spec, None if y is None else y.spec
+    left = numbers.resolved(a.dtype, left, a.conj, a.neg)
+    found.x.add(left.size, _range(x, left))
+    if y is None or b is None:
+        return
+    right = numbers.resolved(b.dtype, right, b.conj, b.neg)
+    alike = (a.dtype, x.scale, x.zero) == (b.dtype, y.scale, y.zero)
+    if alike and _same_bits(left, right):
+        found.y.add(left.size, _range(x, left))
+        found.skipped += left.size
+        return
+    found.y.add(right.size, _range(y, right))
+    if not numbers.is_measured(a.dtype) or not numbers.is_measured(b.dtype):
+        found.unequal += left.size if left.size != right.size else int((left != right).sum())
+        found.cast = None
+        return
+    p, q = _number(x, left), _number(y, right)
+    unequal = _unlike(left, right) if alike else (p != q) & ~((p != p) & (q != q))
+    found.unequal += int(np.count_nonzero(unequal))
+    rounded = None if alike else numbers.cast(a.dtype, left, b.dtype)
+    found.cast = found.cast and rounded is not None and _same_bits(rounded, right)
+    found.meet(p, q)
+
+
+def _range(piece: _Piece, block: Array) -> Range:
+    if not numbers.is_measured(piece.spec.dtype):
+        return Range(0, 0)
+    found = numbers.extremes(piece.spec.dtype, block)
+    if (piece.scale, piece.zero) == (1.0, 0.0) or found.low is None:
         return found
-    return stored
+    ends = sorted((end - piece.zero) * piece.scale for end in (found.low, found.high))
+    return found._replace(low=ends[0], high=ends[1])
 
 
-def _table(dtype: str) -> Array:
-    """The float32 value of each of the 256 codes of an 8-bit float format."""
-    if dtype not in _tables:
-        if dtype == "float8_e8m0fnu":  # an exponent alone (OCP microscaling formats, 5.4.1)
-            table = np.full(256, np.nan, "<f4")
-            table[:255] = np.ldexp(1.0, np.arange(255) - 127)
-        else:
-            table = np.array([_float8(code, *_FLOAT8[dtype]) for code in range(256)], "<f4")
-        _tables[dtype] = table
-    return _tables[dtype]
+def _number(piece: _Piece, block: Array) -> Array:
+    wide = numbers.computable(piece.spec.dtype, block)
+    if (piece.scale, piece.zero) == (1.0, 0.0):
+        return wide
+    return (wide - piece.zero) * piece.scale
 
 
-def _float8(code: int, exponent_bits: int, mantissa_bits: int, bias: int, rule: str) -> float:
-    """One code's value: OCP 8-bit floating point (e4m3fn, e5m2), or the unsigned-zero variants."""
-    sign = -1.0 if code & 0x80 else 1.0
-    mantissa = code & ((1 << mantissa_bits) - 1)
-    exponent = (code & 0x7F) >> mantissa_bits
-    full = (1 << exponent_bits) - 1
-    if rule == "nan at minus zero" and code == 0x80:
-        return float("nan")
-    if rule == "nan at full" and code & 0x7F == 0x7F:
-        return float("nan")
-    if rule == "as IEEE" and exponent == full:
-        return float("nan") if mantissa else sign * float("inf")
-    part = mantissa / (1 << mantissa_bits)
-    if exponent == 0:
-        return sign * part * 2.0 ** (1 - bias)
-    return sign * (1 + part) * 2.0 ** (exponent - bias)
+def _same_bits(x: Array, y: Array) -> bool:
+    # Eight bytes at once where both begin at a multiple of eight.
+    places = (x.__array_interface__["data"][0], y.__array_interface__["data"][0])
+    wide = x.nbytes % 8 == 0 and not any(place % 8 for place in places)
+    kind = "<u8" if wide else "u1"
+    return x.nbytes == y.nbytes and not (x.view(kind) != y.view(kind)).any()
+
+
+def _unlike(x: Array, y: Array) -> Array:
+    """Which elements differ in a bit."""
+    width = min(x.itemsize, 8)
+    differ: Array = x.view(f"<u{width}") != y.view(f"<u{width}")
+    return differ if x.itemsize <= 8 else np.logical_or(differ[::2], differ[1::2])
+
+
+def _finished(
+    pair: Pair, works: list[_Work], futures: list[Future[_Found]]
+) -> tuple[Pair, Stats | None, Stats | None, Difference | None]:
+    a, b = pair
+    shares = [future.result() for future in futures]
+    found = _Found()
+    for share in shares:
+        found.add(share)
+    x, y = _stats(a, found.x), None if b is None else _stats(b, found.y)
+    if b is None or x is None or y is None:
+        return pair, x, y, None
+    if found.unequal:
+        for work, share in zip(works, shares, strict=True):
+            if share.skipped:
+                _add_skipped(found, work)
+    return pair, x, y, _difference(a, b, found)
+
+
+def _stats(spec: TensorSpec, seen: _Seen) -> Stats | None:
+    held = spec.storage is not None or spec.parts
+    return seen.stats() if seen.count or (held and not spec.numel) else None
+
+
+def _add_skipped(found: _Found, work: _Work) -> None:
+    """Equal elements count in mean and cosine too; while nothing differed they were not needed."""
+    x, y = work.x, work.y
+    assert y is not None
+    for left, right in _blocks(
+        _part(x.view, work.flat, work.at), _part(y.view, work.flat, work.at)
+    ):
+        if numbers.is_measured(x.spec.dtype) and _same_bits(
+            numbers.resolved(x.spec.dtype, left, x.spec.conj, x.spec.neg),
+            numbers.resolved(y.spec.dtype, right, y.spec.conj, y.spec.neg),
+        ):
+            p = _number(x, numbers.resolved(x.spec.dtype, left, x.spec.conj, x.spec.neg))
+            found.meet(p, p)
+
+
+def _difference(a: TensorSpec, b: TensorSpec, found: _Found) -> Difference:
+    like = (a.dtype, a.quantizer) == (b.dtype, b.quantizer)
+    counted = bool(found.finite) and bool(found.unequal or not like)
+    lengths = math.sqrt(found.squares[0]) * math.sqrt(found.squares[1])
+    equal = like and not found.unequal
+    return Difference(
+        equal=equal,
+        cast=None if a.dtype == b.dtype else found.cast,
+        unequal=found.unequal,
+        largest=0.0 if equal else found.largest if counted else None,
+        mean=0.0 if equal else found.total / found.finite if counted else None,
+        cosine=1.0 if equal else found.dot / lengths if counted and lengths else None,
+    )

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from interop.errors import ReadError
-from interop.facts import Stats, Storage, TensorSpec
+from interop.facts import Difference, Stats, Storage, TensorSpec
 from interop.reading import read
 from interop.reading import values as module
-from interop.reading.values import array, values
+from interop.reading.values import array, compared, digest, values
 from tests.reading.conftest import dense_sha256, tensors
+
+Tensors = dict[str, torch.Tensor]
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
@@ -53,6 +55,7 @@ def test_large_tensors_are_gone_over_in_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BLOCK", 1000)
+    monkeypatch.setattr(module, "_TASK", 2500)
     state = {
         "flat": torch.randn(3000),
         "turned": torch.randn(100, 90).t(),
@@ -62,7 +65,10 @@ def test_large_tensors_are_gone_over_in_blocks(
     state["flat"][2999] = math.inf
     torch.save(state, tmp_path / "m.pth")
     stats = _stats(tmp_path / "m.pth")
-    assert {n: s.sha256 for n, s in stats.items()} == {n: dense_sha256(t) for n, t in state.items()}
+    specs = tensors(read(tmp_path / "m.pth"))
+    assert {n: digest(s) for n, s in specs.items()} == {
+        n: dense_sha256(t) for n, t in state.items()
+    }
     assert stats["flat"].inf == 1 and stats["flat"].maximum == state["flat"][:2999].max().item()
 
 
@@ -87,3 +93,100 @@ def test_meta_tensors_are_left_out() -> None:
     assert list(values([TensorSpec("w", "float32", (2,))])) == []
     with pytest.raises(ReadError):
         array(TensorSpec("w", "float32", (2,)))
+
+
+# ---------------------------------------------------------------- two files
+
+
+def _compared(tmp_path: Path, a: Tensors, b: Tensors) -> dict[str, Difference]:
+    torch.save(a, tmp_path / "a.pth")
+    torch.save(b, tmp_path / "b.pth")
+    left, right = tensors(read(tmp_path / "a.pth")), tensors(read(tmp_path / "b.pth"))
+    rows = list(compared([(spec, right[name]) for name, spec in left.items()]))
+    assert [row[0][0].name for row in rows] == list(a)
+    return {row[0][0].name: row[3] for row in rows if row[3] is not None}
+
+
+def test_tensors_of_every_kind_equal_themselves(
+    tmp_path: Path, kinds: dict[str, torch.Tensor]
+) -> None:
+    found = _compared(tmp_path, kinds, {n: t.clone() for n, t in kinds.items()})
+    assert found.keys() == kinds.keys()
+    assert all(d.equal and not d.unequal and d.largest == 0 for d in found.values())
+
+
+def _moved(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with one bit of its last element flipped."""
+    moved = tensor.resolve_conj().resolve_neg().contiguous().clone()
+    codes = moved.view(-1).view(torch.uint8)
+    codes[-1] ^= 1
+    return moved
+
+
+def test_one_flipped_bit_shows_in_every_dtype(
+    tmp_path: Path, kinds: dict[str, torch.Tensor]
+) -> None:
+    full = {n: t for n, t in kinds.items() if t.numel()}
+    found = _compared(tmp_path, full, {n: _moved(t) for n, t in full.items()})
+    assert {n for n, d in found.items() if d.unequal != 1 or d.equal} == set()
+
+
+def test_differences_are_torchs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    a = {
+        "f32": torch.randn(700, 300),
+        "turned": torch.randn(300, 700).t(),
+        "bf16": torch.randn(5000).bfloat16(),
+        "f16": torch.randn(5000).half(),
+        "fp8": torch.randn(5000).to(torch.float8_e4m3fn),
+        "c64": torch.randn(5000, dtype=torch.complex64),
+        "ints": torch.randint(-(10**6), 10**6, (5000,)),
+        "bytes": torch.randint(0, 255, (5000,), dtype=torch.uint8),
+    }
+    b = {}
+    for name, tensor in a.items():
+        moved = tensor.contiguous().clone()
+        other = moved.view(-1).roll(1)
+        moved.view(-1)[: other.numel() // 2] = other[: other.numel() // 2]
+        b[name] = moved
+    for name, d in _compared(tmp_path, a, b).items():
+        wide = torch.complex128 if a[name].is_complex() else torch.float64
+        x, y = a[name].to(wide).reshape(-1), b[name].to(wide).reshape(-1)
+        apart = (x - y).abs()
+        assert d.unequal == int((x != y).sum()) and not d.equal, name
+        assert d.largest == pytest.approx(apart.max().item(), rel=1e-6), name
+        assert d.mean == pytest.approx(apart.mean().item(), rel=1e-5), name
+        cosine = (torch.vdot(x, y).real / (x.norm() * y.norm())).item()
+        assert d.cosine == pytest.approx(cosine, abs=1e-6), name
+
+
+def test_what_is_not_finite_is_left_out_of_the_differences(tmp_path: Path) -> None:
+    a = torch.tensor([1.0, 2.0, math.nan, math.inf, -math.inf])
+    b = torch.tensor([1.5, 2.0, math.nan, -math.inf, -math.inf])
+    d = _compared(tmp_path, {"w": a}, {"w": b})["w"]
+    assert (d.unequal, d.largest, d.mean) == (2, 0.5, 0.25)
+
+
+def test_numbers_too_large_for_the_squares_of_a_float32(tmp_path: Path) -> None:
+    a = torch.tensor([3e30, 4e30])
+    d = _compared(tmp_path, {"w": a}, {"w": a.flip(0)})["w"]
+    assert d.cosine == pytest.approx(24 / 25) and d.largest == pytest.approx(1e30)
+
+
+@pytest.mark.parametrize("to", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_cast_is_known_as_one(tmp_path: Path, to: torch.dtype) -> None:
+    torch.manual_seed(0)
+    a = {"w": torch.cat([torch.randn(4000), torch.tensor([1e-8, 65519.0, 65520.0, 0.0])])}
+    cast = _compared(tmp_path, a, {"w": a["w"].to(to)})["w"]
+    assert cast.cast is True and cast.equal is False
+    moved = _compared(tmp_path, a, {"w": (a["w"] * 1.1).to(to)})["w"]
+    assert moved.cast is False
+
+
+def test_a_constant_tensor_is_told_from_one_with_one_other_value(tmp_path: Path) -> None:
+    state = {"same": torch.full((70_000,), 0.5), "one": torch.tensor([2.0])}
+    state["other"] = state["same"].clone()
+    state["other"][-1] = 0.25
+    torch.save(state, tmp_path / "m.pth")
+    found = _stats(tmp_path / "m.pth")
+    assert {n: s.constant for n, s in found.items()} == {"same": True, "one": False, "other": False}
