@@ -365,13 +365,15 @@ class Pairing:
     """Tensors of A against tensors of B, after the prefixes are off.
 
     `matched` agree in name and shape, `reshaped` in name alone; `missing` are A's alone and
-    `extra` B's alone.
+    `extra` B's alone. `renamed` pairs those of the latter two that hold the same bytes, where the
+    values were read.
     """
 
     matched: tuple[Pair, ...]
     reshaped: tuple[Pair, ...]
     missing: tuple[TensorSpec, ...]
     extra: tuple[TensorSpec, ...]
+    renamed: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

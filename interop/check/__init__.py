@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from interop.check.inputs import describe
 from interop.check.pairing import pair
+from interop.check.values import compare, summary
 from interop.check.verdicts import judge
 from interop.facts import (
     Answer,
@@ -14,13 +15,14 @@ from interop.facts import (
     Finding,
     Identity,
     Intent,
+    Json,
     Labels,
     Level,
     Preprocessing,
     Report,
     Skipped,
 )
-from interop.identity import identify_file, with_values
+from interop.identity import identify_file
 from interop.rules import run
 
 __all__ = ["check", "check_identities", "inspect"]
@@ -36,20 +38,22 @@ def check(
     labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
     levels: Mapping[str, Level] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Can B go where A is? Reads both files without running them.
 
     `a` and `b` are model files, bundle folders, or "FILE#PLACE". `intent` sets the outcome.
-    `values` reads the tensors' values too. `labels` and `preprocessing` hold for the files that do
-    not state their own; `levels` overrides rules' levels. Raises ReadError.
+    `values` compares the tensors' values too; `progress` is told how far that is. `labels` and
+    `preprocessing` hold for the files that do not state their own; `levels` overrides rules'
+    levels. Raises ReadError.
     """
     one, two = (
         identify_file(f, content_hash=content_hash, labels=labels, preprocessing=preprocessing)
         for f in (a, b)
     )
-    if values:
-        one, two = with_values(one), with_values(two)
-    return check_identities(one, two, intent=intent, levels=levels)
+    return check_identities(
+        one, two, intent=intent, values=values, levels=levels, progress=progress
+    )
 
 
 def check_identities(
@@ -57,11 +61,17 @@ def check_identities(
     b: Identity,
     *,
     intent: Intent | str = Intent.RELOAD,
+    values: bool = False,
     levels: Mapping[str, Level] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Report:
     """The same for two files that have been identified already."""
     intent = Intent(intent)
     pairing = pair(a, b)
+    details: dict[str, Json] = {}
+    if values:
+        a, b, pairing = compare(a, b, pairing, progress)
+        details["values"] = summary(a, b, pairing)
     findings, skipped = run(Case(a=a, b=b, pairing=pairing), levels)
     verdicts = judge(a, b, pairing, findings)
     outcome = next(v for v in verdicts if v.intent is intent)
@@ -81,6 +91,7 @@ def check_identities(
                 "missing": [t.name for t in pairing.missing],
                 "extra": [t.name for t in pairing.extra],
             },
+            **details,
         },
     )
 

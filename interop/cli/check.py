@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from interop.cli.output import check_targets, finish, interface_options, report_options
+from interop.cli.output import (
+    check_targets,
+    finish,
+    interface_options,
+    progress,
+    progress_done,
+    report_options,
+)
 from interop.facts import Intent, Labels, Preprocessing
 
 
@@ -32,7 +39,9 @@ The three questions:
     show_default=True,
     help="The question that sets the exit code.",
 )
-@click.option("--values", is_flag=True, help="Read the tensors' values too (NaN, infinity).")
+@click.option(
+    "--values", is_flag=True, help="Compare the tensors' values too: what moved, and by how much."
+)
 @interface_options
 @report_options
 def command(
@@ -61,5 +70,7 @@ def command(
         content_hash=bool(reports),
         labels=labels,
         preprocessing=preprocess,
+        progress=progress,
     )
+    progress_done()
     finish(report, form, reports)

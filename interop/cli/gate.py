@@ -25,7 +25,7 @@ from interop.errors import ConfigError, ReadError
 from interop.facts import Identity, Report, Unreadable
 from interop.gate import gate, lacking, refuse
 from interop.gate.policy import Policy, read_policy
-from interop.identity import identify_file, with_values
+from interop.identity import identify_file
 from interop.report.json import read_report
 
 DEFAULT_POLICY = Path("interop.toml")
@@ -80,7 +80,10 @@ def command(
         b = _identify(candidate, policy)
     except ReadError as error:
         finish(refuse(policy, _unreadable(candidate, error)), form, reports)
-    made = [check_identities(a, b, intent=policy.intent, levels=policy.levels), *handed]
+    checked = check_identities(
+        a, b, intent=policy.intent, values=policy.values, levels=policy.levels, progress=progress
+    )
+    made = [checked, *handed]
     # The long work only where the files themselves do not decide already.
     if gate(policy, made).exit_code != 1:
         made += _run(policy, lacking(policy, made), a, b)
@@ -88,10 +91,9 @@ def command(
 
 
 def _identify(path: str, policy: Policy) -> Identity:
-    found = identify_file(
+    return identify_file(
         path, content_hash=True, labels=policy.labels, preprocessing=policy.preprocessing
     )
-    return with_values(found) if policy.values else found
 
 
 def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> list[Report]:

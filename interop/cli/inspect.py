@@ -28,7 +28,9 @@ Example:
 Exit code 1 where the file is unsafe to load or broken.""",
 )
 @click.argument("file")
-@click.option("--values", is_flag=True, help="Read the tensors' values too (NaN, infinity).")
+@click.option(
+    "--values", is_flag=True, help="Read the tensors' values too (NaN, infinity, constant)."
+)
 @click.option(
     "--model",
     metavar="MODULE:FACTORY",

@@ -17,7 +17,13 @@ def render(report: Report) -> str:
 
 
 def _check(report: Report) -> list[list[str]]:
-    return [_inputs(report), _verdicts(report), _findings(report), _skipped(report)]
+    return [
+        _inputs(report),
+        _verdicts(report),
+        *_values(report.details.get("values")),
+        _findings(report),
+        _skipped(report),
+    ]
 
 
 def _inspect(report: Report) -> list[list[str]]:
@@ -121,6 +127,31 @@ def _inputs(report: Report) -> list[str]:
 
 def _verdicts(report: Report) -> list[str]:
     return table([[str(v.intent), str(v.answer), v.why] for v in report.verdicts])
+
+
+def _values(found: Mapping[str, Json] | None, most: int = 5) -> list[list[str]]:
+    """The sentence on the values, and the tensors that moved most."""
+    if not found:
+        return []
+    said = wrap(f"values    {found['sentence']}", WIDTH, subsequent_indent=" " * 10)
+    rows = [
+        [_short(m["name"]), *(_figure(m[k]) for k in ("largest", "mean", "cosine"))]
+        for m in found["moved"][:most]
+    ]
+    if not rows:
+        return [said]
+    more = len(found["moved"]) - most
+    rest = [f"and {more} more (--report json:PATH has all)"] if more > 0 else []
+    head = ["least alike", "largest", "mean", "cosine"]
+    return [said, [*table([head, *rows]), *rest]]
+
+
+def _short(name: str, most: int = 44) -> str:
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _findings(report: Report) -> list[str]:

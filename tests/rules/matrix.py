@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.check.pairing import pair
+from interop.check.values import compare
 from interop.errors import ReadError
 from interop.facts import Case, Finding, Measurement, Proof, Unreadable
 from interop.identity import identify_file, with_values
@@ -43,11 +44,14 @@ def case_of(folder: Path) -> Case:
             sides[side] = None
             continue
         try:
-            sides[side] = with_values(identify_file(f"{found[0]}{suffix}"))
+            sides[side] = identify_file(f"{found[0]}{suffix}")
         except ReadError as error:
             return Case(unreadable=(Unreadable(found[0].name, error.rule, error.what, error.fix),))
     a, b = sides["a"], sides["b"]
-    return Case(a=a, b=b, pairing=pair(a, b) if a is not None and b is not None else None)
+    if a is None or b is None:
+        return Case(b=with_values(b) if b else None)
+    a, b, pairing = compare(a, b, pair(a, b))
+    return Case(a=a, b=b, pairing=pairing)
 
 
 def findings(folder: Path) -> tuple[Finding, ...]:

@@ -1,0 +1,205 @@
+"""A Pairing -> the same with how the values of each pair differ; and the sentence that sums it up.
+
+The one part of a check that reads the tensors' values: both files in one pass, in bounded memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from interop.errors import ExtraMissing
+from interop.facts import Identity, Json, Pair, Pairing, Stats, TensorSpec
+
+Progress = Callable[[str], None]
+_STATISTICS = ("running_mean", "running_var")
+_ROUNDING = 1e-5  # of a tensor's largest value: what another order of additions may leave
+
+
+def compare(
+    a: Identity, b: Identity, pairing: Pairing, progress: Progress | None = None
+) -> tuple[Identity, Identity, Pairing]:
+    """Both identities with statistics on their tensors, and the pairs with their differences.
+
+    Tensors that only one side has are looked at too, and paired where they hold the very same
+    bytes under another name. Raises ReadError where values cannot be had, ExtraMissing on the
+    light install, which has no numpy.
+    """
+    try:
+        from interop.reading import values
+    except ImportError:
+        raise ExtraMissing(
+            "reading the tensors' values needs numpy, which is not installed",
+            fix="pip install 'model-interop[run]', or leave values out (policy: values = false)",
+        ) from None
+    left: dict[str, Stats | None] = {}
+    right: dict[str, Stats | None] = {}
+    matched = []
+    whole = sum(p.a.nbytes for p in pairing.matched) or 1
+    done = 0
+    rows = values.compared([(p.a, p.b) for p in pairing.matched])
+    for pair, (_, x, y, difference) in zip(pairing.matched, rows, strict=True):
+        left[pair.a.name], right[pair.b.name] = x, y
+        seen = replace(pair.a, stats=x), replace(pair.b, stats=y)
+        matched.append(Pair(*seen, pair.step, difference))
+        done += pair.a.nbytes
+        if progress is not None:
+            progress(f"values: {100 * done // whole} %")
+    for found, alone in (
+        (left, [*pairing.missing, *(p.a for p in pairing.reshaped)]),
+        (right, [*pairing.extra, *(p.b for p in pairing.reshaped)]),
+    ):
+        found.update({spec.name: stats for spec, stats in values.values(alone)})
+    renamed = _renamed(pairing, values.digest)
+    return (
+        _with(a, left),
+        _with(b, right),
+        replace(pairing, matched=tuple(matched), renamed=tuple(renamed)),
+    )
+
+
+def _with(identity: Identity, stats: dict[str, Stats | None]) -> Identity:
+    tensors = tuple(replace(t, stats=stats.get(t.name)) for t in identity.tensors)
+    return replace(identity, tensors=tensors, values_read=True)
+
+
+def _renamed(pairing: Pairing, digest: Callable[[TensorSpec], str]) -> Iterator[Pair]:
+    """Tensors that only A has with those that only B has and that hold the same bytes."""
+
+    def kind(spec: TensorSpec) -> tuple[object, ...]:
+        return spec.dtype, spec.shape, spec.quantizer
+
+    def plain(specs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        return [t for t in specs if t.storage is not None and t.numel and not t.is_counter]
+
+    missing, extra = plain(pairing.missing), plain(pairing.extra)
+    common = {kind(t) for t in missing} & {kind(t) for t in extra}
+    there: dict[str, list[TensorSpec]] = defaultdict(list)
+    for spec in extra:
+        if kind(spec) in common:
+            there[digest(spec)].append(spec)
+    for spec in missing:
+        if kind(spec) in common and (found := there.get(digest(spec))):
+            yield Pair(spec, found.pop(0), "the same bytes")
+
+
+# ---------------------------------------------------------------- in words
+
+
+def summary(a: Identity, b: Identity, pairing: Pairing) -> dict[str, Json]:
+    """What a report shows of the values: the sentence, counts, and each pair that differs."""
+    pairs = [p for p in pairing.matched if p.difference is not None]
+    moved = [p for p in pairs if p.difference and not p.difference.equal]
+    moved.sort(key=_alikeness)
+    return {
+        "sentence": sentence(a, b, pairing),
+        "compared": len(pairs),
+        "equal": len(pairs) - len(moved),
+        "not_compared": [p.a.name for p in pairing.matched if p.difference is None],
+        "moved": [_row(p) for p in moved],
+        "renamed": [[p.a.name, p.b.name] for p in pairing.renamed],
+    }
+
+
+def _alikeness(pair: Pair) -> tuple[float, float]:
+    d = pair.difference
+    assert d is not None
+    return (d.cosine if d.cosine is not None else 2.0), -(d.largest or 0.0)
+
+
+def _row(pair: Pair) -> dict[str, Json]:
+    d = pair.difference
+    assert d is not None
+    return {
+        "name": pair.a.name,
+        "elements": pair.a.numel,
+        "unequal": d.unequal,
+        "largest": d.largest,
+        "mean": d.mean,
+        "cosine": d.cosine,
+        "cast": d.cast,
+    }
+
+
+def sentence(a: Identity, b: Identity, pairing: Pairing) -> str:
+    """What became of A's values in B, in one sentence to act on."""
+    weights = [p for p in pairing.matched if not p.a.is_counter]
+    blind = [p for p in weights if p.difference is None]
+    alone = [t for t in (*pairing.missing, *pairing.extra) if not t.is_counter]
+    renamed = len(pairing.renamed)
+    if not weights and not pairing.reshaped:
+        if renamed and 2 * renamed == len(alone):
+            return f"identical weights under other names: all {renamed} tensors"
+        some = f"; {renamed} tensors hold the same bytes under another name" * bool(renamed)
+        return f"no tensor has a counterpart by name{some}"
+    if weights and len(blind) == len(weights):
+        return f"the values of {_tensors(len(blind))} cannot be compared"
+    said = _said(a, b, pairing, [p for p in weights if p.difference is not None], bool(alone))
+    if renamed:
+        said += f"; {_tensors(renamed)} moved to another name with the same bytes"
+    if blind:
+        said += f"; {_tensors(len(blind))} could not be compared"
+    return said
+
+
+def _said(a: Identity, b: Identity, pairing: Pairing, weights: list[Pair], alone: bool) -> str:
+    moved = [p for p in weights if p.difference and not p.difference.equal]
+    names = [p.a.name for p in (*moved, *pairing.reshaped)]
+    same = len(weights) - len(moved)
+    if not names:
+        return _unchanged(pairing, same, alone)
+    if moved and all(p.difference and p.difference.cast for p in moved) and not pairing.reshaped:
+        kinds = sorted({p.b.dtype for p in moved})
+        every = f"each of its {len(moved)} tensors holds what A's values round to"
+        return f"B is A cast to {', '.join(kinds)}: {every}"
+    statistics = [n for n in names if n.rpartition(".")[2] in _STATISTICS]
+    head = {t for i in (a, b) if i.head is not None for t in i.head.tensors}
+    in_head = [n for n in names if n in head]
+    rest = len(names) - len(in_head) - len(statistics)
+    left = f"the other {_tensors(same)} are the same bit by bit" if same else ""
+    if rest == 0 and in_head:
+        also = " and batch normalisation's statistics" if statistics else ""
+        listed = ", ".join(in_head[:4]) + (", …" if len(in_head) > 4 else "")
+        return f"only the head{also} moved: {listed}" + (f"; {left}" if left else "")
+    if rest == 0:
+        return f"only batch normalisation's statistics moved; {left}"
+    if not pairing.reshaped and all(_is_rounding(p) for p in moved):
+        return f"{_tensors(len(moved))} differ by rounding alone; {left or 'none is the same'}"
+    return _moved(weights, moved, len(names), left)
+
+
+def _unchanged(pairing: Pairing, same: int, alone: bool) -> str:
+    counters = any(
+        p.a.is_counter and p.difference and not p.difference.equal for p in pairing.matched
+    )
+    if alone:
+        return f"the {_tensors(same)} that both have are the same bit by bit"
+    but = "; only batch normalisation's counters moved" if counters else ""
+    return f"fine-tuning changed nothing: all {same} tensors are the same bit by bit{but}"
+
+
+def _moved(weights: list[Pair], moved: list[Pair], count: int, left: str) -> str:
+    parts: dict[str, list[bool]] = defaultdict(list)
+    for p in weights:
+        parts[p.a.name.partition(".")[0]].append(bool(p.difference and p.difference.equal))
+    frozen = [name for name, equal in parts.items() if all(equal)]
+    if frozen and len(parts) > 1:
+        shown = ", ".join(frozen[:5]) + (", …" if len(frozen) > 5 else "")
+        left = f"{shown} did not move"
+    furthest = max(moved, key=lambda p: (p.difference and p.difference.largest) or 0.0)
+    far = furthest.difference.largest if furthest.difference else None
+    most = f", by at most {far:.3g} ({furthest.a.name})" if far is not None else ""
+    return f"{_tensors(count)} moved{most}" + (f"; {left}" if left else "")
+
+
+def _is_rounding(pair: Pair) -> bool:
+    d, seen = pair.difference, pair.a.stats
+    if d is None or d.largest is None or seen is None or seen.maximum is None:
+        return False
+    size = max(abs(seen.minimum or 0.0), abs(seen.maximum))
+    return pair.a.dtype == pair.b.dtype and d.largest <= _ROUNDING * size
+
+
+def _tensors(count: int) -> str:
+    return f"{count} tensor" + "s" * (count != 1)
