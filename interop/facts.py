@@ -97,10 +97,11 @@ class TensorSpec:
     `offset` and `stride` count elements within the storage; a stride of None is row-major.
     `storage` is None where no file holds the bytes (a meta tensor), or where `parts` do: the plain
     tensors that hold one which is no run of strided bytes itself. `layout` says how: "strided",
-    "sparse_coo" and torch's other sparse layouts (indices and values), "jagged" (nested),
-    "sharded" (pieces, each named by the place where it begins, "0,128"), "subclass" (whatever a
-    tensor subclass keeps). `quantizer` is what makes numbers of a quantized tensor's codes, in
-    words ("per_tensor_affine scale 0.1 zero point 0"); where it has tensors they are parts.
+    "sparse_coo" and torch's other sparse layouts (indices and values), "jagged" (nested; its shape
+    is that of its values), "sharded" (pieces, each named by the place where it begins, "0,128"),
+    "shard" (one rank's piece alone), "subclass" (whatever a tensor subclass keeps). `quantizer` is
+    what makes numbers of a quantized tensor's codes, in words ("per_tensor_affine scale 0.1 zero
+    point 0"); where it has tensors they are parts.
     """
 
     name: str
@@ -124,6 +125,13 @@ class TensorSpec:
     def nbytes(self) -> int:
         """Bytes of the values if they were stored densely."""
         return (self.numel * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the file holds all of its values."""
+        if self.storage is not None:
+            return True
+        return self.layout != "shard" and any(part.has_values for part in self.parts)
 
     @property
     def is_counter(self) -> bool:

@@ -58,6 +58,7 @@ _REFUSED: dict[str, str] = {
     "torch.storage": "_TypedStorage _UntypedStorage",
     "torch._utils": "_rebuild_nested_tensor",
     "torch._tensor": "Tensor",
+    "torch.nested._internal.nested_tensor": "_rebuild_njt NestedTensor",
     "torch.nn.parameter": "Buffer UninitializedParameter UninitializedBuffer",
     "torch.jit._pickle": (
         "build_intlist build_doublelist build_boollist build_tensorlist build_tensor_from_id "

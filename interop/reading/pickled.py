@@ -7,6 +7,7 @@ where its pickle breaks off afterwards: that is how hostile files are made.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Import, Json, Manifest, StateDict, Storage
@@ -48,7 +49,7 @@ def contents(tree: Node, locate: Callable[[StorageRef], Storage], path: str) -> 
     reaches past its storage."""
     weights = Weights(tree, locate)
     for state_dict in weights.state_dicts:
-        for tensor in state_dict.tensors:
+        for tensor in chain.from_iterable((t, *t.parts) for t in state_dict.tensors):
             if tensor.storage is not None and extent(tensor) > tensor.storage.nbytes:
                 what = f"tensor {tensor.name!r} reaches past the end of its storage"
                 raise truncated(path, what)

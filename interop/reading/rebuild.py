@@ -142,20 +142,84 @@ def _meta_tensor(m: Machine, kind: Node, shape: Node, stride: Node, *_: Node) ->
 
 
 def _wrapper(m: Machine, cls: Node, kind: Node, shape: Node, *_: Node) -> Tensor:
-    return Tensor(dtype(kind), _axes(shape))
+    return Tensor(dtype(kind), _axes(shape), layout="subclass")
+
+
+# What torch passes to rebuild a sparse tensor, in this order; its size follows.
+_SPARSE_PARTS = {
+    "sparse_coo": ("indices", "values"),
+    "sparse_csr": ("crow_indices", "col_indices", "values"),
+    "sparse_bsr": ("crow_indices", "col_indices", "values"),
+    "sparse_csc": ("ccol_indices", "row_indices", "values"),
+    "sparse_bsc": ("ccol_indices", "row_indices", "values"),
+}
 
 
 def _sparse(m: Machine, layout: Node, data: Node, *_: Node) -> Tensor:
-    # (indices, values, size) or, for compressed layouts, (rows, columns, values, size).
-    tensors = [part for part in data if type(part) is Tensor]
-    sizes = [part for part in data if type(part) is tuple]
-    if not tensors or not sizes:
+    name = layout.text.removeprefix("torch.") if type(layout) is Text else ""
+    names = _SPARSE_PARTS.get(name, ())
+    if not names or type(data) is not tuple or len(data) <= len(names):
         raise Unfit
-    return Tensor(tensors[-1].dtype, _axes(sizes[-1]))
+    parts = tuple(zip(names, data, strict=False))
+    if any(type(part) is not Tensor for _, part in parts):
+        raise Unfit
+    return Tensor(parts[-1][1].dtype, _axes(data[len(names)]), layout=name, parts=parts)
+
+
+def _quantized(m: Machine, *args: Node) -> Tensor:
+    tensor = _tensor(m, *args)
+    params = args[4]
+    if type(params) is not tuple or len(params) < 3 or type(params[0]) is not Global:
+        raise Unfit
+    scheme = params[0].name
+    if type(params[1]) is Tensor and type(params[2]) is Tensor and len(params) > 3:
+        tensor.quantizer = f"{scheme} axis {_whole(params[3])}"
+        tensor.parts = (("scales", params[1]), ("zero_points", params[2]))
+    else:
+        scale, zero = _number(m, params[1]), _number(m, params[2])
+        tensor.quantizer = f"{scheme} scale {scale!r} zero point {zero!r}"
+    return tensor
+
+
+def _nested(m: Machine, buffer: Node, *about: Node) -> Tensor:
+    # It has no one shape: its buffer's stands for it.
+    parts = tuple(zip(("values", "sizes", "strides", "offsets"), (buffer, *about), strict=False))
+    if any(type(part) is not Tensor for _, part in parts):
+        raise Unfit
+    return Tensor(buffer.dtype, buffer.shape, layout="jagged", parts=parts)
+
+
+def _jagged(m: Machine, *args: Node) -> Tensor:
+    parts = tuple((n.lstrip("_"), t) for a in args for n, t in _tensors_in(a))
+    values = next((t for n, t in parts if n == "values"), None)
+    if values is None:
+        raise Unfit
+    return Tensor(values.dtype, values.shape, layout="jagged", parts=parts)
+
+
+def _tensors_in(state: Node) -> list[tuple[str, Tensor]]:
+    """The tensors among an object's attributes; (attributes, slots) is how Python keeps both."""
+    mappings = state if type(state) is tuple else (state,)
+    return [
+        (name, value)
+        for mapping in mappings
+        if type(mapping) is Mapping
+        for name, value in mapping.named.items()
+        if type(value) is Tensor
+    ]
 
 
 def _from_type(m: Machine, func: Node, cls: Node, args: Node, state: Node = None) -> Node:
-    return m.call(func, args)
+    made = m.call(func, args)
+    if type(made) is Tensor and made.layout == "subclass":
+        parts = _tensors_in(state)
+        alone = parts[0][1] if len(parts) == 1 else None
+        if alone is not None and (alone.dtype, alone.shape) == (made.dtype, made.shape):
+            return alone  # a DTensor that is whole in this file
+        made.parts = tuple(parts)
+        if type(cls) is Global and cls.name == "DTensor":
+            made.layout = "shard"
+    return made
 
 
 def _from_numpy(m: Machine, data: Node, kind: Node, *_: Node) -> Tensor:
@@ -362,7 +426,9 @@ _MAKERS: dict[tuple[str, str], Callable[..., Node]] = {
     ("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
-    ("torch._utils", "_rebuild_qtensor"): _tensor,
+    ("torch._utils", "_rebuild_qtensor"): _quantized,
+    ("torch._utils", "_rebuild_nested_tensor"): _nested,
+    ("torch.nested._internal.nested_tensor", "_rebuild_njt"): _jagged,
     ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta_tensor,
     ("torch._utils", "_rebuild_wrapper_subclass"): _wrapper,

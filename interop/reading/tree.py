@@ -83,9 +83,15 @@ class StorageRef:
 
 
 class Tensor:
-    """A tensor without its name; no storage where the file holds its bytes in no plain form."""
+    """A tensor without its name; no storage where the file holds its bytes in no plain form.
 
-    __slots__ = ("conj", "dtype", "neg", "offset", "shape", "storage", "stride")
+    `layout`, `quantizer` and `parts` (by name) are those of facts.TensorSpec.
+    """
+
+    __slots__ = (
+        "conj", "dtype", "layout", "neg", "offset", "parts", "quantizer", "shape", "storage",
+        "stride",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -96,7 +102,12 @@ class Tensor:
         stride: tuple[int, ...] | None = None,
         conj: bool = False,
         neg: bool = False,
+        layout: str = "strided",
+        parts: tuple[tuple[str, Tensor], ...] = (),
     ) -> None:
+        self.layout = layout
+        self.quantizer = ""
+        self.parts = parts
         self.dtype = dtype
         self.shape = shape
         self.storage = storage

@@ -484,8 +484,7 @@ def _finished(
 
 
 def _stats(spec: TensorSpec, seen: _Seen) -> Stats | None:
-    held = spec.storage is not None or spec.parts
-    return seen.stats() if seen.count or (held and not spec.numel) else None
+    return seen.stats() if seen.count or (spec.has_values and not spec.numel) else None
 
 
 def _add_skipped(found: _Found, work: _Work) -> None:

@@ -7,6 +7,7 @@ into the one that its state_dict() would give. What is walked, and how deep, is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from interop.facts import DTYPE_BITS, StateDict, Storage, TensorSpec
 from interop.reading.pickle_machine import OverLimit
@@ -170,9 +171,14 @@ class Weights:
         if tensor.storage is not None:
             storage = self._locate(tensor.storage)
             offset = tensor.offset
-        return TensorSpec(
+        spec = TensorSpec(
             name, tensor.dtype, tensor.shape, storage, offset, stride, tensor.conj, tensor.neg
         )
+        if tensor.layout == "strided" and not tensor.quantizer:
+            return spec
+        self._spend(_COST * len(tensor.parts))
+        parts = tuple(self._spec(label, part) for label, part in tensor.parts)
+        return replace(spec, layout=tensor.layout, quantizer=tensor.quantizer, parts=parts)
 
 
 _CONTAINERS = frozenset({Mapping, Made, Bag, list, tuple})

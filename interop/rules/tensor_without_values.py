@@ -28,7 +28,7 @@ RULE = Rule("tensor-without-values", Level.ERROR, (Intent.RELOAD, Intent.TRANSFE
 def check(case: Case) -> Iterator[Finding]:
     if case.b is None or case.b.manifest.container == "onnx":
         return
-    names = [t.name for t in case.b.tensors if t.storage is None]
+    names = [t.name for t in case.b.tensors if not t.has_values]
     if names:
         verb = "has" if len(names) == 1 else "have"
         yield finding(

@@ -151,6 +151,57 @@ def test_meta_parameter_sparse_and_quantized_tensors_have_names_and_shapes(tmp_p
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_made_of_others_are_read_with_their_parts(zipped: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    dense = torch.randn(4, 6).relu()
+    scales, zeros = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0, 1, 2, 3])
+    pieces = [torch.randn(2, 3), torch.randn(4, 3)]
+    coo, csr, csc = dense.to_sparse(), dense.to_sparse_csr(), dense.to_sparse_csc()
+    bsr = dense.to_sparse_bsr((2, 3))
+    channels = torch.quantize_per_channel(dense, scales, zeros, 0, torch.qint8)
+    tensor = torch.quantize_per_tensor(dense, 0.1, 3, torch.quint8)
+    nested = torch.nested.nested_tensor(pieces)
+    state = {
+        "coo": coo, "csr": csr, "csc": csc, "bsr": bsr, "channels": channels, "tensor": tensor,
+        "nested": nested, "jagged": torch.nested.nested_tensor(pieces, layout=torch.jagged),
+    }  # fmt: skip
+    torch.save(state, tmp_path / "m.pth", _use_new_zipfile_serialization=zipped)
+    manifest = read(tmp_path / "m.pth")
+    assert "unsafe" not in dangers(manifest).values()
+    found = tensors(manifest)
+
+    def parts(name: str) -> dict[str, torch.Tensor]:
+        return {p.name: torch.from_numpy(array(p).copy()) for p in found[name].parts}
+
+    def same(name: str, **wanted: torch.Tensor) -> None:
+        got = parts(name)
+        for part, values in wanted.items():
+            assert torch.equal(got[part], values.to(got[part].dtype)), (name, part)
+
+    plain = coo.coalesce()
+    same("coo", indices=plain.indices(), values=plain.values())
+    for name in ("csr", "bsr"):
+        one = state[name]
+        same(name, values=one.values(), crow_indices=one.crow_indices(),
+             col_indices=one.col_indices())  # fmt: skip
+    same("csc", values=csc.values(), ccol_indices=csc.ccol_indices(), row_indices=csc.row_indices())
+    same("channels", scales=scales, zero_points=zeros)
+    same("nested", values=torch.cat([p.reshape(-1) for p in pieces]))
+    same("jagged", values=torch.cat(pieces))
+    assert found["tensor"].quantizer == "per_tensor_affine scale 0.1 zero point 3"
+    assert found["channels"].quantizer == "per_channel_affine axis 0"
+    assert all(torch.equal(torch.from_numpy(array(found[n]).copy()), state[n].int_repr())
+               for n in ("tensor", "channels"))  # fmt: skip
+    layouts = {n: t.layout for n, t in found.items()}
+    assert layouts == {
+        "coo": "sparse_coo", "csr": "sparse_csr", "csc": "sparse_csc", "bsr": "sparse_bsr",
+        "channels": "strided", "tensor": "strided", "nested": "jagged", "jagged": "jagged",
+    }  # fmt: skip
+    assert all(t.has_values for t in found.values())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("zipped", [True, False])
 def test_what_has_no_values_or_is_not_strided_has_no_storage(zipped: bool, tmp_path: Path) -> None:
     eye, meta = torch.eye(4), torch.ones(4, 6, device="meta")
     state = {

@@ -160,6 +160,41 @@ def test_differences_are_torchs(tmp_path: Path) -> None:
         assert d.cosine == pytest.approx(cosine, abs=1e-6), name
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_sparse_and_quantized_tensors_differ_by_their_numbers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    dense = torch.randn(4, 6)
+    moved = dense.clone()
+    moved[1, 2] += 1
+    scales, zeros = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0, 1, 2, 3])
+
+    def made(values: torch.Tensor, stretch: float) -> Tensors:
+        return {
+            "coo": values.to_sparse(),
+            "bsr": values.to_sparse_bsr((2, 3)),
+            "one": torch.quantize_per_tensor(values, 0.1 * stretch, 3, torch.qint8),
+            "row": torch.quantize_per_channel(values, scales * stretch, zeros, 0, torch.qint8),
+        }
+
+    same = _compared(tmp_path, made(dense, 1), made(dense, 1))
+    assert len(same) == 4 and all(d.equal for d in same.values())
+    a, b = made(dense, 1), made(moved, 1)
+    for name, d in _compared(tmp_path, a, b).items():
+        x, y = (t.dequantize() if t.is_quantized else t.to_dense() for t in (a[name], b[name]))
+        assert d.unequal == 1 and not d.equal, name
+        assert d.largest == pytest.approx((x - y).abs().max().item(), rel=1e-5), name
+        if name in ("one", "row"):
+            assert d.mean == pytest.approx((x - y).abs().mean().item(), rel=1e-5), name
+    # The same codes under another scale are other numbers.
+    a, b = made(dense, 1), made(dense * 2, 2)
+    found = _compared(tmp_path, a, b)
+    for name in ("one", "row"):
+        assert torch.equal(a[name].int_repr(), b[name].int_repr())
+        apart = (a[name].dequantize() - b[name].dequantize()).abs()
+        assert not found[name].equal and found[name].unequal == int((apart > 0).sum())
+        assert found[name].largest == pytest.approx(apart.max().item(), rel=1e-5)
+
+
 def test_what_is_not_finite_is_left_out_of_the_differences(tmp_path: Path) -> None:
     a = torch.tensor([1.0, 2.0, math.nan, math.inf, -math.inf])
     b = torch.tensor([1.5, 2.0, math.nan, -math.inf, -math.inf])
