@@ -10,12 +10,13 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
-from interop.facts import Manifest
+from interop.facts import Manifest, TensorSpec
 from interop.reading.formats import reader
 from interop.reading.sniff import kind, unknown
 from interop.reading.source import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["read"]
@@ -24,8 +25,8 @@ __all__ = ["read"]
 def read(path: str | Path, *, content_hash: bool = False) -> Manifest:
     """The facts of a model file or bundle folder; `content_hash` also hashes all of its bytes.
 
-    Raises ReadError, whose `rule` is "file-unrecognised", "file-truncated", "pickle-over-limit" or
-    "external-data-escapes-folder".
+    Raises ReadError, whose `rule` is "file-unrecognised", "file-truncated", "pickle-over-limit",
+    "index-escapes-folder" or "external-data-escapes-folder".
     """
     path = os.fspath(path)
     if os.path.isdir(path):  # noqa: PTH112 - pathlib is slower, and this is on every path
@@ -33,13 +34,13 @@ def read(path: str | Path, *, content_hash: bool = False) -> Manifest:
 
         return folder.read(path, read, content_hash)
     with Source(path) as source:
-        manifest = _read_file(source)
-        if content_hash:
+        manifest = _read_file(source, content_hash)
+        if content_hash and manifest.content_sha256 is None:
             manifest = dataclasses.replace(manifest, content_sha256=_content(source, manifest))
     return manifest
 
 
-def _read_file(source: Source) -> Manifest:
+def _read_file(source: Source, content_hash: bool) -> Manifest:
     """What the first bytes announce decides on the reader."""
     found = kind(source)
     manifest: Manifest | None
@@ -47,8 +48,15 @@ def _read_file(source: Source) -> Manifest:
         from interop.reading import zipped
 
         return zipped.read(source)
+    if found == "index":
+        from interop.reading import folder
+
+        return folder.read_index(source.path, read, content_hash)
     if found == "onnx?":
         manifest = reader("onnx").read(source)
+        if manifest is not None:
+            return manifest
+        manifest = reader("saved-model").read_graph(source)
         if manifest is not None:
             return manifest
         if source.data[0] != 0x28:  # an opening mark: the one byte that begins pickles too
@@ -59,10 +67,18 @@ def _read_file(source: Source) -> Manifest:
     return manifest
 
 
+def _files(tensor: TensorSpec) -> Iterator[str]:
+    """The files in which a tensor, or what it is made of, lies."""
+    if tensor.storage is not None:
+        yield tensor.storage.file
+    for part in tensor.parts:
+        yield from _files(part)
+
+
 def _content(source: Source, manifest: Manifest) -> str:
     """The file's hash; with external data, the hash of the hashes of all files concerned."""
     own = source.sha256()
-    others = {t.storage.file for s in manifest.state_dicts for t in s.tensors if t.storage}
+    others = {file for s in manifest.state_dicts for t in s.tensors for file in _files(t)}
     others.discard(manifest.file)
     if not others:
         return own

@@ -1,7 +1,8 @@
 """A folder (a bundle, or what save_pretrained left) -> the Manifest of the model in it.
 
-`model.safetensors` first, then an index of shards, then the one model file that there is. What
-stands in config.json and interop.json goes into the metadata; the graph comes from model.onnx.
+`model.safetensors` first, then an index of shards, then a SavedModel or a distributed checkpoint,
+then the one model file that there is. What describes the model beside it (config.json, labels,
+preprocessing) goes into the metadata under its file's name; the graph comes from model.onnx.
 """
 
 from __future__ import annotations
@@ -20,11 +21,17 @@ from interop.reading.source import truncated, unrecognised
 Reader = Callable[..., Manifest]
 _PREFERRED = ("model.safetensors", "pytorch_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar", ".pkl")
+_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar", ".pkl", ".th",
+            ".pt2", ".keras", ".h5", ".npz", ".index")  # fmt: skip
 # What trainers leave beside the model.
 _BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
-_DESCRIPTIONS = ("config.json", "interop.json")
+_DESCRIPTIONS = (
+    "config.json", "interop.json", "preprocessor_config.json", "processor_config.json",
+    "id2label.json", "label2id.json", "labels.json", "label_map.json", "classes.json",
+    "class_names.json", "class_to_idx.json", "index_to_name.json",
+)  # fmt: skip
+_LINES = ("labels.txt", "classes.txt", "class_names.txt")
 _MAX_JSON = 1 << 26
 
 
@@ -35,16 +42,27 @@ def read(path: str, reader: Reader, content_hash: bool) -> Manifest:
     index = next((name for name in _INDEXES if name in names), None)
     chosen = next((name for name in _PREFERRED if name in names), None)
     if chosen is None and index is not None:
-        manifest = _sharded(folder, index, reader, content_hash)
+        manifest = read_index(str(folder / index), reader, content_hash)
     else:
+        chosen = chosen or _whole(names)
         manifest = reader(folder / (chosen or _only(path, names)), content_hash=content_hash)
     graph = manifest.graph
     if graph is None and "model.onnx" in names:
         graph = reader(folder / "model.onnx").graph
     described = {name: _json(folder / name) for name in _DESCRIPTIONS if name in names}
+    described |= {name: _text(folder / name).split("\n") for name in _LINES if name in names}
     return dataclasses.replace(
         manifest, path=path, graph=graph, metadata={**manifest.metadata, **described}
     )
+
+
+def _whole(names: list[str]) -> str | None:
+    """The table of contents of a folder that is one model as a whole."""
+    if "saved_model.pb" in names:
+        return "saved_model.pb"
+    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+        return ".metadata"
+    return None
 
 
 def _only(path: str, names: list[str]) -> str:
@@ -61,30 +79,35 @@ def _only(path: str, names: list[str]) -> str:
         shown = ", ".join(models[:4]) + (", …" if len(models) > 4 else "")
         what = f"the folder holds {len(models)} model files ({shown})"
         raise unrecognised(path, what, "give one of them")
-    if ".metadata" in names:
-        what = "a torch.distributed.checkpoint folder, which is not read"
-        raise unrecognised(path, what, "turn it into one file with dcp_to_torch_save")
     raise unrecognised(path, "the folder holds no model file", "give the model file or its folder")
 
 
-def _json(path: Path) -> Json:
+def _text(path: Path) -> str:
     if path.stat().st_size > _MAX_JSON:
         raise unrecognised(str(path), "is far too large for what it should be", "write it again")
     try:
-        return json.loads(path.read_text("utf-8"))
+        return path.read_text("utf-8").strip()
+    except ValueError:
+        raise unrecognised(str(path), "is no text", "mend or remove it") from None
+
+
+def _json(path: Path) -> Json:
+    try:
+        return json.loads(_text(path))
     except (ValueError, RecursionError) as error:
         raise unrecognised(str(path), f"is no JSON: {error}", "mend or remove it") from None
 
 
-def _sharded(folder: Path, index: str, reader: Reader, content_hash: bool) -> Manifest:
+def read_index(place: str, reader: Reader, content_hash: bool) -> Manifest:
     """One Manifest of all the files that an index names: {"weight_map": {tensor: file}}."""
-    place = str(folder / index)
-    listed = _json(folder / index)
+    folder = Path(place).parent
+    listed = _json(Path(place))
     weights = listed.get("weight_map") if isinstance(listed, dict) else None
     if not isinstance(weights, dict) or not weights:
         raise unrecognised(place, "the index of shards names no tensors", "write it again")
-    if not all(isinstance(name, str) and _is_plain(name) for name in weights.values()):
-        raise unrecognised(place, "the index names files outside of its folder", "write it again")
+    for name in weights.values():
+        if not isinstance(name, str) or not is_plain(name):
+            raise escapes(place, name)
     shards = [_shard(folder, name, reader, content_hash) for name in sorted(set(weights.values()))]
     tensors = {t.name: t for shard in shards for s in shard.state_dicts for t in s.tensors}
     missing = [name for name in weights if name not in tensors]
@@ -95,6 +118,7 @@ def _sharded(folder: Path, index: str, reader: Reader, content_hash: bool) -> Ma
     ordered = all(s.ordered for shard in shards for s in shard.state_dicts)
     return dataclasses.replace(
         first,
+        path=place,
         file=place,
         size=sum(shard.size for shard in shards),
         header_sha256=_combined(shard.header_sha256 for shard in shards),
@@ -104,8 +128,19 @@ def _sharded(folder: Path, index: str, reader: Reader, content_hash: bool) -> Ma
     )
 
 
-def _is_plain(name: str) -> bool:
-    return bool(name) and not set(name) & set("/\\\0") and name not in (".", "..")
+def is_plain(name: str) -> bool:
+    """Is it the name of a file in the same folder?"""
+    return bool(name) and not set(name) & set("/\\:\0") and name not in (".", "..")
+
+
+def escapes(place: str, name: object) -> ReadError:
+    """The refusal of an index that leads out of its folder."""
+    return ReadError(
+        f"the index names a file outside of its folder, {str(name)[:80]!r}",
+        where=place,
+        fix="do not load this model; put the files beside the index and mend it",
+        rule="index-escapes-folder",
+    )
 
 
 def _shard(folder: Path, name: str, reader: Reader, content_hash: bool) -> Manifest:

@@ -37,6 +37,15 @@ FORMATS: tuple[Format, ...] = (
     Format("safetensors", "safetensors, one file or shards with their index", ".safetensors",
            "safetensors"),
     Format("onnx", "ONNX, weights embedded or beside it", ".onnx", "onnx"),
+    Format("exported-program", "PyTorch exported program (torch.export)", ".pt2",
+           "exported_program"),
+    Format("distributed", "torch.distributed.checkpoint", "folder with .metadata", "distributed"),
+    Format("keras", "Keras 3 archive", ".keras", "keras", "keras"),
+    Format("hdf5", "Keras model or weights in HDF5", ".h5 .hdf5", "keras", "keras"),
+    Format("tensorflow-checkpoint", "TensorFlow checkpoint", ".index beside .data-00000-of-00001",
+           "tensorflow"),
+    Format("saved-model", "TensorFlow SavedModel", "folder with saved_model.pb", "tensorflow"),
+    Format("numpy", "numpy array or archive of them", ".npy .npz", "numpy_archive"),
 )  # fmt: skip
 _BY_NAME = {one.container: one for one in FORMATS}
 

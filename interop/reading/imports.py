@@ -64,6 +64,11 @@ _REFUSED: dict[str, str] = {
         "build_intlist build_doublelist build_boollist build_tensorlist build_tensor_from_id "
         "restore_type_tag"
     ),
+    "torch.distributed.checkpoint.metadata": (
+        "Metadata TensorStorageMetadata TensorProperties ChunkStorageMetadata "
+        "BytesStorageMetadata MetadataIndex StorageMeta _MEM_FORMAT_ENCODING"
+    ),
+    "torch.distributed.checkpoint.filesystem": "_StorageInfo",
     "collections": "defaultdict deque",
     "builtins": "frozenset list dict tuple int float str bool bytes object",
     "copyreg": "_reconstructor __newobj__ __newobj_ex__",

@@ -40,6 +40,14 @@ def describe(tree: Node) -> dict[str, Json]:
     return described
 
 
+def value(node: Node) -> Json:
+    """A node as JSON values; None where it has no such form."""
+    try:
+        return _json(node, [MAX_VALUES], MAX_DEPTH)
+    except _Nothing:
+        return None
+
+
 def _json(node: Node, budget: list[int], depth: int) -> Json:
     budget[0] -= 1
     if depth < 0 or budget[0] < 0:

@@ -387,7 +387,7 @@ _ELEMENTS = {
 }  # fmt: skip
 
 
-def tensor_bytes(path: str, name: str) -> bytes:
+def storage_bytes(path: str, name: str) -> bytes:
     """The dense bytes of an initializer whose numbers stand in protobuf's own lists."""
     with Source(path) as source:
         reader = _Reader(source)

@@ -1,0 +1,64 @@
+"""A Keras configuration (JSON) -> the Python names that loading it would import or run.
+
+A Lambda layer brings bytecode; a layer or function of somebody's names the module it comes from,
+and Keras imports whatever stands there.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator
+
+from interop.facts import Import, Json
+from interop.reading.imports import is_denied
+from interop.reading.source import over_limit
+
+_OWN = frozenset({"keras", "tf_keras", "tensorflow", "keras_hub", "keras_cv", "keras_nlp"})
+# Parts of Keras whose functions fetch, unpack and load files.
+_REACHING = frozenset({"utils", "saving", "config", "export"})
+
+
+def imported(config: Json, path: str) -> Iterator[Import]:
+    """The names in every part of a configuration, as often as they stand in it."""
+    todo = [config]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, list):
+            todo += node
+        elif isinstance(node, dict):
+            found = _named(node, path)
+            if found is not None:
+                yield found
+            todo += node.values()
+
+
+def _named(node: dict[str, Json], path: str) -> Import | None:
+    name, module, registered = (node.get(k) for k in ("class_name", "module", "registered_name"))
+    if not isinstance(name, str):
+        return None
+    if len(name) + len(str(module)) + len(str(registered)) > 1000:
+        raise over_limit(path, "a name of more than 1,000 letters")
+    if name.rpartition(">")[2] in ("Lambda", "__lambda__"):
+        # Its bytecode runs when the layer is called, or while the model is loaded.
+        return Import("keras.layers", "Lambda", "unsafe")
+    if isinstance(module, str):
+        inner = node.get("config")
+        is_function = name == "function" and isinstance(inner, str)
+        return _from(module, str(inner)[:1000] if is_function else name)
+    if ">" in name or isinstance(registered, str):
+        # Registered by a program of somebody's, which has to be imported first.
+        package, _, what = str(name if ">" in name else registered).rpartition(">")
+        if package.lower() != "keras":
+            return Import(package or "(unknown)", what, "code")
+    return None
+
+
+def _from(module: str, name: str) -> Import | None:
+    if module == "builtins" and name not in vars(builtins):
+        return None  # Keras's way to write its own functions: "relu"
+    steps = module.split(".")
+    own = steps[0] in _OWN
+    reaches = own and name[:1].islower() and not _REACHING.isdisjoint(steps)
+    if reaches or is_denied(module, name):
+        return Import(module, name, "unsafe")
+    return None if own else Import(module, name, "code")
