@@ -126,6 +126,13 @@ class TensorSpec:
         """Bytes of the values if they were stored densely."""
         return (self.numel * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
 
+    def named(self, name: str) -> TensorSpec:
+        """The same under another name; files have tens of thousands, so no field is gone over."""
+        return TensorSpec(
+            name, self.dtype, self.shape, self.storage, self.offset, self.stride, self.conj,
+            self.neg, self.layout, self.quantizer, self.parts, self.stats,
+        )  # fmt: skip
+
     @property
     def has_values(self) -> bool:
         """Whether the file holds all of its values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 
@@ -78,6 +79,9 @@ def interop() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; the one place that turns errors into codes."""
+    # A file's facts are hundreds of thousands of small records that all stay: looking again and
+    # again for garbage among them takes longer than reading them.
+    gc.set_threshold(200_000, 50, 100)
     try:
         code = interop.main(args=arguments, prog_name="interop", standalone_mode=False)
     except InteropError as error:

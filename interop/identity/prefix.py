@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from interop.facts import TensorSpec
 
@@ -36,7 +35,7 @@ def strip_prefix(tensors: Sequence[TensorSpec]) -> tuple[str, tuple[TensorSpec, 
             names, prefix = bare, prefix + "…" + COMPILED
     if not prefix:
         return "", tuple(tensors)
-    return prefix, tuple(replace(t, name=n) for t, n in zip(tensors, names, strict=True))
+    return prefix, tuple(t.named(n) for t, n in zip(tensors, names, strict=True))
 
 
 def _shared_token(names: Sequence[str]) -> str:

@@ -47,12 +47,14 @@ class Unfit(Exception):
     """The arguments are not what the function takes."""
 
 
-def rebuild(machine: Machine, func: Global, args: Arguments, made: bool = False) -> Node:
-    """The record of `func(*args)`, or of `func.__new__(func, *args)` where `made`."""
-    known = _MAKERS.get(plain(func.module, func.name))
-    if known is not None:
+def rebuild(machine: Machine, func: Global, args: Arguments) -> Node:
+    """The record of `func(*args)`, or of `func.__new__(func, *args)`."""
+    if func.maker is False:
+        func.maker = _MAKERS.get(plain(func.module, func.name))
+    if func.maker is not None:
         try:
-            return known(machine, *args)
+            made: Node = func.maker(machine, *args)
+            return made
         except (Unfit, TypeError, ValueError, OverflowError):
             pass
     return Made(func, args)
@@ -91,22 +93,17 @@ def _axes(node: Node) -> tuple[int, ...]:
     for axis in node:
         if type(axis) is not int or not 0 <= axis < 1 << 63:
             raise Unfit
-    return tuple(node)
-
-
-def _storage(node: Node) -> StorageRef:
-    if type(node) is not StorageRef:
-        raise Unfit
-    return node
+    return node if type(node) is tuple else tuple(node)
 
 
 def _tensor(m: Machine, storage: Node, offset: Node, shape: Node, stride: Node, *_: Node) -> Tensor:
-    ref = _storage(storage)
-    axes, steps = _axes(shape), _axes(stride)
-    if len(axes) != len(steps) or _whole(offset) < 0:
+    if type(storage) is not StorageRef:
         raise Unfit
-    on_meta = ref.location == "meta"
-    return Tensor(ref.dtype, axes, None if on_meta else ref, ref.shift + offset, steps)
+    axes, steps = _axes(shape), _axes(stride)
+    if len(axes) != len(steps) or type(offset) is not int or not 0 <= offset < 1 << 63:
+        raise Unfit
+    place = None if storage.location == "meta" else storage
+    return Tensor(storage.dtype, axes, place, storage.shift + offset, steps)
 
 
 def _tensor_v2(m: Machine, *args: Node) -> Tensor:

@@ -12,13 +12,19 @@ Node = Any  # None, bool, int, float, complex, str, bytes, tuple, list or a reco
 
 
 class Global:
-    """A Python name that the pickle refers to."""
+    """A Python name that the pickle refers to.
 
-    __slots__ = ("module", "name")
+    `maker` is what is known to rebuild what a call of it gives, None where nothing is, False as
+    long as nobody has asked; `called` tells that the ledger has been told of a call.
+    """
+
+    __slots__ = ("called", "maker", "module", "name")
 
     def __init__(self, module: str, name: str) -> None:
         self.module = module
         self.name = name
+        self.maker: Any = False
+        self.called = False
 
 
 class Mapping:
