@@ -16,7 +16,8 @@ from pathlib import Path
 
 from interop.errors import ReadError
 from interop.facts import Json, Manifest, StateDict
-from interop.reading.source import truncated, unrecognised
+from interop.reading.links import leads_out
+from interop.reading.source import over_limit, truncated, unrecognised
 
 Reader = Callable[..., Manifest]
 _PREFERRED = ("model.safetensors", "pytorch_model.bin")
@@ -32,6 +33,7 @@ _DESCRIPTIONS = (
     "class_names.json", "class_to_idx.json", "index_to_name.json",
 )  # fmt: skip
 _LINES = ("labels.txt", "classes.txt", "class_names.txt")
+MAX_SHARDS = 10_000
 _MAX_JSON = 1 << 26
 
 
@@ -108,10 +110,17 @@ def read_index(place: str, reader: Reader, content_hash: bool) -> Manifest:
     for name in weights.values():
         if not isinstance(name, str) or not is_plain(name):
             raise escapes(place, name)
-    shards = [_shard(folder, name, reader, content_hash) for name in sorted(set(weights.values()))]
+    names = sorted(set(weights.values()))
+    if len(names) > MAX_SHARDS:
+        raise over_limit(place, f"its index names {len(names):,} shards")
+    for name in names:
+        if leads_out(folder / name, Path(place)):
+            raise escapes(place, name)
+    shards = [_shard(folder, name, reader, content_hash) for name in names]
     tensors = {t.name: t for shard in shards for s in shard.state_dicts for t in s.tensors}
     missing = [name for name in weights if name not in tensors]
-    if missing:
+    # A shard that is unsafe to load is told of as that, whatever else it lacks.
+    if missing and not any(i.danger == "unsafe" for shard in shards for i in shard.imports):
         what = f"{len(missing)} tensors of the index are in no shard, {missing[0]!r} for one"
         raise truncated(place, what)
     first = shards[0]
@@ -144,13 +153,13 @@ def escapes(place: str, name: object) -> ReadError:
 
 
 def _shard(folder: Path, name: str, reader: Reader, content_hash: bool) -> Manifest:
-    try:
-        return reader(folder / name, content_hash=content_hash)
-    except ReadError as error:
-        if (folder / name).exists():
-            raise
+    path = folder / name
+    if not path.exists():
         what = f"the shard {name!r} is missing"
-        raise truncated(str(folder), what, "fetch all the files of the model") from error
+        raise truncated(str(folder), what, "fetch all the files of the model")
+    if path.is_dir():  # by a link perhaps to this very one, and so on without end
+        raise unrecognised(str(path), "the index names a folder as a shard", "write it again")
+    return reader(path, content_hash=content_hash)
 
 
 def _combined(hashes: object) -> str:

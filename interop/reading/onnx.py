@@ -22,6 +22,7 @@ from interop.facts import (
     Storage,
     TensorSpec,
 )
+from interop.reading.links import climbs, leads_out
 from interop.reading.protobuf import (
     BYTES,
     VARINT,
@@ -314,13 +315,8 @@ class _Reader:
         known = self.externals.get(location)
         if known is not None:
             return known
-        folder = Path(self.source.path).parent
-        try:
-            home, real = folder.resolve(), (folder / location).resolve()
-            inside = home in real.parents
-        except (ValueError, OSError, RuntimeError):  # a zero byte, a loop of links
-            inside = False
-        if not location or Path(location).is_absolute() or not inside:
+        real = Path(self.source.path).parent / location
+        if climbs(location) or leads_out(real, Path(self.source.path)):
             raise ReadError(
                 f"tensor {name!r} lies in {location[:80]!r}, outside of the model's folder",
                 where=self.source.path,
@@ -330,7 +326,7 @@ class _Reader:
         if not real.is_file():
             what = f"its external file {location[:80]!r} is missing"
             raise truncated(self.source.path, what, "put the file beside the model")
-        self.externals[location] = str(folder / location), real.stat().st_size
+        self.externals[location] = str(real), real.stat().st_size
         return self.externals[location]
 
     # ------------------------------------------------------------ the result

@@ -2,14 +2,15 @@
 
 An interpreter of protocols 0 to 5, not a subclass of pickle.Unpickler: there, BUILD reaches the
 attributes of whatever stands in for a class, and a key is hashed before anyone can look at it.
-What it may cost is bounded: opcodes, containers, nested marks, and the length of a line or string.
+What it may cost is bounded: opcodes, containers, nested marks, the memo, the hashing of a key, and
+the length of a line or string.
 """
 
 from __future__ import annotations
 
 import codecs
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from interop.reading.imports import Ledger, modern
 from interop.reading.rebuild import build, rebuild
@@ -19,6 +20,8 @@ from interop.reading.tree import Array, Bag, Blob, Global, Made, Mapping, Node
 MAX_OPCODES = 8_000_000
 MAX_CONTAINERS = 1_500_000
 MAX_MARKS = 10_000
+MAX_MEMO = 1_500_000
+MAX_KEY = 10_000  # values in a key, each counted as often as hashing comes by it
 MAX_LINE = 1 << 16
 MAX_STRING = 1 << 24
 MAX_INT_BYTES = 1 << 10
@@ -142,6 +145,12 @@ class Machine:
         self.stack.append(Blob(self.position, count))
         self.position += count
 
+    def frame(self) -> None:
+        """How far the next opcodes reach: unpicklers fetch so many bytes at once."""
+        count = self.number(8)
+        if count > self.end - self.position:
+            self.refuse_length(count)
+
     def refuse_length(self, count: int) -> None:
         if count > self.end - self.position:
             raise Cut(f"it announces {count:,} bytes and ends before them")
@@ -149,8 +158,8 @@ class Machine:
 
     # ------------------------------------------------------------ stack
 
-    def container(self) -> None:
-        self.containers += 1
+    def container(self, weight: int = 1) -> None:
+        self.containers += weight
         if self.containers > MAX_CONTAINERS:
             raise OverLimit(f"more than {MAX_CONTAINERS:,} containers")
 
@@ -189,11 +198,12 @@ class Machine:
         self.stack.append(tuple(items))
 
     def new_bag(self, items: list[Node]) -> None:
-        self.container()
+        self.container(2)
+        _hashed(items)
         self.stack.append(Bag(items))
 
     def new_mapping(self, items: list[Node]) -> None:
-        self.container()
+        self.container(4)  # takes as much memory
         mapping = Mapping()
         self.stack.append(mapping)
         self.fill(mapping, items)
@@ -207,6 +217,8 @@ class Machine:
             target = target.content
         if type(target) is Mapping:
             for at in range(0, len(items), 2):
+                if type(items[at]) is tuple:
+                    _hashed((items[at],))
                 target.put(items[at], items[at + 1])
         else:
             self.altered(target)
@@ -216,6 +228,7 @@ class Machine:
         if type(target) is list:
             target.extend(items)
         elif type(target) is Bag:
+            _hashed(items)
             target.items.extend(items)
         elif type(target) is Made:
             if target.items is None:
@@ -346,6 +359,9 @@ class Machine:
     # ------------------------------------------------------------ memo and ids
 
     def put(self, index: int) -> None:
+        # Unpicklers keep an array as long as the greatest index.
+        if index >= MAX_MEMO:
+            raise OverLimit(f"a memo of {index:,} places")
         self.memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
@@ -358,6 +374,7 @@ class Machine:
         self.stack.append(self.refer(self.stack.pop()))
 
     def refer(self, key: Node) -> Node:
+        self.container()
         try:
             return self.persistent(key)
         except Broken as error:
@@ -396,6 +413,19 @@ class Machine:
     def unicode_line(self) -> None:
         text = str(self.line(), "raw-unicode-escape")
         self.stack.append(text.encode("utf-8", "replace").decode())
+
+
+def _hashed(keys: Iterable[Node]) -> None:
+    """Refuse keys that take for ever to hash: tuples hold the same tuple twice, and so on down."""
+    for key in keys:
+        if type(key) is tuple:
+            budget, todo = MAX_KEY, [key]
+            while todo:
+                inner = todo.pop()
+                budget -= len(inner)
+                if budget < 0:
+                    raise OverLimit(f"a key of more than {MAX_KEY:,} values")
+                todo.extend(item for item in inner if type(item) is tuple)
 
 
 def _decimal(line: bytes) -> int:
@@ -452,11 +482,11 @@ def _put4(m: Machine) -> None:
 
 
 def _memoize(m: Machine) -> None:
-    m.memo[len(m.memo)] = m.stack[-1]
+    m.put(len(m.memo))
 
 
 _set(b"\x80", _protocol)
-_set(b"\x95", lambda m: m.take(8))  # FRAME
+_set(b"\x95", Machine.frame)
 _set(b"(", Machine.mark)
 _set(b"0", Machine.pop)
 _set(b"1", Machine.since_mark)

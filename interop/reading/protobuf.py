@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from interop.reading.source import Bytes
 
 VARINT, WIDE, BYTES, NARROW = 0, 1, 2, 5
+_MAX_INTEGERS = 1 << 16  # bytes of a packed list: shapes, never weights
 Field = tuple[int, int, int, int]
 
 
@@ -80,7 +81,7 @@ def integers(data: Bytes, field: Field) -> list[int]:
     _, wire, a, b = field
     if wire == VARINT:
         return [signed(a)]
-    if wire != BYTES:
+    if wire != BYTES or b - a > _MAX_INTEGERS:
         raise Malformed("a list of integers that is none")
     found = []
     while a < b:

@@ -13,9 +13,10 @@ from typing import Any
 
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Manifest, StateDict, Storage, TensorSpec
-from interop.reading.source import Source, truncated, unrecognised
+from interop.reading.source import Source, over_limit, truncated
 
 MAX_HEADER = 100_000_000
+MAX_KEYS = 2_000_000
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
@@ -29,16 +30,14 @@ def read(source: Source) -> Manifest:
     """Raises ReadError for a header that is damaged, or that the file does not live up to."""
     length = int.from_bytes(source.data[:8], "little")
     if length > MAX_HEADER:
-        what = f"the safetensors header would be {length:,} bytes long"
-        raise unrecognised(source.path, what, "save the file again")
+        raise _damaged(source.path, f"it would be {length:,} bytes long")
     if 8 + length > source.size:
         raise truncated(source.path, "the safetensors header is cut off")
     raw = source.data[8 : 8 + length]
     header = _header(source.path, raw)
     tensors, end = _tensors(source, header, 8 + length)
     if end < source.size:
-        what = f"{source.size - end:,} bytes follow the last tensor"
-        raise unrecognised(source.path, what, "save the file again")
+        raise _damaged(source.path, f"{source.size - end:,} bytes follow the last tensor")
     metadata = header.get("__metadata__", {})
     return Manifest(
         path=source.path,
@@ -63,10 +62,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _header(path: str, raw: bytes) -> dict[str, Any]:
+    # Counted before they are parsed: each costs many times the bytes that it has here.
+    if raw.count(b'":') > MAX_KEYS:
+        raise over_limit(path, f"its safetensors header holds more than {MAX_KEYS:,} names")
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
+        text = raw.decode("utf-8")
+        header = json.loads(text, object_pairs_hook=_object)
+        if "\\ud" in text.lower():  # half a character, by its number: it can be shown nowhere
+            json.dumps(header, ensure_ascii=False).encode("utf-8")
     except _Twice:
         raise _damaged(path, "a name stands twice in it") from None
+    except UnicodeError:
+        raise _damaged(path, "it is no UTF-8") from None
     except (ValueError, RecursionError):
         raise _damaged(path, "it is no JSON") from None
     if not isinstance(header, dict):
@@ -78,7 +85,12 @@ def _header(path: str, raw: bytes) -> dict[str, Any]:
 
 
 def _damaged(path: str, why: str) -> ReadError:
-    return unrecognised(path, f"the safetensors header is damaged: {why}", "save the file again")
+    return ReadError(
+        f"the safetensors header is invalid: {why}",
+        where=path,
+        fix="do not load this file; save the weights again with the safetensors library",
+        rule="safetensors-header-invalid",
+    )
 
 
 def _tensors(

@@ -10,9 +10,14 @@ from interop.reading.source import Source, truncated, unrecognised
 
 # Tags of the top-level fields of an ONNX model (number << 3 | wire type); any may come first.
 _ONNX_FIRST = frozenset({0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72})
+_INDEX_HEAD = 1 << 16  # bytes of a JSON file within which an index of shards shows itself
 _SAVE = "save the model's state_dict() with torch.save or safetensors and give that file"
 _FETCH = "the download went wrong: fetch the file itself again"
 
+# (first bytes, container)
+_KNOWN = ((b"\x89HDF\r\n\x1a\n", "hdf5"), (b"\x93NUMPY", "numpy"))
+# The last bytes of a table of keys and values as LevelDB and TensorFlow write it.
+_TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 # (offset, bytes, what it is, what to do)
 _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (
@@ -21,17 +26,14 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
         "a Git LFS pointer, not the model itself",
         "run `git lfs pull`",
     ),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras weights?)", _SAVE),
     (0, b"GGUF", "a GGUF file", _SAVE),
     (4, b"TFL3", "a TensorFlow Lite model", _SAVE),
-    (0, b"\x93NUMPY", "a numpy array file (.npy)", _SAVE),
     (0, b"\x1f\x8b", "gzip-compressed", "unpack it with gunzip first"),
     (0, b"BZh", "bzip2-compressed", "unpack it with bunzip2 first"),
     (0, b"\xfd7zXZ\x00", "xz-compressed", "unpack it with unxz first"),
     (0, b"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it with unzstd first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
     (0, b"Rar!", "a RAR archive", "unpack it first"),
-    (257, b"ustar", "a tar archive", "unpack it with `tar xf` and give the model file in it"),
     (0, b"\x89PNG", "a PNG picture", "give a model file"),
     (0, b"\xff\xd8\xff", "a JPEG picture", "give a model file"),
     (0, b"GIF8", "a GIF picture", "give a model file"),
@@ -46,7 +48,8 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
 
 
 def kind(source: Source) -> str:
-    """A container of the table of formats, "zip" (its entries tell of what) or "onnx?".
+    """A container of the table of formats, "zip" (its entries tell of what), "onnx?", or "index"
+    (JSON that says which shard holds which tensor).
 
     Raises ReadError where the bytes are known to be something else.
     """
@@ -55,6 +58,19 @@ def kind(source: Source) -> str:
         return _zip_kind(source, head)
     if is_safetensors(head, source.size):
         return "safetensors"
+    for magic, container in _KNOWN:
+        if head.startswith(magic):
+            return container
+    if source.data[max(0, source.size - 8) : source.size] == _TABLE_END:
+        return "tensorflow-checkpoint"
+    if head[:1] == b"\x80" and b"torch.distributed.checkpoint.metadata\x94" in head[:64]:
+        return "distributed"
+    if head[:1] == b"{" and b'"weight_map"' in source.data[: min(source.size, _INDEX_HEAD)]:
+        return "index"
+    if head.startswith(b"ustar", 257):
+        from interop.reading import nested
+
+        raise nested.in_tar(source)
     if (error := foreign(source.path, head)) is not None:
         raise error
     if head[0] in _ONNX_FIRST:
@@ -76,8 +92,9 @@ def is_safetensors(head: bytes, size: int) -> bool:
     """Eight bytes of header length, then the header's opening brace."""
     if len(head) < 9 or head[8] != 0x7B:
         return False
-    # The format allows 100 MB; a longer header is told by the reader, a wild one is no header.
-    return int.from_bytes(head[:8], "little") < 1 << 40
+    # The format allows 100 MB; a longer header is told by the reader, a wild one is no header but
+    # where a name follows, as in none of the other formats (a pickle's protocol begins with 0x80).
+    return int.from_bytes(head[:8], "little") < 1 << 40 or (head[9:10] == b'"' and head[0] != 0x80)
 
 
 def foreign(path: str, head: bytes) -> ReadError | None:
@@ -102,7 +119,9 @@ def unknown(path: str, head: bytes) -> ReadError:
         begins = f" that begins {line[0][:40]!r}" if line else ""
         return unrecognised(path, f"this is a text file{begins}", "give a model file")
     return unrecognised(
-        path, "neither a PyTorch checkpoint nor safetensors nor ONNX", "give a model file"
+        path,
+        "neither a PyTorch checkpoint nor safetensors, ONNX, Keras, TensorFlow or numpy",
+        "give a model file",
     )
 
 

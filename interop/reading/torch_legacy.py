@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from interop.facts import DTYPE_BITS, Manifest, Storage
+from interop.reading import nested
 from interop.reading.imports import Ledger
 from interop.reading.pickle_machine import Broken, Cut, Machine, OverLimit
 from interop.reading.pickled import Contents, contents, guarded, manifest, persistent
@@ -112,6 +113,7 @@ class _Legacy:
         if failure is None:
             if head[0] != 0x80 and not ledger.imports() and type(tree) is not Mapping:
                 raise unknown(path, head)  # "I1\n." is a pickle too, but nobody's checkpoint
+            nested.search(self.source.data, ledger, self.position)  # as loaders of several do
 
             def work() -> Contents:
                 return contents(tree, self.locate, path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from interop.facts import Manifest, Storage
+from interop.reading import nested
 from interop.reading.imports import Ledger
 from interop.reading.pickle_machine import Machine
 from interop.reading.pickled import Contents, contents, guarded, manifest, persistent
@@ -16,18 +17,19 @@ from interop.reading.source import Source, over_limit, truncated, unrecognised
 from interop.reading.tree import StorageRef
 from interop.reading.zip_archive import STORED, Archive, Entry
 
+_OTHER_PICKLES = ("constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl")
 MAX_PICKLE = 1 << 29  # bytes of data.pkl
+# A compressed pickle may unfold to so many bytes, or to so many times its own.
+_UNFOLDED, _TIMES = 1 << 20, 32
 
 
 def read_archive(archive: Archive) -> Manifest:
-    """Raises ReadError for a checkpoint that is cut off or asks too much."""
+    """Raises ReadError for a checkpoint that is cut off, asks too much, or hides another one."""
     source = archive.source
-    entry = _pickle_entry(archive)
+    entry = pickle_entry(archive)
     prefix = entry.name.removesuffix("data.pkl")
     _check_byte_order(archive, prefix)
-    program = archive.read(entry, MAX_PICKLE)
-    if program is None:
-        raise over_limit(source.path, f"its pickle has {entry.size:,} bytes")
+    program = _program(archive, entry)
     digest = hashlib.sha256(program)
     digest.update(archive.directory)
     ledger = Ledger()
@@ -44,11 +46,27 @@ def read_archive(archive: Archive) -> Manifest:
         return contents(tree, locate, source.path)
 
     found = guarded(work, ledger, source.path, whole=True)
+    nested.beside_checkpoint(archive, prefix)
+    for other in _OTHER_PICKLES:
+        if (beside := archive.entries.get(prefix + other)) is not None:
+            nested.search(_program(archive, beside), ledger)
     container = "torch-zip"
     if _is_torchscript(archive, prefix):
         container = "torchscript"
         ledger.compile()
     return manifest(source, container, digest.hexdigest(), ledger, found)
+
+
+def _program(archive: Archive, entry: Entry) -> bytes:
+    """The bytes of a pickle in the archive."""
+    limit = MAX_PICKLE
+    if entry.method != STORED:
+        limit = max(_UNFOLDED, min(MAX_PICKLE, _TIMES * entry.packed))
+    program = archive.read(entry, limit)
+    if program is None:
+        what = f"its pickle {entry.name!r} unfolds from {entry.packed:,} to {entry.size:,} bytes"
+        raise over_limit(archive.source.path, what)
+    return program
 
 
 def _is_torchscript(archive: Archive, prefix: str) -> bool:
@@ -58,12 +76,18 @@ def _is_torchscript(archive: Archive, prefix: str) -> bool:
     return any(name.startswith(f"{prefix}code/") for name in archive.entries)
 
 
-def _pickle_entry(archive: Archive) -> Entry:
+def pickle_entry(archive: Archive) -> Entry:
     names = [n for n in archive.entries if n == "data.pkl" or n.endswith("/data.pkl")]
     names = [n for n in names if n.count("/") <= 1]
     path = archive.source.path
     if len(names) > 1:
         raise unrecognised(path, f"the archive holds {len(names)} checkpoints", "give one of them")
+    # torch finds entries whatever the case of their letters, and by the order of their names.
+    lowered = names[0].lower()
+    twin = next((n for n in archive.entries if n != names[0] and n.lower() == lowered), None)
+    if twin is not None:
+        what = f"the zip archive holds {names[0]!r} and {twin!r}, one and the same to torch"
+        raise archive.refusal("zip-entry-duplicated", what)
     return archive.entries[names[0]]
 
 
@@ -87,18 +111,34 @@ def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
         what = f"storage {ref.key!r} has {entry.size:,} of {ref.nbytes:,} bytes"
         raise truncated(path, what)
     start = archive.start(entry)
-    plain = entry.method == STORED and not entry.flags & 1
+    plain = entry.method == STORED
     if plain and entry.packed < entry.size:
         raise truncated(path, f"storage {ref.key!r} is cut off")
     place = archive.source.base + start if plain else -1
     return Storage(path, ref.key, place, ref.nbytes)
 
 
+def check_sums(path: str) -> None:
+    """Hold every storage of a checkpoint against its checksum, reading all of their bytes.
+
+    Raises ReadError, "zip-checksum-wrong", for the first that differs.
+    """
+    with Source(path) as source:
+        archive = Archive(source)
+        prefix = pickle_entry(archive).name.removesuffix("data.pkl")
+        for entry in archive.entries.values():
+            if entry.name.startswith((f"{prefix}data/", f"{prefix}tensors/")):
+                if entry.method == STORED:
+                    archive.check_sum(entry)
+                else:
+                    archive.read(entry, 1 << 34)
+
+
 def storage_bytes(path: str, key: str) -> bytes:
     """The bytes of a compressed storage, inflated whole."""
     with Source(path) as source:
         archive = Archive(source)
-        prefix = _pickle_entry(archive).name.removesuffix("data.pkl")
+        prefix = pickle_entry(archive).name.removesuffix("data.pkl")
         entry = archive.entries[f"{prefix}data/{key}"]
         data = archive.read(entry, 1 << 34)
     if data is None:

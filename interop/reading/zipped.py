@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from interop.errors import ReadError
 from interop.facts import Manifest
 from interop.reading import formats
 from interop.reading.source import Source, unrecognised
@@ -13,29 +14,44 @@ _FOREIGN = (
     ("[Content_Types].xml", "an office document"),
     ("META-INF/MANIFEST.MF", "a Java archive"),
     ("MAR-INF/MANIFEST.json", "a TorchServe archive (.mar)"),
-    ("model.weights.h5", "a Keras archive (.keras)"),
-    ("archive_format", "an exported program (.pt2)"),
-    ("serialized_exported_program.json", "an exported program (.pt2)"),
+)
+# Entries that tell of a container that is read; the first that is there decides.
+_KNOWN = (
+    ("data.pkl", "torch-zip"),  # first: whatever else is in it, this is what torch.load runs
+    ("archive_format", "exported-program"),
+    ("serialized_exported_program.json", "exported-program"),
+    ("model.weights.h5", "keras"),
 )
 
 
 def read(source: Source) -> Manifest:
-    """Raises ReadError for an archive of something that is no model."""
-    archive = Archive(source)
-    container = _container(archive)
-    manifest: Manifest = formats.reader(container).read_archive(archive)
+    """Raises ReadError for an archive of something that is no model, or that plays tricks."""
+    try:
+        archive = Archive(source)
+        archive.agree()
+        manifest: Manifest = formats.reader(kind(archive)).read_archive(archive)
+    except ReadError as error:
+        from interop.reading import nested
+
+        raise nested.told(source, error) from None
     return manifest
 
 
-def _container(archive: Archive) -> str:
+def kind(archive: Archive) -> str:
+    """The container of the table of formats whose archive this is."""
     path = archive.source.path
-    if _has(archive, "data.pkl"):
-        return "torch-zip"
+    for name, container in _KNOWN:
+        if _has(archive, name):
+            return container
     for name, what in _FOREIGN:
         if _has(archive, name):
             raise unrecognised(path, f"this is {what}", _SAVE)
     if archive.entries and all(name.endswith(".npy") for name in archive.entries):
-        raise unrecognised(path, "this is a numpy archive (.npz)", _SAVE)
+        return "numpy"
+    from interop.reading import nested
+
+    if (hidden := nested.in_zip(archive)) is not None:
+        raise hidden
     fix = "unpack it and give the model file in it"
     raise unrecognised(path, "this is a zip archive, but no PyTorch checkpoint", fix)
 

@@ -72,7 +72,7 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, lie: str) -> None:
     path = _write(tmp_path / "m.safetensors", *LIES[lie])
     with pytest.raises(ReadError) as error:
         read(path)
-    assert error.value.rule == "file-unrecognised"
+    assert error.value.rule == "safetensors-header-invalid"
 
 
 def test_cut_off_anywhere_is_truncated(tmp_path: Path) -> None:

@@ -1,0 +1,178 @@
+"""An archive that is refused -> the model hidden in it, and what loading that would run.
+
+Loaders look through archives that a scanner does not, and the other way round. An archive around a
+model is no model: it is refused, by the name of the entry, and with its dangers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.errors import ReadError
+from interop.reading.imports import Ledger
+from interop.reading.pickle_machine import Broken, Machine
+from interop.reading.pickled import persistent
+from interop.reading.source import Bytes, Source, unrecognised
+from interop.reading.zip_archive import DEFLATED, STORED, Archive, Entry
+
+_MAX_ENTRIES = 10_000  # looked at in one archive
+_MAX_HIDDEN = 64  # local headers searched for a pickle in a broken archive
+_MAX_SEARCHED = 1 << 22  # bytes of the file in which they are looked for
+_MAX_PICKLE = 1 << 20  # bytes of one of those pickles
+_MAX_PICKLES = 100  # one behind the other
+_ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".onnx",
+            ".safetensors", ".h5", ".keras", ".zip")  # fmt: skip
+# What torch.save, torch.jit.save and torch.package write beside data.pkl.
+_TORCHS_OWN = (
+    "data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl",
+    "data/", "tensors/", "constants/", "code/", "version", "byteorder", ".data/", ".format_version",
+    ".storage_alignment",
+)  # fmt: skip
+
+
+def told(source: Source, error: ReadError) -> ReadError:
+    """The refusal of an archive, with what a pickle in it would run."""
+    unsafe = _would_run(source)
+    if not unsafe or "would run" in error.what:
+        return error
+    what = f"{error.what}; a pickle in it would run {unsafe}"
+    return ReadError(what, where=error.where, fix="do not load this file", rule=error.rule)
+
+
+def in_zip(archive: Archive) -> ReadError | None:
+    """The refusal of an archive around a model; None where no entry is one."""
+    for entry in list(archive.entries.values())[:_MAX_ENTRIES]:
+        kind = _kind(entry.name, _head(archive, entry))
+        if kind:
+            return _refusal(archive.source, "zip", entry.name, kind)
+    return None
+
+
+def beside_checkpoint(archive: Archive, prefix: str) -> None:
+    """Refuse a checkpoint's archive that holds another model, under any name not of torch's own."""
+    own = tuple(prefix + name for name in _TORCHS_OWN)
+    for entry in list(archive.entries.values())[:_MAX_ENTRIES]:
+        if not entry.name.startswith(own):
+            kind = _kind("", _head(archive, entry))
+            if kind:
+                raise told(archive.source, _refusal(archive.source, "zip", entry.name, kind))
+
+
+def in_tar(source: Source) -> ReadError:
+    """The refusal of a tar archive: of a model by its entry's name, or of whatever it is."""
+    at = 0
+    for _ in range(_MAX_ENTRIES):
+        header = source.data[at : at + 512]
+        name = header[:100].split(b"\0")[0].decode("utf-8", "replace")
+        digits = header[124:136].strip(b" \0")
+        if not name or not digits.isdigit() or len(digits) > 11:
+            break
+        try:
+            size = int(digits, 8)
+        except ValueError:
+            break
+        kind = _kind(name, source.data[at + 512 : at + 512 + min(size, 16)])
+        if kind:
+            error = _refusal(source, "tar", name, kind)
+            unsafe = _unsafe([_run(source, at + 512, at + 512 + size)])
+            if unsafe:
+                error.what += f"; it would run {unsafe}"
+            return error
+        at += 512 + (size + 511) // 512 * 512
+    fix = "unpack it with `tar xf` and give the model file in it"
+    return unrecognised(source.path, "this is a tar archive", fix)
+
+
+def _refusal(source: Source, outer: str, name: str, kind: str) -> ReadError:
+    return ReadError(
+        f"a {outer} archive around {name[:80]!r}, itself {kind}",
+        where=source.path,
+        fix="unpack it and inspect what is in it before anything loads it",
+        rule="model-nested",
+    )
+
+
+def _kind(name: str, head: bytes) -> str:
+    """What an entry that is a model of its own is, by its first bytes or by its name."""
+    if head[:4] == b"PK\x03\x04":
+        return "a zip archive"
+    if len(head) > 1 and head[0] == 0x80 and 1 <= head[1] <= 5:
+        return "a pickle"
+    if head[:8] == b"\x89HDF\r\n\x1a\n":
+        return "an HDF5 file"
+    return "a model by its name" if name.lower().endswith(_ENDINGS) and head else ""
+
+
+def _head(archive: Archive, entry: Entry) -> bytes:
+    """The first bytes of an entry, inflated."""
+    start = archive.start(entry)
+    raw = archive.source.data[start : start + min(entry.packed, 256)]
+    if entry.method == DEFLATED:
+        return _inflated(raw, 16)
+    return raw[:16]
+
+
+def _inflated(raw: bytes, most: int) -> bytes:
+    import zlib
+
+    try:
+        return zlib.decompressobj(-15).decompress(raw, most)
+    except zlib.error:
+        return b""
+
+
+# ---------------------------------------------------------------- what it would run
+
+
+def _would_run(source: Source) -> str:
+    """The unsafe names in the pickles of an archive whose directory is not to be trusted."""
+    return _unsafe(list(_pickles(source)))
+
+
+def _unsafe(ledgers: list[Ledger]) -> str:
+    names = [str(i) for one in ledgers for i in one.imports() if i.danger == "unsafe"]
+    return ", ".join(dict.fromkeys(names[:3]))
+
+
+def _pickles(source: Source) -> Iterator[Ledger]:
+    """What each pickle imports that lies behind a local header, whatever the directory says."""
+    data, at = source.data, 0
+    end = min(source.size, _MAX_SEARCHED)
+    for _ in range(_MAX_HIDDEN):
+        at = data.find(b"PK\x03\x04", at, end)
+        header = data[at : at + 30] if at >= 0 else b""
+        if len(header) < 30:
+            return
+        method = int.from_bytes(header[8:10], "little")
+        packed = int.from_bytes(header[18:22], "little")
+        lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        start = at + 30 + lengths
+        stop = min(start + (packed or _MAX_PICKLE), start + _MAX_PICKLE, source.size)
+        if method == DEFLATED:
+            yield _run_bytes(_inflated(data[start:stop], _MAX_PICKLE))
+        elif method == STORED:
+            yield _run(source, start, stop)
+        at += 4
+
+
+def _run(source: Source, start: int, stop: int) -> Ledger:
+    stop = min(stop, start + _MAX_PICKLE, source.size)
+    return _run_bytes(source.data[start:stop])
+
+
+def _run_bytes(program: bytes) -> Ledger:
+    ledger = Ledger()
+    search(program, ledger)
+    return ledger
+
+
+def search(program: Bytes, ledger: Ledger, at: int = 0) -> None:
+    """Learn what the pickles of `program`, one behind the other, would import; damaged ones as far
+    as they go."""
+    for _ in range(_MAX_PICKLES):
+        machine = Machine(program, ledger, persistent, at)
+        try:
+            machine.run()
+        except (Broken, RecursionError):
+            return
+        at = machine.position
