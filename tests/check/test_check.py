@@ -187,7 +187,7 @@ def test_what_cannot_be_served_is_not_called_a_replacement(digits: Path, tmp_pat
         ({"state_dict": int8}, "tensor-dtype-narrowed"),
         ({"state_dict": int64}, "tensor-dtype-narrowed"),
         ({"state_dict": meta}, "tensor-without-values"),
-        ({"state_dict": sparse}, "tensor-without-values"),
+        ({"state_dict": sparse}, "tensor-layout-changed"),
         ({"preprocess": grey}, "preprocessing-misfit"),
     ):
         report = check(a, saved(tmp_path, {**good, **change}), intent="replace")
