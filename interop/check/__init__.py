@@ -48,7 +48,13 @@ def check(
     levels. Raises ReadError.
     """
     one, two = (
-        identify_file(f, content_hash=content_hash, labels=labels, preprocessing=preprocessing)
+        identify_file(
+            f,
+            content_hash=content_hash,
+            whole=values,
+            labels=labels,
+            preprocessing=preprocessing,
+        )
         for f in (a, b)
     )
     return check_identities(

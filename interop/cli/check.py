@@ -6,6 +6,7 @@ import click
 
 from interop.cli.output import (
     check_targets,
+    fetching,
     finish,
     interface_options,
     progress,
@@ -61,6 +62,8 @@ def command(
     """
     check_targets(reports, a, b)
     from interop.check import check
+
+    fetching(progress)
 
     report = check(
         a,

@@ -95,7 +95,7 @@ def command(
                 "--data needs to know how inputs are prepared", fix="give --preprocess"
             )
         samples = Folder(data, identity.labels.names).spread(identity.preprocessing, SAMPLES)
-    target = out or _named_after(split_place(checkpoint)[0])
+    target = out or _named_after(Path(split_place(checkpoint)[0]))
     report = export(
         identity,
         target,

@@ -15,6 +15,7 @@ from interop.check.inputs import dataset_hash
 from interop.cli.output import (
     SAMPLES,
     check_targets,
+    fetching,
     finish,
     need_torch_side,
     progress,
@@ -70,6 +71,7 @@ def command(
     otherwise), which budgets hold and which evidence is needed. Evidence that is not
     handed in is made here where the policy says how.
     """
+    fetching(progress)
     check_targets(reports, candidate, baseline, policy_file or DEFAULT_POLICY, *evidence)
     policy = _policy(policy_file)
     handed = [_evidence(path) for path in evidence]
@@ -92,7 +94,11 @@ def command(
 
 def _identify(path: str, policy: Policy) -> Identity:
     return identify_file(
-        path, content_hash=True, labels=policy.labels, preprocessing=policy.preprocessing
+        path,
+        content_hash=True,
+        whole=True,
+        labels=policy.labels,
+        preprocessing=policy.preprocessing,
     )
 
 

@@ -7,9 +7,12 @@ import click
 from interop.check import inspect
 from interop.cli.output import (
     check_targets,
+    fetching,
     finish,
     interface_options,
     need_torch_side,
+    progress,
+    progress_done,
     report_options,
 )
 from interop.facts import Labels, Preprocessing
@@ -54,7 +57,9 @@ def command(
     """
     check_targets(reports, file)
     path, place = split_place(file)
-    manifest = read(path)
+    fetching(progress)
+    manifest = read(path, whole=values)
+    progress_done()
     several = place is None and len(manifest.state_dicts) > 1
     places = [s.place for s in manifest.state_dicts] if several else [place]
     seen = [identify(manifest, place=p, labels=labels, preprocessing=preprocess) for p in places]

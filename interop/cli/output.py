@@ -90,7 +90,7 @@ def check_targets(reports: tuple[str, ...], *inputs: str | Path) -> None:
     """Refuse a --report that could not be written, or would overwrite an input, before the work."""
     from interop.identity import split_place
 
-    sources = [split_place(i)[0] for i in inputs]
+    sources = [Path(split_place(i)[0]) for i in inputs]
     for given in reports:
         _, path = _target(given)
         if path.exists() and any(s.exists() and path.samefile(s) for s in sources):
@@ -157,6 +157,13 @@ def progress(line: str) -> None:
     """A line of progress, on a terminal only."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+
+
+def fetching(say: Callable[[str], None]) -> None:
+    """Have `say` told how far a file that lies elsewhere is fetched."""
+    from interop.reading import source
+
+    source.progress = say
 
 
 def progress_done() -> None:

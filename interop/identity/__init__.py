@@ -75,26 +75,27 @@ def identify_file(
     given: str | Path,
     *,
     content_hash: bool = False,
+    whole: bool = False,
     labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Identity:
     """Read a file, or "FILE#PLACE" for one of its state dicts, and say what it is of.
 
-    Raises ReadError.
+    `content_hash` and `whole` are those of `interop.reading.read`. Raises ReadError.
     """
     from interop.reading import read
 
     path, place = split_place(given)
-    manifest = read(path, content_hash=content_hash)
+    manifest = read(path, content_hash=content_hash, whole=whole)
     return identify(manifest, place=place, labels=labels, preprocessing=preprocessing)
 
 
-def split_place(given: str | Path) -> tuple[Path, str | None]:
+def split_place(given: str | Path) -> tuple[str, str | None]:
     """ "train.pth#ema" -> the file, and the place in it; a "#" in a file's own name is its own."""
     path, mark, place = str(given).rpartition("#")
     if not mark or Path(given).exists():
-        return Path(given), None
-    return Path(path), place
+        return str(given), None
+    return path, place
 
 
 def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:

@@ -8,39 +8,60 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
+from interop.errors import ReadError
 from interop.facts import Manifest, TensorSpec
+from interop.reading import places
 from interop.reading.formats import reader
 from interop.reading.sniff import kind, unknown
-from interop.reading.source import Source
+from interop.reading.source import Source, is_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["read"]
 
 
-def read(path: str | Path, *, content_hash: bool = False) -> Manifest:
+def read(path: str | Path, *, content_hash: bool = False, whole: bool = False) -> Manifest:
     """The facts of a model file or bundle folder; `content_hash` also hashes all of its bytes.
+
+    `path` may be an address: then only the parts of the file are fetched that its structure is
+    in, and its content is not hashed. `whole` fetches all of it first, for those who will read the
+    values; its storages then lie in a copy on this machine.
 
     Raises ReadError, whose `rule` is "file-unrecognised", "file-truncated", "pickle-over-limit",
     "index-escapes-folder" or "external-data-escapes-folder".
     """
     path = os.fspath(path)
-    if os.path.isdir(path):  # noqa: PTH112 - pathlib is slower, and this is on every path
+    if places.is_folder(path):
         from interop.reading import folder
 
-        return folder.read(path, read, content_hash)
+        return folder.read(path, partial(read, content_hash=content_hash, whole=whole))
+    if whole and is_remote(path):
+        return _fetched(path, content_hash)
     with Source(path) as source:
-        manifest = _read_file(source, content_hash)
-        if content_hash and manifest.content_sha256 is None:
+        manifest = _read_file(source, partial(read, content_hash=content_hash, whole=whole))
+        if content_hash and not source.remote and manifest.content_sha256 is None:
             manifest = dataclasses.replace(manifest, content_sha256=_content(source, manifest))
     return manifest
 
 
-def _read_file(source: Source, content_hash: bool) -> Manifest:
+def _fetched(address: str, content_hash: bool) -> Manifest:
+    from interop.reading import remote
+
+    path = remote.copy(address)
+    try:
+        manifest = read(path, content_hash=content_hash)
+    except ReadError as error:
+        error.where = error.where.replace(path, address)
+        raise
+    return dataclasses.replace(manifest, path=address, file=address)
+
+
+def _read_file(source: Source, neighbour: Callable[..., Manifest]) -> Manifest:
     """What the first bytes announce decides on the reader."""
     found = kind(source)
     manifest: Manifest | None
@@ -51,7 +72,7 @@ def _read_file(source: Source, content_hash: bool) -> Manifest:
     if found == "index":
         from interop.reading import folder
 
-        return folder.read_index(source.path, read, content_hash)
+        return folder.read_index(source.path, neighbour)
     if found == "onnx?":
         manifest = reader("onnx").read(source)
         if manifest is not None:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from interop.errors import ReadError
 from interop.facts import Import, Json, Manifest, StateDict, TensorSpec
-from interop.reading import torch_zip
+from interop.reading import places, torch_zip
 from interop.reading.folder import escapes, is_plain
 from interop.reading.imports import Ledger
 from interop.reading.metadata import value
 from interop.reading.pickle_machine import Broken, Machine
 from interop.reading.pickled import Contents, guarded, manifest, persistent
 from interop.reading.rebuild import Unfit, dtype
-from interop.reading.source import Source, over_limit, truncated, unrecognised
+from interop.reading.source import Source, is_remote, over_limit, truncated, unrecognised
 from interop.reading.tree import Global, Made, Mapping, Node
 from interop.reading.weights import ASIDE
 from interop.reading.zip_archive import Archive
@@ -59,6 +59,8 @@ def _no_storage(key: Node) -> Node:
 
 
 def _sizes(found: Manifest) -> int:
+    if is_remote(found.file):
+        return found.size
     folder = Path(found.file).parent
     return sum(file.stat().st_size for file in folder.glob("*.distcp") if file.is_file())
 
@@ -217,11 +219,11 @@ class _Reader:
                 raise escapes(self.path, name)
             if len(self.files) >= MAX_FILES:
                 raise over_limit(self.path, f"the pieces lie in more than {MAX_FILES:,} files")
-            path = Path(self.path).parent / name
+            path = places.joined(places.folder_of(self.path), name)
             try:
-                found = self.opened.enter_context(Source(str(path)))
+                found = self.opened.enter_context(Source(path))
             except ReadError as error:
-                if path.exists():
+                if places.exists(path):
                     raise
                 what = f"the file {name!r} is missing"
                 raise truncated(self.path, what, "fetch all files of the folder") from error

@@ -10,14 +10,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from interop.errors import ReadError
 from interop.facts import Json, Manifest, StateDict
+from interop.reading import places
 from interop.reading.links import leads_out
-from interop.reading.source import over_limit, truncated, unrecognised
+from interop.reading.places import joined, text
+from interop.reading.source import is_remote, over_limit, truncated, unrecognised
 
 Reader = Callable[..., Manifest]
 _PREFERRED = ("model.safetensors", "pytorch_model.bin")
@@ -37,22 +38,22 @@ MAX_SHARDS = 10_000
 _MAX_JSON = 1 << 26
 
 
-def read(path: str, reader: Reader, content_hash: bool) -> Manifest:
-    """Raises ReadError for a folder without a model, or with several."""
-    folder = Path(path)
-    names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())
+def read(path: str, reader: Reader) -> Manifest:
+    """Raises ReadError for a folder without a model, or with several; `reader` reads its files."""
+    names = places.names(path)
     index = next((name for name in _INDEXES if name in names), None)
     chosen = next((name for name in _PREFERRED if name in names), None)
     if chosen is None and index is not None:
-        manifest = read_index(str(folder / index), reader, content_hash)
+        manifest = read_index(joined(path, index), reader)
     else:
         chosen = chosen or _whole(names)
-        manifest = reader(folder / (chosen or _only(path, names)), content_hash=content_hash)
+        manifest = reader(joined(path, chosen or _only(path, names)))
     graph = manifest.graph
     if graph is None and "model.onnx" in names:
-        graph = reader(folder / "model.onnx").graph
-    described = {name: _json(folder / name) for name in _DESCRIPTIONS if name in names}
-    described |= {name: _text(folder / name).split("\n") for name in _LINES if name in names}
+        graph = reader(joined(path, "model.onnx"), content_hash=False).graph
+    described = {name: _json(joined(path, name)) for name in _DESCRIPTIONS if name in names}
+    lines = (name for name in _LINES if name in names)
+    described |= {name: text(joined(path, name), _MAX_JSON).split("\n") for name in lines}
     return dataclasses.replace(
         manifest, path=path, graph=graph, metadata={**manifest.metadata, **described}
     )
@@ -84,26 +85,17 @@ def _only(path: str, names: list[str]) -> str:
     raise unrecognised(path, "the folder holds no model file", "give the model file or its folder")
 
 
-def _text(path: Path) -> str:
-    if path.stat().st_size > _MAX_JSON:
-        raise unrecognised(str(path), "is far too large for what it should be", "write it again")
+def _json(path: str) -> Json:
     try:
-        return path.read_text("utf-8").strip()
-    except ValueError:
-        raise unrecognised(str(path), "is no text", "mend or remove it") from None
-
-
-def _json(path: Path) -> Json:
-    try:
-        return json.loads(_text(path))
+        return json.loads(text(path, _MAX_JSON))
     except (ValueError, RecursionError) as error:
-        raise unrecognised(str(path), f"is no JSON: {error}", "mend or remove it") from None
+        raise unrecognised(path, f"is no JSON: {error}", "mend or remove it") from None
 
 
-def read_index(place: str, reader: Reader, content_hash: bool) -> Manifest:
+def read_index(place: str, reader: Reader) -> Manifest:
     """One Manifest of all the files that an index names: {"weight_map": {tensor: file}}."""
-    folder = Path(place).parent
-    listed = _json(Path(place))
+    folder = places.folder_of(place)
+    listed = _json(place)
     weights = listed.get("weight_map") if isinstance(listed, dict) else None
     if not isinstance(weights, dict) or not weights:
         raise unrecognised(place, "the index of shards names no tensors", "write it again")
@@ -114,9 +106,9 @@ def read_index(place: str, reader: Reader, content_hash: bool) -> Manifest:
     if len(names) > MAX_SHARDS:
         raise over_limit(place, f"its index names {len(names):,} shards")
     for name in names:
-        if leads_out(folder / name, Path(place)):
+        if not is_remote(place) and leads_out(Path(folder, name), Path(place)):
             raise escapes(place, name)
-    shards = [_shard(folder, name, reader, content_hash) for name in names]
+    shards = [_shard(folder, name, reader) for name in names]
     tensors = {t.name: t for shard in shards for s in shard.state_dicts for t in s.tensors}
     missing = [name for name in weights if name not in tensors]
     # A shard that is unsafe to load is told of as that, whatever else it lacks.
@@ -124,6 +116,7 @@ def read_index(place: str, reader: Reader, content_hash: bool) -> Manifest:
         what = f"{len(missing)} tensors of the index are in no shard, {missing[0]!r} for one"
         raise truncated(place, what)
     first = shards[0]
+    hashes = [shard.content_sha256 for shard in shards]
     ordered = all(s.ordered for shard in shards for s in shard.state_dicts)
     return dataclasses.replace(
         first,
@@ -131,7 +124,7 @@ def read_index(place: str, reader: Reader, content_hash: bool) -> Manifest:
         file=place,
         size=sum(shard.size for shard in shards),
         header_sha256=_combined(shard.header_sha256 for shard in shards),
-        content_sha256=_combined(s.content_sha256 for s in shards) if content_hash else None,
+        content_sha256=_combined(hashes) if None not in hashes else None,
         state_dicts=(StateDict("", tuple(tensors.values()), ordered),),
         imports=tuple({i: None for shard in shards for i in shard.imports}),
     )
@@ -152,14 +145,14 @@ def escapes(place: str, name: object) -> ReadError:
     )
 
 
-def _shard(folder: Path, name: str, reader: Reader, content_hash: bool) -> Manifest:
-    path = folder / name
-    if not path.exists():
+def _shard(folder: str, name: str, reader: Reader) -> Manifest:
+    path = joined(folder, name)
+    if places.is_folder(path):  # by a link perhaps to this very one, and so on without end
+        raise unrecognised(path, "the index names a folder as a shard", "write it again")
+    if not places.exists(path):
         what = f"the shard {name!r} is missing"
-        raise truncated(str(folder), what, "fetch all the files of the model")
-    if path.is_dir():  # by a link perhaps to this very one, and so on without end
-        raise unrecognised(str(path), "the index names a folder as a shard", "write it again")
-    return reader(path, content_hash=content_hash)
+        raise truncated(folder, what, "fetch all the files of the model")
+    return reader(path)
 
 
 def _combined(hashes: object) -> str:

@@ -22,6 +22,7 @@ from interop.facts import (
     Storage,
     TensorSpec,
 )
+from interop.reading import places
 from interop.reading.links import climbs, leads_out
 from interop.reading.protobuf import (
     BYTES,
@@ -295,11 +296,11 @@ class _Reader:
                 offset = a
         return Storage(self.source.path, spec.name, offset, spec.nbytes)
 
-    def external(self, spec: TensorSpec, places: dict[str, str]) -> Storage:
-        path, size = self.external_file(spec.name, places.get("location", ""))
+    def external(self, spec: TensorSpec, stated: dict[str, str]) -> Storage:
+        path, size = self.external_file(spec.name, stated.get("location", ""))
         try:
-            offset = int(places.get("offset", "0"))
-            nbytes = int(places.get("length", str(spec.nbytes)))
+            offset = int(stated.get("offset", "0"))
+            nbytes = int(stated.get("length", str(spec.nbytes)))
         except ValueError:
             offset = nbytes = -1
         if offset < 0 or nbytes < spec.nbytes:
@@ -308,25 +309,26 @@ class _Reader:
         if offset + nbytes > size:
             what = f"tensor {spec.name!r} reaches past the end of {Path(path).name!r}"
             raise truncated(self.source.path, what)
-        return Storage(path, places["location"], offset, spec.nbytes)
+        return Storage(path, stated["location"], offset, spec.nbytes)
 
     def external_file(self, name: str, location: str) -> tuple[str, int]:
         """The external file's path and size; it must lie in the model's folder, links resolved."""
         known = self.externals.get(location)
         if known is not None:
             return known
-        real = Path(self.source.path).parent / location
-        if climbs(location) or leads_out(real, Path(self.source.path)):
+        path = places.joined(places.folder_of(self.source.path), location)
+        out = not self.source.remote and leads_out(Path(path), Path(self.source.path))
+        if climbs(location) or out:
             raise ReadError(
                 f"tensor {name!r} lies in {location[:80]!r}, outside of the model's folder",
                 where=self.source.path,
                 fix="do not load this file; put the data beside it and mend the location",
                 rule="external-data-escapes-folder",
             )
-        if not real.is_file():
+        if not places.exists(path):
             what = f"its external file {location[:80]!r} is missing"
             raise truncated(self.source.path, what, "put the file beside the model")
-        self.externals[location] = str(real), real.stat().st_size
+        self.externals[location] = path, places.size(path)
         return self.externals[location]
 
     # ------------------------------------------------------------ the result

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import stat
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, overload
 
@@ -31,6 +33,18 @@ def over_limit(path: str, what: str) -> ReadError:
     """The file's pickle asks for more than any honest checkpoint does."""
     fix = "do not load this file; ask its author for a safetensors file"
     return ReadError(what, where=path, fix=fix, rule="pickle-over-limit")
+
+
+# Told, in a line, how far a file that lies elsewhere is fetched; the command line shows it.
+progress: Callable[[str], object] = str  # which does nothing with it
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def is_remote(path: str) -> bool:
+    """Is it an address, to be fetched, and no path of this machine?"""
+    return "://" in path and _ADDRESS.match(path) is not None
 
 
 class Bytes(Protocol):
@@ -79,16 +93,26 @@ class Source:
     """A regular, non-empty file, open and mapped read-only; `data[a:b]` gives bytes.
 
     `base` is the byte of the file at which `data` begins: 0 but for a part of a file. What a
-    reader records as a place in the file is counted from the file's beginning.
+    reader records as a place in the file is counted from the file's beginning. Of a file that is
+    `remote` every look may be a request over the network.
     """
 
-    __slots__ = ("base", "data", "path", "size")
+    __slots__ = ("base", "data", "path", "remote", "size")
 
     data: Bytes
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.base = 0
+        self.remote = is_remote(path)
+        if self.remote:
+            from interop.reading.remote import Parts
+
+            self.data = Parts(path)
+            self.size = len(self.data)
+            if self.size == 0:
+                raise truncated(path, "the file is empty", "upload it again")
+            return
         try:
             # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
@@ -124,6 +148,7 @@ class Source:
             raise truncated(self.path, f"it ends before byte {stop:,}, where a part of it should")
         part = Source.__new__(Source)
         part.path, part.base, part.size = self.path, self.base + start, stop - start
+        part.remote = self.remote
         part.data = Window(self.data, start, stop)
         return part
 

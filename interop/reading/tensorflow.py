@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Graph, Import, Json, Manifest, Port, StateDict, Storage
 from interop.facts import TensorSpec as Spec
+from interop.reading import places
 from interop.reading.folder import escapes
 from interop.reading.keras_config import imported
 from interop.reading.protobuf import BYTES, VARINT, Field, Malformed, fields, signed, text, varint
@@ -275,9 +276,9 @@ class _SavedModel:
             for name in self.operators
             if name in _REACHING
         ]
-        folder = Path(self.source.path).parent
-        imports += self.layers(folder / "keras_metadata.pb")
-        weights = _variables(folder / "variables" / "variables.index")
+        folder = places.folder_of(self.source.path)
+        imports += self.layers(places.joined(folder, "keras_metadata.pb"))
+        weights = _variables(places.joined(folder, "variables/variables.index"))
         digest = hashlib.sha256(self.data[: self.source.size])
         if weights is not None:
             digest.update(weights.header_sha256.encode())
@@ -392,18 +393,18 @@ class _SavedModel:
                         shape = _shape(self.data, a, b)
         return Port(name, kind, shape)
 
-    def layers(self, path: Path) -> list[Import]:
+    def layers(self, path: str) -> list[Import]:
         """The layers of a Keras 2 model, of which a Lambda holds Python bytecode."""
-        if not path.is_file():
+        if not places.exists(path):
             return []
         found: list[Import] = []
-        with Source(str(path)) as source:
+        with Source(path) as source:
             for number, wire, a, b in fields(source.data, 0, source.size):
                 if number != 1 or wire != BYTES:
                     raise Malformed("something else than a layer")
                 for field in fields(source.data, a, b):
                     if field[0] == 5:
-                        found += imported(_json(source.data, field), str(path))
+                        found += imported(_json(source.data, field), path)
         return found
 
 
@@ -418,10 +419,10 @@ def _json(data: Bytes, field: Field) -> Json:
         raise Malformed("a layer that is no JSON") from None
 
 
-def _variables(path: Path) -> Manifest | None:
-    if not path.exists():
+def _variables(path: str) -> Manifest | None:
+    if not places.exists(path):
         return None  # a graph without variables
-    with Source(str(path)) as source:
+    with Source(path) as source:
         return read(source)
 
 

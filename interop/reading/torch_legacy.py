@@ -85,9 +85,12 @@ class _Legacy:
         if ref is None:
             raise Broken("it lists a storage that it does not use")
         data, size = self.source.data, self.source.size
-        count = int.from_bytes(data[at : at + 8], "little", signed=True)
-        nbytes = (count * DTYPE_BITS[ref.dtype] + 7) // 8
         begin = at + 8
+        if self.source.remote:  # its length stands in the pickle too, and here is a request away
+            nbytes = count = ref.nbytes
+        else:
+            count = int.from_bytes(data[at:begin], "little", signed=True)
+            nbytes = (count * DTYPE_BITS[ref.dtype] + 7) // 8
         if begin > size or count < 0 or begin + nbytes > size:
             raise truncated(self.source.path, f"storage {key!r} is cut off")
         if nbytes < ref.nbytes:

@@ -99,7 +99,7 @@ def _check_byte_order(archive: Archive, prefix: str) -> None:
 
 
 def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
-    """Where the bytes of a storage lie; -1 where they are compressed."""
+    """Where the bytes of a storage lie; -1 where they are compressed, or a request away."""
     path = archive.source.path
     entry = archive.entries.get(f"{prefix}data/{ref.key}")
     if entry is None:
@@ -110,11 +110,11 @@ def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
     if entry.size < ref.nbytes:
         what = f"storage {ref.key!r} has {entry.size:,} of {ref.nbytes:,} bytes"
         raise truncated(path, what)
-    start = archive.start(entry)
     plain = entry.method == STORED
     if plain and entry.packed < entry.size:
         raise truncated(path, f"storage {ref.key!r} is cut off")
-    place = archive.source.base + start if plain else -1
+    in_place = plain and not archive.source.remote
+    place = archive.source.base + archive.start(entry) if in_place else -1
     return Storage(path, ref.key, place, ref.nbytes)
 
 

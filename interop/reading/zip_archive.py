@@ -203,9 +203,13 @@ class Archive:
     # ------------------------------------------------------------ the entries
 
     def agree(self) -> None:
-        """Hold every entry's local header against the directory; ReadError where they differ."""
-        for entry in self.entries.values():
-            self.start(entry)
+        """Hold every entry's local header against the directory; ReadError where they differ.
+
+        Of a remote file only those are held that are read: each would be a request of its own.
+        """
+        if not self.source.remote:
+            for entry in self.entries.values():
+                self.start(entry)
 
     def start(self, entry: Entry) -> int:
         """The byte at which an entry's data begins, by its local header, which must agree."""
