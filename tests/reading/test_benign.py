@@ -91,6 +91,7 @@ CASES = (
     Case("external.onnx", "onnx", 4, {"fc.weight": ("float32", (3, 2))}, "", NONE),
     Case("qdq.onnx", "onnx", 20, {"fc.weight_quantized": ("int8", (3, 2))}, "", NONE),
     Case("qlinear.onnx", "onnx", 16, {"fc.weight_quantized": ("int8", (3, 2))}, "", NONE),
+    Case("subgraph.onnx", "onnx", 5, {"choice/then_branch/w": ("float32", (3, 3))}, "", NONE),
     Case("model.keras", "keras", 4, {"layers/conv2d/vars/0": KERNEL}, "", NONE),
     Case("lambda.keras", "keras", 0, {}, "", frozenset({"unsafe"})),
     Case("model.h5", "hdf5", 4, {"conv/tiny/conv/kernel": KERNEL}, "model_weights", NONE),
