@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["read"]
 
+# The opcodes that can begin a pickle: a file of another format may be one as well.
+_PICKLE_FIRST = frozenset(b"(\x80N)]}\x88\x89IJKLMFGSTUVXBCc\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96")
+_PICKLES = frozenset({"pickle", "torch-legacy", "distributed"})
+
 
 def read(path: str | Path, *, content_hash: bool = False, whole: bool = False) -> Manifest:
     """The facts of a model file or bundle folder; `content_hash` also hashes all of its bytes.
@@ -33,7 +37,9 @@ def read(path: str | Path, *, content_hash: bool = False, whole: bool = False) -
     values; its storages then lie in a copy on this machine.
 
     Raises ReadError, whose `rule` is "file-unrecognised", "file-truncated", "pickle-over-limit",
-    "index-escapes-folder" or "external-data-escapes-folder".
+    "index-escapes-folder", "external-data-escapes-folder", "safetensors-header-invalid",
+    "model-nested", "zip-checksum-wrong", "zip-entry-duplicated", "zip-entry-encrypted",
+    "zip-entry-escapes" or "zip-headers-disagree".
     """
     path = os.fspath(path)
     if places.is_folder(path):
@@ -43,8 +49,17 @@ def read(path: str | Path, *, content_hash: bool = False, whole: bool = False) -
     if whole and is_remote(path):
         return _fetched(path, content_hash)
     with Source(path) as source:
+<<<<<<< HEAD
         manifest = _read_file(source, partial(read, content_hash=content_hash, whole=whole))
         if content_hash and not source.remote and manifest.content_sha256 is None:
+=======
+        manifest = _read_file(source, content_hash)
+        if source.data[0] in _PICKLE_FIRST and manifest.container not in _PICKLES:
+            from interop.reading import nested
+
+            manifest = nested.as_pickle(source, manifest)
+        if content_hash and manifest.content_sha256 is None:
+>>>>>>> main
             manifest = dataclasses.replace(manifest, content_sha256=_content(source, manifest))
     return manifest
 

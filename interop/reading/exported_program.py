@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from typing import Any
 
 from interop.facts import Graph, Import, Json, Manifest, Port, StateDict, Storage
@@ -28,6 +29,7 @@ _DTYPES = {
     32: "float8_e5m2fnuz", 33: "float8_e8m0fnu", 34: "uint32", 35: "uint64",
 }  # fmt: skip
 _STRIDED = 7
+_SYMBOL = re.compile(r"Symbol\('(\w+)'.*\)")
 _OLD_PROGRAM = "serialized_exported_program.json"
 _OLD_PICKLES = ("serialized_constants.pt", "serialized_example_inputs.pt")
 _NATIVE = (".so", ".dll", ".dylib", ".pyd", ".cubin")
@@ -110,8 +112,8 @@ class _Reader:
                 weights += self.listed(folder, place, self.json(entry))
             elif folder.endswith("data/constants") and file.endswith("_constants_config.json"):
                 place = "constants" if file == "model_constants_config.json" else file
-                self.listed(folder, place, self.json(entry))
-                self.aside.append(place)
+                if self.listed(folder, place, self.json(entry)):
+                    self.aside.append(place)
             elif folder.endswith("data/sample_inputs") and file.endswith(".pt"):
                 self.pickled(entry)
             elif folder.endswith("models") and file == "model.json":
@@ -132,7 +134,8 @@ class _Reader:
                     tensors.append(dataclasses.replace(found[0], name=name))
             elif item.get("tensor_meta") is not None:
                 tensors.append(self.tensor(name, _object(item["tensor_meta"]), entry))
-        return [StateDict(place, tuple(tensors))] if tensors else []
+        # Parameters come first, then buffers: not the order in which the module defines them.
+        return [StateDict(place, tuple(tensors), ordered=False)] if tensors else []
 
     def tensor(self, name: str, meta: dict[str, Any], entry: Entry) -> Spec:
         dtype = _DTYPES.get(_number(meta.get("dtype")))
@@ -262,4 +265,6 @@ def _port(name: str, values: dict[str, Any]) -> Port:
 def _axis(size: dict[str, Any]) -> int | str:
     if type(size.get("as_int")) is int:
         return int(size["as_int"])
-    return str(_object(size.get("as_expr")).get("expr_str"))[:80]
+    text = str(_object(size.get("as_expr")).get("expr_str"))[:200]
+    symbol = _SYMBOL.fullmatch(text)
+    return symbol[1] if symbol else text

@@ -58,7 +58,22 @@ _REFUSED: dict[str, str] = {
     "torch.storage": "_TypedStorage _UntypedStorage",
     "torch._utils": "_rebuild_nested_tensor",
     "torch._tensor": "Tensor",
+<<<<<<< HEAD
     "torch.nested._internal.nested_tensor": "_rebuild_njt NestedTensor",
+=======
+    "torch._C": "Generator",
+    "torch.nn.utils.rnn": "PackedSequence",
+    "torch.distributed.device_mesh": "DeviceMesh",
+    "torch.distributed._mesh_layout": "_FlatLayout _MeshLayout",
+    # On torch's own list too, but only after an import of torch.distributed.tensor.
+    "torch.distributed.tensor": "DTensor",
+    "torch.distributed.tensor._dtensor_spec": "DTensorSpec TensorMeta ShardOrderEntry",
+    "torch.distributed.tensor.placement_types": "Partial Replicate Shard _StridedShard",
+    "torch.distributed._tensor.api": "DTensor",
+    "torch.distributed._tensor.placement_types": (
+        "DTensorSpec TensorMeta Partial _Partial Replicate Shard _StridedShard"
+    ),
+>>>>>>> main
     "torch.nn.parameter": "Buffer UninitializedParameter UninitializedBuffer",
     "torch.jit._pickle": (
         "build_intlist build_doublelist build_boollist build_tensorlist build_tensor_from_id "
@@ -70,12 +85,31 @@ _REFUSED: dict[str, str] = {
     ),
     "torch.distributed.checkpoint.filesystem": "_StorageInfo",
     "collections": "defaultdict deque",
-    "builtins": "frozenset list dict tuple int float str bool bytes object",
+    "builtins": (
+        "frozenset list dict tuple int float str bool bytes object slice range xrange Ellipsis"
+    ),
     "copyreg": "_reconstructor __newobj__ __newobj_ex__",
     "argparse": "Namespace",
     "pathlib": "Path PurePath PosixPath PurePosixPath WindowsPath PureWindowsPath",
     "datetime": "datetime date time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "types": "SimpleNamespace",
+    "re": "_compile",
+    "uuid": "UUID SafeUUID",
+    # Members of enumerations, which a pickle makes by a call.
+    "torchvision.transforms.functional": "InterpolationMode",
+    "transformers.trainer_utils": (
+        "IntervalStrategy HubStrategy SchedulerType SaveStrategy EvaluationStrategy FSDPOption"
+    ),
+    "transformers.training_args": "OptimizerNames ParallelMode",
+    "accelerate.utils.dataclasses": "DistributedType",
+    "pytorch_lightning.trainer.states": "TrainerFn TrainerStatus RunningStage",
+    "lightning.pytorch.trainer.states": "TrainerFn TrainerStatus RunningStage",
+    "torch.distributed.fsdp.api": "StateDictType ShardingStrategy BackwardPrefetch",
     "numpy": "ndarray dtype",
+    "numpy.ma.core": "_mareconstruct",
+    "numpy.ma": "MaskedArray",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy.core.numeric": "_frombuffer",
     "numpy.dtypes": (
@@ -84,6 +118,11 @@ _REFUSED: dict[str, str] = {
         "Complex64DType Complex128DType StrDType BytesDType ObjectDType"
     ),
     "numpy.random._pickle": "__randomstate_ctor __bit_generator_ctor __generator_ctor",
+    "numpy.random._mt19937": "MT19937",
+    "numpy.random._pcg64": "PCG64 PCG64DXSM",
+    "numpy.random._philox": "Philox",
+    "numpy.random._sfc64": "SFC64",
+    "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
 }
 
 
@@ -103,6 +142,7 @@ unittest inspect gc linecache dill cloudpickle joblib jsonpickle shelve dbm sqli
 tempfile fileinput http urllib urllib2 urllib3 requests httpx aiohttp ftplib smtplib telnetlib
 xmlrpc socketserver ssl select cgi antigravity idlelib lib2to3 distutils setuptools
 pkg_resources site sysconfig ast dis getpass ptpython IPython
+uuid _osx_support _aix_support _pyrepl test imaplib poplib nntplib httplib
 paramiko fabric builtins __builtin__ atexit faulthandler readline rlcompleter mmap
 """
 _DENIED_PACKAGES = frozenset(_DENIED.split())
@@ -121,6 +161,9 @@ _DENIED_NAMES = frozenset(
         ("types", "LambdaType"),
         ("types", "MethodType"),
         ("types", "ModuleType"),
+        ("logging", "FileHandler"),
+        ("logging", "config"),
+        ("logging", "handlers"),
         ("torch", "load"),
         ("torch.serialization", "load"),
         ("torch.storage", "_load_from_bytes"),
@@ -133,6 +176,7 @@ _DENIED_NAMES = frozenset(
         ("torch.utils.collect_env", ""),
         ("torch.utils.bottleneck", ""),
         ("torch.utils._config_module", ""),
+        ("torch.utils.data.datapipes", ""),
         ("torch.ops", ""),
         ("torch.classes", ""),
         ("torch.distributed.rpc", ""),

@@ -1,4 +1,4 @@
-"""An archive that is refused -> the model hidden in it, and what loading that would run.
+"""A file of one format -> the model of another format hidden in it, and what that would run.
 
 Loaders look through archives that a scanner does not, and the other way round. An archive around a
 model is no model: it is refused, by the name of the entry, and with its dangers.
@@ -7,8 +7,10 @@ model is no model: it is refused, by the name of the entry, and with its dangers
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from interop.errors import ReadError
+from interop.facts import Manifest
 from interop.reading.imports import Ledger
 from interop.reading.pickle_machine import Broken, Machine
 from interop.reading.pickled import persistent
@@ -74,13 +76,23 @@ def in_tar(source: Source) -> ReadError:
         kind = _kind(name, source.data[at + 512 : at + 512 + min(size, 16)])
         if kind:
             error = _refusal(source, "tar", name, kind)
-            unsafe = _unsafe([_run(source, at + 512, at + 512 + size)])
+            inner = source.data[at + 512 : at + 512 + min(size, _MAX_PICKLE)]
+            unsafe = _unsafe([_run(inner)[0]])
             if unsafe:
                 error.what += f"; it would run {unsafe}"
-            return error
+            return told(source, error)
         at += 512 + (size + 511) // 512 * 512
     fix = "unpack it with `tar xf` and give the model file in it"
     return unrecognised(source.path, "this is a tar archive", fix)
+
+
+def as_pickle(source: Source, manifest: Manifest) -> Manifest:
+    """The Manifest of a file, with what is unsafe in it where loaders that unpickle it would see a
+    pickle: the same bytes can be an ONNX model to one and a command to the other."""
+    ledger = Ledger()
+    search(source.data, ledger)
+    unsafe = tuple(i for i in ledger.imports() if i.danger == "unsafe")
+    return replace(manifest, imports=manifest.imports + unsafe) if unsafe else manifest
 
 
 def _refusal(source: Source, outer: str, name: str, kind: str) -> ReadError:
@@ -135,44 +147,39 @@ def _unsafe(ledgers: list[Ledger]) -> str:
 
 
 def _pickles(source: Source) -> Iterator[Ledger]:
-    """What each pickle imports that lies behind a local header, whatever the directory says."""
-    data, at = source.data, 0
+    """What each pickle imports that lies behind a local header, whatever sizes that states."""
+    data, at, left = source.data, 0, _MAX_PICKLE
     end = min(source.size, _MAX_SEARCHED)
     for _ in range(_MAX_HIDDEN):
         at = data.find(b"PK\x03\x04", at, end)
         header = data[at : at + 30] if at >= 0 else b""
         if len(header) < 30:
             return
-        method = int.from_bytes(header[8:10], "little")
-        packed = int.from_bytes(header[18:22], "little")
         lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        start = at + 30 + lengths
-        stop = min(start + (packed or _MAX_PICKLE), start + _MAX_PICKLE, source.size)
-        if method == DEFLATED:
-            yield _run_bytes(_inflated(data[start:stop], _MAX_PICKLE))
-        elif method == STORED:
-            yield _run(source, start, stop)
+        program = data[at + 30 + lengths : min(at + 30 + lengths + left, source.size)]
+        if header[8] != STORED:  # or so it says
+            ledger, used = _run(_inflated(program, left))
+            yield ledger
+            left -= used
+        ledger, used = _run(program)
+        yield ledger
+        left -= used
         at += 4
 
 
-def _run(source: Source, start: int, stop: int) -> Ledger:
-    stop = min(stop, start + _MAX_PICKLE, source.size)
-    return _run_bytes(source.data[start:stop])
-
-
-def _run_bytes(program: bytes) -> Ledger:
+def _run(program: bytes) -> tuple[Ledger, int]:
     ledger = Ledger()
-    search(program, ledger)
-    return ledger
+    return ledger, search(program, ledger)
 
 
-def search(program: Bytes, ledger: Ledger, at: int = 0) -> None:
+def search(program: Bytes, ledger: Ledger, at: int = 0) -> int:
     """Learn what the pickles of `program`, one behind the other, would import; damaged ones as far
-    as they go."""
+    as they go. Gives the byte to which it came."""
     for _ in range(_MAX_PICKLES):
         machine = Machine(program, ledger, persistent, at)
         try:
             machine.run()
         except (Broken, RecursionError):
-            return
+            return machine.position
         at = machine.position
+    return at

@@ -1,11 +1,13 @@
 """An ONNX model -> a Manifest with its Graph: interface, operators, and where each weight lies.
 
 The protobuf is walked by its tags; embedded tensors are skipped, so that a model of gigabytes is
-told of in milliseconds. The numbers below are the field numbers of onnx.proto.
+told of in milliseconds. Weights stand in initializers, in those of branches and loop bodies (named
+by the way to them), and in Constant nodes. The numbers below are the field numbers of onnx.proto.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import struct
 from math import prod
@@ -50,6 +52,15 @@ _TYPED_FIELDS = frozenset({4, 5, 6, 7, 10, 11})
 _MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 _MAX_DEPTH = 40
 _LARGE = 1 << 16  # bytes of a tensor from which on it is left out of the header's hash
+_FEW = 16  # numbers of a constant of at most one axis up to which it is no weight
+# Operators that take a weight as integer codes: where among their inputs stand the codes, the
+# scale and the zero point; and the axis of the scales where the node states none.
+_DEQUANTIZE = {
+    "DequantizeLinear": (0, 1, 2, 1), "com.microsoft::DequantizeLinear": (0, 1, 2, 1),
+    "QLinearConv": (3, 4, 5, 0), "QLinearMatMul": (3, 4, 5, -1),
+    "com.microsoft::QGemm": (3, 4, 5, -1), "com.microsoft::DynamicQuantizeMatMul": (1, 2, 3, -1),
+}  # fmt: skip
+Scopes = tuple[str, ...]  # what stands before the names of this graph and of those around it
 
 
 def read(source: Source) -> Manifest | None:
@@ -67,6 +78,9 @@ class _Reader:
         self.operators: dict[str, int] = {}
         self.functions: set[str] = set()
         self.tensors: list[TensorSpec] = []
+        self.small: dict[str, TensorSpec] = {}
+        self.places: dict[str, tuple[int, int]] = {}
+        self.uses: list[tuple[Scopes, list[str], int]] = []
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
         self.skipped: list[tuple[int, int]] = []
@@ -84,6 +98,7 @@ class _Reader:
             return None
         for name in self.functions:
             self.operators.pop(name, None)
+        self.set_quantizers()
         return self.manifest()
 
     # ------------------------------------------------------------ the model
@@ -141,6 +156,7 @@ class _Reader:
     def function(self, at: int, end: int) -> None:
         """A function that the model defines: its nodes are operators, it itself is none."""
         name = domain = ""
+        nodes = []
         for field in fields(self.data, at, end):
             number, _, a, b = field
             if number == 1:
@@ -148,7 +164,9 @@ class _Reader:
             elif number == 10:
                 domain = text(self.data, field)
             elif number == 7:
-                self.node(a, b, 0)
+                nodes.append((a, b))
+        for a, b in nodes:
+            self.node(a, b, 0, (f"{name}/",))
         self.functions.add(_operator(domain, name))
 
     # ------------------------------------------------------------ the graph
@@ -160,9 +178,9 @@ class _Reader:
                 if number in (1, 5, 11, 12):
                     raise Malformed("a graph that is none")
             elif number == 1:
-                self.node(a, b, 0)
-            elif number == 5:
-                self.tensor(a, b)
+                self.node(a, b, 0, ("",))
+            elif number in (5, 15):
+                self.initializer(number, a, b, "")
             elif number == 11:
                 inputs.append(self.port(a, b))
             elif number == 12:
@@ -170,38 +188,79 @@ class _Reader:
         names = {tensor.name for tensor in self.tensors}
         self.inputs = [port for port in inputs if port.name not in names]
 
-    def node(self, at: int, end: int, depth: int) -> None:
-        kind = domain = ""
+    def initializer(self, number: int, at: int, end: int, prefix: str) -> None:
+        read = self.tensor if number == 5 else self.sparse
+        spec = read(at, end, prefix, None)
+        if spec is None:
+            raise Malformed("a tensor of no known kind")
+        self.tensors.append(spec)
+
+    def node(self, at: int, end: int, depth: int, scopes: Scopes) -> None:
+        kind = domain = name = ""
+        inputs, outputs, attributes = [], [], []
         for field in fields(self.data, at, end):
-            number, _, a, b = field
-            if number == 4:
+            number = field[0]
+            if number == 1:
+                inputs.append(field)
+            elif number == 2:
+                outputs.append(field)
+            elif number == 3:
+                name = text(self.data, field)
+            elif number == 4:
                 kind = text(self.data, field)
+            elif number == 5:
+                attributes.append(field)
             elif number == 7:
                 domain = text(self.data, field)
-            elif number == 5:
-                self.attribute(a, b, depth)
         if not kind:
             raise Malformed("a node without an operator")
-        name = _operator(domain, kind)
-        self.operators[name] = self.operators.get(name, 0) + 1
+        operator = _operator(domain, kind)
+        self.operators[operator] = self.operators.get(operator, 0) + 1
+        # A node needs no name, but the first of its outputs has one that is its own.
+        first = text(self.data, outputs[0]) if outputs else ""
+        constant = first if operator == "Constant" else None
+        for _, _, a, b in attributes:
+            self.attribute(a, b, depth, scopes, name or first, constant)
+        if operator in _DEQUANTIZE:
+            self.use(operator, [text(self.data, field) for field in inputs], attributes, scopes)
 
-    def attribute(self, at: int, end: int, depth: int) -> None:
+    def attribute(
+        self, at: int, end: int, depth: int, scopes: Scopes, label: str, constant: str | None
+    ) -> None:
         if end - at < 4:
             return
-        for number, wire, a, b in fields(self.data, at, end):
+        name = ""
+        for field in fields(self.data, at, end):
+            number, wire, a, b = field
             if wire != BYTES:
                 continue
-            if number in (6, 11):
-                self.subgraph(a, b, depth + 1)
+            if number == 1:
+                name = text(self.data, field)
+            elif number in (6, 11):
+                self.subgraph(a, b, depth + 1, (*scopes, f"{scopes[-1]}{label}/{name}/"))
+            elif number in (5, 22) and constant is not None:
+                self.constant(number, a, b, scopes[-1], constant)
             elif number == 5 and b - a > _LARGE:
                 self.skipped.append((a, b))
 
-    def subgraph(self, at: int, end: int, depth: int) -> None:
+    def constant(self, number: int, at: int, end: int, prefix: str, name: str) -> None:
+        """The tensor of a Constant node, by the name of the node's output: a weight if large."""
+        spec = (self.tensor if number == 5 else self.sparse)(at, end, prefix, name)
+        if spec is None or spec.dtype == "string":
+            return
+        if len(spec.shape) > 1 or spec.numel > _FEW:
+            self.tensors.append(spec)
+        else:
+            self.small[spec.name] = spec
+
+    def subgraph(self, at: int, end: int, depth: int, scopes: Scopes) -> None:
         if depth > _MAX_DEPTH:
             raise Malformed("graphs nested too deeply")
         for number, wire, a, b in fields(self.data, at, end):
             if number == 1 and wire == BYTES:
-                self.node(a, b, depth)
+                self.node(a, b, depth, scopes)
+            elif number in (5, 15) and wire == BYTES:
+                self.initializer(number, a, b, scopes[-1])
 
     def port(self, at: int, end: int) -> Port:
         name, kind, shape = "", "", ()  # type: str, str, tuple[int | str, ...]
@@ -242,7 +301,8 @@ class _Reader:
 
     # ------------------------------------------------------------ tensors
 
-    def tensor(self, at: int, end: int) -> None:
+    def tensor(self, at: int, end: int, prefix: str, known: str | None) -> TensorSpec | None:
+        """One tensor, by its own name or the one `known`; None where its dtype is unknown."""
         shape: list[int] = []
         kind, name, external = 0, "", False
         raw: tuple[int, int] | None = None
@@ -266,16 +326,38 @@ class _Reader:
             elif number == 14 and wire == VARINT:
                 external = a == 1
         dtype = DTYPES.get(kind)
-        if dtype is None or len(shape) > 64 or any(axis < 0 for axis in shape):
+        if len(shape) > 64 or any(axis < 0 for axis in shape):
             raise Malformed("a tensor of no known kind")
-        spec = _spec(name, dtype, shape)
+        if dtype is None:
+            return None
+        spec = _spec(prefix + (name if known is None else known), dtype, shape)
+        self.places.setdefault(spec.name, (at, end))
         if external:
             storage = self.external(spec, places)
         elif raw is not None:
             storage = self.embedded(spec, *raw)
         else:
             storage = self.in_fields(spec, typed)
-        self.tensors.append(TensorSpec(name, dtype, spec.shape, storage))
+        return dataclasses.replace(spec, storage=storage)
+
+    def sparse(self, at: int, end: int, prefix: str, known: str | None) -> TensorSpec | None:
+        """Values, which bear the name, and the places where they stand."""
+        shape: list[int] = []
+        parts: list[TensorSpec | None] = [None, None]
+        for field in fields(self.data, at, end):
+            number, wire, a, b = field
+            if number in (1, 2) and wire == BYTES:
+                parts[number - 1] = self.tensor(a, b, prefix, known if number == 1 else None)
+            elif number == 3:
+                shape += integers(self.data, field)
+        values, indices = parts
+        if values is None or indices is None or any(axis < 0 for axis in shape):
+            raise Malformed("a sparse tensor that is none")
+        named = (
+            dataclasses.replace(values, name="values"),
+            dataclasses.replace(indices, name="indices"),
+        )
+        return TensorSpec(values.name, values.dtype, tuple(shape), layout="sparse_coo", parts=named)
 
     def embedded(self, spec: TensorSpec, at: int, end: int) -> Storage:
         if end - at > _LARGE:
@@ -283,7 +365,7 @@ class _Reader:
         if end - at != spec.nbytes:
             what = f"tensor {spec.name!r} has {end - at:,} of {spec.nbytes:,} bytes"
             raise truncated(self.source.path, what)
-        return Storage(self.source.path, spec.name, at, spec.nbytes)
+        return Storage(self.source.path, spec.name, self.source.base + at, spec.nbytes)
 
     def in_fields(self, spec: TensorSpec, typed: list[Field]) -> Storage:
         """Numbers in protobuf's own lists: usable in place only where they are packed floats."""
@@ -293,7 +375,7 @@ class _Reader:
                 self.skipped.append((a, b))
             fits = spec.dtype in _PLAIN_FIELDS.get(number, ()) and b - a == spec.nbytes
             if wire == BYTES and fits and len(typed) == 1:
-                offset = a
+                offset = self.source.base + a
         return Storage(self.source.path, spec.name, offset, spec.nbytes)
 
     def external(self, spec: TensorSpec, stated: dict[str, str]) -> Storage:
@@ -330,6 +412,76 @@ class _Reader:
             raise truncated(self.source.path, what, "put the file beside the model")
         self.externals[location] = path, places.size(path)
         return self.externals[location]
+
+    # ------------------------------------------------------------ quantized weights
+
+    def use(
+        self, operator: str, inputs: list[str], attributes: list[Field], scopes: Scopes
+    ) -> None:
+        """Note that an operator takes codes, a scale and a zero point."""
+        *where, axis = _DEQUANTIZE[operator]
+        for _, _, a, b in attributes:
+            found = {field[0]: field for field in fields(self.data, a, b)}
+            name = text(self.data, found[1]) if 1 in found else ""
+            value = signed(found[3][2]) if 3 in found else 0
+            if name == "axis":
+                axis = value
+            elif name == "transB" and value:  # of a QGemm
+                axis = 0
+        names = [inputs[at] if at < len(inputs) else "" for at in where]
+        self.uses.append((scopes, names, axis))
+
+    def set_quantizers(self) -> None:
+        """Say of each weight that is held in codes what makes numbers of them."""
+        known = {spec.name: at for at, spec in enumerate(self.tensors)}
+
+        def find(scopes: Scopes, name: str) -> TensorSpec | None:
+            for prefix in reversed(scopes if name else ()):
+                if prefix + name in known:
+                    return self.tensors[known[prefix + name]]
+                if prefix + name in self.small:
+                    return self.small[prefix + name]
+            return None
+
+        for scopes, (codes, scale, zero), axis in self.uses:
+            weight, by, shift = (find(scopes, name) for name in (codes, scale, zero))
+            if weight is None or by is None or weight.name not in known:
+                continue  # an activation, or a scale that the graph computes
+            if zero and shift is None:
+                continue
+            self.tensors[known[weight.name]] = self.quantized(weight, by, shift, axis)
+
+    def quantized(
+        self, weight: TensorSpec, scale: TensorSpec, zero: TensorSpec | None, axis: int
+    ) -> TensorSpec:
+        if scale.numel == 1 and (zero is None or zero.numel == 1):
+            by, shift = self.number(scale), self.number(zero) if zero else "0"
+            if by and shift:
+                words = f"per_tensor_affine scale {by} zero point {shift}"
+                return dataclasses.replace(weight, quantizer=words)
+        kind = "per_channel_affine" if len(scale.shape) < 2 else "blockwise_affine"
+        parts = [dataclasses.replace(scale, name="scale", parts=())]
+        if zero is not None:
+            parts.append(dataclasses.replace(zero, name="zero_point", parts=()))
+        words = f"{kind} axis {axis + len(weight.shape) if axis < 0 else axis}"
+        return dataclasses.replace(weight, quantizer=words, parts=tuple(parts))
+
+    def number(self, spec: TensorSpec) -> str:
+        """The one number of a tensor of this file, in as few digits as tell it; "" for others."""
+        letter = _ELEMENTS.get(spec.dtype, "")
+        if spec.storage is None or spec.storage.file != self.source.path or letter in ("", "H"):
+            return ""
+        at = spec.storage.offset - self.source.base
+        if spec.storage.offset < 0:
+            raw = _listed(self.data, list(fields(self.data, *self.places[spec.name])))
+        else:
+            raw = self.data[at : at + spec.nbytes]
+        if len(raw) != struct.calcsize(letter):
+            return ""
+        (value,) = struct.unpack(f"<{letter}", raw)
+        shortest = (f"{value:.{digits}g}" for digits in range(6, 17))
+        exact = (word for word in shortest if struct.pack(f"<{letter}", float(word)) == raw)
+        return str(value) if letter not in "fd" else next(exact, str(value))
 
     # ------------------------------------------------------------ the result
 
@@ -385,20 +537,18 @@ _ELEMENTS = {
 }  # fmt: skip
 
 
-def storage_bytes(path: str, name: str) -> bytes:
-    """The dense bytes of an initializer whose numbers stand in protobuf's own lists."""
+def storage_bytes(path: str, key: str) -> bytes:
+    """The dense bytes of a tensor whose numbers stand in protobuf's own lists."""
     with Source(path) as source:
         reader = _Reader(source)
-        graph = reader.model()
-        for number, wire, a, b in fields(source.data, *graph) if graph else ():
-            if number == 5 and wire == BYTES:
-                parts = list(fields(source.data, a, b))
-                if any(part[0] == 8 and text(source.data, part) == name for part in parts):
-                    return _listed(source.data, path, name, parts)
-    raise truncated(path, f"tensor {name!r} is gone from it")
+        reader.read()
+        place = reader.places.get(key)
+        if place is None:
+            raise truncated(path, f"tensor {key!r} is gone from it")
+        return _listed(source.data, list(fields(source.data, *place)))
 
 
-def _listed(data: Bytes, path: str, name: str, parts: list[Field]) -> bytes:
+def _listed(data: Bytes, parts: list[Field]) -> bytes:
     kind = next((DTYPES.get(a, "") for number, _, a, _ in parts if number == 2), "")
     letter = _ELEMENTS.get(kind, "B")
     packed = bytearray()

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fixtures.benign import OUT, counted
 from interop.errors import ReadError
 from interop.reading import read
 from interop.reading.values import array, values
@@ -175,3 +176,68 @@ def test_other_protobuf_is_not_onnx(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(ReadError) as error:
         read(tmp_path / "m.onnx")
     assert error.value.rule == "file-unrecognised"
+
+
+def test_weights_of_branches_functions_and_constants_are_listed() -> None:
+    found = tensors(read(OUT / "subgraph.onnx"))
+    shifts = {
+        "choice/then_branch/w": 0,
+        "choice/else_branch/w": 10,
+        "k": 30,
+        "Shifted/s": 40,
+    }
+    for name, shift in shifts.items():
+        assert np.array_equal(array(found.pop(name)), counted(9, shift).reshape(3, 3)), name
+    sparse = found.pop("sparse")
+    assert not found and sparse.layout == "sparse_coo" and sparse.shape == (3, 3)
+    parts = {part.name: array(part) for part in sparse.parts}
+    assert np.array_equal(parts["values"], counted(2, 50))
+    assert parts["indices"].tolist() == [1, 5]
+
+
+def test_constants_in_protobufs_lists_are_found_by_the_way_to_them(tmp_path: Path) -> None:
+    def body(shift: int) -> onnx.GraphProto:
+        values = list(range(shift, shift + 20))
+        weight = helper.make_tensor("w", TensorProto.INT64, [20], values)
+        node = helper.make_node("Add", ["x", "w"], ["y"])
+        output = helper.make_tensor_value_info("y", TensorProto.INT64, [20])
+        return helper.make_graph([node], "b", [], [output], [weight])
+
+    few = helper.make_tensor("", TensorProto.INT64, [2], [1, 2])
+    many = helper.make_tensor("", TensorProto.INT64, [17], list(range(17)))
+    nodes = [
+        helper.make_node("Constant", [], ["few"], value=few),
+        helper.make_node("Constant", [], ["many"], value=many),
+        helper.make_node("If", ["flag"], ["z"], then_branch=body(0), else_branch=body(40)),
+    ]
+    flag = helper.make_tensor_value_info("flag", TensorProto.BOOL, [])
+    output = helper.make_tensor_value_info("z", TensorProto.INT64, [20])
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [flag], [output])), tmp_path / "m")
+    found = tensors(read(tmp_path / "m"))
+    assert set(found) == {"many", "z/then_branch/w", "z/else_branch/w"}
+    assert array(found["many"]).tolist() == list(range(17))
+    assert array(found["z/else_branch/w"]).tolist() == list(range(40, 60))
+    assert array(found["z/then_branch/w"]).tolist() == list(range(20))
+
+
+def test_quantized_weights_say_what_makes_numbers_of_them() -> None:
+    apart = tensors(read(OUT / "qdq.onnx"))
+    weight = apart["onnx::Conv_16_quantized"]
+    scales, zeros = weight.parts
+    assert weight.quantizer == "per_channel_affine axis 0" and weight.dtype == "int8"
+    assert (scales.name, zeros.name) == ("scale", "zero_point")
+    plain = array(tensors(read(OUT / "model.onnx"))["onnx::Conv_16"])
+    axes = (2, 1, 1, 1)
+    steps = array(scales).reshape(axes)
+    again = (array(weight).astype("f4") - array(zeros).reshape(axes)) * steps
+    assert (abs(again - plain) <= steps / 2 + 1e-6).all()
+    assert apart["x_scale"].quantizer == ""
+
+
+def test_one_scale_and_zero_point_are_told_in_words() -> None:
+    whole = tensors(read(OUT / "qlinear.onnx"))
+    for name in ("onnx::Conv_16", "fc.weight"):
+        scale, zero = array(whole[f"{name}_scale"]), array(whole[f"{name}_zero_point"])
+        words = whole[f"{name}_quantized"].quantizer.split()
+        assert np.float32(words[2]) == scale.item() and int(words[5]) == zero.item()
+        assert not whole[f"{name}_quantized"].parts
