@@ -49,17 +49,12 @@ def read(path: str | Path, *, content_hash: bool = False, whole: bool = False) -
     if whole and is_remote(path):
         return _fetched(path, content_hash)
     with Source(path) as source:
-<<<<<<< HEAD
         manifest = _read_file(source, partial(read, content_hash=content_hash, whole=whole))
-        if content_hash and not source.remote and manifest.content_sha256 is None:
-=======
-        manifest = _read_file(source, content_hash)
         if source.data[0] in _PICKLE_FIRST and manifest.container not in _PICKLES:
             from interop.reading import nested
 
             manifest = nested.as_pickle(source, manifest)
-        if content_hash and manifest.content_sha256 is None:
->>>>>>> main
+        if content_hash and not source.remote and manifest.content_sha256 is None:
             manifest = dataclasses.replace(manifest, content_sha256=_content(source, manifest))
     return manifest
 

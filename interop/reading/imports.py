@@ -58,9 +58,7 @@ _REFUSED: dict[str, str] = {
     "torch.storage": "_TypedStorage _UntypedStorage",
     "torch._utils": "_rebuild_nested_tensor",
     "torch._tensor": "Tensor",
-<<<<<<< HEAD
     "torch.nested._internal.nested_tensor": "_rebuild_njt NestedTensor",
-=======
     "torch._C": "Generator",
     "torch.nn.utils.rnn": "PackedSequence",
     "torch.distributed.device_mesh": "DeviceMesh",
@@ -73,7 +71,6 @@ _REFUSED: dict[str, str] = {
     "torch.distributed._tensor.placement_types": (
         "DTensorSpec TensorMeta Partial _Partial Replicate Shard _StridedShard"
     ),
->>>>>>> main
     "torch.nn.parameter": "Buffer UninitializedParameter UninitializedBuffer",
     "torch.jit._pickle": (
         "build_intlist build_doublelist build_boollist build_tensorlist build_tensor_from_id "
