@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test fixtures train rules rule index golden bench readme clean
+.PHONY: help demo test fuzz hostile fixtures train rules rule index golden bench readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -26,6 +26,12 @@ test: $(READY)  ## ruff, mypy, import-linter and pytest
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+fuzz: $(READY)  ## many random and mutated files for every reader (INTEROP_FUZZ_EXAMPLES each)
+	INTEROP_FUZZ=long $(BIN)/python -m pytest tests/fuzz -n auto
+
+hostile: $(READY)  ## make the corpus of hostile files again
+	$(BIN)/python -m fixtures.hostile
 
 fixtures: $(READY)  ## derive from the committed checkpoints what else people have (seconds)
 	$(BIN)/python -m fixtures.make derive

@@ -14,13 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
 from interop.errors import ReadError
-from interop.facts import Manifest
 from interop.reading import read
 
 
@@ -108,9 +105,6 @@ def test_reading_loads_neither_torch_nor_numpy(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program, *files], check=True)
 
 
-# ---------------------------------------------------------------- any bytes at all
-
-
 def _onnx() -> bytes:
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "w"], ["y"])],
@@ -121,86 +115,3 @@ def _onnx() -> bytes:
     )
     data: bytes = helper.make_model(graph).SerializeToString()
     return data
-
-
-def _saved(zipped: bool) -> bytes:
-    buffer = io.BytesIO()
-    state = {"state_dict": {"a.w": torch.ones(2, 3), "a.b": torch.ones(2)}, "epoch": 3}
-    torch.save(state, buffer, _use_new_zipfile_serialization=zipped)
-    return buffer.getvalue()
-
-
-SEEDS = [
-    _saved(True),
-    _saved(False),
-    save({"w": torch.ones(2)}),
-    _onnx(),
-    pickle.dumps({"a": [1, 2.5, "x", None, (1, 2)], "b": {3}}, 4),
-    pickle.dumps({"a": [1, 2.5, "x", None, (1, 2)]}, 0),
-]
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("any") / "file"
-
-
-def _ends_well(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-    try:
-        manifest = read(path)
-    except ReadError as error:
-        assert error.rule and error.fix
-    else:
-        assert isinstance(manifest, Manifest)
-        for state_dict in manifest.state_dicts:
-            for tensor in state_dict.tensors:
-                storage = tensor.storage
-                if storage is not None and storage.offset >= 0:
-                    assert storage.offset + storage.nbytes <= len(data)
-
-
-_SLOWLY = settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-
-@_SLOWLY
-@given(
-    start=st.sampled_from([b"", b"\x80\x02", b"\x80\x04\x95", b"PK\x03\x04", b"\x08\x07", b"("]),
-    data=st.binary(max_size=300),
-)
-def test_random_bytes_end_in_a_manifest_or_a_refusal(
-    scratch: Path, start: bytes, data: bytes
-) -> None:
-    _ends_well(scratch, start + data)
-
-
-@_SLOWLY
-@given(
-    seed=st.sampled_from(SEEDS),
-    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
-    cut=st.floats(0, 1),
-    shorten=st.booleans(),
-)
-def test_mutated_files_end_in_a_manifest_or_a_refusal(
-    scratch: Path, seed: bytes, edits: list[tuple[float, int]], cut: float, shorten: bool
-) -> None:
-    data = bytearray(seed)
-    for place, byte in edits:
-        data[int(place * (len(data) - 1))] = byte
-    _ends_well(scratch, bytes(data[: int(cut * len(data))] if shorten else data))
-
-
-OPCODES = (
-    b"(01234.2NIJKLMRQPSTUVXabcdeghijloprstqu}])"
-    b"\x80\x81\x82\x85\x86\x87\x88\x8a\x8c\x90\x91\x92\x93\x94"
-)
-
-
-@_SLOWLY
-@given(codes=st.lists(st.sampled_from(OPCODES), max_size=60), tail=st.binary(max_size=20))
-def test_any_opcodes_end_in_a_manifest_or_a_refusal(
-    scratch: Path, codes: list[int], tail: bytes
-) -> None:
-    _ends_well(scratch, b"\x80\x04}]" + bytes(codes) + tail)
