@@ -118,22 +118,6 @@ def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
     return Storage(path, ref.key, place, ref.nbytes)
 
 
-def check_sums(path: str) -> None:
-    """Hold every storage of a checkpoint against its checksum, reading all of their bytes.
-
-    Raises ReadError, "zip-checksum-wrong", for the first that differs.
-    """
-    with Source(path) as source:
-        archive = Archive(source)
-        prefix = pickle_entry(archive).name.removesuffix("data.pkl")
-        for entry in archive.entries.values():
-            if entry.name.startswith((f"{prefix}data/", f"{prefix}tensors/")):
-                if entry.method == STORED:
-                    archive.check_sum(entry)
-                else:
-                    archive.read(entry, 1 << 34)
-
-
 def storage_bytes(path: str, key: str) -> bytes:
     """The bytes of a compressed storage, inflated whole."""
     with Source(path) as source:

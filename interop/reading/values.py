@@ -24,6 +24,7 @@ from interop.reading import numbers
 from interop.reading.numbers import Array, Range
 from interop.reading.source import Source, over_limit, truncated
 from interop.reading.weights import extent
+from interop.reading.zip_archive import check_sums
 
 _BLOCK = 1 << 17  # elements looked at together: they stay in the processor's cache
 _TASK = 1 << 23  # elements that one thread takes at a time
@@ -50,21 +51,26 @@ def compared(
 ) -> Iterator[tuple[Pair, Stats | None, Stats | None, Difference | None]]:
     """Each pair of tensors with the statistics of both, and how they differ, in the order given.
 
-    One pass over both. The two have the same shape; None stands in for what is not known: a second
+    One pass over both; the checksums of zip archives are held beside it. The two have the same shape; None stands in for what is not known: a second
     tensor that there is not, values that no file holds, layouts that are not alike. Raises
     ReadError where the values cannot be had.
     """
     files = Files()
+    sums: dict[str, Future[None]] = {}
     waiting: deque[tuple[Pair, list[_Work], list[Future[_Found]]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
             for pair in pairs:
                 work = list(_work(files, *pair))
+                for path in files.archives.difference(sums):
+                    sums[path] = pool.submit(check_sums, path)
                 waiting.append((pair, work, [pool.submit(_measure, w) for w in work]))
                 while len(waiting) > 64:
                     yield _finished(*waiting.popleft())
             while waiting:
                 yield _finished(*waiting.popleft())
+            for held in sums.values():
+                held.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -100,6 +106,7 @@ class Files:
     """Views of tensors' elements, over mapped files and inflated storages."""
 
     def __init__(self) -> None:
+        self.archives: set[str] = set()
         self._maps: dict[str, Array] = {}
         self._sources: dict[str, Source] = {}
         self._inflated: tuple[Storage, Array] | None = None
@@ -151,6 +158,8 @@ class Files:
         data = self._maps.get(storage.file)
         if data is None:
             source = self._sources[storage.file] = Source(storage.file)
+            if source.data[:4] == b"PK\x03\x04":
+                self.archives.add(storage.file)
             data = self._maps[storage.file] = np.frombuffer(source.data, "u1")  # type: ignore[call-overload]
         if storage.offset + storage.nbytes > len(data):
             raise truncated(storage.file, "is shorter than when it was read")

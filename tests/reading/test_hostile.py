@@ -21,8 +21,9 @@ import torch
 
 from fixtures import hostile
 from fixtures.hostile import FOLDER, HOSTILE, PLAIN, RUNS, Hostile, Member, archive, checkpoint
+from interop.check import check
 from interop.errors import ReadError
-from interop.reading import read, torch_zip
+from interop.reading import read, zip_archive
 from tests.reading.conftest import tensors
 
 SECONDS = 1.0
@@ -155,7 +156,7 @@ def test_what_torch_writes_is_read_whatever_its_checksums(summed: bool, tmp_path
     finally:
         torch.serialization.set_crc32_options(default)
     assert set(tensors(read(tmp_path / "m.pth"))) == {"w", "b"}
-    torch_zip.check_sums(str(tmp_path / "m.pth"))
+    zip_archive.check_sums(str(tmp_path / "m.pth"))
 
 
 def test_a_storage_is_held_against_its_checksum_where_values_are_read(tmp_path: Path) -> None:
@@ -167,8 +168,11 @@ def test_a_storage_is_held_against_its_checksum_where_values_are_read(tmp_path: 
     path.write_bytes(data)
     read(path)  # structure alone: the storage is not looked at
     with pytest.raises(ReadError) as error:
-        torch_zip.check_sums(str(path))
+        zip_archive.check_sums(str(path))
     assert error.value.rule == "zip-checksum-wrong" and "data/0" in error.value.what
+    check(path, path)
+    with pytest.raises(ReadError, match="checksum"):
+        check(path, path, values=True)
 
 
 class _Pipe:
@@ -200,7 +204,7 @@ def test_what_zipfile_writes_is_read(method: int, wide: bool, piped: bool, tmp_p
     if piped:
         (tmp_path / "again.pth").write_bytes(target.data)
     assert list(tensors(read(tmp_path / "again.pth"))) == ["w"]
-    torch_zip.check_sums(str(tmp_path / "again.pth"))
+    zip_archive.check_sums(str(tmp_path / "again.pth"))
 
 
 # ---------------------------------------------------------------- links
