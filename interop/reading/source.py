@@ -165,6 +165,22 @@ class Source:
         if close is not None:
             close()
 
+    def view(self, start: int, stop: int) -> bytes | memoryview:
+        """The bytes [start, stop), without a copy where they are mapped.
+
+        Not to be kept: the file cannot be closed as long as it is.
+        """
+        if isinstance(self.data, mmap.mmap):
+            return memoryview(self.data)[start:stop]
+        return self.data[start:stop]
+
+    def release(self, start: int, stop: int) -> None:
+        """Let the system have back the pages of [start, stop), which were looked at once."""
+        if isinstance(self.data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            if stop > first:
+                self.data.madvise(mmap.MADV_DONTNEED, first, stop - first)
+
     def sha256(self) -> str:
         """The hash of the whole file, read in pieces."""
         import hashlib
@@ -172,7 +188,9 @@ class Source:
         digest = hashlib.sha256()
         step = 1 << 22
         for start in range(0, self.size, step):
-            digest.update(self.data[start : start + step])
+            stop = min(start + step, self.size)
+            digest.update(self.view(start, stop))
+            self.release(start, stop)
         return digest.hexdigest()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import mmap
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,9 +50,9 @@ def compared(
 ) -> Iterator[tuple[Pair, Stats | None, Stats | None, Difference | None]]:
     """Each pair of tensors with the statistics of both, and how they differ, in the order given.
 
-    One pass over both; the checksums of zip archives are held beside it. The two have the same shape; None stands in for what is not known: a second
-    tensor that there is not, values that no file holds, layouts that are not alike. Raises
-    ReadError where the values cannot be had.
+    One pass over both; the checksums of zip archives are held beside it. The two have the same
+    shape; None stands in for what is not known: a second tensor that there is not, values that no
+    file holds, layouts that are not alike. Raises ReadError where the values cannot be had.
     """
     files = Files()
     sums: dict[str, Future[None]] = {}
@@ -137,17 +136,13 @@ class Files:
     def release(self, view: Array) -> None:
         """Let the system have back the pages behind a contiguous view: resident memory stays small
         while files of any size are gone over."""
-        if not hasattr(mmap, "MADV_DONTNEED") or not view.flags.c_contiguous or not view.size:
+        if not view.flags.c_contiguous:
             return
         at = view.__array_interface__["data"][0]
         for path, whole in self._maps.items():
             start = at - whole.__array_interface__["data"][0]
             if 0 <= start < whole.size:
-                first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-                size = start + view.nbytes - first
-                data = self._sources[path].data
-                if size > 0 and isinstance(data, mmap.mmap):
-                    data.madvise(mmap.MADV_DONTNEED, first, size)
+                self._sources[path].release(start, start + view.nbytes)
                 return
 
     def _bytes(self, storage: Storage) -> Array:

@@ -276,7 +276,9 @@ class Archive:
         """
         start, crc = self.start(entry), 0
         for at in range(start, start + entry.packed, _BLOCK):
-            crc = _crc32(self.source.data[at : min(at + _BLOCK, start + entry.packed)], crc)
+            stop = min(at + _BLOCK, start + entry.packed)
+            crc = _crc32(self.source.view(at, stop), crc)
+            self.source.release(at, stop)
         self._hold(entry, crc)
 
     def _hold(self, entry: Entry, crc: int) -> None:
@@ -320,7 +322,7 @@ def _header(entry: Entry) -> int:
     return entry.header
 
 
-def _crc32(data: bytes, crc: int) -> int:
+def _crc32(data: bytes | memoryview, crc: int) -> int:
     from binascii import crc32
 
     return crc32(data, crc)
