@@ -16,6 +16,7 @@ from interop.facts import Import, Json, Manifest, StateDict, TensorSpec
 from interop.reading import places, torch_zip
 from interop.reading.folder import escapes, is_plain
 from interop.reading.imports import Ledger
+from interop.reading.links import leads_out
 from interop.reading.metadata import value
 from interop.reading.pickle_machine import Broken, Machine
 from interop.reading.pickled import Contents, guarded, manifest, persistent
@@ -185,7 +186,7 @@ class _Reader:
         where = self.pieces.get((full, ()))
         if where is None:
             raise truncated(self.path, f"no file is named for {full!r}")
-        archive = Archive(self.part(full, _record(where, "_StorageInfo")))
+        archive = self.archive(full, _record(where, "_StorageInfo"))
         program = archive.read(torch_zip.pickle_entry(archive), MAX_OBJECT)
         if program is None:
             raise over_limit(self.path, f"the pickle of {full!r} is too large")
@@ -193,7 +194,7 @@ class _Reader:
 
     def stored(self, full: str, place: dict[str, Node]) -> TensorSpec:
         """The tensor whose archive lies at a place."""
-        read = torch_zip.read_archive(Archive(self.part(full, place)))
+        read = torch_zip.read_archive(self.archive(full, place))
         self.imports.update(dict.fromkeys(read.imports))
         found = read.state_dicts
         if len(found) != 1 or len(found[0].tensors) != 1:
@@ -202,6 +203,11 @@ class _Reader:
         if spec.storage is not None and spec.storage.offset < 0:
             raise unrecognised(self.path, f"the pieces of {full!r} are compressed", _SAVE)
         return spec
+
+    def archive(self, full: str, place: dict[str, Node]) -> Archive:
+        found = Archive(self.part(full, place))
+        found.agree()
+        return found
 
     def part(self, full: str, place: dict[str, Node]) -> Source:
         name, start, length = (place.get(n) for n in ("relative_path", "offset", "length"))
@@ -215,11 +221,12 @@ class _Reader:
     def file(self, name: str) -> Source:
         found = self.files.get(name)
         if found is None:
-            if not is_plain(name):
+            path = places.joined(places.folder_of(self.path), name)
+            linked_out = not is_remote(path) and leads_out(Path(path), Path(self.path))
+            if not is_plain(name) or linked_out:
                 raise escapes(self.path, name)
             if len(self.files) >= MAX_FILES:
                 raise over_limit(self.path, f"the pieces lie in more than {MAX_FILES:,} files")
-            path = places.joined(places.folder_of(self.path), name)
             try:
                 found = self.opened.enter_context(Source(path))
             except ReadError as error:

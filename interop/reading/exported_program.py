@@ -16,7 +16,7 @@ from interop.facts import Graph, Import, Json, Manifest, Port, StateDict, Storag
 from interop.facts import TensorSpec as Spec
 from interop.reading import torch_zip
 from interop.reading.rebuild import MAX_AXES
-from interop.reading.source import over_limit, truncated, unrecognised
+from interop.reading.source import Source, over_limit, truncated, unrecognised
 from interop.reading.weights import extent
 from interop.reading.zip_archive import STORED, Archive, Entry
 
@@ -38,6 +38,16 @@ _NATIVE = (".so", ".dll", ".dylib", ".pyd", ".cubin")
 def read_archive(archive: Archive) -> Manifest:
     """Raises ReadError for an archive whose lists are damaged or promise what it does not hold."""
     return _Reader(archive).read()
+
+
+def storage_bytes(path: str, key: str) -> bytes:
+    """A weight's bytes, inflated; its key is its entry."""
+    with Source(path) as source:
+        archive = Archive(source)
+        data = archive.read(archive.entries[key], 1 << 34)
+    if data is None:
+        raise over_limit(path, f"entry {key!r} unfolds to too many bytes")
+    return data
 
 
 class _Misfit(Exception):
@@ -62,11 +72,13 @@ class _Reader:
             raise unrecognised(
                 self.path, f"its lists are damaged: {error}", "export it again"
             ) from None
-        if self.graph is None and not found:
-            raise unrecognised(self.path, "an exported program without a model", "export it again")
         for name in self.archive.entries:
             if name.endswith(_NATIVE):  # compiled by AOTInductor: loading it runs it
                 self.imports[Import("torch._inductor", name, "unsafe")] = None
+        # What is unsafe is told of as that, whatever else the file lacks.
+        unsafe = any(i.danger == "unsafe" for i in self.imports)
+        if self.graph is None and not found and not unsafe:
+            raise unrecognised(self.path, "an exported program without a model", "export it again")
         return Manifest(
             path=self.path,
             file=self.path,
@@ -161,6 +173,7 @@ class _Reader:
             raise unrecognised(self.path, what, "export the program again")
         start = self.archive.start(entry)
         inner = Archive(self.archive.source.within(start, start + entry.packed))
+        inner.agree()
         found = torch_zip.read_archive(inner)
         self.digest.update(found.header_sha256.encode())
         self.imports.update(dict.fromkeys(found.imports))

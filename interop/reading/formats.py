@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import NamedTuple
 
@@ -55,14 +56,12 @@ def reader(container: str) -> ModuleType:
     return import_module(f"interop.reading.{_BY_NAME[container].module}")
 
 
-def need(library: str, container: str, path: str) -> ModuleType:
-    """The library that a container is read with; raises ExtraMissing where it is not installed."""
-    try:
-        return import_module(library)
-    except ImportError:
+def need(library: str, container: str, path: str) -> None:
+    """Raises ExtraMissing where the library that a container is read with is not installed."""
+    if find_spec(library) is None:
         one = _BY_NAME[container]
         raise ExtraMissing(
             f"is a {one.what}: reading it needs {library}, which is not installed",
             where=path,
             fix=f"pip install 'model-interop[{one.extra}]'",
-        ) from None
+        )

@@ -20,7 +20,7 @@ from interop.reading.zip_archive import DEFLATED, STORED, Archive, Entry
 _MAX_ENTRIES = 10_000  # looked at in one archive
 _MAX_HIDDEN = 64  # local headers searched for a pickle in a broken archive
 _MAX_SEARCHED = 1 << 22  # bytes of the file in which they are looked for
-_MAX_PICKLE = 1 << 20  # bytes of one of those pickles
+_MAX_PICKLE = 1 << 18  # bytes of those pickles
 _MAX_PICKLES = 100  # one behind the other
 _ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".onnx",
             ".safetensors", ".h5", ".keras", ".zip")  # fmt: skip

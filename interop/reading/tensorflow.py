@@ -20,9 +20,10 @@ from interop.facts import TensorSpec as Spec
 from interop.reading import places
 from interop.reading.folder import escapes
 from interop.reading.keras_config import imported
+from interop.reading.links import leads_out
 from interop.reading.protobuf import BYTES, VARINT, Field, Malformed, fields, signed, text, varint
 from interop.reading.rebuild import MAX_AXES
-from interop.reading.source import Bytes, Source, over_limit, truncated, unrecognised
+from interop.reading.source import Bytes, Source, is_remote, over_limit, truncated, unrecognised
 from interop.reading.weights import ASIDE
 
 MAX_INDEX = 1 << 28
@@ -205,6 +206,8 @@ class _Checkpoint:
                 what = "the index of a checkpoint, apart from its data"
                 raise truncated(self.source.path, what, "keep the name that TensorFlow gave it")
             path = f"{prefix}.data-{shard:05d}-of-{self.shards:05d}"
+            if not is_remote(path) and leads_out(Path(path), Path(self.source.path)):
+                raise escapes(self.source.path, Path(path).name)
             try:
                 with Source(path) as data:
                     self.files[shard] = path, data.size

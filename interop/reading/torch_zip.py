@@ -80,6 +80,8 @@ def pickle_entry(archive: Archive) -> Entry:
     names = [n for n in archive.entries if n == "data.pkl" or n.endswith("/data.pkl")]
     names = [n for n in names if n.count("/") <= 1]
     path = archive.source.path
+    if not names:
+        raise unrecognised(path, "a zip archive, but no PyTorch checkpoint", "save it again")
     if len(names) > 1:
         raise unrecognised(path, f"the archive holds {len(names)} checkpoints", "give one of them")
     # torch finds entries whatever the case of their letters, and by the order of their names.

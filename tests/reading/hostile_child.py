@@ -17,16 +17,16 @@ from interop.cli import main
 
 
 def inspect(path: str) -> dict[str, object]:
-    """The exit code, seconds and output of inspecting one file."""
+    """The exit code, seconds of its own and output of inspecting one file."""
     out, err = io.StringIO(), io.StringIO()
     code: object = None
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main(["inspect", path, "--format", "json"])
         except SystemExit as ended:
             code = ended.code
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return {"code": code, "seconds": seconds, "out": out.getvalue(), "err": err.getvalue()}
 
 
@@ -41,6 +41,8 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
+    with contextlib.suppress(ImportError):
+        import h5py  # noqa: F401 - what it takes to load is no hostile file's doing
     for line in sys.stdin:
         found = inspect(line.rstrip("\n"))
         found["peak"] = peak()

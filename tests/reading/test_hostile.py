@@ -50,6 +50,8 @@ def outcomes() -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("name", BY_NAME)
 def test_each_is_told_by_its_rule(name: str, outcomes: dict[str, dict[str, Any]]) -> None:
     outcome, rule = outcomes[name], BY_NAME[name].rule
+    if name.endswith(".keras"):
+        pytest.importorskip("h5py")
     if rule == hostile.UNSAFE:
         assert outcome["code"] == 1, outcome["err"]
         assert rule in {f["rule"] for f in json.loads(outcome["out"])["findings"]}
