@@ -8,6 +8,9 @@ standard library's zipfile would cost more to import than reading a checkpoint d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from interop.errors import ReadError
 from interop.reading.source import Source, over_limit, truncated, unrecognised
 
@@ -269,11 +272,14 @@ class Archive:
         return data
 
     def check_sum(self, entry: Entry) -> None:
-        """Hold the checksum of an entry that is stored as it is, without a copy of it.
+        """Hold the checksum of an entry, one that is stored as it is without a copy of it.
 
         Reads all of its bytes: for those who read the values anyway. Raises ReadError,
         "zip-checksum-wrong".
         """
+        if entry.method != STORED:
+            self.read(entry, MAX_INFLATED)
+            return
         start, crc = self.start(entry), 0
         for at in range(start, start + entry.packed, _BLOCK):
             stop = min(at + _BLOCK, start + entry.packed)
@@ -300,22 +306,11 @@ class Archive:
         return data
 
 
-def check_sums(path: str) -> None:
-    """Hold every entry of a zip archive against its checksum, reading all of its bytes.
-
-    A file that is no archive as a whole passes. Raises ReadError, "zip-checksum-wrong", for the
-    first entry that differs.
-    """
+@contextmanager
+def opened(path: str) -> Iterator[Archive]:
+    """The archive that a file is as a whole."""
     with Source(path) as source:
-        try:
-            archive = Archive(source)
-        except ReadError:
-            return  # a row of archives in one file, as torch.distributed.checkpoint leaves them
-        for entry in archive.entries.values():
-            if entry.method == STORED:
-                archive.check_sum(entry)
-            else:
-                archive.read(entry, MAX_INFLATED)
+        yield Archive(source)
 
 
 def _header(entry: Entry) -> int:
