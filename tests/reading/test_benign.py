@@ -6,6 +6,8 @@ the numbers are those that were counted into the file.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ from interop.reading import read
 from interop.reading.formats import FORMATS
 from interop.reading.values import array
 from tests.reading.conftest import dangers, tensors
+from tests.reading.test_remote import Server
 
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 
@@ -266,6 +269,38 @@ def test_the_pieces_of_two_ranks_make_the_whole() -> None:
             whole[where] = array(part)
         assert np.array_equal(whole, loaded[name].numpy()) and loaded[name].any()
     assert np.array_equal(array(found["whole"]), loaded["whole"].numpy())
+
+
+AFAR = ("model.keras", "arrays.npz", "export.pt2", "external.onnx", "tensorflow/model.index",
+        "saved-model/saved_model.pb", "distributed-two/.metadata")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AFAR)
+def test_a_model_far_away_has_the_same_structure(name: str) -> None:
+    server = Server(OUT)
+    try:
+        there = read(f"{server.address}/{name}")
+    finally:
+        server.close()
+    here = read(OUT / name)
+    assert (there.header_sha256, there.imports) == (here.header_sha256, here.imports)
+    for ours, theirs in zip(here.state_dicts, there.state_dicts, strict=True):
+        assert ours.place == theirs.place
+        assert [(t.name, t.dtype, t.shape) for t in ours.tensors] == [
+            (t.name, t.dtype, t.shape) for t in theirs.tensors
+        ]
+
+
+def test_reading_none_of_them_loads_a_library() -> None:
+    program = (
+        "import sys; from interop.reading import read\n"
+        "for name in sys.argv[1:]: read(name)\n"
+        "heavy = {'torch', 'numpy', 'onnx', 'h5py', 'zipfile', 'pickle'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    # HDF5 is read by another process, which has no need of pickle to tell what it found.
+    files = sorted({str(OUT / case.file) for case in CASES})
+    subprocess.run([sys.executable, "-c", program, *files], check=True)
 
 
 # ---------------------------------------------------------------- what stands beside the weights
