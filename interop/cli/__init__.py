@@ -106,5 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _say(line: str, code: int) -> int:
-    click.echo(f"interop: {' '.join(line.split())}", err=True)
+    from interop.report.plain import plain
+
+    click.echo(f"interop: {plain(' '.join(line.split()))}", err=True)
     return code

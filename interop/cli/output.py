@@ -17,6 +17,7 @@ from interop import __version__
 from interop.errors import ConfigError, ExtraMissing
 from interop.facts import Labels, Preprocessing, Report
 from interop.report import FORMATS, render
+from interop.report.plain import plain
 
 # Pictures on which parity is proved; batches of 1, 2 and 7 use each once.
 SAMPLES = 16
@@ -82,7 +83,8 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     click.echo(render(report, form), nl=False)
     sys.stdout.flush()
     if form == "text" or not sys.stdout.isatty():
-        click.echo(f"interop {report.command}: {report.outcome}; {report.summary}", err=True)
+        line = plain(f"interop {report.command}: {report.outcome}; {report.summary}")
+        click.echo(line, err=True)
     sys.exit(report.exit_code)
 
 

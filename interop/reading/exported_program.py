@@ -156,9 +156,10 @@ class _Reader:
             raise _Misfit(f"{name!r} has no known dtype or shape")
         if meta.get("layout") != _STRIDED:
             return Spec(name, dtype, shape)
-        start = self.archive.start(entry)
-        plain = entry.method == STORED and not entry.flags & 1
-        place = self.archive.source.base + start if plain else -1
+        source, plain = self.archive.source, entry.method == STORED
+        # Of a file far away the place is not looked up: that would be a request for each weight.
+        in_place = plain and not source.remote
+        place = source.base + self.archive.start(entry) if in_place else -1
         storage = Storage(self.path, entry.name, place, entry.size)
         offset = _size(meta.get("storage_offset"))
         spec = Spec(name, dtype, shape, storage, offset, None if _plain(shape, stride) else stride)

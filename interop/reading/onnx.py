@@ -354,8 +354,8 @@ class _Reader:
         if values is None or indices is None or any(axis < 0 for axis in shape):
             raise Malformed("a sparse tensor that is none")
         named = (
-            dataclasses.replace(values, name="values"),
             dataclasses.replace(indices, name="indices"),
+            dataclasses.replace(values, name="values"),
         )
         return TensorSpec(values.name, values.dtype, tuple(shape), layout="sparse_coo", parts=named)
 
@@ -460,9 +460,9 @@ class _Reader:
                 words = f"per_tensor_affine scale {by} zero point {shift}"
                 return dataclasses.replace(weight, quantizer=words)
         kind = "per_channel_affine" if len(scale.shape) < 2 else "blockwise_affine"
-        parts = [dataclasses.replace(scale, name="scale", parts=())]
+        parts = [dataclasses.replace(scale, name="scales", parts=())]
         if zero is not None:
-            parts.append(dataclasses.replace(zero, name="zero_point", parts=()))
+            parts.append(dataclasses.replace(zero, name="zero_points", parts=()))
         words = f"{kind} axis {axis + len(weight.shape) if axis < 0 else axis}"
         return dataclasses.replace(weight, quantizer=words, parts=tuple(parts))
 

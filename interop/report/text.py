@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from textwrap import wrap
 
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
+from interop.report.plain import plain
 from interop.report.table import WIDTH, shorten_path, table
 
 
@@ -13,7 +14,7 @@ def render(report: Report) -> str:
     """The report for a terminal; no colours, at most 80 columns."""
     shape = _SHAPES.get(report.command, _check)
     blocks = [b for b in shape(report) if b]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return plain("\n\n".join("\n".join(block) for block in blocks)) + "\n"
 
 
 def _check(report: Report) -> list[list[str]]:

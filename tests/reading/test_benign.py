@@ -6,6 +6,8 @@ the numbers are those that were counted into the file.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ from interop.reading import read
 from interop.reading.formats import FORMATS
 from interop.reading.values import array
 from tests.reading.conftest import dangers, tensors
+from tests.reading.test_remote import Server
 
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 
@@ -69,6 +72,7 @@ CASES = (
     Case("torchscript.pt", "torchscript", 9, network(), "", CODE),
     Case("tied.th", "torch-zip", 3, {"turned": ("float32", (2, 4))}),
     Case("tensors.pt", "torch-zip", 4, {"float8": ("float8_e4m3fn", (4, 4))}),
+    Case("nested.pt", "torch-zip", 1, {"nested": ("float32", (6,))}, "", REFUSED),
     Case("quantized.pt", "torch-zip", 2, {"tensor": ("quint8", (3, 4))}),
     Case("dtensor.pth", "torch-zip", 1, {"fc.weight": ("float32", (3, 2))}, "", REFUSED),
     Case("lightning.ckpt", "torch-zip", 9, network("net."), "state_dict"),
@@ -268,6 +272,38 @@ def test_the_pieces_of_two_ranks_make_the_whole() -> None:
     assert np.array_equal(array(found["whole"]), loaded["whole"].numpy())
 
 
+AFAR = ("model.keras", "arrays.npz", "export.pt2", "external.onnx", "tensorflow/model.index",
+        "saved-model/saved_model.pb", "distributed-two/.metadata")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AFAR)
+def test_a_model_far_away_has_the_same_structure(name: str) -> None:
+    server = Server(OUT)
+    try:
+        there = read(f"{server.address}/{name}")
+    finally:
+        server.close()
+    here = read(OUT / name)
+    assert (there.header_sha256, there.imports) == (here.header_sha256, here.imports)
+    for ours, theirs in zip(here.state_dicts, there.state_dicts, strict=True):
+        assert ours.place == theirs.place
+        assert [(t.name, t.dtype, t.shape) for t in ours.tensors] == [
+            (t.name, t.dtype, t.shape) for t in theirs.tensors
+        ]
+
+
+def test_reading_none_of_them_loads_a_library() -> None:
+    program = (
+        "import sys; from interop.reading import read\n"
+        "for name in sys.argv[1:]: read(name)\n"
+        "heavy = {'torch', 'numpy', 'onnx', 'h5py', 'zipfile', 'pickle'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    # HDF5 is read by another process, which has no need of pickle to tell what it found.
+    files = sorted({str(OUT / case.file) for case in CASES})
+    subprocess.run([sys.executable, "-c", program, *files], check=True)
+
+
 # ---------------------------------------------------------------- what stands beside the weights
 
 
@@ -282,6 +318,40 @@ def test_storages_are_shared_where_the_file_shares_them() -> None:
     again = tensors(_read("packed.h5"))
     assert again["layer/again"].storage == again["layer/big"].storage
     assert again["layer/again"].storage != again["layer/kernel"].storage
+
+
+def test_tensors_that_are_no_plain_array_have_parts() -> None:
+    found, expected = tensors(_read("tensors.pt")), _loaded("tensors.pt")
+    for name, parts in {
+        "coo": {"indices": expected["coo"].indices(), "values": expected["coo"].values()},
+        "csr": {
+            "crow_indices": expected["csr"].crow_indices(),
+            "col_indices": expected["csr"].col_indices(),
+            "values": expected["csr"].values(),
+        },
+    }.items():
+        assert found[name].layout == f"sparse_{name}" and parts["values"].numel() == 7
+        assert [part.name for part in found[name].parts] == list(parts)
+        for part in found[name].parts:
+            assert np.array_equal(array(part), parts[part.name].numpy()), part.name
+    nested = tensors(_read("nested.pt"))["nested"]
+    assert nested.layout == "jagged"
+    assert array(nested.parts[0]).tolist() == [0, 1, 2, 3, 0, 1]
+
+
+def test_quantized_tensors_hold_codes_and_what_makes_numbers_of_them() -> None:
+    found, expected = tensors(_read("quantized.pt")), _loaded("quantized.pt")
+    for name, value in expected.items():
+        assert np.array_equal(array(found[name]), value.int_repr().numpy())
+    assert found["tensor"].quantizer == "per_tensor_affine scale 0.1 zero point 3"
+    scales, zeros = found["channel"].parts
+    assert np.array_equal(array(scales), expected["channel"].q_per_channel_scales().numpy())
+    assert np.array_equal(array(zeros), expected["channel"].q_per_channel_zero_points().numpy())
+
+
+def test_a_distributed_tensor_is_read_from_its_one_piece() -> None:
+    spec = tensors(_read("dtensor.pth"))["fc.weight"]
+    assert np.array_equal(array(spec), _loaded("zip.pth")["fc.weight"].numpy())
 
 
 def test_training_checkpoints_tell_of_the_training() -> None:

@@ -225,7 +225,7 @@ def test_quantized_weights_say_what_makes_numbers_of_them() -> None:
     weight = apart["onnx::Conv_16_quantized"]
     scales, zeros = weight.parts
     assert weight.quantizer == "per_channel_affine axis 0" and weight.dtype == "int8"
-    assert (scales.name, zeros.name) == ("scale", "zero_point")
+    assert (scales.name, zeros.name) == ("scales", "zero_points")
     plain = array(tensors(read(OUT / "model.onnx"))["onnx::Conv_16"])
     axes = (2, 1, 1, 1)
     steps = array(scales).reshape(axes)
