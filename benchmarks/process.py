@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -16,8 +17,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 ROOT = RESULTS.parents[1]
 
 
-def cost(command: Sequence[str]) -> tuple[float, int]:
-    """CPU seconds (user and system) and peak resident bytes of one run of a command.
+def cost(command: Sequence[str]) -> tuple[float, int, float]:
+    """CPU seconds (user and system), peak resident bytes and wall seconds of one run of a command.
 
     The answer comes from wait4, so it holds the whole process with its start and its imports. The
     caller must be small itself: until it starts the command, a new process counts its parent's.
@@ -25,25 +26,27 @@ def cost(command: Sequence[str]) -> tuple[float, int]:
     """
     # A user's Python keeps compiled modules, so the variable that forbids it is left out.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    began = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, cwd=ROOT
     )
     assert process.stderr is not None
     said = process.stderr.read().decode()
     _, status, used = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stderr.close()
     if process.returncode not in (0, 1):
         raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{said}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return used.ru_utime + used.ru_stime, used.ru_maxrss * unit
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * unit, wall
 
 
 def interleaved(commands: dict[str, Sequence[str]], repeats: int) -> dict[str, dict[str, Any]]:
     """Median cost of each command, run in turns after one uncounted run of each."""
     for command in commands.values():
         cost(command)
-    runs: dict[str, list[tuple[float, int]]] = {name: [] for name in commands}
+    runs: dict[str, list[tuple[float, int, float]]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, command in commands.items():
             runs[name].append(cost(command))
@@ -51,6 +54,7 @@ def interleaved(commands: dict[str, Sequence[str]], repeats: int) -> dict[str, d
         name: {
             "cpu_seconds": median(r[0] for r in found),
             "peak_bytes": int(median(r[1] for r in found)),
+            "wall_seconds": median(r[2] for r in found),
             "cpu_samples": [round(r[0], 4) for r in found],
         }
         for name, found in runs.items()

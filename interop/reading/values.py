@@ -176,10 +176,10 @@ class _Sums:
         (a, b), _, _, difference = row
         if b is not None and difference is not None and difference.equal:
             one, other = a.storage, b.storage
-            views = [(t.offset, t.stride, t.conj, t.neg) for t in (a, b)]
-            if one is not None and other is not None and views[0] == views[1] == (0, None, 0, 0):
-                if a.nbytes == one.nbytes == other.nbytes:
-                    self._twins[(other.file, other.offset)] = one
+            plain = [(t.offset, t.stride, t.conj, t.neg) == (0, None, False, False) for t in (a, b)]
+            whole = one is not None and other is not None and a.nbytes == one.nbytes == other.nbytes
+            if one is not None and other is not None and whole and all(plain):
+                self._twins[(other.file, other.offset)] = one
         return row
 
     def hold(self, pool: ThreadPoolExecutor, paths: Iterable[str]) -> None:
