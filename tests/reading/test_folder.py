@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import onnx
@@ -11,6 +12,7 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
+from fixtures.benign import OUT
 from interop.errors import ReadError
 from interop.reading import read
 from tests.reading.conftest import tensors
@@ -84,3 +86,43 @@ def test_a_broken_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReadError) as error:
         read(tmp_path)
     assert error.value.where.endswith("config.json")
+
+
+def test_labels_beside_the_model_are_kept_under_their_files_names(tmp_path: Path) -> None:
+    save_file({"w": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / "id2label.json").write_text('{"0": "cat", "1": "dog"}')
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    (tmp_path / "preprocessor_config.json").write_text('{"do_resize": true}')
+    (tmp_path / "generation_config.json").write_text('{"max_length": 20}')
+    assert read(tmp_path).metadata == {
+        "id2label.json": {"0": "cat", "1": "dog"},
+        "labels.txt": ["cat", "dog"],
+        "preprocessor_config.json": {"do_resize": True},
+    }
+
+
+@pytest.mark.parametrize("name", ["model.safetensors.index.json", "renamed.bin"])
+def test_an_index_is_read_whatever_its_name(tmp_path: Path, name: str) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "model-1.safetensors")
+    index = {"metadata": {"total_size": 8}, "weight_map": {"a": "model-1.safetensors"}}
+    (tmp_path / name).write_text(json.dumps(index, indent=2))
+    manifest = read(tmp_path / name)
+    assert manifest.container == "safetensors" and manifest.path == str(tmp_path / name)
+    assert set(tensors(manifest)) == {"a"}
+
+
+def test_a_file_that_is_the_only_one_of_any_format_is_the_model(tmp_path: Path) -> None:
+    for name in ("arrays.npz", "export.pt2", "model.h5", "model.keras", "tied.th"):
+        folder = tmp_path / name.replace(".", "-")
+        folder.mkdir()
+        shutil.copy(OUT / name, folder / name)
+        assert read(folder).container == read(OUT / name).container
+
+
+def test_of_two_tensorflow_checkpoints_one_has_to_be_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for file in (OUT / "tensorflow").iterdir():
+            shutil.copy(file, tmp_path / file.name.replace("model", name))
+    with pytest.raises(ReadError, match="2 model files"):
+        read(tmp_path)
+    assert read(tmp_path / "b.index").container == "tensorflow-checkpoint"
