@@ -7,6 +7,7 @@ left alone: the fact is then unknown, never guessed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -15,6 +16,7 @@ from typing import Any
 
 from interop.errors import ConfigError
 from interop.facts import Json, Labels, Preprocessing
+from interop.identity import ecosystems
 
 # Where people put such keys, besides the top level.
 CONTAINERS = ("config.json", "hyper_parameters", "hparams", "args", "config", "cfg", "meta")
@@ -109,6 +111,8 @@ def labels(metadata: Mapping[str, Json]) -> Labels:
             return Labels(None, f"{first.source} and {other.source} disagree")
     if first.value == ():
         return Labels(None, first.source, applicable=False)
+    if all(re.fullmatch(r"LABEL_\d+", name) for name in first.value):
+        return Labels(None, f"{first.source} holds placeholders, {first.value[0]} and so on")
     if len(set(first.value)) != len(first.value):
         return Labels(None, f"{first.source} names a label twice")
     return Labels(first.value, first.source)
@@ -122,7 +126,9 @@ def preprocessing(metadata: Mapping[str, Json]) -> tuple[Preprocessing | None, s
             return parse_preprocessing(found.value, found.source), ""
         except ConfigError as error:
             fault = fault or f"{found.source}: {error.what}"
-    return None, fault
+    if fault:
+        return None, fault
+    return ecosystems.preprocessing(metadata)
 
 
 def _stated(metadata: Mapping[str, Json], fact: str) -> Iterator[Stated]:
