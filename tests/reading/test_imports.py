@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
+import decimal
+import fractions
 import pathlib
 import pickle
+import re
+import types
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +19,10 @@ import numpy as np
 import pytest
 import torch
 from torch._weights_only_unpickler import _get_allowed_globals
+from torchvision.transforms import InterpolationMode
 
 from interop.reading import read
-from interop.reading.imports import REFUSED, SAFE
+from interop.reading.imports import REFUSED, SAFE, Ledger
 from tests.reading.conftest import dangers
 
 LOADS: dict[str, Any] = {
@@ -51,6 +57,17 @@ REFUSES: dict[str, Any] = {
     "datetime": datetime.datetime(2026, 1, 2),
     "timedelta": datetime.timedelta(1),
     "a type": int,
+    "Decimal": decimal.Decimal("1.5"),
+    "Fraction": fractions.Fraction(1, 2),
+    "SimpleNamespace": types.SimpleNamespace(rate=0.1),
+    "UUID": uuid.UUID(int=3),
+    "pattern": re.compile("a+"),
+    "range": range(3),
+    "an enumeration's member": InterpolationMode.BILINEAR,
+    "RandomState": np.random.RandomState(0),
+    "numpy's Generator": np.random.default_rng(0),
+    "masked": np.ma.masked_array([1.0, 2.0], [0, 1]),
+    "torch's Generator": torch.Generator(),
 }
 
 
@@ -81,3 +98,16 @@ def test_the_allow_list_is_torchs() -> None:
     assert {name for name in safe if name not in theirs} <= absent
     assert not [name for module, name in REFUSED if f"{module}.{name}" in theirs]
     assert not SAFE & REFUSED
+
+
+def test_what_torch_allows_once_it_is_asked_to_is_refused_and_not_unsafe() -> None:
+    """The parts of a DTensor are on torch's list only where that module was imported."""
+    pytest.importorskip("torch.distributed.tensor")
+    allowed = torch.serialization.get_safe_globals()
+    plain = [one for one in allowed if not isinstance(one, tuple)]
+    names = {(o.__module__, o.__qualname__) for o in plain if "distributed" in o.__module__}
+    assert ("torch.distributed.tensor", "DTensor") in names
+    for module, name in names:
+        ledger = Ledger()
+        ledger.call(module, name)
+        assert not ledger.unsafe, (module, name)
