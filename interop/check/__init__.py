@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from interop.check.inputs import describe
+from interop.check.inputs import describe, tensor_facts
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
 from interop.check.verdicts import judge
@@ -102,10 +102,16 @@ def check_identities(
     )
 
 
-def inspect(seen: Sequence[Identity], *, levels: Mapping[str, Level] | None = None) -> Report:
+def inspect(
+    seen: Sequence[Identity],
+    *,
+    tensors: bool = False,
+    levels: Mapping[str, Level] | None = None,
+) -> Report:
     """What one file is, and what is wrong with it by itself.
 
     `seen` holds an identity for each of the file's state dicts: all are shown, none is chosen.
+    `tensors` lists each of their tensors as well.
     """
     merged: dict[tuple[str, str], Finding] = {}
     skipped: tuple[Skipped, ...] = ()
@@ -122,4 +128,7 @@ def inspect(seen: Sequence[Identity], *, levels: Mapping[str, Level] | None = No
         inputs=inputs,
         findings=tuple(merged.values()),
         skipped=skipped,
+        details={"tensors": {i.place: [tensor_facts(t) for t in i.tensors] for i in seen}}
+        if tensors
+        else {},
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
 
-from interop.facts import Head, Identity, Input, Json, Labels, Preprocessing
+from interop.facts import Head, Identity, Input, Json, Labels, Preprocessing, TensorSpec
 from interop.identity.keys import preprocessing_json
 
 
@@ -101,6 +101,27 @@ def facts(identity: Identity) -> dict[str, Json]:
             "operators": dict(graph.operators),
         },
     }
+
+
+def tensor_facts(spec: TensorSpec) -> dict[str, Json]:
+    """Everything of one tensor but its values, as JSON; what is as usual is left out."""
+    place = spec.storage
+    found: dict[str, Json] = {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+    if place is not None:
+        found["storage"] = [place.file, place.key, place.offset, place.nbytes]
+    more: dict[str, Json] = {
+        "offset": spec.offset,
+        "stride": None if spec.stride is None else list(spec.stride),
+        "conj": spec.conj,
+        "neg": spec.neg,
+        "layout": "" if spec.layout == "strided" else spec.layout,
+        "quantizer": spec.quantizer,
+        "parts": [tensor_facts(part) for part in spec.parts],
+    }
+    if (seen := spec.stats) is not None:
+        more |= {"nan": seen.nan, "inf": seen.inf, "constant": seen.constant}
+        found |= {"minimum": seen.minimum, "maximum": seen.maximum}
+    return found | {key: value for key, value in more.items() if value}
 
 
 def labels_facts(labels: Labels) -> dict[str, Json]:

@@ -26,6 +26,7 @@ from interop.reading import read
 Example:
   interop inspect model.pth
   interop inspect train.pth#ema --values
+  interop inspect hf://timm/resnet18.a1_in1k --tensors
   interop inspect mine.pth --model mypackage.nets:make_net
 
 Exit code 1 where the file is unsafe to load or broken.""",
@@ -34,6 +35,7 @@ Exit code 1 where the file is unsafe to load or broken.""",
 @click.option(
     "--values", is_flag=True, help="Read the tensors' values too (NaN, infinity, constant)."
 )
+@click.option("--tensors", is_flag=True, help="List the tensors one by one.")
 @click.option(
     "--model",
     metavar="MODULE:FACTORY",
@@ -44,6 +46,7 @@ Exit code 1 where the file is unsafe to load or broken.""",
 def command(
     file: str,
     values: bool,
+    tensors: bool,
     model: str | None,
     labels: Labels | None,
     preprocess: Preprocessing | None,
@@ -71,4 +74,4 @@ def command(
 
         click.echo(f"running {model}: your own code", err=True)
         seen = [name_by_factory(i, model) for i in seen]
-    finish(inspect(seen), form, reports)
+    finish(inspect(seen, tensors=tensors), form, reports)

@@ -28,7 +28,12 @@ def _check(report: Report) -> list[list[str]]:
 
 
 def _inspect(report: Report) -> list[list[str]]:
-    return [*(_file(i) for i in report.inputs), _findings(report)]
+    listed = report.details.get("tensors", {})
+    return [
+        *(_file(i) for i in report.inputs),
+        *(_tensors(place, rows) for place, rows in listed.items()),
+        _findings(report),
+    ]
 
 
 def _export(report: Report) -> list[list[str]]:
@@ -145,6 +150,26 @@ def _values(found: Mapping[str, Json] | None, most: int = 5) -> list[list[str]]:
     rest = [f"and {more} more (--report json:PATH has all)"] if more > 0 else []
     head = ["least alike", "largest", "mean", "cosine"]
     return [said, [*table([head, *rows]), *rest]]
+
+
+def _tensors(place: str, tensors: list[dict[str, Json]]) -> list[str]:
+    """A line a tensor: what it is, what shares its bytes, and what its values range over."""
+    first: dict[str, str] = {}
+    rows = []
+    for t in tensors:
+        shape = f"({', '.join(map(str, t['shape']))}{',' * (len(t['shape']) == 1)})"
+        words = [t.get("layout", ""), t.get("quantizer", "")]
+        words += [", ".join(p["name"] for p in t.get("parts", ()))]
+        if "storage" in t:
+            owner = first.setdefault(str(t["storage"][:3]), t["name"])
+            words.append(f"shares {owner}" if owner != t["name"] else "")
+        words += [word for word in ("conj", "neg", "constant") if t.get(word)]
+        words += [f"{t[word]} {word}" for word in ("nan", "inf") if t.get(word)]
+        if t.get("minimum") is not None:
+            words.append(f"{t['minimum']:.4g} to {t['maximum']:.4g}")
+        rows.append([_short(t["name"], 40), t["dtype"], shape, ", ".join(w for w in words if w)])
+    head = [f"tensors of {place}" if place else "tensors", "dtype", "shape", ""]
+    return table([head, *rows])
 
 
 def _short(name: str, most: int = 44) -> str:
