@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from struct import Struct
 
 from interop.errors import ReadError
 from interop.reading.source import Source, over_limit, truncated, unrecognised
@@ -28,6 +29,11 @@ _SAME_IN_BOTH = ~0x0806  # some writers set bits 1, 2 and 11 in one place alone
 _BLOCK = 1 << 22
 _DESCRIPTOR = 24  # bytes that may follow an entry's data: its checksum and sizes once more
 _AGAIN = "do not load this file; ask its author for one that torch.save or safetensors wrote"
+
+
+# A line of the directory and a local header, without what is of no use here.
+_LINE = Struct("<8x2H4x3I3H8xI")
+_LOCAL = Struct("<6x2H4x3I2H")
 
 
 class Entry:
@@ -152,18 +158,18 @@ class Archive:
         data = self.directory
         if data[at : at + 4] != b"PK\x01\x02" or len(data) < at + 46:
             raise truncated(self.source.path, "the zip archive's directory is damaged")
-        lengths = _u16(data, at + 28), _u16(data, at + 30), _u16(data, at + 32)
-        name = data[at + 46 : at + 46 + lengths[0]].decode("utf-8", "replace")
-        extra_at = at + 46 + lengths[0]
-        behind = extra_at + lengths[1] + lengths[2]
+        flags, method, crc, packed, size, named, extended, noted, header = _LINE.unpack_from(
+            data, at
+        )
+        extra_at = at + 46 + named
+        name = data[at + 46 : extra_at].decode("utf-8", "replace")
+        behind = extra_at + extended + noted
         if behind > len(data):
             raise truncated(self.source.path, "the zip archive's directory is damaged")
-        packed, size, header = _u32(data, at + 20), _u32(data, at + 24), _u32(data, at + 42)
-        extra = data[extra_at : extra_at + lengths[1]]
+        extra = data[extra_at : extra_at + extended]
         if _FULL in (packed, size, header):
             size, packed, header = _wide(extra, size, packed, header)
-        self._judge(name, _u16(data, at + 8), extra)
-        method, flags, crc = _u16(data, at + 10), _u16(data, at + 8), _u32(data, at + 16)
+        self._judge(name, flags, extra)
         self.entries[name] = Entry(name, method, flags, crc, packed, size, header)
         return behind
 
@@ -222,20 +228,19 @@ class Archive:
         local = source.data[entry.header : entry.header + 30]
         if len(local) < 30 or local[:4] != b"PK\x03\x04":
             raise truncated(source.path, f"entry {entry.name!r} of the zip archive is missing")
-        name_end = entry.header + 30 + _u16(local, 26)
-        start = name_end + _u16(local, 28)
+        flags, method, crc, packed, size, named, extended = _LOCAL.unpack(local)
+        name_end = entry.header + 30 + named
+        start = name_end + extended
         name = source.data[entry.header + 30 : name_end].decode("utf-8", "replace")
         if name != entry.name:
             raise self.disagree(f"its entry {entry.name!r} is {name!r} by another account")
-        flags, crc = _u16(local, 6), _u32(local, 14)
-        packed, size = _u32(local, 18), _u32(local, 22)
         if _FULL in (packed, size):
             size, packed, _ = _wide(source.data[name_end:start], size, packed, 0)
         # What follows the data may be absent here: then it is zero, or full for a long entry.
         absent = (0, _FULL) if flags & _SIZES_FOLLOW else (-1,)
         same = (
             (flags ^ entry.flags) & _SAME_IN_BOTH == 0
-            and _u16(local, 8) == entry.method
+            and method == entry.method
             and (crc == entry.crc or crc in absent)
             and (packed == entry.packed or packed in absent)
             and (size == entry.size or size in absent)
