@@ -192,9 +192,7 @@ class _Reader:
         if where is None:
             raise truncated(self.path, f"no file is named for {full!r}")
         archive = self.archive(full, _record(where, "_StorageInfo"))
-        program = archive.read(torch_zip.pickle_entry(archive), MAX_OBJECT)
-        if program is None:
-            raise over_limit(self.path, f"the pickle of {full!r} is too large")
+        program = archive.structure(torch_zip.pickle_entry(archive), MAX_OBJECT)
         return Machine(program, self.ledger, persistent).run()
 
     def stored(self, full: str, place: dict[str, Node]) -> TensorSpec:

@@ -102,9 +102,7 @@ class _Reader:
         ]
 
     def json(self, entry: Entry) -> dict[str, Any]:
-        raw = self.archive.read(entry, MAX_JSON)
-        if raw is None:
-            raise over_limit(self.path, f"entry {entry.name!r} has {entry.size:,} bytes")
+        raw = self.archive.structure(entry, MAX_JSON)
         self.digest.update(raw)
         try:
             found = json.loads(raw)

@@ -12,7 +12,7 @@ from interop.facts import Import, Json, Manifest, StateDict, Storage, TensorSpec
 from interop.reading import hdf5
 from interop.reading.formats import need
 from interop.reading.keras_config import imported
-from interop.reading.source import Source, over_limit, truncated, unrecognised
+from interop.reading.source import Source, truncated, unrecognised
 from interop.reading.zip_archive import STORED, Archive, Entry
 
 MAX_JSON = 1 << 27
@@ -34,10 +34,7 @@ def read_archive(archive: Archive) -> Manifest:
     for name in (_METADATA, _CONFIG):
         entry = archive.entries.get(name)
         if entry is not None:
-            raw = archive.read(entry, MAX_JSON)
-            if raw is None:
-                raise over_limit(reader.path, f"entry {name!r} has {entry.size:,} bytes")
-            reader.described(name, raw)
+            reader.described(name, archive.structure(entry, MAX_JSON))
     reader.weights(_inside(archive))
     return reader.manifest()
 

@@ -22,7 +22,7 @@ from interop.reading.source import Bytes, Source, over_limit, truncated, unrecog
 from interop.reading.tree import Array, Node
 from interop.reading.zip_archive import STORED, Archive, Entry
 
-MAX_ARRAYS = 100_000
+MAX_ARRAYS = 20_000
 MAX_HEADER = 1 << 16
 MAX_TEXT = 1 << 24  # bytes of text or of a pickle that are looked into
 _MAGIC = b"\x93NUMPY"
@@ -106,7 +106,7 @@ class _Reader:
         # Only as much as the header needs is inflated, unless the array is text.
         header = _header(self.source.path, _head(archive, entry))
         if header.dtype is None and entry.size <= MAX_TEXT:
-            data = archive.read(entry, MAX_TEXT) or b""
+            data = archive.structure(entry, MAX_TEXT)
             self.array(name, data, 0, len(data), entry.name, packed=True)
         else:
             self.add(name, header, -1, entry.size, entry.name)

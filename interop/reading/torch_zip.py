@@ -19,8 +19,6 @@ from interop.reading.zip_archive import STORED, Archive, Entry
 
 _OTHER_PICKLES = ("constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl")
 MAX_PICKLE = 1 << 29  # bytes of data.pkl
-# A compressed pickle may unfold to so many bytes, or to so many times its own.
-_UNFOLDED, _TIMES = 1 << 20, 32
 
 
 def read_archive(archive: Archive) -> Manifest:
@@ -29,7 +27,7 @@ def read_archive(archive: Archive) -> Manifest:
     entry = pickle_entry(archive)
     prefix = entry.name.removesuffix("data.pkl")
     _check_byte_order(archive, prefix)
-    program = _program(archive, entry)
+    program = archive.structure(entry, MAX_PICKLE)
     digest = hashlib.sha256(program)
     digest.update(archive.directory)
     ledger = Ledger()
@@ -49,24 +47,12 @@ def read_archive(archive: Archive) -> Manifest:
     nested.beside_checkpoint(archive, prefix)
     for other in _OTHER_PICKLES:
         if (beside := archive.entries.get(prefix + other)) is not None:
-            nested.search(_program(archive, beside), ledger)
+            nested.search(archive.structure(beside, MAX_PICKLE), ledger)
     container = "torch-zip"
     if _is_torchscript(archive, prefix):
         container = "torchscript"
         ledger.compile()
     return manifest(source, container, digest.hexdigest(), ledger, found)
-
-
-def _program(archive: Archive, entry: Entry) -> bytes:
-    """The bytes of a pickle in the archive."""
-    limit = MAX_PICKLE
-    if entry.method != STORED:
-        limit = max(_UNFOLDED, min(MAX_PICKLE, _TIMES * entry.packed))
-    program = archive.read(entry, limit)
-    if program is None:
-        what = f"its pickle {entry.name!r} unfolds from {entry.packed:,} to {entry.size:,} bytes"
-        raise over_limit(archive.source.path, what)
-    return program
 
 
 def _is_torchscript(archive: Archive, prefix: str) -> bool:

@@ -17,6 +17,8 @@ from interop.reading.source import Source, over_limit, truncated, unrecognised
 
 MAX_ENTRIES = 1_000_000
 MAX_DIRECTORY = 1 << 28  # bytes
+# What tells of the structure may unfold to so many bytes, or to so many times its own.
+_UNFOLDED, _TIMES = 1 << 20, 32
 MAX_INFLATED = 1 << 28  # bytes that a small file may unfold to
 _FULL = 0xFFFFFFFF
 STORED, DEFLATED = 0, 8
@@ -255,6 +257,20 @@ class Archive:
             raise self.disagree(what)
         entry.start = start
         return start
+
+    def structure(self, entry: Entry, most: int) -> bytes:
+        """The bytes of an entry that tells of the others: a pickle, or JSON.
+
+        Raises ReadError, "pickle-over-limit", for more than `most`, or more than they deflate to.
+        """
+        limit = most
+        if entry.method != STORED:
+            limit = max(_UNFOLDED, min(most, _TIMES * entry.packed))
+        data = self.read(entry, limit)
+        if data is None:
+            what = f"its entry {entry.name!r} unfolds from {entry.packed:,} to {entry.size:,} bytes"
+            raise over_limit(self.source.path, what)
+        return data
 
     def read(self, entry: Entry, limit: int) -> bytes | None:
         """An entry's bytes, inflated, their checksum held; None where they are more than `limit`.
