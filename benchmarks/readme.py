@@ -22,8 +22,11 @@ from benchmarks.process import RESULTS, ROOT
 
 README = ROOT / "README.md"
 BLOCK = re.compile(r"```console\n\$ interop (?P<command>[^\n]*)\n(?P<output>.*?)```\n", re.S)
-FIGURES = re.compile(
-    r"(<!-- figures: python -m benchmarks\.readme -->\n).*?(<!-- end of figures -->)", re.S
+FIGURES, FORMATS = (
+    re.compile(
+        rf"(<!-- {what}: python -m benchmarks\.readme -->\n).*?(<!-- end of {what} -->)", re.S
+    )
+    for what in ("figures", "formats")
 )
 
 
@@ -38,6 +41,7 @@ def scratch(folder: Path, derived: Path) -> None:
     fixtures = folder / "fixtures"
     fixtures.mkdir()
     (fixtures / "digits").symlink_to(ROOT / "fixtures" / "digits")
+    (fixtures / "files").symlink_to(ROOT / "fixtures" / "files")
     (fixtures / "derived").symlink_to(derived)
     (fixtures / "interop.toml").write_text((ROOT / "fixtures" / "interop.toml").read_text())
 
@@ -55,6 +59,18 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def formats() -> list[str]:
+    """The table of formats, from the one that the reader goes by."""
+    from interop.reading.formats import FORMATS as known
+
+    rows = ["| what | files | in a report | needs |", "| --- | --- | --- | --- |"]
+    for one in known:
+        files = " ".join(f"`{f}`" if f.startswith(".") else f for f in one.files.split(" "))
+        extra = f"`pip install '.[{one.extra}]'`" if one.extra else ""
+        rows.append(f"| {one.what} | {files} | `{one.container}` | {extra} |")
+    return rows
+
+
 def figures() -> list[str]:
     """The table of figures, from the stored results alone."""
     rows = ["| what | measured | goal |", "| --- | --- | --- |"]
@@ -65,6 +81,17 @@ def figures() -> list[str]:
         f"| the same: peak memory | 1/{1 / check['ratios']['peak_memory']:.1f} | 1/8 |",
         f"| `interop --help` against `import click`: CPU time | {start['ratio']:.2f} | 3 |",
     ]
+    reading = _result("reading")["ratios"]
+    for what, key, goal in (
+        ("`check` of two 8 GB files against two of resnet18: CPU time", "8 GB pair to resnet18 pair", "1.5"),
+        ("`check` of two resnet152 files against a torch script: CPU time", "resnet152 pair to torch script", "1/15"),
+        ("`inspect` of 46,000 tensors against `torch.load`: CPU time", "46,000 tensors to torch.load", "1/3"),
+        ("`check --values` of two 2.5 GB safetensors files against `cmp`: wall time", "values to cmp", "1.25"),
+        ("the same of `.pth` files, checksums included", "values of .pth to cmp", "1.25"),
+        ("the same against `torch.equal`, both mapped", "values to torch.equal", "1"),
+        ("`inspect` of 1.8 GB of ONNX against `onnx.load`: CPU time", "ONNX of 1.8 GB to onnx.load", "-"),
+    ):  # fmt: skip
+        rows.append(f"| {what} | {_ratio(reading[key])} | {goal} |")
     for name, found in _result("export")["models"].items():
         rows += [
             f"| export of {name} against a bare `torch.onnx.export`: CPU time of the conversion "
@@ -73,6 +100,10 @@ def figures() -> list[str]:
             f"| {found['proofs_to_conversion']:.2f} | {found['proofs_goal']:g} |",
         ]
     return rows
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value > 0.4 else f"1/{1 / value:.1f}"
 
 
 def _result(name: str) -> dict[str, Any]:
@@ -95,8 +126,9 @@ def main() -> None:
             return f"```console\n$ interop {block['command']}\n{done.stdout}```\n"
 
         text = BLOCK.sub(filled, text)
-    table = "\n" + "\n".join(figures()) + "\n\n"
-    text = FIGURES.sub(lambda m: m.group(1) + table + m.group(2), text)
+    for block, rows in ((FIGURES, figures()), (FORMATS, formats())):
+        table = "\n" + "\n".join(rows) + "\n\n"
+        text = block.sub(lambda m, table=table: m.group(1) + table + m.group(2), text)
     README.write_text(text, "utf-8")
 
 

@@ -47,9 +47,16 @@ def test_every_command_has_its_block_and_the_story_its_order() -> None:
     names = [c.split()[0] for c, _ in COMMANDS]
     assert names == [
         "inspect", "check", "check", "check", "check", "export", "bench", "gate", "gate", "explain",
+        "inspect", "check", "inspect",
     ]  # fmt: skip
     for line in re.findall(r"^\$ interop (.*)$", TEXT, re.M):
         assert line in {c for c, _ in COMMANDS}
+
+
+def test_the_formats_are_those_that_are_read() -> None:
+    block = readme.FORMATS.search(TEXT)
+    assert block is not None
+    assert [x for x in block.group(0).splitlines() if x.startswith("|")] == readme.formats()
 
 
 def test_the_figures_are_those_of_the_stored_results() -> None:
