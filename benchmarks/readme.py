@@ -30,6 +30,20 @@ FIGURES, FORMATS = (
 )
 
 
+READING = (  # what, the ratio in benchmarks/results/reading.json, the goal
+    ("`check` of two 8 GB files against two of resnet18: CPU time",
+     "8 GB pair to resnet18 pair", "1.5"),
+    ("`check` of two resnet152 files against a torch script: CPU time",
+     "resnet152 pair to torch script", "1/15"),
+    ("`inspect` of 46,000 tensors against `torch.load`: CPU time", "46,000 tensors to torch.load", "1/3"),
+    ("`check --values` of two 2.5 GB safetensors against `cmp`: wall time", "values to cmp", "1.25"),
+    ("the same of `.pth` files, checksums included", "values of .pth to cmp", "1.25"),
+    ("the same against `torch.equal`, both mapped", "values to torch.equal", "1"),
+    ("`inspect` of 1.8 GB of ONNX against `onnx.load`: CPU time",
+     "ONNX of 1.8 GB to onnx.load", ""),
+)  # fmt: skip
+
+
 def commands(text: str) -> Iterator[tuple[str, str]]:
     """Each command of the README, and the output that stands below it."""
     for block in BLOCK.finditer(text):
@@ -82,15 +96,7 @@ def figures() -> list[str]:
         f"| `interop --help` against `import click`: CPU time | {start['ratio']:.2f} | 3 |",
     ]
     reading = _result("reading")["ratios"]
-    for what, key, goal in (
-        ("`check` of two 8 GB files against two of resnet18: CPU time", "8 GB pair to resnet18 pair", "1.5"),
-        ("`check` of two resnet152 files against a torch script: CPU time", "resnet152 pair to torch script", "1/15"),
-        ("`inspect` of 46,000 tensors against `torch.load`: CPU time", "46,000 tensors to torch.load", "1/3"),
-        ("`check --values` of two 2.5 GB safetensors files against `cmp`: wall time", "values to cmp", "1.25"),
-        ("the same of `.pth` files, checksums included", "values of .pth to cmp", "1.25"),
-        ("the same against `torch.equal`, both mapped", "values to torch.equal", "1"),
-        ("`inspect` of 1.8 GB of ONNX against `onnx.load`: CPU time", "ONNX of 1.8 GB to onnx.load", "-"),
-    ):  # fmt: skip
+    for what, key, goal in READING:
         rows.append(f"| {what} | {_ratio(reading[key])} | {goal} |")
     for name, found in _result("export")["models"].items():
         rows += [
