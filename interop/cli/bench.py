@@ -6,6 +6,7 @@ import click
 
 from interop.cli.output import (
     check_targets,
+    fetching,
     finish,
     interface_options,
     need_torch_side,
@@ -69,8 +70,10 @@ def command(
     if not seconds > 0:
         raise click.BadParameter("it must be positive", param_hint="--seconds")
     sizes = _sizes(batch)
+    fetching(progress)
     seen = [
-        identify_file(m, content_hash=True, labels=labels, preprocessing=preprocess) for m in models
+        identify_file(m, content_hash=True, whole=True, labels=labels, preprocessing=preprocess)
+        for m in models
     ]
     need_torch_side("bench")
     from interop.bench import bench

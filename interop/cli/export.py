@@ -10,6 +10,7 @@ import click
 from interop.cli.output import (
     SAMPLES,
     check_targets,
+    fetching,
     finish,
     interface_options,
     need_torch_side,
@@ -78,7 +79,10 @@ def command(
     unknown. The bundle counts only if five proofs hold; they are printed.
     """
     check_targets(reports, checkpoint)
-    identity = identify_file(checkpoint, content_hash=True, labels=labels, preprocessing=preprocess)
+    fetching(progress)
+    identity = identify_file(
+        checkpoint, content_hash=True, whole=True, labels=labels, preprocessing=preprocess
+    )
     need_torch_side("export")
     from interop.export import export
 
