@@ -12,7 +12,7 @@ from typing import Any
 
 from interop.facts import Answer, Finding, Json, Proof, Report
 from interop.report.measured import Measured, cards, figures, flips, tables
-from interop.report.view import Table, facts_table, flat, plain
+from interop.report.view import Card, Table, facts_table, flat, plain
 
 # Control characters and halves of surrogate pairs have no place in HTML; marks that turn the
 # direction of writing would let a file name show as another.
@@ -27,7 +27,7 @@ _WORDS = {
 }
 _SIGNS = {Answer.YES: "✓", Answer.NO: "✗", Answer.UNKNOWN: "?", Answer.NA: "–"}
 # Shown in a place of their own, or of use to programs alone.
-_ELSEWHERE = ("conditions", "predictions", "problems", "intent")
+_ELSEWHERE = ("values", "conditions", "predictions", "problems", "intent")
 
 
 def render(report: Report) -> str:
@@ -53,9 +53,9 @@ def view(report: Report) -> dict[str, Any]:
         "word": _WORDS.get(report.command, {}).get(report.outcome, str(report.outcome)),
         "sign": _SIGNS,
         "alarms": alarms(report),
-        "cards": cards(measured),
+        "cards": [*_values(report), *cards(measured)],
         "figures": figures(measured),
-        "tables": tables(measured),
+        "tables": [*_moved(report), *tables(measured)],
         "flips": flips(measured),
         "findings": [(f, _facts_of(f)) for f in report.findings],
         "proofs": [(p, _facts_of(p)) for p in report.proofs],
@@ -81,6 +81,27 @@ def alarms(report: Report) -> list[str]:
     if report.outcome is Answer.UNKNOWN and not said:
         said.append(f"Not decided: {report.summary}")
     return said
+
+
+def _values(report: Report) -> list[Card]:
+    """What became of A's weights in B."""
+    found = report.details.get("values")
+    return [Card("What became of the weights?", found["sentence"])] if found else []
+
+
+def _moved(report: Report, most: int = 50) -> list[Table]:
+    """The tensors that are least alike in A and B."""
+    found = report.details.get("values")
+    if not found or not found["moved"]:
+        return []
+    rows = tuple(
+        (m["name"], *(plain(m[k]) for k in ("unequal", "elements", "largest", "mean", "cosine")))
+        for m in found["moved"][:most]
+    )
+    more = len(found["moved"]) - most
+    note = f"and {more} more, in the JSON report" if more > 0 else ""
+    head = ("tensor", "unequal", "of", "largest difference", "mean", "cosine")
+    return [Table("Tensors that are least alike", head, rows, tuple(range(1, 6)), note)]
 
 
 def _facts_of(part: Finding | Proof) -> list[tuple[str, str]]:
