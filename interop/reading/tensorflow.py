@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Graph, Import, Json, Manifest, Port, StateDict, Storage
 from interop.facts import TensorSpec as Spec
-from interop.reading import places
+from interop.reading import json_text, places
 from interop.reading.folder import escapes
 from interop.reading.keras_config import imported
 from interop.reading.links import leads_out
@@ -423,8 +422,8 @@ def _name(port: Port) -> str:
 
 def _json(data: Bytes, field: Field) -> Json:
     try:
-        return json.loads(text(data, field))
-    except (ValueError, RecursionError):
+        return json_text.loads(text(data, field))
+    except ValueError:
         raise Malformed("a layer that is no JSON") from None
 
 
