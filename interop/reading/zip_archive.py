@@ -165,7 +165,7 @@ class Archive:
         )
         extra_at = at + 46 + named
         name = data[at + 46 : extra_at].decode("utf-8", "replace")
-        behind = extra_at + extended + noted
+        behind: int = extra_at + extended + noted
         if behind > len(data):
             raise truncated(self.source.path, "the zip archive's directory is damaged")
         extra = data[extra_at : extra_at + extended]
@@ -232,7 +232,7 @@ class Archive:
             raise truncated(source.path, f"entry {entry.name!r} of the zip archive is missing")
         flags, method, crc, packed, size, named, extended = _LOCAL.unpack(local)
         name_end = entry.header + 30 + named
-        start = name_end + extended
+        start: int = name_end + extended
         name = source.data[entry.header + 30 : name_end].decode("utf-8", "replace")
         if name != entry.name:
             raise self.disagree(f"its entry {entry.name!r} is {name!r} by another account")
