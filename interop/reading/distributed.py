@@ -26,7 +26,7 @@ from interop.reading.tree import Global, Made, Mapping, Node
 from interop.reading.weights import ASIDE
 from interop.reading.zip_archive import Archive
 
-MAX_TABLE = 1 << 29  # bytes of `.metadata`
+MAX_TABLE = 1 << 27  # bytes of `.metadata`
 MAX_OBJECT = 1 << 26  # bytes of the pickle of what is no tensor
 MAX_PIECES = 1_000_000
 MAX_FILES = 10_000

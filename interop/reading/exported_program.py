@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 from typing import Any
 
 from interop.facts import Graph, Import, Json, Manifest, Port, StateDict, Storage
 from interop.facts import TensorSpec as Spec
-from interop.reading import torch_zip
+from interop.reading import json_text, torch_zip
 from interop.reading.rebuild import MAX_AXES
 from interop.reading.source import Source, over_limit, truncated, unrecognised
 from interop.reading.weights import extent
@@ -105,8 +104,8 @@ class _Reader:
         raw = self.archive.structure(entry, MAX_JSON)
         self.digest.update(raw)
         try:
-            found = json.loads(raw)
-        except (ValueError, RecursionError):
+            found = json_text.loads(raw)
+        except ValueError:
             raise _Misfit(f"{entry.name!r} is no JSON") from None
         return _object(found)
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from interop.errors import ReadError
 from interop.facts import Json, Manifest, StateDict
-from interop.reading import places
+from interop.reading import json_text, places
 from interop.reading.links import leads_out
 from interop.reading.places import joined, text
 from interop.reading.source import is_remote, over_limit, truncated, unrecognised
@@ -87,8 +86,8 @@ def _only(path: str, names: list[str]) -> str:
 
 def _json(path: str) -> Json:
     try:
-        return json.loads(text(path, _MAX_JSON))
-    except (ValueError, RecursionError) as error:
+        return json_text.loads(text(path, _MAX_JSON))
+    except ValueError as error:
         raise unrecognised(path, f"is no JSON: {error}", "mend or remove it") from None
 
 

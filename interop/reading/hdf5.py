@@ -270,7 +270,9 @@ def _attributes(file: h5py.File) -> dict[str, str]:
 def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else ""
+    # h5py keeps bytes that are no text as halves of letters.
+    text = value if isinstance(value, str) else ""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _numbers(place: Place, key: str) -> bytes:

@@ -6,10 +6,9 @@ HDF5 is read by h5py, an extra; the names are the groups' paths. Nothing of a la
 from __future__ import annotations
 
 import hashlib
-import json
 
 from interop.facts import Import, Json, Manifest, StateDict, Storage, TensorSpec
-from interop.reading import hdf5
+from interop.reading import hdf5, json_text
 from interop.reading.formats import need
 from interop.reading.keras_config import imported
 from interop.reading.source import Source, truncated, unrecognised
@@ -115,8 +114,8 @@ class _Reader:
     def described(self, name: str, raw: bytes) -> None:
         self.digest.update(raw)
         try:
-            found = json.loads(raw)
-        except (ValueError, RecursionError):
+            found = json_text.loads(raw)
+        except ValueError:
             raise truncated(self.path, f"its {name} is no JSON") from None
         if name == _METADATA and isinstance(found, dict):
             self.metadata.update(found)

@@ -22,14 +22,15 @@ _MAX_HIDDEN = 64  # local headers searched for a pickle in a broken archive
 _MAX_SEARCHED = 1 << 22  # bytes of the file in which they are looked for
 _MAX_PICKLE = 1 << 18  # bytes of those pickles
 _MAX_PICKLES = 100  # one behind the other
-_ENDINGS = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".onnx",
-            ".safetensors", ".h5", ".keras", ".zip")  # fmt: skip
-# What torch.save, torch.jit.save and torch.package write beside data.pkl.
-_TORCHS_OWN = (
+_PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill")
+_ENDINGS = (*_PICKLED, ".bin", ".onnx", ".safetensors", ".h5", ".keras", ".zip")
+# What torch.save, torch.jit.save and torch.package write beside data.pkl: files, and folders whose
+# files may begin with any bytes.
+_OWN_FILES = (
     "data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl",
-    "data/", "tensors/", "constants/", "code/", "version", "byteorder", ".data/", ".format_version",
-    ".storage_alignment",
+    "version", "byteorder", ".format_version", ".storage_alignment",
 )  # fmt: skip
+_OWN_FOLDERS = ("data/", "tensors/", "constants/", "code/", ".data/")
 
 
 def told(source: Source, error: ReadError) -> ReadError:
@@ -51,13 +52,17 @@ def in_zip(archive: Archive) -> ReadError | None:
 
 
 def beside_checkpoint(archive: Archive, prefix: str) -> None:
-    """Refuse a checkpoint's archive that holds another model, under any name not of torch's own."""
-    own = tuple(prefix + name for name in _TORCHS_OWN)
+    """Refuse a checkpoint's archive that holds another model, under a name that is none of torch's:
+    there are loaders and scanners that take it for the checkpoint."""
+    files = {prefix + name for name in _OWN_FILES}
+    folders = tuple(prefix + name for name in _OWN_FOLDERS)
     for entry in list(archive.entries.values())[:_MAX_ENTRIES]:
-        if not entry.name.startswith(own):
-            kind = _kind("", _head(archive, entry))
-            if kind:
-                raise told(archive.source, _refusal(archive.source, "zip", entry.name, kind))
+        pickled = entry.name.lower().endswith(_PICKLED)
+        if entry.name in files or (entry.name.startswith(folders) and not pickled):
+            continue
+        kind = _kind(entry.name if pickled else "", _head(archive, entry))
+        if kind:
+            raise told(archive.source, _refusal(archive.source, "zip", entry.name, kind))
 
 
 def in_tar(source: Source) -> ReadError:

@@ -51,6 +51,7 @@ _PLAIN_FIELDS = {4: ("float32", "complex64"), 10: ("float64", "complex128")}
 _TYPED_FIELDS = frozenset({4, 5, 6, 7, 10, 11})
 _MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 _MAX_DEPTH = 40
+_MAX_NAMES = 10  # a producer has a name and a version
 _LARGE = 1 << 16  # bytes of a tensor from which on it is left out of the header's hash
 _FEW = 16  # numbers of a constant of at most one axis up to which it is no weight
 # Operators that take a weight as integer codes: where among their inputs stand the codes, the
@@ -106,7 +107,7 @@ class _Reader:
     def model(self) -> tuple[int, int] | None:
         """Reads all but the graph; gives where the graph lies."""
         graph = None
-        version = 0
+        version = names = 0
         try:
             for field in fields(self.data, 0, self.source.size):
                 number, wire, a, b = field
@@ -117,6 +118,9 @@ class _Reader:
                 elif number == 7:
                     graph = (a, b)
                 elif number in (2, 3):
+                    names += 1
+                    if names > _MAX_NAMES:
+                        return None  # field 2 of a SavedModel is one of its graphs
                     self.producer[number - 2] = text(self.data, field)
                 elif number == 8:
                     self.opset(a, b)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Graph, Import, Json, Manifest, Port, StateDict, Storage
 from interop.facts import TensorSpec as Spec
-from interop.reading import places
+from interop.reading import json_text, places
 from interop.reading.folder import escapes
 from interop.reading.keras_config import imported
 from interop.reading.links import leads_out
@@ -26,10 +25,12 @@ from interop.reading.rebuild import MAX_AXES
 from interop.reading.source import Bytes, Source, is_remote, over_limit, truncated, unrecognised
 from interop.reading.weights import ASIDE
 
-MAX_INDEX = 1 << 28
+MAX_INDEX = 1 << 26
 MAX_ENTRIES = 200_000
 MAX_NODES = 200_000
 MAX_SHARDS = 10_000
+MAX_GRAPHS = 100
+MAX_PORTS = 10_000
 _MAX_KEY = 1 << 12
 _FOOTER = 48
 _DTYPES = {
@@ -249,6 +250,8 @@ def _is_saved_model(source: Source) -> bool:
                 version = a
             elif number == 2 and wire == BYTES:
                 graphs += 1
+                if graphs > MAX_GRAPHS:
+                    raise over_limit(source.path, f"more than {MAX_GRAPHS} graphs")
             else:
                 return False
     except Malformed:
@@ -282,15 +285,15 @@ class _SavedModel:
         folder = places.folder_of(self.source.path)
         imports += self.layers(places.joined(folder, "keras_metadata.pb"))
         weights = _variables(places.joined(folder, "variables/variables.index"))
-        digest = hashlib.sha256(self.data[: self.source.size])
+        header = self.source.sha256()
         if weights is not None:
-            digest.update(weights.header_sha256.encode())
+            header = hashlib.sha256(f"{header}\n{weights.header_sha256}".encode()).hexdigest()
         return Manifest(
             path=self.source.path,
             file=self.source.path,
             container="saved-model",
             size=self.source.size + (weights.size if weights else 0),
-            header_sha256=digest.hexdigest(),
+            header_sha256=header,
             state_dicts=weights.state_dicts if weights else (),
             metadata=self.metadata(),
             imports=tuple(dict.fromkeys(imports)),
@@ -379,6 +382,8 @@ class _SavedModel:
                 for number, wire, a, b in fields(self.data, field[2], field[3]):
                     if number in (1, 2) and wire == BYTES:
                         (inputs if number == 1 else outputs).append(self.port(a, b))
+                        if len(inputs) + len(outputs) > MAX_PORTS:
+                            raise over_limit(self.source.path, f"more than {MAX_PORTS:,} ports")
         self.signatures[name] = sorted(inputs, key=_name), sorted(outputs, key=_name)
 
     def port(self, at: int, end: int) -> Port:
@@ -417,8 +422,8 @@ def _name(port: Port) -> str:
 
 def _json(data: Bytes, field: Field) -> Json:
     try:
-        return json.loads(text(data, field))
-    except (ValueError, RecursionError):
+        return json_text.loads(text(data, field))
+    except ValueError:
         raise Malformed("a layer that is no JSON") from None
 
 

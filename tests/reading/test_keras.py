@@ -155,3 +155,14 @@ def test_a_file_on_which_the_library_runs_for_ever_is_refused(tmp_path: Path) ->
     with pytest.raises(ReadError) as error:
         read(tmp_path / "a.h5")
     assert error.value.rule == "pickle-over-limit"
+
+
+def test_text_that_is_none_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["w"] = np.ones(2, "f4")
+        file.attrs["model_config"] = b'{"class_name": "\xf1"}'
+    assert read(tmp_path / "a.h5").metadata["config.json"] == {"class_name": "\ufffd"}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["model_config"] = '{"class_name": "\\ud800"}'
+    with pytest.raises(ReadError, match="no JSON"):
+        read(tmp_path / "a.h5")

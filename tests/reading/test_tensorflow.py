@@ -117,3 +117,9 @@ def test_the_bytecode_of_a_keras_2_layer_is_told_of(saved: Path) -> None:
     node = b"\x2a" + bytes([len(layer)]) + layer
     (saved / "keras_metadata.pb").write_bytes(b"\x0a" + bytes([len(node)]) + node)
     assert [(str(i), i.danger) for i in read(saved).imports] == [("keras.layers.Lambda", "unsafe")]
+
+
+def test_graphs_without_number_are_refused(saved: Path) -> None:
+    with (saved / "saved_model.pb").open("ab") as file:
+        file.write(b"\x12\x00" * 1000)
+    assert _refusal(saved).rule == "pickle-over-limit"
