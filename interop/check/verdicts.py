@@ -34,7 +34,7 @@ def _verdict(
 ) -> Verdict:
     if intent is not Intent.REPLACE and not pairing.matched + pairing.reshaped:
         for side, identity in (("A", a), ("B", b)):
-            if identity.manifest.graph is not None:
+            if identity.manifest.container == "onnx":
                 return Verdict(intent, Answer.NA, f"{side}'s graph has no state-dict names")
             if side == "A" and not identity.tensors:
                 return Verdict(intent, Answer.NA, "A holds no weights")

@@ -25,8 +25,11 @@ from interop.rules import finding, listed
 RULE = Rule("weights-only-refused", Level.ERROR, (Intent.RELOAD,))
 
 
+_BY_TORCH_LOAD = ("torch-zip", "torch-legacy", "pickle")
+
+
 def check(case: Case) -> Iterator[Finding]:
-    if case.b is None:
+    if case.b is None or case.b.manifest.container not in _BY_TORCH_LOAD:
         return
     needed = [str(i) for i in case.b.manifest.imports if i.danger == "refused"]
     if not needed:
