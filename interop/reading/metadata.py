@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 
 from interop.facts import Json
-from interop.reading.tree import Array, Bag, Made, Mapping, Node, Text
+from interop.reading.tree import Array, Bag, Blob, Made, Mapping, Node, Text
 from interop.reading.weights import ASIDE
 
 MAX_DEPTH = 12
@@ -121,10 +121,13 @@ def _array(array: Array, budget: list[int], depth: int) -> Json:
     """A numpy scalar as a number or text, a small array of one axis as a list."""
     if array.shape is None or len(array.shape) > 1:
         raise _Nothing
-    if type(array.data) is list:
-        values = _list(array.data, budget, depth)
-    elif type(array.data) is bytes:
-        values = [_json(value, budget, depth) for value in _decoded(array, array.data)]
+    data = array.data
+    if type(data) is Blob and data.size <= MAX_TEXT:
+        data = data.bytes()
+    if type(data) is list:
+        values = _list(data, budget, depth)
+    elif type(data) is bytes:
+        values = [_json(value, budget, depth) for value in _decoded(array, data)]
     else:
         raise _Nothing
     if array.shape:

@@ -26,7 +26,7 @@ MAX_ARRAYS = 20_000
 MAX_HEADER = 1 << 16
 MAX_TEXT = 1 << 24  # bytes of text or of a pickle that are looked into
 _MAGIC = b"\x93NUMPY"
-_DTYPES = {
+DTYPES = {
     "f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "i2": "int16",
     "i1": "int8", "u8": "uint64", "u4": "uint32", "u2": "uint16", "u1": "uint8", "b1": "bool",
     "c8": "complex64", "c16": "complex128",
@@ -51,7 +51,7 @@ class _Header:
 
     @property
     def dtype(self) -> str | None:
-        return _DTYPES.get(self.code[1:])
+        return DTYPES.get(self.code[1:])
 
     @property
     def swapped(self) -> bool:
@@ -249,12 +249,15 @@ def storage_bytes(path: str, key: str) -> bytes:
             data = source.data[: source.size]
     header = _header(path, data[: MAX_HEADER + 12])
     numbers = data[header.length : header.length + header.nbytes]
-    return _little(numbers, header) if header.swapped else numbers
+    return little_endian(numbers, header.code)
 
 
-def _little(numbers: bytes, header: _Header) -> bytes:
-    """Big-endian numbers turned round; a complex number is two of them."""
-    width = header.width // 2 if header.code[1] == "c" else header.width
+def little_endian(numbers: bytes, code: str) -> bytes:
+    """Numbers of a numpy type (">f4"), big-endian ones turned round; a complex one is two."""
+    kind, width = code[1:2], int(code[2:])
+    width //= 2 if kind == "c" else 1
+    if code[:1] != ">" or width < 2:
+        return numbers
     turned = bytearray(len(numbers))
     for byte in range(width):
         turned[byte::width] = numbers[width - 1 - byte :: width]

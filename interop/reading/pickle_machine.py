@@ -25,7 +25,7 @@ MAX_KEY = 10_000  # values in a key, each counted as often as hashing comes by i
 MAX_LINE = 1 << 16
 MAX_STRING = 1 << 24
 MAX_INT_BYTES = 1 << 10
-_BLOB = 1 << 20  # bytes longer than this stay in the file
+_BLOB = 1 << 6  # bytes longer than this stay in the file
 
 
 class Broken(Exception):
@@ -142,7 +142,7 @@ class Machine:
             return
         if count > self.end - self.position:
             self.refuse_length(count)
-        self.stack.append(Blob(self.position, count))
+        self.stack.append(Blob(self.data, self.position, count))
         self.position += count
 
     def frame(self) -> None:

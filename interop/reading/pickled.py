@@ -16,7 +16,7 @@ from interop.reading.metadata import describe
 from interop.reading.pickle_machine import Broken, Cut, OverLimit
 from interop.reading.rebuild import Unfit, storage_dtype
 from interop.reading.source import Source, over_limit, truncated, unrecognised
-from interop.reading.tree import Node, StorageRef
+from interop.reading.tree import Node, StorageRef, Tensor
 from interop.reading.weights import Weights, extent
 
 Contents = tuple[tuple[StateDict, ...], tuple[str, ...], dict[str, Json]]
@@ -44,10 +44,15 @@ def persistent(key: Node) -> Node:
     return StorageRef(name, dtype, (count * DTYPE_BITS[dtype] + 7) // 8, where, shift)
 
 
-def contents(tree: Node, locate: Callable[[StorageRef], Storage], path: str) -> Contents:
+def contents(
+    tree: Node,
+    locate: Callable[[StorageRef], Storage],
+    path: str,
+    as_tensor: Callable[[Node], Tensor | None] | None = None,
+) -> Contents:
     """State dicts, the places held aside, and metadata; raises ReadError for a tensor that
-    reaches past its storage."""
-    weights = Weights(tree, locate)
+    reaches past its storage. `as_tensor` is that of `Weights`."""
+    weights = Weights(tree, locate, as_tensor)
     for state_dict in weights.state_dicts:
         for tensor in chain.from_iterable((t, *t.parts) for t in state_dict.tensors):
             if tensor.storage is not None and extent(tensor) > tensor.storage.nbytes:

@@ -7,6 +7,7 @@ then for each key the storage's number of elements, eight bytes, and its element
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from interop.facts import DTYPE_BITS, Manifest, Storage
 from interop.reading import nested
@@ -16,6 +17,10 @@ from interop.reading.pickled import Contents, contents, guarded, manifest, persi
 from interop.reading.sniff import unknown
 from interop.reading.source import Source, truncated, unrecognised
 from interop.reading.tree import Mapping, Node, StorageRef
+from interop.reading.weights import Weights
+
+if TYPE_CHECKING:
+    from interop.reading.pickled_arrays import Arrays
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -119,7 +124,11 @@ class _Legacy:
             nested.search(self.source.data, ledger, self.position)  # as loaders of several do
 
             def work() -> Contents:
-                return contents(tree, self.locate, path)
+                found = contents(tree, self.locate, path)
+                if found[0]:
+                    return found
+                arrays = self.arrays()
+                return contents(tree, arrays.locate, path, arrays.tensor)
 
             return self.manifest("pickle", guarded(work, ledger, path, whole=False))
         if ledger.unsafe:
@@ -129,9 +138,23 @@ class _Legacy:
             raise unknown(path, head)
         return self.refuse(failure)
 
+    def arrays(self) -> Arrays:
+        from interop.reading.pickled_arrays import Arrays
+
+        return Arrays(self.source.path, lambda at: self.source.base + at)
+
     def refuse(self, failure: Exception) -> Manifest:
         def work() -> Contents:
             raise failure
 
         found = guarded(work, self.ledger, self.source.path, whole=isinstance(failure, Cut))
         return self.manifest("pickle", found)
+
+
+def storage_bytes(path: str, key: str) -> bytes:
+    """The numbers of an array in a bare pickle, which spells them in its own way."""
+    with Source(path) as source:
+        reader = _Legacy(source)
+        arrays = reader.arrays()
+        Weights(reader.next_pickle(), arrays.locate, arrays.tensor)
+        return arrays.bytes_of(key)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from interop.reading.source import Bytes
+
 Node = Any  # None, bool, int, float, complex, str, bytes, tuple, list or a record of this module
 
 
@@ -54,13 +56,18 @@ class Bag:
 
 
 class Blob:
-    """Bytes too many to be worth copying: where they lie in the pickle's file."""
+    """Bytes too many to be worth copying: where they lie in the pickle."""
 
-    __slots__ = ("size", "start")
+    __slots__ = ("_data", "size", "start")
 
-    def __init__(self, start: int, size: int) -> None:
+    def __init__(self, data: Bytes, start: int, size: int) -> None:
+        self._data = data
         self.start = start
         self.size = size
+
+    def bytes(self) -> bytes:
+        """A copy after all, as long as the file is open."""
+        return self._data[self.start : self.start + self.size]
 
 
 class Text:

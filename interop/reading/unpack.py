@@ -19,7 +19,9 @@ def unpacked(storage: Storage) -> bytes:
         container = kind(source)
         if container == "zip":
             container = zipped.kind(Archive(source))
-    module = formats.reader("onnx" if container == "onnx?" else container)
+        if container == "onnx?":  # or a pickle of protocol 0, which may begin alike
+            container = "onnx" if formats.reader("onnx").read(source) else "pickle"
+    module = formats.reader(container)
     data: bytes = module.storage_bytes(storage.file, storage.key)
     if len(data) < storage.nbytes:
         raise truncated(storage.file, f"storage {storage.key!r} has too few bytes")

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from interop.facts import DTYPE_BITS, StateDict, Storage, TensorSpec
 from interop.reading.pickle_machine import OverLimit
-from interop.reading.tree import Bag, Made, Mapping, Node, StorageRef, Tensor
+from interop.reading.tree import Array, Bag, Made, Mapping, Node, StorageRef, Tensor
 
 MAX_DEPTH = 100
 MAX_VISITS = 3_000_000
@@ -36,12 +36,30 @@ ASIDE = frozenset(_ASIDE.split())
 
 
 class Weights:
-    """The state dicts of one tree, and the places that were held aside."""
+    """The state dicts of one tree, and the places that were held aside.
 
-    __slots__ = ("_barren", "_locate", "_path", "_visits", "held_aside", "state_dicts")
+    `locate` says where a storage lies; `as_tensor` takes an array for a tensor, where arrays are
+    the weights.
+    """
 
-    def __init__(self, tree: Node, locate: Callable[[StorageRef], Storage]) -> None:
+    __slots__ = (
+        "_as_tensor",
+        "_barren",
+        "_locate",
+        "_path",
+        "_visits",
+        "held_aside",
+        "state_dicts",
+    )
+
+    def __init__(
+        self,
+        tree: Node,
+        locate: Callable[[StorageRef], Storage],
+        as_tensor: Callable[[Node], Tensor | None] | None = None,
+    ) -> None:
         self._locate = locate
+        self._as_tensor = as_tensor
         self._visits = 0
         self._path: set[int] = set()
         self._barren: set[int] = set()
@@ -78,6 +96,8 @@ class Weights:
         first = len(self.state_dicts)
         tensors = []
         for key, value in _pairs(mapping):
+            if self._as_tensor is not None and type(value) is Array:
+                value = self._as_tensor(value) or value
             if type(value) is Tensor:
                 tensors.append((key, value))
             elif type(value) in _CONTAINERS:
