@@ -16,7 +16,7 @@ from interop.facts import Manifest, TensorSpec
 from interop.reading import places
 from interop.reading.formats import reader
 from interop.reading.sniff import kind, unknown
-from interop.reading.source import Source, is_remote
+from interop.reading.source import Source, is_remote, unrecognised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,9 @@ _PICKLE_FIRST = frozenset(b"(\x80N)]}\x88\x89IJKLMFGSTUVXBCc\x8a\x8b\x8c\x8d\x8e
 _PICKLES = frozenset({"pickle", "torch-legacy", "distributed"})
 
 
-def read(path: str | Path, *, content_hash: bool = False, whole: bool = False) -> Manifest:
+def read(
+    path: str | Path, *, content_hash: bool = False, whole: bool = False, _shard: bool = False
+) -> Manifest:
     """The facts of a model file or bundle folder; `content_hash` also hashes all of its bytes.
 
     `path` may be an address: then only the parts of the file are fetched that its structure is
@@ -47,9 +49,13 @@ def read(path: str | Path, *, content_hash: bool = False, whole: bool = False) -
 
         return folder.read(path, partial(read, content_hash=content_hash, whole=whole))
     if whole and is_remote(path):
-        return _fetched(path, content_hash)
+        return _fetched(path, content_hash, _shard)
     with Source(path) as source:
-        manifest = _read_file(source, partial(read, content_hash=content_hash, whole=whole))
+        if _shard and kind(source) == "index":  # of itself perhaps, and so on without end
+            fix = "name the files of the weights in it"
+            raise unrecognised(source.path, "the index names an index as a shard", fix)
+        shard = partial(read, content_hash=content_hash, whole=whole, _shard=True)
+        manifest = _read_file(source, shard)
         if source.data[0] in _PICKLE_FIRST and manifest.container not in _PICKLES:
             from interop.reading import nested
 
@@ -59,19 +65,19 @@ def read(path: str | Path, *, content_hash: bool = False, whole: bool = False) -
     return manifest
 
 
-def _fetched(address: str, content_hash: bool) -> Manifest:
+def _fetched(address: str, content_hash: bool, shard: bool) -> Manifest:
     from interop.reading import remote
 
     path = remote.copy(address)
     try:
-        manifest = read(path, content_hash=content_hash)
+        manifest = read(path, content_hash=content_hash, _shard=shard)
     except ReadError as error:
         error.where = error.where.replace(path, address)
         raise
     return dataclasses.replace(manifest, path=address, file=address)
 
 
-def _read_file(source: Source, neighbour: Callable[..., Manifest]) -> Manifest:
+def _read_file(source: Source, shard: Callable[..., Manifest]) -> Manifest:
     """What the first bytes announce decides on the reader."""
     found = kind(source)
     manifest: Manifest | None
@@ -82,7 +88,7 @@ def _read_file(source: Source, neighbour: Callable[..., Manifest]) -> Manifest:
     if found == "index":
         from interop.reading import folder
 
-        return folder.read_index(source.path, neighbour)
+        return folder.read_index(source.path, shard)
     if found == "onnx?":
         manifest = reader("onnx").read(source)
         if manifest is not None:
