@@ -15,7 +15,7 @@ from interop.reading.tree import Array, Bag, Made, Mapping, Node, StorageRef, Te
 
 MAX_DEPTH = 100
 MAX_VISITS = 3_000_000
-MAX_STATE_DICTS = 10_000
+MAX_STATE_DICTS = 3_000
 _COST = 5  # visits that a tensor's record is worth
 
 # Keys under which training checkpoints keep tensors that are no weights of the model.
