@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from interop.errors import ExtraMissing
 from interop.facts import Identity, Json, Pair, Pairing, Stats, TensorSpec
+from interop.reading import values_module
 
 Progress = Callable[[str], None]
 _STATISTICS = ("running_mean", "running_var")
@@ -26,13 +26,7 @@ def compare(
     bytes under another name. Raises ReadError where values cannot be had, ExtraMissing on the
     light install, which has no numpy.
     """
-    try:
-        from interop.reading import values
-    except ImportError:
-        raise ExtraMissing(
-            "reading the tensors' values needs numpy, which is not installed",
-            fix="pip install 'model-interop[run]', or leave values out (policy: values = false)",
-        ) from None
+    values = values_module()
     left: dict[str, Stats | None] = {}
     right: dict[str, Stats | None] = {}
     matched = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from interop.errors import ExtraMissing, ReadError
+from interop.errors import ReadError
 from interop.facts import Architecture, Head, Identity, Labels, Manifest, Preprocessing, StateDict
 from interop.identity import head as heads
 from interop.identity import index, keys
@@ -126,14 +126,9 @@ def with_values(identity: Identity) -> Identity:
 
     Raises ExtraMissing on the light install, which has no numpy.
     """
-    try:
-        from interop.reading.values import values
-    except ImportError:
-        raise ExtraMissing(
-            "reading the tensors' values needs numpy, which is not installed",
-            fix="pip install 'model-interop[run]', or leave values out (policy: values = false)",
-        ) from None
-    stats = {id(spec): found for spec, found in values(identity.tensors)}
+    from interop.reading import values_module
+
+    stats = {id(spec): found for spec, found in values_module().values(identity.tensors)}
     tensors = tuple(replace(t, stats=stats.get(id(t))) for t in identity.tensors)
     return replace(identity, tensors=tensors, values_read=True)
 

@@ -11,7 +11,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.errors import ReadError
+from interop.errors import ExtraMissing, ReadError
 from interop.facts import Manifest, TensorSpec
 from interop.reading import places
 from interop.reading.formats import reader
@@ -21,8 +21,9 @@ from interop.reading.source import Source, is_remote, unrecognised
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import ModuleType
 
-__all__ = ["read"]
+__all__ = ["read", "values_module"]
 
 # The opcodes that can begin a pickle: a file of another format may be one as well.
 _PICKLE_FIRST = frozenset(b"(\x80N)]}\x88\x89IJKLMFGSTUVXBCc\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96")
@@ -63,6 +64,18 @@ def read(
         if content_hash and not source.remote and manifest.content_sha256 is None:
             manifest = dataclasses.replace(manifest, content_sha256=_content(source, manifest))
     return manifest
+
+
+def values_module() -> ModuleType:
+    """`interop.reading.values`; raises ExtraMissing on the light install, which has no numpy."""
+    try:
+        from interop.reading import values
+    except ImportError:
+        raise ExtraMissing(
+            "reading the tensors' values needs numpy, which is not installed",
+            fix="pip install 'model-interop[run]', or leave values out (policy: values = false)",
+        ) from None
+    return values
 
 
 def _fetched(address: str, content_hash: bool, shard: bool) -> Manifest:
