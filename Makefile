@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test fuzz hostile fixtures train rules rule index golden bench readme clean
+.PHONY: help demo test fuzz files fixtures train rules rule index golden bench readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -30,8 +30,8 @@ test: $(READY)  ## ruff, mypy, import-linter and pytest
 fuzz: $(READY)  ## many random and mutated files for every reader (INTEROP_FUZZ_EXAMPLES each)
 	INTEROP_FUZZ=long $(BIN)/python -m pytest tests/fuzz -n auto
 
-hostile: $(READY)  ## make the corpus of hostile files again
-	$(BIN)/python -m fixtures.hostile
+files: $(READY)  ## make the corpus of hostile files again (fixtures/corpus.py makes the benign one too)
+	$(BIN)/python -m fixtures.corpus hostile
 
 fixtures: $(READY)  ## derive from the committed checkpoints what else people have (seconds)
 	$(BIN)/python -m fixtures.make derive
