@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from binascii import crc32
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from itertools import pairwise, product
@@ -28,6 +29,7 @@ from interop.reading.zip_archive import Entry
 
 _BLOCK = 1 << 17  # elements looked at together: they stay in the processor's cache
 _TASK = 1 << 23  # elements that one thread takes at a time
+_MOST_TOGETHER = 256  # tensors, or parts of one, that it takes at a time
 # A tensor of broadcast axes may be larger than the file that holds it, but not without end.
 _MAX_UNFOLDED = 1 << 33
 _MAX_PIECES = 1 << 20
@@ -56,16 +58,22 @@ def compared(pairs: Iterable[Pair]) -> Iterator[Row]:
     """
     files = Files()
     sums = _Sums()
-    waiting: deque[tuple[Pair, list[_Work], list[Future[_Found]]]] = deque()
+    waiting: deque[tuple[Pair, list[_Work], list[_Share]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
+            batch = _Batch(pool)
             for pair in pairs:
                 work = list(_work(files, *pair))
-                waiting.append((pair, work, [pool.submit(_measure, w) for w in work]))
-                if len(waiting) > 64:
-                    yield sums.noted(_finished(*waiting.popleft()))
+                shares = []
+                for one in work:
+                    shares.append(batch.add(one))
+                    if batch.is_full:
+                        batch = batch.next()
+                waiting.append((pair, work, shares))
+                if len(waiting) > 4 * _MOST_TOGETHER:
+                    yield _finished(sums, *waiting.popleft())
             while waiting:
-                yield sums.noted(_finished(*waiting.popleft()))
+                yield _finished(sums, *waiting.popleft())
             sums.hold(pool, files.archives)
         finally:
             pool.shutdown(cancel_futures=True)
@@ -169,18 +177,11 @@ class _Sums:
     """The checksums of the archives that values were read from."""
 
     def __init__(self) -> None:
-        self._twins: dict[tuple[str, int], Storage] = {}
+        self._seen: dict[tuple[str, int], tuple[int, int]] = {}
 
-    def noted(self, row: Row) -> Row:
-        """Remember storages with the same bytes in both files: one sum holds for the two."""
-        (a, b), _, _, difference = row
-        if b is not None and difference is not None and difference.equal:
-            one, other = a.storage, b.storage
-            plain = [(t.offset, t.stride, t.conj, t.neg) == (0, None, False, False) for t in (a, b)]
-            whole = one is not None and other is not None and a.nbytes == one.nbytes == other.nbytes
-            if one is not None and other is not None and whole and all(plain):
-                self._twins[(other.file, other.offset)] = one
-        return row
+    def note(self, found: _Found) -> None:
+        """Remember the sums that were made on the way."""
+        self._seen.update(found.sums)
 
     def hold(self, pool: ThreadPoolExecutor, paths: Iterable[str]) -> None:
         """Raises ReadError, "zip-checksum-wrong", for the first entry whose sum is another."""
@@ -195,22 +196,18 @@ class _Sums:
                 for path, archive in archives.items()
                 for entry in archive.entries.values()
             }
-            waiting = [
-                pool.submit(archives[place[0]].check_sum, entry)
-                for place, entry in placed.items()
-                if not self._held_by_its_twin(placed, place, entry)
-            ]
-            for found in waiting:
-                found.result()
-
-    def _held_by_its_twin(
-        self, placed: Mapping[tuple[str, int], Entry], place: tuple[str, int], entry: Entry
-    ) -> bool:
-        twin = self._twins.get(place)
-        other = placed.get((twin.file, twin.offset)) if twin is not None else None
-        if twin is None or other is None or other is entry:
-            return False
-        return (entry.crc, entry.size, twin.nbytes) == (other.crc, other.size, entry.size)
+            wanted = []
+            for place, entry in placed.items():
+                size, found = self._seen.get(place, (-1, 0))
+                if size == entry.size == entry.packed:
+                    archives[place[0]].hold(entry, found)
+                else:
+                    wanted.append((archives[place[0]], entry))
+            # The largest first, so that no thread is left alone with one at the end.
+            wanted.sort(key=lambda found: -found[1].size)
+            shares = [wanted[n::_THREADS] for n in range(_THREADS)]
+            for done in [pool.submit(_check_sums, share) for share in shares]:
+                done.result()
 
 
 # ---------------------------------------------------------------- which elements meet which
@@ -234,6 +231,14 @@ class _Work(NamedTuple):
     y: _Piece | None
     flat: bool
     at: tuple[Any, ...]
+
+    def storage(self, piece: _Piece | None) -> Storage | None:
+        """The storage of one of the two, if it lies in an archive and all of it is in this work."""
+        place = None if piece is None else piece.spec.storage
+        if piece is None or place is None or not self.flat or place.file not in self.files.archives:
+            return None
+        whole = _part(piece.view, self.flat, self.at).nbytes == place.nbytes
+        return place if whole and place.offset >= 0 and place.nbytes else None
 
 
 def _work(files: Files, a: TensorSpec, b: TensorSpec | None) -> Iterator[_Work]:
@@ -394,7 +399,8 @@ class _Found:
     are skipped."""
 
     __slots__ = (
-        "cast", "dot", "finite", "largest", "skipped", "squares", "total", "unequal", "x", "y",
+        "cast", "dot", "finite", "largest", "skipped", "squares", "sums", "total", "unequal", "x",
+        "y",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -403,6 +409,8 @@ class _Found:
         self.cast: bool | None = True
         self.largest = self.total = self.dot = 0.0
         self.squares = [0.0, 0.0]
+        # The sums of storages that were gone over as a whole: their sizes and CRC-32, by place.
+        self.sums: dict[tuple[str, int], tuple[int, int]] = {}
 
     def add(self, other: _Found) -> None:
         self.x.add(other.x.count, other.x)
@@ -444,42 +452,116 @@ class _Found:
         return [float(apart.sum()), *(float(p.real.sum()) for p in products)]
 
 
+def _check_sums(share: list[tuple[zip_archive.Archive, Entry]]) -> None:
+    for archive, entry in share:
+        archive.check_sum(entry)
+
+
+class _Batch:
+    """Work that one thread takes together: small tensors are many, and each hand-over costs."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._work: list[_Work] = []
+        self._elements = 0
+        self._future: Future[list[_Found]] | None = None
+
+    def add(self, work: _Work) -> _Share:
+        self._work.append(work)
+        self._elements += math.prod(_part(work.x.view, work.flat, work.at).shape)
+        return _Share(self, len(self._work) - 1)
+
+    @property
+    def is_full(self) -> bool:
+        return self._elements >= _TASK or len(self._work) >= _MOST_TOGETHER
+
+    def next(self) -> _Batch:
+        self.start()
+        return _Batch(self._pool)
+
+    def start(self) -> Future[list[_Found]]:
+        if self._future is None:
+            work = self._work
+            self._future = self._pool.submit(lambda: [_measure(one) for one in work])
+        return self._future
+
+
+class _Share(NamedTuple):
+    """A place in a batch; its result is there when the whole batch's is."""
+
+    batch: _Batch
+    place: int
+
+    def result(self) -> _Found:
+        return self.batch.start().result()[self.place]
+
+
 def _measure(work: _Work) -> _Found:
     """One pass over a share of a pair."""
     found = _Found()
     x = _part(work.x.view, work.flat, work.at)
     y = None if work.y is None else _part(work.y.view, work.flat, work.at)
+    sums = _Pace(work)
     for blocks in _blocks(*(view for view in (x, y) if view is not None)):
-        _look(found, work.x, work.y, *blocks)
+        same = _look(found, work.x, work.y, *blocks)
+        sums.go_on(blocks, same)  # while they are in the processor's cache
+    found.sums = sums.found()
     for view in (x, y):
         if view is not None:
             work.files.release(view)
     return found
 
 
-def _look(found: _Found, x: _Piece, y: _Piece | None, left: Array, right: Any = None) -> None:
+class _Pace:
+    """Keeps the sums of two storages in pace with the pass over them, where it goes over all."""
+
+    def __init__(self, work: _Work) -> None:
+        self._places = [work.storage(piece) for piece in (work.x, work.y)]
+        self._sums = [0, 0]
+        self._alike = self._places[0] is not None
+
+    def go_on(self, blocks: Sequence[Array], same: bool) -> None:
+        self._alike = self._alike and same
+        for side, block in enumerate(blocks):
+            if self._places[side] is not None:
+                # Equal bytes so far have one sum.
+                known = side == 1 and self._alike
+                data = block.view("u1").data
+                self._sums[side] = self._sums[0] if known else crc32(data, self._sums[side])
+
+    def found(self) -> dict[tuple[str, int], tuple[int, int]]:
+        return {
+            (place.file, place.offset): (place.nbytes, total)
+            for place, total in zip(self._places, self._sums, strict=True)
+            if place is not None
+        }
+
+
+def _look(found: _Found, x: _Piece, y: _Piece | None, left: Array, right: Any = None) -> bool:
+    """Take in a block of each; tells whether their bytes are the same."""
     a, b = x.spec, None if y is None else y.spec
     left = numbers.resolved(a.dtype, left, a.conj, a.neg)
     found.x.add(left.size, _range(x, left))
     if y is None or b is None:
-        return
+        return False
     right = numbers.resolved(b.dtype, right, b.conj, b.neg)
     alike = (a.dtype, x.scale, x.zero) == (b.dtype, y.scale, y.zero)
     if alike and _same_bits(left, right):
         found.y.add(left.size, _range(x, left))
         found.skipped += left.size
-        return
+        return (a.conj, a.neg) == (b.conj, b.neg)
     found.y.add(right.size, _range(y, right))
     if not numbers.is_measured(a.dtype) or not numbers.is_measured(b.dtype):
         found.unequal += left.size if left.size != right.size else int((left != right).sum())
         found.cast = None
-        return
+        return False
     p, q = _number(x, left), _number(y, right)
     unequal = _unlike(left, right) if alike else (p != q) & ~((p != p) & (q != q))
     found.unequal += int(np.count_nonzero(unequal))
     rounded = None if alike else numbers.cast(a.dtype, left, b.dtype)
     found.cast = found.cast and rounded is not None and _same_bits(rounded, right)
     found.meet(p, q)
+    return False
 
 
 def _range(piece: _Piece, block: Array) -> Range:
@@ -514,12 +596,13 @@ def _unlike(x: Array, y: Array) -> Array:
     return differ if x.itemsize <= 8 else np.logical_or(differ[::2], differ[1::2])
 
 
-def _finished(pair: Pair, works: list[_Work], futures: list[Future[_Found]]) -> Row:
+def _finished(sums: _Sums, pair: Pair, works: list[_Work], parts: list[_Share]) -> Row:
     a, b = pair
-    shares = [future.result() for future in futures]
+    shares = [part.result() for part in parts]
     found = _Found()
     for share in shares:
         found.add(share)
+        sums.note(share)
     x, y = _stats(a, found.x), None if b is None else _stats(b, found.y)
     if b is None or x is None or y is None:
         return pair, x, y, None

@@ -289,7 +289,7 @@ class Archive:
         else:
             what = f"entry {entry.name!r} is compressed in an uncommon way"
             raise unrecognised(self.source.path, what, "save it with torch.save")
-        self._hold(entry, _crc32(data, 0))
+        self.hold(entry, _crc32(data, 0))
         return data
 
     def check_sum(self, entry: Entry) -> None:
@@ -306,9 +306,10 @@ class Archive:
             stop = min(at + _BLOCK, start + entry.packed)
             crc = _crc32(self.source.view(at, stop), crc)
             self.source.release(at, stop)
-        self._hold(entry, crc)
+        self.hold(entry, crc)
 
-    def _hold(self, entry: Entry, crc: int) -> None:
+    def hold(self, entry: Entry, crc: int) -> None:
+        """Hold a sum that was made of an entry's bytes against the one that it states."""
         if self.summed and crc != entry.crc:
             what = f"entry {entry.name!r} of the zip archive does not have the checksum it states"
             raise self.refusal("zip-checksum-wrong", what)
