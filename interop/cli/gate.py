@@ -169,4 +169,6 @@ def _data_hash(folder: Path) -> str:
 
 
 def _unreadable(path: str, error: ReadError) -> Unreadable:
-    return Unreadable(path, error.rule or "file-unrecognised", error.what, error.fix)
+    from interop.reading.source import shown
+
+    return Unreadable(shown(path), error.rule or "file-unrecognised", error.what, error.fix)

@@ -16,7 +16,7 @@ from interop.facts import Manifest, TensorSpec
 from interop.reading import places
 from interop.reading.formats import reader
 from interop.reading.sniff import kind, unknown
-from interop.reading.source import Source, is_remote, unrecognised
+from interop.reading.source import Source, is_remote, shown, unrecognised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,9 +85,9 @@ def _fetched(address: str, content_hash: bool, shard: bool) -> Manifest:
     try:
         manifest = read(path, content_hash=content_hash, _shard=shard)
     except ReadError as error:
-        error.where = error.where.replace(path, address)
+        error.where = error.where.replace(path, shown(address))
         raise
-    return dataclasses.replace(manifest, path=address, file=address)
+    return dataclasses.replace(manifest, path=shown(address), file=shown(address))
 
 
 def _read_file(source: Source, shard: Callable[..., Manifest]) -> Manifest:

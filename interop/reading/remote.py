@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import mmap
 import os
+import re
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, overload
 
 from interop.errors import ExtraMissing, ReadError
 from interop.reading import source
-from interop.reading.source import truncated, unrecognised
+from interop.reading.source import shown, truncated, unrecognised
 
 # The first part that is fetched holds the header of nearly every checkpoint; small files whole.
 FIRST = 1 << 18
@@ -38,7 +39,7 @@ class Parts:
         self._fs, self._path = _filesystem(address)
         about = _about(address)
         if about.get("type") == "directory":
-            raise unrecognised(address, "is a folder", "name the file in it")
+            raise unrecognised(shown(address), "is a folder", "name the file in it")
         size = about.get("size")
         self._parts: list[tuple[int, bytes]] = []
         self._whole: mmap.mmap | bytes | None = None
@@ -122,7 +123,7 @@ class Parts:
         self.fetched += len(data)
         if len(data) != end - start:
             what = f"the server sent {len(data):,} bytes where {end - start:,} were asked for"
-            raise truncated(self.address, what, "fetch the file and check it here")
+            raise truncated(shown(self.address), what, "fetch the file and check it here")
         return data
 
     def _take_whole(self) -> None:
@@ -145,7 +146,7 @@ def copy(address: str) -> str:
     size = _about(address).get("size")
     if size and size > disk_usage(folder).free:
         what = f"its {size:,} bytes do not fit on this machine's temporary disk"
-        raise ReadError(what, where=address, fix="set TMPDIR to a larger disk")
+        raise ReadError(what, where=shown(address), fix="set TMPDIR to a larger disk")
     from fsspec.callbacks import Callback
 
     of = f" of {size / 1e6:,.0f}" if size else ""
@@ -157,7 +158,7 @@ def copy(address: str) -> str:
         fs.get_file(path, target, callback=Callback(hooks={"say": say}))
     done = Path(target).stat().st_size
     if size and done != size:
-        raise truncated(address, f"the server sent {done:,} of {size:,} bytes", "try again")
+        raise truncated(shown(address), f"the server sent {done:,} of {size:,} bytes", "try again")
     return target
 
 
@@ -198,27 +199,27 @@ def _filesystem(address: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise _missing(address, "fsspec") from None
+        raise ExtraMissing(
+            "reading from there needs fsspec, which is not installed",
+            where=shown(address),
+            fix="pip install 'model-interop[remote]', or fetch the file and give its path",
+        ) from None
     try:
         with _told(address):
             # Listings are not kept: a file may change between two looks of a long-lived process.
             fs, path = url_to_fs(address, use_listings_cache=False)
     except ImportError as error:
-        raise _missing(address, str(error).partition("\n")[0]) from None
+        raise ExtraMissing(
+            f"reading from there needs more than is installed: {str(error).partition(chr(10))[0]}",
+            where=shown(address),
+            fix="install that, or fetch the file and give its path",
+        ) from None
     except ValueError:
         what = f"addresses of {scheme!r} are not known"
         raise unrecognised(
-            address, what, "give a path, or an https://, s3:// or hf:// address"
+            shown(address), what, "give a path, or an https://, s3:// or hf:// address"
         ) from None
     return fs, path
-
-
-def _missing(address: str, what: str) -> ExtraMissing:
-    return ExtraMissing(
-        f"reading from there needs more than is installed: {what}",
-        where=address,
-        fix="pip install 'model-interop[remote]', or fetch the file and give its path",
-    )
 
 
 def _about(address: str) -> dict[str, Any]:
@@ -232,7 +233,7 @@ class _told:
     """Failures of whatever library reaches the place, as one ReadError."""
 
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.address = shown(address)
 
     def __enter__(self) -> None: ...
 
@@ -252,7 +253,9 @@ class _told:
         if isinstance(error, PermissionError) or status in (401, 403):
             what = "the server refuses access"
             raise unrecognised(self.address, what, "give it the credentials it wants") from None
-        why = " ".join(str(error).split())[:200] or type(error).__name__
+        # Such messages like to spell the address out, key and all.
+        why = re.sub(r"//[^/\s]*@|\?[^\s']+", "…", " ".join(str(error).split()))[:200]
+        why = why or type(error).__name__
         raise unrecognised(
             self.address, f"cannot be fetched: {why}", "check the address and the network"
         ) from None

@@ -47,6 +47,16 @@ def is_remote(path: str) -> bool:
     return "://" in path and _ADDRESS.match(path) is not None
 
 
+def shown(path: str) -> str:
+    """A path or address as it may stand in a report: an address without its password and query,
+    which are often the key to it."""
+    if not is_remote(path):
+        return path
+    scheme, _, rest = path.partition("?")[0].partition("://")
+    host, slash, file = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{file}"
+
+
 class Bytes(Protocol):
     """What a reader asks of a file's bytes; `mmap` and `bytes` have it."""
 
@@ -102,7 +112,7 @@ class Source:
     data: Bytes
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path = shown(path)
         self.base = 0
         self.remote = is_remote(path)
         if self.remote:
@@ -111,7 +121,7 @@ class Source:
             self.data = Parts(path)
             self.size = len(self.data)
             if self.size == 0:
-                raise truncated(path, "the file is empty", "upload it again")
+                raise truncated(self.path, "the file is empty", "upload it again")
             return
         try:
             # Not blocking: opening a named pipe would otherwise wait for a writer for ever.

@@ -37,6 +37,8 @@ class Files(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
     def send_head(self):  # type: ignore[no-untyped-def]
+        if self.path.startswith("/broken"):
+            return self.send_error(500)
         if self.path.startswith("/secret"):
             return self.send_error(403)
         self.left = -1
@@ -371,3 +373,25 @@ def test_a_large_file_on_s3_is_read_in_parts(bucket: str, tmp_path: Path) -> Non
     assert parts.size > 1 << 25 and parts[:4] == b"PK\x03\x04"
     assert len(read(f"{bucket}/large.pth").state_dicts[0].tensors) == 32
     assert parts.requests == 1 and parts.fetched <= 1 << 18
+
+
+def test_what_opens_an_address_stands_in_no_report(server: Server, tmp_path: Path) -> None:
+    torch.save(_state(2), tmp_path / "a.pth")
+    host = server.address.removeprefix("http://")
+    signed = f"http://{host}/a.pth?X-Signature=SECRET"
+    for values in (False, True):
+        report = check(signed, signed, values=values)
+        assert report.inputs[0].path == f"http://{host}/a.pth"
+        assert "SECRET" not in str(report)
+    with pytest.raises(ReadError) as error:
+        read(f"http://somebody:SECRET@{host}/none.pth?X-Signature=SECRET")
+    assert "SECRET" not in str(error.value) and "none.pth" in str(error.value)
+    with pytest.raises(ReadError) as error:
+        read(f"http://{host}/broken/a.pth?X-Signature=SECRET")
+    assert "SECRET" not in str(error.value) and "500" in str(error.value)
+
+
+def test_a_store_whose_library_is_missing_is_told_by_its_name(interop: Run) -> None:
+    done = interop("inspect", "gs://bucket/a.pth")
+    assert done.returncode == 2 and "gcsfs" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
