@@ -195,7 +195,6 @@ def names(address: str) -> list[str]:
 
 @cache
 def _filesystem(address: str) -> tuple[Any, str]:
-    scheme = address.partition("://")[0]
     try:
         from fsspec.core import url_to_fs
     except ImportError:
@@ -213,11 +212,6 @@ def _filesystem(address: str) -> tuple[Any, str]:
             f"reading from there needs more than is installed: {str(error).partition(chr(10))[0]}",
             where=shown(address),
             fix="install that, or fetch the file and give its path",
-        ) from None
-    except ValueError:
-        what = f"addresses of {scheme!r} are not known"
-        raise unrecognised(
-            shown(address), what, "give a path, or an https://, s3:// or hf:// address"
         ) from None
     return fs, path
 
@@ -240,10 +234,12 @@ class _told:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: Any
     ) -> None:
-        if not isinstance(error, Exception) or isinstance(
-            error, (ReadError, ImportError, ValueError)
-        ):
+        if not isinstance(error, Exception) or isinstance(error, (ReadError, ImportError)):
             return
+        if isinstance(error, ValueError) and "Protocol not known" in str(error):
+            what = f"addresses of {self.address.partition(':')[0]!r} are not known"
+            fix = "give a path, or an https://, s3:// or hf:// address"
+            raise unrecognised(self.address, what, fix) from None
         # fsspec says "not found" of every failure over HTTP; the true one is its cause.
         if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
             error = error.__cause__

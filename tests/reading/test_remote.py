@@ -225,6 +225,8 @@ def test_a_server_that_is_not_there_and_a_scheme_that_nobody_knows(interop: Run)
     assert done.returncode == 2 and "cannot be fetched" in done.stderr
     done = interop("inspect", "gopher://x/a.pth")
     assert done.returncode == 2 and "'gopher' are not known" in done.stderr
+    done = interop("inspect", "hf://x")
+    assert done.returncode == 2 and "Repository id" in done.stderr
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
