@@ -6,6 +6,7 @@ numbers. Text and what was pickled is no tensor: it goes into the metadata where
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 import zlib
@@ -24,7 +25,8 @@ from interop.reading.zip_archive import STORED, Archive, Entry
 
 MAX_ARRAYS = 20_000
 MAX_HEADER = 1 << 16
-MAX_TEXT = 1 << 24  # bytes of text or of a pickle that are looked into
+MAX_TEXT = 1 << 24  # bytes of text that are looked into
+MAX_PICKLE = 1 << 28  # bytes of a pickle of objects
 _MAGIC = b"\x93NUMPY"
 DTYPES = {
     "f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "i2": "int16",
@@ -36,22 +38,37 @@ _ENTRY = re.compile(
     r"\s*'(descr|fortran_order|shape)':\s*"
     r"(?:'([^'\\]{1,40})'|(True|False)|\(([\dL, ]*)\)|(\[[^\n]*?\]))\s*(?:,|(?=\}))"
 )
+# A dtype of numbers, text, dates or raw bytes. numpy knows objects by many names ("O", "object",
+# "O8", "i4,O"): whatever is not one of these may hold them, and is unpickled then.
+_PLAIN = re.compile(r"[<>|=]?(?:[?]|[biufcSUVa]\d{1,9}|[mM]8(?:\[\w{1,20}\])?)")
 
 
 class _Header:
     """What stands before an array's numbers; `length` counts the bytes up to them."""
 
-    __slots__ = ("code", "fortran", "length", "shape")
+    __slots__ = ("code", "descr", "fortran", "length", "shape")
 
-    def __init__(self, code: str, fortran: bool, shape: tuple[int, ...], length: int) -> None:
-        self.code = code  # byte order, kind and width: "<f4"; "" for a record
+    def __init__(self, descr: str, fortran: bool, shape: tuple[int, ...], length: int) -> None:
+        self.descr = descr  # as it stands in the file, a record's as a list
+        # Byte order, kind and width: "<f4"; "" for a record.
+        self.code = "" if descr[:1] == "[" else descr
         self.fortran = fortran
         self.shape = shape
         self.length = length
 
     @property
     def dtype(self) -> str | None:
-        return DTYPES.get(self.code[1:])
+        return DTYPES.get(self.code[1:]) if self.code[:1] in ("<", ">", "|", "=") else None
+
+    @property
+    def plain(self) -> bool:
+        """Can numpy read the array without unpickling it, by all that is known of its dtype?"""
+        if self.descr[:1] != "[":
+            return _PLAIN.fullmatch(self.descr) is not None
+        try:
+            return _is_plain(ast.literal_eval(self.descr))
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return False
 
     @property
     def swapped(self) -> bool:
@@ -105,11 +122,13 @@ class _Reader:
             return
         # Only as much as the header needs is inflated, unless the array is text.
         header = _header(self.source.path, _head(archive, entry))
-        if header.dtype is None and entry.size <= MAX_TEXT:
-            data = archive.structure(entry, MAX_TEXT)
-            self.array(name, data, 0, len(data), entry.name, packed=True)
-        else:
+        if header.dtype is not None:
             self.add(name, header, -1, entry.size, entry.name)
+        elif header.plain and entry.size > MAX_TEXT:
+            self.aside.append(name)
+        else:
+            data = archive.structure(entry, MAX_TEXT if header.plain else MAX_PICKLE)
+            self.array(name, data, 0, len(data), entry.name, packed=True)
 
     def array(
         self, name: str, data: Bytes, start: int, stop: int, key: str = "", packed: bool = False
@@ -117,7 +136,7 @@ class _Reader:
         """The array that lies at [start, stop) of `data`."""
         header = _header(self.source.path, data[start : min(stop, start + MAX_HEADER + 12)])
         if header.dtype is None:
-            self.other(name, header, data[start + header.length : min(stop, start + MAX_TEXT)])
+            self.other(name, header, data, start + header.length, stop)
             self.last = header
             return
         self.add(name, header, -1 if packed else start, stop - start, key)
@@ -135,31 +154,38 @@ class _Reader:
         assert header.dtype is not None
         self.tensors.append(TensorSpec(name, header.dtype, header.shape, storage, 0, stride))
 
-    def other(self, name: str, header: _Header, data: bytes) -> None:
+    def other(self, name: str, header: _Header, data: Bytes, start: int, stop: int) -> None:
         """Text, or a pickle of objects: a description where it has a JSON form."""
         record = Array(header.code, header.shape)
-        if header.code[1:2] == "O":
-            tree = self.unpickled(data)
+        if not header.plain:
+            tree = self.unpickled(name, header, data, start, stop)
             record = tree if type(tree) is Array else record
-        elif header.code[1:2] in ("U", "S"):
-            record.data = data[: header.nbytes]
+        elif header.code[1:2] in ("U", "S") and header.nbytes <= MAX_TEXT:
+            record.data = data[start : min(stop, start + header.nbytes)]
         found = value(record)
         if found is None:
             self.aside.append(name)
         else:
             self.metadata[name] = found
 
-    def unpickled(self, data: bytes) -> Node:
+    def unpickled(self, name: str, header: _Header, data: Bytes, start: int, stop: int) -> Node:
         tree: list[Node] = []
 
         def work() -> Contents:
-            tree.append(Machine(data, self.ledger, _no_storage).run())
+            if stop - start > MAX_PICKLE:
+                raise over_limit(self.source.path, f"array {name!r} is a pickle of that size")
+            tree.append(Machine(data, self.ledger, _no_storage, start, stop).run())
             return (), (), {}
 
         try:
             guarded(work, self.ledger, self.source.path, whole=True)
         except ReadError as error:
             # Told of at the end: another array may hold what is worse.
+            if header.code[1:2] != "O" and error.rule != "pickle-over-limit":
+                what = (
+                    f"array {name!r} has the dtype {header.descr[:40]!r}, which is not understood"
+                )
+                error = unrecognised(self.source.path, what, "save it with numpy again")
             self.failure = self.failure or error
         return tree[0] if tree else None
 
@@ -171,6 +197,15 @@ class _Reader:
         return manifest(
             self.source, "numpy", hashlib.sha256(head).hexdigest(), self.ledger, contents
         )
+
+
+def _is_plain(descr: object) -> bool:
+    """Does a dtype hold no objects? Records are lists of (name, dtype) or (name, dtype, shape)."""
+    if isinstance(descr, str):
+        return _PLAIN.fullmatch(descr) is not None
+    if not isinstance(descr, list):
+        return False
+    return all(isinstance(f, tuple) and len(f) in (2, 3) and _is_plain(f[1]) for f in descr)
 
 
 def _no_storage(key: Node) -> Node:
@@ -223,7 +258,7 @@ def _entries(line: str) -> dict[str, str]:
         key = entry[1]
         if key in found or entry.lastindex not in forms[key]:
             return {}
-        found[key] = "" if entry.lastindex == 5 else entry[entry.lastindex]
+        found[key] = entry[entry.lastindex]
         at = entry.end()
     return found if line[at:].strip() == "}" else {}
 

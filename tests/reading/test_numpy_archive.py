@@ -136,3 +136,32 @@ def test_a_damaged_pickle_hides_nothing_behind_it(tmp_path: Path) -> None:
         archive.writestr("a.npy", entries["a"])
     with pytest.raises(ReadError, match="pickle"):
         read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_much_text_is_held_aside_and_many_objects_are_looked_through(
+    tmp_path: Path, compressed: bool
+) -> None:
+    save = np.savez_compressed if compressed else np.savez
+    text = np.array(["a" * 1000] * 5000)
+    noise = np.random.default_rng(0).bytes
+    objects = np.array([{"a": noise(20_000)} for _ in range(1000)], dtype=object)
+    save(tmp_path / "a.npz", w=np.ones(3), text=text, objects=objects)
+    manifest = read(tmp_path / "a.npz")
+    assert list(tensors(manifest)) == ["w"] and "text" in manifest.held_aside
+    assert "unsafe" not in dangers(manifest)
+
+
+def test_an_honest_record_of_objects_is_read(tmp_path: Path) -> None:
+    records = np.array([({"a": 1}, 2)], dtype=[("a", "O"), ("b", "i4")])
+    np.savez(tmp_path / "a.npz", records=records, w=np.ones(2))
+    manifest = read(tmp_path / "a.npz")
+    assert list(tensors(manifest)) == ["w"] and set(dangers(manifest).values()) == {"refused"}
+
+
+def test_a_dtype_that_is_not_understood_is_refused(tmp_path: Path) -> None:
+    header = b"{'descr': 'float32', 'fortran_order': False, 'shape': (1,), }\n"
+    length = struct.pack("<H", len(header))
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\0" + length + header + bytes(4))
+    with pytest.raises(ReadError, match="not understood"):
+        read(tmp_path / "a.npy")
