@@ -351,7 +351,7 @@ class Difference:
     holds what A's values round to in B's dtype, None where both have one dtype. `unequal` counts
     the elements that differ. `largest` and `mean` are of |a - b| over the elements that are finite
     in both, `cosine` of the two as vectors; None where nothing can be computed (packed 4-bit
-    numbers) or a vector is zero.
+    numbers) or a vector is zero. `scale` is the root mean square of A's finite values.
     """
 
     equal: bool
@@ -360,6 +360,7 @@ class Difference:
     largest: float | None
     mean: float | None
     cosine: float | None
+    scale: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,12 +84,13 @@ def _renamed(pairing: Pairing, digest: Callable[[TensorSpec], str]) -> Iterator[
 def summary(a: Identity, b: Identity, pairing: Pairing) -> dict[str, Json]:
     """What a report shows of the values: the sentence, counts, and each pair that differs."""
     pairs = [p for p in pairing.matched if p.difference is not None]
-    moved = [p for p in pairs if p.difference and not p.difference.equal]
-    moved.sort(key=_alikeness)
+    changed = [p for p in pairs if p.difference and not p.difference.equal]
+    moved = sorted((p for p in changed if not p.a.is_counter), key=_alikeness)
     return {
         "sentence": sentence(a, b, pairing),
         "compared": len(pairs),
-        "equal": len(pairs) - len(moved),
+        "equal": len(pairs) - len(changed),
+        "counters_moved": len(changed) - len(moved),
         "not_compared": [p.a.name for p in pairing.matched if p.difference is None],
         "moved": [_row(p) for p in moved],
         "renamed": [[p.a.name, p.b.name] for p in pairing.renamed],
@@ -142,57 +143,91 @@ def _said(a: Identity, b: Identity, pairing: Pairing, weights: list[Pair], alone
     names = [p.a.name for p in (*moved, *pairing.reshaped)]
     same = len(weights) - len(moved)
     if not names:
-        return _unchanged(pairing, same, alone)
+        return _unchanged(a, b, pairing, same, alone)
     if moved and all(p.difference and p.difference.cast for p in moved) and not pairing.reshaped:
-        kinds = sorted({p.b.dtype for p in moved})
-        every = f"each of its {len(moved)} tensors holds what A's values round to"
-        return f"B is A cast to {', '.join(kinds)}: {every}"
+        return _cast(moved, same)
     statistics = [n for n in names if n.rpartition(".")[2] in _STATISTICS]
     head = {t for i in (a, b) if i.head is not None for t in i.head.tensors}
     in_head = [n for n in names if n in head]
     rest = len(names) - len(in_head) - len(statistics)
-    left = f"the other {_tensors(same)} are the same bit by bit" if same else ""
+    others = f"the other {_tensors(same)}" if same != 1 else "the other tensor"
+    left = f"{others} {_are(same)} the same bit by bit" if same else ""
     if rest == 0 and in_head:
         also = " and batch normalisation's statistics" if statistics else ""
         listed = ", ".join(in_head[:4]) + (", …" if len(in_head) > 4 else "")
         return f"only the head{also} moved: {listed}" + (f"; {left}" if left else "")
+    modules = list(dict.fromkeys(n.rpartition(".")[0] for n in names))
+    if rest and same and len(modules) <= 2 and all(modules) and not statistics:
+        return f"only {' and '.join(modules)} moved: {', '.join(names[:4])}; {left}"
     if rest == 0:
-        return f"only batch normalisation's statistics moved; {left}"
+        return f"only batch normalisation's statistics moved; {left or 'there is nothing else'}"
     if not pairing.reshaped and all(_is_rounding(p) for p in moved):
-        return f"{_tensors(len(moved))} differ by rounding alone; {left or 'none is the same'}"
-    return _moved(weights, moved, len(names), left)
+        verb = "differs" if len(moved) == 1 else "differ"
+        return f"{_tensors(len(moved))} {verb} by rounding alone; {left or 'none is the same'}"
+    return _moved(weights, moved, pairing.reshaped, left)
 
 
-def _unchanged(pairing: Pairing, same: int, alone: bool) -> str:
+def _unchanged(a: Identity, b: Identity, pairing: Pairing, same: int, alone: bool) -> str:
+    if alone:
+        return f"the {_tensors(same)} that both have {_are(same)} the same bit by bit"
     counters = any(
         p.a.is_counter and p.difference and not p.difference.equal for p in pairing.matched
     )
-    if alone:
-        return f"the {_tensors(same)} that both have are the same bit by bit"
     but = "; only batch normalisation's counters moved" if counters else ""
+    # What lies elsewhere in the file may be weights too: a dynamically quantized layer's do.
+    beside = len(a.manifest.state_dicts) > 1 or len(b.manifest.state_dicts) > 1
+    if beside:
+        return f"all {same} tensors here are the same bit by bit{but}; the file holds others"
     return f"fine-tuning changed nothing: all {same} tensors are the same bit by bit{but}"
 
 
-def _moved(weights: list[Pair], moved: list[Pair], count: int, left: str) -> str:
+def _cast(moved: list[Pair], same: int) -> str:
+    kinds = ", ".join(sorted({p.b.dtype for p in moved}))
+    if same:
+        return (
+            f"{_tensors(len(moved))} of B {_are(len(moved))} A's cast to {kinds}; the other "
+            f"{same} {_are(same)} the same bit by bit"
+        )
+    return f"B is A cast to {kinds}: each of its {_tensors(len(moved))} holds what A's rounds to"
+
+
+def _moved(weights: list[Pair], moved: list[Pair], reshaped: tuple[Pair, ...], left: str) -> str:
     parts: dict[str, list[bool]] = defaultdict(list)
     for p in weights:
         parts[p.a.name.partition(".")[0]].append(bool(p.difference and p.difference.equal))
+    for p in reshaped:
+        parts[p.a.name.partition(".")[0]].append(False)
     frozen = [name for name, equal in parts.items() if all(equal)]
     if frozen and len(parts) > 1:
         shown = ", ".join(frozen[:5]) + (", …" if len(frozen) > 5 else "")
         left = f"{shown} did not move"
-    furthest = max(moved, key=lambda p: (p.difference and p.difference.largest) or 0.0)
-    far = furthest.difference.largest if furthest.difference else None
-    most = f", by at most {far:.3g} ({furthest.a.name})" if far is not None else ""
-    return f"{_tensors(count)} moved{most}" + (f"; {left}" if left else "")
+    said = []
+    if moved:
+        furthest = max(moved, key=lambda p: (p.difference and p.difference.largest) or 0.0)
+        far = furthest.difference.largest if furthest.difference else None
+        most = f", by at most {far:.3g} ({furthest.a.name})" if far is not None else ""
+        said.append(f"{_tensors(len(moved))} moved{most}")
+    if reshaped:
+        names = ", ".join(p.a.name for p in reshaped[:4]) + (", …" if len(reshaped) > 4 else "")
+        said.append(f"{_tensors(len(reshaped))} changed shape ({names})")
+    return "; ".join([*said, *([left] if left else [])])
 
 
 def _is_rounding(pair: Pair) -> bool:
-    d, seen = pair.difference, pair.a.stats
-    if d is None or d.largest is None or seen is None or seen.maximum is None:
+    """May another order of additions have left the difference? In the mean, not at most: what is
+    small beside one great outlier may be all of the others."""
+    d, x, y = pair.difference, pair.a.stats, pair.b.stats
+    if d is None or d.largest is None or d.cosine is None or x is None or y is None:
         return False
-    size = max(abs(seen.minimum or 0.0), abs(seen.maximum))
-    return pair.a.dtype == pair.b.dtype and d.largest <= _ROUNDING * size
+    if pair.a.dtype != pair.b.dtype or "float" not in pair.a.dtype or x.maximum is None:
+        return False
+    if (x.nan, x.inf) != (y.nan, y.inf):
+        return False
+    return d.largest <= _ROUNDING * d.scale
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _tensors(count: int) -> str:

@@ -139,10 +139,29 @@ def cast(dtype: str, stored: Array, to: str) -> Array | None:
         bits = widened(dtype, stored).astype("<f4").view("<u4")
         rounded: Array = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
         return rounded
+    if to in ("float8_e4m3fn", "float8_e5m2") and dtype in (*_INFINITY, "float32"):
+        return _to_float8(widened(dtype, stored).astype("<f4"), to)
     if to in ("float16", "float32", "float64") and dtype in (*_INFINITY, "float32", "float64"):
         with np.errstate(over="ignore"):
             return widened(dtype, stored).astype(STORED[to])
     return None
+
+
+def _to_float8(numbers: Array, to: str) -> Array:
+    """The nearest code, the even one of two; past the greatest number infinity, or where the format
+    has none that number, as torch 2.15 does."""
+    table = _table(to)[:128].astype("<f8")
+    top = int(np.isfinite(table).sum()) - 1
+    # Beyond the greatest number, as if there were one more step.
+    steps = np.append(table[: top + 1], 2 * table[top] - table[top - 1])
+    size = np.abs(numbers).astype("<f8")
+    above = np.clip(np.searchsorted(steps, size), 1, top + 1)
+    low, high = size - steps[above - 1], steps[above] - size
+    code = np.where((low < high) | ((low == high) & (above % 2 == 1)), above - 1, above)
+    code = np.where(code > top, 0x7C if to == "float8_e5m2" else top, code)
+    code = np.where(np.isnan(numbers), 0x7F, code).astype("u1")
+    found: Array = code | (np.signbit(numbers).astype("u1") << 7)
+    return found
 
 
 def resolved(dtype: str, stored: Array, conj: bool, neg: bool) -> Array:

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 from binascii import crc32
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -33,6 +33,10 @@ _MOST_TOGETHER = 256  # tensors, or parts of one, that it takes at a time
 # A tensor of broadcast axes may be larger than the file that holds it, but not without end.
 _MAX_UNFOLDED = 1 << 33
 _MAX_PIECES = 1 << 20
+# Tensors may share storages, but not so that a small file takes for ever: bytes looked at, to those
+# that are there.
+_MOST_VIEWS, _VIEWS_FREE = 64, 1 << 30
+INFLATED = 1 << 28  # bytes of inflated storages that are kept
 _THREADS = min(8, os.cpu_count() or 1)
 
 Pair = tuple[TensorSpec, TensorSpec | None]
@@ -61,22 +65,30 @@ def compared(pairs: Iterable[Pair]) -> Iterator[Row]:
     waiting: deque[tuple[Pair, list[_Work], list[_Share]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            batch = _Batch(pool)
+            batch, held = _Batch(pool), 0
             for pair in pairs:
                 work = list(_work(files, *pair))
                 shares = []
                 for one in work:
-                    shares.append(batch.add(one))
-                    if batch.is_full:
+                    if batch.is_closed:
                         batch = batch.next()
+                    shares.append(batch.add(one))
                 waiting.append((pair, work, shares))
-                if len(waiting) > 4 * _MOST_TOGETHER:
+                held += _unpacked_bytes(pair)
+                while len(waiting) > 4 * _MOST_TOGETHER or (held > INFLATED and waiting):
+                    held -= _unpacked_bytes(waiting[0][0])
                     yield _finished(sums, *waiting.popleft())
             while waiting:
                 yield _finished(sums, *waiting.popleft())
             sums.hold(pool, files.archives)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _unpacked_bytes(pair: Pair) -> int:
+    """Bytes of memory that a pair takes while it waits: of what lies compressed in its file."""
+    places = (t.storage for t in pair if t is not None)
+    return sum(place.nbytes for place in places if place is not None and place.offset < 0)
 
 
 def array(spec: TensorSpec) -> Array:
@@ -113,12 +125,16 @@ class Files:
         self.archives: set[str] = set()
         self._maps: dict[str, Array] = {}
         self._sources: dict[str, Source] = {}
-        self._inflated: tuple[Storage, Array] | None = None
+        self._inflated: OrderedDict[Storage, Array] = OrderedDict()
+        self._visited = 0
+        self._distinct: dict[Storage, None] = {}
+        self._bytes_there = 0
 
     def view(self, spec: TensorSpec) -> Array:
         """The elements as stored, with the tensor's shape and strides."""
         storage = spec.storage
         assert storage is not None
+        self.count(spec)
         data = self._bytes(storage)
         if extent(spec) > len(data):
             raise truncated(storage.file, f"tensor {spec.name!r} reaches past its storage")
@@ -165,12 +181,29 @@ class Files:
             raise truncated(storage.file, "is shorter than when it was read")
         return data[storage.offset : storage.offset + storage.nbytes]
 
+    def count(self, spec: TensorSpec) -> None:
+        """Refuse a file of few bytes whose tensors are views of them without end."""
+        storage = spec.storage
+        if storage is None:
+            return
+        if storage not in self._distinct:
+            self._distinct[storage] = None
+            self._bytes_there += storage.nbytes
+        self._visited += spec.nbytes
+        if self._visited > _MOST_VIEWS * self._bytes_there + _VIEWS_FREE:
+            what = f"its tensors are views of the same bytes, {self._visited:,} bytes in all so far"
+            raise over_limit(storage.file, what)
+
     def _unpacked(self, storage: Storage) -> Array:
-        if self._inflated is None or self._inflated[0] != storage:
+        found = self._inflated.pop(storage, None)
+        if found is None:
             from interop.reading.unpack import unpacked
 
-            self._inflated = storage, np.frombuffer(unpacked(storage), "u1")
-        return self._inflated[1]
+            while self._inflated and sum(a.nbytes for a in self._inflated.values()) > INFLATED:
+                self._inflated.popitem(last=False)
+            found = np.frombuffer(unpacked(storage), "u1")
+        self._inflated[storage] = found  # as the one that was used last
+        return found
 
 
 class _Sums:
@@ -472,8 +505,9 @@ class _Batch:
         return _Share(self, len(self._work) - 1)
 
     @property
-    def is_full(self) -> bool:
-        return self._elements >= _TASK or len(self._work) >= _MOST_TOGETHER
+    def is_closed(self) -> bool:
+        full = self._elements >= _TASK or len(self._work) >= _MOST_TOGETHER
+        return full or self._future is not None
 
     def next(self) -> _Batch:
         self.start()
@@ -644,4 +678,5 @@ def _difference(a: TensorSpec, b: TensorSpec, found: _Found) -> Difference:
         largest=0.0 if equal else found.largest if counted else None,
         mean=0.0 if equal else found.total / found.finite if counted else None,
         cosine=1.0 if equal else found.dot / lengths if counted and lengths else None,
+        scale=math.sqrt(found.squares[0] / found.finite) if found.finite else 0.0,
     )

@@ -100,6 +100,9 @@ class Weights:
                 value = self._as_tensor(value) or value
             if type(value) is Tensor:
                 tensors.append((key, value))
+            elif type(value) is tuple and key.endswith("_packed_params"):
+                # A quantized layer keeps weight and bias together, under one name.
+                tensors += [(f"{key}.{n}", t) for n, t in enumerate(value) if type(t) is Tensor]
             elif type(value) in _CONTAINERS:
                 below = _join(place, key)
                 if key.lower() not in ASIDE:

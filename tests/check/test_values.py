@@ -102,3 +102,63 @@ def test_the_most_moved_stand_in_the_text(interop: Run, tmp_path: Path, base: St
 def test_values_that_no_file_holds_are_not_called_the_same(tmp_path: Path) -> None:
     a = {"w": torch.empty(3, 3, device="meta"), "b": torch.ones(3)}
     assert "1 tensor could not be compared" in _sentence(tmp_path, a, a)
+
+
+def _pair(folder: Path, a: torch.Tensor, b: torch.Tensor) -> str:
+    rest = {"other": torch.arange(4.0)}
+    return _sentence(folder, {"w": a, **rest}, {"w": b, **rest})
+
+
+@pytest.mark.parametrize("worse", [float("nan"), float("inf")])
+def test_a_new_nan_is_no_rounding(tmp_path: Path, worse: float) -> None:
+    a = torch.randn(100)
+    b = a.clone()
+    b[3] = worse
+    assert "rounding" not in _pair(tmp_path, a, b)
+
+
+def test_small_weights_beside_a_great_one_and_counts_are_no_rounding(tmp_path: Path) -> None:
+    a, b = torch.randn(4096) * 0.01, torch.randn(4096) * 0.01
+    a[0] = b[0] = 1000.0
+    assert "rounding" not in _pair(tmp_path, a, b)
+    indices = torch.arange(1000)
+    assert "rounding" not in _pair(tmp_path, indices, indices + (indices == 7))
+
+
+def test_a_cast_of_some_tensors_is_not_one_of_all(tmp_path: Path) -> None:
+    a = {"w": torch.randn(9), "v": torch.randn(9)}
+    said = _sentence(tmp_path, a, {**a, "w": a["w"].bfloat16()})
+    assert said == ("1 tensor of B is A's cast to bfloat16; the other 1 is the same bit by bit")
+
+
+def test_one_layer_of_an_unknown_model_that_changed_shape(tmp_path: Path) -> None:
+    """A transformers model with other labels: nothing moved, and its head is not known."""
+    a = {"vit.w": torch.randn(4, 4), "classifier.weight": torch.randn(3, 4)}
+    b = {**a, "classifier.weight": torch.randn(5, 4)}
+    from safetensors.torch import save_file
+
+    for name, state in (("a", a), ("b", b)):
+        save_file(state, tmp_path / f"{name}.safetensors")
+    report = check(tmp_path / "a.safetensors", tmp_path / "b.safetensors", values=True)
+    said = report.details["values"]["sentence"]
+    assert said.startswith("only classifier moved: classifier.weight; the other tensor is the same")
+    c = {**b, "vit.w": a["vit.w"] + 1, "vit.v.u": torch.ones(2)}
+    save_file(c, tmp_path / "c.safetensors")
+    report = check(tmp_path / "a.safetensors", tmp_path / "c.safetensors", values=True)
+    assert "1 tensor changed shape (classifier.weight)" in report.details["values"]["sentence"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dynamically_quantized_weights_are_compared(tmp_path: Path) -> None:
+    def state(sign: float) -> State:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
+        with torch.no_grad():
+            net[1].weight *= sign
+        made = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, dtype=torch.qint8)
+        return dict(made.state_dict())
+
+    same = _sentence(tmp_path, state(1), state(1))
+    assert same.startswith("fine-tuning changed nothing")
+    said = _sentence(tmp_path, state(1), state(-1))
+    assert "1._packed_params._packed_params.0" in said and "changed nothing" not in said

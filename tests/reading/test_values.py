@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_an_axis_broadcast_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(bytes(4))
     storage = Storage(str(tmp_path / "f"), "0", 0, 4)
     spec = TensorSpec("w", "float32", (1 << 40,), storage, 0, (0,))
-    with pytest.raises(ReadError, match="unfolds"):
+    with pytest.raises(ReadError, match="same bytes"):
         list(values([spec]))
 
 
@@ -225,3 +226,48 @@ def test_a_constant_tensor_is_told_from_one_with_one_other_value(tmp_path: Path)
     torch.save(state, tmp_path / "m.pth")
     found = _stats(tmp_path / "m.pth")
     assert {n: s.constant for n, s in found.items()} == {"same": True, "one": False, "other": False}
+
+
+@pytest.mark.parametrize("to", [torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("since", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_cast_to_8_bits_is_known_as_one(
+    tmp_path: Path, since: torch.dtype, to: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    ends = [447.0, 448.0, 463.9, 464.0, 464.1, 480.0, 57344.0, 61440.0, 1e-7, 0.0, -0.0, math.inf]
+    a = torch.cat(
+        [torch.randn(4000), torch.tensor(ends), -torch.tensor(ends), torch.randn(99) / 99]
+    )
+    a = a.to(since)
+    assert _compared(tmp_path, {"w": a}, {"w": a.to(to)})["w"].cast is True
+    moved = a.to(to).view(torch.uint8)
+    moved[5] ^= 1
+    assert _compared(tmp_path, {"w": a}, {"w": moved.view(to)})["w"].cast is False
+
+
+def test_inflated_storages_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zipfile
+
+    monkeypatch.setattr(module, "INFLATED", 1 << 20)
+    zeros = torch.zeros(1 << 19), torch.zeros(1 << 19)
+    state = {f"w{i}": zeros[i % 2][i : i + 1] for i in range(200)}
+    torch.save(state, tmp_path / "plain.pth")
+    packed = zipfile.ZipFile(tmp_path / "m.pth", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "plain.pth") as old, packed:
+        for name in old.namelist():
+            packed.writestr(name, old.read(name))
+    tracemalloc.start()
+    assert len(_stats(tmp_path / "m.pth")) == 200
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 24 << 20
+
+
+def test_views_of_the_same_bytes_without_end_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(bytes(1 << 24))
+    storage = Storage(str(tmp_path / "f"), "0", 0, 1 << 24)
+    specs = [TensorSpec(f"w{i}", "float32", (1 << 22,), storage) for i in range(200)]
+    with pytest.raises(ReadError) as error:
+        list(values(specs))
+    assert error.value.rule == "pickle-over-limit"
+    assert len(list(values(specs[:100]))) == 100
