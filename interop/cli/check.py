@@ -57,8 +57,9 @@ def command(
 ) -> None:
     """Say whether B can go where A is, by reading the two files.
 
-    A and B are checkpoints, safetensors files, ONNX graphs or bundle folders, in any
-    pair. Nothing in them is run, and no torch is needed.
+    A and B are any model files or folders (PyTorch, safetensors, ONNX, Keras,
+    TensorFlow, numpy; the README lists them), in any pair, here or at an address
+    (https://, s3://, hf://). Nothing in them is run, and no torch is needed.
     """
     check_targets(reports, a, b)
     from interop.check import check

@@ -29,7 +29,8 @@ Example:
   interop inspect hf://timm/resnet18.a1_in1k --tensors
   interop inspect mine.pth --model mypackage.nets:make_net
 
-Exit code 1 where the file is unsafe to load or broken.""",
+Exit code 1 where the file is unsafe to load or its values are no numbers, 2
+where it cannot be read.""",
 )
 @click.argument("file")
 @click.option(
@@ -55,8 +56,9 @@ def command(
 ) -> None:
     """Say what FILE is: container, architecture, head, tensors, metadata, danger.
 
-    FILE is a checkpoint, safetensors file, ONNX graph or bundle folder; FILE#PLACE
-    looks at one of several state dicts. Nothing in the file is run.
+    FILE is any model file or folder (PyTorch, safetensors, ONNX, Keras, TensorFlow,
+    numpy; the README lists them), here or at an address (https://, s3://, hf://);
+    FILE#PLACE looks at one of several state dicts. Nothing in the file is run.
     """
     check_targets(reports, file)
     path, place = split_place(file)

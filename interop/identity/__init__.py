@@ -108,7 +108,9 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
         raise ReadError(
             f"holds no state dict at {place!r}",
             where=manifest.path,
-            fix=f"it has: {', '.join(map(repr, places)) or 'none'}",
+            fix=f"it has: {', '.join(map(repr, places))}"
+            if any(places)
+            else "its one state dict is at the top level: leave the # and the rest away",
         )
     if len(manifest.state_dicts) > 1:
         shown = ", ".join(f"{p!r}" for p in places[:6]) + (", …" if len(places) > 6 else "")

@@ -246,7 +246,8 @@ class _told:
         status = getattr(error, "status", 0)
         if isinstance(error, FileNotFoundError) or status in (404, 410):
             raise unrecognised(self.address, "there is no such file", "check the address") from None
-        if isinstance(error, PermissionError) or status in (401, 403):
+        keyless = type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError")
+        if isinstance(error, PermissionError) or keyless or status in (401, 403):
             what = "the server refuses access"
             raise unrecognised(self.address, what, "give it the credentials it wants") from None
         # Such messages like to spell the address out, key and all.

@@ -17,6 +17,9 @@ def render(report: Report) -> str:
     return plain("\n\n".join("\n".join(block) for block in blocks)) + "\n"
 
 
+MOST_STATE_DICTS, MOST_NAMES = 8, 12
+
+
 def _check(report: Report) -> list[list[str]]:
     return [
         _inputs(report),
@@ -29,8 +32,10 @@ def _check(report: Report) -> list[list[str]]:
 
 def _inspect(report: Report) -> list[list[str]]:
     listed = report.details.get("tensors", {})
+    more = len(report.inputs) - MOST_STATE_DICTS
     return [
-        *(_file(i) for i in report.inputs),
+        *(_file(i) for i in report.inputs[:MOST_STATE_DICTS]),
+        [f"and {more} more state dicts (--format json has all)"] if more > 0 else [],
         *(_tensors(place, rows) for place, rows in listed.items()),
         _findings(report),
     ]
@@ -173,6 +178,8 @@ def _tensors(place: str, tensors: list[dict[str, Json]]) -> list[str]:
 
 
 def _short(name: str, most: int = 44) -> str:
+    if not name:
+        return "(the tensor itself)"
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
@@ -276,7 +283,11 @@ def _file(given: Input) -> list[str]:
         ("refused", "harmless names"),
     ):
         if danger in by_danger:
-            rows.append([word, ", ".join(by_danger[danger])])
+            names = by_danger[danger]
+            # What would run is shown to the last; of classes that are imported a few tell enough.
+            most = len(names) if danger == "unsafe" else MOST_NAMES
+            rest = f" and {len(names) - most} more" if len(names) > most else ""
+            rows.append([word, ", ".join(names[:most]) + rest])
     if set(by_danger) == {"safe"}:
         rows.append(["code", "none: it imports only what rebuilds tensors"])
     elif not by_danger:

@@ -114,7 +114,8 @@ def finding(
 
 def listed(names: Sequence[str], most: int = 3) -> str:
     """A few names, and how many more there are."""
-    shown = ", ".join(names[:most])
+    # A file may be one tensor, which has no name.
+    shown = ", ".join(name or "(the tensor itself)" for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
