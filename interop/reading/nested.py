@@ -6,7 +6,7 @@ model is no model: it is refused, by the name of the entry, and with its dangers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 
 from interop.errors import ReadError
@@ -22,6 +22,8 @@ _MAX_HIDDEN = 64  # local headers searched for a pickle in a broken archive
 _MAX_SEARCHED = 1 << 22  # bytes of the file in which they are looked for
 _MAX_PICKLE = 1 << 18  # bytes of those pickles
 _MAX_PICKLES = 100  # one behind the other
+_MAX_ENTRY = 1 << 20  # bytes of an entry that has no business to be a pickle
+_MAX_UNREAD = 1 << 26  # bytes of all of those
 _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill")
 _ENDINGS = (*_PICKLED, ".bin", ".onnx", ".safetensors", ".h5", ".keras", ".zip")
 # What torch.save, torch.jit.save and torch.package write beside data.pkl: files, and folders whose
@@ -30,6 +32,9 @@ _OWN_FILES = (
     "data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl",
     "version", "byteorder", ".format_version", ".storage_alignment",
 )  # fmt: skip
+_TRIFLES = frozenset(
+    ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
+)
 _OWN_FOLDERS = ("data/", "tensors/", "constants/", "code/", ".data/")
 
 
@@ -63,6 +68,34 @@ def beside_checkpoint(archive: Archive, prefix: str) -> None:
         kind = _kind(entry.name if pickled else "", _head(archive, entry))
         if kind:
             raise told(archive.source, _refusal(archive.source, "zip", entry.name, kind))
+
+
+def hidden(archive: Archive, entry: Entry, ledger: Ledger) -> None:
+    """Tell `ledger` of what is unsafe in an entry that nobody reads as a pickle, if it is one."""
+    start = archive.start(entry)
+    raw = archive.source.data[start : start + min(entry.packed, _MAX_ENTRY)]
+    found = Ledger()
+    search(_inflated(raw, _MAX_ENTRY) if entry.method == DEFLATED else raw, found)
+    for one in found.imports():
+        # Other bytes are a pickle by chance, and name nothing that could be a name.
+        named = f"{one.module}.{one.name}".replace(".", "").isidentifier()
+        if one.danger == "unsafe" and (named or one.module == "(computed)"):
+            ledger.alter(one.module, one.name)
+
+
+def unread(archive: Archive, prefix: str, storages: Container[str], ledger: Ledger) -> None:
+    """`hidden`, for the entries of a checkpoint that no tensor refers to."""
+    left = _MAX_UNREAD
+    for entry in list(archive.entries.values())[:_MAX_ENTRIES]:
+        own = entry.name.removeprefix(prefix)
+        if own == "data.pkl" or own.partition("/")[2] in storages:
+            continue
+        if archive.source.remote and own in _TRIFLES:
+            continue  # each would be a request
+        hidden(archive, entry, ledger)
+        left -= min(entry.packed, _MAX_ENTRY)
+        if left < 0:
+            return
 
 
 def in_tar(source: Source) -> ReadError:

@@ -25,6 +25,7 @@ def read_archive(archive: Archive) -> Manifest:
     """Raises ReadError for a checkpoint that is cut off, asks too much, or hides another one."""
     source = archive.source
     entry = pickle_entry(archive)
+    _check_twins(archive)
     prefix = entry.name.removesuffix("data.pkl")
     _check_byte_order(archive, prefix)
     program = archive.structure(entry, MAX_PICKLE)
@@ -48,6 +49,7 @@ def read_archive(archive: Archive) -> Manifest:
     for other in _OTHER_PICKLES:
         if (beside := archive.entries.get(prefix + other)) is not None:
             nested.search(archive.structure(beside, MAX_PICKLE), ledger)
+    nested.unread(archive, prefix, storages, ledger)
     container = "torch-zip"
     if _is_torchscript(archive, prefix):
         container = "torchscript"
@@ -70,19 +72,27 @@ def pickle_entry(archive: Archive) -> Entry:
         raise unrecognised(path, "a zip archive, but no PyTorch checkpoint", "save it again")
     if len(names) > 1:
         raise unrecognised(path, f"the archive holds {len(names)} checkpoints", "give one of them")
-    # torch finds entries whatever the case of their letters, and by the order of their names.
-    lowered = names[0].lower()
-    twin = next((n for n in archive.entries if n != names[0] and n.lower() == lowered), None)
-    if twin is not None:
-        what = f"the zip archive holds {names[0]!r} and {twin!r}, one and the same to torch"
-        raise archive.refusal("zip-entry-duplicated", what)
     return archive.entries[names[0]]
 
 
+def _check_twins(archive: Archive) -> None:
+    """torch finds entries whatever the case of their letters, and by the order of their names."""
+    seen: dict[str, str] = {}
+    for name in archive.entries:
+        twin = seen.setdefault(name.lower(), name)
+        if twin != name:
+            what = f"the zip archive holds {twin!r} and {name!r}, one and the same to torch"
+            raise archive.refusal("zip-entry-duplicated", what)
+
+
 def _check_byte_order(archive: Archive, prefix: str) -> None:
-    entry = archive.entries.get(f"{prefix}byteorder")
-    if entry is not None and archive.read(entry, 64) == b"big":
+    wanted = f"{prefix}byteorder".lower()
+    entry = next((e for name, e in archive.entries.items() if name.lower() == wanted), None)
+    order = b"little" if entry is None else archive.read(entry, 64)
+    if order != b"little":
+        big = order == b"big"
         what = "its tensors are big-endian, which is not read"
+        what = what if big else "its byte order is none, and torch.load refuses it"
         raise unrecognised(archive.source.path, what, "load it with torch and save it again")
 
 
