@@ -12,10 +12,20 @@ import codecs
 import struct
 from collections.abc import Callable, Iterable
 
-from interop.reading.imports import Ledger, modern
+from interop.reading.imports import Ledger, is_harmless, modern, plain
 from interop.reading.rebuild import build, rebuild
 from interop.reading.source import Bytes
-from interop.reading.tree import Array, Bag, Blob, Global, Made, Mapping, Node
+from interop.reading.tree import (
+    Array,
+    Bag,
+    Blob,
+    Global,
+    Made,
+    Mapping,
+    Node,
+    StorageRef,
+    Tensor,
+)
 
 MAX_OPCODES = 8_000_000
 MAX_CONTAINERS = 1_500_000
@@ -215,7 +225,10 @@ class Machine:
             if target.content is None:
                 target.content = Mapping()
             target = target.content
-        if type(target) is Mapping:
+        if type(target) is list:
+            for at in range(0, len(items), 2):
+                target[items[at]] = items[at + 1]
+        elif type(target) is Mapping:
             for at in range(0, len(items), 2):
                 if type(items[at]) is tuple:
                     _hashed((items[at],))
@@ -269,8 +282,11 @@ class Machine:
         return Global(module, name)
 
     def altered(self, target: Node) -> None:
+        """What is shown of it would not be what is loaded; no honest writer does so."""
         if type(target) is Global:
             self.ledger.alter(target.module, target.name)
+        elif type(target) in _ALTERED:
+            self.ledger.alter(*_ALTERED[type(target)])
 
     def used(self, func: Node, called: bool) -> None:
         """Tell the ledger that `func` is called, or that its class is made an object of."""
@@ -282,9 +298,24 @@ class Machine:
         else:
             self.ledger.alter("(computed)", "(computed)")
 
+    def passed(self, func: Node, args: Node) -> None:
+        """Tell the ledger of what `func` may call in its turn: the names among its arguments."""
+        if type(args) is not tuple:
+            # Pickles write a call's arguments down; what the file computes could be any name.
+            self.ledger.alter("(computed)", "(computed)")
+            return
+        for at, arg in enumerate(args):
+            if type(arg) is not Global or arg.called or is_harmless(arg.module, arg.name):
+                continue
+            if type(func) is Global and _SPARED.get(plain(func.module, func.name)) == at:
+                continue
+            arg.called = True
+            self.ledger.call(arg.module, arg.name)
+
     def call(self, func: Node, args: Node) -> Node:
         """What a call would give: a known record, or a Made that tells of it."""
         self.container()
+        self.passed(func, args)
         if type(func) is not Global or not func.called:
             self.used(func, called=True)
         if type(func) is Global:
@@ -296,7 +327,9 @@ class Machine:
     def make(self, cls: Node, args: Node) -> Node:
         """What `cls.__new__` would give, without a call of its `__init__`."""
         self.container()
-        self.used(cls, called=False)
+        self.passed(cls, args)
+        # Its `__new__` runs: that of sympy's functions, for one, evaluates a text.
+        self.used(cls, called=args != () and not _takes_values(cls))
         if type(cls) is Global and type(args) is tuple:
             return rebuild(self, cls, args)
         return Made(cls, args)
@@ -315,11 +348,17 @@ class Machine:
         options = self.stack.pop()
         args = self.stack.pop()
         cls = self.stack.pop()
+        self.stack.append(self.make_ex(cls, args, options))
+
+    def make_ex(self, cls: Node, args: Node, options: Node) -> Made:
+        """What `cls.__new__` would give with arguments by name too."""
         made = Made(cls, args)
         self.container()
-        self.used(cls, called=False)
+        self.passed(cls, args)
+        none = args == () and type(options) is Mapping and not options.named
+        self.used(cls, called=not none and not _takes_values(cls))
         made.content = options if type(options) is Mapping and options.named else None
-        self.stack.append(made)
+        return made
 
     def old_instance(self) -> None:
         module, name = self.old_name(), self.old_name()
@@ -353,7 +392,8 @@ class Machine:
             target.state = state
         elif type(target) is Array:
             build(target, state)
-        elif type(target) is Global:
+        elif type(target) is not Tensor or type(state) is not tuple or len(state) != 3:
+            # Three are (requires_grad, _, hooks) of torch before 0.4; more are another storage.
             self.altered(target)
 
     # ------------------------------------------------------------ memo and ids
@@ -413,6 +453,31 @@ class Machine:
     def unicode_line(self) -> None:
         text = str(self.line(), "raw-unicode-escape")
         self.stack.append(text.encode("utf-8", "replace").decode())
+
+
+_ALTERED = {
+    Tensor: ("torch", "Tensor.__setstate__"),
+    StorageRef: ("torch", "UntypedStorage.__setitem__"),
+    Array: ("numpy", "ndarray.__setitem__"),
+    bytes: ("builtins", "bytearray.__setitem__"),
+    Blob: ("builtins", "bytearray.__setitem__"),
+}
+# Which argument of a harmless function is a class that it makes an object of but does not call.
+_SPARED = {
+    ("copyreg", "_reconstructor"): 0,
+    ("copyreg", "__newobj__"): 0,
+    ("copyreg", "__newobj_ex__"): 0,
+    ("torch._tensor", "_rebuild_from_type_v2"): 1,
+    ("torch._utils", "_rebuild_wrapper_subclass"): 0,
+    ("numpy.core.multiarray", "_reconstruct"): 0,
+}
+# Tuples with named fields: torch's own, whose `__new__` holds what it is given.
+_HOLDING = ("torch.return_types", "torch.nn.modules.module", "torch.distributed")
+
+
+def _takes_values(cls: Node) -> bool:
+    """Is it a class that does nothing with the arguments of its `__new__` but hold them?"""
+    return type(cls) is Global and cls.module.startswith(_HOLDING)
 
 
 def _hashed(keys: Iterable[Node]) -> None:

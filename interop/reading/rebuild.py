@@ -39,6 +39,8 @@ _DTYPE_ALIASES = {
     "double": "float64", "float": "float32", "half": "float16", "long": "int64", "int": "int32",
     "short": "int16", "cfloat": "complex64", "cdouble": "complex128", "chalf": "complex32",
 }  # fmt: skip
+# Attributes of a tensor by which its values are another's.
+_REPLACING = frozenset({"data", "_data", "real", "imag", "__class__", "__dict__", "__setstate__"})
 MAX_AXES = 64
 _MAX_ALLOCATION = 1 << 30
 
@@ -134,6 +136,23 @@ def _parameter(m: Machine, data: Node, *_: Node) -> Node:
     return data
 
 
+def _parameter_with_state(m: Machine, data: Node, grad: Node, hooks: Node, state: Node) -> Node:
+    made = _parameter(m, data)
+    _set_state(m, made, state)
+    return made
+
+
+def _set_state(m: Machine, made: Node, state: Node) -> None:
+    """torch sets what the state names as attributes: some of a tensor's are its values."""
+    if type(made) is not Tensor or state is None:
+        return
+    for mapping in state if type(state) is tuple else (state,):
+        if mapping is None:
+            continue
+        if type(mapping) is not Mapping or not _REPLACING.isdisjoint(mapping.named):
+            m.altered(made)
+
+
 def _meta_tensor(m: Machine, kind: Node, shape: Node, stride: Node, *_: Node) -> Tensor:
     return Tensor(dtype(kind), _axes(shape), None, 0, _axes(stride))
 
@@ -208,6 +227,7 @@ def _tensors_in(state: Node) -> list[tuple[str, Tensor]]:
 
 def _from_type(m: Machine, func: Node, cls: Node, args: Node, state: Node = None) -> Node:
     made = m.call(func, args)
+    _set_state(m, made, state)
     if type(made) is Tensor and made.layout == "subclass":
         parts = _tensors_in(state)
         alone = parts[0][1] if len(parts) == 1 else None
@@ -356,6 +376,7 @@ def _moment(m: Machine, *args: Node) -> Text:
 
 
 def _reconstructor(m: Machine, cls: Node, base: Node, state: Node) -> Node:
+    m.used(base, called=True)  # with the state
     return m.make(cls, ())
 
 
@@ -364,7 +385,7 @@ def _new_object(m: Machine, cls: Node, *args: Node) -> Node:
 
 
 def _new_object_ex(m: Machine, cls: Node, args: Node, options: Node) -> Node:
-    return m.make(cls, args)
+    return m.make_ex(cls, args, options)
 
 
 # ---------------------------------------------------------------- numpy
@@ -422,7 +443,7 @@ _MAKERS: dict[tuple[str, str], Callable[..., Node]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor_v2,
     ("torch._utils", "_rebuild_tensor_v3"): _tensor_v3,
     ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter_with_state,
     ("torch._utils", "_rebuild_qtensor"): _quantized,
     ("torch._utils", "_rebuild_nested_tensor"): _nested,
     ("torch.nested._internal.nested_tensor", "_rebuild_njt"): _jagged,

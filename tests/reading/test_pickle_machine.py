@@ -15,6 +15,8 @@ import torch
 
 from interop.errors import ReadError
 from interop.reading import read
+from interop.reading.imports import Ledger
+from interop.reading.pickle_machine import Machine
 from tests.reading.conftest import dangers
 
 MARKER = "marker_of_a_run"
@@ -166,7 +168,7 @@ def _shared_lists(depth: int) -> bytes:
     """A list that holds a list twice, that holds a list twice, ..."""
     program = b"\x80\x02}" + _u("x") + b"]q\x00"
     for index in range(depth):
-        program += b"](h" + bytes([index]) + b"h" + bytes([index]) + b"e"
+        program += b"0](h" + bytes([index]) + b"h" + bytes([index]) + b"e"
         program += b"q" + bytes([index + 1])
     return program + b"s."
 
@@ -242,3 +244,21 @@ def test_a_tensor_reached_a_billion_times_is_over_the_limit(tmp_path: Path) -> N
     with pytest.raises(ReadError) as error:
         read(tmp_path / "m.pth")
     assert error.value.rule == "pickle-over-limit"
+
+
+def test_an_item_of_a_list_is_replaced() -> None:
+    assert Machine(b"](K\x01K\x02eK\x00K\x07s.", Ledger(), lambda key: key).run() == [7, 2]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        b"cmine\nThing\n)\x81",  # without arguments: its class is needed, none of its code is run
+        b"ccopyreg\n_reconstructor\n(cmine\nThing\ncbuiltins\nobject\nNtR",
+        b"ctorch.return_types\nmax\n(K\x01K\x02t\x85\x81",
+    ],
+)
+def test_an_object_of_a_class_is_code_and_not_unsafe(made: bytes) -> None:
+    ledger = Ledger()
+    Machine(b"\x80\x03" + made + b".", ledger, lambda key: key).run()
+    assert "code" in {i.danger for i in ledger.imports()} and not ledger.unsafe
