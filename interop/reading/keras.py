@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 
 from interop.facts import Import, Json, Manifest, StateDict, Storage, TensorSpec
-from interop.reading import hdf5, json_text
+from interop.reading import hdf5, json_text, nested
 from interop.reading.formats import need
+from interop.reading.imports import Ledger
 from interop.reading.keras_config import imported
 from interop.reading.source import Source, truncated, unrecognised
 from interop.reading.zip_archive import STORED, Archive, Entry
 
 MAX_JSON = 1 << 27
+_MAX_BESIDE = 1000  # entries beside the model itself
 _WEIGHTS, _CONFIG, _METADATA = "model.weights.h5", "config.json", "metadata.json"
 _FIX = "save the model again with model.save()"
 
@@ -34,6 +36,11 @@ def read_archive(archive: Archive) -> Manifest:
         entry = archive.entries.get(name)
         if entry is not None:
             reader.described(name, archive.structure(entry, MAX_JSON))
+    ledger = Ledger()
+    for entry in list(archive.entries.values())[:_MAX_BESIDE]:
+        if entry.name not in (_METADATA, _CONFIG) and not entry.name.endswith(_WEIGHTS):
+            nested.hidden(archive, entry, ledger)  # assets, and what else there is
+    reader.imports.update(dict.fromkeys(ledger.imports()))
     reader.weights(_inside(archive))
     return reader.manifest()
 

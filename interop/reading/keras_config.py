@@ -14,8 +14,16 @@ from interop.reading.imports import is_denied
 from interop.reading.source import over_limit
 
 _OWN = frozenset({"keras", "tf_keras", "tensorflow", "keras_hub", "keras_cv", "keras_nlp"})
-# Parts of Keras whose functions fetch, unpack and load files.
+# Steps of a module's name that say nothing of what is in it.
+_WAYS = frozenset({"src", "python", "api", "_tf_keras", "_v1", "_v2", "v2", "_legacy", "legacy"})
+# Parts of Keras whose functions compute: those of the others fetch, unpack, load and write files.
+_COMPUTING = frozenset(
+    {"activations", "initializers", "regularizers", "constraints", "losses", "metrics", "ops"}
+)
+# Parts of Keras that hold no layer, loss or other thing of which a model is made.
 _REACHING = frozenset({"utils", "saving", "config", "export"})
+# Layers that unpickle what is in their configuration, or load another model from a path in it.
+_LOADING = frozenset({"TorchModuleWrapper", "__torch_module__", "TFSMLayer"})
 
 
 def imported(config: Json, path: str) -> Iterator[Import]:
@@ -41,10 +49,12 @@ def _named(node: dict[str, Json], path: str) -> Import | None:
     if name.rpartition(">")[2] in ("Lambda", "__lambda__"):
         # Its bytecode runs when the layer is called, or while the model is loaded.
         return Import("keras.layers", "Lambda", "unsafe")
+    if name.rpartition(">")[2] in _LOADING:
+        return Import("keras.layers", name.rpartition(">")[2], "unsafe")
     if isinstance(module, str):
         inner = node.get("config")
         is_function = name == "function" and isinstance(inner, str)
-        return _from(module, str(inner)[:1000] if is_function else name)
+        return _from(module, str(inner)[:1000] if is_function else name, is_function)
     if ">" in name or isinstance(registered, str):
         # Registered by a program of somebody's, which has to be imported first.
         package, _, what = str(name if ">" in name else registered).rpartition(">")
@@ -53,12 +63,25 @@ def _named(node: dict[str, Json], path: str) -> Import | None:
     return None
 
 
-def _from(module: str, name: str) -> Import | None:
+def _from(module: str, name: str, is_function: bool) -> Import | None:
     if module == "builtins" and name not in vars(builtins):
         return None  # Keras's way to write its own functions: "relu"
     steps = module.split(".")
     own = steps[0] in _OWN
-    reaches = own and name[:1].islower() and not _REACHING.isdisjoint(steps)
-    if reaches or is_denied(module, name):
+    if (own and _reaches(steps, name, is_function)) or is_denied(module, name):
         return Import(module, name, "unsafe")
     return None if own else Import(module, name, "code")
+
+
+def _reaches(steps: list[str], name: str, is_function: bool) -> bool:
+    """May a name of Keras's or TensorFlow's be something else than a part of a model?"""
+    tensorflow = steps[0] == "tensorflow"
+    inner = [step for step in steps[1:] if step not in _WAYS]
+    if tensorflow:
+        if inner[:1] != ["keras"]:
+            return name != "__typespec__"  # that of an input; its class is checked by Keras
+        inner = inner[1:]
+    part = inner[0] if inner else ""
+    if is_function or name[:1].islower():
+        return part not in _COMPUTING or name.startswith(("deserialize", "get"))
+    return "." in name or not _REACHING.isdisjoint(inner)

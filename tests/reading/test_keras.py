@@ -166,3 +166,23 @@ def test_text_that_is_none_is_refused(tmp_path: Path) -> None:
         file.attrs["model_config"] = '{"class_name": "\\ud800"}'
     with pytest.raises(ReadError, match="no JSON"):
         read(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("keras.losses", "mean_squared_error"),
+        ("keras.src.activations.activations", "relu"),
+        ("tensorflow.python.keras.metrics", "binary_accuracy"),
+    ],
+)
+def test_functions_of_kerass_own_that_compute_are_no_danger(module: str, name: str) -> None:
+    function = {"class_name": "function", "module": module, "config": name}
+    assert list(imported({"loss": function}, "m.keras")) == []
+
+
+@pytest.mark.parametrize(
+    "module", ["keras.layers", "keras.src.ops.numpy", "keras", "keras.src.models"]
+)
+def test_classes_of_kerass_own_are_no_danger(module: str) -> None:
+    assert list(imported({"class_name": "Add", "module": module, "config": {}}, "m.keras")) == []
