@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interop.errors import ReadError
-from interop.facts import Json, Manifest, StateDict
+from interop.facts import Import, Json, Manifest, StateDict
 from interop.reading import json_text, places
 from interop.reading.links import leads_out
 from interop.reading.places import joined, text
@@ -24,6 +24,20 @@ _PREFERRED = ("model.safetensors", "pytorch_model.bin")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar", ".pkl", ".th",
             ".pt2", ".keras", ".h5", ".npz", ".index")  # fmt: skip
+_PICKLES = (
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".pkl",
+    ".pickle",
+    ".th",
+    ".pth.tar",
+    ".joblib",
+    ".dill",
+)
+_MAX_CLASSES = 1000
+_MAX_BESIDE = 20  # pickles that are looked into beside the model
 # What trainers leave beside the model.
 _BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
@@ -45,8 +59,10 @@ def read(path: str, reader: Reader) -> Manifest:
     if chosen is None and index is not None:
         manifest = read_index(joined(path, index), reader)
     else:
-        chosen = chosen or _whole(names)
-        manifest = reader(joined(path, chosen or _only(path, names)))
+        chosen = chosen or _whole(names) or _only(path, names)
+        manifest = reader(joined(path, chosen))
+    read_already = {chosen} if chosen else _shards(joined(path, index or ""))
+    imports = _beside(path, [name for name in names if name not in read_already], reader)
     graph = manifest.graph
     if graph is None and "model.onnx" in names:
         graph = reader(joined(path, "model.onnx"), content_hash=False).graph
@@ -54,8 +70,47 @@ def read(path: str, reader: Reader) -> Manifest:
     lines = (name for name in _LINES if name in names)
     described |= {name: text(joined(path, name), _MAX_JSON).split("\n") for name in lines}
     return dataclasses.replace(
-        manifest, path=path, graph=graph, metadata={**manifest.metadata, **described}
+        manifest,
+        path=path,
+        graph=graph,
+        metadata={**manifest.metadata, **described},
+        imports=(*manifest.imports, *imports, *_own_code(described.get("config.json"))),
     )
+
+
+def _own_code(config: Json) -> dict[Import, None]:
+    """The classes that transformers takes from Python files beside the model, if it may."""
+    found: dict[Import, None] = {}
+    for key in ("auto_map", "custom_pipelines"):
+        todo = [config.get(key)] if isinstance(config, dict) else []
+        while todo:
+            node = todo.pop()
+            if isinstance(node, (dict, list)):
+                todo += list(node.values() if isinstance(node, dict) else node)[:_MAX_CLASSES]
+            elif isinstance(node, str) and "." in node:
+                module, _, name = node[:1000].rpartition("--")[2].rpartition(".")
+                found[Import(module, name, "code")] = None
+    return found
+
+
+def _beside(path: str, names: list[str], reader: Reader) -> list[Import]:
+    """What is unsafe in the pickles beside the model: other programs load those instead of it."""
+    found: dict[Import, None] = {}
+    pickles = [name for name in names if name.lower().endswith(_PICKLES)]
+    for name in pickles[:_MAX_BESIDE]:
+        try:
+            manifest = reader(joined(path, name), content_hash=False, whole=False)
+        except ReadError:
+            continue  # it is not the model that was asked for
+        for one in manifest.imports:
+            if one.danger == "unsafe":
+                found[Import(one.module, f"{one.name} (in {name})", one.danger)] = None
+    return list(found)
+
+
+def _shards(place: str) -> set[str]:
+    weights = _json(place)["weight_map"]  # type: ignore[index, call-overload]
+    return set(weights.values())  # type: ignore[union-attr]
 
 
 def _whole(names: list[str]) -> str | None:
@@ -108,7 +163,14 @@ def read_index(place: str, reader: Reader) -> Manifest:
         if not is_remote(place) and leads_out(Path(folder, name), Path(place)):
             raise escapes(place, name)
     shards = [_shard(folder, name, reader) for name in names]
-    tensors = {t.name: t for shard in shards for s in shard.state_dicts for t in s.tensors}
+    # Two shards may hold one name: the index says whose it is.
+    tensors = {
+        t.name: t
+        for name, shard in zip(names, shards, strict=True)
+        for s in shard.state_dicts
+        for t in s.tensors
+        if weights.get(t.name) == name
+    }
     missing = [name for name in weights if name not in tensors]
     # A shard that is unsafe to load is told of as that, whatever else it lacks.
     if missing and not any(i.danger == "unsafe" for shard in shards for i in shard.imports):

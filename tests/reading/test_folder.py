@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from fixtures.benign import OUT
 from interop.errors import ReadError
 from interop.reading import read
-from tests.reading.conftest import tensors
+from interop.reading.values import array
+from tests.reading.conftest import dangers, tensors
 
 
 def _graph(path: Path) -> None:
@@ -126,3 +127,22 @@ def test_of_two_tensorflow_checkpoints_one_has_to_be_named(tmp_path: Path) -> No
     with pytest.raises(ReadError, match="2 model files"):
         read(tmp_path)
     assert read(tmp_path / "b.index").container == "tensorflow-checkpoint"
+
+
+def test_a_tensor_is_taken_from_the_shard_that_the_index_names(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2), "b": torch.ones(2)}, tmp_path / "1.safetensors")
+    save_file({"a": torch.full((2,), 7.0), "c": torch.ones(2)}, tmp_path / "2.safetensors")
+    shards = {"a": "1.safetensors", "b": "1.safetensors", "c": "2.safetensors"}
+    index = json.dumps({"weight_map": shards})
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    found = tensors(read(tmp_path))
+    assert list(found) == ["a", "b", "c"] and array(found["a"]).tolist() == [1, 1]
+
+
+def test_the_classes_that_a_configuration_brings_are_code(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    own = {"auto_map": {"AutoModel": "someone/else--modeling.Mine", "AutoTokenizer": ["t.T", None]}}
+    (tmp_path / "config.json").write_text(json.dumps(own))
+    assert dangers(read(tmp_path)) == {"modeling.Mine": "code", "t.T": "code"}
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["Mine"]}))
+    assert dangers(read(tmp_path)) == {}
