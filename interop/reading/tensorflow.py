@@ -45,11 +45,24 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _RECORDS = frozenset({"_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter", "global_step"})
 _SLOTS = frozenset({"Adam", "Adam_1", "AdamW", "Momentum", "RMSProp", "RMSProp_1", "Adagrad",
                     "Ftrl", "Ftrl_1", "ExponentialMovingAverage"})  # fmt: skip
-# Operators that read or write files, or run Python, when the graph runs.
+# Operators that read or write files, or run Python, when the graph runs. Reading data belongs to
+# training: a graph to be served is given its inputs.
 _REACHING = frozenset(
     {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc",
-     "ShellExecute", "CreateSummaryFileWriter", "WholeFileReader", "WholeFileReaderV2"}
+     "ShellExecute", "CreateSummaryFileWriter", "CreateSummaryDbWriter",
+     "WholeFileReader", "WholeFileReaderV2", "TextLineReader", "TextLineReaderV2",
+     "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "TFRecordReader", "TFRecordReaderV2",
+     "LMDBReader", "TextLineDataset", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2",
+     "TFRecordDataset", "TFRecordDatasetV2", "SqlDataset", "CSVDataset", "CSVDatasetV2",
+     "LMDBDataset", "ExperimentalLMDBDataset", "ExperimentalSqlDataset", "ExperimentalCSVDataset",
+     "LoadDataset", "SaveDataset", "SaveDatasetV2", "DatasetToTFRecord",
+     "ExperimentalDatasetToTFRecord", "CacheDataset", "CacheDatasetV2", "SnapshotDataset",
+     "SnapshotDatasetV2", "DistributedSave", "MatchingFilesDataset",
+     "ExperimentalMatchingFilesDataset", "Save", "SaveSlices", "Restore", "RestoreSlice",
+     "LoadAndRemapMatrix", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3"}
 )  # fmt: skip
+# Every SavedModel has these, to save and load itself: the file's name is given from outside then.
+_SAVING = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
 _COPY = "fetch or save the checkpoint again"
 
 
@@ -270,6 +283,9 @@ class _SavedModel:
         self.tags: list[Json] = []
         self.version = ""
         self.producer = 0
+        self.reaching: dict[str, None] = {}
+        # The nodes of the graph or function that is being read: operator and inputs by name.
+        self.scope: dict[str, tuple[str, list[str]]] = {}
 
     def read(self) -> Manifest:
         graphs = [f for f in fields(self.data, 0, self.source.size) if f[0] == 2]
@@ -279,8 +295,8 @@ class _SavedModel:
             self.operators.pop(name, None)
         imports = [
             Import("tensorflow.raw_ops", name, "unsafe")
-            for name in self.operators
-            if name in _REACHING
+            for name in (*self.operators, *self.reaching)
+            if name in _REACHING or name in self.reaching
         ]
         folder = places.folder_of(self.source.path)
         imports += self.layers(places.joined(folder, "keras_metadata.pb"))
@@ -342,19 +358,45 @@ class _SavedModel:
                     raise escapes(self.source.path, name)
 
     def graph_def(self, at: int, end: int) -> None:
+        functions = []
+        self.scope = {}
         for number, wire, a, b in fields(self.data, at, end):
             if number == 1 and wire == BYTES:
                 self.node(a, b)
             elif number == 2 and wire == BYTES:
                 for inner, kind, c, d in fields(self.data, a, b):
                     if inner == 1 and kind == BYTES:
-                        self.function(c, d)
+                        functions.append((c, d))
             elif number == 4 and wire == BYTES:
                 for inner, kind, c, _ in fields(self.data, a, b):
                     if inner == 1 and kind == VARINT:
                         self.producer = c
+        self.files()
+        for a, b in functions:
+            self.function(a, b)
+
+    def files(self) -> None:
+        """Note what saves to, or loads from, a file that the graph itself names."""
+        for operator, inputs in self.scope.values():
+            if operator in _SAVING and not self.given(inputs):
+                self.reaching[operator] = None
+
+    def given(self, inputs: list[str]) -> bool:
+        """Does the first of the inputs come from outside, from a placeholder or an argument?"""
+        todo, seen = inputs[:1], set()
+        while todo:
+            name = todo.pop().partition(":")[0]
+            if name in seen or name.startswith("^"):
+                continue
+            seen.add(name)
+            operator, before = self.scope.get(name, ("Placeholder", []))
+            if operator.startswith("Placeholder"):
+                return True
+            todo += before
+        return False
 
     def function(self, at: int, end: int) -> None:
+        self.scope = {}
         for number, wire, a, b in fields(self.data, at, end):
             if number == 1 and wire == BYTES:
                 for field in fields(self.data, a, b):
@@ -362,16 +404,28 @@ class _SavedModel:
                         self.functions.add(text(self.data, field))
             elif number == 3 and wire == BYTES:
                 self.node(a, b)
+        self.files()
 
     def node(self, at: int, end: int) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise over_limit(self.source.path, f"more than {MAX_NODES:,} nodes")
+        name, operator, to_file = "", "", False
+        inputs: list[str] = []
         for field in fields(self.data, at, end):
-            if field[0] == 2:
+            if field[0] == 1:
                 name = text(self.data, field)
-                self.operators[name] = self.operators.get(name, 0) + 1
-                return
+            elif field[0] == 2:
+                operator = text(self.data, field)
+            elif field[0] == 3:
+                inputs.append(text(self.data, field))
+            elif field[0] == 5 and field[1] == BYTES and field[3] - field[2] < _MAX_KEY:
+                to_file |= b"file://" in self.data[field[2] : field[3]]
+        if to_file and operator == "PrintV2":
+            self.reaching[operator] = None
+        if operator:
+            self.operators[operator] = self.operators.get(operator, 0) + 1
+            self.scope[name] = operator, inputs
 
     def signature(self, at: int, end: int) -> None:
         name, inputs, outputs = "", [], []  # type: str, list[Port], list[Port]

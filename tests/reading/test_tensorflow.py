@@ -123,3 +123,9 @@ def test_graphs_without_number_are_refused(saved: Path) -> None:
     with (saved / "saved_model.pb").open("ab") as file:
         file.write(b"\x12\x00" * 1000)
     assert _refusal(saved).rule == "pickle-over-limit"
+
+
+def test_saving_itself_is_no_danger(saved: Path) -> None:
+    manifest = read(saved)
+    assert manifest.graph is not None and "SaveV2" in manifest.graph.operators
+    assert "unsafe" not in {i.danger for i in manifest.imports}
