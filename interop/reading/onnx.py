@@ -127,6 +127,8 @@ class _Reader:
                 elif number == 14:
                     key, value = self.pair(a, b)
                     self.metadata[key] = value
+                elif number == 20:
+                    self.training(a, b)
                 elif number == 25:
                     self.function(a, b)
         except Overrun as error:
@@ -244,8 +246,38 @@ class _Reader:
                 self.subgraph(a, b, depth + 1, (*scopes, f"{scopes[-1]}{label}/{name}/"))
             elif number in (5, 22) and constant is not None:
                 self.constant(number, a, b, scopes[-1], constant)
-            elif number == 5 and b - a > _LARGE:
-                self.skipped.append((a, b))
+            elif number in (5, 10):
+                self.beside(a, b)
+                if b - a > _LARGE:
+                    self.skipped.append((a, b))
+            elif number in (22, 23):  # sparse: values and indices
+                for inner, kind, c, d in fields(self.data, a, b):
+                    if inner in (1, 2) and kind == BYTES:
+                        self.beside(c, d)
+
+    def beside(self, at: int, end: int) -> None:
+        """A tensor that is no weight: where it lies in an external file, that must be beside."""
+        name, external, places = "", False, {}
+        for field in fields(self.data, at, end):
+            if field[0] == 8:
+                name = text(self.data, field)
+            elif field[0] == 13 and field[1] == BYTES:
+                key, value = self.pair(field[2], field[3])
+                places[key] = value
+            elif field[0] == 14 and field[1] == VARINT:
+                external = field[2] == 1
+        if external or places:
+            self.external_file(name, places.get("location", ""))
+
+    def training(self, at: int, end: int) -> None:
+        """The graphs of a training step: not the model, but loaded with it."""
+        for number, wire, a, b in fields(self.data, at, end):
+            if number in (1, 2) and wire == BYTES:
+                for inner, kind, c, d in fields(self.data, a, b):
+                    if inner == 5 and kind == BYTES:
+                        self.beside(c, d)
+                    elif inner == 1 and kind == BYTES:
+                        self.node(c, d, 0, ("training/",))
 
     def constant(self, number: int, at: int, end: int, prefix: str, name: str) -> None:
         """The tensor of a Constant node, by the name of the node's output: a weight if large."""
