@@ -131,6 +131,11 @@ def _tensor(source: Source, name: str, entry: Any, base: int) -> TensorSpec:
         if not shape or shape[-1] % 2:
             raise _damaged(source.path, f"{name!r} holds an odd number of 4-bit numbers")
         shape = [*shape[:-1], shape[-1] // 2]
+    numel = 1
+    for axis in shape:  # as the library multiplies, which stops at an overflow before a zero
+        numel *= axis
+        if numel >= 1 << 64:
+            raise _damaged(source.path, f"the shape of {name!r} overflows")
     nbytes = span[1] - span[0]
     if prod(shape) * DTYPE_BITS[dtype] != nbytes * 8:
         raise _damaged(source.path, f"the shape of {name!r} does not fit its {nbytes:,} bytes")

@@ -89,9 +89,12 @@ def _zip_kind(source: Source, head: bytes) -> str:
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
-    """Eight bytes of header length, then the header's opening brace."""
-    if len(head) < 9 or head[8] != 0x7B:
+    """Eight bytes of header length, then the header's opening brace, perhaps after blanks."""
+    header = head[8:].lstrip(b" \t\r\n")
+    if header[:1] != b"{":
         return False
+    if head[8] != 0x7B:
+        return int.from_bytes(head[:8], "little") < min(1 << 27, size)
     # The format allows 100 MB; a longer header is told by the reader, a wild one is no header but
     # where a name follows, as in none of the other formats (a pickle's protocol begins with 0x80).
     return int.from_bytes(head[:8], "little") < 1 << 40 or (head[9:10] == b'"' and head[0] != 0x80)
