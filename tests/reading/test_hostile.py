@@ -127,7 +127,22 @@ def _twins() -> dict[str, bytes | Mapping[str, bytes]]:
         "other things beside": checkpoint(PLAIN, Member("a/notes.txt", b"of no matter")),
         "a header": tensor,
         "metadata": hostile.safetensors(told, bytes(4)),
+        "a tensor": hostile.weights(hostile.tensor()),
+        "a tensor and its byte order": hostile.weights(
+            hostile.tensor(), Member("a/byteorder", b"little")
+        ),
+        "what torch 0.3 set of a tensor": hostile.weights(hostile.tensor() + b"\x89\x88N\x87b"),
+        "storages that no tensor refers to": hostile.weights(
+            hostile.tensor(), Member("a/data/7", b"c\0\1\n\xff\n)R.(o"), Member("a/code/x", b"}.")
+        ),
+        "a pickle beside": {"model.safetensors": tensor, "optimizer.pt": checkpoint()},
         "external data": {"model.onnx": hostile.onnx("w.data"), "w.data": bytes(16)},
+        **{
+            f"external {place}": {"model.onnx": hostile.onnx("w.data", where=place)}
+            | {"w.data": bytes(16), "model.safetensors": tensor}
+            for place in ("tensors", "graphs", "training")
+        },
+        "a header after blanks": struct.pack("<Q", len(tensor) - 4 - 8 + 1) + b" " + tensor[8:],
         "external data below": {"model.onnx": hostile.onnx("./w.data"), "w.data": bytes(16)},
         "an index": {"model.safetensors.index.json": index, "model-1.safetensors": tensor},
     }  # fmt: skip
