@@ -25,6 +25,28 @@ _REACHING = frozenset({"utils", "saving", "config", "export"})
 # Layers that unpickle what is in their configuration, or load another model from a path in it.
 _LOADING = frozenset({"TorchModuleWrapper", "__torch_module__", "TFSMLayer"})
 
+# Parts of TensorFlow that a Keras 2 model names where it calls its functions as layers, and that
+# reach files or run Python.
+_TENSORFLOW = frozenset(
+    [
+        "io",
+        "gfile",
+        "saved_model",
+        "data",
+        "summary",
+        "raw_ops",
+        "py_function",
+        "numpy_function",
+        "py_func",
+        "load_library",
+        "load_op_library",
+        "train",
+        "profiler",
+        "compat",
+        "experimental",
+    ]
+)
+
 
 def imported(config: Json, path: str) -> Iterator[Import]:
     """The names in every part of a configuration, as often as they stand in it."""
@@ -51,6 +73,11 @@ def _named(node: dict[str, Json], path: str) -> Import | None:
         return Import("keras.layers", "Lambda", "unsafe")
     if name.rpartition(">")[2] in _LOADING:
         return Import("keras.layers", name.rpartition(">")[2], "unsafe")
+    if name.rpartition(">")[2] == "TFOpLambda":
+        inner = node.get("config")
+        symbol = str(inner.get("function"))[:1000] if isinstance(inner, dict) else ""
+        if symbol.partition(".")[0] in _TENSORFLOW:
+            return Import("tensorflow", symbol, "unsafe")
     if isinstance(module, str):
         inner = node.get("config")
         is_function = name == "function" and isinstance(inner, str)

@@ -186,3 +186,12 @@ def test_functions_of_kerass_own_that_compute_are_no_danger(module: str, name: s
 )
 def test_classes_of_kerass_own_are_no_danger(module: str) -> None:
     assert list(imported({"class_name": "Add", "module": module, "config": {}}, "m.keras")) == []
+
+
+def test_a_function_of_tensorflows_as_a_layer_is_judged_by_its_name() -> None:
+    def told(symbol: str) -> list[str]:
+        layer = {"class_name": "TFOpLambda", "config": {"function": symbol}}
+        return [f"{i} {i.danger}" for i in imported(layer, "m.h5")]
+
+    assert told("io.write_file") == ["tensorflow.io.write_file unsafe"]
+    assert told("math.multiply") == told("__operators__.add") == told("nn.relu") == []
