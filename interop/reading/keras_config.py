@@ -28,24 +28,9 @@ _LOADING = frozenset({"TorchModuleWrapper", "__torch_module__", "TFSMLayer"})
 # Parts of TensorFlow that a Keras 2 model names where it calls its functions as layers, and that
 # reach files or run Python.
 _TENSORFLOW = frozenset(
-    [
-        "io",
-        "gfile",
-        "saved_model",
-        "data",
-        "summary",
-        "raw_ops",
-        "py_function",
-        "numpy_function",
-        "py_func",
-        "load_library",
-        "load_op_library",
-        "train",
-        "profiler",
-        "compat",
-        "experimental",
-    ]
-)
+    {"io", "gfile", "saved_model", "data", "summary", "raw_ops", "py_function", "numpy_function",
+     "py_func", "load_library", "load_op_library", "train", "profiler", "compat", "experimental"}
+)  # fmt: skip
 
 
 def imported(config: Json, path: str) -> Iterator[Import]:
