@@ -132,8 +132,11 @@ class Machine:
         count = self.number(width)
         if count > MAX_STRING:
             self.refuse_length(count)
-        # Lone surrogates are legal here but could be printed nowhere.
-        self.stack.append(str(self.take(count), "utf-8", "replace"))
+        raw = self.take(count)
+        try:
+            self.stack.append(str(raw, "utf-8"))
+        except UnicodeDecodeError:
+            self.stack.append(_printable(str(raw, "utf-8", "surrogatepass")))
 
     def old_text(self, count: int) -> None:
         """A Python 2 str: text in most files, so UTF-8 where it is that, else byte for byte."""
@@ -451,8 +454,7 @@ class Machine:
             self.stack.append(raw.decode("latin-1"))
 
     def unicode_line(self) -> None:
-        text = str(self.line(), "raw-unicode-escape")
-        self.stack.append(text.encode("utf-8", "replace").decode())
+        self.stack.append(_printable(str(self.line(), "raw-unicode-escape")))
 
 
 _ALTERED = {
@@ -473,6 +475,11 @@ _SPARED = {
 }
 # Tuples with named fields: torch's own, whose `__new__` holds what it is given.
 _HOLDING = ("torch.return_types", "torch.nn.modules.module", "torch.distributed")
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates are legal but could be printed nowhere; no two may become one."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _takes_values(cls: Node) -> bool:

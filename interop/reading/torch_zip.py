@@ -27,6 +27,7 @@ def read_archive(archive: Archive) -> Manifest:
     entry = pickle_entry(archive)
     _check_twins(archive)
     prefix = entry.name.removesuffix("data.pkl")
+    _check_folder(archive, prefix)
     _check_byte_order(archive, prefix)
     program = archive.structure(entry, MAX_PICKLE)
     digest = hashlib.sha256(program)
@@ -85,6 +86,13 @@ def _check_twins(archive: Archive) -> None:
             raise archive.refusal("zip-entry-duplicated", what)
 
 
+def _check_folder(archive: Archive, prefix: str) -> None:
+    """torch looks for everything in the folder of the first entry, and refuses the rest."""
+    first = next(iter(archive.entries))
+    if prefix and not first.lower().startswith(prefix.lower()):
+        raise archive.disagree(f"torch takes the folder of {first!r} for the checkpoint's")
+
+
 def _check_byte_order(archive: Archive, prefix: str) -> None:
     wanted = f"{prefix}byteorder".lower()
     entry = next((e for name, e in archive.entries.items() if name.lower() == wanted), None)
@@ -108,6 +116,10 @@ def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
     if entry.size < ref.nbytes:
         what = f"storage {ref.key!r} has {entry.size:,} of {ref.nbytes:,} bytes"
         raise truncated(path, what)
+    script = f"{prefix}constants.pkl" in archive.entries
+    if entry.size > ref.nbytes and not script and not ref.dtype.startswith("quint"):
+        what = f"storage {ref.key!r} has {entry.size:,} bytes, and {ref.nbytes:,} by its pickle"
+        raise archive.disagree(f"{what}, which torch.load refuses")
     plain = entry.method == STORED
     if plain and entry.packed < entry.size:
         raise truncated(path, f"storage {ref.key!r} is cut off")

@@ -262,3 +262,11 @@ def test_an_object_of_a_class_is_code_and_not_unsafe(made: bytes) -> None:
     ledger = Ledger()
     Machine(b"\x80\x03" + made + b".", ledger, lambda key: key).run()
     assert "code" in {i.danger for i in ledger.imports()} and not ledger.unsafe
+
+
+def test_keys_of_half_characters_stay_apart() -> None:
+    halves = b"\x80\x03}(X\x04\0\0\0w\xed\xa0\x80K\x01X\x04\0\0\0w\xed\xa0\x81K\x02u."
+    lines = b"}(Vw\\ud800\nI1\nVw\\ud801\nI2\nu."
+    for program in (halves, lines):
+        mapping = Machine(program, Ledger(), lambda key: key).run()
+        assert mapping.named == {"w\\ud800": 1, "w\\ud801": 2}
