@@ -550,7 +550,10 @@ def _put4(m: Machine) -> None:
     stop = m.position = at + 4
     if stop > m.end:
         raise Cut("it ends in the middle")
-    m.put(int.from_bytes(m.data[at:stop], "little"))
+    index = int.from_bytes(m.data[at:stop], "little")
+    if index >= MAX_MEMO:
+        m.put(index)
+    m.memo[index] = m.stack[-1]
 
 
 def _memoize(m: Machine) -> None:
