@@ -29,6 +29,7 @@ from interop.reading.zip_archive import Entry
 
 _BLOCK = 1 << 17  # elements looked at together: they stay in the processor's cache
 _TASK = 1 << 23  # elements that one thread takes at a time
+_WORTH_FETCHING = 1 << 20  # bytes
 _MOST_TOGETHER = 256  # tensors, or parts of one, that it takes at a time
 # A tensor of broadcast axes may be larger than the file that holds it, but not without end.
 _MAX_UNFOLDED = 1 << 33
@@ -154,17 +155,27 @@ class Files:
         strides = tuple(step * width for step in spec.stride)
         return np.lib.stride_tricks.as_strided(elements, spec.shape, strides, writeable=False)
 
+    def fetch(self, view: Array) -> None:
+        """Have the pages behind a contiguous view mapped at once."""
+        if (found := self._range(view)) is not None:
+            found[0].fetch(*found[1:])
+
     def release(self, view: Array) -> None:
         """Let the system have back the pages behind a contiguous view: resident memory stays small
         while files of any size are gone over."""
-        if not view.flags.c_contiguous:
-            return
+        if (found := self._range(view)) is not None:
+            found[0].release(*found[1:])
+
+    def _range(self, view: Array) -> tuple[Source, int, int] | None:
+        """Where in which file a contiguous view lies."""
+        if not view.flags.c_contiguous or not view.nbytes:
+            return None
         at = view.__array_interface__["data"][0]
         for path, whole in self._maps.items():
             start = at - whole.__array_interface__["data"][0]
             if 0 <= start < whole.size:
-                self._sources[path].release(start, start + view.nbytes)
-                return
+                return self._sources[path], start, start + view.nbytes
+        return None
 
     def _bytes(self, storage: Storage) -> Array:
         if storage.offset < 0:
@@ -535,6 +546,9 @@ def _measure(work: _Work) -> _Found:
     found = _Found()
     x = _part(work.x.view, work.flat, work.at)
     y = None if work.y is None else _part(work.y.view, work.flat, work.at)
+    for view in (x, y):
+        if view is not None and view.nbytes > _WORTH_FETCHING:
+            work.files.fetch(view)
     sums = _Pace(work)
     for blocks in _blocks(*(view for view in (x, y) if view is not None)):
         same = _look(found, work.x, work.y, *blocks)
