@@ -545,6 +545,38 @@ def _put1(m: Machine) -> None:
     m.memo[m.data[at]] = m.stack[-1]
 
 
+def _int2(m: Machine) -> None:
+    at = m.position
+    stop = m.position = at + 2
+    if stop > m.end:
+        raise Cut("it ends in the middle")
+    m.stack.append(int.from_bytes(m.data[at:stop], "little"))
+
+
+def _get4(m: Machine) -> None:
+    at = m.position
+    stop = m.position = at + 4
+    if stop > m.end:
+        raise Cut("it ends in the middle")
+    m.stack.append(m.memo[int.from_bytes(m.data[at:stop], "little")])
+
+
+def _text4(m: Machine) -> None:
+    at = m.position
+    start = at + 4
+    count = int.from_bytes(m.data[at:start], "little")
+    stop = start + count
+    if count > MAX_STRING or stop > m.end:
+        m.text(4)  # which says what is wrong
+        return
+    m.position = stop
+    try:
+        m.stack.append(m.data[start:stop].decode())
+    except UnicodeDecodeError:
+        m.position = at
+        m.text(4)
+
+
 def _put4(m: Machine) -> None:
     at = m.position
     stop = m.position = at + 4
@@ -572,7 +604,7 @@ _set(b"\x89", lambda m: m.stack.append(False))
 _set(b"I", Machine.int_line)
 _set(b"L", Machine.long_line)
 _set(b"K", _int1)
-_set(b"M", lambda m: m.stack.append(m.number(2)))
+_set(b"M", _int2)
 _set(b"J", lambda m: m.stack.append(int.from_bytes(m.take(4), "little", signed=True)))
 _set(b"\x8a", lambda m: m.long_bytes(1))
 _set(b"\x8b", lambda m: m.long_bytes(4))
@@ -582,7 +614,7 @@ _set(b"S", Machine.string_line)
 _set(b"T", lambda m: m.old_text(m.number(4)))
 _set(b"U", lambda m: m.old_text(m.number(1)))
 _set(b"V", Machine.unicode_line)
-_set(b"X", lambda m: m.text(4))
+_set(b"X", _text4)
 _set(b"\x8c", lambda m: m.text(1))
 _set(b"\x8d", lambda m: m.text(8))
 _set(b"B", lambda m: m.blob(4))
@@ -608,7 +640,7 @@ _set(b"s", Machine.set_item)
 _set(b"u", Machine.set_items)
 _set(b"g", lambda m: m.get(_decimal(m.line())))
 _set(b"h", _get1)
-_set(b"j", lambda m: m.get(m.number(4)))
+_set(b"j", _get4)
 _set(b"p", lambda m: m.put(_decimal(m.line())))
 _set(b"q", _put1)
 _set(b"r", _put4)
