@@ -11,9 +11,7 @@ import mmap
 import os
 import re
 import stat
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, overload
 
@@ -41,7 +39,6 @@ def over_limit(path: str, what: str) -> ReadError:
 progress: Callable[[str], object] = str  # which does nothing with it
 
 
-_POPULATE_READ = 22  # MADV_POPULATE_READ of Linux, which Python has no name for
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -186,14 +183,6 @@ class Source:
         if isinstance(self.data, mmap.mmap):
             return memoryview(self.data)[start:stop]
         return self.data[start:stop]
-
-    def fetch(self, start: int, stop: int) -> None:
-        """Have the system map the pages of [start, stop) at once, which are about to be looked at;
-        one by one they cost more than the look."""
-        if isinstance(self.data, mmap.mmap) and sys.platform == "linux":
-            first = start // mmap.PAGESIZE * mmap.PAGESIZE
-            with suppress(OSError, ValueError):  # a kernel before 5.14
-                self.data.madvise(_POPULATE_READ, first, stop - first)
 
     def release(self, start: int, stop: int) -> None:
         """Let the system have back the pages of [start, stop), which were looked at once."""

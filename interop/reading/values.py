@@ -27,9 +27,8 @@ from interop.reading.source import Source, over_limit, truncated
 from interop.reading.weights import extent
 from interop.reading.zip_archive import Entry
 
-_BLOCK = 1 << 17  # elements looked at together: they stay in the processor's cache
+_BLOCK = 1 << 18  # elements looked at together: few calls, and they stay in the processor's cache
 _TASK = 1 << 23  # elements that one thread takes at a time
-_WORTH_FETCHING = 1 << 20  # bytes
 _MOST_TOGETHER = 256  # tensors, or parts of one, that it takes at a time
 # A tensor of broadcast axes may be larger than the file that holds it, but not without end.
 _MAX_UNFOLDED = 1 << 33
@@ -154,11 +153,6 @@ class Files:
             return elements[: spec.numel].reshape(spec.shape)
         strides = tuple(step * width for step in spec.stride)
         return np.lib.stride_tricks.as_strided(elements, spec.shape, strides, writeable=False)
-
-    def fetch(self, view: Array) -> None:
-        """Have the pages behind a contiguous view mapped at once."""
-        if (found := self._range(view)) is not None:
-            found[0].fetch(*found[1:])
 
     def release(self, view: Array) -> None:
         """Let the system have back the pages behind a contiguous view: resident memory stays small
@@ -546,9 +540,6 @@ def _measure(work: _Work) -> _Found:
     found = _Found()
     x = _part(work.x.view, work.flat, work.at)
     y = None if work.y is None else _part(work.y.view, work.flat, work.at)
-    for view in (x, y):
-        if view is not None and view.nbytes > _WORTH_FETCHING:
-            work.files.fetch(view)
     sums = _Pace(work)
     for blocks in _blocks(*(view for view in (x, y) if view is not None)):
         same = _look(found, work.x, work.y, *blocks)
