@@ -134,7 +134,7 @@ class Files:
         """The elements as stored, with the tensor's shape and strides."""
         storage = spec.storage
         assert storage is not None
-        self.count(spec)
+        self._count(spec)
         data = self._bytes(storage)
         if extent(spec) > len(data):
             raise truncated(storage.file, f"tensor {spec.name!r} reaches past its storage")
@@ -165,7 +165,7 @@ class Files:
         if not view.flags.c_contiguous or not view.nbytes:
             return None
         at = view.__array_interface__["data"][0]
-        for path, whole in self._maps.items():
+        for path, whole in list(self._maps.items()):  # while another thread opens a next shard
             start = at - whole.__array_interface__["data"][0]
             if 0 <= start < whole.size:
                 return self._sources[path], start, start + view.nbytes
@@ -186,7 +186,7 @@ class Files:
             raise truncated(storage.file, "is shorter than when it was read")
         return data[storage.offset : storage.offset + storage.nbytes]
 
-    def count(self, spec: TensorSpec) -> None:
+    def _count(self, spec: TensorSpec) -> None:
         """Refuse a file of few bytes whose tensors are views of them without end."""
         storage = spec.storage
         if storage is None:
