@@ -237,10 +237,19 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A module's structure by name; `name` is "library/name", `evidence` how it was learned."""
+    """A module's structure by name; `name` is "library/name", `evidence` how it was learned.
+
+    `share` is the confidence: the part (0 to 1) of the weight bytes outside the heads that this
+    architecture has under the same names and in the same shapes. `also` holds other names of the
+    very same computation. `sizes` are the config fields of a free-size family that the shapes tell
+    ({"hidden_size": 768}); what no shape tells (the number of attention heads) is not in it.
+    """
 
     name: str
     evidence: str
+    share: float = 1.0
+    also: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +257,12 @@ class Head:
     """The layers that turn features into the task's outputs.
 
     `path` is the module that was replaced for the task ("fc", "classifier.1"), `tensors` its
-    tensors' names, `kind` "linear", "conv1x1" or "several layers"; `in_width` and `outputs` are the
-    feature count it takes and the number of outputs it gives.
+    tensors' names, `kind` "linear", "conv1x1", "conv3x3", "several layers" or "removed"; `in_width`
+    and `outputs` are the feature count it takes and the number of outputs it gives. `role` is what
+    the outputs are: "classes", "auxiliary classes", "distillation", "boxes", "masks", "keypoints",
+    "tokens", "answer span", "vocabulary", "characters", … `takes` is what the backbone hands it:
+    "avg" (pooled features), "token" (of a class token), "flat" (a feature map in one row), "map"
+    (a feature map), "sequence" (one vector a token); "" where that is not known.
     """
 
     path: str
@@ -258,6 +271,8 @@ class Head:
     outputs: int
     tensors: tuple[str, ...]
     evidence: str
+    role: str = ""
+    takes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +325,12 @@ class Identity:
     `place` is the state dict that was chosen, `prefix` what was stripped from its names,
     `tensors` its tensors under the names that remain. `architectures` holds no entry where the
     architecture is unknown, and several where the file cannot tell; `ambiguity` says what does, or
-    what the file states that its tensors contradict. `preprocessing_fault` says what is wrong with
-    a description that the file holds and that could not be understood.
+    what the file states that its tensors contradict. `root` is the module within `tensors` that is
+    the architecture's own top ("bert", "backbone"; "" where nothing is around it). `runner_up` is
+    the closest architecture that is none of them. `side_heads` are heads beside the main one
+    (auxiliary, distillation, boxes, masks). `kind` says what the file is where it is no plain model
+    ("LoRA adapter", "optimizer state", "quantized state dict"). `preprocessing_fault` says what is
+    wrong with a description that the file holds and that could not be understood.
     """
 
     manifest: Manifest
@@ -320,7 +339,11 @@ class Identity:
     tensors: tuple[TensorSpec, ...]
     architectures: tuple[Architecture, ...] = ()
     ambiguity: str = ""
+    root: str = ""
+    runner_up: Architecture | None = None
     head: Head | None = None
+    side_heads: tuple[Head, ...] = ()
+    kind: str = ""
     labels: Labels = field(default_factory=Labels)
     preprocessing: Preprocessing | None = None
     preprocessing_fault: str = ""
@@ -333,10 +356,10 @@ class Identity:
 
     @property
     def backbone(self) -> tuple[TensorSpec, ...] | None:
-        """The tensors that are not the head's; None where the two cannot be told apart."""
+        """The tensors that are no head's; None where the two cannot be told apart."""
         if self.head is None:
             return None
-        head = set(self.head.tensors)
+        head = {name for h in (self.head, *self.side_heads) for name in h.tensors}
         return tuple(t for t in self.tensors if t.name not in head)
 
 
@@ -377,12 +400,30 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Mapped:
+    """A tensor of A made of tensors of B that have other names, or another layout.
+
+    `how` is what is done to them, in order, comma-separated; "" is nothing: "reshape" (to A's
+    shape), "transpose" (the two axes), "join" (several of B, one after the other along axis 0),
+    "rows 0:768" (a part of B along axis 0). `step` tells how they were matched: "prefix", "known
+    rename", "structure", "definition order".
+    """
+
+    a: TensorSpec
+    b: tuple[TensorSpec, ...]
+    how: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pairing:
     """Tensors of A against tensors of B, after the prefixes are off.
 
     `matched` agree in name and shape, `reshaped` in name alone; `missing` are A's alone and
     `extra` B's alone. `renamed` pairs those of the latter two that hold the same bytes, where the
-    values were read.
+    values were read. `mapped` says from which of `extra` each of `missing` can be made; it is
+    either empty or covers every weight of both backbones. `basis` says what vouches for the map:
+    "" is nothing, and the map is unproved.
     """
 
     matched: tuple[Pair, ...]
@@ -390,6 +431,8 @@ class Pairing:
     missing: tuple[TensorSpec, ...]
     extra: tuple[TensorSpec, ...]
     renamed: tuple[Pair, ...] = ()
+    mapped: tuple[Mapped, ...] = ()
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)
