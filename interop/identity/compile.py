@@ -5,12 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from base64 import b64encode
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from interop.facts import Json
+from interop.identity.index import BUFFERS, PIECE_BITS, module_sums, pattern_of, under, word
+from interop.identity.order import natural
 
 Shapes = Mapping[str, tuple[int, ...]]
+_WORD = (1 << 64) - 1
+_PIECES = 12  # of an architecture, by which one that differs a little is still recognised
+# A classifier's module is often replaced as a whole; what is left must still say whose it was.
+_REPLACED_WHOLE = ("classes",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,15 @@ class Entry:
     root: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def library(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The paths that are no part of the backbone: heads and side branches."""
+        return _outermost((*(path for path, _ in self.heads), *self.optional))
+
 
 @dataclass(frozen=True, slots=True)
 class Twins:
@@ -52,10 +70,299 @@ class Twins:
 def document(
     entries: Sequence[Entry], twins: Sequence[Twins], built_from: Mapping[str, str]
 ) -> dict[str, Json]:
-    """The index as JSON."""
-    raise NotImplementedError
+    """The index as JSON: see `interop.identity.index.parse` for what each part is."""
+    words = {name: t for t in twins for group in t.same for name in group}
+    made = _Numbered()
+    exact = [_exact(g, words, made) for g in _groups([e for e in entries if not _free(e)])]
+    free = [_template(g, words, made) for g in _groups([e for e in entries if _free(e)])]
+    orders, exceptions = _orders(entries)
+    pieces, ids = _pieces([g for g in _groups([e for e in entries if not _free(e)])])
+    return {
+        "built_from": dict(built_from),
+        "specs": [[list(tops), list(removed)] for tops, removed in made.specs],
+        "heads": [[[list(h) for h in heads], takes] for heads, takes in made.heads],
+        "exact": exact,
+        "templates": free,
+        "orders": orders,
+        "order_exceptions": exceptions,
+        "pieces": pieces,
+        "piece_ids": ids,
+    }
 
 
 def alike(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """The groups of two entries or more whose backbones have the same names and shapes."""
-    raise NotImplementedError
+    """The groups of two names or more whose tensors no file tells apart.
+
+    Of models of one size those whose backbones have the same names and shapes; of free sizes those
+    whose names and relations of sizes are the same, heads included.
+    """
+    groups = (*_groups([e for e in entries if not _free(e)]),)
+    groups += (*_groups([e for e in entries if _free(e)]),)
+    return [g for g in groups if len({e.name for e in g}) > 1]
+
+
+def _free(entry: Entry) -> bool:
+    return entry.library == "transformers"
+
+
+def _groups(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Entries that no file tells apart, together; each name once in a group."""
+    found: dict[object, dict[str, Entry]] = defaultdict(dict)
+    for e in entries:
+        key: object = (_free(e) and _structure(e)) or (_backbone_sum(e, e.removed), e.heads)
+        found[key].setdefault(e.name, e)
+    return [list(group.values()) for group in found.values()]
+
+
+# ---------------------------------------------------------------- one size
+
+
+class _Numbered:
+    """What many architectures have in common, each once, by number."""
+
+    def __init__(self) -> None:
+        self.specs: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
+        self.heads: dict[tuple[tuple[tuple[str, str], ...], str], int] = {}
+
+    def spec(self, tops: Iterable[str], removed: Iterable[str]) -> int:
+        key = tuple(sorted(tops)), tuple(sorted(removed))
+        return self.specs.setdefault(key, len(self.specs))
+
+    def head(self, entry: Entry) -> int:
+        return self.heads.setdefault((entry.heads, entry.takes), len(self.heads))
+
+
+def _exact(group: Sequence[Entry], words: Mapping[str, Twins], made: _Numbered) -> list[Json]:
+    """[names by computation, what tells them apart, heads, [spec, sum] for each way to lose a head]"""
+    first = group[0]
+    sums = []
+    for removed in _ways(first):
+        tops = {t for t in _tops(first.shapes, removed)}
+        if tops:
+            total = _backbone_sum(first, removed)
+            sums.append([made.spec(tops, removed), f"{total:016x}"])
+    return [*_named(group, words), made.head(first), sums]
+
+
+def _named(group: Sequence[Entry], words: Mapping[str, Twins]) -> list[Json]:
+    """The names of a group, those of one computation together; and what tells the rest apart."""
+    names = [e.name for e in group]
+    twins = words.get(names[0])
+    if twins is None:
+        return [[[name] for name in names], ""]
+    same = [[n for n in g if n in names] for g in twins.same]
+    known = {n for g in same for n in g}
+    return [[*(g for g in same if g), *([n] for n in names if n not in known)], twins.apart]
+
+
+def _ways(entry: Entry) -> Iterator[tuple[str, ...]]:
+    """What may be left out or replaced: the heads, or a module around the main one."""
+    yield entry.removed
+    if not entry.heads or entry.heads[0][1] not in _REPLACED_WHOLE:
+        return
+    parts = entry.heads[0][0].split(".")
+    for n in range(len(parts) - 1, 0, -1):
+        yield _outermost((*entry.removed, ".".join(parts[:n])))
+
+
+def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    found = sorted(set(paths))
+    return tuple(p for p in found if not any(under(p, q) for q in found))
+
+
+def _tops(shapes: Shapes, removed: Sequence[str]) -> list[str]:
+    """The first tokens of the names that are left."""
+    return list(dict.fromkeys(n.partition(".")[0] for n in _kept(shapes, removed)))
+
+
+def _kept(shapes: Shapes, removed: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    return {
+        n: s
+        for n, s in shapes.items()
+        if not any(under(n, p) for p in removed) and not BUFFERS.search(n)
+    }
+
+
+def _backbone_sum(entry: Entry, removed: Sequence[str]) -> int:
+    return module_sums(_kept(entry.shapes, removed).items())[""]
+
+
+# ---------------------------------------------------------------- what differs a little
+
+
+def _pieces(groups: Sequence[Sequence[Entry]]) -> tuple[str, list[str]]:
+    """Sums of the modules that architectures are made of, sorted; and which of them each has."""
+    found = [_cut(g[0]) for g in groups]
+    sums = sorted({s for pieces in found for s in pieces})
+    number = {s: i for i, s in enumerate(sums)}
+    packed = b"".join(s.to_bytes(PIECE_BITS // 8, "little") for s in sums)
+    ids = [
+        b64encode(b"".join(number[s].to_bytes(2, "little") for s in sorted(set(p)))).decode()
+        for p in found
+    ]
+    return b64encode(packed).decode(), ids
+
+
+def _cut(entry: Entry) -> list[int]:
+    """Cuts a backbone into modules by always opening the largest; their sums, shortened."""
+    shapes = _kept(entry.shapes, entry.removed)
+    sums = module_sums(shapes.items())
+    size: Counter[str] = Counter()
+    children: dict[str, dict[str, None]] = defaultdict(dict)
+    for name, shape in shapes.items():
+        path = ""
+        for token in name.split(".")[:-1]:
+            inner = f"{path}.{token}" if path else token
+            children[path][inner] = None
+            path = inner
+            size[path] += prod(shape)
+    pieces = list(children[""])
+    while pieces and len(pieces) < _PIECES:
+        largest = max((p for p in pieces if children[p]), key=lambda p: size[p], default="")
+        if not largest:
+            break
+        pieces.remove(largest)
+        pieces += children[largest]
+    pieces.sort(key=lambda p: -size[p])
+    return [sums[p] & ((1 << PIECE_BITS) - 1) for p in pieces[: 2 * _PIECES]]
+
+
+# ---------------------------------------------------------------- definition order
+
+
+def _orders(entries: Sequence[Entry]) -> tuple[list[list[str]], dict[str, list[int]]]:
+    """Each set of sibling names whose order of definition is not the natural one; and who differs.
+
+    Where a set is defined in several orders, the most frequent comes first, and an architecture of
+    another one is an exception: its name, and the numbers of its orders.
+    """
+    seen: dict[frozenset[str], Counter[tuple[str, ...]]] = defaultdict(Counter)
+    by_entry: list[tuple[str, set[tuple[str, ...]]]] = []
+    for e in entries:
+        own = set()
+        for siblings in _siblings(e.shapes):
+            seen[frozenset(siblings)][siblings] += 1
+            own.add(siblings)
+        by_entry.append((e.name, own))
+    unnatural = {
+        key: [o for o, _ in orders.most_common()]
+        for key, orders in seen.items()
+        if any(list(o) != sorted(o, key=natural) for o in orders)
+    }
+    numbered = {o: i for i, o in enumerate(o for os in unnatural.values() for o in os)}
+    usual = {os[0] for os in unnatural.values()}
+    exceptions = {}
+    for name, own in by_entry:
+        if odd := sorted(numbered[o] for o in own if o in numbered and o not in usual):
+            exceptions[name] = odd
+    return [list(o) for o in numbered], exceptions
+
+
+def _siblings(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    children: dict[str, dict[str, None]] = defaultdict(dict)
+    for name in names:
+        path, rest = "", name
+        while rest:
+            token, _, rest = rest.partition(".")
+            children[path][token] = None
+            path = f"{path}.{token}"
+    return (tuple(c) for c in children.values())
+
+
+# ---------------------------------------------------------------- any size
+
+
+def _structure(entry: Entry) -> tuple[object, ...]:
+    """Names without numbers, and how their sizes hang together, whatever the fields are called."""
+    symbols: dict[str, int] = {}
+    found = []
+    for pattern, dims in _dims(entry, entry.shapes):
+        canonical = []
+        for dim in dims:
+            name, factor, plus = dim
+            canonical.append((symbols.setdefault(name, len(symbols)) if name else -1, factor, plus))
+        found.append((pattern, tuple(canonical)))
+    return entry.root, entry.heads, tuple(found)
+
+
+def _template(group: Sequence[Entry], words: Mapping[str, Twins], made: _Numbered) -> list[Json]:
+    """[names, what tells them apart, heads, root, spec, sum, head patterns, fields, rows]"""
+    first = group[0]
+    inner = {
+        n.removeprefix(f"{first.root}.") if first.root else n: s
+        for n, s in first.shapes.items()
+        if not first.root or under(n, first.root)
+    }
+    removed = [
+        p.removeprefix(f"{first.root}.")
+        for p in first.removed
+        if not first.root or under(p, first.root)
+    ]
+    body = _kept(inner, removed)
+    rows = list(_dims(first, body))
+    fields = sorted({dim[0] for _, dims in rows for dim in dims if dim[0]})
+    total = sum(pattern_sums(body).values()) & _WORD
+    names = {n for n in first.shapes if not BUFFERS.search(n)}
+    mine = {f"{first.root}.{n}" if first.root else n for n in body}
+    around = sorted({pattern_of(n) for n in names - mine})
+    table = [
+        " ".join([pattern, *(_dim_text(d, fields) for d in dims)]) for pattern, dims in rows
+    ]
+    spec = made.spec(_tops(body, ()), removed)
+    return [
+        *_named(group, words), made.head(first), first.root, spec, f"{total:016x}", around,
+        fields, table,
+    ]  # fmt: skip
+
+
+def pattern_sums(shapes: Iterable[str]) -> dict[str, int]:
+    """Each pattern of names once, with its word."""
+    return {p: word(p, ()) for p in dict.fromkeys(map(pattern_of, shapes))}
+
+
+Dim = tuple[str, int, int]  # field, factor, summand; ("", 0, 0) is any number
+
+
+def _dims(entry: Entry, shapes: Shapes) -> Iterator[tuple[str, list[Dim]]]:
+    """Each pattern of names with its dimensions, then the counts of its numbers, as field * k + c."""
+    by_pattern: dict[str, list[tuple[tuple[str, ...], tuple[int, ...]]]] = defaultdict(list)
+    for name, shape in shapes.items():
+        if not BUFFERS.search(name):
+            numbers = tuple(t for t in name.split(".") if t.isdigit())
+            by_pattern[pattern_of(name)].append((numbers, shape))
+    sizes = {v: k for k, v in entry.sizes.items()}
+    for pattern, found in by_pattern.items():
+        all_shapes = {shape for _, shape in found}
+        rank = max(map(len, all_shapes))
+        dims: list[Dim] = []
+        for axis in range(rank):
+            values = {s[axis] if axis < len(s) else -1 for s in all_shapes}
+            dims.append(_expression(values.pop(), sizes) if len(values) == 1 else ("", 0, 0))
+        for place in range(len(found[0][0])):
+            count = len({numbers[place] for numbers, _ in found})
+            named = sizes.get(count, "")
+            layered = any(t in named for t in ("layer", "block", "depth"))
+            dims.append((named, 1, 0) if layered else ("", 0, 0))
+        yield pattern, dims
+
+
+def _expression(value: int, sizes: Mapping[int, str]) -> Dim:
+    """A dimension as field * k + c; ("", 0, 0) where it follows no field."""
+    if value in sizes:
+        return sizes[value], 1, 0
+    for plus in (1, 2):
+        if value - plus in sizes and value > 8:
+            return sizes[value - plus], 1, plus
+    for factor in (2, 3, 4):
+        if value % factor == 0 and value // factor in sizes and value > 8:
+            return sizes[value // factor], factor, 0
+    return "", 0, 0
+
+
+def _dim_text(dim: Dim, fields: Sequence[str]) -> str:
+    """ "3*0", "1+2", "4": the field by its number; "?" for any number."""
+    name, factor, plus = dim
+    if not name:
+        return "?"
+    text = str(fields.index(name))
+    return (f"{factor}*" if factor != 1 else "") + text + (f"+{plus}" if plus else "")

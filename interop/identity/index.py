@@ -1,71 +1,156 @@
 """Names and shapes of tensors -> the architectures that have just these, whatever the head is.
 
-The stored index (`architectures.json`, rebuilt by `python -m interop.models.build_index`) holds for
-each architecture an order-free sum of 64-bit hashes of its backbone's (name, shape) pairs. The sum
-of a state dict without the tensors below one module is found by subtraction, so each module is
-tried as the head in one pass.
+The stored index (`index.json.gz`, rebuilt by `interop index build`) holds for each architecture an
+order-free sum of 64-bit hashes of its backbone's (name, shape) pairs. The sum of a state dict
+without some of its modules is found by subtraction, so every way to lose or replace a head is tried
+in one pass. Families of free sizes are known by the sum of their names without numbers, and their
+sizes by solving for the dimensions (`templates`).
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+from array import array
+from base64 import b64decode
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
 
 from interop.facts import TensorSpec
 
-STORED = Path(__file__).with_name("architectures.json")
+STORED = Path(__file__).with_name("index.json.gz")
+PIECE_BITS = 48
 _WORD = (1 << 64) - 1
+# What is computed when a module is made, and is no weight: files have it or not, by version.
+BUFFERS = re.compile(
+    r"(^|\.)(num_batches_tracked|position_ids|relative_position_index|relative_coords_table|"
+    r"relative_coords|attn_mask|inv_freq|original_inv_freq|masked_bias|attention_bias_idxs)$"
+)
+_NUMBER = re.compile(r"(?<![^.])[0-9]+(?![^.])")
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
-    """`backbones` maps a sum of hashes to (architecture, path of the head that was left out).
+class Group:
+    """Names that no file tells apart: those of one computation together, and what tells the rest.
 
-    `heads` maps an architecture to the path of its own head, `auxiliary` the module names of
-    training-time side branches that a file may lack; `twins` says what tells names apart that
-    share their weights. `built_from` names the libraries and their versions.
+    `heads` are (path, role) of the library's own heads, the main one first; `takes` is what they
+    are given. `ways` are (spec, sum): the number of a pair (first tokens of the backbone's names,
+    modules that are not in it) and the sum of what remains.
     """
 
-    backbones: Mapping[int, Sequence[tuple[str, str]]]
-    heads: Mapping[str, str]
-    auxiliary: frozenset[str]
-    twins: Mapping[str, str]
-    built_from: Mapping[str, str]
+    names: tuple[tuple[str, ...], ...]
+    apart: str
+    heads: tuple[tuple[str, str], ...]
+    takes: str
+    ways: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """Architectures that fit, and the module that is the head in the file at hand."""
+class Template:
+    """A model of a family whose sizes are free.
 
-    names: tuple[str, ...]
-    head_path: str
-    standard_head: bool
-    ambiguity: str = ""
+    `root` is the path of its headless model within it, whose patterns of names the one way of
+    `group` sums up; `around` are the patterns outside of that. `rows` are "pattern dim dim …" (see
+    `templates`), in which a number stands for one of `fields`.
+    """
+
+    group: Group
+    root: str
+    around: tuple[str, ...]
+    fields: tuple[str, ...]
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the libraries hold, by the sums of their backbones."""
+
+    built_from: Mapping[str, str]
+    specs: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    groups: tuple[Group, ...]
+    templates: tuple[Template, ...]
+    orders: tuple[tuple[str, ...], ...]
+    order_exceptions: Mapping[str, Sequence[int]]
+    pieces: str
+    piece_ids: Sequence[str]
+
+    @cached_property
+    def backbones(self) -> Mapping[tuple[int, int], list[int]]:
+        """(spec, sum) -> the numbers of the groups."""
+        found: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for i, group in enumerate(self.groups):
+            for way in group.ways:
+                found[way].append(i)
+        return found
+
+    @cached_property
+    def exact_specs(self) -> tuple[int, ...]:
+        return tuple(sorted({spec for spec, _ in self.backbones}))
+
+    @cached_property
+    def families(self) -> Mapping[tuple[int, int], list[int]]:
+        """(spec, sum of patterns) -> the numbers of the templates."""
+        found: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for i, template in enumerate(self.templates):
+            found[template.group.ways[0]].append(i)
+        return found
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Group]:
+        """The group of each name; of a name that has several (names in memory, on disk) the first."""
+        found: dict[str, Group] = {}
+        for group in (*self.groups, *(t.group for t in self.templates)):
+            for same in group.names:
+                for name in same:
+                    found.setdefault(name, group)
+        return found
 
 
 @cache
 def load(path: Path = STORED) -> Index:
     """Read a stored index."""
-    return parse(json.loads(path.read_text("utf-8")))
+    return parse(json.loads(gzip.decompress(path.read_bytes())))
 
 
 def parse(document: Mapping[str, object]) -> Index:
-    """An Index from the JSON that `interop.models.build_index` writes."""
-    backbones: dict[int, list[tuple[str, str]]] = {}
-    heads: dict[str, str] = {}
-    entries = document["architectures"]
-    assert isinstance(entries, Mapping)
-    for name, entry in entries.items():
-        heads[name] = entry["head"]
-        for path, total in entry["backbones"].items():
-            backbones.setdefault(int(total, 16), []).append((name, path))
-    auxiliary, twins, built = document["auxiliary"], document["twins"], document["built_from"]
-    assert isinstance(auxiliary, list) and isinstance(twins, dict) and isinstance(built, dict)
-    return Index(backbones, heads, frozenset(auxiliary), twins, built)
+    """An Index from the JSON that `interop.identity.compile` makes."""
+    d: dict[str, object] = dict(document)
+    specs = tuple((tuple(tops), tuple(removed)) for tops, removed in _list(d, "specs"))
+    heads = [(tuple((p, r) for p, r in hs), takes) for hs, takes in _list(d, "heads")]
+    groups = tuple(
+        Group(
+            tuple(map(tuple, names)), apart, *heads[head], tuple((s, int(x, 16)) for s, x in ways)
+        )
+        for names, apart, head, ways in _list(d, "exact")
+    )
+    templates = tuple(
+        Template(
+            Group(tuple(map(tuple, names)), apart, *heads[head], ((spec, int(total, 16)),)),
+            root, tuple(around), tuple(fields), tuple(rows),
+        )
+        for names, apart, head, root, spec, total, around, fields, rows in _list(d, "templates")
+    )  # fmt: skip
+    built, exceptions, pieces = d["built_from"], d["order_exceptions"], d["pieces"]
+    assert isinstance(built, dict) and isinstance(exceptions, dict) and isinstance(pieces, str)
+    orders = tuple(map(tuple, _list(d, "orders")))
+    return Index(
+        built, specs, groups, templates, orders, exceptions, pieces, _list(d, "piece_ids")
+    )  # fmt: skip
+
+
+def _list(document: Mapping[str, object], key: str) -> list:  # type: ignore[type-arg]
+    found = document[key]
+    assert isinstance(found, list)
+    return found
+
+
+# ---------------------------------------------------------------- sums
 
 
 def word(name: str, shape: Iterable[int]) -> int:
@@ -75,14 +160,16 @@ def word(name: str, shape: Iterable[int]) -> int:
 
 
 def module_sums(tensors: Iterable[tuple[str, Sequence[int]]]) -> dict[str, int]:
-    """The sum of hashes below each module path, the whole under ""."""
+    """The sum of hashes below each module path and of each top-level tensor, the whole under ""."""
     sums: dict[str, int] = {"": 0}
     for name, shape in tensors:
-        if name.endswith("num_batches_tracked"):
-            continue  # a counter that old files lack, and that says nothing about a structure
+        if BUFFERS.search(name):
+            continue
         value = word(name, shape)
         sums[""] = (sums[""] + value) & _WORD
         end = name.find(".")
+        if end == -1:
+            sums[name] = value
         while end != -1:
             path = name[:end]
             sums[path] = (sums.get(path, 0) + value) & _WORD
@@ -90,28 +177,89 @@ def module_sums(tensors: Iterable[tuple[str, Sequence[int]]]) -> dict[str, int]:
     return sums
 
 
-def find(tensors: Sequence[TensorSpec], index: Index) -> Match | None:
-    """The architectures whose backbone the tensors are, for some choice of the head."""
+def pattern_of(name: str) -> str:
+    """A tensor's name without the numbers of the layers: "layer.3.bias" -> "layer.#.bias"."""
+    return _NUMBER.sub("#", name)
+
+
+def under(name: str, path: str) -> bool:
+    """Whether a name lies under a module path."""
+    return name.startswith(path + ".")
+
+
+def groups_of(tensors: Iterable[tuple[str, Sequence[int]]], index: Index) -> dict[int, int]:
+    """The numbers of the groups whose backbone the tensors hold, each with the spec that says how.
+
+    Other modules may lie beside the backbone, under first tokens that it does not have.
+    """
+    sums = module_sums(tensors)
+    found: dict[int, int] = {}
+    for spec in index.exact_specs:
+        rest = _rest(sums, *index.specs[spec])
+        for number in index.backbones.get((spec, rest), ()):
+            found.setdefault(number, spec)
+    return found
+
+
+def families_of(names: Iterable[str], index: Index) -> dict[int, int]:
+    """The numbers of the templates whose patterns of names these are, each with its spec."""
+    patterns = dict.fromkeys(pattern_of(n) for n in names)
+    sums = module_sums((p, ()) for p in patterns)
+    found: dict[int, int] = {}
+    for (spec, total), numbers in index.families.items():
+        if _rest(sums, *index.specs[spec]) == total:
+            found.update(dict.fromkeys(numbers, spec))
+    return found
+
+
+def _rest(sums: Mapping[str, int], tops: Sequence[str], removed: Sequence[str]) -> int:
+    kept = sum(sums.get(top, 0) for top in tops)
+    # A removed module counts only where it lies under one of the tops.
+    return (kept - sum(sums.get(p, 0) for p in removed if p.partition(".")[0] in tops)) & _WORD
+
+
+def held(name: str, tops: Sequence[str], removed: Sequence[str]) -> bool:
+    """Whether a tensor belongs to the backbone that a spec describes."""
+    return name.partition(".")[0] in tops and not any(under(name, p) for p in removed)
+
+
+# ---------------------------------------------------------------- what is only nearly known
+
+
+def closest(tensors: Sequence[TensorSpec], index: Index) -> list[tuple[int, int]]:
+    """The groups that have most bytes of the tensors in modules of their own, with those bytes.
+
+    A module counts where it lies at the same path with the same names and shapes throughout.
+    """
     sums = module_sums((t.name, t.shape) for t in tensors)
-    whole = sums[""] - sum(sums.get(path, 0) for path in index.auxiliary)
-    hits: dict[str, list[str]] = {}
+    known = _numbers(index.pieces)
+    mine: dict[int, str] = {}
     for path, total in sums.items():
-        rest = (whole - (total if path else 0)) & _WORD
-        for name, left_out in index.backbones.get(rest, ()):
-            # The whole is a backbone where the head is gone; else the module that was left out
-            # must be the one whose absence the index means, or one put in its place.
-            if not path or path == left_out or not any(left_out == p for p in sums):
-                hits.setdefault(name, []).append(path or left_out)
-    if not hits:
-        return None
-    names = tuple(sorted(hits))
-    head = index.heads[names[0]]
-    paths = [p for n in names for p in hits[n]]
-    # The library's own head is the best reading; else the deepest module that explains the file.
-    path = head if head in paths else max(paths, key=lambda p: (p.count("."), p))
-    ambiguity = ""
-    if len(names) > 1:
-        ambiguity = index.twins.get(
-            names[0], "their weights have the same names and shapes; --model says which it is"
-        )
-    return Match(names, path, path == head, ambiguity)
+        short = total & ((1 << PIECE_BITS) - 1)
+        at = bisect_left(known, short)
+        if path and at < len(known) and known[at] == short:
+            mine[at] = path
+    if not mine:
+        return []
+    size: Counter[str] = Counter()
+    wanted = set(mine.values())
+    for t in tensors:
+        path = ""
+        for token in t.name.split("."):
+            path = f"{path}.{token}" if path else token
+            if path in wanted:
+                size[path] += t.nbytes
+    found = []
+    for number, packed in enumerate(index.piece_ids):
+        ids = array("H", b64decode(packed))
+        total = sum(size[mine[i]] for i in ids if i in mine)
+        if total:
+            found.append((number, total))
+    return sorted(found, key=lambda f: (-f[1], f[0]))
+
+
+@cache
+def _numbers(packed: str) -> Sequence[int]:
+    raw = b64decode(packed)
+    step = PIECE_BITS // 8
+    return [int.from_bytes(raw[i : i + step], "little") for i in range(0, len(raw), step)]

@@ -1,15 +1,58 @@
 """Tensors in the order of a file -> the order in which their module defines them.
 
-safetensors sorts its names; the index knows in which order each set of sibling names is defined.
+safetensors sorts its names. Which of a module's parts is defined first is nearly always a matter of
+what its parts are called: the index holds the order of each set of sibling names that is not in
+its natural order (numbers by value, then words), over all architectures that it was built from.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from interop.facts import TensorSpec
+from interop.identity import index as indexes
 
 
-def in_definition_order(tensors: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """The tensors as their module defines them, as far as the index tells."""
-    return tuple(tensors)
+def in_definition_order(
+    tensors: Sequence[TensorSpec], names: Sequence[str] = ()
+) -> tuple[TensorSpec, ...]:
+    """The tensors as their module defines them, as far as the index tells.
+
+    `names` are the architectures that they may be of: a few define their parts in an order of
+    their own.
+    """
+    stored = indexes.load()
+    order: dict[frozenset[str], tuple[str, ...]] = {}
+    own = [stored.orders[i] for n in names for i in stored.order_exceptions.get(n, ())]
+    for siblings in (*own, *stored.orders):
+        order.setdefault(frozenset(siblings), siblings)
+    children: dict[str, set[str]] = defaultdict(set)
+    for t in tensors:
+        path = ""
+        for token in t.name.split("."):
+            children[path].add(token)
+            path += "." + token
+    rank: dict[str, int] = {}
+    for path, tokens in children.items():
+        for place, token in enumerate(_ordered(tokens, order)):
+            rank[f"{path}.{token}"] = place
+    return tuple(sorted(tensors, key=lambda t: _key(t.name, rank)))
+
+
+def _ordered(tokens: set[str], order: dict[frozenset[str], tuple[str, ...]]) -> Sequence[str]:
+    known = order.get(frozenset(tokens))
+    return known if known is not None else sorted(tokens, key=natural)
+
+
+def natural(token: str) -> tuple[int, int, str]:
+    """Numbers by their value, before words by the alphabet."""
+    return (0, int(token), "") if token.isdigit() else (1, 0, token)
+
+
+def _key(name: str, rank: dict[str, int]) -> list[int]:
+    path, found = "", []
+    for token in name.split("."):
+        path += "." + token
+        found.append(rank[path])
+    return found

@@ -1,0 +1,295 @@
+"""Tensors and the index -> the architectures they are of, where the backbone lies, and its heads.
+
+The backbone may lie under a module of somebody's own, and other modules beside it; what counts is
+that all of it is there. What only comes near is the runner-up, never the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from interop.facts import Architecture, TensorSpec
+from interop.identity import index as indexes
+from interop.identity import templates
+from interop.identity.index import BUFFERS, Group, Index, pattern_of, under
+
+NAMES_AND_SHAPES = "names and shapes of its tensors"
+_DEEPEST = 6
+_ROOT_SHARE = 0.4  # of all bytes, below which a module cannot be the backbone
+_BESIDE_SHARE = 1 / 3  # of all bytes, above which what lies beside a backbone is no mere head
+_NEAR = 0.02  # of the bytes, below which likeness says nothing
+# Stored twice by some versions of a library and once by others, being one tensor.
+_TIED = re.compile(r"(^|\.)(lm_head|decoder|decoder_embed|proj_out|output_embeddings)\.(weight|bias)$")
+_TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What fits.
+
+    `architectures` are without evidence from outside. `heads` are (path in the file, role), the
+    main one first; `standard` tells that they lie where the library puts them. `beside` are the
+    names of tensors that are neither backbone nor under a head's path.
+    """
+
+    architectures: tuple[Architecture, ...]
+    apart: str
+    root: str
+    heads: tuple[tuple[str, str], ...]
+    takes: str
+    beside: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    group: Group
+    names: tuple[tuple[str, ...], ...]
+    root: str
+    heads: tuple[tuple[str, str], ...]
+    body: int  # bytes of the backbone
+    beside: tuple[str, ...]
+    sizes: tuple[tuple[str, int], ...] = ()
+
+
+def find(tensors: Sequence[TensorSpec], index: Index) -> Match | None:
+    """The architectures whose backbone is in the tensors, the heads aside."""
+    weights = [t for t in tensors if not BUFFERS.search(t.name)]
+    total = sum(t.nbytes for t in weights)
+    for root in _roots(weights, total):
+        hits = [*_exact(weights, root, index), *_free(weights, root, index)]
+        size = {t.name: t.nbytes for t in weights}
+        good = [h for h in hits if sum(size[n] for n in h.beside) <= total * _BESIDE_SHARE]
+        if good:
+            most = max(h.body for h in good)
+            return _match([h for h in good if h.body == most])
+    return None
+
+
+def nearest(
+    tensors: Sequence[TensorSpec], index: Index, known: Sequence[str] = ()
+) -> Architecture | None:
+    """The architecture that most of the weight bytes are like, apart from those `known`."""
+    weights = [t for t in tensors if not BUFFERS.search(t.name)]
+    total = sum(t.nbytes for t in weights) or 1
+    best: tuple[int, tuple[tuple[str, ...], ...]] = (0, ())
+    for root in _roots(weights, total):
+        inner = [t.named(_inside(t.name, root)) for t in weights if _is_in(t.name, root)]
+        patterns: Counter[str] = Counter()
+        for t in inner:
+            patterns[pattern_of(t.name)] += t.nbytes
+        for number, bytes_alike in indexes.closest(inner, index):
+            names = index.groups[number].names
+            if bytes_alike > best[0] and not any(n in known for same in names for n in same):
+                best = (bytes_alike, names)
+                break
+        for template in index.templates:
+            names = template.group.names
+            if any(n in known for same in names for n in same):
+                continue
+            alike = templates.alike(template, patterns)
+            if alike > best[0]:
+                best = (alike, names)
+    if best[0] < total * _NEAR:
+        return None
+    same = best[1][0]
+    return Architecture(same[0], "the most weight bytes alike", best[0] / total, same[1:])
+
+
+def _roots(tensors: Sequence[TensorSpec], total: int) -> Iterator[str]:
+    """The whole, then the largest module in it, and so on while it is most of the file."""
+    path = ""
+    yield path
+    for _ in range(_DEEPEST):
+        size: Counter[str] = Counter()
+        for t in tensors:
+            if _is_in(t.name, path):
+                token, dot, _ = _inside(t.name, path).partition(".")
+                if dot:
+                    size[token] += t.nbytes
+        if not size:
+            return
+        token, share = size.most_common(1)[0]
+        if share < total * _ROOT_SHARE:
+            return
+        path = f"{path}.{token}" if path else token
+        yield path
+
+
+def _is_in(name: str, root: str) -> bool:
+    return not root or under(name, root)
+
+
+def _inside(name: str, root: str) -> str:
+    return name[len(root) + 1 :] if root else name
+
+
+def _join(root: str, path: str) -> str:
+    return f"{root}.{path}" if root and path else root or path
+
+
+# ---------------------------------------------------------------- one size
+
+
+def _exact(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_Hit]:
+    inner = [(_inside(t.name, root), t.shape) for t in tensors if _is_in(t.name, root)]
+    for number, spec in indexes.groups_of(inner, index).items():
+        group = index.groups[number]
+        yield _hit(tensors, root, group, index.specs[spec])
+
+
+def _hit(
+    tensors: Sequence[TensorSpec],
+    root: str,
+    group: Group,
+    spec: tuple[tuple[str, ...], tuple[str, ...]],
+) -> _Hit:
+    tops, removed = spec
+    body, beside = 0, []
+    # A head replaced by a whole module of one's own lies where the library's head lay in it.
+    gone = [_join(root, p) for p in removed]
+    for t in tensors:
+        if _is_in(t.name, root) and indexes.held(_inside(t.name, root), tops, removed):
+            body += t.nbytes
+        elif not any(under(t.name, p) for p in gone):
+            beside.append(t.name)
+    heads = []
+    for path, role in group.heads:
+        outer = next((p for p in removed if p == path or under(path, p)), path)
+        # The library's own path, where its tensors still lie there.
+        full = _join(root, path)
+        inside = any(under(t.name, full) for t in tensors)
+        heads.append((full if inside else _join(root, outer), role))
+    return _Hit(group, group.names, root, tuple(dict.fromkeys(heads)), body, tuple(beside))
+
+
+# ---------------------------------------------------------------- any size
+
+
+def _free(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_Hit]:
+    inner = [t for t in tensors if _is_in(t.name, root)]
+    families = indexes.families_of((_inside(t.name, root) for t in inner), index)
+    if not families:
+        return
+    hits = []
+    for number, spec in families.items():
+        template = index.templates[number]
+        tops, removed = index.specs[spec]
+        body = [
+            (_inside(t.name, root), t)
+            for t in inner
+            if indexes.held(pattern_of(_inside(t.name, root)), tops, removed)
+        ]
+        sizes = templates.fit(template, [(name, t.shape) for name, t in body])
+        if sizes is None:
+            continue
+        names = {t.name for _, t in body}
+        outside = [t for t in tensors if t.name not in names]
+        hits.append((template, sizes, sum(t.nbytes for _, t in body), outside))
+    yield from _classes(hits, root)
+
+
+def _classes(
+    hits: Sequence[tuple[indexes.Template, dict[str, int], int, list[TensorSpec]]], root: str
+) -> Iterator[_Hit]:
+    """The classes whose heads the file has; else the headless models, with what lies beside."""
+    found: list[tuple[bool, _Hit]] = []
+    for template, sizes, body, outside in hits:
+        group = template.group
+        if not (root == template.root or root.endswith(f".{template.root}") or not template.root):
+            continue
+        wrap = root[: len(root) - len(template.root)].rstrip(".") if template.root else root
+        heads = tuple((_join(wrap, p), r) for p, r in group.heads)
+        grade = _grade(template, outside, wrap, heads)
+        if grade:
+            beside = tuple(
+                t.name for t in outside if not any(under(t.name, p) for p, _ in heads)
+                and pattern_of(_inside(t.name, wrap)) not in template.around
+            )  # fmt: skip
+            hit = _Hit(group, group.names, root, heads, body, beside, tuple(sizes.items()))
+            found.append((grade == 2, hit))
+    if found:
+        best = max(grade for grade, _ in found)
+        yield from (hit for grade, hit in found if grade == best)
+        return
+    headless: dict[tuple[tuple[str, ...], ...], _Hit] = {}
+    for template, sizes, body, outside in hits:
+        names = tuple(dict.fromkeys(_base(same) for same in template.group.names))
+        bare = Group(names, template.group.apart, (), template.group.takes, ())
+        beside = tuple(t.name for t in outside)
+        hit = _Hit(bare, names, root, (), body, beside, tuple(sizes.items()))
+        headless.setdefault(names, hit)
+    yield from headless.values()
+
+
+def _grade(
+    template: indexes.Template,
+    outside: Sequence[TensorSpec],
+    wrap: str,
+    heads: Sequence[tuple[str, str]],
+) -> int:
+    """2 where the file has the class's own head, 1 where another one stands in its place, else 0."""
+    wanted = {p for p in template.around if not _TIED.search(p)}
+    there = {pattern_of(_inside(t.name, wrap)) for t in outside if _is_in(t.name, wrap)}
+    if len(outside) != sum(_is_in(t.name, wrap) for t in outside):
+        return 0
+    there = {p for p in there if not _TIED.search(p) or p in wanted}
+    if there == wanted:
+        if template.group.heads and template.group.heads[0][1] == "choice":
+            rows = [t.shape[0] for t in outside if under(t.name, heads[0][0]) and len(t.shape) == 2]
+            return 2 if rows[-1:] == [1] else 0
+        return 2
+    own = [p for p, _ in template.group.heads]
+    rest = {p for p in there if not any(under(p, h) for h in own)}
+    same = rest == {p for p in wanted if not any(under(p, h) for h in own)}
+    return 1 if same and own and any(under(p, own[0]) for p in there) else 0
+
+
+def _base(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The headless classes of some: "transformers/BertForTokenClassification" -> "…/BertModel"."""
+    return tuple(dict.fromkeys(_TASK.sub("", n) + "Model" for n in names))
+
+
+def family(name: str) -> str:
+    """A transformers class without its task: the same for all heads on one backbone."""
+    return _TASK.sub("", name)
+
+
+# ---------------------------------------------------------------- together
+
+
+def _match(hits: Sequence[_Hit]) -> Match:
+    first = hits[0]
+    found: dict[str, Architecture] = {}
+    for hit in hits:
+        for same in hit.names:
+            made = Architecture(same[0], NAMES_AND_SHAPES, 1.0, same[1:], dict(hit.sizes))
+            found.setdefault(same[0], made)
+    words = dict.fromkeys(w for h in hits for w in h.group.apart.split(", ") if w)
+    if len(hits) > 1 and not words:
+        words = dict.fromkeys(["what lies around the weights"])
+    # One file may fit a class twice, by its names in memory and on disk.
+    several = len(found) > 1
+    return Match(
+        tuple(found.values()),
+        ", ".join(words) if several else "",
+        first.root,
+        first.heads,
+        first.group.takes,
+        first.beside,
+    )
+
+
+def resolved(match: Match, name: str, evidence: str) -> Match:
+    """The match with the one architecture that evidence from outside the tensors names."""
+    chosen = [a for a in match.architectures if name in short_names(a)]
+    one = tuple(replace(a, evidence=evidence) for a in chosen[:1])
+    return replace(match, architectures=one, apart="") if len(chosen) == 1 else match
+
+
+def short_names(architecture: Architecture) -> set[str]:
+    """Every name of an architecture, with its library and without."""
+    full = {architecture.name, *architecture.also}
+    return full | {n.partition("/")[2] for n in full}

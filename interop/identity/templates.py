@@ -1,0 +1,62 @@
+"""A family's template and tensors -> the sizes that the shapes tell, or that they do not fit.
+
+A row of a template is a pattern of names ("layer.#.attention.query.weight") with its dimensions and
+then, for each number in the name, how many values it takes: "3*0" is three times the first field,
+"1+2" the second field plus 2, "?" any number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from interop.identity.index import BUFFERS, Template, pattern_of
+
+_TERM = re.compile(r"(?:(\d+)\*)?(\d+)(?:\+(\d+))?")
+Shaped = Sequence[tuple[str, tuple[int, ...]]]
+
+
+def fit(template: Template, tensors: Shaped) -> dict[str, int] | None:
+    """The sizes by config field; None where two dimensions of one field disagree.
+
+    `tensors` are the backbone's, named as within the template's root.
+    """
+    seen: dict[int, int] = {}
+    for term, value in _equations(template, tensors):
+        match = _TERM.fullmatch(term)
+        if match is None:
+            continue
+        factor, field, plus = int(match[1] or 1), int(match[2]), int(match[3] or 0)
+        if (value - plus) % factor or value <= plus:
+            return None
+        if seen.setdefault(field, (value - plus) // factor) != (value - plus) // factor:
+            return None
+    return {template.fields[field]: value for field, value in sorted(seen.items())}
+
+
+def _equations(template: Template, tensors: Shaped) -> Iterator[tuple[str, int]]:
+    """Each dimension that a field decides, as the template writes it, and as the tensors have it."""
+    rows = {pattern: dims for pattern, *dims in (row.split(" ") for row in template.rows)}
+    numbers: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for name, shape in tensors:
+        if BUFFERS.search(name):
+            continue
+        pattern = pattern_of(name)
+        dims = rows.get(pattern, [])
+        numbers[pattern].add(tuple(t for t in name.split(".") if t.isdigit()))
+        # The rank is what is left of a row when its counts are off; another rank fits nothing.
+        if len(dims) != len(shape) + pattern.split(".").count("#"):
+            yield "0*0", 1
+            return
+        yield from zip(dims, shape, strict=False)
+    for pattern, found in numbers.items():
+        dims = rows.get(pattern, [])
+        for place in range(pattern.split(".").count("#")):
+            count = len({n[place] for n in found})
+            yield dims[len(dims) - pattern.split(".").count("#") + place], count
+
+
+def alike(template: Template, patterns: Mapping[str, int]) -> int:
+    """The bytes of those of the patterns that are the template's, at any size."""
+    return sum(patterns.get(row.partition(" ")[0], 0) for row in template.rows)
