@@ -1,0 +1,95 @@
+"""A model's name -> what the library has under it: its module, and the entry of the index.
+
+One module a library, each with `names`, `entries`, `meta` and `module`; a name is
+"library/name": "torchvision/vit_b_16", "timm/vit_base_patch16_224", "transformers/BertModel".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import ExtraMissing, ModelError
+from interop.identity.compile import Entry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Each library with the extra that installs it, in the order in which a name is preferred.
+LIBRARIES: Mapping[str, str] = MappingProxyType(
+    {"torchvision": "run", "timm": "timm", "transformers": "hf"}
+)
+
+
+def names(library: str) -> list[str]:
+    """All names of a library that are known here, in its own order."""
+    found: list[str] = _library(library).names()
+    return [f"{library}/{name}" for name in found]
+
+
+def entries(name: str) -> list[Entry]:
+    """What the index is told of a model: one entry, or one for each set of names that it has.
+
+    A model of transformers can have other names on disk than in memory, and others again by its
+    config. Raises ModelError where the library has no such name.
+    """
+    library, own = _split(name)
+    found: list[Entry] = library.entries(own)
+    return found
+
+
+def entry(name: str) -> Entry:
+    """The first of a model's entries: the names that it has in memory."""
+    return entries(name)[0]
+
+
+def module(name: str, **overrides: Any) -> nn.Module:
+    """The library's module with weights drawn at random, in eval mode.
+
+    `overrides` go to the library's constructor; for transformers they are fields of the config,
+    which is the class's default one but for them. Raises ModelError where the library has no such
+    name or refuses the overrides.
+    """
+    library, own = _split(name)
+    built: nn.Module = library.module(own, **overrides)
+    return built.eval()
+
+
+def meta(name: str, **overrides: Any) -> nn.Module:
+    """The same as `module`, its weights without values and without memory."""
+    library, own = _split(name)
+    built: nn.Module = library.meta(own, **overrides)
+    return built.eval()
+
+
+def built_from(libraries: Mapping[str, str] | tuple[str, ...] = tuple(LIBRARIES)) -> dict[str, str]:
+    """The versions of the libraries, and of torch, that are installed here."""
+    return {name: _version(name) for name in ("torch", *libraries)}
+
+
+def _split(name: str) -> tuple[Any, str]:
+    library, _, own = name.partition("/")
+    if library not in LIBRARIES or not own:
+        raise ModelError(
+            f"{name!r} names no library's model",
+            fix=f"write library/name; the libraries are {', '.join(LIBRARIES)}",
+        )
+    return _library(library), own
+
+
+def _library(name: str) -> Any:
+    _version(name)
+    return import_module(f"interop.models.catalog.{name}")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name).partition("+")[0]
+    except PackageNotFoundError:
+        extra = LIBRARIES.get(name, "run")
+        raise ExtraMissing(
+            f"{name} is not installed", fix=f"pip install 'model-interop[{extra}]'"
+        ) from None
