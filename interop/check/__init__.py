@@ -35,6 +35,7 @@ def check(
     intent: Intent | str = Intent.RELOAD,
     values: bool = False,
     content_hash: bool = False,
+    arch: str | None = None,
     labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
     levels: Mapping[str, Level] | None = None,
@@ -43,15 +44,16 @@ def check(
     """Can B go where A is? Reads both files without running them.
 
     `a` and `b` are model files, bundle folders, or "FILE#PLACE". `intent` sets the outcome.
-    `values` compares the tensors' values too; `progress` is told how far that is. `labels` and
-    `preprocessing` hold for the files that do not state their own; `levels` overrides rules'
-    levels. Raises ReadError.
+    `values` compares the tensors' values too; `progress` is told how far that is. `arch` decides
+    between architectures that the tensors allow alike; `labels` and `preprocessing` hold for the
+    files that do not state their own; `levels` overrides rules' levels. Raises ReadError.
     """
     one, two = (
         identify_file(
             f,
             content_hash=content_hash,
             whole=values,
+            arch=arch,
             labels=labels,
             preprocessing=preprocessing,
         )

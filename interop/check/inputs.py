@@ -6,7 +6,17 @@ from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
 
-from interop.facts import Head, Identity, Input, Json, Labels, Preprocessing, TensorSpec
+from interop.facts import (
+    Architecture,
+    Head,
+    Identity,
+    Input,
+    Json,
+    Labels,
+    Preprocessing,
+    TensorSpec,
+)
+from interop.identity.blocks import blocks
 from interop.identity.keys import preprocessing_json
 
 
@@ -25,12 +35,18 @@ def dataset_hash(samples: Iterable[str]) -> str:
 
 def summary(identity: Identity) -> str:
     """ "torchvision/resnet18  head fc 512 -> 10  11.2 M weights  float32"."""
-    parts = [" or ".join(a.name for a in identity.architectures) or "unknown architecture"]
+    parts = [_names(identity) or identity.kind or "unknown architecture"]
     if identity.head is not None:
         parts.append(head_line(identity.head))
     parts.append(f"{human(weights(identity))} weights")
     parts.append(", ".join(dtypes(identity)) or "no tensors")
     return "  ".join(parts)
+
+
+def _names(identity: Identity, most: int = 2) -> str:
+    names = [a.name for a in identity.architectures]
+    more = f" or {len(names) - most} more" if len(names) > most else ""
+    return " or ".join(names[:most]) + more
 
 
 def head_line(head: Head) -> str:
@@ -73,17 +89,21 @@ def facts(identity: Identity) -> dict[str, Json]:
         "held_aside": list(manifest.held_aside),
         "place": identity.place,
         "prefix": identity.prefix,
-        "architectures": [{"name": a.name, "evidence": a.evidence} for a in identity.architectures],
+        "kind": identity.kind,
+        "architectures": [_architecture_facts(a) for a in identity.architectures],
         "ambiguity": identity.ambiguity,
-        "head": None
-        if head is None
-        else {
-            "path": head.path,
-            "kind": head.kind,
-            "in_width": head.in_width,
-            "outputs": head.outputs,
-            "evidence": head.evidence,
-        },
+        "root": identity.root,
+        "runner_up": None
+        if identity.runner_up is None
+        else _architecture_facts(identity.runner_up),
+        "blocks": []
+        if identity.architectures or identity.kind
+        else [
+            {"path": b.path, "count": b.count, "weights": b.weights, "widths": b.widths}
+            for b in blocks(identity.tensors)
+        ],
+        "head": None if head is None else _head_facts(head),
+        "side_heads": [_head_facts(h) for h in identity.side_heads],
         "tensors": len(identity.tensors),
         "weights": weights(identity),
         "dtypes": dtypes(identity),
@@ -100,6 +120,28 @@ def facts(identity: Identity) -> dict[str, Json]:
             "producer": graph.producer,
             "operators": dict(graph.operators),
         },
+    }
+
+
+def _architecture_facts(found: Architecture) -> dict[str, Json]:
+    return {
+        "name": found.name,
+        "evidence": found.evidence,
+        "share": found.share,
+        "also": list(found.also),
+        "sizes": dict(found.sizes),
+    }
+
+
+def _head_facts(head: Head) -> dict[str, Json]:
+    return {
+        "path": head.path,
+        "kind": head.kind,
+        "in_width": head.in_width,
+        "outputs": head.outputs,
+        "role": head.role,
+        "takes": head.takes,
+        "evidence": head.evidence,
     }
 
 

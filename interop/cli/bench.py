@@ -54,6 +54,7 @@ def command(
     threads: int | None,
     seconds: float,
     factory: str | None,
+    arch: str | None,
     labels: Labels | None,
     preprocess: Preprocessing | None,
     form: str,
@@ -72,7 +73,14 @@ def command(
     sizes = _sizes(batch)
     fetching(progress)
     seen = [
-        identify_file(m, content_hash=True, whole=True, labels=labels, preprocessing=preprocess)
+        identify_file(
+            m,
+            content_hash=True,
+            whole=True,
+            arch=arch,
+            labels=labels,
+            preprocessing=preprocess,
+        )
         for m in models
     ]
     need_torch_side("bench")

@@ -67,6 +67,7 @@ def command(
     head: str | None,
     device: str,
     force: bool,
+    arch: str | None,
     labels: Labels | None,
     preprocess: Preprocessing | None,
     form: str,
@@ -81,7 +82,12 @@ def command(
     check_targets(reports, checkpoint)
     fetching(progress)
     identity = identify_file(
-        checkpoint, content_hash=True, whole=True, labels=labels, preprocessing=preprocess
+        checkpoint,
+        content_hash=True,
+        whole=True,
+        arch=arch,
+        labels=labels,
+        preprocessing=preprocess,
     )
     need_torch_side("export")
     from interop.export import export

@@ -16,7 +16,7 @@ from interop.cli.output import (
     report_options,
 )
 from interop.facts import Labels, Preprocessing
-from interop.identity import identify, split_place, with_values
+from interop.identity import identify, places_of, split_place, with_runner_up, with_values
 from interop.reading import read
 
 
@@ -49,6 +49,7 @@ def command(
     values: bool,
     tensors: bool,
     model: str | None,
+    arch: str | None,
     labels: Labels | None,
     preprocess: Preprocessing | None,
     form: str,
@@ -65,9 +66,13 @@ def command(
     fetching(progress)
     manifest = read(path, whole=values)
     progress_done()
-    several = place is None and len(manifest.state_dicts) > 1
-    places = [s.place for s in manifest.state_dicts] if several else [place]
-    seen = [identify(manifest, place=p, labels=labels, preprocessing=preprocess) for p in places]
+    places: list[str | None] = [place] if place is not None else [*places_of(manifest)]
+    seen = [
+        with_runner_up(
+            identify(manifest, place=p, arch=arch, labels=labels, preprocessing=preprocess)
+        )
+        for p in places
+    ]
     if values:
         seen = [with_values(i) for i in seen]
     if model is not None:

@@ -45,7 +45,12 @@ def report_options(command: F) -> F:
 
 
 def interface_options(command: F) -> F:
-    """--labels and --preprocess, for files that do not state their own."""
+    """--arch, --labels and --preprocess, for files that do not state their own."""
+    command = click.option(
+        "--arch",
+        metavar="NAME",
+        help="Which of several architectures it is that fit the weights alike.",
+    )(command)
     command = click.option(
         "--preprocess",
         metavar="JSON|FILE",

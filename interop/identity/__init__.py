@@ -9,66 +9,92 @@ from dataclasses import replace
 from pathlib import Path
 
 from interop.errors import ReadError
-from interop.facts import Architecture, Head, Identity, Labels, Manifest, Preprocessing, StateDict
+from interop.facts import Identity, Labels, Manifest, Preprocessing, StateDict
 from interop.identity import head as heads
-from interop.identity import index, keys
+from interop.identity import index, keys, kinds
+from interop.identity.match import Match, family, find, nearest, resolved, short_names
 from interop.identity.prefix import strip_prefix
 
-__all__ = ["choose_state_dict", "identify", "identify_file", "with_values"]
+__all__ = [
+    "choose_state_dict",
+    "identify",
+    "identify_file",
+    "places_of",
+    "with_runner_up",
+    "with_values",
+]
 
 
 def identify(
     manifest: Manifest,
     *,
     place: str | None = None,
+    arch: str | None = None,
     labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
     entries: index.Index | None = None,
 ) -> Identity:
     """Say what `manifest` is of.
 
-    `place` chooses among several state dicts. `labels` and `preprocessing` are what a person gave;
-    they count only where the file itself is silent. `entries` stands in for the stored index.
+    `place` chooses among several state dicts. `arch` is the architecture that a person names; it
+    decides only among those that the tensors allow. `labels` and `preprocessing` are what a person
+    gave; they count only where the file itself is silent. `entries` stands in for the stored index.
     Raises ReadError where the file holds several state dicts and none was chosen.
     """
     entries = entries or index.load()
     chosen = choose_state_dict(manifest, place)
     prefix, tensors = strip_prefix(chosen.tensors)
-    stated = keys.architecture(manifest.metadata)
-    match = index.find(tensors, entries)
-    names = match.names if match else ()
-    ambiguity = match.ambiguity if match else ""
-    evidence = "names and shapes of its tensors"
-    if len(names) > 1 and stated is not None and stated.value in {n.split("/")[1] for n in names}:
-        names = tuple(n for n in names if n.split("/")[1] == stated.value)
-        evidence, ambiguity = stated.source, ""
-    if stated is not None and stated.value not in {n.split("/")[1] for n in names}:
-        # A name from outside the index is nothing that tensors could contradict.
-        known = f"torchvision/{stated.value}" in entries.heads
-        if known or match is not None:
-            ambiguity = f"{stated.source} says {stated.value!r}, which its tensors do not bear out"
-        else:
-            ambiguity = f"{stated.source} says {stated.value!r}, which the index does not hold"
-    found: Head | None
-    if match is not None:
-        found = heads.at_path(tensors, match.head_path, standard=match.standard_head)
-    elif manifest.graph is None and chosen.ordered:
-        found = heads.by_definition_order(tensors)
-    else:
-        found = None
+    kind = kinds.kind(manifest, chosen, tensors)
+    match = find(tensors, entries) if tensors and manifest.graph is None and not kind else None
+    stated = keys.Stated(arch, "--arch") if arch else keys.architecture(manifest.metadata)
+    ambiguity = match.apart if match else ""
+    if stated is not None:
+        match, ambiguity = _hold_against(match, stated, entries)
+    main, sides = heads.found(tensors, match)
+    if match is None and manifest.graph is None and chosen.ordered and not kind:
+        main = heads.by_definition_order(tensors)
     how, fault = keys.preprocessing(manifest.metadata)
     return Identity(
         manifest=manifest,
         place=chosen.place,
         prefix=prefix,
         tensors=tensors,
-        architectures=tuple(Architecture(n, evidence) for n in names),
+        architectures=match.architectures if match else (),
         ambiguity=ambiguity,
-        head=found,
+        root=match.root if match else "",
+        head=main,
+        side_heads=sides,
+        kind=kind,
         labels=_first_known(keys.labels(manifest.metadata), labels),
         preprocessing=how or preprocessing,
         preprocessing_fault="" if how or preprocessing else fault,
     )
+
+
+def with_runner_up(identity: Identity, entries: index.Index | None = None) -> Identity:
+    """The same identity with the closest architecture that is none of its own."""
+    if identity.manifest.graph is not None or identity.kind or not identity.tensors:
+        return identity
+    known = [n for a in identity.architectures for n in (a.name, *a.also)]
+    near = nearest(identity.tensors, entries or index.load(), known)
+    return replace(identity, runner_up=near)
+
+
+def _hold_against(
+    match: Match | None, stated: keys.Stated, entries: index.Index
+) -> tuple[Match | None, str]:
+    """What a stated name makes of a match, and what is to be said where they do not agree."""
+    if match is not None:
+        settled = resolved(match, stated.value, stated.source)
+        if any(stated.value in short_names(a) for a in settled.architectures):
+            return settled, settled.apart
+        families = {family(a.name) for a in match.architectures}
+        if f"transformers/{family(stated.value)}" in families:
+            return match, match.apart  # the same backbone, under another head
+    known = any(stated.value == n.partition("/")[2] or stated.value == n for n in entries.by_name)
+    if known or match is not None:
+        return match, f"{stated.source} says {stated.value!r}, which its tensors do not bear out"
+    return match, f"{stated.source} says {stated.value!r}, which the index does not hold"
 
 
 def identify_file(
@@ -76,6 +102,7 @@ def identify_file(
     *,
     content_hash: bool = False,
     whole: bool = False,
+    arch: str | None = None,
     labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Identity:
@@ -87,7 +114,7 @@ def identify_file(
 
     path, place = split_place(given)
     manifest = read(path, content_hash=content_hash, whole=whole)
-    return identify(manifest, place=place, labels=labels, preprocessing=preprocessing)
+    return identify(manifest, place=place, arch=arch, labels=labels, preprocessing=preprocessing)
 
 
 def split_place(given: str | Path) -> tuple[str, str | None]:
@@ -102,7 +129,8 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
     """The state dict at `place`, or the only one; never one of several by guess."""
     places = [s.place for s in manifest.state_dicts]
     if place is not None:
-        for state_dict in manifest.state_dicts:
+        inner = [m for s in manifest.state_dicts for m in kinds.models(s)]
+        for state_dict in (*manifest.state_dicts, *inner):
             if state_dict.place == place:
                 return state_dict
         raise ReadError(
@@ -121,6 +149,17 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
             rule="several-state-dicts",
         )
     return manifest.state_dicts[0] if manifest.state_dicts else StateDict("", ())
+
+
+def places_of(manifest: Manifest) -> list[str | None]:
+    """The place of each of a file's state dicts, and of each model within one of them."""
+    if not manifest.state_dicts:
+        return [None]
+    found: list[str | None] = []
+    for state_dict in manifest.state_dicts:
+        inner = [m.place for m in kinds.models(state_dict)]
+        found += [state_dict.place, *inner] if len(inner) > 1 else [state_dict.place]
+    return found
 
 
 def with_values(identity: Identity) -> Identity:

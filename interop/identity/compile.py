@@ -73,16 +73,19 @@ def document(
     """The index as JSON: see `interop.identity.index.parse` for what each part is."""
     words = {name: t for t in twins for group in t.same for name in group}
     made = _Numbered()
-    exact = [_exact(g, words, made) for g in _groups([e for e in entries if not _free(e)])]
-    free = [_template(g, words, made) for g in _groups([e for e in entries if _free(e)])]
+    tables: dict[tuple[str, ...], int] = {}
+    fixed = _groups(e for e in entries if not _free(e))
+    exact = [_exact(g, words, made) for g in fixed]
+    free = [_template(g, words, made, tables) for g in _groups(filter(_free, entries))]
     orders, exceptions = _orders(entries)
-    pieces, ids = _pieces([g for g in _groups([e for e in entries if not _free(e)])])
+    pieces, ids = _pieces(fixed)
     return {
         "built_from": dict(built_from),
         "specs": [[list(tops), list(removed)] for tops, removed in made.specs],
         "heads": [[[list(h) for h in heads], takes] for heads, takes in made.heads],
         "exact": exact,
         "templates": free,
+        "tables": ["\n".join(rows) for rows in tables],
         "orders": orders,
         "order_exceptions": exceptions,
         "pieces": pieces,
@@ -96,9 +99,7 @@ def alike(entries: Sequence[Entry]) -> list[list[Entry]]:
     Of models of one size those whose backbones have the same names and shapes; of free sizes those
     whose names and relations of sizes are the same, heads included.
     """
-    groups = (*_groups([e for e in entries if not _free(e)]),)
-    groups += (*_groups([e for e in entries if _free(e)]),)
-    return [g for g in groups if len({e.name for e in g}) > 1]
+    return [g for g in _groups(entries) if len({e.name for e in g}) > 1]
 
 
 def _free(entry: Entry) -> bool:
@@ -133,11 +134,11 @@ class _Numbered:
 
 
 def _exact(group: Sequence[Entry], words: Mapping[str, Twins], made: _Numbered) -> list[Json]:
-    """[names by computation, what tells them apart, heads, [spec, sum] for each way to lose a head]"""
+    """[names by computation, what tells them apart, heads, [spec, sum] of each way]"""
     first = group[0]
     sums = []
     for removed in _ways(first):
-        tops = {t for t in _tops(first.shapes, removed)}
+        tops = _tops(first.shapes, removed)
         if tops:
             total = _backbone_sum(first, removed)
             sums.append([made.spec(tops, removed), f"{total:016x}"])
@@ -285,8 +286,16 @@ def _structure(entry: Entry) -> tuple[object, ...]:
     return entry.root, entry.heads, tuple(found)
 
 
-def _template(group: Sequence[Entry], words: Mapping[str, Twins], made: _Numbered) -> list[Json]:
-    """[names, what tells them apart, heads, root, spec, sum, head patterns, fields, rows]"""
+def _template(
+    group: Sequence[Entry],
+    words: Mapping[str, Twins],
+    made: _Numbered,
+    tables: dict[tuple[str, ...], int],
+) -> list[Json]:
+    """[names, what tells them apart, heads, root, spec, sum, patterns around, table]
+
+    A table is the fields, then a row for each pattern; classes on one backbone share it.
+    """
     first = group[0]
     inner = {
         n.removeprefix(f"{first.root}.") if first.root else n: s
@@ -305,13 +314,11 @@ def _template(group: Sequence[Entry], words: Mapping[str, Twins], made: _Numbere
     names = {n for n in first.shapes if not BUFFERS.search(n)}
     mine = {f"{first.root}.{n}" if first.root else n for n in body}
     around = sorted({pattern_of(n) for n in names - mine})
-    table = [
-        " ".join([pattern, *(_dim_text(d, fields) for d in dims)]) for pattern, dims in rows
-    ]
+    lines = [" ".join([p, *(_dim_text(d, fields) for d in dims)]) for p, dims in rows]
+    table = tables.setdefault((" ".join(fields), *sorted(lines)), len(tables))
     spec = made.spec(_tops(body, ()), removed)
     return [
-        *_named(group, words), made.head(first), first.root, spec, f"{total:016x}", around,
-        fields, table,
+        *_named(group, words), made.head(first), first.root, spec, f"{total:016x}", around, table,
     ]  # fmt: skip
 
 
@@ -324,7 +331,7 @@ Dim = tuple[str, int, int]  # field, factor, summand; ("", 0, 0) is any number
 
 
 def _dims(entry: Entry, shapes: Shapes) -> Iterator[tuple[str, list[Dim]]]:
-    """Each pattern of names with its dimensions, then the counts of its numbers, as field * k + c."""
+    """Each pattern of names with its dimensions, then how often its numbers count on."""
     by_pattern: dict[str, list[tuple[tuple[str, ...], tuple[int, ...]]]] = defaultdict(list)
     for name, shape in shapes.items():
         if not BUFFERS.search(name):

@@ -2,40 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from interop.facts import Head, TensorSpec
+from interop.identity.index import under
+from interop.identity.match import Match
 
 ONE_LAYER = ("linear", "conv1x1")
 
 
-def under(name: str, path: str) -> bool:
-    """Whether a tensor's name lies under a module path."""
-    return name.startswith(path + ".")
+def found(
+    tensors: Sequence[TensorSpec], match: Match | None
+) -> tuple[Head | None, tuple[Head, ...]]:
+    """The main head and the others of a file whose architecture is known.
 
-
-def at_path(tensors: Sequence[TensorSpec], path: str, *, standard: bool) -> Head:
-    """The head at a path that is known to be the head's.
-
-    `standard` says that the path is where the library itself puts its last layer. A head whose
-    weights lie deeper than `path` itself has layers without weights around them, which no file
-    names: its kind is "several layers".
+    What lies beside the backbone is the head where the library's own is gone.
     """
-    own = [t for t in tensors if under(t.name, path)]
-    evidence = (
-        "the index" if standard else f"everything else is the backbone's; {path} was replaced"
-    )
+    if match is None:
+        return None, ()
+    made = [at_path(tensors, path, role, match.takes, "the index") for path, role in match.heads]
+    there = [h for h in made if h.tensors]
+    beside = _beside(tensors, match)
+    if beside and not any(h.path == match.heads[0][0] for h in there):
+        # The last module is the answer; what stands before it (a pooler, a neck) leads to it.
+        there = [beside[-1], *there, *beside[:-1]]
+    else:
+        there += beside
+    if not there:
+        return (made[0] if made else None), ()
+    main = there[0]
+    if match.heads and not beside and main.path != match.heads[0][0]:
+        return made[0], tuple(there)
+    return main, tuple(there[1:])
+
+
+def _beside(tensors: Sequence[TensorSpec], match: Match) -> list[Head]:
+    """The modules beside the backbone that have weights, in the file's order."""
+    names = set(match.beside)
+    role = match.heads[0][1] if match.heads else ""
+    paths: dict[str, None] = {}
+    for t in tensors:
+        if t.name in names:
+            paths[_module(t.name, match.root)] = None
+    why = f"it lies beside the backbone{f' {match.root}' if match.root else ''}"
+    return [at_path(tensors, p, role, match.takes, why, within=names) for p in paths if p]
+
+
+def _module(name: str, root: str) -> str:
+    """The outermost module of a tensor that is not around the backbone itself."""
+    parts, around = name.split("."), root.split(".") if root else []
+    shared = 0
+    while shared < min(len(parts), len(around)) and parts[shared] == around[shared]:
+        shared += 1
+    return ".".join(parts[: min(shared + 1, len(parts) - 1)])
+
+
+def at_path(
+    tensors: Sequence[TensorSpec],
+    path: str,
+    role: str = "",
+    takes: str = "",
+    evidence: str = "the index",
+    *,
+    within: Collection[str] | None = None,
+) -> Head:
+    """The head at a path that is known to be a head's; of the tensors named in `within` alone.
+
+    A head whose weights lie deeper than `path` itself has layers without weights around them,
+    which no file names: its kind is "several layers". One without any tensor is "removed".
+    """
+    own = [t for t in tensors if under(t.name, path) and (within is None or t.name in within)]
     if not own:
-        return Head(path, "removed", 0, 0, (), evidence)
+        return Head(path, "removed", 0, 0, (), evidence, role, takes)
+    names = tuple(t.name for t in own)
     weights = [t for t in own if len(t.shape) >= 2]
-    kind = "several layers"
-    if {t.name for t in own} <= {f"{path}.weight", f"{path}.bias"} and len(weights) == 1:
-        kind = _kind(weights[0])
     if not weights:
-        return Head(path, kind, 0, 0, tuple(t.name for t in own), evidence)
+        return Head(path, "several layers", 0, 0, names, evidence, role, takes)
+    kind = "several layers"
+    if set(names) <= {f"{path}.weight", f"{path}.bias"} and len(weights) == 1:
+        kind = _kind(weights[0])
     # In a file that sorts its names the last layer is found by its number, not by its place.
     first, last = _ends(weights)
-    return Head(path, kind, first.shape[1], last.shape[0], tuple(t.name for t in own), evidence)
+    return Head(path, kind, first.shape[1], last.shape[0], names, evidence, role, takes)
 
 
 def by_definition_order(tensors: Sequence[TensorSpec]) -> Head | None:
@@ -61,7 +109,9 @@ def by_definition_order(tensors: Sequence[TensorSpec]) -> Head | None:
 def _kind(weight: TensorSpec) -> str:
     if len(weight.shape) == 2:
         return "linear"
-    return "conv1x1" if weight.shape[2:] == (1, 1) else "several layers"
+    sizes = set(weight.shape[2:])
+    # A 1x1x1 convolution of a video model is no other thing than one of a picture.
+    return {1: "conv1x1", 3: "conv3x3"}.get(sizes.pop(), "") if len(sizes) == 1 else ""
 
 
 def _ends(weights: Sequence[TensorSpec]) -> tuple[TensorSpec, TensorSpec]:

@@ -56,15 +56,15 @@ class Template:
     """A model of a family whose sizes are free.
 
     `root` is the path of its headless model within it, whose patterns of names the one way of
-    `group` sums up; `around` are the patterns outside of that. `rows` are "pattern dim dim …" (see
-    `templates`), in which a number stands for one of `fields`.
+    `group` sums up; `around` are the patterns outside of that. `table` is the number of its table
+    in the index: a line with the config's fields, and a line "pattern dim dim …" (see `templates`)
+    for each pattern, in which a number stands for one of the fields.
     """
 
     group: Group
     root: str
     around: tuple[str, ...]
-    fields: tuple[str, ...]
-    rows: tuple[str, ...]
+    table: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Index:
     specs: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     groups: tuple[Group, ...]
     templates: tuple[Template, ...]
+    tables: Sequence[str]
     orders: tuple[tuple[str, ...], ...]
     order_exceptions: Mapping[str, Sequence[int]]
     pieces: str
@@ -103,7 +104,7 @@ class Index:
 
     @cached_property
     def by_name(self) -> Mapping[str, Group]:
-        """The group of each name; of a name that has several (names in memory, on disk) the first."""
+        """The group of each name; the first, where it has others on disk than in memory."""
         found: dict[str, Group] = {}
         for group in (*self.groups, *(t.group for t in self.templates)):
             for same in group.names:
@@ -122,26 +123,31 @@ def parse(document: Mapping[str, object]) -> Index:
     """An Index from the JSON that `interop.identity.compile` makes."""
     d: dict[str, object] = dict(document)
     specs = tuple((tuple(tops), tuple(removed)) for tops, removed in _list(d, "specs"))
-    heads = [(tuple((p, r) for p, r in hs), takes) for hs, takes in _list(d, "heads")]
+    heads: list[tuple[tuple[tuple[str, str], ...], str]] = [
+        (tuple((p, r) for p, r in hs), takes) for hs, takes in _list(d, "heads")
+    ]
     groups = tuple(
-        Group(
-            tuple(map(tuple, names)), apart, *heads[head], tuple((s, int(x, 16)) for s, x in ways)
-        )
+        Group(_same(names), apart, *heads[head], tuple((s, int(x, 16)) for s, x in ways))
         for names, apart, head, ways in _list(d, "exact")
     )
     templates = tuple(
         Template(
-            Group(tuple(map(tuple, names)), apart, *heads[head], ((spec, int(total, 16)),)),
-            root, tuple(around), tuple(fields), tuple(rows),
+            Group(_same(names), apart, *heads[head], ((spec, int(total, 16)),)),
+            root, tuple(around), table,
         )
-        for names, apart, head, root, spec, total, around, fields, rows in _list(d, "templates")
+        for names, apart, head, root, spec, total, around, table in _list(d, "templates")
     )  # fmt: skip
     built, exceptions, pieces = d["built_from"], d["order_exceptions"], d["pieces"]
     assert isinstance(built, dict) and isinstance(exceptions, dict) and isinstance(pieces, str)
     orders = tuple(map(tuple, _list(d, "orders")))
     return Index(
-        built, specs, groups, templates, orders, exceptions, pieces, _list(d, "piece_ids")
+        built, specs, groups, templates, _list(d, "tables"), orders, exceptions, pieces,
+        _list(d, "piece_ids"),
     )  # fmt: skip
+
+
+def _same(names: list[list[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(map(tuple, names))
 
 
 def _list(document: Mapping[str, object], key: str) -> list:  # type: ignore[type-arg]
@@ -187,29 +193,29 @@ def under(name: str, path: str) -> bool:
     return name.startswith(path + ".")
 
 
-def groups_of(tensors: Iterable[tuple[str, Sequence[int]]], index: Index) -> dict[int, int]:
-    """The numbers of the groups whose backbone the tensors hold, each with the spec that says how.
+def groups_of(tensors: Iterable[tuple[str, Sequence[int]]], index: Index) -> list[tuple[int, int]]:
+    """The numbers of the groups whose backbone the tensors hold, with the specs that say how.
 
     Other modules may lie beside the backbone, under first tokens that it does not have.
     """
     sums = module_sums(tensors)
-    found: dict[int, int] = {}
+    found: list[tuple[int, int]] = []
     for spec in index.exact_specs:
         rest = _rest(sums, *index.specs[spec])
-        for number in index.backbones.get((spec, rest), ()):
-            found.setdefault(number, spec)
+        found += ((number, spec) for number in index.backbones.get((spec, rest), ()))
     return found
 
 
-def families_of(names: Iterable[str], index: Index) -> dict[int, int]:
-    """The numbers of the templates whose patterns of names these are, each with its spec."""
+def families_of(names: Iterable[str], index: Index) -> list[tuple[int, int]]:
+    """The numbers of the templates whose patterns of names these are, with their specs."""
     patterns = dict.fromkeys(pattern_of(n) for n in names)
     sums = module_sums((p, ()) for p in patterns)
-    found: dict[int, int] = {}
-    for (spec, total), numbers in index.families.items():
-        if _rest(sums, *index.specs[spec]) == total:
-            found.update(dict.fromkeys(numbers, spec))
-    return found
+    return [
+        (number, spec)
+        for (spec, total), numbers in index.families.items()
+        if _rest(sums, *index.specs[spec]) == total
+        for number in numbers
+    ]
 
 
 def _rest(sums: Mapping[str, int], tops: Sequence[str], removed: Sequence[str]) -> int:

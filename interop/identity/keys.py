@@ -19,7 +19,10 @@ from interop.facts import Json, Labels, Preprocessing
 from interop.identity import ecosystems
 
 # Where people put such keys, besides the top level.
-CONTAINERS = ("config.json", "hyper_parameters", "hparams", "args", "config", "cfg", "meta")
+CONTAINERS = (
+    "config.json", "hyper_parameters", "hparams", "args", "config", "cfg", "meta",
+    "pretrained_cfg", "default_cfg",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class Stated:
 
 def _text(value: Json) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _first_text(value: Json) -> str | None:
+    """["BertForSequenceClassification"]"""
+    return _text(value[0]) if isinstance(value, list) and len(value) == 1 else None
 
 
 def _names(value: Json) -> tuple[str, ...] | None:
@@ -78,6 +86,7 @@ KEYS: tuple[tuple[str, str, Callable[[Json], Any]], ...] = (
     ("arch", "arch", _text),
     ("arch", "architecture", _text),
     ("arch", "model_name", _text),
+    ("arch", "architectures", _first_text),
     ("labels", "labels", _labels),
     ("labels", "label_names", _names),
     ("labels", "classes", _either),

@@ -22,7 +22,7 @@ _ROOT_SHARE = 0.4  # of all bytes, below which a module cannot be the backbone
 _BESIDE_SHARE = 1 / 3  # of all bytes, above which what lies beside a backbone is no mere head
 _NEAR = 0.02  # of the bytes, below which likeness says nothing
 # Stored twice by some versions of a library and once by others, being one tensor.
-_TIED = re.compile(r"(^|\.)(lm_head|decoder|decoder_embed|proj_out|output_embeddings)\.(weight|bias)$")
+_TIED = re.compile(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight|bias)$")
 _TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
 
 
@@ -75,6 +75,7 @@ def nearest(
     weights = [t for t in tensors if not BUFFERS.search(t.name)]
     total = sum(t.nbytes for t in weights) or 1
     best: tuple[int, tuple[tuple[str, ...], ...]] = (0, ())
+    families = {family(n) for n in known}
     for root in _roots(weights, total):
         inner = [t.named(_inside(t.name, root)) for t in weights if _is_in(t.name, root)]
         patterns: Counter[str] = Counter()
@@ -85,13 +86,14 @@ def nearest(
             if bytes_alike > best[0] and not any(n in known for same in names for n in same):
                 best = (bytes_alike, names)
                 break
+        alike = [templates.alike(table, patterns) for table in index.tables]
         for template in index.templates:
             names = template.group.names
-            if any(n in known for same in names for n in same):
+            # Another head on the same backbone is no other architecture.
+            if any(family(n) in families for same in names for n in same):
                 continue
-            alike = templates.alike(template, patterns)
-            if alike > best[0]:
-                best = (alike, names)
+            if alike[template.table] > best[0]:
+                best = (alike[template.table], names)
     if best[0] < total * _NEAR:
         return None
     same = best[1][0]
@@ -135,7 +137,7 @@ def _join(root: str, path: str) -> str:
 
 def _exact(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_Hit]:
     inner = [(_inside(t.name, root), t.shape) for t in tensors if _is_in(t.name, root)]
-    for number, spec in indexes.groups_of(inner, index).items():
+    for number, spec in indexes.groups_of(inner, index):
         group = index.groups[number]
         yield _hit(tensors, root, group, index.specs[spec])
 
@@ -174,7 +176,7 @@ def _free(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_H
     if not families:
         return
     hits = []
-    for number, spec in families.items():
+    for number, spec in families:
         template = index.templates[number]
         tops, removed = index.specs[spec]
         body = [
@@ -182,7 +184,8 @@ def _free(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_H
             for t in inner
             if indexes.held(pattern_of(_inside(t.name, root)), tops, removed)
         ]
-        sizes = templates.fit(template, [(name, t.shape) for name, t in body])
+        table = index.tables[template.table]
+        sizes = templates.fit(table, [(name, t.shape) for name, t in body])
         if sizes is None:
             continue
         names = {t.name for _, t in body}
@@ -230,7 +233,7 @@ def _grade(
     wrap: str,
     heads: Sequence[tuple[str, str]],
 ) -> int:
-    """2 where the file has the class's own head, 1 where another one stands in its place, else 0."""
+    """2 where the file has the class's own head, 1 where another stands in its place, else 0."""
     wanted = {p for p in template.around if not _TIED.search(p)}
     there = {pattern_of(_inside(t.name, wrap)) for t in outside if _is_in(t.name, wrap)}
     if len(outside) != sum(_is_in(t.name, wrap) for t in outside):

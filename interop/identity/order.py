@@ -42,7 +42,19 @@ def in_definition_order(
 
 def _ordered(tokens: set[str], order: dict[frozenset[str], tuple[str, ...]]) -> Sequence[str]:
     known = order.get(frozenset(tokens))
-    return known if known is not None else sorted(tokens, key=natural)
+    if known is None:
+        known = _most_alike(tokens, order)
+    place = {token: i for i, token in enumerate(known)}
+    return sorted(tokens, key=lambda t: (place.get(t, len(place)), natural(t)))
+
+
+def _most_alike(tokens: set[str], order: dict[frozenset[str], tuple[str, ...]]) -> tuple[str, ...]:
+    """The order that most of the tokens are in: a head that was replaced is a token of its own."""
+    named = {t for t in tokens if not t.isdigit()}
+    if len(named) < 3:
+        return ()
+    best = max(order, key=lambda known: (len(known & named), -len(known)))
+    return order[best] if len(best & named) >= len(named) - 2 else ()
 
 
 def natural(token: str) -> tuple[int, int, str]:

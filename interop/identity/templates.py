@@ -11,19 +11,21 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from interop.identity.index import BUFFERS, Template, pattern_of
+from interop.identity.index import BUFFERS, pattern_of
 
 _TERM = re.compile(r"(?:(\d+)\*)?(\d+)(?:\+(\d+))?")
 Shaped = Sequence[tuple[str, tuple[int, ...]]]
 
 
-def fit(template: Template, tensors: Shaped) -> dict[str, int] | None:
+def fit(table: str, tensors: Shaped) -> dict[str, int] | None:
     """The sizes by config field; None where two dimensions of one field disagree.
 
-    `tensors` are the backbone's, named as within the template's root.
+    `table` is one of the index's; `tensors` are the backbone's, named as within its root.
     """
+    fields, *rows = table.split("\n")
+    names = fields.split(" ")
     seen: dict[int, int] = {}
-    for term, value in _equations(template, tensors):
+    for term, value in _equations(rows, tensors):
         match = _TERM.fullmatch(term)
         if match is None:
             continue
@@ -32,31 +34,31 @@ def fit(template: Template, tensors: Shaped) -> dict[str, int] | None:
             return None
         if seen.setdefault(field, (value - plus) // factor) != (value - plus) // factor:
             return None
-    return {template.fields[field]: value for field, value in sorted(seen.items())}
+    return {names[field]: value for field, value in sorted(seen.items())}
 
 
-def _equations(template: Template, tensors: Shaped) -> Iterator[tuple[str, int]]:
-    """Each dimension that a field decides, as the template writes it, and as the tensors have it."""
-    rows = {pattern: dims for pattern, *dims in (row.split(" ") for row in template.rows)}
+def _equations(rows: Sequence[str], tensors: Shaped) -> Iterator[tuple[str, int]]:
+    """Each dimension that a field decides, as the table writes it, and as the tensors have it."""
+    terms = {pattern: dims for pattern, *dims in (row.split(" ") for row in rows)}
     numbers: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for name, shape in tensors:
         if BUFFERS.search(name):
             continue
         pattern = pattern_of(name)
-        dims = rows.get(pattern, [])
+        dims = terms.get(pattern, [])
         numbers[pattern].add(tuple(t for t in name.split(".") if t.isdigit()))
-        # The rank is what is left of a row when its counts are off; another rank fits nothing.
+        # The rank is what a row has beyond its counts; a tensor of another rank fits nothing.
         if len(dims) != len(shape) + pattern.split(".").count("#"):
             yield "0*0", 1
             return
         yield from zip(dims, shape, strict=False)
     for pattern, found in numbers.items():
-        dims = rows.get(pattern, [])
-        for place in range(pattern.split(".").count("#")):
-            count = len({n[place] for n in found})
-            yield dims[len(dims) - pattern.split(".").count("#") + place], count
+        dims = terms[pattern]
+        counts = pattern.split(".").count("#")
+        for place in range(counts):
+            yield dims[len(dims) - counts + place], len({n[place] for n in found})
 
 
-def alike(template: Template, patterns: Mapping[str, int]) -> int:
-    """The bytes of those of the patterns that are the template's, at any size."""
-    return sum(patterns.get(row.partition(" ")[0], 0) for row in template.rows)
+def alike(table: str, patterns: Mapping[str, int]) -> int:
+    """The bytes of those of the patterns that are the table's, at any size."""
+    return sum(patterns.get(row.partition(" ")[0], 0) for row in table.split("\n")[1:])

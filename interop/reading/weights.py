@@ -33,6 +33,8 @@ callbacks loops loop_state train_dataloader dataloader dataloaders sampler sampl
 criterion loss loss_state losses metrics normalizer
 """
 ASIDE = frozenset(_ASIDE.split())
+# What torch.optim.Optimizer.state_dict() gives, whatever name it was saved under.
+_OPTIMIZER = frozenset(("state", "param_groups"))
 
 
 class Weights:
@@ -93,6 +95,9 @@ class Weights:
 
     def _mapping(self, mapping: Mapping, place: str, depth: int) -> None:
         self._spend(len(mapping.named) + len(mapping.others))
+        if mapping.named.keys() >= _OPTIMIZER:
+            self.held_aside.append(_join(place, "state"))
+            return
         first = len(self.state_dicts)
         tensors = []
         for key, value in _pairs(mapping):

@@ -17,7 +17,7 @@ def render(report: Report) -> str:
     return plain("\n\n".join("\n".join(block) for block in blocks)) + "\n"
 
 
-MOST_STATE_DICTS, MOST_NAMES = 8, 12
+MOST_STATE_DICTS, MOST_NAMES, MOST_HEADS = 8, 12, 6
 
 
 def _check(report: Report) -> list[list[str]]:
@@ -245,13 +245,7 @@ def _file(given: Input) -> list[str]:
         rows.append(["wrapper", " ".join(x for x in (
             f"under {f['place']!r}" if f["place"] else "",
             f"prefix {f['prefix']!r}" if f["prefix"] else "") if x)])  # fmt: skip
-    rows.append(["architecture", _architecture(f)])
-    if f["head"]:
-        h = f["head"]
-        rows.append(["head", f"{h['path']} ({h['kind']}), {h['in_width']} -> {h['outputs']} "
-                             f"({h['evidence']})"])  # fmt: skip
-    else:
-        rows.append(["head", "not found"])
+    rows += _of_what(f)
     rows.append(
         ["weights", ", ".join([f"{f['weights']:,} in {f['tensors']} tensors", *f["dtypes"]])]
     )
@@ -295,14 +289,68 @@ def _file(given: Input) -> list[str]:
     return table(rows)
 
 
+def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
+    """The architecture, what comes next to it, its sizes and its heads."""
+    rows = [["what", f["kind"]]] if f["kind"] else []
+    rows.append(["architecture", _architecture(f)])
+    if f["root"]:
+        rows.append(["", f"within module {f['root']!r}"])
+    sizes = f["architectures"][0]["sizes"] if f["architectures"] else {}
+    if sizes:
+        rows.append(["sizes", ", ".join(f"{k} {v:,}" for k, v in sizes.items())])
+    if near := f["runner_up"]:
+        word = "runner-up" if f["architectures"] else "closest known"
+        rows.append([word, f"{near['name']}, {_percent(near['share'])} of the weight bytes"])
+    for n, b in enumerate(f["blocks"]):
+        times = f", {b['count']} times" if b["count"] > 1 else ""
+        wide = f", {b['widths'][0]} -> {b['widths'][1]}" if b["widths"] else ""
+        rows.append(["" if n else "blocks", f"{b['path']}{times}: {b['weights']:,}{wide}"])
+    rows.append(["head", _head_words(f["head"]) if f["head"] else "not found"])
+    rows += [["", _head_words(h)] for h in f["side_heads"][:MOST_HEADS]]
+    if (more := len(f["side_heads"]) - MOST_HEADS) > 0:
+        rows.append(["", f"and {more} more heads (--format json has all)"])
+    return rows
+
+
+def _head_words(h: Mapping[str, Json]) -> str:
+    role = f"{h['role']}: " if h["role"] not in ("", "classes") else ""
+    if h["kind"] == "removed":
+        return f"{role}{h['path']} is gone, a backbone alone"
+    what = f"{h['kind']}, {_TAKES[h['takes']]}" if h["takes"] in _TAKES else h["kind"]
+    return f"{role}{h['path']} ({what}), {h['in_width']} -> {h['outputs']} ({h['evidence']})"
+
+
+_TAKES = {
+    "avg": "of pooled features",
+    "token": "of the class token",
+    "flat": "of a flattened map",
+    "map": "of a feature map",
+    "sequence": "of each token",
+}
+
+
+def _percent(share: float) -> str:
+    # Nothing but all of it is 100 %.
+    return "100 %" if share == 1 else f"{min(100 * share, 99.9):.3g} %"
+
+
 def _architecture(f: Mapping[str, Json]) -> str:
-    names = [a["name"] for a in f["architectures"]]
+    found = f["architectures"]
+    names = [a["name"] for a in found]
     if not names:
         return "unknown" + (f" ({f['ambiguity']})" if f["ambiguity"] else "")
     if len(names) > 1:
-        return f"one of {', '.join(names)}: {f['ambiguity']}"
+        most = 6
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        return (
+            f"one of {', '.join(names[:most])}{more}; what differs is not in the weights: "
+            f"{f['ambiguity']} (--arch says which)"
+        )
+    also = found[0]["also"]
+    same = f", the same as {', '.join(also[:3])}" if also else ""
+    same += f" and {len(also) - 3} more" if len(also) > 3 else ""
     doubt = f"; {f['ambiguity']}" if f["ambiguity"] else ""
-    return f"{names[0]} (by {f['architectures'][0]['evidence']}{doubt})"
+    return f"{names[0]}{same} (by {found[0]['evidence']}{doubt})"
 
 
 def _preprocessing(pre: dict[str, Json]) -> str:

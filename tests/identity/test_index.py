@@ -1,94 +1,142 @@
-"""torchvision's classifiers are known from a bare state dict, whatever became of the head."""
+"""Models of one size are known from a bare state dict, whatever became of the head."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 
 import pytest
 
-from interop.facts import TensorSpec
-from interop.identity import head, index
-from interop.models.build_index import build_index, state_dict_shapes
+from interop.identity import identify, index
+from interop.identity.compile import Entry, Twins, alike, document
+from interop.models.catalog import entry
+from tests.identity.conftest import Shapes, manifest
 
-NAMES = [name.partition("/")[2] for name in json.loads(index.STORED.read_text())["architectures"]]
-Shapes = dict[str, tuple[int, ...]]
+# One of each way to lay out a head, over both libraries; benchmarks/identity.py goes over all.
+NAMES = """
+torchvision/alexnet torchvision/vgg16 torchvision/resnet50 torchvision/squeezenet1_1
+torchvision/inception_v3 torchvision/googlenet torchvision/densenet121 torchvision/vit_b_16
+torchvision/swin_t torchvision/mobilenet_v3_small torchvision/regnet_y_400mf torchvision/r3d_18
+torchvision/convnext_tiny torchvision/mvit_v1_b torchvision/fcn_resnet50
+torchvision/deeplabv3_resnet50 torchvision/fasterrcnn_resnet50_fpn torchvision/ssd300_vgg16
+timm/tf_efficientnet_b0 timm/deit_tiny_distilled_patch16_224 timm/convnext_tiny timm/levit_128s
+timm/swin_tiny_patch4_window7_224 timm/mixer_s32_224 timm/xcit_nano_12_p16_224 timm/pit_ti_224
+timm/edgenext_xx_small timm/volo_d1_224 timm/crossvit_tiny_240 timm/mobilevit_xxs timm/ghostnet_100
+""".split()
 
 
-def specs(shapes: Shapes) -> list[TensorSpec]:
-    return [TensorSpec(name, "float32", shape) for name, shape in shapes.items()]
-
-
-def without_head(shapes: Shapes, path: str) -> Shapes:
-    return {k: v for k, v in shapes.items() if not head.under(k, path)}
+def variants(e: Entry) -> Iterator[tuple[str, Shapes, int | None]]:
+    """What people do to a head: (how, the state dict, its outputs)."""
+    path = e.heads[0][0]
+    own = {n: s for n, s in e.shapes.items() if index.under(n, path)}
+    body = {n: s for n, s in e.shapes.items() if n not in own}
+    matrices = [s for s in own.values() if len(s) > 1]
+    width, tail = matrices[0][1], matrices[-1][2:]
+    seven = {f"{path}.weight": (7, width, *tail), f"{path}.bias": (7,)}
+    yield "kept", dict(e.shapes), None
+    yield "other classes", {**body, **seven}, 7
+    yield "sorted by name", dict(sorted({**body, **seven}.items())), 7
+    yield "Sequential(Dropout, Linear)", {**body, f"{path}.1.weight": (7, width)}, 7
+    yield "MLP", {**body, f"{path}.0.weight": (64, width), f"{path}.3.weight": (7, 64)}, 7
+    yield "removed", body, 0
+    yield "prefixed", {f"module.model.{n}": s for n, s in e.shapes.items()}, None
+    inside = {f"backbone.{n}": s for n, s in body.items()}
+    yield "in somebody's own module", {**inside, "cls.weight": (7, width), "cls.bias": (7,)}, 7
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_architecture_is_named_whatever_its_head(name: str) -> None:
-    shapes, stored = state_dict_shapes(name), index.load()
-    full = f"torchvision/{name}"
-    path = stored.heads[full]
-    width = shapes[f"{path}.weight"][1]
-    body = without_head(shapes, path)
-    tail = shapes[f"{path}.weight"][2:]
-    seven = {f"{path}.weight": (7, width, *tail), f"{path}.bias": (7,)}
-    deep = {f"{path}.1.weight": (7, width), f"{path}.1.bias": (7,)}
-    for case, given, at, outputs, kind in (
-        ("as it is", shapes, path, 1000, ("linear", "conv1x1")),
-        ("other classes", {**body, **seven}, path, 7, ("linear", "conv1x1")),
-        ("wrapped", {**body, **deep}, path, 7, ("several layers",)),
-        ("removed", body, path, 0, ("removed",)),
-        ("sorted", dict(sorted({**body, **seven}.items())), path, 7, ("linear", "conv1x1")),
-    ):
-        match = index.find(specs(given), stored)
-        assert match is not None, case
-        assert (match.names, match.head_path) == ((full,), at), case
-        found = head.at_path(specs(given), match.head_path, standard=match.standard_head)
-        assert (found.outputs, found.kind in kind) == (outputs, True), case
+def test_an_architecture_is_named_whatever_its_head(name: str) -> None:
+    e = entry(name)
+    for how, shapes, outputs in variants(e):
+        seen = identify(manifest(shapes))
+        names = [n for a in seen.architectures for n in (a.name, *a.also)]
+        assert name in names, how
+        if outputs is not None:
+            assert seen.head is not None, how
+            assert seen.head.outputs == outputs, how
+        assert seen.root == ("backbone" if how == "in somebody's own module" else ""), how
+
+
+def test_heads_beside_the_main_one_are_named_by_what_they_give() -> None:
+    roles = {
+        "torchvision/inception_v3": ("classes", ["auxiliary classes"]),
+        "torchvision/maskrcnn_resnet50_fpn": ("box classes", ["boxes", "masks"]),
+        "torchvision/keypointrcnn_resnet50_fpn": ("box classes", ["boxes", "keypoints"]),
+        "torchvision/fcn_resnet50": ("pixel classes", ["auxiliary pixel classes"]),
+        "timm/deit_tiny_distilled_patch16_224": ("classes", ["distillation"]),
+    }
+    for name, (main, sides) in roles.items():
+        seen = identify(manifest(entry(name).shapes))
+        assert seen.head is not None and seen.head.role == main, name
+        assert [h.role for h in seen.side_heads] == sides, name
+        outside = {t.name for t in seen.tensors} - {t.name for t in seen.backbone or ()}
+        held = {n for h in (seen.head, *seen.side_heads) for n in h.tensors}
+        assert outside == held, name
 
 
 def test_the_whole_classifier_replaced_is_a_head_one_level_up() -> None:
-    shapes = without_head(state_dict_shapes("vgg11"), "classifier")
-    match = index.find(specs({**shapes, "classifier.weight": (4, 25088)}), index.load())
-    assert match is not None
-    assert (match.names, match.head_path) == (("torchvision/vgg11",), "classifier")
+    body = {n: s for n, s in entry("torchvision/vgg11").shapes.items() if n.startswith("features")}
+    seen = identify(manifest({**body, "classifier.weight": (4, 25088)}))
+    assert seen.architecture == "torchvision/vgg11"
+    assert seen.head is not None and (seen.head.path, seen.head.outputs) == ("classifier", 4)
 
 
 def test_side_branches_of_training_may_be_missing() -> None:
-    shapes = state_dict_shapes("googlenet")
-    bare = {k: v for k, v in shapes.items() if not k.startswith("aux")}
-    match = index.find(specs(bare), index.load())
-    assert match is not None and match.names == ("torchvision/googlenet",)
+    shapes = entry("torchvision/googlenet").shapes
+    bare = {n: s for n, s in shapes.items() if not n.startswith("aux")}
+    assert identify(manifest(bare)).architectures == identify(manifest(shapes)).architectures != ()
 
 
-def test_a_changed_backbone_is_not_the_architecture() -> None:
-    shapes = state_dict_shapes("resnet18")
-    shapes["conv1.weight"] = (64, 1, 7, 7)
-    assert index.find(specs(shapes), index.load()) is None
+def test_one_other_shape_in_the_backbone_is_another_architecture() -> None:
+    shapes = {**entry("torchvision/resnet18").shapes, "conv1.weight": (64, 1, 7, 7)}
+    assert identify(manifest(shapes)).architectures == ()
 
 
-def test_old_files_without_counters_are_known() -> None:
-    shapes = {
-        k: v for k, v in state_dict_shapes("resnet18").items() if "num_batches_tracked" not in k
-    }
-    match = index.find(specs(shapes), index.load())
-    assert match is not None and match.names == ("torchvision/resnet18",)
+def test_a_backbone_in_a_larger_network_is_not_the_whole() -> None:
+    body = {f"backbone.{n}": s for n, s in entry("torchvision/resnet18").shapes.items()}
+    neck = {f"neck.{n}.weight": (2048, 1024) for n in range(4)}
+    assert identify(manifest({**body, **neck})).architectures == ()
 
 
-def test_the_stored_index_is_what_the_script_builds() -> None:
-    stored = json.loads(index.STORED.read_text())
-    some = ["resnet18", "vit_b_16", "squeezenet1_1", "googlenet", "regnet_x_400mf"]
-    for name, entry in build_index(some)["architectures"].items():
-        assert stored["architectures"][name] == entry
-    assert len(stored["architectures"]) == 80
-    assert stored["built_from"]["torchvision"]
+def test_counters_and_buffers_say_nothing() -> None:
+    shapes = entry("torchvision/swin_t").shapes
+    bare = {n: s for n, s in shapes.items() if "relative_position_index" not in n}
+    assert len(bare) < len(shapes)
+    assert identify(manifest(bare)).architecture == "torchvision/swin_t"
 
 
-def test_twins_are_a_class_and_not_a_guess() -> None:
-    document = build_index(["resnet18"])
-    entry = document["architectures"]["torchvision/resnet18"]
-    document["architectures"]["other/resnet18_padded"] = entry
-    document["twins"] = {"other/resnet18_padded": "padding"}
-    match = index.find(specs(state_dict_shapes("resnet18")), index.parse(document))
-    assert match is not None
-    assert match.names == ("other/resnet18_padded", "torchvision/resnet18")
-    assert match.ambiguity == "padding"
+def stem(name: str, width: int = 8) -> Entry:
+    shapes = {"conv.weight": (width, 3, 3, 3), "norm.weight": (width,), "fc.weight": (9, width)}
+    return Entry(name, shapes, (("fc", "classes"),), "avg")
+
+
+def test_what_no_file_tells_apart_is_found_and_reported_as_a_class() -> None:
+    entries = [stem("torchvision/a"), stem("timm/a"), stem("timm/b"), stem("timm/c", 16)]
+    assert [[e.name for e in g] for g in alike(entries)] == [["torchvision/a", "timm/a", "timm/b"]]
+    twins = [Twins([("torchvision/a", "timm/a"), ("timm/b",)], "padding, epsilon")]
+    stored = index.parse(document(entries, twins, {"timm": "1"}))
+    shapes = entries[0].shapes
+    silent = identify(manifest(shapes), entries=stored)
+    assert [a.name for a in silent.architectures] == ["torchvision/a", "timm/b"]
+    assert silent.architectures[0].also == ("timm/a",)
+    assert (silent.architecture, silent.ambiguity) == (None, "padding, epsilon")
+    for told in (
+        identify(manifest(shapes), arch="timm/b", entries=stored),
+        identify(manifest(shapes), arch="b", entries=stored),
+        identify(manifest(shapes, {"arch": "b"}), entries=stored),
+        identify(manifest(shapes, {"config.json": {"architecture": "b"}}), entries=stored),
+    ):
+        assert (told.architecture, told.ambiguity) == ("timm/b", "")
+    assert told.architectures[0].evidence == "config.json key 'architecture'"
+    lied = identify(manifest(shapes), arch="c", entries=stored)
+    assert lied.architecture is None and "do not bear out" in lied.ambiguity
+
+
+def test_the_stored_index_is_small_and_says_what_it_was_built_from() -> None:
+    assert index.STORED.stat().st_size <= 400_000
+    assert set(index.load().built_from) >= {"torchvision", "timm", "transformers"}
+
+
+def test_hashes_do_not_depend_on_the_order_of_names() -> None:
+    shapes = entry("torchvision/resnet18").shapes
+    assert index.module_sums(shapes.items()) == index.module_sums(reversed(list(shapes.items())))
+    assert index.word("a", (1, 2)) != index.word("a", (2, 1))

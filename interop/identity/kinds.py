@@ -1,0 +1,89 @@
+"""Tensors -> what they are where they are no plain model: an adapter, codes, several models in one.
+
+Told by the field's own names of tensors; a file that has none of them is taken for a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from interop.facts import Json, Manifest, StateDict, TensorSpec
+
+_ADAPTERS = (
+    ("LoRA adapter", re.compile(r"(^|[._])lora_(A|B|a|b|up|down|mid|embedding_[AB]|magnitude)")),
+    ("LoRA adapter", re.compile(r"\.lora\.(up|down)\.")),
+    ("LoHa or LoKr adapter", re.compile(r"\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?)$")),
+    ("IA3 adapter", re.compile(r"(^|\.)ia3_l(\.|$)")),
+    ("prompt or prefix tuning", re.compile(r"(^|\.)(prompt_embeddings|prompt_encoder\.\S+)$")),
+    ("bottleneck adapter", re.compile(r"\.adapters?\.\S*(down|up|adapter_down|adapter_up)\.")),
+)
+_QUANTIZED = (
+    ("GPTQ or AWQ codes", re.compile(r"\.(qweight|qzeros|g_idx)$")),
+    ("bitsandbytes codes", re.compile(r"\.(SCB|absmax|quant_map|quant_state\.\S+)$")),
+    ("torch.ao codes", re.compile(r"(^|\.)_packed_params(\._packed_params|\.dtype)?$")),
+)
+_MOST = 0.9  # of a file's tensors that make it an adapter alone
+# First tokens under which trainers keep whole models side by side in one mapping.
+_MODELS = re.compile(
+    r"^(student|teacher|(model_)?ema(_model)?|model|online(_encoder)?|target(_encoder)?|momentum\w*|"
+    r"generator|discriminator|net_?[GD](_[AB])?|[GD](_[AB])?|gen|disc|critic|actor|policy|"
+    r"(encoder|backbone|model)_[qk])$"
+)
+
+
+def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -> str:
+    """What a state dict is where it is no plain model; "" where nothing says so."""
+    inner = models(chosen)
+    if len(inner) > 1:
+        return f"several models ({', '.join(m.place for m in inner)})"
+    if not tensors:
+        return "optimizer state" if _is_optimizer(manifest) else ""
+    for name, pattern in _ADAPTERS:
+        if sum(bool(pattern.search(t.name)) for t in tensors) >= _MOST * len(tensors):
+            return name + _of_base(manifest.metadata)
+    if isinstance(manifest.metadata.get("adapter_config.json"), Mapping):
+        return "adapter" + _of_base(manifest.metadata)
+    for name, pattern in _QUANTIZED:
+        if any(pattern.search(t.name) for t in tensors):
+            return f"quantized state dict ({name})"
+    if any(t.quantizer or t.dtype.startswith(("qint", "quint")) for t in tensors):
+        return "quantized state dict (torch.quantize codes)"
+    return ""
+
+
+def _is_optimizer(manifest: Manifest) -> bool:
+    places = [p.rpartition(".")[2] for p in manifest.held_aside]
+    return bool(places) and any("optim" in p or p in ("opt", "state") for p in places)
+
+
+def _of_base(metadata: Mapping[str, Json]) -> str:
+    config = metadata.get("adapter_config.json")
+    base = config.get("base_model_name_or_path") if isinstance(config, Mapping) else None
+    return f" for {base}" if isinstance(base, str) and base else ""
+
+
+def models(state_dict: StateDict) -> tuple[StateDict, ...]:
+    """The models that one mapping keeps side by side, each under a first token of its own.
+
+    Only where every tensor lies under such a token and there are two or more; else the mapping
+    itself. FILE#PLACE chooses one of them.
+    """
+    counts = Counter(t.name.partition(".")[0] for t in state_dict.tensors if "." in t.name)
+    total = sum(counts.values())
+    if len(counts) < 2 or total < len(state_dict.tensors) or not all(map(_MODELS.match, counts)):
+        return (state_dict,)
+    front = f"{state_dict.place}." if state_dict.place else ""
+    return tuple(
+        StateDict(
+            front + token,
+            tuple(
+                t.named(t.name[len(token) + 1 :])
+                for t in state_dict.tensors
+                if t.name.startswith(token + ".")
+            ),
+            state_dict.ordered,
+        )
+        for token in counts
+    )

@@ -1,0 +1,49 @@
+"""What is only near is said to be near; what is unknown gets a tree of its blocks."""
+
+from __future__ import annotations
+
+import torch
+
+from interop.identity import identify, with_runner_up
+from interop.identity.blocks import blocks
+from interop.models.catalog import entry
+from tests.identity.conftest import manifest, shapes_of
+
+
+def test_the_closest_known_is_told_with_its_share() -> None:
+    shapes = {**entry("torchvision/resnet18").shapes, "conv1.weight": (64, 1, 7, 7)}
+    seen = with_runner_up(identify(manifest(shapes)))
+    assert seen.architectures == () and seen.runner_up is not None
+    assert seen.runner_up.name == "torchvision/resnet18"
+    gray = 64 * 7 * 7 / sum(torch.Size(s).numel() for s in shapes.values())
+    assert 0.99 < seen.runner_up.share < 1 - gray / 2
+
+
+def test_a_known_one_has_a_runner_up_that_is_another() -> None:
+    seen = with_runner_up(identify(manifest(entry("torchvision/resnet18").shapes)))
+    assert seen.architecture == "torchvision/resnet18"
+    near = seen.runner_up
+    assert near is not None and "resnet18" not in near.name and 0.1 < near.share < 0.9
+
+
+def test_what_is_like_nothing_has_no_closest() -> None:
+    own = torch.nn.Sequential(torch.nn.Linear(11, 13), torch.nn.Linear(13, 17))
+    assert with_runner_up(identify(manifest(shapes_of(own)))).runner_up is None
+
+
+def test_blocks_that_repeat_are_one_line() -> None:
+    layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    net = torch.nn.ModuleDict(
+        {
+            "stem": torch.nn.Linear(12, 32),
+            "encoder": torch.nn.TransformerEncoder(layer, 5),
+            "head": torch.nn.Linear(32, 3),
+        }
+    )
+    found = blocks(identify(manifest(shapes_of(net))).tensors)
+    assert [(b.path, b.count, b.widths) for b in found] == [
+        ("stem", 1, (12, 32)),
+        ("encoder.layers.0-4", 5, (32, 32)),
+        ("head", 1, (32, 3)),
+    ]
+    assert sum(b.weights for b in found) == sum(p.numel() for p in net.parameters())

@@ -1,0 +1,92 @@
+"""Families of free sizes are known at any size, in memory and on disk, with their heads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from interop.identity import identify, identify_file
+from tests.identity.conftest import manifest, shapes_of
+
+transformers = pytest.importorskip("transformers")
+
+SMALL = {"hidden_size": 96, "num_hidden_layers": 5, "num_attention_heads": 4}
+TEXT = {**SMALL, "vocab_size": 211, "intermediate_size": 160, "num_labels": 7}
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "role", "outputs"),
+    [
+        ("BertForSequenceClassification", TEXT, "classes", 7),
+        ("BertForTokenClassification", TEXT, "token classes", 7),
+        ("BertForQuestionAnswering", TEXT, "answer span", 2),
+        ("BertForMaskedLM", TEXT, "vocabulary", 211),
+        ("RobertaForSequenceClassification", TEXT, "classes", 7),
+        ("ViTForImageClassification", {**SMALL, "intermediate_size": 160, "num_labels": 7}, "classes", 7),
+        ("LlamaForCausalLM", {**TEXT, "num_key_value_heads": 2}, "vocabulary", 211),
+        ("GPT2LMHeadModel", {"n_embd": 96, "n_layer": 3, "n_head": 4, "vocab_size": 211}, "vocabulary", 211),
+        ("DistilBertForSequenceClassification", {"dim": 96, "n_layers": 3, "n_heads": 4, "hidden_dim": 160, "vocab_size": 211, "num_labels": 7}, "classes", 7),
+    ],
+)  # fmt: skip
+def test_a_family_is_known_at_any_size(
+    model: str, config: dict[str, int], role: str, outputs: int, tmp_path: Path
+) -> None:
+    kind = getattr(transformers, model)
+    made = kind(kind.config_class(**config))
+    made.save_pretrained(tmp_path)
+    torch.save(made.state_dict(), tmp_path / "bare.pth")
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "model.safetensors").write_bytes(
+        (tmp_path / "model.safetensors").read_bytes()
+    )
+    for file in (tmp_path / "bare.pth", tmp_path / "alone" / "model.safetensors"):
+        seen = identify_file(file)
+        names = [n for a in seen.architectures for n in (a.name, *a.also)]
+        assert f"transformers/{model}" in names, file
+        sizes = seen.architectures[0].sizes
+        for field in ("hidden_size", "n_embd", "dim", "intermediate_size", "vocab_size"):
+            if field in config:
+                assert sizes[field] == config[field]
+        assert seen.head is not None, file
+        if seen.head.tensors:  # a tied head is not on disk
+            assert seen.head.outputs == outputs
+        if len(seen.architectures) == 1:
+            assert seen.head.role == role
+    folder = identify_file(tmp_path)
+    assert folder.architecture is not None
+    assert folder.architectures[0].evidence == "config.json key 'architectures'"
+
+
+def test_layers_of_two_widths_are_no_member_of_the_family() -> None:
+    config = transformers.BertConfig(**TEXT)
+    shapes = shapes_of(transformers.BertForSequenceClassification(config))
+    assert identify(manifest(shapes)).architecture == "transformers/BertForSequenceClassification"
+    broken = {**shapes, "bert.encoder.layer.3.intermediate.dense.weight": (161, 96)}
+    assert identify(manifest(broken)).architectures == ()
+    lost = {n: s for n, s in shapes.items() if "layer.4.attention" not in n}
+    assert identify(manifest(lost)).architectures == ()
+
+
+def test_a_head_of_ones_own_on_a_family_s_backbone() -> None:
+    config = transformers.BertConfig(**TEXT)
+    body = shapes_of(transformers.BertModel(config))
+    own = {f"encoder.{n}": s for n, s in body.items()} | {
+        "top.1.weight": (3, 96),
+        "top.1.bias": (3,),
+    }
+    seen = identify(manifest(own))
+    assert [a.name for a in seen.architectures] == ["transformers/BertModel"]
+    assert seen.root == "encoder"
+    assert seen.head is not None and (seen.head.path, seen.head.outputs) == ("top", 3)
+    gone = identify(manifest(body))
+    assert gone.architecture == "transformers/BertModel" and gone.head is None
+
+
+def test_a_config_that_names_another_family_is_not_believed() -> None:
+    shapes = shapes_of(transformers.BertForSequenceClassification(transformers.BertConfig(**TEXT)))
+    told = {"config.json": json.loads('{"architectures": ["ViTForImageClassification"]}')}
+    seen = identify(manifest(shapes, told))
+    assert "do not bear out" in seen.ambiguity
