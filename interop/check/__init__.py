@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from interop.check import maps
 from interop.check.inputs import describe, tensor_facts
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
@@ -39,6 +40,7 @@ def check(
     labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
     levels: Mapping[str, Level] | None = None,
+    with_map: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Can B go where A is? Reads both files without running them.
@@ -46,7 +48,9 @@ def check(
     `a` and `b` are model files, bundle folders, or "FILE#PLACE". `intent` sets the outcome.
     `values` compares the tensors' values too; `progress` is told how far that is. `arch` decides
     between architectures that the tensors allow alike; `labels` and `preprocessing` hold for the
-    files that do not state their own; `levels` overrides rules' levels. Raises ReadError.
+    files that do not state their own; `levels` overrides rules' levels. `with_map` has
+    `details["pairing"]["map"]` hold the map of tensors (as in `interop.check.maps`) even where no
+    name differs. Raises ReadError.
     """
     one, two = (
         identify_file(
@@ -60,7 +64,13 @@ def check(
         for f in (a, b)
     )
     return check_identities(
-        one, two, intent=intent, values=values, levels=levels, progress=progress
+        one,
+        two,
+        intent=intent,
+        values=values,
+        levels=levels,
+        with_map=with_map,
+        progress=progress,
     )
 
 
@@ -71,6 +81,7 @@ def check_identities(
     intent: Intent | str = Intent.RELOAD,
     values: bool = False,
     levels: Mapping[str, Level] | None = None,
+    with_map: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """The same for two files that have been identified already."""
@@ -98,6 +109,7 @@ def check_identities(
                 "reshaped": [p.a.name for p in pairing.reshaped],
                 "missing": [t.name for t in pairing.missing],
                 "extra": [t.name for t in pairing.extra],
+                "map": maps.document(a, b, pairing) if pairing.mapped or with_map else None,
             },
             **details,
         },

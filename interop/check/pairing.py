@@ -1,15 +1,27 @@
 """Two identities -> which tensor of B takes the place of which of A.
 
-Names are compared after wrapper prefixes are off; a name that both have is a pair.
+Names are compared after wrapper prefixes are off; a name that both have is a pair. Where names
+differ, a map is sought: by prefixes, by known renames, by structure. It is given only if it covers
+every weight of both backbones: half a map would look like help.
 """
 
 from __future__ import annotations
 
-from interop.facts import Identity, Pair, Pairing, TensorSpec
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from interop.check import renames, structure
+from interop.facts import Identity, Mapped, Pair, Pairing, TensorSpec
+from interop.identity.order import in_definition_order
+
+__all__ = ["pair", "unmapped"]
+
+PREFIX, RENAME = "prefix", "known rename"
 
 
 def pair(a: Identity, b: Identity) -> Pairing:
-    """Match tensors by name, and by shape within a name."""
+    """Match tensors by name, and by shape within a name; then map those that names do not match."""
     there = {t.name: t for t in b.tensors}
     names = {t.name for t in a.tensors}
     step = "name" if a.prefix == b.prefix else "name without its prefix"
@@ -23,4 +35,158 @@ def pair(a: Identity, b: Identity) -> Pairing:
         else:
             (matched if spec.shape == other.shape else reshaped).append(Pair(spec, other, step))
     extra = tuple(t for t in b.tensors if t.name not in names)
-    return Pairing(tuple(matched), tuple(reshaped), tuple(missing), extra)
+    found = Pairing(tuple(matched), tuple(reshaped), tuple(missing), extra)
+    mapped, basis = _map(a, b, found)
+    return replace(found, mapped=mapped, basis=basis)
+
+
+def unmapped(a: Identity, b: Identity, mapped: Iterable[Mapped]) -> tuple[list[str], list[str]]:
+    """Weights of A that a map with the tensors of equal name does not fill, and of B unused."""
+    given = {m.a.name: m for m in mapped}
+    shapes = {t.name: t.shape for t in b.tensors}
+    equal = {t.name for t in a.tensors if t.name not in given and shapes.get(t.name) == t.shape}
+    used = {t.name for m in given.values() for t in m.b} | equal
+    ties = renames.tied(b.tensors)
+    used |= {name for name, owner in ties.items() if owner in used}
+    return (
+        [t.name for t in a.tensors if not _aside(t) and t.name not in given.keys() | equal],
+        [t.name for t in b.tensors if not _aside(t) and t.name not in used],
+    )
+
+
+# ---------------------------------------------------------------- the map
+
+
+def _map(a: Identity, b: Identity, found: Pairing) -> tuple[tuple[Mapped, ...], str]:
+    """The map and what vouches for it; ((), "") where none is needed, or none is complete."""
+    if "onnx" in (a.manifest.container, b.manifest.container) or not _needed(a, b, found):
+        return (), ""
+    by_name = _by_names(a, b)
+    if _complete(a, b, by_name):
+        return _changed(by_name), _basis(a, b) or "the names agree after prefixes and known renames"
+    by_structure = structure.pair(_in_order(a), _in_order(b))
+    by_structure += _ties(a, {m.a.name: m for m in by_structure})
+    if _complete(a, b, by_structure):
+        return _changed(by_structure), _basis(a, b)
+    return (), ""
+
+
+def _needed(a: Identity, b: Identity, found: Pairing) -> bool:
+    heads = _head(a) | _head(b)
+    alone = (*found.missing, *found.extra, *(p.a for p in found.reshaped))
+    return any(not _aside(t) and t.name not in heads for t in alone) and bool(
+        a.tensors and b.tensors
+    )
+
+
+def _by_names(a: Identity, b: Identity) -> list[Mapped]:
+    """Pairs of one shape: by equal names, after prefixes, after known renames, after both."""
+    mine = {t.name: t for t in a.tensors if not _aside(t)}
+    theirs = {t.name: t for t in b.tensors if not _aside(t)}
+    found: dict[str, Mapped] = {}
+
+    def take(pairs: Mapping[str, str], step: str) -> None:
+        for one, other in pairs.items():
+            spec, counterpart = mine.get(one), theirs.get(other)
+            if spec and counterpart and spec.shape == counterpart.shape:
+                found[one] = Mapped(spec, (counterpart,), "", step)
+                del mine[one], theirs[other]
+
+    take({name: name for name in mine}, "name")
+    take(renames.prefixes(mine, theirs), PREFIX)
+    # Under their new names all tensors of a file must be looked at: gamma needs its beta.
+    new = renames.canonical([t.name for t in a.tensors]), renames.canonical(
+        [t.name for t in b.tensors]
+    )  # fmt: skip
+    old = {new[1][name]: name for name in theirs}
+    take({name: old[new[0][name]] for name in mine if new[0][name] in old}, RENAME)
+    renamed = {new[0][n]: t for n, t in mine.items()}, {new[1][n]: t for n, t in theirs.items()}
+    both = renames.prefixes(*renamed)
+    take({renamed[0][one].name: renamed[1][other].name for one, other in both.items()}, RENAME)
+    return [*found.values(), *_ties(a, found)]
+
+
+def _ties(a: Identity, found: Mapping[str, Mapped]) -> list[Mapped]:
+    """Names of A that share their bytes with one that has its counterpart: they take it too."""
+    return [
+        Mapped(replace(found[owner].a, name=name), found[owner].b, found[owner].how, RENAME)
+        for name, owner in renames.tied(a.tensors).items()
+        if owner in found and name not in found
+    ]
+
+
+def _changed(mapped: Iterable[Mapped]) -> tuple[Mapped, ...]:
+    """Without the tensors that keep both their name and their layout."""
+    return tuple(m for m in mapped if m.how or m.b[0].name != m.a.name)
+
+
+def _basis(a: Identity, b: Identity) -> str:
+    """What vouches for a map by structure: an architecture that both are known to be of."""
+    if a.architecture is None or b.architecture is None:
+        return ""
+    one, other = a.architectures[0], b.architectures[0]
+    if {one.name, *one.also} & {other.name, *other.also}:
+        return f"both are {one.name}"
+    return ""
+
+
+# ---------------------------------------------------------------- is it whole?
+
+
+def _complete(a: Identity, b: Identity, mapped: Sequence[Mapped]) -> bool:
+    """Whether every weight of both backbones is in the map, and heads map to heads alone."""
+    mine, theirs = _head(a), _head(b)
+    used = {t.name for m in mapped for t in m.b}
+    used |= {name for name, owner in renames.tied(b.tensors).items() if owner in used}
+    filled = {m.a.name for m in mapped}
+    left = [t for t in a.tensors if not _aside(t) and t.name not in filled | mine]
+    over = [t for t in b.tensors if not _aside(t) and t.name not in used | theirs]
+    crossed = a.head and b.head and any((m.a.name in mine) != (t.name in theirs)
+                                        for m in mapped for t in m.b)  # fmt: skip
+    if crossed or not any(m.a.name not in mine for m in mapped):
+        return False
+    widths = {h.in_width for h in (a.head, b.head) if h is not None}
+    widths |= {w for rest in (left, over) for w in _widths(rest)}
+    # A head that nothing told may be left over: one linear layer, as wide as the other's.
+    allowed = (a.head is None or not left) and (b.head is None or not over)
+    return allowed and all(_is_head(rest) for rest in (left, over)) and (
+        not left + over or len(widths) == 1
+    )  # fmt: skip
+
+
+def _widths(rest: Sequence[TensorSpec]) -> set[int]:
+    return {t.shape[1] for t in rest if len(t.shape) == 2}
+
+
+def _is_head(rest: Sequence[TensorSpec]) -> bool:
+    """Whether tensors are one linear layer, or none at all."""
+    shapes = sorted((t.shape for t in rest), key=len)
+    if not shapes:
+        return True
+    paths = {t.name.rpartition(".")[0] for t in rest}
+    if len(paths) != 1 or len(shapes[-1]) != 2:
+        return False
+    return [len(s) for s in shapes] in ([2], [1, 2]) and shapes[0][0] == shapes[-1][0]
+
+
+def _head(identity: Identity) -> set[str]:
+    heads = (identity.head, *identity.side_heads)
+    return {name for h in heads if h is not None for name in h.tensors}
+
+
+def _aside(spec: TensorSpec) -> bool:
+    return structure.is_derived(spec)
+
+
+def _in_order(identity: Identity) -> Sequence[TensorSpec]:
+    """The tensors as their module defines them; numbers count as numbers where a file sorts."""
+    place = identity.place
+    chosen = next((s for s in identity.manifest.state_dicts if s.place == place), None)
+    if chosen is None or chosen.ordered:
+        return identity.tensors
+    return in_definition_order(sorted(identity.tensors, key=_natural))
+
+
+def _natural(spec: TensorSpec) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", spec.name)
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]

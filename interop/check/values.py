@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from interop.check.maps import views
 from interop.facts import Identity, Json, Pair, Pairing, Stats, TensorSpec
 from interop.reading import values_module
 
@@ -46,10 +47,25 @@ def compare(
     ):
         found.update({spec.name: stats for spec, stats in values.values(alone)})
     renamed = _renamed(pairing, values.digest)
+    basis = pairing.basis
+    if not basis and pairing.mapped and _same_under(pairing, values.digest):
+        basis = "both hold the same bytes"
     return (
         _with(a, left),
         _with(b, right),
-        replace(pairing, matched=tuple(matched), renamed=tuple(renamed)),
+        replace(pairing, matched=tuple(matched), renamed=tuple(renamed), basis=basis),
+    )
+
+
+def _same_under(pairing: Pairing, digest: Callable[[TensorSpec], str]) -> bool:
+    """Whether every mapped tensor of A holds the very bytes that the map makes of B's."""
+    pieces = (piece for m in pairing.mapped for piece in views(m))
+    return all(
+        x.storage is not None
+        and y.storage is not None
+        and (x.dtype, x.shape) == (y.dtype, y.shape)
+        and digest(x) == digest(y)
+        for x, y in pieces
     )
 
 
@@ -124,6 +140,8 @@ def sentence(a: Identity, b: Identity, pairing: Pairing) -> str:
     alone = [t for t in (*pairing.missing, *pairing.extra) if not t.is_counter]
     renamed = len(pairing.renamed)
     if not weights and not pairing.reshaped:
+        if pairing.mapped and pairing.basis.startswith("both hold"):
+            return f"identical weights under other names: all {len(pairing.mapped)} tensors"
         if renamed and 2 * renamed == len(alone):
             return f"identical weights under other names: all {renamed} tensors"
         some = f"; {renamed} tensors hold the same bytes under another name" * bool(renamed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import click
 
 from interop.cli.output import (
@@ -12,6 +15,7 @@ from interop.cli.output import (
     progress,
     progress_done,
     report_options,
+    write_file,
 )
 from interop.facts import Intent, Labels, Preprocessing
 
@@ -43,6 +47,12 @@ The three questions:
 @click.option(
     "--values", is_flag=True, help="Compare the tensors' values too: what moved, and by how much."
 )
+@click.option(
+    "--map-out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Write the map from B's tensors to A's, as JSON.",
+)
 @interface_options
 @report_options
 def command(
@@ -51,6 +61,7 @@ def command(
     intent: str,
     values: bool,
     arch: str | None,
+    map_out: str | None,
     labels: Labels | None,
     preprocess: Preprocessing | None,
     form: str,
@@ -62,7 +73,7 @@ def command(
     TensorFlow, numpy; the README lists them), in any pair, here or at an address
     (https://, s3://, hf://). Nothing in them is run, and no torch is needed.
     """
-    check_targets(reports, a, b)
+    check_targets((*reports, *([f"json:{map_out}"] if map_out else [])), a, b)
     from interop.check import check
 
     fetching(progress)
@@ -76,7 +87,11 @@ def command(
         arch=arch,
         labels=labels,
         preprocessing=preprocess,
+        with_map=map_out is not None,
         progress=progress,
     )
     progress_done()
+    if map_out is not None:
+        found = report.details["pairing"]["map"]
+        write_file(Path(map_out), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     finish(report, form, reports)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from interop.facts import Json
@@ -71,6 +71,7 @@ def document(
     entries: Sequence[Entry], twins: Sequence[Twins], built_from: Mapping[str, str]
 ) -> dict[str, Json]:
     """The index as JSON: see `interop.identity.index.parse` for what each part is."""
+    entries = _with_tied_heads(entries)
     words = {name: t for t in twins for group in t.same for name in group}
     made = _Numbered()
     tables: dict[tuple[str, ...], int] = {}
@@ -100,6 +101,12 @@ def alike(entries: Sequence[Entry]) -> list[list[Entry]]:
     whose names and relations of sizes are the same, heads included.
     """
     return [g for g in _groups(entries) if len({e.name for e in g}) > 1]
+
+
+def _with_tied_heads(entries: Sequence[Entry]) -> list[Entry]:
+    """A head that is one with the embeddings is in no file, and a head all the same."""
+    heads = {e.name: e.heads for e in reversed(entries) if e.heads}
+    return [e if e.heads else replace(e, heads=heads.get(e.name, ())) for e in entries]
 
 
 def _free(entry: Entry) -> bool:
@@ -315,7 +322,7 @@ def _template(
     mine = {f"{first.root}.{n}" if first.root else n for n in body}
     around = sorted({pattern_of(n) for n in names - mine})
     lines = [" ".join([p, *(_dim_text(d, fields) for d in dims)]) for p, dims in rows]
-    table = tables.setdefault((" ".join(fields), *sorted(lines)), len(tables))
+    table = tables.setdefault(("; ".join(fields), *sorted(lines)), len(tables))
     spec = made.spec(_tops(body, ()), removed)
     return [
         *_named(group, words), made.head(first), first.root, spec, f"{total:016x}", around, table,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from interop.facts import Head, TensorSpec
 from interop.identity.index import under
 from interop.identity.match import Match
+from interop.identity.order import in_definition_order
 
+# What configs call the width of the vectors that a head is given.
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 ONE_LAYER = ("linear", "conv1x1")
 
 
@@ -20,8 +24,8 @@ def found(
     """
     if match is None:
         return None, ()
-    made = [at_path(tensors, path, role, match.takes, "the index") for path, role in match.heads]
-    there = [h for h in made if h.tensors]
+    made = [_tied(at_path(tensors, path, role, match.takes), match) for path, role in match.heads]
+    there = [h for h in made if h.kind != "removed"]
     beside = _beside(tensors, match)
     if beside and not any(h.path == match.heads[0][0] for h in there):
         # The last module is the answer; what stands before it (a pooler, a neck) leads to it.
@@ -34,6 +38,18 @@ def found(
     if match.heads and not beside and main.path != match.heads[0][0]:
         return made[0], tuple(there)
     return main, tuple(there[1:])
+
+
+def _tied(head: Head, match: Match) -> Head:
+    """A vocabulary's scores are often the input embeddings, which a file holds once."""
+    sizes = match.architectures[0].sizes if match.architectures else {}
+    vocabulary = sizes.get("vocab_size", 0)
+    if head.role != "vocabulary" or not vocabulary or head.outputs == vocabulary:
+        return head
+    width = head.in_width or next((sizes[n] for n in _WIDTHS if n in sizes), 0)
+    kind = "tied" if head.kind == "removed" else head.kind
+    evidence = f"{head.evidence}; its scores are the input embeddings"
+    return replace(head, kind=kind, in_width=width, outputs=vocabulary, evidence=evidence)
 
 
 def _beside(tensors: Sequence[TensorSpec], match: Match) -> list[Head]:
@@ -81,8 +97,9 @@ def at_path(
     kind = "several layers"
     if set(names) <= {f"{path}.weight", f"{path}.bias"} and len(weights) == 1:
         kind = _kind(weights[0])
-    # In a file that sorts its names the last layer is found by its number, not by its place.
-    first, last = _ends(weights)
+    # A file that sorts its names does not tell by their place which layer is the last.
+    weights = list(in_definition_order(weights))
+    first, last = weights[0], weights[-1]
     return Head(path, kind, first.shape[1], last.shape[0], names, evidence, role, takes)
 
 
@@ -112,11 +129,3 @@ def _kind(weight: TensorSpec) -> str:
     sizes = set(weight.shape[2:])
     # A 1x1x1 convolution of a video model is no other thing than one of a picture.
     return {1: "conv1x1", 3: "conv3x3"}.get(sizes.pop(), "") if len(sizes) == 1 else ""
-
-
-def _ends(weights: Sequence[TensorSpec]) -> tuple[TensorSpec, TensorSpec]:
-    def place(t: TensorSpec) -> list[tuple[int, str]]:
-        return [(int(p), "") if p.isdigit() else (-1, p) for p in t.name.split(".")]
-
-    ordered = sorted(weights, key=place)
-    return ordered[0], ordered[-1]

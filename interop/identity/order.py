@@ -51,10 +51,10 @@ def _ordered(tokens: set[str], order: dict[frozenset[str], tuple[str, ...]]) -> 
 def _most_alike(tokens: set[str], order: dict[frozenset[str], tuple[str, ...]]) -> tuple[str, ...]:
     """The order that most of the tokens are in: a head that was replaced is a token of its own."""
     named = {t for t in tokens if not t.isdigit()}
-    if len(named) < 3:
+    if len(named) < 4:
         return ()
     best = max(order, key=lambda known: (len(known & named), -len(known)))
-    return order[best] if len(best & named) >= len(named) - 2 else ()
+    return order[best] if len(best & named) >= len(named) - 1 else ()
 
 
 def natural(token: str) -> tuple[int, int, str]:

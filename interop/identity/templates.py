@@ -23,7 +23,7 @@ def fit(table: str, tensors: Shaped) -> dict[str, int] | None:
     `table` is one of the index's; `tensors` are the backbone's, named as within its root.
     """
     fields, *rows = table.split("\n")
-    names = fields.split(" ")
+    names = fields.split("; ")
     seen: dict[int, int] = {}
     for term, value in _equations(rows, tensors):
         match = _TERM.fullmatch(term)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 
 from interop.facts import Case, Finding, Graph, Identity, Measurement, Port, Rule
@@ -99,3 +100,30 @@ def mend(case: Case) -> str:
     for key in reversed([k for k in a.place.split(".") if k]):
         state = f"{{{key!r}: {state}}}"
     return f"torch.save({state}, 'mended.pth')"
+
+
+def command(case: Case, end: str) -> str:
+    """The command that gives B's weights A's names."""
+    assert case.a is not None and case.b is not None
+    return f"interop port {_named(case.b)} --like {_named(case.a)} {end}"
+
+
+def port(case: Case) -> str:
+    """That command, and how much of A it fills from B; "" where no map is known."""
+    a, pairing = case.a, case.pairing
+    if a is None or pairing is None or not pairing.mapped:
+        return ""
+    filled = {m.a.name for m in pairing.mapped} | {p.a.name for p in pairing.matched}
+    weights = [t for t in a.tensors if not t.is_counter]
+    share = sum(t.nbytes for t in weights if t.name in filled) / sum(t.nbytes for t in weights)
+    rest = "" if share == 1 else "; the head is B's own"
+    # Rounded down: what is missing must not round to nothing.
+    part = f"{int(1000 * share) / 10:g} % of A's bytes come from B{rest}"
+    return f"{command(case, '-o mended.safetensors')} ({part})"
+
+
+def _named(identity: Identity) -> str:
+    """A file as a command names it, with the place in it where there are several."""
+    several = len(identity.manifest.state_dicts) > 1
+    place = f"#{identity.place}" if several else ""
+    return shlex.quote(identity.manifest.path + place)

@@ -5,7 +5,8 @@ What
     have different shapes.
 
 Why
-    Features of one architecture mean nothing to another: no map of names carries them over.
+    Features of one architecture mean nothing to another: no map of names carries them over. (Two
+    names whose weights map completely are no mismatch: see key-renamed.)
 
 Example
     torchvision/resnet18 -> torchvision/squeezenet1_1
@@ -27,6 +28,8 @@ RULE = Rule("backbone-mismatch", Level.ERROR, (Intent.TRANSFER,), needs=("pair",
 
 def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.b is not None and case.pairing is not None
+    if case.pairing.mapped:
+        return
     head = set(case.a.head.tensors) if case.a.head else set()
     reshaped = [p for p in case.pairing.reshaped if p.a.name not in head]
     old, new = _name(case.a), _name(case.b)

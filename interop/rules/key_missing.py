@@ -12,6 +12,7 @@ Example
 
 Fix
     Save B's whole state dict; or, if the architectures differ on purpose, ask for another intent.
+    Where only the names differ, the finding's hint is the command that changes them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
+from interop.rules._shared import port
 
 RULE = Rule("key-missing", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
 
@@ -31,5 +33,6 @@ def check(case: Case) -> Iterator[Finding]:
         yield finding(
             RULE,
             f"{len(names)} of A's tensors are not in B: {listed(names)}",
+            hint=port(case),
             facts={"tensors": names},
         )

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
+from interop.rules._shared import port
 
 RULE = Rule("key-unexpected", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
 
@@ -28,8 +29,11 @@ def check(case: Case) -> Iterator[Finding]:
     assert case.pairing is not None
     # A counter that A's file lacks has its place in A's module all the same.
     if names := [t.name for t in case.pairing.extra if not t.is_counter]:
+        # Where A's tensors are missing too, that finding has the hint.
+        alone = all(t.is_counter for t in case.pairing.missing)
         yield finding(
             RULE,
             f"{len(names)} of B's tensors are not in A: {listed(names)}",
+            hint=port(case) if alone else "",
             facts={"tensors": names},
         )

@@ -22,7 +22,7 @@ TEXT = {**SMALL, "vocab_size": 211, "intermediate_size": 160, "num_labels": 7}
     [
         ("BertForSequenceClassification", TEXT, "classes", 7),
         ("BertForTokenClassification", TEXT, "token classes", 7),
-        ("BertForQuestionAnswering", TEXT, "answer span", 2),
+        ("BertForQuestionAnswering", {**TEXT, "num_labels": 2}, "answer span", 2),
         ("BertForMaskedLM", TEXT, "vocabulary", 211),
         ("RobertaForSequenceClassification", TEXT, "classes", 7),
         ("ViTForImageClassification", {**SMALL, "intermediate_size": 160, "num_labels": 7}, "classes", 7),
@@ -51,12 +51,11 @@ def test_a_family_is_known_at_any_size(
             if field in config:
                 assert sizes[field] == config[field]
         assert seen.head is not None, file
-        if seen.head.tensors:  # a tied head is not on disk
-            assert seen.head.outputs == outputs
+        assert seen.head.outputs == outputs
         if len(seen.architectures) == 1:
             assert seen.head.role == role
     folder = identify_file(tmp_path)
-    assert folder.architecture is not None
+    assert folder.architecture is not None, folder.ambiguity
     assert folder.architectures[0].evidence == "config.json key 'architectures'"
 
 
@@ -78,11 +77,11 @@ def test_a_head_of_ones_own_on_a_family_s_backbone() -> None:
         "top.1.bias": (3,),
     }
     seen = identify(manifest(own))
-    assert [a.name for a in seen.architectures] == ["transformers/BertModel"]
+    assert "transformers/BertModel" in [a.name for a in seen.architectures]
     assert seen.root == "encoder"
     assert seen.head is not None and (seen.head.path, seen.head.outputs) == ("top", 3)
     gone = identify(manifest(body))
-    assert gone.architecture == "transformers/BertModel" and gone.head is None
+    assert gone.architectures == seen.architectures and gone.head is None
 
 
 def test_a_config_that_names_another_family_is_not_believed() -> None:

@@ -1,0 +1,143 @@
+"""A map of tensors between two files -> its JSON, and back; and the views by which it is checked.
+
+The document, of schema 1:
+
+    from, to      the two files' paths; `from` is the one whose tensors are used
+    prefix        {"from": ..., "to": ...}: what was taken off their names
+    place         {"from": ..., "to": ...}: where in the files the state dicts lie
+    basis         what vouches for the map; "" where nothing does, and it is unproved
+    tensors       a list, one entry for each tensor of `to` that can be made:
+                  {"to": name, "from": [names], "how": ..., "step": ...}, with `how` and `step` as
+                  in interop.facts.Mapped; step "name" is a tensor that both have
+    unmapped      {"from": [names not used], "to": [names not filled]}, weights alone
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from interop.check.pairing import unmapped
+from interop.errors import ConfigError
+from interop.facts import Identity, Json, Mapped, Pairing, TensorSpec
+
+SCHEMA = 1
+_FIX = "write it with interop check A B --map-out MAP"
+
+
+def whole(pairing: Pairing) -> list[Mapped]:
+    """The map with the tensors that both files have under one name and in one shape."""
+    given = {m.a.name for m in pairing.mapped}
+    equal = [Mapped(p.a, (p.b,), "", "name") for p in pairing.matched if p.a.name not in given]
+    return [*pairing.mapped, *equal]
+
+
+def document(a: Identity, b: Identity, pairing: Pairing) -> dict[str, Json]:
+    """The JSON of the map from B's tensors to A's."""
+    left, over = unmapped(a, b, pairing.mapped)
+    place = {t.name: i for i, t in enumerate(a.tensors)}
+    rows = sorted(whole(pairing), key=lambda m: place[m.a.name])
+    return {
+        "schema": SCHEMA,
+        "from": b.manifest.path,
+        "to": a.manifest.path,
+        "prefix": {"from": b.prefix, "to": a.prefix},
+        "place": {"from": b.place, "to": a.place},
+        "basis": pairing.basis,
+        "tensors": [
+            {"to": m.a.name, "from": [t.name for t in m.b], "how": m.how, "step": m.step}
+            for m in rows
+        ],
+        "unmapped": {"from": over, "to": left},
+    }
+
+
+def read(path: Path, a: Sequence[TensorSpec], b: Sequence[TensorSpec]) -> list[Mapped]:
+    """The map that a file holds, of tensors of A made of B's.
+
+    Raises ConfigError where it is no map, or names tensors that are not there.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), fix=_FIX) from None
+    except ValueError as error:
+        raise ConfigError(f"is not JSON ({error})", where=str(path), fix=_FIX) from None
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise ConfigError("is no map of schema 1", where=str(path), fix=_FIX)
+    mine, theirs = ({t.name: t for t in side} for side in (a, b))
+    made = []
+    try:
+        for row in found["tensors"]:
+            sources = tuple(theirs[name] for name in row["from"])
+            made.append(Mapped(mine[row["to"]], sources, str(row["how"]), str(row["step"])))
+            check_how(made[-1].how)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"does not fit these two: {error}", where=str(path), fix=_FIX) from None
+    return made
+
+
+def check_how(how: str) -> list[tuple[str, int, int]]:
+    """The operations of `Mapped.how` as (name, first row, last row); ValueError for another."""
+    found = []
+    for word in (w for w in how.split(", ") if w):
+        name, _, rows = word.partition(" ")
+        first, _, last = rows.partition(":")
+        if name not in ("reshape", "transpose", "join", "rows") or (name == "rows") != bool(rows):
+            raise ValueError(f"no operation {word!r}")
+        found.append((name, int(first or 0), int(last or 0)))
+    return found
+
+
+def views(mapped: Mapped) -> Iterator[tuple[TensorSpec, TensorSpec]]:
+    """Views of A's tensor and of B's that hold the same numbers if the map is right.
+
+    Nothing is copied: rows, another shape and turned axes are strides over the same bytes.
+    """
+    steps = check_how(mapped.how)
+    if any(name == "join" for name, *_ in steps):
+        whole_a, start = mapped.a, 0
+        if steps[-1][0] == "transpose":
+            whole_a = _turned(whole_a)
+        for part in mapped.b:
+            piece = _turned(part) if steps[0][0] == "transpose" else part
+            yield _rows(whole_a, start, start + piece.shape[0]), piece
+            start += piece.shape[0]
+        return
+    made = mapped.b[0]
+    for name, first, last in steps:
+        if name == "transpose":
+            made = _turned(made)
+        elif name == "rows":
+            made = _rows(made, first, last)
+        else:
+            made = replace(made, shape=mapped.a.shape, stride=_squeezed(made, mapped.a.shape))
+    yield mapped.a, made
+
+
+def _stride(spec: TensorSpec) -> tuple[int, ...]:
+    if spec.stride is not None:
+        return spec.stride
+    found, step = [], 1
+    for n in reversed(spec.shape):
+        found.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(found))
+
+
+def _turned(spec: TensorSpec) -> TensorSpec:
+    return replace(spec, shape=spec.shape[::-1], stride=_stride(spec)[::-1])
+
+
+def _rows(spec: TensorSpec, first: int, last: int) -> TensorSpec:
+    stride = _stride(spec)
+    offset = spec.offset + first * stride[0]
+    return replace(spec, shape=(last - first, *spec.shape[1:]), stride=stride, offset=offset)
+
+
+def _squeezed(spec: TensorSpec, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of the same elements with axes of length 1 put in or left out."""
+    long = iter([s for n, s in zip(spec.shape, _stride(spec), strict=True) if n != 1])
+    return tuple(next(long) if n != 1 else 1 for n in shape)
