@@ -65,6 +65,34 @@ def meta(name: str, **overrides: Any) -> nn.Module:
     return built.eval()
 
 
+def hollow(entry: Entry, **overrides: Any) -> nn.Module:
+    """The module that an entry is of, in eval mode; most of its weights have no memory."""
+    library, own = _split(entry.name)
+    built: nn.Module = library.hollow(own, entry, **overrides)
+    return built.eval()
+
+
+def input_size(entry: Entry) -> tuple[int, ...] | None:
+    """The shape of one input (channels, height, width) that the library states; None for others."""
+    library, own = _split(entry.name)
+    size: tuple[int, ...] | None = library.input_size(own)
+    return size
+
+
+def inputs(entry: Entry, module: nn.Module, size: tuple[int, ...] | None) -> dict[str, Any]:
+    """Seeded inputs that the module takes, by the name of its parameter; pictures of `size`."""
+    library, own = _split(entry.name)
+    made: dict[str, Any] = library.inputs(own, module, size)
+    return made
+
+
+def stated(entry: Entry, module: nn.Module) -> dict[str, Any]:
+    """What the library states of a model that no weight tells, by what it is called in words."""
+    library, own = _split(entry.name)
+    known: dict[str, Any] = library.stated(own, module)
+    return known
+
+
 def built_from(libraries: Mapping[str, str] | tuple[str, ...] = tuple(LIBRARIES)) -> dict[str, str]:
     """The versions of the libraries, and of torch, that are installed here."""
     return {name: _version(name) for name in ("torch", *libraries)}

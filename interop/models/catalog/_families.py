@@ -66,7 +66,7 @@ _SEQ2SEQ_HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
 _LONG = {"vocab_size": 131, "d_model": 56, "d_ff": 80, "num_layers": 5, "num_decoder_layers": 4}
 _LONG_ALL = {**_LONG, "d_kv": 10, "num_heads": 4}
 _LONG_SIZES = {**_LONG, "num_heads * d_kv": 40, "num_heads": 4}
-_GATED = {"feed_forward_proj": "gated-gelu"}
+_GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 _WAVE = {
     "vocab_size": 131, "hidden_size": 96, "num_hidden_layers": 3, "intermediate_size": 160,
     "classifier_proj_size": 37,

@@ -34,10 +34,39 @@ def module(name: str, **overrides: Any) -> nn.Module:
 
 
 def meta(name: str, **overrides: Any) -> nn.Module:
+    from interop.models.catalog._meta import EmptyOnMeta
+
+    with EmptyOnMeta():
+        return module(name, **overrides)
+
+
+def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
+    """With a classifier where the entry has one: some are built without, by default."""
+    if entry.heads:
+        overrides = {"num_classes": entry.shapes[f"{entry.heads[0][0]}.weight"][0], **overrides}
+    return meta(name, **overrides)
+
+
+def input_size(name: str) -> tuple[int, ...] | None:
+    import timm
+
+    known = timm.get_pretrained_cfg(name)
+    return tuple(known.input_size) if known else None
+
+
+def inputs(name: str, module: nn.Module, size: tuple[int, ...] | None) -> dict[str, Any]:
     import torch
 
-    with torch.device("meta"):
-        return module(name, **overrides)
+    shape = size or input_size(name) or ()
+    return {"x": torch.rand((1, *shape), generator=torch.Generator().manual_seed(1))}
+
+
+def stated(name: str, module: nn.Module) -> dict[str, Any]:
+    known: Any = module.pretrained_cfg
+    return {
+        "input size": tuple(known["input_size"]),
+        "normalisation": (tuple(known["mean"]), tuple(known["std"])),
+    }
 
 
 def entries(name: str) -> list[Entry]:

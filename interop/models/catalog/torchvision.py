@@ -110,6 +110,34 @@ def entries(name: str) -> list[Entry]:
     ]
 
 
+def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
+    return meta(name, **overrides)
+
+
+def input_size(name: str) -> tuple[int, ...] | None:
+    """Channels, height and width, behind the number of frames for videos."""
+    if name in ("mc3_18", "r3d_18", "r2plus1d_18", "s3d") or name.startswith(("swin3d", "mvit")):
+        return (3, 16, 112, 112)
+    side = 299 if "inception" in name else 320 if _is_detector(name) else 224
+    return (3, side, side)
+
+
+def inputs(name: str, module: nn.Module, size: tuple[int, ...] | None) -> dict[str, Any]:
+    import torch
+
+    shape = size or input_size(name) or ()
+    picture = torch.rand((1, *shape), generator=torch.Generator().manual_seed(1))
+    return {"images": [picture[0]]} if _is_detector(name) else {"x": picture}
+
+
+def stated(name: str, module: nn.Module) -> dict[str, Any]:
+    return {}
+
+
+def _is_detector(name: str) -> bool:
+    return "rcnn" in name or name.startswith(("ssd", "retinanet", "fcos"))
+
+
 def _heads(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[str, str], ...]:
     known = [heads for start, heads in _HEADS.items() if name.startswith(start)]
     if known:

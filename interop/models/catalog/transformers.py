@@ -125,6 +125,58 @@ def entries(name: str) -> list[Entry]:
     return _distinct(found)
 
 
+def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
+    """The class in the config that the entry is of."""
+    return meta(name, **{**_config_of(name)[tuple(entry.shapes.items())], **overrides})
+
+
+def input_size(name: str) -> tuple[int, ...] | None:
+    return None
+
+
+def inputs(name: str, module: nn.Module, size: tuple[int, ...] | None) -> dict[str, Any]:
+    import torch
+
+    seed = torch.Generator().manual_seed(1)
+    built: Any = module
+    config, main = built.config, built.main_input_name
+    if main == "input_ids":
+        # Beyond the special tokens' numbers, but for the end that some classifiers look for.
+        tokens = torch.randint(8, config.vocab_size - 8, (1, 9), generator=seed)
+        end = getattr(config, "eos_token_id", None)
+        if isinstance(end, int) and end < config.vocab_size:
+            tokens[:, -1] = end
+        tokens = tokens[None] if name.endswith("ForMultipleChoice") else tokens
+        both = getattr(config, "is_encoder_decoder", False)
+        return {main: tokens, "decoder_input_ids": tokens.clone()} if both else {main: tokens}
+    if main == "input_values":
+        return {main: torch.randn((1, 4000), generator=seed)}
+    side = getattr(config, "image_size", 224)
+    sides = side if isinstance(side, (list, tuple)) else (side, side)
+    return {main: torch.rand((1, config.num_channels, *sides), generator=seed)}
+
+
+def stated(name: str, module: nn.Module) -> dict[str, Any]:
+    built: Any = module
+    acts = ("hidden_act", "activation_function", "feed_forward_proj")
+    return {
+        "activation": next((a for f in acts if (a := getattr(built.config, f, None))), ""),
+        "tied vocabulary": getattr(built.config, "tie_word_embeddings", None),
+    }
+
+
+@cache
+def _config_of(name: str) -> Mapping[object, Config]:
+    """The config of each form, by its names and shapes."""
+    forms: dict[object, Config] = {}
+    for config in configs(name):
+        built = _empty(name, config)
+        memory = {k: tuple(v.shape) for k, v in built.state_dict().items()}
+        for shapes in (memory, _saved(built)):
+            forms.setdefault(tuple(shapes.items()), config)
+    return forms
+
+
 def configs(name: str) -> list[Config]:
     """The fields of each config that a class stands in the index with."""
     family = _family(name)
@@ -283,11 +335,12 @@ def _quiet() -> Iterator[None]:
     """Without the library's advice on special tokens and its progress bars."""
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    log: Any = logging
+    before = log.get_verbosity()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
-        logging.enable_progress_bar()
+        log.set_verbosity(before)
+        log.enable_progress_bar()
