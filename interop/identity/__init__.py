@@ -45,7 +45,8 @@ def identify(
     chosen = choose_state_dict(manifest, place)
     prefix, tensors = strip_prefix(chosen.tensors)
     kind = kinds.kind(manifest, chosen, tensors)
-    match = find(tensors, entries) if tensors and manifest.graph is None and not kind else None
+    plain = bool(tensors) and manifest.graph is None and not kind
+    match = find(tensors, entries, prefix) if plain else None
     stated = keys.Stated(arch, "--arch") if arch else keys.architecture(manifest.metadata)
     ambiguity = match.apart if match else ""
     if stated is not None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from interop.identity.order import natural
 
 Shapes = Mapping[str, tuple[int, ...]]
 _WORD = (1 << 64) - 1
+_COUNT = re.compile("layer|block|depth")
 _PIECES = 12  # of an architecture, by which one that differs a little is still recognised
 # A classifier's module is often replaced as a whole; what is left must still say whose it was.
 _REPLACED_WHOLE = ("classes",)
@@ -31,7 +33,7 @@ class Entry:
     is what the backbone hands to the main head, as in `facts.Head`. `optional` are module paths
     that a file may lack (side branches that serve training alone). `root` is the path of the
     library's own headless model within it ("bert" of BertForSequenceClassification; "" of
-    BertModel and wherever there is none). `sizes` are the config fields that shapes follow, with
+    BertModel and wherever there is none), and `base` that model's own name. `sizes` are the config fields that shapes follow, with
     the values this instance was built with: all different, so that a dimension tells its field; it
     is empty for models of one fixed size.
     """
@@ -42,6 +44,7 @@ class Entry:
     takes: str = ""
     optional: tuple[str, ...] = ()
     root: str = ""
+    base: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -86,6 +89,7 @@ def document(
         "heads": [[[list(h) for h in heads], takes] for heads, takes in made.heads],
         "exact": exact,
         "templates": free,
+        "bases": {e.name: e.base for e in entries if e.base},
         "tables": ["\n".join(rows) for rows in tables],
         "orders": orders,
         "order_exceptions": exceptions,
@@ -335,6 +339,7 @@ def pattern_sums(shapes: Iterable[str]) -> dict[str, int]:
 
 
 Dim = tuple[str, int, int]  # field, factor, summand; ("", 0, 0) is any number
+ANY_RANK: Dim = ("", -1, 0)  # of layers that share a pattern and nothing else
 
 
 def _dims(entry: Entry, shapes: Shapes) -> Iterator[tuple[str, list[Dim]]]:
@@ -344,19 +349,22 @@ def _dims(entry: Entry, shapes: Shapes) -> Iterator[tuple[str, list[Dim]]]:
         if not BUFFERS.search(name):
             numbers = tuple(t for t in name.split(".") if t.isdigit())
             by_pattern[pattern_of(name)].append((numbers, shape))
-    sizes = {v: k for k, v in entry.sizes.items()}
+    # No dimension of a tensor is a number of layers, and no number of layers is one.
+    counts = {v: k for k, v in entry.sizes.items() if _COUNT.search(k)}
+    sizes = {v: k for k, v in entry.sizes.items() if not _COUNT.search(k)}
     for pattern, found in by_pattern.items():
         all_shapes = {shape for _, shape in found}
         rank = max(map(len, all_shapes))
         dims: list[Dim] = []
+        if any(len(s) != rank for s in all_shapes):
+            yield pattern, [ANY_RANK]
+            continue
         for axis in range(rank):
-            values = {s[axis] if axis < len(s) else -1 for s in all_shapes}
+            values = {s[axis] for s in all_shapes}
             dims.append(_expression(values.pop(), sizes) if len(values) == 1 else ("", 0, 0))
         for place in range(len(found[0][0])):
             count = len({numbers[place] for numbers, _ in found})
-            named = sizes.get(count, "")
-            layered = any(t in named for t in ("layer", "block", "depth"))
-            dims.append((named, 1, 0) if layered else ("", 0, 0))
+            dims.append((counts[count], 1, 0) if count in counts else ("", 0, 0))
         yield pattern, dims
 
 
@@ -377,6 +385,6 @@ def _dim_text(dim: Dim, fields: Sequence[str]) -> str:
     """ "3*0", "1+2", "4": the field by its number; "?" for any number."""
     name, factor, plus = dim
     if not name:
-        return "?"
+        return "*" if dim == ANY_RANK else "?"
     text = str(fields.index(name))
     return (f"{factor}*" if factor != 1 else "") + text + (f"+{plus}" if plus else "")

@@ -69,12 +69,17 @@ class Template:
 
 @dataclass(frozen=True)
 class Index:
-    """What the libraries hold, by the sums of their backbones."""
+    """What the libraries hold, by the sums of their backbones.
+
+    `bases` maps a class with a head to its headless one. `orders` and `order_exceptions` are those
+    of `interop.identity.order`; `pieces` and `piece_ids` those of `closest`.
+    """
 
     built_from: Mapping[str, str]
     specs: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     groups: tuple[Group, ...]
     templates: tuple[Template, ...]
+    bases: Mapping[str, str]
     tables: Sequence[str]
     orders: tuple[tuple[str, ...], ...]
     order_exceptions: Mapping[str, Sequence[int]]
@@ -137,11 +142,13 @@ def parse(document: Mapping[str, object]) -> Index:
         )
         for names, apart, head, root, spec, total, around, table in _list(d, "templates")
     )  # fmt: skip
-    built, exceptions, pieces = d["built_from"], d["order_exceptions"], d["pieces"]
-    assert isinstance(built, dict) and isinstance(exceptions, dict) and isinstance(pieces, str)
+    built, exceptions, bases = d["built_from"], d["order_exceptions"], d["bases"]
+    assert isinstance(built, dict) and isinstance(exceptions, dict) and isinstance(bases, dict)
+    pieces = d["pieces"]
+    assert isinstance(pieces, str)
     orders = tuple(map(tuple, _list(d, "orders")))
     return Index(
-        built, specs, groups, templates, _list(d, "tables"), orders, exceptions, pieces,
+        built, specs, groups, templates, bases, _list(d, "tables"), orders, exceptions, pieces,
         _list(d, "piece_ids"),
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from interop.identity.index import BUFFERS, Group, Index, pattern_of, under
 
 NAMES_AND_SHAPES = "names and shapes of its tensors"
 _DEEPEST = 6
-_ROOT_SHARE = 0.4  # of all bytes, below which a module cannot be the backbone
+_ROOT_SHARE = 0.2  # of all bytes, below which a module cannot be the backbone
 _BESIDE_SHARE = 1 / 3  # of all bytes, above which what lies beside a backbone is no mere head
 _NEAR = 0.02  # of the bytes, below which likeness says nothing
 # Stored twice by some versions of a library and once by others, being one tensor.
@@ -54,18 +54,28 @@ class _Hit:
     sizes: tuple[tuple[str, int], ...] = ()
 
 
-def find(tensors: Sequence[TensorSpec], index: Index) -> Match | None:
-    """The architectures whose backbone is in the tensors, the heads aside."""
+def find(tensors: Sequence[TensorSpec], index: Index, prefix: str = "") -> Match | None:
+    """The architectures whose backbone is in the tensors, the heads aside.
+
+    `prefix` is what was stripped from all names: "model." may be a wrapper, or a family's own.
+    """
+    stripped = prefix.rstrip(".")
     weights = [t for t in tensors if not BUFFERS.search(t.name)]
     total = sum(t.nbytes for t in weights)
+    size = {t.name: t.nbytes for t in weights}
+    found: list[_Hit] = []
     for root in _roots(weights, total):
-        hits = [*_exact(weights, root, index), *_free(weights, root, index)]
-        size = {t.name: t.nbytes for t in weights}
-        good = [h for h in hits if sum(size[n] for n in h.beside) <= total * _BESIDE_SHARE]
-        if good:
-            most = max(h.body for h in good)
-            return _match([h for h in good if h.body == most])
-    return None
+        hits = [*_exact(weights, root, index), *_free(weights, root, stripped, index)]
+        found += (h for h in hits if sum(size[n] for n in h.beside) <= total * _BESIDE_SHARE)
+        # What explains every tensor needs no further search; else the same backbone may be known
+        # by a module within, with the heads that the file has.
+        if any(not h.beside for h in found):
+            break
+    if not found:
+        return None
+    best = max((not h.beside, h.body) for h in found)
+    good = [h for h in found if (not h.beside, h.body) == best]
+    return _match([h for h in good if h.root == good[0].root])
 
 
 def nearest(
@@ -170,7 +180,7 @@ def _hit(
 # ---------------------------------------------------------------- any size
 
 
-def _free(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_Hit]:
+def _free(tensors: Sequence[TensorSpec], root: str, stripped: str, index: Index) -> Iterator[_Hit]:
     inner = [t for t in tensors if _is_in(t.name, root)]
     families = indexes.families_of((_inside(t.name, root) for t in inner), index)
     if not families:
@@ -191,40 +201,48 @@ def _free(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_H
         names = {t.name for _, t in body}
         outside = [t for t in tensors if t.name not in names]
         hits.append((template, sizes, sum(t.nbytes for _, t in body), outside))
-    yield from _classes(hits, root)
+    yield from _classes(hits, root, stripped, index)
 
 
-def _classes(
-    hits: Sequence[tuple[indexes.Template, dict[str, int], int, list[TensorSpec]]], root: str
-) -> Iterator[_Hit]:
+_Fit = tuple[indexes.Template, dict[str, int], int, list[TensorSpec]]
+
+
+def _classes(fits: Sequence[_Fit], root: str, stripped: str, index: Index) -> Iterator[_Hit]:
     """The classes whose heads the file has; else the headless models, with what lies beside."""
-    found: list[tuple[bool, _Hit]] = []
-    for template, sizes, body, outside in hits:
+    # Where the path of the backbone is what a family calls it, it is no other family's.
+    whole = _join(stripped, root)
+    named = [f for f in fits if f[0].root and f".{whole}".endswith(f".{f[0].root}")]
+    found: list[tuple[int, _Hit]] = []
+    for template, sizes, body, outside in named or [f for f in fits if not f[0].root]:
         group = template.group
-        if not (root == template.root or root.endswith(f".{template.root}") or not template.root):
-            continue
-        wrap = root[: len(root) - len(template.root)].rstrip(".") if template.root else root
+        wrap = root.removesuffix(template.root).rstrip(".") if template.root else root
         heads = tuple((_join(wrap, p), r) for p, r in group.heads)
-        grade = _grade(template, outside, wrap, heads)
-        if grade:
+        if grade := _grade(template, outside, wrap, heads):
             beside = tuple(
                 t.name for t in outside if not any(under(t.name, p) for p, _ in heads)
                 and pattern_of(_inside(t.name, wrap)) not in template.around
             )  # fmt: skip
             hit = _Hit(group, group.names, root, heads, body, beside, tuple(sizes.items()))
-            found.append((grade == 2, hit))
-    if found:
-        best = max(grade for grade, _ in found)
+            found.append((grade, hit))
+    best = max((grade for grade, _ in found), default=0)
+    if best and (named or any(hit.heads for _, hit in found)):
         yield from (hit for grade, hit in found if grade == best)
         return
-    headless: dict[tuple[tuple[str, ...], ...], _Hit] = {}
-    for template, sizes, body, outside in hits:
-        names = tuple(dict.fromkeys(_base(same) for same in template.group.names))
+    yield from _headless(named or fits, root, index)
+
+
+def _headless(fits: Sequence[_Fit], root: str, index: Index) -> Iterator[_Hit]:
+    found: dict[tuple[tuple[str, ...], ...], _Hit] = {}
+    for template, sizes, body, outside in fits:
+        names = tuple(
+            tuple(dict.fromkeys(index.bases.get(n, n) for n in same))
+            for same in template.group.names
+        )
         bare = Group(names, template.group.apart, (), template.group.takes, ())
         beside = tuple(t.name for t in outside)
         hit = _Hit(bare, names, root, (), body, beside, tuple(sizes.items()))
-        headless.setdefault(names, hit)
-    yield from headless.values()
+        found.setdefault(names, hit)
+    yield from found.values()
 
 
 def _grade(
@@ -248,11 +266,6 @@ def _grade(
     rest = {p for p in there if not any(under(p, h) for h in own)}
     same = rest == {p for p in wanted if not any(under(p, h) for h in own)}
     return 1 if same and own and any(under(p, own[0]) for p in there) else 0
-
-
-def _base(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The headless classes of some: "transformers/BertForTokenClassification" -> "…/BertModel"."""
-    return tuple(dict.fromkeys(_TASK.sub("", n) + "Model" for n in names))
 
 
 def family(name: str) -> str:

@@ -2,7 +2,7 @@
 
 A row of a template is a pattern of names ("layer.#.attention.query.weight") with its dimensions and
 then, for each number in the name, how many values it takes: "3*0" is three times the first field,
-"1+2" the second field plus 2, "?" any number.
+"1+2" the second field plus 2, "?" any number, "*" any shape.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from interop.identity.index import BUFFERS, pattern_of
 
 _TERM = re.compile(r"(?:(\d+)\*)?(\d+)(?:\+(\d+))?")
+_MISFIT = "!"
 Shaped = Sequence[tuple[str, tuple[int, ...]]]
 
 
@@ -26,6 +27,8 @@ def fit(table: str, tensors: Shaped) -> dict[str, int] | None:
     names = fields.split("; ")
     seen: dict[int, int] = {}
     for term, value in _equations(rows, tensors):
+        if term == _MISFIT:
+            return None
         match = _TERM.fullmatch(term)
         if match is None:
             continue
@@ -46,10 +49,12 @@ def _equations(rows: Sequence[str], tensors: Shaped) -> Iterator[tuple[str, int]
             continue
         pattern = pattern_of(name)
         dims = terms.get(pattern, [])
+        if dims == ["*"]:
+            continue
         numbers[pattern].add(tuple(t for t in name.split(".") if t.isdigit()))
         # The rank is what a row has beyond its counts; a tensor of another rank fits nothing.
         if len(dims) != len(shape) + pattern.split(".").count("#"):
-            yield "0*0", 1
+            yield _MISFIT, 0
             return
         yield from zip(dims, shape, strict=False)
     for pattern, found in numbers.items():

@@ -271,6 +271,7 @@ def _entry(
         takes=_takes(name, role),
         optional=tuple(p for p in _OPTIONAL if any(k.startswith(f"{p}.") for k in shapes)),
         root=root,
+        base=f"transformers/{type(built.get_submodule(root)).__name__}" if root else "",
         sizes={k: v for k, v in sizes.items() if _follows(k, v, shapes)},
     )
 
@@ -278,7 +279,8 @@ def _entry(
 def _root(built: Any, shapes: Mapping[str, tuple[int, ...]]) -> str:
     prefix: str = getattr(built, "base_model_prefix", "")
     within = [key.startswith(f"{prefix}.") for key in shapes]
-    return prefix if prefix and any(within) and built.base_model is not built else ""
+    bare = type(built).__name__ == _family(type(built).__name__).prefix + "Model"
+    return prefix if prefix and any(within) and not bare else ""
 
 
 def _heads(
