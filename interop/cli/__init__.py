@@ -21,6 +21,7 @@ COMMANDS = {
     "gate": "Pass or fail a candidate by a policy, for CI.",
     "explain": "Explain a rule: what, why, an example, the fix.",
     "doctor": "Look at this machine's installation.",
+    "index": "Rebuild the index by which bare state dicts are known.",
 }
 
 EPILOG = """\b
