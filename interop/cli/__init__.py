@@ -16,6 +16,7 @@ from interop.errors import InteropError
 COMMANDS = {
     "inspect": "Say what a model file is, without running it.",
     "check": "Say whether B can go where A is.",
+    "port": "Give weights another library's names, with proof.",
     "export": "Turn a checkpoint into ONNX and safetensors, with proof.",
     "bench": "Measure accuracy and latency, PyTorch against ONNX Runtime.",
     "gate": "Pass or fail a candidate by a policy, for CI.",
