@@ -45,8 +45,8 @@ rules: $(READY)  ## make the rules' fixture pairs again
 rule: $(READY)  ## stamp a new rule: make rule ID=some-fault
 	$(BIN)/python -m fixtures.stamp "$(ID)"
 
-index: $(READY)  ## rebuild the index of architectures from the torchvision that is installed
-	$(BIN)/python -m interop.models.build_index
+index: $(READY)  ## rebuild the index of architectures from the libraries that are installed (10 minutes)
+	$(BIN)/interop index build
 
 golden: $(READY)  ## accept what the rules now say of every fixture pair
 	$(BIN)/python -m tests.rules.matrix

@@ -16,11 +16,13 @@ from interop.errors import InteropError
 COMMANDS = {
     "inspect": "Say what a model file is, without running it.",
     "check": "Say whether B can go where A is.",
+    "port": "Give weights another library's names, with proof.",
     "export": "Turn a checkpoint into ONNX and safetensors, with proof.",
     "bench": "Measure accuracy and latency, PyTorch against ONNX Runtime.",
     "gate": "Pass or fail a candidate by a policy, for CI.",
     "explain": "Explain a rule: what, why, an example, the fix.",
     "doctor": "Look at this machine's installation.",
+    "index": "Rebuild the index by which bare state dicts are known.",
 }
 
 EPILOG = """\b

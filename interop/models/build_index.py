@@ -1,91 +1,93 @@
-"""torchvision's classification models -> the index by which `identity` knows a bare state dict.
+"""The models of the installed libraries -> the index by which `identity` knows a bare state dict.
 
-    python -m interop.models.build_index [OUT.json]
-
-Each model is built without its weights' memory; what is kept is hashes of names and shapes.
+Each model is built without its weights' memory; of those whose backbones look the same, each is run
+to see which compute the same. All of it takes some ten minutes.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
-import sys
+import os
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from tempfile import NamedTemporaryFile
 
-from interop.identity.index import STORED, module_sums
+from interop.errors import ModelError
+from interop.facts import Json
+from interop.identity.compile import alike, document
+from interop.models import catalog
+from interop.models.twins import twins
 
-_WORD = (1 << 64) - 1
-# Side branches that exist for training alone and that people leave out of what they save.
-AUXILIARY = ("AuxLogits", "aux1", "aux2")
+Progress = Callable[[str], object]
 
 
-def build_index(names: list[str] | None = None) -> dict[str, Any]:
-    """The index document for the named torchvision classification models (all, by default).
+def build_index(
+    names: Iterable[str] | None = None, *, progress: Progress | None = None
+) -> dict[str, Json]:
+    """The index document for models by name ("library/name"; by default all that there are).
 
-    For every architecture: the path of its head, and the backbone's sum of hashes for each module
-    on the way to the head that a person may replace ("classifier.6", "classifier").
+    `progress` is told in a line what is being done. Raises ModelError for a name that its library
+    does not have, ExtraMissing where a library is not installed.
     """
-    import torch
-    import torchvision
+    say = progress or (lambda line: None)
+    chosen = list(names) if names is not None else select()
+    entries = []
+    for place, name in enumerate(chosen, 1):
+        say(f"{place}/{len(chosen)} {name}")
+        entries += catalog.entries(name)
+    groups = alike(entries)
+    done = iter(range(1, len(groups) + 1))
+    compared = twins(groups, lambda line: say(f"twins {next(done)}/{len(groups)} {line}"))
+    used = tuple(dict.fromkeys(name.partition("/")[0] for name in chosen))
+    return document(entries, compared, catalog.built_from(used))
 
-    entries: dict[str, Any] = {}
-    for name in names or torchvision.models.list_models(module=torchvision.models):
-        shapes = state_dict_shapes(name)
-        head = head_path(shapes)
-        sums = module_sums(shapes.items())
-        body = sums[""] - sum(sums.get(path, 0) for path in AUXILIARY)
-        parts = head.split(".")
-        paths = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-        backbones: dict[str, str] = {}
-        for path in paths:
-            backbones[path] = f"{(body - sums[path]) & _WORD:016x}"
-        entries[f"torchvision/{name}"] = {"head": head, "backbones": backbones}
-    return {
-        "built_from": {
-            "torchvision": torchvision.__version__.split("+")[0],
-            "torch": torch.__version__.split("+")[0],
-        },
-        "auxiliary": list(AUXILIARY),
-        "twins": {},
-        "architectures": entries,
-    }
+
+def select(
+    patterns: Iterable[str] = (), libraries: Iterable[str] = tuple(catalog.LIBRARIES)
+) -> list[str]:
+    """The names of some libraries that fit any of some patterns ("timm/vit_*"); all without one.
+
+    Raises ModelError for a pattern that fits no name, ExtraMissing for a library that is missing.
+    """
+    known = [name for library in libraries for name in catalog.names(library)]
+    wanted = list(patterns)
+    for pattern in wanted:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise ModelError(
+                f"no model's name fits {pattern!r}", fix="write library/name, with * for any part"
+            )
+    if not wanted:
+        return known
+    return [name for name in known if any(fnmatchcase(name, pattern) for pattern in wanted)]
+
+
+def write(made: Mapping[str, Json], path: Path) -> int:
+    """Stores an index, compressed where the name ends in .gz, and gives its size in bytes.
+
+    It is put into place whole; the same index gives the same bytes.
+    """
+    text = json.dumps(made, separators=(",", ":"), ensure_ascii=False).encode()
+    data = gzip.compress(text, mtime=0) if path.suffix == ".gz" else text + b"\n"
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        beside = Path(file.name)
+        try:
+            file.write(data)
+        except OSError:
+            beside.unlink()
+            raise
+    beside.chmod(0o666 & ~_umask())
+    beside.replace(path)
+    return len(data)
 
 
 def state_dict_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a torchvision model's state dict, in definition order."""
-    import torch
-    import torchvision
-    from torch.overrides import TorchFunctionMode
-
-    class EmptyOnMeta(TorchFunctionMode):
-        """Weights take no memory; the numbers that a constructor computes with stay real."""
-
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            kwargs = dict(kwargs or {})
-            if func is torch.empty:
-                kwargs["device"] = "meta"
-            return func(*args, **kwargs)
-
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    with EmptyOnMeta():
-        module = torchvision.models.get_model(name, weights=None, **options)
-    return {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    return dict(catalog.entry(f"torchvision/{name}").shapes)
 
 
-def head_path(shapes: dict[str, tuple[int, ...]]) -> str:
-    """The module of the last weight of two or more dimensions in definition order."""
-    last = [name for name, shape in shapes.items() if len(shape) >= 2][-1]
-    return last.rpartition(".")[0]
-
-
-def main() -> None:
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else STORED
-    document = build_index()
-    out.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", "utf-8")
-    print(f"{out.name}: {len(document['architectures'])} architectures, {out.stat().st_size} bytes")
-
-
-if __name__ == "__main__":
-    main()
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

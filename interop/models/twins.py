@@ -124,10 +124,10 @@ def _split(entries: Sequence[Entry]) -> tuple[list[list[str]], list[str]]:
     if len(entries) == 1:
         return [[entries[0].name]], []
     if sum(prod(shape) for shape in entries[0].shapes.values()) > LARGEST:
-        told = _differences([catalog.hollow(entry) for entry in entries], entries)
+        told = _differences([catalog.outline(entry) for entry in entries], entries)
         return [[entry.name] for entry in entries], [*told, TOO_LARGE]
     outputs = _outputs(entries, torch.float32)
-    modules = [catalog.hollow(entry) for entry in entries]
+    modules = [catalog.outline(entry) for entry in entries]
     groups = _grouped(outputs, modules)
     if len(groups) > 1 and _doubtful(outputs, groups):
         groups = _grouped(_outputs(entries, torch.float64), modules)

@@ -50,7 +50,7 @@ def canary(
     unseen = []
     for place, name in zip(("input", "head"), graphs.choose_two(names, head), strict=True):
         seen, difference = _noticed(
-            graph, name, _perturbed(arrays[name], share), model.parent, held, device
+            graph, name, perturbed(arrays[name], share), model.parent, held, device
         )
         facts[place] = {"tensor": name, "noticed": seen, "relative": difference}
         if not seen:
@@ -99,7 +99,7 @@ def _only(held: Reference, i: int) -> Reference:
     )
 
 
-def _perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
+def perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
     """The same tensor, `share` of its norm away."""
     random = np.random.default_rng(_SEED)
     wide = array.astype(np.float64)

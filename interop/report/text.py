@@ -56,6 +56,20 @@ def _export(report: Report) -> list[list[str]]:
     return [_inputs(report), _proofs(report.proofs), _findings(report), notes, [*outcome, times]]
 
 
+def _port(report: Report) -> list[list[str]]:
+    d = report.details
+    if not d.get("out"):
+        outcome = ["no file was written"] if report.outcome == "no" else []
+    else:
+        outcome = [f"wrote {d['out']}, {'proved' if d['proved'] else 'unproved'}"]
+    if d.get("call"):
+        said = "the module that it is proved for" if d["proved"] else "the module that takes it"
+        outcome += wrap(f"{said}: {d['call']}", WIDTH, subsequent_indent="  ",
+                        break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    notes = [line for text in d.get("notes", ()) for line in wrap(text, WIDTH)]
+    return [_inputs(report), _proofs(report.proofs), _findings(report), notes, outcome]
+
+
 def _bench(report: Report) -> list[list[str]]:
     return [
         _inputs(report),
@@ -110,6 +124,7 @@ _SHAPES: dict[str, Callable[[Report], list[list[str]]]] = {
     "check": _check,
     "inspect": _inspect,
     "export": _export,
+    "port": _port,
     "bench": _bench,
     "gate": _gate,
     "doctor": _doctor,

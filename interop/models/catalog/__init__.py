@@ -66,9 +66,19 @@ def meta(name: str, **overrides: Any) -> nn.Module:
 
 
 def hollow(entry: Entry, **overrides: Any) -> nn.Module:
-    """The module that an entry is of, in eval mode; most of its weights have no memory."""
+    """The module that an entry is of, in eval mode, without weights: most have no memory.
+
+    What its constructor computes (positions, masks) is there, so that it runs once it has weights.
+    """
     library, own = _split(entry.name)
     built: nn.Module = library.hollow(own, entry, **overrides)
+    return built.eval()
+
+
+def outline(entry: Entry) -> nn.Module:
+    """The module that an entry is of, to be looked at alone: nothing need have memory."""
+    library, own = _split(entry.name)
+    built: nn.Module = library.outline(own, entry)
     return built.eval()
 
 

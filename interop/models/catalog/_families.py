@@ -63,7 +63,7 @@ _SEQ2SEQ = {
     "decoder_layers": 2, "encoder_ffn_dim": 80, "decoder_ffn_dim": 88,
 }  # fmt: skip
 _SEQ2SEQ_HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
-_LONG = {"vocab_size": 131, "d_model": 56, "d_ff": 80, "num_layers": 5, "num_decoder_layers": 4}
+_LONG = {"vocab_size": 131, "d_model": 56, "d_ff": 80, "num_layers": 5, "num_decoder_layers": 6}
 _LONG_ALL = {**_LONG, "d_kv": 10, "num_heads": 4}
 _LONG_SIZES = {**_LONG, "num_heads * d_kv": 40, "num_heads": 4}
 _GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}

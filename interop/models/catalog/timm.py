@@ -34,17 +34,32 @@ def module(name: str, **overrides: Any) -> nn.Module:
 
 
 def meta(name: str, **overrides: Any) -> nn.Module:
-    from interop.models.catalog._meta import EmptyOnMeta
+    import torch
 
-    with EmptyOnMeta():
+    with torch.device("meta"):
         return module(name, **overrides)
 
 
 def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
     """With a classifier where the entry has one: some are built without, by default."""
-    if entry.heads:
-        overrides = {"num_classes": entry.shapes[f"{entry.heads[0][0]}.weight"][0], **overrides}
-    return meta(name, **overrides)
+    from interop.models.catalog._meta import EmptyOnMeta
+
+    options = {**_classes(entry), **overrides}
+    try:
+        with EmptyOnMeta():
+            return module(name, **options)
+    except ModelError:  # constructors that run a part of themselves need all of it to be real
+        return module(name, **options)
+
+
+def outline(name: str, entry: Entry) -> nn.Module:
+    return meta(name, **_classes(entry))
+
+
+def _classes(entry: Entry) -> dict[str, int]:
+    if not entry.heads:
+        return {}
+    return {"num_classes": entry.shapes[f"{entry.heads[0][0]}.weight"][0]}
 
 
 def input_size(name: str) -> tuple[int, ...] | None:

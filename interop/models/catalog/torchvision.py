@@ -114,6 +114,10 @@ def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
     return meta(name, **overrides)
 
 
+def outline(name: str, entry: Entry) -> nn.Module:
+    return meta(name)
+
+
 def input_size(name: str) -> tuple[int, ...] | None:
     """Channels, height and width, behind the number of frames for videos."""
     if name in ("mc3_18", "r3d_18", "r2plus1d_18", "s3d") or name.startswith(("swin3d", "mvit")):

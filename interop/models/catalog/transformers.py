@@ -130,6 +130,10 @@ def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
     return meta(name, **{**_config_of(name)[tuple(entry.shapes.items())], **overrides})
 
 
+def outline(name: str, entry: Entry) -> nn.Module:
+    return hollow(name, entry)
+
+
 def input_size(name: str) -> tuple[int, ...] | None:
     return None
 

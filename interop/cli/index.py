@@ -1,0 +1,59 @@
+"""`interop index build`: the index of architectures, made anew from what is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from interop.cli.output import need_torch_side, progress, progress_done
+from interop.errors import ConfigError
+
+LIBRARIES = ("torchvision", "timm", "transformers")
+
+
+@click.group(
+    name="index",
+    epilog="""\b
+Example:
+  interop index build""",
+)
+def command() -> None:
+    """Work on the index by which bare state dicts are known."""
+
+
+@command.command(
+    name="build",
+    epilog="""\b
+Example:
+  interop index build
+  interop index build --library timm --only 'timm/vit_*' -o vits.json
+
+Without options it replaces the index that interop came with, which takes some
+ten minutes and needs model-interop[run,timm,hf].""",
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Names to take in; repeatable.")
+@click.option("--library", multiple=True, type=click.Choice(LIBRARIES), help="Repeatable.")
+def build(output: Path | None, only: tuple[str, ...], library: tuple[str, ...]) -> None:
+    """Build every model of the libraries, run twins, and store the index."""
+    if output is None and (only or library):
+        raise ConfigError(
+            "a part of the index would replace the whole", fix="say where to: -o FILE"
+        )
+    need_torch_side("index build")
+    from interop.identity.index import STORED
+    from interop.models.build_index import build_index, select, write
+
+    out = output or STORED
+    if not out.parent.is_dir():
+        raise ConfigError("no such folder", where=str(out.parent), fix="make it, or choose another")
+    names = select(only, library or LIBRARIES)
+    try:
+        made = build_index(names, progress=lambda line: progress(line[:100]))
+        size = write(made, out)
+    except OSError as error:
+        raise ConfigError(f"cannot be written ({error.strerror})", where=str(out)) from None
+    finally:
+        progress_done()
+    click.echo(f"{out}: {len(names)} names, {size} bytes")

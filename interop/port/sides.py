@@ -1,0 +1,115 @@
+"""A file and what it is of -> its tensors under its module's own names, in definition order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from interop.check import maps
+from interop.check.pairing import pair, unmapped
+from interop.check.structure import is_derived
+from interop.errors import ModelError
+from interop.facts import Identity, Json
+from interop.port.fill import filled
+from interop.port.models import Model, fitted, identity_of
+from interop.port.proving import load
+
+Tensors = Mapping[str, torch.Tensor]
+OPTIONS = "arch_options"  # metadata key: what the constructor was given besides the name
+# Of a config.json: what says how it was written, and nothing of the model.
+_ABOUT = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Tensors with their names and shapes; `model` is what they are of, None where unknown."""
+
+    identity: Identity
+    tensors: Tensors
+    model: Model | None
+
+    def module(self) -> nn.Module:
+        """The module with these tensors. Raises ModelError where it is not known, or refuses."""
+        if self.model is None:
+            raise ModelError(
+                "its architecture is not known, so that it cannot be run",
+                where=self.identity.manifest.path,
+                fix="name it with --arch, or give the module with --model or --like-model",
+            )
+        return load(self.model.build(real=True), self.tensors)
+
+
+def side(identity: Identity, tensors: Tensors, model: Model | None) -> Side:
+    """The tensors as the module of `model` names and orders them; as the file does without one.
+
+    Raises ModelError where they are not that module's.
+    """
+    plain = replace(identity, head=None, side_heads=())
+    if model is None:
+        return Side(plain, tensors, None)
+    model, module = fitted(model, plain)
+    own = identity_of(module, model.name)
+    found = pair(own, plain)
+    left, over = unmapped(own, plain, found.mapped)
+    if left or over:
+        strange = [*left, *over]
+        raise ModelError(
+            f"{len(strange)} of its tensors are not those of {model.name}: "
+            f"{', '.join(strange[:3])}",
+            where=identity.manifest.path,
+            fix="say what it is of with --arch or --model",
+        )
+    state = filled(maps.whole(found), tensors, own)
+    made = {t.name for t in own.tensors if t.name in state}
+    return Side(replace(own, tensors=tuple(t for t in own.tensors if t.name in made)), state, model)
+
+
+def model_of(
+    identity: Identity, arch: str | None, factory: str | None
+) -> tuple[Model | None, bool]:
+    """What a file is of, as far as is known; and whether the person said so."""
+    if factory:
+        return Model(factory, factory=factory), True
+    metadata = identity.manifest.metadata
+    stated = metadata.get("arch")
+    config = metadata.get("config.json")
+    name = arch
+    if name is None and isinstance(stated, str) and "/" in stated:
+        name = stated
+    if name is None and isinstance(config, dict) and config.get("architectures"):
+        name = f"transformers/{config['architectures'][0]}"
+    name = name or identity.architecture
+    if name is None or "/" not in name:
+        return None, False
+    options: Mapping[str, Json] = {}
+    if name.startswith("transformers/") and isinstance(config, dict):
+        options = {k: v for k, v in config.items() if k not in _ABOUT}
+    elif name == stated:
+        options = _options(metadata.get(OPTIONS))
+    return Model(name, options), arch is not None
+
+
+def derived(module: nn.Module, model: Model) -> dict[str, torch.Tensor]:
+    """What the target's module computes of itself and keeps in its state dict (indices, masks)."""
+    names = {t.name for t in identity_of(module, "").tensors if is_derived(t)}
+    state: dict[str, Any] = module.state_dict()
+    if any(state[n].is_meta and not n.endswith("num_batches_tracked") for n in names):
+        state = model.build(real=True).state_dict()
+    return {
+        n: torch.zeros((), dtype=torch.int64) if state[n].is_meta else state[n].detach()
+        for n in names
+    }
+
+
+def _options(given: Json) -> Mapping[str, Json]:
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            return {}
+    return given if isinstance(given, dict) else {}
