@@ -257,12 +257,13 @@ class Head:
     """The layers that turn features into the task's outputs.
 
     `path` is the module that was replaced for the task ("fc", "classifier.1"), `tensors` its
-    tensors' names, `kind` "linear", "conv1x1", "conv3x3", "several layers", "tied" (to the
-    input embeddings; it has no tensors of its own) or "removed"; `in_width` and `outputs` are the feature count it takes and the number of outputs it gives. `role` is what
-    the outputs are: "classes", "auxiliary classes", "distillation", "boxes", "masks", "keypoints",
-    "tokens", "answer span", "vocabulary", "characters", … `takes` is what the backbone hands it:
-    "avg" (pooled features), "token" (of a class token), "flat" (a feature map in one row), "map"
-    (a feature map), "sequence" (one vector a token); "" where that is not known.
+    tensors' names, `kind` "linear", "conv1x1", "conv3x3", "several layers", "tied" (to the input
+    embeddings; it has no tensors of its own) or "removed"; `in_width` and `outputs` are the feature
+    count it takes and the number of outputs it gives. `role` is what the outputs are: "classes",
+    "auxiliary classes", "distillation", "boxes", "masks", "keypoints", "token classes",
+    "answer span", "vocabulary", "characters", … `takes` is what the backbone hands it: "avg"
+    (pooled features), "token" (of a class token), "flat" (a feature map in one row), "map" (a
+    feature map), "sequence" (one vector a token); "" where that is not known.
     """
 
     path: str

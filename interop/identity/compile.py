@@ -33,9 +33,9 @@ class Entry:
     is what the backbone hands to the main head, as in `facts.Head`. `optional` are module paths
     that a file may lack (side branches that serve training alone). `root` is the path of the
     library's own headless model within it ("bert" of BertForSequenceClassification; "" of
-    BertModel and wherever there is none), and `base` that model's own name. `sizes` are the config fields that shapes follow, with
-    the values this instance was built with: all different, so that a dimension tells its field; it
-    is empty for models of one fixed size.
+    BertModel and wherever there is none), and `base` that model's own name. `sizes` are the config
+    fields that shapes follow, with the values this instance was built with: all different, so that
+    a dimension tells its field; it is empty for models of one fixed size.
     """
 
     name: str

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from interop.facts import TensorSpec
 
@@ -128,20 +129,17 @@ def parse(document: Mapping[str, object]) -> Index:
     """An Index from the JSON that `interop.identity.compile` makes."""
     d: dict[str, object] = dict(document)
     specs = tuple((tuple(tops), tuple(removed)) for tops, removed in _list(d, "specs"))
-    heads: list[tuple[tuple[tuple[str, str], ...], str]] = [
-        (tuple((p, r) for p, r in hs), takes) for hs, takes in _list(d, "heads")
-    ]
-    groups = tuple(
-        Group(_same(names), apart, *heads[head], tuple((s, int(x, 16)) for s, x in ways))
-        for names, apart, head, ways in _list(d, "exact")
-    )
+    heads = [(tuple((p, r) for p, r in hs), takes) for hs, takes in _list(d, "heads")]
+
+    def group(names: list[list[str]], apart: str, head: int, ways: list[list[Any]]) -> Group:
+        same = tuple(map(tuple, names))
+        return Group(same, apart, *heads[head], tuple((spec, int(x, 16)) for spec, x in ways))
+
+    groups = tuple(group(*entry) for entry in _list(d, "exact"))
     templates = tuple(
-        Template(
-            Group(_same(names), apart, *heads[head], ((spec, int(total, 16)),)),
-            root, tuple(around), table,
-        )
+        Template(group(names, apart, head, [[spec, total]]), root, tuple(around), table)
         for names, apart, head, root, spec, total, around, table in _list(d, "templates")
-    )  # fmt: skip
+    )
     built, exceptions, bases = d["built_from"], d["order_exceptions"], d["bases"]
     assert isinstance(built, dict) and isinstance(exceptions, dict) and isinstance(bases, dict)
     pieces = d["pieces"]
@@ -153,11 +151,7 @@ def parse(document: Mapping[str, object]) -> Index:
     )  # fmt: skip
 
 
-def _same(names: list[list[str]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(map(tuple, names))
-
-
-def _list(document: Mapping[str, object], key: str) -> list:  # type: ignore[type-arg]
+def _list(document: Mapping[str, object], key: str) -> list[Any]:
     found = document[key]
     assert isinstance(found, list)
     return found

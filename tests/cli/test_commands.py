@@ -27,7 +27,7 @@ def test_help_has_an_example_for_each_command(interop: Run) -> None:
 def test_inspect(interop: Run, digits: Path, derived: Path) -> None:
     done = interop("inspect", digits / "shufflenet.pth")
     assert done.returncode == 0
-    for word in ("torchvision/shufflenet_v2_x0_5", "fc (linear), 1024 -> 10", "zero, one", "64x64"):
+    for word in ("torchvision/shufflenet_v2_x0_5", "fc (linear, of pooled", "zero, one", "64x64"):
         assert word in done.stdout
     done = interop("inspect", derived / "ema.pth")
     assert done.returncode == 0

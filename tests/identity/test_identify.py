@@ -10,10 +10,8 @@ import torch
 
 from interop.errors import ConfigError, ReadError
 from interop.facts import Labels, TensorSpec
-from interop.identity import identify, identify_file, index, keys
+from interop.identity import identify_file, keys
 from interop.identity.prefix import strip_prefix
-from interop.models.build_index import build_index
-from interop.reading import read
 
 
 def test_a_fine_tuned_checkpoint_tells_all(digits: Path) -> None:
@@ -85,18 +83,6 @@ def test_a_stated_architecture_that_the_tensors_contradict_is_not_believed(tmp_p
     seen = identify_file(tmp_path / "net.pth")
     assert seen.architectures == ()
     assert "'resnet18', which its tensors do not bear out" in seen.ambiguity
-
-
-def test_a_stated_architecture_decides_between_twins(derived: Path, digits: Path) -> None:
-    document = build_index(["shufflenet_v2_x0_5"])
-    (entry,) = document["architectures"].values()
-    document["architectures"]["other/shuffle_twin"] = entry
-    twins = index.parse(document)
-    silent = identify(read(derived / "plain.pth"), entries=twins)
-    assert silent.architecture is None and len(silent.architectures) == 2 and silent.ambiguity
-    stated = identify(read(digits / "shufflenet.pth"), entries=twins)
-    assert stated.architecture == "torchvision/shufflenet_v2_x0_5"
-    assert stated.architectures[0].evidence == "key 'arch'"
 
 
 @pytest.mark.parametrize(

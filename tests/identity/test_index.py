@@ -12,7 +12,7 @@ from interop.models.catalog import entry
 from tests.identity.conftest import Shapes, manifest
 
 # One of each way to lay out a head, over both libraries; benchmarks/identity.py goes over all.
-NAMES = """
+_NAMES = """
 torchvision/alexnet torchvision/vgg16 torchvision/resnet50 torchvision/squeezenet1_1
 torchvision/inception_v3 torchvision/googlenet torchvision/densenet121 torchvision/vit_b_16
 torchvision/swin_t torchvision/mobilenet_v3_small torchvision/regnet_y_400mf torchvision/r3d_18
@@ -21,7 +21,8 @@ torchvision/deeplabv3_resnet50 torchvision/fasterrcnn_resnet50_fpn torchvision/s
 timm/tf_efficientnet_b0 timm/deit_tiny_distilled_patch16_224 timm/convnext_tiny timm/levit_128s
 timm/swin_tiny_patch4_window7_224 timm/mixer_s32_224 timm/xcit_nano_12_p16_224 timm/pit_ti_224
 timm/edgenext_xx_small timm/volo_d1_224 timm/crossvit_tiny_240 timm/mobilevit_xxs timm/ghostnet_100
-""".split()
+"""
+NAMES = _NAMES.split()
 
 
 def variants(e: Entry) -> Iterator[tuple[str, Shapes, int | None]]:

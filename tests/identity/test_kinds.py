@@ -21,7 +21,7 @@ resnet18 = torchvision.models.resnet18
         (["base.q.lora_A.default.weight", "base.q.lora_B.default.weight"], "LoRA adapter"),
         (["lora_unet_down.lora_up.weight", "lora_unet_down.lora_down.weight"], "LoRA adapter"),
         (["l.0.mlp.qweight", "l.0.mlp.scales"], "quantized state dict (GPTQ or AWQ codes)"),
-        (["l.weight", "l.weight.absmax", "l.weight.quant_map"], "quantized state dict (bitsandbytes codes)"),
+        (["l.weight", "l.weight.absmax"], "quantized state dict (bitsandbytes codes)"),
         (["fc.weight", "fc.bias"], ""),
         (["fc.weight", "q.lora_A.weight"], ""),
     ],

@@ -10,12 +10,13 @@ from interop.facts import TensorSpec
 from interop.identity.order import in_definition_order
 from interop.models.catalog import entry
 
-NAMES = """
+_NAMES = """
 torchvision/resnet50 torchvision/vit_b_16 torchvision/swin_t torchvision/densenet121
 torchvision/fasterrcnn_resnet50_fpn timm/swin_tiny_patch4_window7_224 timm/convnext_tiny
 timm/efficientnet_b0 timm/swinv2_tiny_window8_256 timm/resnetv2_50 transformers/BertModel
 transformers/ResNetForImageClassification
-""".split()
+"""
+NAMES = _NAMES.split()
 
 
 @pytest.mark.parametrize("name", NAMES)

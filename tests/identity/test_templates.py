@@ -14,6 +14,11 @@ from tests.identity.conftest import manifest, shapes_of
 transformers = pytest.importorskip("transformers")
 
 SMALL = {"hidden_size": 96, "num_hidden_layers": 5, "num_attention_heads": 4}
+IMAGE = {**SMALL, "intermediate_size": 160, "num_labels": 7}
+GPT = {"n_embd": 96, "n_layer": 3, "n_head": 4, "vocab_size": 211}
+DISTIL = {"dim": 96, "n_layers": 3, "n_heads": 4, "hidden_dim": 160, "vocab_size": 211} | {
+    "num_labels": 7
+}
 TEXT = {**SMALL, "vocab_size": 211, "intermediate_size": 160, "num_labels": 7}
 
 
@@ -25,10 +30,10 @@ TEXT = {**SMALL, "vocab_size": 211, "intermediate_size": 160, "num_labels": 7}
         ("BertForQuestionAnswering", {**TEXT, "num_labels": 2}, "answer span", 2),
         ("BertForMaskedLM", TEXT, "vocabulary", 211),
         ("RobertaForSequenceClassification", TEXT, "classes", 7),
-        ("ViTForImageClassification", {**SMALL, "intermediate_size": 160, "num_labels": 7}, "classes", 7),
+        ("ViTForImageClassification", IMAGE, "classes", 7),
         ("LlamaForCausalLM", {**TEXT, "num_key_value_heads": 2}, "vocabulary", 211),
-        ("GPT2LMHeadModel", {"n_embd": 96, "n_layer": 3, "n_head": 4, "vocab_size": 211}, "vocabulary", 211),
-        ("DistilBertForSequenceClassification", {"dim": 96, "n_layers": 3, "n_heads": 4, "hidden_dim": 160, "vocab_size": 211, "num_labels": 7}, "classes", 7),
+        ("GPT2LMHeadModel", GPT, "vocabulary", 211),
+        ("DistilBertForSequenceClassification", DISTIL, "classes", 7),
     ],
 )  # fmt: skip
 def test_a_family_is_known_at_any_size(
