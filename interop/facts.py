@@ -417,6 +417,23 @@ class Mapped:
 
 
 @dataclass(frozen=True, slots=True)
+class RowMatch:
+    """Which row of B's head each row of A's is most alike, one to one.
+
+    `in_place` is the mean cosine of rows at the same place, `matched` of those that were matched.
+    """
+
+    order: tuple[int, ...]
+    in_place: float
+    matched: float
+
+    @property
+    def moved(self) -> tuple[int, ...]:
+        """The rows of A that are more alike a row of B at another place."""
+        return tuple(i for i, j in enumerate(self.order) if i != j)
+
+
+@dataclass(frozen=True, slots=True)
 class Pairing:
     """Tensors of A against tensors of B, after the prefixes are off.
 
@@ -424,7 +441,8 @@ class Pairing:
     `extra` B's alone. `renamed` pairs those of the latter two that hold the same bytes, where the
     values were read. `mapped` says from which of `extra` each of `missing` can be made; it is
     either empty or covers every weight of both backbones. `basis` says what vouches for the map:
-    "" is nothing, and the map is unproved.
+    "" is nothing, and the map is unproved. `rows` matches the rows of the two heads, where the
+    values were read and tell.
     """
 
     matched: tuple[Pair, ...]
@@ -434,6 +452,7 @@ class Pairing:
     renamed: tuple[Pair, ...] = ()
     mapped: tuple[Mapped, ...] = ()
     basis: str = ""
+    rows: RowMatch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from interop.check import maps
+from interop.check import heads, maps
 from interop.check.inputs import describe, tensor_facts
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
@@ -111,6 +111,7 @@ def check_identities(
                 "extra": [t.name for t in pairing.extra],
                 "map": maps.document(a, b, pairing) if pairing.mapped or with_map else None,
             },
+            "heads": heads.compared(a, b, pairing),
             **details,
         },
     )

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from interop.check.heads import match_rows
 from interop.check.maps import views
 from interop.facts import Identity, Json, Pair, Pairing, Stats, TensorSpec
 from interop.reading import values_module
@@ -53,7 +54,13 @@ def compare(
     return (
         _with(a, left),
         _with(b, right),
-        replace(pairing, matched=tuple(matched), renamed=tuple(renamed), basis=basis),
+        replace(
+            pairing,
+            matched=tuple(matched),
+            renamed=tuple(renamed),
+            basis=basis,
+            rows=match_rows(a, b, pairing),
+        ),
     )
 
 

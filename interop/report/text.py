@@ -24,6 +24,7 @@ def _check(report: Report) -> list[list[str]]:
     return [
         _inputs(report),
         _verdicts(report),
+        _heads(report.details.get("heads")),
         *_values(report.details.get("values")),
         _findings(report),
         _skipped(report),
@@ -153,6 +154,19 @@ def _inputs(report: Report) -> list[str]:
 
 def _verdicts(report: Report) -> list[str]:
     return table([[str(v.intent), str(v.answer), v.why] for v in report.verdicts])
+
+
+def _heads(found: Mapping[str, Json] | None) -> list[str]:
+    """Whether B's head would fit A's backbone, where that is known; what the rows tell."""
+    if not found or (found["alike"] and not found["rows"]):
+        return []
+    fits = {"yes": "B's head fits A's backbone", "no": "B's head does not fit A's backbone"}
+    words = [f"{fits[found['fits']]}: {found['why']}"] if found["fits"] in fits else []
+    if (rows := found["rows"]) and rows["order"] == sorted(rows["order"]):
+        words.append(f"each row is most like A's at its place (mean cosine {rows['in_place']:.2f})")
+    if found["labels"] != "unknown":
+        words.append(found["labels_why"])
+    return wrap(f"heads     {'; '.join(words)}", WIDTH, subsequent_indent=" " * 10) if words else []
 
 
 def _values(found: Mapping[str, Json] | None, most: int = 5) -> list[list[str]]:

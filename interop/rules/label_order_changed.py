@@ -1,7 +1,8 @@
 """The same labels stand in another order.
 
 What
-    A and B name the same classes, but an output means another class in B.
+    A and B name the same classes, but an output means another class in B. Where no file names its
+    labels, the rows of the two heads may give it away: that is a suspicion, and said to be one.
 
 Why
     Shapes, dtypes and accuracy measured by name are all as before, and every caller that reads
@@ -17,8 +18,9 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Answer, Case, Finding, Intent, Level, Rule
 from interop.rules import finding
 
 RULE = Rule("label-order-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
@@ -27,7 +29,10 @@ RULE = Rule("label-order-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair"
 def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.b is not None
     old, new = case.a.labels.names, case.b.labels.names
-    if old is None or new is None or old == new or sorted(old) != sorted(new):
+    if old is None or new is None:
+        yield from _suspected(case)
+        return
+    if old == new or sorted(old) != sorted(new):
         return
     moved = [i for i in range(len(old)) if old[i] != new[i]]
     first = moved[0]
@@ -38,3 +43,21 @@ def check(case: Case) -> Iterator[Finding]:
         hint="permute the head's rows, or train with A's order of classes",
         facts={"a": list(old), "b": list(new), "moved": moved},
     )
+
+
+def _suspected(case: Case) -> Iterator[Finding]:
+    """Rows of B's head that are like other rows of A's: evidence, no proof."""
+    rows = case.pairing.rows if case.pairing is not None else None
+    if rows is None or not rows.moved:
+        return
+    shown = ", ".join(f"A's {i} is B's {rows.order[i]}" for i in rows.moved[:3])
+    more = ", …" if len(rows.moved) > 3 else ""
+    made = finding(
+        RULE,
+        f"suspected: {len(rows.moved)} of {len(rows.order)} rows of the head have changed places "
+        f"({shown}{more}); mean cosine {rows.matched:.2f} so, {rows.in_place:.2f} in place",
+        hint="name the labels of both with --labels, or permute the head's rows",
+        facts={"order": list(rows.order), "moved": list(rows.moved)},
+        level=Level.WARN,
+    )
+    yield replace(made, answer=Answer.UNKNOWN)
