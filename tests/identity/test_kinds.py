@@ -12,7 +12,7 @@ from interop.errors import ReadError
 from interop.identity import identify_file, places_of
 from interop.reading import read
 
-resnet18 = torchvision.models.resnet18
+resnet34 = torchvision.models.resnet34
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_a_quantized_model_is_said_to_be_one(tmp_path: Path) -> None:
 
 
 def test_teacher_and_student_are_two_models_and_either_can_be_named(tmp_path: Path) -> None:
-    net = resnet18(num_classes=4).state_dict()
+    net = resnet34(num_classes=4).state_dict()
     both = {f"{who}.{n}": v for who in ("teacher", "student") for n, v in net.items()}
     torch.save(both, tmp_path / "ts.pth")
     seen = identify_file(tmp_path / "ts.pth")
     assert seen.kind == "several models (teacher, student)" and seen.architectures == ()
     assert places_of(read(tmp_path / "ts.pth")) == ["", "teacher", "student"]
     student = identify_file(f"{tmp_path / 'ts.pth'}#student")
-    assert student.architecture == "torchvision/resnet18"
+    assert student.architecture == "torchvision/resnet34"
     assert (student.kind, student.prefix, student.place) == ("", "", "student")
     with pytest.raises(ReadError, match="no state dict at 'generator'"):
         identify_file(f"{tmp_path / 'ts.pth'}#generator")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from torchvision.models import get_model, resnet18
+from torchvision.models import get_model, resnet34
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from interop.errors import ModelError
@@ -66,7 +66,7 @@ def test_a_fixture_becomes_its_module(digits, name, outputs):
     ("name", "path", "layer"),
     [
         ("mobilenet_v3_small", "classifier", nn.Linear(576, 4)),
-        ("resnet18", "fc", nn.Linear(512, 3, bias=False)),
+        ("resnet34", "fc", nn.Linear(512, 3, bias=False)),
         ("squeezenet1_1", "classifier.1", nn.Conv2d(512, 6, 1)),
         ("googlenet", "fc", nn.Linear(1024, 3)),
     ],
@@ -172,12 +172,12 @@ def doubled():
     return Doubled(BasicBlock, [2, 2, 2, 2], num_classes=3)
 
 
-@pytest.mark.parametrize("make", [doubled, lambda: resnet18(num_classes=3)])
+@pytest.mark.parametrize("make", [doubled, lambda: resnet34(num_classes=3)])
 @pytest.mark.parametrize("wrap", [lambda module: module, lambda module: {"model": module}])
 def test_a_pickled_module_is_not_taken_for_the_librarys(tmp_path, make, wrap):
     torch.save(wrap(make()), tmp_path / "whole.pth")
     identity = of(tmp_path / "whole.pth")
-    assert identity.architecture == "torchvision/resnet18"
+    assert identity.architecture == "torchvision/resnet34"
     with pytest.raises(ModelError, match="whole pickled module") as error:
         build(identity)
     assert "--model" in error.value.fix
@@ -195,7 +195,7 @@ def test_a_torchscript_program_is_not_taken_for_the_librarys(digits):
 
 
 def test_settings_beside_a_state_dict_are_no_module(tmp_path):
-    state = resnet18(num_classes=3).state_dict()
+    state = resnet34(num_classes=3).state_dict()
     beside = {"args": Namespace(lr=0.1), "criterion": nn.CrossEntropyLoss(), "act": nn.ReLU}
     torch.save({"state_dict": state, **beside}, tmp_path / "a.pth")
     identity = of(tmp_path / "a.pth")
