@@ -7,7 +7,6 @@ every weight of both backbones: half a map would look like help.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -170,8 +169,11 @@ def _is_head(rest: Sequence[TensorSpec]) -> bool:
 
 
 def _head(identity: Identity) -> set[str]:
+    """The heads' tensors; not those that are the backbone's too, as tied embeddings are."""
     heads = (identity.head, *identity.side_heads)
-    return {name for h in heads if h is not None for name in h.tensors}
+    ties = renames.tied(identity.tensors)
+    shared = ties.keys() | set(ties.values())
+    return {name for h in heads if h is not None for name in h.tensors} - shared
 
 
 def _aside(spec: TensorSpec) -> bool:
@@ -179,14 +181,11 @@ def _aside(spec: TensorSpec) -> bool:
 
 
 def _in_order(identity: Identity) -> Sequence[TensorSpec]:
-    """The tensors as their module defines them; numbers count as numbers where a file sorts."""
+    """The tensors as their module defines them, those that are tied once."""
+    again = renames.tied(identity.tensors)
+    tensors = tuple(t for t in identity.tensors if t.name not in again)
     place = identity.place
     chosen = next((s for s in identity.manifest.state_dicts if s.place == place), None)
     if chosen is None or chosen.ordered:
-        return identity.tensors
-    return in_definition_order(sorted(identity.tensors, key=_natural))
-
-
-def _natural(spec: TensorSpec) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", spec.name)
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
+        return tensors
+    return in_definition_order(tensors, [x.name for x in identity.architectures])

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from interop.errors import ModelError
 from interop.facts import Json
@@ -70,24 +69,15 @@ def write(made: Mapping[str, Json], path: Path) -> int:
     """
     text = json.dumps(made, separators=(",", ":"), ensure_ascii=False).encode()
     data = gzip.compress(text, mtime=0) if path.suffix == ".gz" else text + b"\n"
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        beside = Path(file.name)
-        try:
-            file.write(data)
-        except OSError:
-            beside.unlink()
-            raise
-    beside.chmod(0o666 & ~_umask())
-    beside.replace(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     return len(data)
 
 
 def state_dict_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a torchvision model's state dict, in definition order."""
     return dict(catalog.entry(f"torchvision/{name}").shapes)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

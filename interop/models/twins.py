@@ -6,6 +6,7 @@ Each is built, given the same weights and run on the same input. Nothing is take
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from math import prod
@@ -36,6 +37,7 @@ _ATTRIBUTES = {
     "ceil_mode": "pooling",
     "output_size": "pooling",
     "pool_type": "pooling",
+    "global_pool": "pooling",
     "window_size": "window size",
     "pretrained_window_size": "window size",
     "num_heads": "attention heads",
@@ -44,20 +46,17 @@ _ATTRIBUTES = {
     "transform_input": "normalisation",
     "min_size": "input size",
     "max_size": "input size",
+    "pos_embed_ar_preserving": "aspect ratio",
 }
 # Modules that do nothing when a model is run; `Identity` stands where another has one of them.
 _IDLE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Identity)
 _IDLE_NAMES = ("DropPath", "StochasticDepth", "DropBlock2d", "PatchDropout")
-# Kinds of modules, by what they are about; "act" stands for torch's own activations too.
-_KINDS = {
-    "anti-aliasing": ("BlurPool2d", "AvgPool2d", "AvgPool2dSame"),
-    "activation": (
-        "act", "Swish", "HardSwish", "GELUTanh", "QuickGELU", "GELUActivation", "NewGELUActivation",
-        "QuickGELUActivation", "FastGELUActivation", "SiLUActivation",
-    ),
-}  # fmt: skip
+_ACTIVATIONS = (
+    "Swish", "HardSwish", "GELUTanh", "QuickGELU", "GELUActivation", "NewGELUActivation",
+    "QuickGELUActivation", "FastGELUActivation", "SiLUActivation",
+)  # fmt: skip
 # Attributes that count even where the outputs of random weights do not show them.
-_ALWAYS = frozenset({"epsilon"})
+_ALWAYS = frozenset({"epsilon", "aspect ratio"})
 
 
 def twins(
@@ -126,7 +125,10 @@ def _split(entries: Sequence[Entry]) -> tuple[list[list[str]], list[str]]:
     if sum(prod(shape) for shape in entries[0].shapes.values()) > LARGEST:
         told = _differences([catalog.outline(entry) for entry in entries], entries)
         return [[entry.name] for entry in entries], [*told, TOO_LARGE]
-    outputs = _outputs(entries, torch.float32)
+    try:
+        outputs = _outputs(entries, torch.float32)
+    except FloatingPointError:
+        outputs = _outputs(entries, torch.float64)
     modules = [catalog.outline(entry) for entry in entries]
     groups = _grouped(outputs, modules)
     if len(groups) > 1 and _doubtful(outputs, groups):
@@ -181,7 +183,10 @@ def _outputs(entries: Sequence[Entry], dtype: torch.dtype) -> list[list[torch.Te
     """What each gives for the same input and the same weights."""
     sizes = [catalog.input_size(entry) for entry in entries]
     size = min((s for s in sizes if s), default=None)
-    return [_run(entry, size, dtype) for entry in entries]
+    outputs = [_run(entry, size, dtype) for entry in entries]
+    if not any(tensor.numel() for output in outputs for tensor in output):
+        raise ValueError(f"{entries[0].name} and its twins give nothing to compare")
+    return outputs
 
 
 def _run(entry: Entry, size: tuple[int, ...] | None, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -206,8 +211,8 @@ def _answer(
     module = module.to(dtype).eval()
     with torch.inference_mode():
         outputs = list(_tensors(module(**_cast(catalog.inputs(entry, module, size), dtype))))
-    if not outputs or not all(bool(torch.isfinite(output).all()) for output in outputs):
-        raise ValueError(f"{entry.name} gives nothing finite for seeded weights")
+    if not all(bool(torch.isfinite(output).all()) for output in outputs):
+        raise FloatingPointError(f"{entry.name} gives numbers beyond {dtype} for seeded weights")
     return outputs
 
 
@@ -246,7 +251,7 @@ def shake(module: nn.Module, root: str = "") -> None:
     """Gives a module seeded weights, each by its name below `root`, none of them trivial.
 
     A zero (a layer scale, the last normalisation of a block) would hide what comes before it; a
-    variance of one hides an epsilon. Weights that have no memory are given it.
+    variance of one hides an epsilon.
     """
     below = f"{root}." if root else ""
     places: dict[int, list[tuple[dict[str, Any], str, str]]] = {}
@@ -265,12 +270,12 @@ def shake(module: nn.Module, root: str = "") -> None:
 
 def _value(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """The weight of that name; buffers that were computed stay as they are."""
-    learned = isinstance(tensor, nn.Parameter) or tensor.is_meta
+    learned = isinstance(tensor, nn.Parameter)
     statistic = name.endswith(("running_mean", "running_var"))
     if not tensor.is_floating_point() or not (learned or statistic):
         return tensor
     value = _drawn(name, tuple(tensor.shape))
-    return nn.Parameter(value, False) if isinstance(tensor, nn.Parameter) else value
+    return nn.Parameter(value, False) if learned else value
 
 
 def _drawn(name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -292,23 +297,37 @@ def _differences(modules: Sequence[nn.Module], entries: Sequence[Entry]) -> list
     """What tells any two apart, in words."""
     found: set[str] = set()
     for (a, left), (b, right) in combinations(zip(modules, entries, strict=True), 2):
-        told = words(a, b)
         stated = catalog.stated(left, a), catalog.stated(right, b)
-        told += [key for key, value in stated[0].items() if stated[1].get(key, value) != value]
-        found.update(told or [OWN_CODE])
+        found.update(words(a, b) or _attributes(a, b) or [OWN_CODE])
+        found.update(key for key, value in stated[0].items() if stated[1].get(key) != value)
     order = list(dict.fromkeys(_ATTRIBUTES.values()))
     return sorted(found, key=lambda w: (order.index(w) if w in order else len(order), w))
+
+
+def _attributes(a: nn.Module, b: nn.Module) -> list[str]:
+    """The settings, by their own names, that differ between modules at the same paths."""
+    left, right = dict(_active(a)), dict(_active(b))
+    found = {
+        name.replace("_", " ")
+        for path in left.keys() & right.keys()
+        for name, value in vars(left[path]).items()
+        if not name.startswith("_")
+        and isinstance(value, (bool, int, float, str))
+        and getattr(right[path], name, value) != value
+    }
+    return sorted(found)[:3]
 
 
 def words(a: nn.Module, b: nn.Module) -> list[str]:
     """What differs between modules at the same paths of two models, and in what kinds they have."""
     left, right = dict(_active(a)), dict(_active(b))
     found = {w for path in left.keys() & right.keys() for w in _words(left[path], right[path])}
-    for kind, names in _KINDS.items():
-        if _kinds(left, names) != _kinds(right, names):
-            found.add(kind)
-    if "anti-aliasing" in found:  # which takes the strides over
-        found.discard("stride")
+    if set(_kinds(left, _activation)) != set(_kinds(right, _activation)):
+        found.add("activation")
+    if set(_kinds(left, _norm)) != set(_kinds(right, _norm)):
+        found.add("kind of normalisation")
+    if _kinds(left, _blur) != _kinds(right, _blur):
+        found = (found | {"anti-aliasing"}) - {"padding", "stride"}  # which it takes over
     return sorted(found)
 
 
@@ -331,14 +350,25 @@ def _words(a: nn.Module, b: nn.Module) -> Iterator[str]:
         yield "padding"
 
 
-def _kinds(parts: Mapping[str, nn.Module], names: Sequence[str]) -> set[str]:
-    """Which of some kinds of modules a model has."""
-    return {
-        name
-        for part in parts.values()
-        if (name := type(part).__name__) in names
-        or ("act" in names and type(part).__module__ == "torch.nn.modules.activation")
-    }
+def _kinds(parts: Mapping[str, nn.Module], kind: Callable[[nn.Module], str]) -> Counter[str]:
+    """How many modules of each kind a model has, where the kind has a name."""
+    return Counter(name for part in parts.values() if (name := kind(part)))
+
+
+def _activation(part: nn.Module) -> str:
+    name = type(part).__name__
+    known = type(part).__module__ == "torch.nn.modules.activation" and "Attention" not in name
+    return name if known or name in _ACTIVATIONS else ""
+
+
+def _norm(part: nn.Module) -> str:
+    name = type(part).__name__
+    return next((n for n in ("Batch", "Group", "Layer", "RMS") if f"{n}Norm" in name), "")
+
+
+def _blur(part: nn.Module) -> str:
+    name = type(part).__name__
+    return name if name in ("BlurPool2d", "AvgPool2d", "AvgPool2dSame") else ""
 
 
 def _plain(value: Any) -> Any:

@@ -47,7 +47,8 @@ class Apart:
 
     def __str__(self) -> str:
         where = f" in {self.layers} layer{'s' * (self.layers != 1)}" if self.layers else ""
-        return f"{self.kind} {self.setting} {self.source} against {self.target}{where}"
+        what = f"{self.kind} {self.setting}".strip()
+        return f"{what} {self.source} against {self.target}{where}"
 
 
 def differences(
@@ -81,10 +82,9 @@ def _paired(
         if one is None or other is None:
             continue
         for setting in _SETTINGS:
-            values = getattr(other, setting, None), getattr(one, setting, None)
-            if None in values or _plain(values[0]) == _plain(values[1]):
-                continue
-            counts[_kind(one), setting, _text(values[0]), _text(values[1])] += 1
+            values = _value(other, setting), _value(one, setting)
+            if None not in values and values[0] != values[1]:
+                counts[_kind(one), setting, str(values[0]), str(values[1])] += 1
     for (kind, setting, was, now), layers in counts.items():
         key = _KEYWORDS.get((library, kind), "") if setting == "eps" else ""
         yield Apart(kind, setting, was, now, layers, f"--set {key}={was}" if key else "")
@@ -104,15 +104,25 @@ def _kind(module: nn.Module) -> str:
     return next((k for k in ("BatchNorm", "LayerNorm", "GroupNorm", "Conv") if k in name), name)
 
 
+def _value(module: nn.Module, setting: str) -> Any:
+    """A setting in the one form that all libraries' forms stand for; None where there is none.
+
+    A padding in words is what it means for an odd kernel: "valid" none, "same" half of the kernel.
+    """
+    value = getattr(module, setting, None)
+    if value == "valid":
+        return 0
+    if setting == "padding" and value == "same":
+        reach: Any = zip(module.kernel_size, module.dilation, strict=True)  # type: ignore[arg-type]
+        return _plain(tuple(d * (k - 1) // 2 for k, d in reach))
+    return _plain(value)
+
+
 def _plain(value: Any) -> Any:
-    """A setting in the one form that all libraries' forms stand for: 1 is (1, 1)."""
+    """1 is (1, 1)."""
     if isinstance(value, tuple | list) and len(set(value)) == 1:
         return value[0]
     return tuple(value) if isinstance(value, list) else value
-
-
-def _text(value: Any) -> str:
-    return str(_plain(value))
 
 
 def _activations(module: nn.Module) -> Counter[str]:

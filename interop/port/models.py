@@ -123,8 +123,13 @@ def fitted(model: Model, source: Identity) -> tuple[Model, nn.Module]:
     if not any(unmapped(target, plain, pair(target, plain).mapped)):
         return model, module
     used = {t.name for m in structure.pair(target.tensors, plain.tensors) for t in m.b}
-    rows = {t.shape[0] for t in plain.tensors if t.name not in used and len(t.shape) == 2}
+    rows = {t.shape[0] for t in plain.tensors if t.name not in used and _is_linear(t)}
     if len(rows) != 1:
         return model, module
     model = model.with_classes(rows.pop())
     return model, model.build()
+
+
+def _is_linear(spec: TensorSpec) -> bool:
+    """Whether a tensor is the weight of a linear layer, or of a convolution that is none else."""
+    return len(spec.shape) >= 2 and set(spec.shape[2:]) <= {1}

@@ -21,6 +21,7 @@ from interop.port.proving import load
 
 Tensors = Mapping[str, torch.Tensor]
 OPTIONS = "arch_options"  # metadata key: what the constructor was given besides the name
+_COARSE = (torch.float16, torch.bfloat16)
 # Of a config.json: what says how it was written, and nothing of the model.
 _ABOUT = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path")
 
@@ -41,7 +42,10 @@ class Side:
                 where=self.identity.manifest.path,
                 fix="name it with --arch, or give the module with --model or --like-model",
             )
-        return load(self.model.build(real=True), self.tensors)
+        module = load(self.model.build(real=True), self.tensors)
+        coarse = any(t.dtype in _COARSE for t in self.tensors.values())
+        # Two answers in half precision are apart by rounding alone; widened, no weight changes.
+        return module.float() if coarse else module
 
 
 def side(identity: Identity, tensors: Tensors, model: Model | None) -> Side:

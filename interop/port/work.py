@@ -254,6 +254,7 @@ class Work:
         out = Path(self.out)
         if writing.is_folder(self.out):
             writing.write_folder(out, state, metadata, config)
+            self.call = f"transformers.{type(module).__name__}.from_pretrained({str(out)!r})"
         elif out.suffix == ".safetensors":
             writing.write_safetensors(out, state, metadata)
         else:
@@ -269,6 +270,11 @@ class Work:
             state = dict(zip(_raw_names(like), state.values(), strict=True))
         model = model_of(like, None, None)[0]
         metadata = self._metadata(model)
+        if pickled and any(key.isdigit() for key in like.place.split(".")):
+            raise ModelError(
+                f"its state dict lies in a list, at {like.place!r}", where=like.manifest.path,
+                fix="write a .safetensors file",
+            )  # fmt: skip
         if pickled:
             writing.write_pickled(out, state, like.place, metadata)
         else:

@@ -302,7 +302,7 @@ def test_what_is_derived_is_no_weight_and_needs_no_counterpart() -> None:
 
 
 def test_a_shared_architecture_vouches_for_a_map() -> None:
-    one = identity(RESNET)
+    one = replace(identity(RESNET), architectures=(Architecture("torchvision/resnet18", "test"),))
     change = {"layer": "stages.", "conv": "c", "bn": "n"}
 
     def rename(name: str) -> str:

@@ -66,12 +66,12 @@ def meta(name: str, **overrides: Any) -> nn.Module:
 
 
 def hollow(entry: Entry, **overrides: Any) -> nn.Module:
-    """The module that an entry is of, in eval mode, without weights: most have no memory.
+    """The module that an entry is of, in eval mode; its weights are whatever memory held."""
+    from interop.models.catalog._modes import Undrawn
 
-    What its constructor computes (positions, masks) is there, so that it runs once it has weights.
-    """
     library, own = _split(entry.name)
-    built: nn.Module = library.hollow(own, entry, **overrides)
+    with Undrawn():
+        built: nn.Module = library.hollow(own, entry, **overrides)
     return built.eval()
 
 

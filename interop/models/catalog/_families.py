@@ -420,7 +420,7 @@ FAMILIES: tuple[Family, ...] = (
         *_stages(_FOUR, [2, 2, 6, 2], [4, 4, 12, 4], [6, 6, 18, 6]),
         *_stages([96, 192, 384, 768], [6, 6, 18, 6], [8, 8, 24, 8]),
     )),
-    Family("Detr", published=({},)),
+    Family("Detr", published=({"use_pretrained_backbone": False},)),
     *_two_towers("CLIP", {}, {}, {"projection_dim": 36}),
     *_two_towers("Siglip", {"projection_size": 48}, {}, {}),
     Family(

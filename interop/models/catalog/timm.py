@@ -36,20 +36,19 @@ def module(name: str, **overrides: Any) -> nn.Module:
 def meta(name: str, **overrides: Any) -> nn.Module:
     import torch
 
-    with torch.device("meta"):
-        return module(name, **overrides)
+    from interop.models.catalog._modes import EmptyOnMeta
+
+    try:
+        with torch.device("meta"):
+            return module(name, **overrides)
+    except ModelError:  # older constructors read numbers off tensors, which meta has none of
+        with EmptyOnMeta():
+            return module(name, **overrides)
 
 
 def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
     """With a classifier where the entry has one: some are built without, by default."""
-    from interop.models.catalog._meta import EmptyOnMeta
-
-    options = {**_classes(entry), **overrides}
-    try:
-        with EmptyOnMeta():
-            return module(name, **options)
-    except ModelError:  # constructors that run a part of themselves need all of it to be real
-        return module(name, **options)
+    return module(name, **{**_classes(entry), **overrides})
 
 
 def outline(name: str, entry: Entry) -> nn.Module:

@@ -88,7 +88,7 @@ def module(name: str, **overrides: Any) -> nn.Module:
 
 
 def meta(name: str, **overrides: Any) -> nn.Module:
-    from interop.models.catalog._meta import EmptyOnMeta
+    from interop.models.catalog._modes import EmptyOnMeta
 
     # One constructor runs its backbone to learn its widths, which cannot be done by halves.
     real = name.startswith("ssdlite")
@@ -111,7 +111,9 @@ def entries(name: str) -> list[Entry]:
 
 
 def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
-    return meta(name, **overrides)
+    # Weights that were never trained score everything low; there has to be an answer.
+    options = {"box_score_thresh": -1.0, "rpn_score_thresh": -1.0} if "rcnn" in name else {}
+    return module(name, **{**options, **overrides})
 
 
 def outline(name: str, entry: Entry) -> nn.Module:

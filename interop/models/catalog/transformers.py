@@ -105,7 +105,7 @@ def module(name: str, **overrides: Any) -> nn.Module:
 
 
 def meta(name: str, **overrides: Any) -> nn.Module:
-    from interop.models.catalog._meta import EmptyOnMeta
+    from interop.models.catalog._modes import EmptyOnMeta
 
     with EmptyOnMeta():
         return _build(name, overrides)
@@ -127,11 +127,11 @@ def entries(name: str) -> list[Entry]:
 
 def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
     """The class in the config that the entry is of."""
-    return meta(name, **{**_config_of(name)[tuple(entry.shapes.items())], **overrides})
+    return _build(name, {**_config_of(name)[tuple(entry.shapes.items())], **overrides})
 
 
 def outline(name: str, entry: Entry) -> nn.Module:
-    return hollow(name, entry)
+    return meta(name, **_config_of(name)[tuple(entry.shapes.items())])
 
 
 def input_size(name: str) -> tuple[int, ...] | None:
