@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from interop.facts import Json
-from interop.identity.index import BUFFERS, PIECE_BITS, module_sums, pattern_of, under, word
+from interop.identity.index import BUFFERS, module_sums, pattern_of, under, word
 from interop.identity.order import natural
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -82,7 +82,6 @@ def document(
     exact = [_exact(g, words, made) for g in fixed]
     free = [_template(g, words, made, tables) for g in _groups(filter(_free, entries))]
     orders, exceptions = _orders(entries)
-    pieces, ids = _pieces(fixed)
     return {
         "built_from": dict(built_from),
         "specs": [[list(tops), list(removed)] for tops, removed in made.specs],
@@ -93,8 +92,7 @@ def document(
         "tables": ["\n".join(rows) for rows in tables],
         "orders": orders,
         "order_exceptions": exceptions,
-        "pieces": pieces,
-        "piece_ids": ids,
+        "pieces": _pieces(fixed),
     }
 
 
@@ -202,17 +200,20 @@ def _backbone_sum(entry: Entry, removed: Sequence[str]) -> int:
 # ---------------------------------------------------------------- what differs a little
 
 
-def _pieces(groups: Sequence[Sequence[Entry]]) -> tuple[str, list[str]]:
+def _pieces(groups: Sequence[Sequence[Entry]]) -> dict[str, str]:
     """Sums of the modules that architectures are made of, sorted; and which of them each has."""
-    found = [_cut(g[0]) for g in groups]
+    found = [sorted(set(_cut(g[0]))) for g in groups]
     sums = sorted({s for pieces in found for s in pieces})
     number = {s: i for i, s in enumerate(sums)}
-    packed = b"".join(s.to_bytes(PIECE_BITS // 8, "little") for s in sums)
-    ids = [
-        b64encode(b"".join(number[s].to_bytes(2, "little") for s in sorted(set(p)))).decode()
-        for p in found
-    ]
-    return b64encode(packed).decode(), ids
+
+    def packed(values: Iterable[int], width: int) -> str:
+        return b64encode(b"".join(v.to_bytes(width, "little") for v in values)).decode()
+
+    return {
+        "sums": packed(sums, 8),
+        "counts": packed(map(len, found), 2),
+        "ids": packed((number[s] for pieces in found for s in pieces), 2),
+    }
 
 
 def _cut(entry: Entry) -> list[int]:
@@ -236,7 +237,7 @@ def _cut(entry: Entry) -> list[int]:
         pieces.remove(largest)
         pieces += children[largest]
     pieces.sort(key=lambda p: -size[p])
-    return [sums[p] & ((1 << PIECE_BITS) - 1) for p in pieces[: 2 * _PIECES]]
+    return [sums[p] for p in pieces[: 2 * _PIECES]]
 
 
 # ---------------------------------------------------------------- definition order

@@ -12,11 +12,12 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import sys
 from array import array
 from base64 import b64decode
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
@@ -26,7 +27,6 @@ from typing import Any
 from interop.facts import TensorSpec
 
 STORED = Path(__file__).with_name("index.json.gz")
-PIECE_BITS = 48
 _WORD = (1 << 64) - 1
 # What is computed when a module is made, and is no weight: files have it or not, by version.
 BUFFERS = re.compile(
@@ -68,12 +68,32 @@ class Template:
     table: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The modules that the groups are made of: their sums, sorted; how many each group has, and
+    which, one group after the other."""
+
+    sums: array[int]
+    counts: array[int]
+    ids: array[int]
+
+    def owners(self, wanted: Collection[int]) -> Iterator[tuple[int, int]]:
+        """Each of the wanted pieces with each group that has it."""
+        end, group = self.counts[0] if self.counts else 0, 0
+        for place, piece in enumerate(self.ids):
+            if piece in wanted:
+                while place >= end:
+                    group += 1
+                    end += self.counts[group]
+                yield piece, group
+
+
 @dataclass(frozen=True)
 class Index:
     """What the libraries hold, by the sums of their backbones.
 
     `bases` maps a class with a head to its headless one. `orders` and `order_exceptions` are those
-    of `interop.identity.order`; `pieces` and `piece_ids` those of `closest`.
+    of `interop.identity.order`; `pieces` those of `closest`.
     """
 
     built_from: Mapping[str, str]
@@ -84,8 +104,7 @@ class Index:
     tables: Sequence[str]
     orders: tuple[tuple[str, ...], ...]
     order_exceptions: Mapping[str, Sequence[int]]
-    pieces: str
-    piece_ids: Sequence[str]
+    pieces: Pieces
 
     @cached_property
     def backbones(self) -> Mapping[tuple[int, int], list[int]]:
@@ -106,6 +125,15 @@ class Index:
         found: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, template in enumerate(self.templates):
             found[template.group.ways[0]].append(i)
+        return found
+
+    @cached_property
+    def tables_of(self) -> Mapping[str, list[int]]:
+        """A pattern of names -> the numbers of the tables that have it."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for number, table in enumerate(self.tables):
+            for row in table.split("\n")[1:]:
+                found[row.partition(" ")[0]].append(number)
         return found
 
     @cached_property
@@ -143,12 +171,22 @@ def parse(document: Mapping[str, object]) -> Index:
     built, exceptions, bases = d["built_from"], d["order_exceptions"], d["bases"]
     assert isinstance(built, dict) and isinstance(exceptions, dict) and isinstance(bases, dict)
     pieces = d["pieces"]
-    assert isinstance(pieces, str)
+    assert isinstance(pieces, dict)
+    made = Pieces(
+        *(_unpacked(k, pieces[n]) for k, n in (("Q", "sums"), ("H", "counts"), ("H", "ids")))
+    )
     orders = tuple(map(tuple, _list(d, "orders")))
     return Index(
-        built, specs, groups, templates, bases, _list(d, "tables"), orders, exceptions, pieces,
-        _list(d, "piece_ids"),
+        built, specs, groups, templates, bases, _list(d, "tables"), orders, exceptions, made
     )  # fmt: skip
+
+
+def _unpacked(kind: str, packed: str) -> array[int]:
+    found = array(kind)
+    found.frombytes(b64decode(packed))
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
 
 
 def _list(document: Mapping[str, object], key: str) -> list[Any]:
@@ -238,13 +276,11 @@ def closest(tensors: Sequence[TensorSpec], index: Index) -> list[tuple[int, int]
 
     A module counts where it lies at the same path with the same names and shapes throughout.
     """
-    sums = module_sums((t.name, t.shape) for t in tensors)
-    known = _numbers(index.pieces)
+    known = index.pieces.sums
     mine: dict[int, str] = {}
-    for path, total in sums.items():
-        short = total & ((1 << PIECE_BITS) - 1)
-        at = bisect_left(known, short)
-        if path and at < len(known) and known[at] == short:
+    for path, total in module_sums((t.name, t.shape) for t in tensors).items():
+        at = bisect_left(known, total)
+        if path and at < len(known) and known[at] == total:
             mine[at] = path
     if not mine:
         return []
@@ -256,17 +292,7 @@ def closest(tensors: Sequence[TensorSpec], index: Index) -> list[tuple[int, int]
             path = f"{path}.{token}" if path else token
             if path in wanted:
                 size[path] += t.nbytes
-    found = []
-    for number, packed in enumerate(index.piece_ids):
-        ids = array("H", b64decode(packed))
-        total = sum(size[mine[i]] for i in ids if i in mine)
-        if total:
-            found.append((number, total))
-    return sorted(found, key=lambda f: (-f[1], f[0]))
-
-
-@cache
-def _numbers(packed: str) -> Sequence[int]:
-    raw = b64decode(packed)
-    step = PIECE_BITS // 8
-    return [int.from_bytes(raw[i : i + step], "little") for i in range(0, len(raw), step)]
+    found: Counter[int] = Counter()
+    for piece, number in index.pieces.owners(mine):
+        found[number] += size[mine[piece]]
+    return sorted(found.items(), key=lambda f: (-f[1], f[0]))

@@ -96,7 +96,10 @@ def nearest(
             if bytes_alike > best[0] and not any(n in known for same in names for n in same):
                 best = (bytes_alike, names)
                 break
-        alike = [templates.alike(table, patterns) for table in index.tables]
+        alike: Counter[int] = Counter()
+        for pattern, size in patterns.items():
+            for table in index.tables_of.get(pattern, ()):
+                alike[table] += size
         for template in index.templates:
             names = template.group.names
             # Another head on the same backbone is no other architecture.

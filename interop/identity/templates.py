@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from interop.identity.index import BUFFERS, pattern_of
 
@@ -62,8 +62,3 @@ def _equations(rows: Sequence[str], tensors: Shaped) -> Iterator[tuple[str, int]
         counts = pattern.split(".").count("#")
         for place in range(counts):
             yield dims[len(dims) - counts + place], len({n[place] for n in found})
-
-
-def alike(table: str, patterns: Mapping[str, int]) -> int:
-    """The bytes of those of the patterns that are the table's, at any size."""
-    return sum(patterns.get(row.partition(" ")[0], 0) for row in table.split("\n")[1:])
