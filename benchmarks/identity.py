@@ -165,6 +165,8 @@ def main() -> None:
     if given.every == 1 and not given.library:
         OUT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
         print(f"stored in {OUT.name}")
+    for fault in result["faults"][:20]:
+        print(*fault, sep="  ")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ def _tied(head: Head, match: Match) -> Head:
     """A vocabulary's scores are often the input embeddings, which a file holds once."""
     sizes = match.architectures[0].sizes if match.architectures else {}
     vocabulary = sizes.get("vocab_size", 0)
-    if head.role != "vocabulary" or not vocabulary or head.outputs == vocabulary:
+    # Without its last matrix a head ends in the one before, as wide as the backbone.
+    bare = head.kind == "removed" or head.outputs == head.in_width
+    if head.role != "vocabulary" or not vocabulary or not bare:
         return head
     width = head.in_width or next((sizes[n] for n in _WIDTHS if n in sizes), 0)
     kind = "tied" if head.kind == "removed" else head.kind

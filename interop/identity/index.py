@@ -205,11 +205,12 @@ def word(name: str, shape: Iterable[int]) -> int:
 
 
 def module_sums(tensors: Iterable[tuple[str, Sequence[int]]]) -> dict[str, int]:
-    """The sum of hashes below each module path and of each top-level tensor, the whole under ""."""
+    """The sum of hashes below each module path and of each top-level tensor, the whole under "".
+
+    What BUFFERS names must not be among the tensors.
+    """
     sums: dict[str, int] = {"": 0}
     for name, shape in tensors:
-        if BUFFERS.search(name):
-            continue
         value = word(name, shape)
         sums[""] = (sums[""] + value) & _WORD
         end = name.find(".")

@@ -107,6 +107,8 @@ def nearest(
                 continue
             if alike[template.table] > best[0]:
                 best = (alike[template.table], names)
+        if best[0] > total / 2:
+            break  # whatever is known by a module within has fewer of the bytes
     if best[0] < total * _NEAR:
         return None
     same = best[1][0]

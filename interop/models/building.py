@@ -136,6 +136,18 @@ def _torchvision(identity: Identity, *, own_head: bool) -> nn.Module:
             fix="give the module with --model package.module:factory",
         )
     shape = identity.head
+    if identity.root:
+        raise ModelError(
+            f"{name} lies within a module of another make, at {identity.root!r}",
+            where=where,
+            fix="give the whole module with --model package.module:factory",
+        )
+    if shape is not None and shape.role not in ("", "classes"):
+        raise ModelError(
+            f"its head gives {shape.role}, and only classifiers are built here",
+            where=where,
+            fix="give the module with --model package.module:factory",
+        )
     if shape is None or shape.kind == "removed":
         raise ModelError(
             f"the file holds {name} without a head",
