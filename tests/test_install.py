@@ -67,7 +67,13 @@ def test_the_gate_judges_there_by_the_files_alone(
 
 
 @pytest.mark.parametrize(
-    "command", ["export {f}", "bench {f} --data {d}", "check {f} {f} --values"]
+    "command",
+    [
+        "export {f}",
+        "port {f} --to timm/resnet18 -o x.pth",
+        "bench {f} --data {d}",
+        "check {f} {f} --values",
+    ],
 )
 def test_what_needs_more_says_so_in_one_line(light: Path, digits: Path, command: str) -> None:
     words = [w.format(f=digits / "base.pth", d=digits / "heldout") for w in command.split()]

@@ -71,11 +71,13 @@ def _map(a: Identity, b: Identity, found: Pairing) -> tuple[tuple[Mapped, ...], 
 
 
 def _needed(a: Identity, b: Identity, found: Pairing) -> bool:
+    """Whether the names leave over weights of a backbone; adapters and the like have none."""
+    alone = [*found.missing, *found.extra, *(p.a for p in found.reshaped)]
+    alone = [t for t in alone if not _aside(t)]
+    if not alone or a.kind or b.kind or not (a.tensors and b.tensors):
+        return False
     heads = _head(a) | _head(b)
-    alone = (*found.missing, *found.extra, *(p.a for p in found.reshaped))
-    return any(not _aside(t) and t.name not in heads for t in alone) and bool(
-        a.tensors and b.tensors
-    )
+    return any(t.name not in heads for t in alone)
 
 
 def _by_names(a: Identity, b: Identity) -> list[Mapped]:

@@ -27,14 +27,30 @@ def command() -> None:
     epilog="""\b
 Example:
   interop index build
-  interop index build --library timm --only 'timm/vit_*' -o vits.json
+  interop index build --library timm --only 'timm/vit_*' -o vits.json.gz
 
 Without options it replaces the index that interop came with, which takes some
 ten minutes and needs model-interop[run,timm,hf].""",
 )
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
-@click.option("--only", multiple=True, metavar="PATTERN", help="Names to take in; repeatable.")
-@click.option("--library", multiple=True, type=click.Choice(LIBRARIES), help="Repeatable.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to store it; compressed where the name ends in .gz.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take in the names that fit, with * for any part; repeatable.",
+)
+@click.option(
+    "--library",
+    multiple=True,
+    type=click.Choice(LIBRARIES),
+    help="Take in this library's alone; repeatable.",
+)
 def build(output: Path | None, only: tuple[str, ...], library: tuple[str, ...]) -> None:
     """Build every model of the libraries, run twins, and store the index."""
     if output is None and (only or library):

@@ -26,7 +26,7 @@ from interop.identity import identify_file
     name="port",
     epilog="""\b
 Example:
-  interop port mine.pth --to timm/vit_base_patch16_224 -o out.safetensors --prove
+  interop port a.pth --to timm/vit_base_patch16_224 -o b.safetensors --prove
   interop port vit.pth --to transformers/ViTForImageClassification -o vit/
   interop port candidate.pth --like prod.pth -o mended.pth
 
@@ -41,11 +41,11 @@ models answer differently. Without --prove the map is unproved.""",
 @click.option("-o", "--out", metavar="FILE|FOLDER",
               help="A .safetensors or .pth file; a folder for transformers.")  # fmt: skip
 @click.option("--prove", is_flag=True, help="Run both models on the same input.")
-@click.option("--arch", metavar="LIBRARY/NAME", help="What A is of, where its tensors do not tell.")
 @click.option("--model", "factory", metavar="MODULE:FACTORY",
               help="Your own function that makes A's module. It is run.")  # fmt: skip
 @click.option("--like-model", "like_factory", metavar="MODULE:FACTORY",
               help="The same for the file of --like.")  # fmt: skip
+@click.option("--like-arch", metavar="NAME", help="What the file of --like is of, as --arch for A.")
 @click.option("--map", "map_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Use this map (interop check --map-out) instead.")  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -64,6 +64,7 @@ def command(
     arch: str | None,
     factory: str | None,
     like_factory: str | None,
+    like_arch: str | None,
     map_file: Path | None,
     settings: tuple[str, ...],
     config: Path | None,
@@ -83,8 +84,8 @@ def command(
         raise click.UsageError("give one of --to and --like")
     check_targets(reports, source, *([like] if like else []))
     fetching(progress)
-    identity = identify_file(source, whole=True, labels=labels, preprocessing=preprocess)
-    other = identify_file(like, whole=True) if like is not None else None
+    identity = identify_file(source, whole=True, arch=arch, labels=labels, preprocessing=preprocess)
+    other = identify_file(like, whole=True, arch=like_arch) if like is not None else None
     need_torch_side("port")
     from interop.port import port
 
@@ -99,6 +100,7 @@ def command(
         prove=prove,
         arch=arch,
         factory=factory,
+        like_arch=like_arch,
         like_factory=like_factory,
         map_file=map_file,
         settings=dict(_setting(given) for given in settings),

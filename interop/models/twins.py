@@ -25,6 +25,7 @@ DOUBTFUL = 1e-2
 # Weights of more elements than this (1 GB of float32) are not run.
 LARGEST = 250_000_000
 TOO_LARGE = "not compared: too large"
+BLIND = "not compared: the input makes no difference"
 HEAD = "head"
 OWN_CODE = "the library's own code"
 
@@ -78,8 +79,8 @@ def twins(
 def compare(group: Sequence[Entry]) -> Twins:
     """The names of one group, those that compute the same together.
 
-    Models with other heads are told apart by these and are not run against each other; the heads of
-    classifiers of one library's kind are left out of the comparison.
+    Models with other heads are told apart by these and are not run against each other; classifiers
+    of pictures are compared by the features that their heads are given.
     """
     kinds: dict[object, dict[str, Entry]] = {}
     for entry in group:
@@ -115,7 +116,8 @@ def _kind(entry: Entry) -> object:
     if entry.name.startswith("transformers/"):
         return tuple(entry.heads)
     roles = {role for _, role in entry.heads}
-    return "pictures" if roles <= {"classes", "auxiliary classes", "distillation"} else roles.pop()
+    classifier = roles <= {"classes", "auxiliary classes", "distillation"}
+    return "pictures" if classifier else frozenset(roles)
 
 
 def _split(entries: Sequence[Entry]) -> tuple[list[list[str]], list[str]]:
@@ -130,6 +132,8 @@ def _split(entries: Sequence[Entry]) -> tuple[list[list[str]], list[str]]:
     except FloatingPointError:
         outputs = _outputs(entries, torch.float64)
     modules = [catalog.outline(entry) for entry in entries]
+    if _blind(entries[0], _size(entries), outputs[0]):
+        return [[entry.name] for entry in entries], [*_differences(modules, entries), BLIND]
     groups = _grouped(outputs, modules)
     if len(groups) > 1 and _doubtful(outputs, groups):
         groups = _grouped(_outputs(entries, torch.float64), modules)
@@ -181,45 +185,67 @@ def _distance(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> float:
 
 def _outputs(entries: Sequence[Entry], dtype: torch.dtype) -> list[list[torch.Tensor]]:
     """What each gives for the same input and the same weights."""
-    sizes = [catalog.input_size(entry) for entry in entries]
-    size = min((s for s in sizes if s), default=None)
+    size = _size(entries)
     outputs = [_run(entry, size, dtype) for entry in entries]
     if not any(tensor.numel() for output in outputs for tensor in output):
         raise ValueError(f"{entries[0].name} and its twins give nothing to compare")
     return outputs
 
 
-def _run(entry: Entry, size: tuple[int, ...] | None, dtype: torch.dtype) -> list[torch.Tensor]:
-    own = catalog.input_size(entry)
-    module = catalog.hollow(entry)
+def _size(entries: Sequence[Entry]) -> tuple[int, ...] | None:
+    """The smallest of the input sizes that the libraries state."""
+    sizes = [catalog.input_size(entry) for entry in entries]
+    return min((size for size in sizes if size), default=None)
+
+
+def _blind(entry: Entry, size: tuple[int, ...] | None, output: Sequence[torch.Tensor]) -> bool:
+    """Whether a model gives the same for its input turned round: agreeing would show nothing."""
     try:
-        return _answer(module, entry, size, dtype)
+        other = _run(entry, size, torch.float32, turned=True)
+    except FloatingPointError:
+        return False
+    return _distance(output, other) <= 10 * AGREE
+
+
+def _run(
+    entry: Entry, size: tuple[int, ...] | None, dtype: torch.dtype, *, turned: bool = False
+) -> list[torch.Tensor]:
+    own = catalog.input_size(entry)
+    try:
+        return _answer(catalog.hollow(entry), entry, size, dtype, turned)
     except (AssertionError, RuntimeError, ValueError):
         if own == size or size is None:
             raise
         # A model that insists on its size is built for the one that all are run at.
-        module = catalog.hollow(entry, img_size=size[-1])
-        return _answer(module, entry, size, dtype)
+        return _answer(catalog.hollow(entry, img_size=size[-1]), entry, size, dtype, turned)
 
 
 def _answer(
-    module: nn.Module, entry: Entry, size: tuple[int, ...] | None, dtype: torch.dtype
+    module: nn.Module,
+    entry: Entry,
+    size: tuple[int, ...] | None,
+    dtype: torch.dtype,
+    turned: bool,
 ) -> list[torch.Tensor]:
     shake(module, entry.root)
     if not entry.name.startswith("transformers/"):
         _leave_out(module, entry)
     module = module.to(dtype).eval()
     with torch.inference_mode():
-        outputs = list(_tensors(module(**_cast(catalog.inputs(entry, module, size), dtype))))
+        inputs = _cast(catalog.inputs(entry, module, size), dtype, turned)
+        outputs = list(_tensors(module(**inputs)))
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         raise FloatingPointError(f"{entry.name} gives numbers beyond {dtype} for seeded weights")
     return outputs
 
 
-def _cast(inputs: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+def _cast(inputs: Mapping[str, Any], dtype: torch.dtype, turned: bool) -> dict[str, Any]:
+    """Inputs in a model's precision; `turned` runs their last axis backwards."""
+
     def cast(value: Any) -> Any:
         if isinstance(value, list):
             return [cast(part) for part in value]
+        value = value.flip(-1) if turned else value
         return value.to(dtype) if value.is_floating_point() else value
 
     return {name: cast(value) for name, value in inputs.items()}

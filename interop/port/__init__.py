@@ -23,6 +23,7 @@ def port(
     prove: bool = False,
     arch: str | None = None,
     factory: str | None = None,
+    like_arch: str | None = None,
     like_factory: str | None = None,
     map_file: str | Path | None = None,
     settings: Mapping[str, Json] | None = None,
@@ -35,9 +36,10 @@ def port(
     One of `to` and `like` is given. `out` is a .safetensors or .pth file, or for a class of
     transformers a folder that from_pretrained reads; without it nothing is written. `prove` runs
     both models on the same input: `arch` and `factory` say what `source` is of where its tensors do
-    not tell, `like_factory` the same of `like`. `map_file` is a map as `interop check --map-out`
-    writes it, to be used instead of the one found here. `settings` go to the target's constructor,
-    `config` holds the fields of a transformers config. `force` replaces what `out` is.
+    not tell, `like_arch` and `like_factory` the same of `like`. `map_file` is a map as
+    `interop check --map-out` writes it, to be used instead of the one found here. `settings` go to
+    the target's constructor, `config` holds the fields of a transformers config. `force` replaces
+    what `out` is.
 
     The outcome is YES with the file written (proved or not: `details["proved"]` tells), or NO with
     nothing written where no map is complete or a proof fails. Raises InteropError for bad input.
@@ -50,6 +52,7 @@ def port(
         prove=prove,
         arch=arch,
         factory=factory,
+        like_arch=like_arch,
         like_factory=like_factory,
         map_file=None if map_file is None else Path(map_file),
         settings=dict(settings or {}),

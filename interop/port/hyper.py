@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,15 +21,8 @@ _ACTIVATION = (
     "swish", "mish", "hardswish", "hardsigmoid", "sigmoid", "tanh", "gelutanh", "softplus", "celu",
 )  # fmt: skip
 _ALIASES = {"swish": "silu", "hardswishjit": "hardswish", "pytorchgelutanh": "gelutanh"}
-# Which option sets a layer's epsilon, by library and by what the layer is.
-_KEYWORDS = {
-    ("torchvision", "BatchNorm"): "bn_eps",
-    ("torchvision", "LayerNorm"): "layer_norm_eps",
-    ("timm", "BatchNorm"): "bn_eps",
-    ("timm", "LayerNorm"): "layer_norm_eps",
-    ("transformers", "BatchNorm"): "batch_norm_eps",
-    ("transformers", "LayerNorm"): "layer_norm_eps",
-}
+# timm's networks that take bn_eps; its others keep what their layers were written with.
+_TAKE_BN_EPS = ("timm.models.efficientnet", "timm.models.mobilenetv3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +45,12 @@ class Apart:
         return f"{what} {self.source} against {self.target}{where}"
 
 
-def differences(
-    source: nn.Module, target: nn.Module, mapped: Iterable[Mapped], library: str
-) -> list[Apart]:
+def differences(source: nn.Module, target: nn.Module, mapped: Iterable[Mapped]) -> list[Apart]:
     """What differs between the layers that a map pairs, and between all activations and pools.
 
-    Dropout is left out: it is off in eval mode. `library` is the target's, for the hints.
+    Dropout is left out: it is off in eval mode.
     """
-    found = list(_paired(source, target, mapped, library))
+    found = list(_paired(source, target, mapped))
     for kind, of in (
         ("activations", _activations),
         ("pooling", _pooling),
@@ -72,9 +64,7 @@ def differences(
     return found
 
 
-def _paired(
-    source: nn.Module, target: nn.Module, mapped: Iterable[Mapped], library: str
-) -> Iterator[Apart]:
+def _paired(source: nn.Module, target: nn.Module, mapped: Iterable[Mapped]) -> Iterator[Apart]:
     counts: Counter[tuple[str, str, str, str]] = Counter()
     mine, theirs = dict(target.named_modules()), dict(source.named_modules())
     for a, b in _layers(mapped):
@@ -86,8 +76,25 @@ def _paired(
             if None not in values and values[0] != values[1]:
                 counts[_kind(one), setting, str(values[0]), str(values[1])] += 1
     for (kind, setting, was, now), layers in counts.items():
-        key = _KEYWORDS.get((library, kind), "") if setting == "eps" else ""
+        key = _option(target, kind) if setting == "eps" else ""
         yield Apart(kind, setting, was, now, layers, f"--set {key}={was}" if key else "")
+
+
+def _option(target: nn.Module, kind: str) -> str:
+    """The option of `--set` that gives a kind of layer in the target its epsilon; "" for none."""
+    config = getattr(target, "config", None)
+    module = type(target).__module__
+    in_config = {"BatchNorm": "batch_norm_eps", "LayerNorm": "layer_norm_eps"}.get(kind, "")
+    own = {"BatchNorm": "bn_eps", "LayerNorm": "layer_norm_eps"}.get(kind, "")
+    if config is not None:
+        return in_config if hasattr(config, in_config or " ") else ""
+    if kind == "BatchNorm" and module in _TAKE_BN_EPS:
+        return own
+    takes = "norm_layer" in inspect.signature(type(target)).parameters
+    translated = module.startswith("torchvision.") or (
+        module.startswith("timm.") and kind == "LayerNorm"
+    )
+    return own if takes and translated else ""
 
 
 def _layers(mapped: Iterable[Mapped]) -> Iterator[tuple[str, str]]:

@@ -37,10 +37,12 @@ class Side:
     def module(self) -> nn.Module:
         """The module with these tensors. Raises ModelError where it is not known, or refuses."""
         if self.model is None:
+            names = ", ".join(a.name for a in self.identity.architectures)
             raise ModelError(
-                "its architecture is not known, so that it cannot be run",
+                f"its weights fit {names} alike" if names else "its architecture is not known",
                 where=self.identity.manifest.path,
-                fix="name it with --arch, or give the module with --model or --like-model",
+                fix="to run it, name it with --arch (--like-arch), or give its module with "
+                "--model (--like-model)",
             )
         module = load(self.model.build(real=True), self.tensors)
         coarse = any(t.dtype in _COARSE for t in self.tensors.values())
@@ -82,7 +84,7 @@ def model_of(
     metadata = identity.manifest.metadata
     stated = metadata.get("arch")
     config = metadata.get("config.json")
-    name = arch
+    name = arch if arch and "/" in arch else None
     if name is None and isinstance(stated, str) and "/" in stated:
         name = stated
     if name is None and isinstance(config, dict) and config.get("architectures"):
@@ -91,6 +93,9 @@ def model_of(
     if name is None or "/" not in name:
         return None, False
     options: Mapping[str, Json] = {}
+    known = next((a for a in identity.architectures if a.name == name), None)
+    if known is not None:
+        options = {k: v for k, v in known.sizes.items() if k.isidentifier()}
     if name.startswith("transformers/") and isinstance(config, dict):
         options = {k: v for k, v in config.items() if k not in _ABOUT}
     elif name == stated:

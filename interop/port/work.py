@@ -42,6 +42,7 @@ class Work:
     prove: bool
     arch: str | None
     factory: str | None
+    like_arch: str | None
     like_factory: str | None
     map_file: Path | None
     settings: dict[str, Json]
@@ -68,26 +69,22 @@ class Work:
         given = self._given(tensors)
         model, module = fitted(self._target_model(given), given.identity)
         target = identity_of(module, model.name)
-        mapped = self._map(target, given)
-        if not self._fraction(target, given.identity, mapped):
+        # A map that is given speaks of the file's own names.
+        named = given if self.map_file is None else Side(self.source, tensors, None)
+        mapped = self._map(target, named)
+        if not self._fraction(target, named.identity, mapped):
             return self._report(False)
-        own = derived(module, model)
-        state = {
-            **{n: own[n] for n in own},
-            **filled(mapped, given.tensors, target),
-        }
-        state = {t.name: state[t.name] for t in target.tensors}
-        if self.prove and not self._proved(given, Side(target, state, model), mapped):
+        state = {**derived(module, model), **filled(mapped, named.tensors, target)}
+        made = Side(target, {t.name: state[t.name] for t in target.tensors}, model)
+        if self.prove and not self._proved(given, made, mapped):
             return self._report(False)
         self.call = model.call
-        self._write_to(model, module, state)
+        self._write_to(model, module, made.tensors)
         return self._report(True)
 
     def _given(self, tensors: Mapping[str, torch.Tensor]) -> Side:
         """The source, under its module's names where its architecture is known."""
         model, said = model_of(self.source, self.arch, self.factory)
-        if self.map_file is not None and not self.prove:
-            model = None  # a given map speaks of the file's own names
         try:
             return side(self.source, tensors, model)
         except ModelError:
@@ -138,19 +135,14 @@ class Work:
         if self.prove:
             shapes = tuple(replace(t, shape=tuple(state[t.name].shape)) for t in like.tensors)
             made = replace(like, tensors=shapes)
-            target = side(made, state, model_of(like, None, self.like_factory)[0])
+            target = side(made, state, model_of(like, self.like_arch, self.like_factory)[0])
             whole = side(self.source, tensors, model_of(self.source, self.arch, self.factory)[0])
-            if not self._proved(whole, target, self._between(whole, target, mapped)):
+            if not self._proved(whole, target, mapped):
                 return self._report(False)
             assert target.model is not None
             self.call = target.model.call
         self._write_like(like, state)
         return self._report(True)
-
-    def _between(self, source: Side, target: Side, mapped: list[Mapped]) -> list[Mapped]:
-        """The map between the two modules' own names, by which layers are held side by side."""
-        found = maps.whole(pair(target.identity, source.identity))
-        return found or mapped
 
     # ------------------------------------------------------------ the map
 
@@ -199,12 +191,13 @@ class Work:
     def _proved(self, source: Side, target: Side, mapped: list[Mapped]) -> bool:
         self.progress("building both models")
         theirs, ours = source.module(), target.module()
-        assert target.model is not None
         given = proving.inputs(theirs, ours)
         self.progress("running both models")
         answers = [proving.outputs(theirs, x) for x in given]
         alike = proving.forward(theirs, ours, given, answers)
-        apart = hyper.differences(theirs, ours, mapped, target.model.library)
+        # The files' names may be others than the modules', by which layers are held side by side.
+        mapped = maps.whole(pair(target.identity, source.identity)) or mapped
+        apart = hyper.differences(theirs, ours, mapped)
         facts = {
             **alike.facts,
             "apart": [str(a) for a in apart],
@@ -268,7 +261,7 @@ class Work:
         pickled = out.suffix in writing.PICKLED
         if pickled or like.manifest.container == "safetensors":
             state = dict(zip(_raw_names(like), state.values(), strict=True))
-        model = model_of(like, None, None)[0]
+        model = model_of(like, self.like_arch, None)[0]
         metadata = self._metadata(model)
         if pickled and any(key.isdigit() for key in like.place.split(".")):
             raise ModelError(

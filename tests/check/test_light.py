@@ -16,7 +16,7 @@ HEAVY = frozenset(
 )
 # The one module that goes over values; it is itself imported only where values are asked for.
 VALUES = {ROOT / "interop" / "reading" / name for name in ("values.py", "numbers.py")}
-TORCH_SIDE = ("models", "data", "runtimes", "proof", "export", "bench")
+TORCH_SIDE = ("models", "data", "runtimes", "proof", "export", "bench", "port")
 
 
 def heavy_imports(source: str) -> set[str]:

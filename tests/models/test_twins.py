@@ -46,6 +46,17 @@ def test_two_of_another_epsilon_are_told_apart(two_resnets, other):
     assert len(found.same) == 2 and found.apart == "epsilon"
 
 
+def test_a_model_that_its_input_makes_no_difference_to_shows_nothing(two_resnets):
+    def dull():
+        module = resnet18()
+        forward = module._forward_impl
+        module._forward_impl = lambda x: forward(torch.ones_like(x))
+        return module
+
+    found = two_resnets(dull, dull)
+    assert len(found.same) == 2 and found.apart.endswith(twins.BLIND)
+
+
 def test_what_no_attribute_tells_is_the_librarys_own_code(two_resnets):
     def doubled():
         module = resnet18()
