@@ -97,6 +97,7 @@ def _identify(path: str, policy: Policy) -> Identity:
         path,
         content_hash=True,
         whole=True,
+        arch=policy.arch,
         labels=policy.labels,
         preprocessing=policy.preprocessing,
     )

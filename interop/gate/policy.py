@@ -36,7 +36,7 @@ MOST = {"accuracy-drop": 100, "negative-flips": 100, "agreement": 100}
 
 TOP = ("intent", "values", "rules", "budgets", "evidence", "facts")
 EVIDENCE = ("export", "bench", "data", "device")
-FACTS = ("labels", "preprocess")
+FACTS = ("arch", "labels", "preprocess")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Policy:
 
     `export` and `bench` say whether that evidence is required; `data` is the data set on which
     bench runs where no report is handed in, `data_sha256` its hash where evidence has to be of it,
-    `device` where it runs. `labels` and `preprocessing` are facts
-    for files that do not state their own.
+    `device` where it runs. `arch`, `labels` and `preprocessing` are facts for files that do not
+    state their own.
     """
 
     intent: Intent = Intent.REPLACE
@@ -58,6 +58,7 @@ class Policy:
     data: Path | None = None
     data_sha256: str | None = None
     device: str = "cpu"
+    arch: str | None = None
     labels: Labels | None = None
     preprocessing: Preprocessing | None = None
     source: str = "(defaults)"
@@ -116,6 +117,9 @@ def parse_policy(document: Mapping[str, Any], path: Path) -> Policy:
     ):
         raise _wrong("facts.labels", labels, "a list of names", where)
     preprocess = facts.get("preprocess")
+    arch = facts.get("arch")
+    if arch is not None and not (isinstance(arch, str) and arch):
+        raise _wrong("facts.arch", arch, "the name of an architecture", where)
     device = _choice(evidence, "device", ("cpu", "cuda"), "cpu", where, "evidence.")
     return Policy(
         intent=Intent(_choice(document, "intent", tuple(map(str, Intent)), "replace", where)),
@@ -130,6 +134,7 @@ def parse_policy(document: Mapping[str, Any], path: Path) -> Policy:
         bench=evidence.get("bench", False) or any(b in budgets for b in MEASURED),
         data=None if data is None else path.parent / data,
         device=device,
+        arch=arch,
         labels=None if labels is None else Labels(tuple(labels), where),
         preprocessing=None if preprocess is None else parse_preprocessing(preprocess, where),
         source=where,

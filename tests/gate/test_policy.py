@@ -71,6 +71,7 @@ def test_all_that_a_policy_can_say(tmp_path: Path) -> None:
         ('[evidence]\nexport = "yes"', "evidence.export is 'yes'; it takes true or false"),
         ("[evidence]\ndevice = 'tpu'", "evidence.device is 'tpu'"),
         ("[facts]\nlabels = 'cat'", "facts.labels is 'cat'; it takes a list of names"),
+        ("[facts]\narch = 3", "facts.arch is 3; it takes the name of an architecture"),
         ("[facts]\npreprocess = {}", "cannot be read"),
         ("rules = 3", "rules is 3; it takes a table"),
         ("intent = ", "is not TOML"),
@@ -86,3 +87,9 @@ def test_what_it_cannot_mean_ends_in_one_line(tmp_path: Path, text: str, said: s
 def test_a_missing_policy_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_policy(tmp_path / "nowhere.toml")
+
+
+def test_a_policy_may_name_the_architecture_that_the_weights_leave_open(tmp_path: Path) -> None:
+    policy = tmp_path / "interop.toml"
+    policy.write_text('[facts]\narch = "torchvision/resnet18"\n')
+    assert read_policy(policy).arch == "torchvision/resnet18"
