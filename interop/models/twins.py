@@ -56,6 +56,8 @@ _ACTIVATIONS = (
     "Swish", "HardSwish", "GELUTanh", "QuickGELU", "GELUActivation", "NewGELUActivation",
     "QuickGELUActivation", "FastGELUActivation", "SiLUActivation",
 )  # fmt: skip
+# Attributes that follow from the input's size or the classifier's width, and compute nothing.
+_OF_SIZE = frozenset({"num_classes", "out_features", "num_patches", "img_size"})
 # Attributes that count even where the outputs of random weights do not show them.
 _ALWAYS = frozenset({"epsilon", "aspect ratio"})
 
@@ -126,6 +128,7 @@ def _split(entries: Sequence[Entry]) -> tuple[list[list[str]], list[str]]:
         return [[entries[0].name]], []
     if sum(prod(shape) for shape in entries[0].shapes.values()) > LARGEST:
         told = _differences([catalog.outline(entry) for entry in entries], entries)
+        told = [word for word in told if word != OWN_CODE]  # it may well be the same
         return [[entry.name] for entry in entries], [*told, TOO_LARGE]
     try:
         outputs = _outputs(entries, torch.float32)
@@ -338,6 +341,7 @@ def _attributes(a: nn.Module, b: nn.Module) -> list[str]:
         for path in left.keys() & right.keys()
         for name, value in vars(left[path]).items()
         if not name.startswith("_")
+        and name not in _OF_SIZE
         and isinstance(value, (bool, int, float, str))
         and getattr(right[path], name, value) != value
     }
