@@ -29,6 +29,7 @@ from interop.rules import run
 
 FRACTION = "loaded fraction"
 _SHOWN = 3
+_BY_NAME = {"name", "prefix", "known rename", "head"}
 
 
 @dataclass(slots=True)
@@ -152,12 +153,11 @@ class Work:
             mapped = maps.read(self.map_file, target.tensors, given.identity.tensors)
         else:
             mapped = maps.whole(pair(target, given.identity))
-        mapped = [m for m in mapped if not is_derived(m.a)]
-        self.steps = Counter(m.step for m in mapped)
-        return mapped
+        return [m for m in mapped if not is_derived(m.a)]
 
     def _fraction(self, target: Identity, source: Identity, mapped: list[Mapped]) -> bool:
         """Proves "loaded fraction": all of the target filled, all of the source used."""
+        self.steps = Counter(m.step for m in mapped)
         filled_names, used = {m.a.name for m in mapped}, {t.name for m in mapped for t in m.b}
         used |= {n for n, owner in renames.tied(source.tensors).items() if owner in used}
         wanted = [t for t in target.tensors if not is_derived(t)]
@@ -312,16 +312,23 @@ class Work:
                 "to": self.to,
                 "out": self.out if holds else None,
                 "proved": holds and self.prove,
+                "standing": "proved" if self.prove else self._unproved(),
                 "steps": dict(self.steps),
                 "call": self.call,
                 "notes": self.notes,
             },
         )
 
+    def _unproved(self) -> str:
+        """What to say of a map that was not run: names that agree are no guess."""
+        if self.steps.keys() <= _BY_NAME:
+            return "every tensor by its name; not run"
+        return "unproved (--prove runs both models)"
+
     def _summary(self, bad: Proof | None) -> str:
         if bad is not None:
             return bad.what
-        word = "proved" if self.prove else "unproved (--prove runs both models)"
+        word = "proved" if self.prove else self._unproved()
         return f"{self.out}: {word}" if self.out else f"the map is {word}"
 
 

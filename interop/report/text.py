@@ -62,7 +62,7 @@ def _port(report: Report) -> list[list[str]]:
     if not d.get("out"):
         outcome = ["no file was written"] if report.outcome == "no" else []
     else:
-        outcome = [f"wrote {d['out']}, {'proved' if d['proved'] else 'unproved'}"]
+        outcome = wrap(f"wrote {d['out']}: {d['standing']}", WIDTH)
     if d.get("call"):
         said = "the module that it is proved for" if d["proved"] else "the module that takes it"
         outcome += wrap(f"{said}: {d['call']}", WIDTH, subsequent_indent="  ",
