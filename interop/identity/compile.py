@@ -70,12 +70,15 @@ class Twins:
     apart: str = ""
 
 
+Words = Mapping[frozenset[str], Twins]
+
+
 def document(
     entries: Sequence[Entry], twins: Sequence[Twins], built_from: Mapping[str, str]
 ) -> dict[str, Json]:
     """The index as JSON: see `interop.identity.index.parse` for what each part is."""
     entries = _with_tied_heads(entries)
-    words = {name: t for t in twins for group in t.same for name in group}
+    words = {frozenset(n for same in t.same for n in same): t for t in twins}
     made = _Numbered()
     tables: dict[tuple[str, ...], int] = {}
     fixed = _groups(e for e in entries if not _free(e))
@@ -102,7 +105,7 @@ def alike(entries: Sequence[Entry]) -> list[list[Entry]]:
     Of models of one size those whose backbones have the same names and shapes; of free sizes those
     whose names and relations of sizes are the same, heads included.
     """
-    return [g for g in _groups(entries) if len({e.name for e in g}) > 1]
+    return [g for g in _groups(_with_tied_heads(entries)) if len({e.name for e in g}) > 1]
 
 
 def _with_tied_heads(entries: Sequence[Entry]) -> list[Entry]:
@@ -142,7 +145,7 @@ class _Numbered:
         return self.heads.setdefault((entry.heads, entry.takes), len(self.heads))
 
 
-def _exact(group: Sequence[Entry], words: Mapping[str, Twins], made: _Numbered) -> list[Json]:
+def _exact(group: Sequence[Entry], words: Words, made: _Numbered) -> list[Json]:
     """[names by computation, what tells them apart, heads, [spec, sum] of each way]"""
     first = group[0]
     sums = []
@@ -154,15 +157,13 @@ def _exact(group: Sequence[Entry], words: Mapping[str, Twins], made: _Numbered) 
     return [*_named(group, words), made.head(first), sums]
 
 
-def _named(group: Sequence[Entry], words: Mapping[str, Twins]) -> list[Json]:
+def _named(group: Sequence[Entry], words: Words) -> list[Json]:
     """The names of a group, those of one computation together; and what tells the rest apart."""
     names = [e.name for e in group]
-    twins = words.get(names[0])
+    twins = words.get(frozenset(names))
     if twins is None:
         return [[[name] for name in names], ""]
-    same = [[n for n in g if n in names] for g in twins.same]
-    known = {n for g in same for n in g}
-    return [[*(g for g in same if g), *([n] for n in names if n not in known)], twins.apart]
+    return [[list(same) for same in twins.same], twins.apart]
 
 
 def _ways(entry: Entry) -> Iterator[tuple[str, ...]]:
@@ -289,7 +290,8 @@ def _structure(entry: Entry) -> tuple[object, ...]:
     """Names without numbers, and how their sizes hang together, whatever the fields are called."""
     symbols: dict[str, int] = {}
     found = []
-    for pattern, dims in _dims(entry, entry.shapes):
+    # By the alphabet: two families may define the same parts in another order.
+    for pattern, dims in sorted(_dims(entry, entry.shapes)):
         canonical = []
         for dim in dims:
             name, factor, plus = dim
@@ -300,7 +302,7 @@ def _structure(entry: Entry) -> tuple[object, ...]:
 
 def _template(
     group: Sequence[Entry],
-    words: Mapping[str, Twins],
+    words: Words,
     made: _Numbered,
     tables: dict[tuple[str, ...], int],
 ) -> list[Json]:

@@ -102,6 +102,8 @@ def at_path(
     # A file that sorts its names does not tell by their place which layer is the last.
     weights = list(in_definition_order(weights))
     first, last = weights[0], weights[-1]
+    if role == "keypoints" and len(last.shape) == 4:  # a transposed convolution: inputs come first
+        return Head(path, kind, last.shape[0], last.shape[1], names, evidence, role, takes)
     return Head(path, kind, first.shape[1], last.shape[0], names, evidence, role, takes)
 
 
