@@ -12,29 +12,31 @@ a module of somebody's own; and a training checkpoint (a wrapper's prefix, names
 - wrong: what is named is not what it is. Must be 0.
 
 Where the head is gone, or is one's own, the right answer for a transformers class is its headless
-model, or a class that holds the very same tensors. Beside it: the CPU time that identity takes.
+model, or a class that holds the very same tensors. Beside it: the CPU time that identity takes, and
+what it adds to a whole process that reads a file (`added`).
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
 
-from benchmarks.process import machine
+from benchmarks.process import interleaved, machine, store
 from interop.facts import Identity, Manifest, StateDict, TensorSpec
 from interop.identity import identify, index, with_runner_up
 from interop.identity.compile import Entry
 from interop.identity.match import family
 from interop.models import catalog
 
-OUT = Path(__file__).parent / "results" / "identity.json"
+REPEATS = 15
+GOAL_MS = 60
 KINDS = ("unique", "class", "missed", "wrong")
 Shapes = dict[str, tuple[int, ...]]
 
@@ -129,7 +131,36 @@ def measure(libraries: list[str], every: int) -> dict[str, Any]:
             "largest": 1e3 * times[-1],
             "loading the index": _loading(),
         },
+        "added": _added(),
     }
+
+
+def _added() -> dict[str, float]:
+    """CPU milliseconds that identity adds to a process that reads a checkpoint, by its model."""
+    import torch
+
+    read = "from interop.reading import read; import sys; m = read(sys.argv[1])"
+    more = (
+        read
+        + "; from interop.identity import identify, with_runner_up; with_runner_up(identify(m))"
+    )
+    found = {}
+    with TemporaryDirectory() as folder:
+        for name in ("torchvision/resnet50", "timm/vit_base_patch16_224", "timm/resnetrs350"):
+            file = str(Path(folder) / "model.pth")
+            zero = torch.zeros(1)
+            shapes = catalog.entry(name).shapes
+            torch.save({n: zero.expand(s) for n, s in shapes.items()}, file)
+            runs = interleaved(
+                {
+                    "read": [sys.executable, "-c", read, file],
+                    "both": [sys.executable, "-c", more, file],
+                },
+                REPEATS,
+            )
+            apart = runs["both"]["cpu_seconds"] - runs["read"]["cpu_seconds"]
+            found[f"{name}, {len(shapes)} tensors"] = 1e3 * apart
+    return found
 
 
 def _loading() -> float:
@@ -163,8 +194,7 @@ def main() -> None:
     result = measure(given.library or [*catalog.LIBRARIES], given.every)
     show(result)
     if given.every == 1 and not given.library:
-        OUT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-        print(f"stored in {OUT.name}")
+        store("identity", result)
     for fault in result["faults"][:20]:
         print(*fault, sep="  ")
 

@@ -22,11 +22,11 @@ from benchmarks.process import RESULTS, ROOT
 
 README = ROOT / "README.md"
 BLOCK = re.compile(r"```console\n\$ interop (?P<command>[^\n]*)\n(?P<output>.*?)```\n", re.S)
-FIGURES, FORMATS = (
+FIGURES, FORMATS, IDENTITY, PORTS = (
     re.compile(
         rf"(<!-- {what}: python -m benchmarks\.readme -->\n).*?(<!-- end of {what} -->)", re.S
     )
-    for what in ("figures", "formats")
+    for what in ("figures", "formats", "identity", "ports")
 )
 
 
@@ -110,6 +110,35 @@ def figures() -> list[str]:
     return rows
 
 
+def identity() -> list[str]:
+    """How often a state dict is named rightly, from the stored study."""
+    found = _result("identity")
+    rows = ["| of | what became of the head | one named | a class named | missed | wrong |"]
+    rows.append("| --- | --- | --- | --- | --- | --- |")
+    for library, table in found["table"].items():
+        for how, row in table.items():
+            counts = " | ".join(f"{row[k]:,}" for k in ("unique", "class", "missed", "wrong"))
+            rows.append(f"| {library} | {how} | {counts} |")
+    return rows
+
+
+def ports() -> list[str]:
+    """Which models were carried across, and back where that was tried, from the stored study."""
+    rows = ["| between | and | largest difference | verdict |", "| --- | --- | --- | --- |"]
+    pairs: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for trip in _result("port")["trips"]:
+        pairs.setdefault(tuple(sorted((trip["from"], trip["to"]))), []).append(trip)
+    for trips in pairs.values():
+        worst = max(trips, key=lambda t: t["relative"])
+        both = " there and back" if len({t["from"] for t in trips}) == 2 else ""
+        verdict = f"proved{both}"
+        if any(t["apart"] for t in trips):
+            verdict = f"weights map, the forward differs: {', '.join(worst['apart'])}"
+        first = trips[0]
+        rows.append(f"| {first['from']} | {first['to']} | {worst['relative']:.1e} | {verdict} |")
+    return rows
+
+
 def _ratio(value: float) -> str:
     return f"{value:.2f}" if value > 0.4 else f"1/{1 / value:.1f}"
 
@@ -134,7 +163,8 @@ def main() -> None:
             return f"```console\n$ interop {block['command']}\n{done.stdout}```\n"
 
         text = BLOCK.sub(filled, text)
-    for block, rows in ((FIGURES, figures()), (FORMATS, formats())):
+    tables = ((FIGURES, figures()), (FORMATS, formats()), (IDENTITY, identity()), (PORTS, ports()))
+    for block, rows in tables:
         table = "\n" + "\n".join(rows) + "\n\n"
         text = block.sub(lambda m, table=table: m.group(1) + table + m.group(2), text)
     README.write_text(text, "utf-8")
