@@ -78,19 +78,22 @@ def document(
 ) -> dict[str, Json]:
     """The index as JSON: see `interop.identity.index.parse` for what each part is."""
     entries = _with_tied_heads(entries)
+    fixed = _groups(e for e in entries if not _free(e))
     words = {frozenset(n for same in t.same for n in same): t for t in twins}
     made = _Numbered()
     tables: dict[tuple[str, ...], int] = {}
-    fixed = _groups(e for e in entries if not _free(e))
-    exact = [_exact(g, words, made) for g in fixed]
-    free = [_template(g, words, made, tables) for g in _groups(filter(_free, entries))]
+    families = _groups(filter(_free, entries))
+    ways = [(i, *way) for i, g in enumerate(fixed) for way in _ways_of(g[0], made)]
+    body = [_body_of(g[0], made) for g in families]
     orders, exceptions = _orders(entries)
     return {
         "built_from": dict(built_from),
         "specs": [[list(tops), list(removed)] for tops, removed in made.specs],
         "heads": [[[list(h) for h in heads], takes] for heads, takes in made.heads],
-        "exact": exact,
-        "templates": free,
+        "exact": [[*_named(g, words), made.head(g[0])] for g in fixed],
+        "ways": _packed_ways(ways),
+        "templates": [_template(g, words, made, tables) for g in families],
+        "families": _packed_ways([(i, *way) for i, way in enumerate(body)]),
         "bases": {e.name: e.base for e in entries if e.base},
         "tables": ["\n".join(rows) for rows in tables],
         "orders": orders,
@@ -145,16 +148,22 @@ class _Numbered:
         return self.heads.setdefault((entry.heads, entry.takes), len(self.heads))
 
 
-def _exact(group: Sequence[Entry], words: Words, made: _Numbered) -> list[Json]:
-    """[names by computation, what tells them apart, heads, [spec, sum] of each way]"""
-    first = group[0]
-    sums = []
-    for removed in _ways(first):
-        tops = _tops(first.shapes, removed)
-        if tops:
-            total = _backbone_sum(first, removed)
-            sums.append([made.spec(tops, removed), f"{total:016x}"])
-    return [*_named(group, words), made.head(first), sums]
+def _ways_of(entry: Entry, made: _Numbered) -> Iterator[tuple[int, int]]:
+    """The number of a spec and the sum of what is left, for each way to lose a head."""
+    for removed in _ways(entry):
+        if tops := _tops(entry.shapes, removed):
+            yield made.spec(tops, removed), _backbone_sum(entry, removed)
+
+
+def _packed_ways(ways: Sequence[tuple[int, int, int]]) -> dict[str, str]:
+    """(number of a group or template, spec, sum) as three columns."""
+    columns = zip(("groups", "specs", "sums"), (2, 2, 8), zip(*ways, strict=True), strict=False)
+    return {name: _packed(values, width) for name, width, values in columns}
+
+
+def _packed(values: Iterable[int], width: int) -> str:
+    """Whole numbers of a few bytes each, little-endian, in base64."""
+    return b64encode(b"".join(v.to_bytes(width, "little") for v in values)).decode()
 
 
 def _named(group: Sequence[Entry], words: Words) -> list[Json]:
@@ -206,14 +215,10 @@ def _pieces(groups: Sequence[Sequence[Entry]]) -> dict[str, str]:
     found = [sorted(set(_cut(g[0]))) for g in groups]
     sums = sorted({s for pieces in found for s in pieces})
     number = {s: i for i, s in enumerate(sums)}
-
-    def packed(values: Iterable[int], width: int) -> str:
-        return b64encode(b"".join(v.to_bytes(width, "little") for v in values)).decode()
-
     return {
-        "sums": packed(sums, 8),
-        "counts": packed(map(len, found), 2),
-        "ids": packed((number[s] for pieces in found for s in pieces), 2),
+        "sums": _packed(sums, 8),
+        "counts": _packed(map(len, found), 2),
+        "ids": _packed((number[s] for pieces in found for s in pieces), 2),
     }
 
 
@@ -306,34 +311,38 @@ def _template(
     made: _Numbered,
     tables: dict[tuple[str, ...], int],
 ) -> list[Json]:
-    """[names, what tells them apart, heads, root, spec, sum, patterns around, table]
+    """[names, what tells them apart, heads, root, patterns around, table]
 
     A table is the fields, then a row for each pattern; classes on one backbone share it.
     """
     first = group[0]
-    inner = {
-        n.removeprefix(f"{first.root}.") if first.root else n: s
-        for n, s in first.shapes.items()
-        if not first.root or under(n, first.root)
-    }
-    removed = [
-        p.removeprefix(f"{first.root}.")
-        for p in first.removed
-        if not first.root or under(p, first.root)
-    ]
-    body = _kept(inner, removed)
+    body, _ = _body(first)
     rows = list(_dims(first, body))
     fields = sorted({dim[0] for _, dims in rows for dim in dims if dim[0]})
-    total = sum(pattern_sums(body).values()) & _WORD
     names = {n for n in first.shapes if not BUFFERS.search(n)}
     mine = {f"{first.root}.{n}" if first.root else n for n in body}
     around = sorted({pattern_of(n) for n in names - mine})
     lines = [" ".join([p, *(_dim_text(d, fields) for d in dims)]) for p, dims in rows]
     table = tables.setdefault(("; ".join(fields), *sorted(lines)), len(tables))
-    spec = made.spec(_tops(body, ()), removed)
-    return [
-        *_named(group, words), made.head(first), first.root, spec, f"{total:016x}", around, table,
-    ]  # fmt: skip
+    return [*_named(group, words), made.head(first), first.root, around, table]
+
+
+def _body(entry: Entry) -> tuple[dict[str, tuple[int, ...]], list[str]]:
+    """The tensors of the headless model, named as within its root; the heads' paths within it."""
+    root = entry.root
+
+    def inside(name: str) -> str:
+        return name.removeprefix(f"{root}.") if root else name
+
+    inner = {inside(n): s for n, s in entry.shapes.items() if not root or under(n, root)}
+    removed = [inside(p) for p in entry.removed if not root or under(p, root)]
+    return _kept(inner, removed), removed
+
+
+def _body_of(entry: Entry, made: _Numbered) -> tuple[int, int]:
+    """The number of a spec, and the sum of the backbone's patterns of names."""
+    body, removed = _body(entry)
+    return made.spec(_tops(body, ()), removed), sum(pattern_sums(body).values()) & _WORD
 
 
 def pattern_sums(shapes: Iterable[str]) -> dict[str, int]:

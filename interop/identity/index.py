@@ -9,12 +9,12 @@ sizes by solving for the dimensions (`templates`).
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import sys
+import zlib
 from array import array
-from base64 import b64decode
+from binascii import a2b_base64
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -41,23 +41,21 @@ class Group:
     """Names that no file tells apart: those of one computation together, and what tells the rest.
 
     `heads` are (path, role) of the library's own heads, the main one first; `takes` is what they
-    are given. `ways` are (spec, sum): the number of a pair (first tokens of the backbone's names,
-    modules that are not in it) and the sum of what remains.
+    are given.
     """
 
     names: tuple[tuple[str, ...], ...]
     apart: str
     heads: tuple[tuple[str, str], ...]
     takes: str
-    ways: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """A model of a family whose sizes are free.
 
-    `root` is the path of its headless model within it, whose patterns of names the one way of
-    `group` sums up; `around` are the patterns outside of that. `table` is the number of its table
+    `root` is the path of its headless model within it, whose patterns of names `Index.families`
+    sums up; `around` are the patterns outside of that. `table` is the number of its table
     in the index: a line with the config's fields, and a line "pattern dim dim …" (see `templates`)
     for each pattern, in which a number stands for one of the fields.
     """
@@ -88,44 +86,91 @@ class Pieces:
                 yield piece, group
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a backbone is known: columns of (number of a group or template, spec, sum).
+
+    A spec is the number of a pair: the first tokens of the backbone's names, and the modules that
+    are not in it. The sum is that of the hashes of what remains.
+    """
+
+    groups: array[int]
+    specs: array[int]
+    sums: array[int]
+
+    def numbers(self) -> dict[tuple[int, int], list[int]]:
+        """(spec, sum) -> the numbers of the groups."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for group, spec, total in zip(self.groups, self.specs, self.sums, strict=True):
+            found.setdefault((spec, total), []).append(group)
+        return found
+
+    def of(self, number: int) -> list[tuple[int, int]]:
+        """The (spec, sum) of one group."""
+        return [
+            (s, t)
+            for g, s, t in zip(self.groups, self.specs, self.sums, strict=True)
+            if g == number
+        ]
+
+
 @dataclass(frozen=True)
 class Index:
     """What the libraries hold, by the sums of their backbones.
 
-    `bases` maps a class with a head to its headless one. `orders` and `order_exceptions` are those
-    of `interop.identity.order`; `pieces` those of `closest`.
+    `exact` and `free` are the groups and templates as they are stored, made into records when they
+    are asked for: a file needs few of them. `bases` maps a class with a head to its headless one.
+    `orders` and `order_exceptions` are those of `interop.identity.order`; `pieces` those of
+    `closest`.
     """
 
     built_from: Mapping[str, str]
-    specs: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
-    groups: tuple[Group, ...]
-    templates: tuple[Template, ...]
+    specs: Sequence[tuple[Sequence[str], Sequence[str]]]
+    heads: Sequence[tuple[Sequence[Sequence[str]], str]]
+    exact: Sequence[tuple[list[list[str]], str, int]]
+    free: Sequence[tuple[list[list[str]], str, int, str, list[str], int]]
+    ways: Ways
+    family_ways: Ways
     bases: Mapping[str, str]
     tables: Sequence[str]
-    orders: tuple[tuple[str, ...], ...]
+    orders: Sequence[Sequence[str]]
     order_exceptions: Mapping[str, Sequence[int]]
     pieces: Pieces
+
+    def group(self, number: int) -> Group:
+        return self._group(*self.exact[number])
+
+    def template(self, number: int) -> Template:
+        names, apart, head, root, around, table = self.free[number]
+        return Template(self._group(names, apart, head), root, tuple(around), table)
+
+    def _group(self, names: list[list[str]], apart: str, head: int) -> Group:
+        heads, takes = self.heads[head]
+        return Group(
+            tuple(map(tuple, names)), apart, tuple((path, role) for path, role in heads), takes
+        )
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        return tuple(map(self.group, range(len(self.exact))))
+
+    @cached_property
+    def templates(self) -> tuple[Template, ...]:
+        return tuple(map(self.template, range(len(self.free))))
 
     @cached_property
     def backbones(self) -> Mapping[tuple[int, int], list[int]]:
         """(spec, sum) -> the numbers of the groups."""
-        found: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for i, group in enumerate(self.groups):
-            for way in group.ways:
-                found[way].append(i)
-        return found
+        return self.ways.numbers()
 
     @cached_property
-    def exact_specs(self) -> tuple[int, ...]:
-        return tuple(sorted({spec for spec, _ in self.backbones}))
+    def exact_specs(self) -> Sequence[int]:
+        return sorted(set(self.ways.specs))
 
     @cached_property
     def families(self) -> Mapping[tuple[int, int], list[int]]:
         """(spec, sum of patterns) -> the numbers of the templates."""
-        found: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for i, template in enumerate(self.templates):
-            found[template.group.ways[0]].append(i)
-        return found
+        return self.family_ways.numbers()
 
     @cached_property
     def tables_of(self) -> Mapping[str, list[int]]:
@@ -150,49 +195,29 @@ class Index:
 @cache
 def load(path: Path = STORED) -> Index:
     """Read a stored index."""
-    return parse(json.loads(gzip.decompress(path.read_bytes())))
+    return parse(json.loads(zlib.decompress(path.read_bytes(), wbits=31)))  # 31: as gzip packs
 
 
-def parse(document: Mapping[str, object]) -> Index:
+def parse(document: Mapping[str, Any]) -> Index:
     """An Index from the JSON that `interop.identity.compile` makes."""
-    d: dict[str, object] = dict(document)
-    specs = tuple((tuple(tops), tuple(removed)) for tops, removed in _list(d, "specs"))
-    heads = [(tuple((p, r) for p, r in hs), takes) for hs, takes in _list(d, "heads")]
-
-    def group(names: list[list[str]], apart: str, head: int, ways: list[list[Any]]) -> Group:
-        same = tuple(map(tuple, names))
-        return Group(same, apart, *heads[head], tuple((spec, int(x, 16)) for spec, x in ways))
-
-    groups = tuple(group(*entry) for entry in _list(d, "exact"))
-    templates = tuple(
-        Template(group(names, apart, head, [[spec, total]]), root, tuple(around), table)
-        for names, apart, head, root, spec, total, around, table in _list(d, "templates")
-    )
-    built, exceptions, bases = d["built_from"], d["order_exceptions"], d["bases"]
-    assert isinstance(built, dict) and isinstance(exceptions, dict) and isinstance(bases, dict)
-    pieces = d["pieces"]
-    assert isinstance(pieces, dict)
-    made = Pieces(
-        *(_unpacked(k, pieces[n]) for k, n in (("Q", "sums"), ("H", "counts"), ("H", "ids")))
-    )
-    orders = tuple(map(tuple, _list(d, "orders")))
+    d = document
     return Index(
-        built, specs, groups, templates, bases, _list(d, "tables"), orders, exceptions, made
+        d["built_from"], d["specs"], d["heads"], d["exact"], d["templates"],
+        Ways(*_columns(d["ways"], groups="H", specs="H", sums="Q")),
+        Ways(*_columns(d["families"], groups="H", specs="H", sums="Q")),
+        d["bases"], d["tables"], d["orders"], d["order_exceptions"],
+        Pieces(*_columns(d["pieces"], sums="Q", counts="H", ids="H")),
     )  # fmt: skip
 
 
-def _unpacked(kind: str, packed: str) -> array[int]:
-    found = array(kind)
-    found.frombytes(b64decode(packed))
-    if sys.byteorder == "big":
-        found.byteswap()
-    return found
-
-
-def _list(document: Mapping[str, object], key: str) -> list[Any]:
-    found = document[key]
-    assert isinstance(found, list)
-    return found
+def _columns(packed: Mapping[str, str], **kinds: str) -> Iterator[array[int]]:
+    """Columns of whole numbers, from base64; `kinds` are the letters of the array module."""
+    for name, kind in kinds.items():
+        found = array(kind)
+        found.frombytes(a2b_base64(packed.get(name, "")))
+        if sys.byteorder == "big":
+            found.byteswap()
+        yield found
 
 
 # ---------------------------------------------------------------- sums

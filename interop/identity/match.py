@@ -92,7 +92,7 @@ def nearest(
         for t in inner:
             patterns[pattern_of(t.name)] += t.nbytes
         for number, bytes_alike in indexes.closest(inner, index):
-            names = index.groups[number].names
+            names = index.group(number).names
             if bytes_alike > best[0] and not any(n in known for same in names for n in same):
                 best = (bytes_alike, names)
                 break
@@ -153,7 +153,7 @@ def _join(root: str, path: str) -> str:
 def _exact(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_Hit]:
     inner = [(_inside(t.name, root), t.shape) for t in tensors if _is_in(t.name, root)]
     for number, spec in indexes.groups_of(inner, index):
-        group = index.groups[number]
+        group = index.group(number)
         yield _hit(tensors, root, group, index.specs[spec])
 
 
@@ -192,7 +192,7 @@ def _free(tensors: Sequence[TensorSpec], root: str, stripped: str, index: Index)
         return
     hits = []
     for number, spec in families:
-        template = index.templates[number]
+        template = index.template(number)
         tops, removed = index.specs[spec]
         body = [
             (_inside(t.name, root), t)

@@ -26,7 +26,7 @@ def in_definition_order(
     order: dict[frozenset[str], tuple[str, ...]] = {}
     own = [stored.orders[i] for n in names for i in stored.order_exceptions.get(n, ())]
     for siblings in (*own, *stored.orders):
-        order.setdefault(frozenset(siblings), siblings)
+        order.setdefault(frozenset(siblings), tuple(siblings))
     children: dict[str, set[str]] = defaultdict(set)
     for t in tensors:
         path = ""

@@ -24,13 +24,17 @@ SAMPLE = (
 def facts(made, name):
     """What an index says of a name, without the numbers by which it is put together."""
     found = set()
-    for group in made.groups:
+
+    def spelled(ways):
+        return frozenset((str(made.specs[spec]), total) for spec, total in ways)
+
+    for number, group in enumerate(made.groups):
         if any(name in same for same in group.names):
-            ways = frozenset((made.specs[spec], total) for spec, total in group.ways)
+            ways = spelled(made.ways.of(number))
             found.add((group.heads, group.takes, ways))
-    for template in made.templates:
+    for number, template in enumerate(made.templates):
         if any(name in same for same in template.group.names):
-            ways = frozenset((made.specs[spec], total) for spec, total in template.group.ways)
+            ways = spelled(made.family_ways.of(number))
             table = made.tables[template.table]
             found.add((template.group.heads, template.group.takes, ways, template.root, table))
     return found
