@@ -85,14 +85,16 @@ def document(
     families = _groups(filter(_free, entries))
     ways = [(i, *way) for i, g in enumerate(fixed) for way in _ways_of(g[0], made)]
     body = [_body_of(g[0], made) for g in families]
+    exact = [[*_named(g, words), made.head(g[0])] for g in fixed]
+    free = [_template(g, words, made, tables) for g in families]
     orders, exceptions = _orders(entries)
     return {
         "built_from": dict(built_from),
         "specs": [[list(tops), list(removed)] for tops, removed in made.specs],
         "heads": [[[list(h) for h in heads], takes] for heads, takes in made.heads],
-        "exact": [[*_named(g, words), made.head(g[0])] for g in fixed],
+        "exact": exact,
         "ways": _packed_ways(ways),
-        "templates": [_template(g, words, made, tables) for g in families],
+        "templates": free,
         "families": _packed_ways([(i, *way) for i, way in enumerate(body)]),
         "bases": {e.name: e.base for e in entries if e.base},
         "tables": ["\n".join(rows) for rows in tables],

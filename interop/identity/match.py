@@ -161,7 +161,7 @@ def _hit(
     tensors: Sequence[TensorSpec],
     root: str,
     group: Group,
-    spec: tuple[tuple[str, ...], tuple[str, ...]],
+    spec: tuple[Sequence[str], Sequence[str]],
 ) -> _Hit:
     tops, removed = spec
     body, beside = 0, []
@@ -243,7 +243,7 @@ def _headless(fits: Sequence[_Fit], root: str, index: Index) -> Iterator[_Hit]:
             tuple(dict.fromkeys(index.bases.get(n, n) for n in same))
             for same in template.group.names
         )
-        bare = Group(names, template.group.apart, (), template.group.takes, ())
+        bare = Group(names, template.group.apart, (), template.group.takes)
         beside = tuple(t.name for t in outside)
         hit = _Hit(bare, names, root, (), body, beside, tuple(sizes.items()))
         found.setdefault(names, hit)
