@@ -47,8 +47,9 @@ def unmapped(a: Identity, b: Identity, mapped: Iterable[Mapped]) -> tuple[list[s
     used = {t.name for m in given.values() for t in m.b} | equal
     ties = renames.tied(b.tensors)
     used |= {name for name, owner in ties.items() if owner in used}
+    accounted = given.keys() | equal
     return (
-        [t.name for t in a.tensors if not _aside(t) and t.name not in given.keys() | equal],
+        [t.name for t in a.tensors if not _aside(t) and t.name not in accounted],
         [t.name for t in b.tensors if not _aside(t) and t.name not in used],
     )
 
@@ -139,9 +140,9 @@ def _complete(a: Identity, b: Identity, mapped: Sequence[Mapped]) -> bool:
     mine, theirs = _head(a), _head(b)
     used = {t.name for m in mapped for t in m.b}
     used |= {name for name, owner in renames.tied(b.tensors).items() if owner in used}
-    filled = {m.a.name for m in mapped}
-    left = [t for t in a.tensors if not _aside(t) and t.name not in filled | mine]
-    over = [t for t in b.tensors if not _aside(t) and t.name not in used | theirs]
+    accounted = {m.a.name for m in mapped} | mine, used | theirs
+    left = [t for t in a.tensors if not _aside(t) and t.name not in accounted[0]]
+    over = [t for t in b.tensors if not _aside(t) and t.name not in accounted[1]]
     crossed = a.head and b.head and any((m.a.name in mine) != (t.name in theirs)
                                         for m in mapped for t in m.b)  # fmt: skip
     if crossed or not any(m.a.name not in mine for m in mapped):
