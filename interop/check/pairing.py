@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from interop.check import renames, structure
+from interop.check import renames
 from interop.facts import Identity, Mapped, Pair, Pairing, TensorSpec
 from interop.identity.order import in_definition_order
 
@@ -64,6 +64,8 @@ def _map(a: Identity, b: Identity, found: Pairing) -> tuple[tuple[Mapped, ...], 
     by_name = _by_names(a, b)
     if _complete(a, b, by_name):
         return _changed(by_name), _basis(a, b) or "the names agree after prefixes and known renames"
+    from interop.check import structure  # a check of equal names has no need of it
+
     by_structure = structure.pair(_in_order(a), _in_order(b))
     by_structure += _ties(a, {m.a.name: m for m in by_structure})
     if _complete(a, b, by_structure):
@@ -180,6 +182,8 @@ def _head(identity: Identity) -> set[str]:
 
 
 def _aside(spec: TensorSpec) -> bool:
+    from interop.check import structure
+
     return structure.is_derived(spec)
 
 

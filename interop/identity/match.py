@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from interop.facts import Architecture, TensorSpec
 from interop.identity import index as indexes
@@ -26,8 +27,7 @@ _TIED = re.compile(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight
 _TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What fits.
 
     `architectures` are without evidence from outside. `heads` are (path in the file, role), the
@@ -43,8 +43,7 @@ class Match:
     beside: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Hit:
+class _Hit(NamedTuple):
     group: Group
     names: tuple[tuple[str, ...], ...]
     root: str
@@ -307,7 +306,7 @@ def resolved(match: Match, name: str, evidence: str) -> Match:
     """The match with the one architecture that evidence from outside the tensors names."""
     chosen = [a for a in match.architectures if name in short_names(a)]
     one = tuple(replace(a, evidence=evidence) for a in chosen[:1])
-    return replace(match, architectures=one, apart="") if len(chosen) == 1 else match
+    return match._replace(architectures=one, apart="") if len(chosen) == 1 else match
 
 
 def short_names(architecture: Architecture) -> set[str]:
