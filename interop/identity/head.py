@@ -99,6 +99,8 @@ def at_path(
     kind = "several layers"
     if set(names) <= {f"{path}.weight", f"{path}.bias"} and len(weights) == 1:
         kind = _kind(weights[0])
+    if kind == "linear" and takes == "map":
+        takes = ""  # what a library's other heads are given: a matrix takes vectors
     # A file that sorts its names does not tell by their place which layer is the last.
     weights = list(in_definition_order(weights))
     first, last = weights[0], weights[-1]

@@ -226,7 +226,8 @@ def _classes(fits: Sequence[_Fit], root: str, stripped: str, index: Index) -> It
                 t.name for t in outside if not any(under(t.name, p) for p, _ in heads)
                 and pattern_of(_inside(t.name, wrap)) not in template.around
             )  # fmt: skip
-            hit = _Hit(group, group.names, root, heads, body, beside, tuple(sizes.items()))
+            # The root of a class with its head is the class's own top, not its backbone's.
+            hit = _Hit(group, group.names, wrap, heads, body, beside, tuple(sizes.items()))
             found.append((grade, hit))
     best = max((grade for grade, _ in found), default=0)
     if best and (named or any(hit.heads for _, hit in found)):
