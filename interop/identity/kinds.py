@@ -49,7 +49,7 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
         if any(pattern.search(t.name) for t in tensors):
             return f"quantized state dict ({name})"
     coded = any(t.quantizer or t.dtype.startswith(("qint", "quint")) for t in tensors)
-    if coded and manifest.graph is None:
+    if coded and manifest.container != "onnx":
         return "quantized state dict (torch.quantize codes)"
     return ""
 
