@@ -148,7 +148,7 @@ def _added() -> dict[str, float]:
     with TemporaryDirectory() as folder:
         for name in ("torchvision/resnet50", "timm/vit_base_patch16_224", "timm/resnetrs350"):
             file = str(Path(folder) / "model.pth")
-            zero = torch.zeros(1)
+            zero = torch.zeros(())
             shapes = catalog.entry(name).shapes
             torch.save({n: zero.expand(s) for n, s in shapes.items()}, file)
             runs = interleaved(
