@@ -296,23 +296,33 @@ def by_definition_order(tensors: Sequence[TensorSpec]) -> Head | None:
 
 def _is_neighbour(before: TensorSpec, last: TensorSpec, names: Collection[str]) -> bool:
     """Whether the layer before takes what the last one takes, and gives it nothing."""
-    linear = f"{before.name.removesuffix('weight')}bias" in names and len(before.shape) == 2
-    return linear and before.shape[1] == last.shape[1] and before.shape[0] != last.shape[1]
+    if len(before.shape) != 2 or f"{before.name.removesuffix('weight')}bias" not in names:
+        return False
+    (gives, takes), (outputs, width) = before.shape, last.shape
+    level = before.name.count(".") == last.name.count(".")
+    return level and takes == width and width not in (gives, outputs)
 
 
 def _repeated(tensors: Sequence[TensorSpec], path: str) -> bool:
-    """Whether a module around the path, or at it, has its like beside it."""
+    """Whether a module around the path has its like beside it.
+
+    Two modules are alike where they hold the same; of numbered ones it is enough that the same
+    layer lies in both, since the first or the last of a row often has something more.
+    """
     parts = path.split(".")
-    for depth in range(len(parts)):
+    for depth in range(len(parts) - 1):
         front = ".".join(parts[:depth])
         inner: dict[str, dict[str, tuple[int, ...]]] = {}
         for t in tensors:
             if not front or under(t.name, front):
                 token, _, rest = t.name[len(front) + 1 if front else 0 :].partition(".")
                 inner.setdefault(token, {})[rest] = t.shape
-        own = inner[parts[depth]]
-        if any(held == own for token, held in inner.items() if token != parts[depth]):
-            return True
+        mine, own = parts[depth], inner[parts[depth]]
+        leaf = ".".join([*parts[depth + 1 :], "weight"])
+        for token, held in inner.items():
+            numbered = token.isdigit() and mine.isdigit() and held.get(leaf) == own[leaf]
+            if token != mine and (held == own or numbered):
+                return True
     return False
 
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from interop.facts import Json, Manifest, StateDict, TensorSpec
+from interop.identity.index import under
+from interop.identity.prefix import strip_prefix
 
 _ADAPTERS = (
     ("LoRA adapter", re.compile(r"(^|[._])lora_(A|B|a|b|up|down|mid|embedding_[AB]|magnitude)")),
@@ -24,13 +26,19 @@ _QUANTIZED = (
     ("bitsandbytes codes", re.compile(r"\.(SCB|absmax|quant_map|quant_state\.\S+)$")),
     ("torch.ao codes", re.compile(r"(^|\.)_packed_params(\._packed_params|\.dtype)?$")),
 )
+_LORA_OF = re.compile(r"(.+)\.lora_(?:A|B|embedding_A|embedding_B)\b")  # the layer it is beside
 _MOST = 0.9  # of a file's tensors that make it an adapter alone
 # First tokens under which trainers keep whole models side by side in one mapping.
 _MODELS = re.compile(
-    r"^(student|teacher|(model_)?ema(_model)?|model|online(_encoder)?|target(_encoder)?|momentum\w*|"
+    r"^(student|teacher|(model_)?ema(_model)?|model|online(_encoder|_model|_net(work)?)?|"
+    r"target(_encoder|_model|_net(work)?)?|momentum\w*|base_encoder|"
     r"generator|discriminator|net_?[GD](_[AB])?|[GD](_[AB])?|gen|disc|critic|actor|policy|"
     r"(encoder|backbone|model)_[qk])$"
 )
+
+
+# What stands beside them and is of none: a queue of keys, counts of steps.
+_COUNTS = re.compile(r"^(\w*queue\w*|n_averaged|num_updates|decay|step|initted)$")
 
 
 def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -> str:
@@ -41,7 +49,8 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
     if not tensors:
         return "optimizer state" if _is_optimizer(manifest) else ""
     for name, pattern in _ADAPTERS:
-        if sum(bool(pattern.search(t.name)) for t in tensors) >= _MOST * len(tensors):
+        own = [t.name for t in tensors if pattern.search(t.name)]
+        if len(own) >= _MOST * len(tensors) or (own and _without_base(own, tensors)):
             return name + _of_base(manifest.metadata)
     if isinstance(manifest.metadata.get("adapter_config.json"), Mapping):
         return "adapter" + _of_base(manifest.metadata)
@@ -51,6 +60,14 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
     if any(t.quantizer or t.dtype.startswith(("qint", "quint")) for t in tensors):
         return "quantized state dict (torch.quantize codes)"
     return ""
+
+
+def _without_base(adapters: Sequence[str], tensors: Sequence[TensorSpec]) -> bool:
+    """Whether no layer that is adapted is in the file: what else is there was saved with them."""
+    names = {t.name for t in tensors}
+    paths = {m[1] for n in adapters if (m := _LORA_OF.match(n))}
+    forms = ("weight", "base_layer.weight", "qweight", "base_layer.qweight")
+    return bool(paths) and not any(f"{path}.{form}" in names for path in paths for form in forms)
 
 
 def _is_optimizer(manifest: Manifest) -> bool:
@@ -68,21 +85,19 @@ def models(state_dict: StateDict) -> tuple[StateDict, ...]:
     """The models that one mapping keeps side by side, each under a first token of its own.
 
     Only where every tensor lies under such a token and there are two or more; else the mapping
-    itself. FILE#PLACE chooses one of them.
+    itself. FILE#PLACE chooses one of them. A wrapper around them all is part of their place.
     """
-    counts = Counter(t.name.partition(".")[0] for t in state_dict.tensors if "." in t.name)
+    prefix, tensors = strip_prefix(state_dict.tensors)
+    held = [t for t in tensors if not _COUNTS.match(t.name)]
+    counts = Counter(t.name.partition(".")[0] for t in held if "." in t.name)
     total = sum(counts.values())
-    if len(counts) < 2 or total < len(state_dict.tensors) or not all(map(_MODELS.match, counts)):
+    if len(counts) < 2 or total < len(held) or not all(map(_MODELS.match, counts)):
         return (state_dict,)
     front = f"{state_dict.place}." if state_dict.place else ""
     return tuple(
         StateDict(
-            front + token,
-            tuple(
-                t.named(t.name[len(token) + 1 :])
-                for t in state_dict.tensors
-                if t.name.startswith(token + ".")
-            ),
+            front + prefix + token,
+            tuple(t.named(t.name[len(token) + 1 :]) for t in held if under(t.name, token)),
             state_dict.ordered,
         )
         for token in counts

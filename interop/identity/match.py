@@ -285,7 +285,8 @@ def _grade(
             rows = [t.shape[0] for t in outside if under(t.name, heads[0][0]) and len(t.shape) == 2]
             return 2 if rows[-1:] == [1] else 0
         return 2
-    own = [p for p, _ in template.group.heads]
+    # What leads to the head, or stands beside it, is the class's too.
+    own = [p for p, _ in template.group.heads[:1]]
     rest = {p for p in there if not any(under(p, h) for h in own)}
     same = rest == {p for p in wanted if not any(under(p, h) for h in own)}
     return 1 if same and own and any(under(p, own[0]) for p in there) else 0
@@ -306,8 +307,10 @@ def _match(hits: Sequence[_Hit]) -> Match:
         for same in hit.names:
             made = Architecture(same[0], NAMES_AND_SHAPES, 1.0, same[1:], dict(hit.sizes))
             found.setdefault(same[0], made)
+    others = {n for a in found.values() for n in a.also}
+    found = {n: a for n, a in found.items() if n not in others}
     words = dict.fromkeys(w for h in hits for w in h.group.apart.split(", ") if w)
-    if len(hits) > 1 and not words:
+    if len(found) > 1 and not words:
         words = dict.fromkeys(["what each computes around them"])
     # One file may fit a class twice, by its names in memory and on disk.
     several = len(found) > 1
