@@ -101,12 +101,15 @@ def _hold_against(
         families = {family(a.name) for a in match.architectures}
         if f"transformers/{family(stated.value)}" in families:
             return match, match.apart  # the same backbone, under another head
+    apart = match.apart if match else ""
+    said = f"{stated.source} says {stated.value!r}, which"
     if any(is_name(stated.value, n) for n in entries.by_name):
-        return match, f"{stated.source} says {stated.value!r}, which its tensors do not bear out"
-    # A file may call a known architecture by a name of its own: that contradicts nothing.
-    if match is not None and stated.source != "--arch":
-        return match, match.apart
-    return match, f"{stated.source} says {stated.value!r}, which the index does not hold"
+        fault = f"{said} its tensors do not bear out"
+    elif match is not None and stated.source != "--arch":
+        return match, apart  # a name of somebody's own for a known architecture contradicts nothing
+    else:
+        fault = f"{said} the index does not hold"
+    return match, f"{apart}; {fault}" if apart else fault
 
 
 def identify_file(

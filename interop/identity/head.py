@@ -76,7 +76,7 @@ def _no_head(beside: Head) -> Head:
 
 def _consumes(other: Head, main: Head, tensors: Sequence[TensorSpec]) -> bool:
     """Whether a module of unknown make may take what the main head would give."""
-    if other.in_width or _TRAINING.search(other.path.partition(".")[0]):
+    if other.outputs or _TRAINING.search(other.path.partition(".")[0]):
         return False
     shapes = [t.shape for t in tensors if t.name in other.tensors and len(t.shape) > 1]
     # A square (scores of going from one label to the next) gives as many as it takes.
@@ -284,6 +284,8 @@ def by_definition_order(tensors: Sequence[TensorSpec]) -> Head | None:
     path = last.name.removesuffix(".weight")
     own = tuple(t.name for t in tensors if under(t.name, path))
     if set(own) - {f"{path}.weight", f"{path}.bias"} or _LEADS_ON.search(path):
+        return None
+    if any(map(_TRAINING.search, path.split("."))):
         return None
     if len(own) == 1 and _TABLE.search(path):
         return None

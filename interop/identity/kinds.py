@@ -15,7 +15,7 @@ from interop.identity.prefix import strip_prefix
 
 _ADAPTERS = (
     ("LoRA adapter", re.compile(r"(^|[._])lora_(A|B|a|b|up|down|mid|embedding_[AB]|magnitude)")),
-    ("LoRA adapter", re.compile(r"\.lora\.(up|down)\.")),
+    ("LoRA adapter", re.compile(r"(^|[._])lora(_linear_layer)?\.(up|down)\.")),
     ("LoHa or LoKr adapter", re.compile(r"\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?)$")),
     ("IA3 adapter", re.compile(r"(^|\.)ia3_l(\.|$)")),
     ("prompt or prefix tuning", re.compile(r"(^|\.)(prompt_embeddings|prompt_encoder\.\S+)$")),
@@ -24,19 +24,25 @@ _ADAPTERS = (
 _QUANTIZED = (
     ("GPTQ or AWQ codes", re.compile(r"\.(qweight|qzeros|g_idx)$")),
     ("bitsandbytes codes", re.compile(r"\.(SCB|absmax|quant_map|quant_state\.\S+)$")),
+    ("compressed-tensors codes", re.compile(r"\.weight_(packed|shape)$")),
+    ("float8 or int8 codes with scales", re.compile(r"\.weight_scale(_inv|_2)?$")),
+    ("HQQ codes", re.compile(r"\.W_q$")),
+    ("MXFP4 codes", re.compile(r"\.\w+_proj_blocks$")),
     ("torch.ao codes", re.compile(r"(^|\.)_packed_params(\._packed_params|\.dtype)?$")),
 )
 _LORA_OF = re.compile(r"(.+)\.lora_(?:A|B|embedding_A|embedding_B)\b")  # the layer it is beside
+# A scale that kohya's and LyCORIS's adapters keep beside each pair of matrices.
+_ALPHA = re.compile(r"(^|\.)(alpha|dora_scale)$")
 _MOST = 0.9  # of a file's tensors that make it an adapter alone
 # First tokens under which trainers keep whole models side by side in one mapping.
 _MODELS = re.compile(
     r"^(student|teacher|(model_)?ema(_model)?|model|online(_encoder|_model|_net(work)?)?|"
-    r"target(_encoder|_model|_net(work)?)?|momentum\w*|base_encoder|"
-    r"generator|discriminator|net_?[GD](_[AB])?|[GD](_[AB])?|gen|disc|critic|actor|policy|"
+    r"target(_encoder|_model|_net(work)?)?|momentum\w*|base_encoder|(online_)?predictor|"
+    r"generator|discriminator|net_?[GD](_[AB])?|[GD](_[AB])?|gen|disc|"
+    r"(target_)?(actor|critic|policy(_net(work)?)?|q_net(work)?)(_target)?|"
     r"(encoder|backbone|model)_[qk])$"
 )
-
-
+_PREDICTOR = re.compile(r"predictor$")  # trained with two others, and with one a part of a model
 # What stands beside them and is of none: a queue of keys, counts of steps.
 _COUNTS = re.compile(r"^(\w*queue\w*|n_averaged|num_updates|decay|step|initted)$")
 
@@ -50,7 +56,8 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
         return "optimizer state" if _is_optimizer(manifest) else ""
     for name, pattern in _ADAPTERS:
         own = [t.name for t in tensors if pattern.search(t.name)]
-        if len(own) >= _MOST * len(tensors) or (own and _without_base(own, tensors)):
+        weights = len(tensors) - sum(bool(_ALPHA.search(t.name)) for t in tensors)
+        if own and (len(own) >= _MOST * weights or _without_base(own, tensors)):
             return name + _of_base(manifest.metadata)
     if isinstance(manifest.metadata.get("adapter_config.json"), Mapping):
         return "adapter" + _of_base(manifest.metadata)
@@ -91,7 +98,8 @@ def models(state_dict: StateDict) -> tuple[StateDict, ...]:
     held = [t for t in tensors if not _COUNTS.match(t.name)]
     counts = Counter(t.name.partition(".")[0] for t in held if "." in t.name)
     total = sum(counts.values())
-    if len(counts) < 2 or total < len(held) or not all(map(_MODELS.match, counts)):
+    whole = [token for token in counts if not _PREDICTOR.search(token)]
+    if len(whole) < 2 or total < len(held) or not all(map(_MODELS.match, counts)):
         return (state_dict,)
     front = f"{state_dict.place}." if state_dict.place else ""
     return tuple(

@@ -334,7 +334,9 @@ def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
     for n, b in enumerate(f["blocks"]):
         times = f", {b['count']} times" if b["count"] > 1 else ""
         wide = f", {b['widths'][0]} -> {b['widths'][1]}" if b["widths"] else ""
-        rows.append(["" if n else "blocks", f"{b['path']}{times}: {b['weights']:,}{wide}"])
+        rows.append(
+            ["" if n else "blocks", f"{_short(b['path'], 50)}{times}: {b['weights']:,}{wide}"]
+        )
     sides = [h for h in f["side_heads"] if h["role"] != BESIDE]
     heads = [*([f["head"]] if f["head"] else []), *sides]
     rows += _listed("head", heads, "heads") or [["head", "not found"]]
