@@ -22,7 +22,10 @@ _MATRIX = re.compile(r"(^|\.)(weight|weight_orig|weight_v|weight\.original1?)$")
 _SCALE = re.compile(r"(^|\.)(weight_g|weight\.original0)$")
 _TABLE = re.compile(r"(^|\.|_)(embed\w*|wte|wpe|quer(y|ies)|queue|prompts?|tokens?|codebook)(\.|$)")
 _LEADS_ON = re.compile(r"(^|\.)(pooler|pre_classifier|pre_logits)(\.|$)")
-_TRAINING = re.compile(r"(^|_)(loss\w*|criterion|metrics?|acc|accuracy|lpips|perceptual)(_|$)")
+_TRAINING = re.compile(
+    r"(^|_)(aux\w*|loss\w*|criterion|metrics?|acc|accuracy|lpips|perceptual)(_|$)"
+)
+_BY_CHANCE = 8  # names that no module defines in the alphabet's order
 _PICTURE = 4  # channels; a convolution of no more takes pictures, not features
 
 
@@ -265,9 +268,11 @@ def _side_by_side(tensors: Sequence[TensorSpec], head: Head, ordered: bool) -> l
 def sorted_by_name(tensors: Sequence[TensorSpec]) -> bool:
     """Whether names were sorted by the alphabet: no layer of torch's defines its bias first."""
     names = [t.name for t in tensors]
+    if names != sorted(names):
+        return False
     pairs = pairwise(names)
     biased = any(a.endswith("bias") and b == f"{a.removesuffix('bias')}weight" for a, b in pairs)
-    return biased and names == sorted(names)
+    return biased or len(names) >= _BY_CHANCE
 
 
 def by_definition_order(tensors: Sequence[TensorSpec]) -> Head | None:

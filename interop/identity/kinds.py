@@ -34,6 +34,10 @@ _LORA_OF = re.compile(r"(.+)\.lora_(?:A|B|embedding_A|embedding_B)\b")  # the la
 # A scale that kohya's and LyCORIS's adapters keep beside each pair of matrices.
 _ALPHA = re.compile(r"(^|\.)(alpha|dora_scale)$")
 _MOST = 0.9  # of a file's tensors that make it an adapter alone
+# Any of them: a model's own tensors, of which there may be many, are looked at once.
+_MARKS = re.compile(
+    "|".join(f"(?:{p.pattern})" for p in (*(p for _, p in (*_ADAPTERS, *_QUANTIZED)), _ALPHA))
+)
 # First tokens under which trainers keep whole models side by side in one mapping.
 _MODELS = re.compile(
     r"^(student|teacher|(model_)?ema(_model)?|model|online(_encoder|_model|_net(work)?)?|"
@@ -54,15 +58,16 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
         return f"several models ({', '.join(m.place for m in inner)})"
     if not tensors:
         return "optimizer state" if _is_optimizer(manifest) else ""
+    marked = [t for t in tensors if _MARKS.search(t.name)]
     for name, pattern in _ADAPTERS:
-        own = [t.name for t in tensors if pattern.search(t.name)]
-        weights = len(tensors) - sum(bool(_ALPHA.search(t.name)) for t in tensors)
+        own = [t.name for t in marked if pattern.search(t.name)]
+        weights = len(tensors) - sum(bool(_ALPHA.search(t.name)) for t in marked)
         if own and (len(own) >= _MOST * weights or _without_base(own, tensors)):
             return name + _of_base(manifest.metadata)
     if isinstance(manifest.metadata.get("adapter_config.json"), Mapping):
         return "adapter" + _of_base(manifest.metadata)
     for name, pattern in _QUANTIZED:
-        if any(pattern.search(t.name) for t in tensors):
+        if any(pattern.search(t.name) for t in marked):
             return f"quantized state dict ({name})"
     if any(t.quantizer or t.dtype.startswith(("qint", "quint")) for t in tensors):
         return "quantized state dict (torch.quantize codes)"

@@ -286,10 +286,11 @@ def _grade(
             return 2 if rows[-1:] == [1] else 0
         return 2
     # What leads to the head, or stands beside it, is the class's too.
-    own = [p for p, _ in template.group.heads[:1]]
+    own = [pattern_of(p) for p, _ in template.group.heads[:1]]
     rest = {p for p in there if not any(under(p, h) for h in own)}
     same = rest == {p for p in wanted if not any(under(p, h) for h in own)}
-    return 1 if same and own and any(under(p, own[0]) for p in there) else 0
+    # Where all is there that leads to a head, and the head is not, the class is the same.
+    return 1 if same and own and (rest or any(under(p, own[0]) for p in there)) else 0
 
 
 def family(name: str) -> str:

@@ -29,7 +29,9 @@ def check(case: Case) -> Iterator[Finding]:
         if identity is not None and identity.head is not None and identity.head.kind == "removed":
             yield finding(
                 RULE,
-                "holds a backbone alone, no head",
+                "holds a backbone without its own head; what lies beside it is not known to be one"
+                if identity.side_heads
+                else "holds a backbone alone, no head",
                 place=identity.manifest.path,
                 breaks=(Intent.REPLACE,),
             )

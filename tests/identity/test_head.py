@@ -12,7 +12,9 @@ from torch import nn
 
 from interop.facts import Head, Identity
 from interop.identity import identify
-from tests.identity.conftest import Shapes, manifest, shapes_of
+from tests.identity.conftest import manifest, shapes_of
+
+Shapes = dict[str, tuple[int, ...]]
 
 BODY = {
     n: s
@@ -36,7 +38,7 @@ def linear(path: str, inputs: int, outputs: int) -> Shapes:
 
 
 def short(head: Head | None) -> tuple[str, int, int] | None:
-    return head and (head.path, head.in_width, head.outputs)
+    return None if head is None else (head.path, head.in_width, head.outputs)
 
 
 def heads(found: Identity) -> list[tuple[str, int, int] | None]:
@@ -170,6 +172,9 @@ def test_names_that_somebody_sorted_tell_no_definition_order() -> None:
     shapes = shapes_of(net)
     assert short(seen(shapes).head) == ("cls", 8, 3)
     assert seen(dict(sorted(shapes.items()))).head is None
+    bare: Shapes = {f"{n}.weight": (8, 8) for n in "abcdefgh"}
+    assert seen(bare).head is None
+    assert seen({**bare, "a2.weight": (3, 8)}).head is not None
 
 
 def test_a_transposed_convolution_counts_its_outputs_on_the_second_axis() -> None:
