@@ -259,11 +259,12 @@ class Head:
     `path` is the module that was replaced for the task ("fc", "classifier.1"), `tensors` its
     tensors' names, `kind` "linear", "conv1x1", "conv3x3", "several layers", "tied" (to the input
     embeddings; it has no tensors of its own) or "removed"; `in_width` and `outputs` are the feature
-    count it takes and the number of outputs it gives. `role` is what the outputs are: "classes",
-    "auxiliary classes", "distillation", "boxes", "masks", "keypoints", "token classes",
-    "answer span", "vocabulary", "characters", … `takes` is what the backbone hands it: "avg"
-    (pooled features), "token" (of a class token), "flat" (a feature map in one row), "map" (a
-    feature map), "sequence" (one vector a token); "" where that is not known.
+    count it takes and the number of outputs it gives, 0 where that is not known. `role` is what the
+    outputs are: "classes", "auxiliary classes", "distillation", "boxes", "masks", "keypoints",
+    "token classes", "answer span", "vocabulary", "characters", …; "beside" is a module beside the
+    backbone that is not known to be a head (a decoder, another branch, a loss). `takes` is what the
+    backbone hands it: "avg" (pooled features), "token" (of a class token), "flat" (a feature map in
+    one row), "map" (a feature map), "sequence" (one vector a token); "" where that is not known.
     """
 
     path: str

@@ -53,7 +53,7 @@ def head_line(head: Head) -> str:
     if head.kind == "removed":
         return f"no head at {head.path}"
     note = "" if head.kind in ("linear", "conv1x1") else f" ({head.kind})"
-    return f"head {head.path} {head.in_width} -> {head.outputs}{note}"
+    return f"head {head.path} {head.in_width or '?'} -> {head.outputs or '?'}{note}"
 
 
 def weights(identity: Identity) -> int:

@@ -12,7 +12,15 @@ from interop.errors import ReadError
 from interop.facts import Identity, Labels, Manifest, Preprocessing, StateDict
 from interop.identity import head as heads
 from interop.identity import index, keys, kinds
-from interop.identity.match import Match, family, find, nearest, resolved, short_names
+from interop.identity.match import (
+    Match,
+    family,
+    find,
+    is_called,
+    is_name,
+    nearest,
+    resolved,
+)
 from interop.identity.prefix import strip_prefix
 
 __all__ = [
@@ -50,8 +58,9 @@ def identify(
     ambiguity = match.apart if match else ""
     if stated is not None:
         match, ambiguity = _hold_against(match, stated, entries)
-    main, sides = heads.found(tensors, match)
-    if match is None and manifest.graph is None and chosen.ordered and not kind:
+    ordered = chosen.ordered and not heads.sorted_by_name(tensors)
+    main, sides = heads.found(tensors, match, ordered)
+    if match is None and manifest.graph is None and ordered and not kind:
         main = heads.by_definition_order(tensors)
     how, fault = keys.preprocessing(manifest.metadata)
     return Identity(
@@ -86,15 +95,20 @@ def _hold_against(
     """What a stated name makes of a match, and what is to be said where they do not agree."""
     if match is not None:
         settled = resolved(match, stated.value, stated.source)
-        if any(stated.value in short_names(a) for a in settled.architectures):
+        if any(is_called(a, stated.value) for a in settled.architectures):
             return settled, settled.apart
         families = {family(a.name) for a in match.architectures}
         if f"transformers/{family(stated.value)}" in families:
             return match, match.apart  # the same backbone, under another head
-    known = any(stated.value == n.partition("/")[2] or stated.value == n for n in entries.by_name)
-    if known or match is not None:
-        return match, f"{stated.source} says {stated.value!r}, which its tensors do not bear out"
-    return match, f"{stated.source} says {stated.value!r}, which the index does not hold"
+    apart = match.apart if match else ""
+    said = f"{stated.source} says {stated.value!r}, which"
+    if any(is_name(stated.value, n) for n in entries.by_name):
+        fault = f"{said} its tensors do not bear out"
+    elif match is not None and stated.source != "--arch":
+        return match, apart  # a name of somebody's own for a known architecture contradicts nothing
+    else:
+        fault = f"{said} the index does not hold"
+    return match, f"{apart}; {fault}" if apart else fault
 
 
 def identify_file(

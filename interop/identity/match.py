@@ -22,8 +22,12 @@ _DEEPEST = 6
 _ROOT_SHARE = 0.2  # of all bytes, below which a module cannot be the backbone
 _BESIDE_SHARE = 1 / 3  # of all bytes, above which what lies beside a backbone is no mere head
 _NEAR = 0.02  # of the bytes, below which likeness says nothing
+_FEWEST = 3  # tensors, below which it says nothing either: any model may have a "logit_scale"
 # Stored twice by some versions of a library and once by others, being one tensor.
 _TIED = re.compile(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight|bias)$")
+# What a model may hold and need not, whatever its class: old GPT files keep their causal masks, and
+# speech models a vector that stands for what is masked in training.
+_IDLE = re.compile(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
 _TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
 
 
@@ -59,7 +63,7 @@ def find(tensors: Sequence[TensorSpec], index: Index, prefix: str = "") -> Match
     `prefix` is what was stripped from all names: "model." may be a wrapper, or a family's own.
     """
     stripped = prefix.rstrip(".")
-    weights = [t for t in tensors if not BUFFERS.search(t.name)]
+    weights = [t for t in tensors if not _idle(t)]
     total = sum(t.nbytes for t in weights)
     size = {t.name: t.nbytes for t in weights}
     found: list[_Hit] = []
@@ -81,7 +85,9 @@ def nearest(
     tensors: Sequence[TensorSpec], index: Index, known: Sequence[str] = ()
 ) -> Architecture | None:
     """The architecture that most of the weight bytes are like, apart from those `known`."""
-    weights = [t for t in tensors if not BUFFERS.search(t.name)]
+    weights = [t for t in tensors if not _idle(t)]
+    if len(weights) < _FEWEST:
+        return None
     total = sum(t.nbytes for t in weights) or 1
     best: tuple[int, tuple[tuple[str, ...], ...]] = (0, ())
     families = {family(n) for n in known}
@@ -134,6 +140,15 @@ def _roots(tensors: Sequence[TensorSpec], total: int) -> Iterator[str]:
         yield path
 
 
+def _idle(spec: TensorSpec) -> bool:
+    """Whether a tensor says nothing of the architecture."""
+    if BUFFERS.search(spec.name):
+        return True
+    # A bias proper has one axis; a causal mask (1, 1, n, n) is called the same.
+    mask = spec.shape[:2] == (1, 1) and len(spec.shape) == 4
+    return bool(_IDLE.search(spec.name)) and (mask or not spec.name.endswith("bias"))
+
+
 def _is_in(name: str, root: str) -> bool:
     return not root or under(name, root)
 
@@ -172,12 +187,14 @@ def _hit(
         elif not any(under(t.name, p) for p in gone):
             beside.append(t.name)
     heads = []
-    for path, role in group.heads:
+    for number, (path, role) in enumerate(group.heads):
         outer = next((p for p in removed if p == path or under(path, p)), path)
-        # The library's own path, where its tensors still lie there.
         full = _join(root, path)
-        inside = any(under(t.name, full) for t in tensors)
-        heads.append((full if inside else _join(root, outer), role))
+        around = [t.name for t in tensors if under(t.name, _join(root, outer))]
+        inside = [n for n in around if under(n, full)]
+        # In a module of somebody's own a layer may lie at the library's path and not be the last.
+        kept = inside and (number > 0 or len(inside) == len(around))
+        heads.append((full if kept else _join(root, outer), role))
     return _Hit(group, group.names, root, tuple(dict.fromkeys(heads)), body, tuple(beside))
 
 
@@ -243,7 +260,8 @@ def _headless(fits: Sequence[_Fit], root: str, index: Index) -> Iterator[_Hit]:
             tuple(dict.fromkeys(index.bases.get(n, n) for n in same))
             for same in template.group.names
         )
-        bare = Group(names, template.group.apart, (), template.group.takes)
+        # What a head of somebody's own is given of them (one token, their mean, all) is not known.
+        bare = Group(names, template.group.apart, (), "")
         beside = tuple(t.name for t in outside)
         hit = _Hit(bare, names, root, (), body, beside, tuple(sizes.items()))
         found.setdefault(names, hit)
@@ -267,10 +285,12 @@ def _grade(
             rows = [t.shape[0] for t in outside if under(t.name, heads[0][0]) and len(t.shape) == 2]
             return 2 if rows[-1:] == [1] else 0
         return 2
-    own = [p for p, _ in template.group.heads]
+    # What leads to the head, or stands beside it, is the class's too.
+    own = [pattern_of(p) for p, _ in template.group.heads[:1]]
     rest = {p for p in there if not any(under(p, h) for h in own)}
     same = rest == {p for p in wanted if not any(under(p, h) for h in own)}
-    return 1 if same and own and any(under(p, own[0]) for p in there) else 0
+    # Where all is there that leads to a head, and the head is not, the class is the same.
+    return 1 if same and own and (rest or any(under(p, own[0]) for p in there)) else 0
 
 
 def family(name: str) -> str:
@@ -288,9 +308,11 @@ def _match(hits: Sequence[_Hit]) -> Match:
         for same in hit.names:
             made = Architecture(same[0], NAMES_AND_SHAPES, 1.0, same[1:], dict(hit.sizes))
             found.setdefault(same[0], made)
+    others = {n for a in found.values() for n in a.also}
+    found = {n: a for n, a in found.items() if n not in others}
     words = dict.fromkeys(w for h in hits for w in h.group.apart.split(", ") if w)
-    if len(hits) > 1 and not words:
-        words = dict.fromkeys(["what lies around the weights"])
+    if len(found) > 1 and not words:
+        words = dict.fromkeys(["what each computes around them"])
     # One file may fit a class twice, by its names in memory and on disk.
     several = len(found) > 1
     return Match(
@@ -304,13 +326,30 @@ def _match(hits: Sequence[_Hit]) -> Match:
 
 
 def resolved(match: Match, name: str, evidence: str) -> Match:
-    """The match with the one architecture that evidence from outside the tensors names."""
-    chosen = [a for a in match.architectures if name in short_names(a)]
+    """The match with the one architecture that evidence from outside the tensors names.
+
+    Where the tensors leave no choice, it is they that are the evidence.
+    """
+    if len(match.architectures) == 1:
+        return match
+    chosen = [a for a in match.architectures if is_called(a, name)]
     one = tuple(replace(a, evidence=evidence) for a in chosen[:1])
     return match._replace(architectures=one, apart="") if len(chosen) == 1 else match
 
 
-def short_names(architecture: Architecture) -> set[str]:
-    """Every name of an architecture, with its library and without."""
-    full = {architecture.name, *architecture.also}
-    return full | {n.partition("/")[2] for n in full}
+def is_called(architecture: Architecture, name: str) -> bool:
+    """Whether a person or a file that says `name` may mean this architecture."""
+    return any(is_name(name, full) for full in (architecture.name, *architecture.also))
+
+
+def is_name(said: str, full: str) -> bool:
+    """Whether "ResNet-18", "resnet18.a1_in1k" or "timm/resnet18" is what "timm/resnet18" is called.
+
+    Case and signs between words are of no matter, nor is timm's tag of the weights after the dot.
+    """
+    own = {_bare(full), _bare(full.partition("/")[2])}
+    return not own.isdisjoint((_bare(said), _bare(said.partition(".")[0])))
+
+
+def _bare(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum() or c == "/")

@@ -61,4 +61,7 @@ def _equations(rows: Sequence[str], tensors: Shaped) -> Iterator[tuple[str, int]
         dims = terms[pattern]
         counts = pattern.split(".").count("#")
         for place in range(counts):
-            yield dims[len(dims) - counts + place], len({n[place] for n in found})
+            term, values = dims[len(dims) - counts + place], {int(n[place]) for n in found}
+            # Layers that a field counts are numbered from 0 on; with one lost the rest is no model.
+            lost = term != "?" and max(values) >= len(values)
+            yield (_MISFIT, 0) if lost else (term, len(values))

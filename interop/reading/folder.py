@@ -42,7 +42,8 @@ _MAX_BESIDE = 20  # pickles that are looked into beside the model
 _BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
 _DESCRIPTIONS = (
-    "config.json", "interop.json", "preprocessor_config.json", "processor_config.json",
+    "config.json", "adapter_config.json", "interop.json", "preprocessor_config.json",
+    "processor_config.json",
     "id2label.json", "label2id.json", "labels.json", "label_map.json", "classes.json",
     "class_names.json", "class_to_idx.json", "index_to_name.json",
 )  # fmt: skip

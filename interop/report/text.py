@@ -18,6 +18,7 @@ def render(report: Report) -> str:
 
 
 MOST_STATE_DICTS, MOST_NAMES, MOST_HEADS = 8, 12, 6
+BESIDE = "beside"  # the role of a module beside the backbone that is not known to be a head
 
 
 def _check(report: Report) -> list[list[str]]:
@@ -331,11 +332,19 @@ def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
     for n, b in enumerate(f["blocks"]):
         times = f", {b['count']} times" if b["count"] > 1 else ""
         wide = f", {b['widths'][0]} -> {b['widths'][1]}" if b["widths"] else ""
-        rows.append(["" if n else "blocks", f"{b['path']}{times}: {b['weights']:,}{wide}"])
-    rows.append(["head", _head_words(f["head"]) if f["head"] else "not found"])
-    rows += [["", _head_words(h)] for h in f["side_heads"][:MOST_HEADS]]
-    if (more := len(f["side_heads"]) - MOST_HEADS) > 0:
-        rows.append(["", f"and {more} more heads (--format json has all)"])
+        rows.append(
+            ["" if n else "blocks", f"{_short(b['path'], 50)}{times}: {b['weights']:,}{wide}"]
+        )
+    sides = [h for h in f["side_heads"] if h["role"] != BESIDE]
+    heads = [*([f["head"]] if f["head"] else []), *sides]
+    rows += _listed("head", heads, "heads") or [["head", "not found"]]
+    return rows + _listed("beside it", [h for h in f["side_heads"] if h not in sides], "modules")
+
+
+def _listed(word: str, heads: list[dict[str, Json]], what: str) -> list[list[str]]:
+    rows = [["" if n else word, _head_words(h)] for n, h in enumerate(heads[: MOST_HEADS + 1])]
+    if (more := len(heads) - MOST_HEADS - 1) > 0:
+        rows.append(["", f"and {more} more {what} (--format json has all)"])
     return rows
 
 
@@ -352,11 +361,14 @@ def _confidence(f: Mapping[str, Json]) -> list[list[str]]:
 
 
 def _head_words(h: Mapping[str, Json]) -> str:
-    role = f"{h['role']}: " if h["role"] not in ("", "classes") else ""
+    role = f"{h['role']}: " if h["role"] not in ("", "classes", BESIDE) else ""
     if h["kind"] == "removed":
-        return f"{role}{h['path']} is gone, a backbone alone"
+        return f"{role}{h['path']} is gone"
     what = f"{h['kind']}, {_TAKES[h['takes']]}" if h["takes"] in _TAKES else h["kind"]
-    return f"{role}{h['path']} ({what}), {h['in_width']} -> {h['outputs']} ({h['evidence']})"
+    widths = f", {h['in_width'] or '?'} -> {h['outputs'] or '?'}"
+    known = widths if h["in_width"] or h["outputs"] else ""
+    why = f" ({h['evidence']})" if h["role"] != BESIDE else ""
+    return f"{role}{h['path']} ({what}){known}{why}"
 
 
 _TAKES = {

@@ -29,7 +29,9 @@ def check(case: Case) -> Iterator[Finding]:
         if identity is not None and identity.head is not None and identity.head.kind == "removed":
             yield finding(
                 RULE,
-                "holds a backbone alone, no head",
+                "holds a backbone without its own head; what lies beside it is not known to be one"
+                if identity.side_heads
+                else "holds a backbone alone, no head",
                 place=identity.manifest.path,
                 breaks=(Intent.REPLACE,),
             )
@@ -38,6 +40,8 @@ def check(case: Case) -> Iterator[Finding]:
     for side, identity in (("A", case.a), ("B", case.b)):
         if identity is None or identity.head is not None or not identity.tensors:
             continue
+        if identity.kind and not identity.kind.startswith("quantized"):
+            continue  # an adapter, or several models: another rule says so, and what to do
         transfer = side == "A" or case.a is None
         yield finding(
             RULE,

@@ -7,6 +7,7 @@ import torch
 
 from interop.identity import identify, with_runner_up
 from interop.identity.blocks import blocks
+from interop.identity.match import is_name
 from interop.models.catalog import entry
 from tests.identity.conftest import manifest, shapes_of
 
@@ -50,3 +51,51 @@ def test_blocks_that_repeat_are_one_line() -> None:
         ("head", 1, (32, 3)),
     ]
     assert sum(b.weights for b in found) == sum(p.numel() for p in net.parameters())
+
+
+def test_a_lone_scale_is_like_nothing() -> None:
+    assert with_runner_up(identify(manifest({"logit_scale": ()}))).runner_up is None
+
+
+@pytest.mark.parametrize(
+    ("said", "full", "same"),
+    [
+        ("resnet18", "torchvision/resnet18", True),
+        ("ResNet-18", "torchvision/resnet18", True),
+        ("resnet18.a1_in1k", "timm/resnet18", True),
+        ("timm/resnet18.a1_in1k", "timm/resnet18", True),
+        ("timm/resnet18", "torchvision/resnet18", False),
+        ("vit_base_patch16_224.augreg_in21k", "timm/vit_base_patch16_224", True),
+        ("resnet1", "torchvision/resnet18", False),
+        ("resnet", "torchvision/resnet18", False),
+        ("", "torchvision/resnet18", False),
+    ],
+)
+def test_names_are_the_same_whatever_their_case_signs_and_tag(
+    said: str, full: str, same: bool
+) -> None:
+    assert is_name(said, full) == same
+
+
+@pytest.mark.parametrize(
+    ("arch", "names", "said"),
+    [
+        ("ResNet18", 1, ""),
+        ("timm/resnet18.a1_in1k", 1, ""),
+        ("my_net", 2, "anti-aliasing"),
+        ("org/my-resnet", 2, "anti-aliasing"),
+        ("resnet50", 2, "anti-aliasing; key 'arch' says 'resnet50', which its tensors do not bear"),
+        ("vit_base_patch16_224.augreg_in21k", 2, "which its tensors do not bear out"),
+    ],
+)
+def test_what_a_file_calls_itself_decides_contradicts_or_is_let_be(
+    arch: str, names: int, said: str
+) -> None:
+    seen = identify(manifest(entry("torchvision/resnet18").shapes, {"arch": arch}))
+    assert len(seen.architectures) == names and said in seen.ambiguity
+    assert bool(said) == bool(seen.ambiguity)
+
+
+def test_a_name_that_a_person_gives_and_nobody_knows_is_said() -> None:
+    seen = identify(manifest(entry("torchvision/resnet18").shapes), arch="my_net")
+    assert "--arch says 'my_net', which the index does not hold" in seen.ambiguity

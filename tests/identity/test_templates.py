@@ -61,7 +61,7 @@ def test_a_family_is_known_at_any_size(
             assert seen.head.role == role
     folder = identify_file(tmp_path)
     assert folder.architecture is not None, folder.ambiguity
-    assert folder.architectures[0].evidence == "config.json key 'architectures'"
+    assert folder.architecture == f"transformers/{model}"
 
 
 def test_layers_of_two_widths_are_no_member_of_the_family() -> None:
@@ -70,8 +70,9 @@ def test_layers_of_two_widths_are_no_member_of_the_family() -> None:
     assert identify(manifest(shapes)).architecture == "transformers/BertForSequenceClassification"
     broken = {**shapes, "bert.encoder.layer.3.intermediate.dense.weight": (161, 96)}
     assert identify(manifest(broken)).architectures == ()
-    lost = {n: s for n, s in shapes.items() if "layer.4.attention" not in n}
-    assert identify(manifest(lost)).architectures == ()
+    for part in ("layer.4.attention", "layer.1."):
+        lost = {n: s for n, s in shapes.items() if part not in n}
+        assert identify(manifest(lost)).architectures == ()
 
 
 def test_a_head_of_ones_own_on_a_family_s_backbone() -> None:
@@ -94,3 +95,54 @@ def test_a_config_that_names_another_family_is_not_believed() -> None:
     told = {"config.json": json.loads('{"architectures": ["ViTForImageClassification"]}')}
     seen = identify(manifest(shapes, told))
     assert "do not bear out" in seen.ambiguity
+
+
+def test_causal_masks_of_old_files_are_no_weights() -> None:
+    shapes = shapes_of(transformers.GPT2LMHeadModel(transformers.GPT2Config(**GPT)))
+    masks: dict[str, tuple[int, ...]] = {
+        f"transformer.h.{i}.attn.bias": (1, 1, 1024, 1024) for i in range(3)
+    }
+    seen = identify(manifest(shapes | masks))
+    assert seen.architecture == "transformers/GPT2LMHeadModel"
+    assert seen.head is not None and seen.head.path == "lm_head"
+
+
+def test_a_speech_model_has_its_mask_vector_or_not() -> None:
+    config = transformers.Wav2Vec2Config(**TEXT)
+    shapes = shapes_of(transformers.Wav2Vec2ForCTC(config))
+    assert "wav2vec2.masked_spec_embed" in shapes
+    bare = {n: s for n, s in shapes.items() if "masked_spec_embed" not in n}
+    for given in (shapes, bare):
+        seen = identify(manifest(given))
+        assert seen.architecture == "transformers/Wav2Vec2ForCTC"
+        assert seen.head is not None and seen.head.role == "characters"
+        assert seen.side_heads == ()
+
+
+def test_a_class_is_named_only_with_all_that_leads_to_its_head() -> None:
+    shapes = shapes_of(
+        transformers.Wav2Vec2ForSequenceClassification(transformers.Wav2Vec2Config(**TEXT))
+    )
+    own = {n: s for n, s in shapes.items() if not n.startswith(("projector", "classifier"))}
+    own |= {"classifier.dense.weight": (96, 96), "classifier.out_proj.weight": (8, 96)}
+    seen = identify(manifest(own))
+    assert seen.architectures and seen.head is not None
+    # A head of somebody's own, and no class's with the projection before it gone.
+    assert (seen.head.path, seen.head.evidence) == ("classifier", "beside 'wav2vec2'")
+
+
+def test_what_leads_to_a_head_is_no_head_where_that_is_gone() -> None:
+    shapes = shapes_of(
+        transformers.DistilBertForSequenceClassification(transformers.DistilBertConfig(**DISTIL))
+    )
+    gone = {n: s for n, s in shapes.items() if not n.startswith("classifier")}
+    seen = identify(manifest(gone))
+    names = [a.name for a in seen.architectures]
+    assert "transformers/DistilBertForSequenceClassification" in names
+    assert seen.head is not None and (seen.head.path, seen.head.kind) == ("classifier", "removed")
+
+
+def test_an_architecture_is_not_listed_again_under_its_other_name() -> None:
+    shapes = shapes_of(transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**TEXT)))
+    names = [n for a in identify(manifest(shapes)).architectures for n in (a.name, *a.also)]
+    assert len(names) == len(set(names)) and "transformers/HubertModel" in names
