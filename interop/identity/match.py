@@ -19,6 +19,8 @@ from interop.identity.index import BUFFERS, Group, Index, pattern_of, under
 
 NAMES_AND_SHAPES = "names and shapes of its tensors"
 _DEEPEST = 6
+_MANY = 10_000  # tensors, of which no model of one size in the index has so many
+_MANY_PATTERNS = 1_000
 _ROOT_SHARE = 0.2  # of all bytes, below which a module cannot be the backbone
 _BESIDE_SHARE = 1 / 3  # of all bytes, above which what lies beside a backbone is no mere head
 _NEAR = 0.02  # of the bytes, below which likeness says nothing
@@ -64,6 +66,8 @@ def find(tensors: Sequence[TensorSpec], index: Index, prefix: str = "") -> Match
     """
     stripped = prefix.rstrip(".")
     weights = [t for t in tensors if not _idle(t)]
+    if len(weights) > _MANY and not _may_be_a_family(weights, index):
+        return None
     total = sum(t.nbytes for t in weights)
     size = {t.name: t.nbytes for t in weights}
     found: list[_Hit] = []
@@ -86,7 +90,7 @@ def nearest(
 ) -> Architecture | None:
     """The architecture that most of the weight bytes are like, apart from those `known`."""
     weights = [t for t in tensors if not _idle(t)]
-    if len(weights) < _FEWEST:
+    if not _FEWEST <= len(weights) <= _MANY:
         return None
     total = sum(t.nbytes for t in weights) or 1
     best: tuple[int, tuple[tuple[str, ...], ...]] = (0, ())
@@ -118,6 +122,23 @@ def nearest(
         return None
     same = best[1][0]
     return Architecture(same[0], "the most weight bytes alike", best[0] / total, same[1:])
+
+
+def _may_be_a_family(weights: Sequence[TensorSpec], index: Index) -> bool:
+    """Whether the names of very many tensors, without their numbers, are a family's.
+
+    No model of one size has so many; a language model of many layers and experts may.
+    """
+    patterns = {pattern_of(t.name) for t in weights}
+    for _ in range(_DEEPEST if len(patterns) <= _MANY_PATTERNS else 0):
+        if indexes.families_of(patterns, index):
+            return True
+        tokens = Counter(p.partition(".")[0] for p in patterns if "." in p)
+        if not tokens:
+            break
+        top = tokens.most_common(1)[0][0]
+        patterns = {_inside(p, top) for p in patterns if under(p, top)}
+    return False
 
 
 def _roots(tensors: Sequence[TensorSpec], total: int) -> Iterator[str]:

@@ -350,14 +350,13 @@ def _listed(word: str, heads: list[dict[str, Json]], what: str) -> list[list[str
 
 def _confidence(f: Mapping[str, Json]) -> list[list[str]]:
     """How much of the weights speak for the answer, and for the next one."""
-    near, words = f["runner_up"], []
-    if near:
-        words = [f"{near['name']}, {_percent(near['share'])} of the weight bytes"]
+    near = f["runner_up"]
+    words = f"{near['name']}, {_percent(near['share'])} of the weight bytes" if near else ""
     if not f["architectures"]:
-        return [["closest known", *words]] if near else []
+        return [["closest known", words]] if near else []
     share = _percent(f["architectures"][0]["share"])
-    told = f"{share} of the backbone's weight bytes"
-    return [["confidence", "; runner-up ".join([told, *words])]]
+    other = f"runner-up {words}" if near else "no other comes near"
+    return [["confidence", f"{share} of the backbone's weight bytes; {other}"]]
 
 
 def _head_words(h: Mapping[str, Json]) -> str:

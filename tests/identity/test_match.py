@@ -99,3 +99,17 @@ def test_what_a_file_calls_itself_decides_contradicts_or_is_let_be(
 def test_a_name_that_a_person_gives_and_nobody_knows_is_said() -> None:
     seen = identify(manifest(entry("torchvision/resnet18").shapes), arch="my_net")
     assert "--arch says 'my_net', which the index does not hold" in seen.ambiguity
+
+
+def test_very_many_tensors_are_a_family_or_nothing() -> None:
+    many = entry("transformers/BertModel").shapes
+    layer = {n: s for n, s in many.items() if n.startswith("encoder.layer.0.")}
+    rest = {n: s for n, s in many.items() if ".layer." not in n}
+    deep = rest | {
+        n.replace("layer.0.", f"layer.{i}.", 1): s for i in range(700) for n, s in layer.items()
+    }
+    seen = identify(manifest(deep))
+    assert "transformers/BertModel" in [a.name for a in seen.architectures]
+    assert seen.architectures[0].sizes["num_hidden_layers"] == 700
+    own = {f"part.{i}.matrix": (3, 4) for i in range(12_000)}
+    assert identify(manifest(own)).architectures == ()
