@@ -34,10 +34,12 @@ _LORA_OF = re.compile(r"(.+)\.lora_(?:A|B|embedding_A|embedding_B)\b")  # the la
 # A scale that kohya's and LyCORIS's adapters keep beside each pair of matrices.
 _ALPHA = re.compile(r"(^|\.)(alpha|dora_scale)$")
 _MOST = 0.9  # of a file's tensors that make it an adapter alone
-# Any of them: a model's own tensors, of which there may be many, are looked at once.
-_MARKS = re.compile(
-    "|".join(f"(?:{p.pattern})" for p in (*(p for _, p in (*_ADAPTERS, *_QUANTIZED)), _ALPHA))
-)
+# What each of them has in it: a model's own tensors, of which there may be many, have none.
+_MARKS = (
+    "lora", "hada_", "lokr_", "ia3_l", "prompt_e", "adapter", "qweight", "qzeros", "g_idx", "SCB",
+    "absmax", "quant_", "weight_packed", "weight_shape", "weight_scale", "W_q", "_proj_blocks",
+    "_packed_params", "alpha", "dora_scale",
+)  # fmt: skip
 # First tokens under which trainers keep whole models side by side in one mapping.
 _MODELS = re.compile(
     r"^(student|teacher|(model_)?ema(_model)?|model|online(_encoder|_model|_net(work)?)?|"
@@ -53,12 +55,13 @@ _COUNTS = re.compile(r"^(\w*queue\w*|n_averaged|num_updates|decay|step|initted)$
 
 def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -> str:
     """What a state dict is where it is no plain model; "" where nothing says so."""
-    inner = models(chosen)
+    inner = models(chosen, tensors)
     if len(inner) > 1:
         return f"several models ({', '.join(m.place for m in inner)})"
     if not tensors:
         return "optimizer state" if _is_optimizer(manifest) else ""
-    marked = [t for t in tensors if _MARKS.search(t.name)]
+    names = "\n".join(t.name for t in tensors)
+    marked = tensors if any(mark in names for mark in _MARKS) else ()
     for name, pattern in _ADAPTERS:
         own = [t.name for t in marked if pattern.search(t.name)]
         weights = len(tensors) - sum(bool(_ALPHA.search(t.name)) for t in marked)
@@ -94,12 +97,18 @@ def _of_base(metadata: Mapping[str, Json]) -> str:
     return f" for {base}" if isinstance(base, str) and base else ""
 
 
-def models(state_dict: StateDict) -> tuple[StateDict, ...]:
+def models(
+    state_dict: StateDict, stripped: Sequence[TensorSpec] | None = None
+) -> tuple[StateDict, ...]:
     """The models that one mapping keeps side by side, each under a first token of its own.
 
     Only where every tensor lies under such a token and there are two or more; else the mapping
     itself. FILE#PLACE chooses one of them. A wrapper around them all is part of their place.
+    `stripped` are the tensors without that, where they are known already.
     """
+    first = {t.name.partition(".")[0] for t in stripped or ()}
+    if stripped is not None and not any(map(_MODELS.match, first)):
+        return (state_dict,)
     prefix, tensors = strip_prefix(state_dict.tensors)
     held = [t for t in tensors if not _COUNTS.match(t.name)]
     counts = Counter(t.name.partition(".")[0] for t in held if "." in t.name)
