@@ -53,7 +53,7 @@ def bare(name: str, path: Path, folder: Path) -> dict[str, float]:
     return {"bare": process_time() - start}
 
 
-def ours(path: Path, folder: Path) -> dict[str, float]:
+def ours(name: str, path: Path, folder: Path) -> dict[str, float]:
     """CPU seconds of interop.export, its conversion and its proofs apart."""
     import torch
     import torchvision  # noqa: F401 - it is imported on the other side too
@@ -63,7 +63,7 @@ def ours(path: Path, folder: Path) -> dict[str, float]:
     from interop.reading import read
 
     torch.set_num_threads(1)
-    report = export(identify(read(path)), folder / "bundle")
+    report = export(identify(read(path), arch=name), folder / "bundle")
     assert report.exit_code == 0, report.summary
     return {
         "conversion": report.details["conversion_cpu_seconds"],
@@ -143,7 +143,7 @@ if __name__ == "__main__":
         result = (
             bare(name, Path(checkpoint), Path(folder))
             if what == "bare"
-            else ours(Path(checkpoint), Path(folder))
+            else ours(name, Path(checkpoint), Path(folder))
         )
         print(json.dumps(result))
     else:

@@ -16,7 +16,6 @@ from interop.facts import (
     Preprocessing,
     TensorSpec,
 )
-from interop.identity.blocks import blocks
 from interop.identity.keys import preprocessing_json
 
 
@@ -96,12 +95,7 @@ def facts(identity: Identity) -> dict[str, Json]:
         "runner_up": None
         if identity.runner_up is None
         else _architecture_facts(identity.runner_up),
-        "blocks": []
-        if identity.architectures or identity.kind
-        else [
-            {"path": b.path, "count": b.count, "weights": b.weights, "widths": b.widths}
-            for b in blocks(identity.tensors)
-        ],
+        "blocks": [] if identity.architectures or identity.kind else _blocks(identity),
         "head": None if head is None else _head_facts(head),
         "side_heads": [_head_facts(h) for h in identity.side_heads],
         "tensors": len(identity.tensors),
@@ -121,6 +115,15 @@ def facts(identity: Identity) -> dict[str, Json]:
             "operators": dict(graph.operators),
         },
     }
+
+
+def _blocks(identity: Identity) -> list[Json]:
+    from interop.identity.blocks import blocks
+
+    return [
+        {"path": b.path, "count": b.count, "weights": b.weights, "widths": b.widths}
+        for b in blocks(identity.tensors)
+    ]
 
 
 def _architecture_facts(found: Architecture) -> dict[str, Json]:

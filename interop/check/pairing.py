@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from interop.check import renames, structure
+from interop.check import renames
 from interop.facts import Identity, Mapped, Pair, Pairing, TensorSpec
 from interop.identity.order import in_definition_order
 
@@ -47,8 +47,9 @@ def unmapped(a: Identity, b: Identity, mapped: Iterable[Mapped]) -> tuple[list[s
     used = {t.name for m in given.values() for t in m.b} | equal
     ties = renames.tied(b.tensors)
     used |= {name for name, owner in ties.items() if owner in used}
+    accounted = given.keys() | equal
     return (
-        [t.name for t in a.tensors if not _aside(t) and t.name not in given.keys() | equal],
+        [t.name for t in a.tensors if not _aside(t) and t.name not in accounted],
         [t.name for t in b.tensors if not _aside(t) and t.name not in used],
     )
 
@@ -63,6 +64,8 @@ def _map(a: Identity, b: Identity, found: Pairing) -> tuple[tuple[Mapped, ...], 
     by_name = _by_names(a, b)
     if _complete(a, b, by_name):
         return _changed(by_name), _basis(a, b) or "the names agree after prefixes and known renames"
+    from interop.check import structure  # a check of equal names has no need of it
+
     by_structure = structure.pair(_in_order(a), _in_order(b))
     by_structure += _ties(a, {m.a.name: m for m in by_structure})
     if _complete(a, b, by_structure):
@@ -139,9 +142,9 @@ def _complete(a: Identity, b: Identity, mapped: Sequence[Mapped]) -> bool:
     mine, theirs = _head(a), _head(b)
     used = {t.name for m in mapped for t in m.b}
     used |= {name for name, owner in renames.tied(b.tensors).items() if owner in used}
-    filled = {m.a.name for m in mapped}
-    left = [t for t in a.tensors if not _aside(t) and t.name not in filled | mine]
-    over = [t for t in b.tensors if not _aside(t) and t.name not in used | theirs]
+    accounted = {m.a.name for m in mapped} | mine, used | theirs
+    left = [t for t in a.tensors if not _aside(t) and t.name not in accounted[0]]
+    over = [t for t in b.tensors if not _aside(t) and t.name not in accounted[1]]
     crossed = a.head and b.head and any((m.a.name in mine) != (t.name in theirs)
                                         for m in mapped for t in m.b)  # fmt: skip
     if crossed or not any(m.a.name not in mine for m in mapped):
@@ -179,6 +182,8 @@ def _head(identity: Identity) -> set[str]:
 
 
 def _aside(spec: TensorSpec) -> bool:
+    from interop.check import structure
+
     return structure.is_derived(spec)
 
 

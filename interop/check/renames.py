@@ -38,6 +38,8 @@ _KNOWN = tuple(
         (r"\bencoder\.layer\.(\d+)\.", r"layers.\1."),
     )
 )  # fmt: skip
+# Nine names in ten hold none of the words that the patterns begin with.
+_HINT = re.compile(r"weight_[gv]$|\.linear_|denselayer|attention\.|\.dense\.|encoder\.layer\.")
 
 
 def canonical(names: Sequence[str]) -> dict[str, str]:
@@ -54,8 +56,9 @@ def _renamed(name: str, there: frozenset[str]) -> str:
     # A lone gamma is a layer scale (ConvNeXt's): it is the weight only beside a beta.
     if leaf in ("gamma", "beta") and {front + "gamma", front + "beta"} <= there:
         name = front + {"gamma": "weight", "beta": "bias"}[leaf]
-    for pattern, instead in _KNOWN:
-        name = pattern.sub(instead, name)
+    if _HINT.search(name):
+        for pattern, instead in _KNOWN:
+            name = pattern.sub(instead, name)
     return name
 
 

@@ -191,6 +191,7 @@ def _turn(found: Mapping[str, Layer]) -> None:
 def _join(found: Mapping[str, Layer]) -> list[Layer]:
     """The layers with each query, key and value made one, in the place of the first."""
     gone: dict[str, Layer | None] = {}
+    place = {path: i for i, path in enumerate(found)}
     for path, layer in found.items():
         front, _, leaf = path.rpartition(".")
         front = front + "." if front else ""
@@ -201,7 +202,7 @@ def _join(found: Mapping[str, Layer]) -> list[Layer]:
             units = [x for x in three if x is not None]
             if any(_make_up(x) != _make_up(layer) for x in units):
                 continue
-            first = next(p for p in found if p in {front + w for w in words})
+            first = min((front + w for w in words), key=place.__getitem__)
             gone |= dict.fromkeys((front + w for w in words), None)
             values = {
                 part: Value(

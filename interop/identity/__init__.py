@@ -53,8 +53,7 @@ def identify(
     chosen = choose_state_dict(manifest, place)
     prefix, tensors = strip_prefix(chosen.tensors)
     kind = kinds.kind(manifest, chosen, tensors)
-    plain = bool(tensors) and manifest.graph is None and not kind
-    match = find(tensors, entries, prefix) if plain else None
+    match = find(tensors, entries, prefix) if tensors and not kind else None
     stated = keys.Stated(arch, "--arch") if arch else keys.architecture(manifest.metadata)
     ambiguity = match.apart if match else ""
     if stated is not None:
@@ -83,7 +82,7 @@ def identify(
 
 def with_runner_up(identity: Identity, entries: index.Index | None = None) -> Identity:
     """The same identity with the closest architecture that is none of its own."""
-    if identity.manifest.graph is not None or identity.kind or not identity.tensors:
+    if identity.manifest.container == "onnx" or identity.kind or not identity.tensors:
         return identity
     known = [n for a in identity.architectures for n in (a.name, *a.also)]
     near = nearest(identity.tensors, entries or index.load(), known)

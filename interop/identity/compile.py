@@ -115,7 +115,7 @@ def alike(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 def _with_tied_heads(entries: Sequence[Entry]) -> list[Entry]:
     """A head that is one with the embeddings is in no file, and a head all the same."""
-    heads = {e.name: e.heads for e in reversed(entries) if e.heads}
+    heads = {e.name: e.heads for e in reversed(entries) if e.heads and _free(e)}
     return [e if e.heads else replace(e, heads=heads.get(e.name, ())) for e in entries]
 
 

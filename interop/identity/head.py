@@ -200,6 +200,8 @@ def at_path(
     kind = "several layers"
     if set(names) <= {f"{path}.weight", f"{path}.bias", path} and len(weights) == 1:
         kind = _kind(weights[0]) if _MATRIX.search(weights[0].name) else kind
+    if kind == "linear" and takes == "map":
+        takes = ""  # what a library's other heads are given: a matrix takes vectors
     width, outputs = _ends(weights, ordered)
     if role == "keypoints" and weights and len(weights[-1].shape) == 4:
         width, outputs = weights[-1].shape[:2]  # a transposed convolution: inputs come first

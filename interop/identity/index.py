@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from interop.facts import TensorSpec
 
@@ -36,8 +36,7 @@ BUFFERS = re.compile(
 _NUMBER = re.compile(r"(?<![^.])[0-9]+(?![^.])")
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Names that no file tells apart: those of one computation together, and what tells the rest.
 
     `heads` are (path, role) of the library's own heads, the main one first; `takes` is what they
@@ -50,8 +49,7 @@ class Group:
     takes: str
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     """A model of a family whose sizes are free.
 
     `root` is the path of its headless model within it, whose patterns of names `Index.families`
@@ -66,8 +64,7 @@ class Template:
     table: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
+class Pieces(NamedTuple):
     """The modules that the groups are made of: their sums, sorted; how many each group has, and
     which, one group after the other."""
 
@@ -86,8 +83,7 @@ class Pieces:
                 yield piece, group
 
 
-@dataclass(frozen=True, slots=True)
-class Ways:
+class Ways(NamedTuple):
     """How a backbone is known: columns of (number of a group or template, spec, sum).
 
     A spec is the number of a pair: the first tokens of the backbone's names, and the modules that

@@ -69,7 +69,8 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
     for name, pattern in _QUANTIZED:
         if any(pattern.search(t.name) for t in marked):
             return f"quantized state dict ({name})"
-    if any(t.quantizer or t.dtype.startswith(("qint", "quint")) for t in tensors):
+    coded = any(t.quantizer or t.dtype.startswith(("qint", "quint")) for t in tensors)
+    if coded and manifest.container != "onnx":
         return "quantized state dict (torch.quantize codes)"
     return ""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from interop.facts import Architecture, TensorSpec
 from interop.identity import index as indexes
@@ -30,8 +31,7 @@ _IDLE = re.compile(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
 _TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What fits.
 
     `architectures` are without evidence from outside. `heads` are (path in the file, role), the
@@ -47,8 +47,7 @@ class Match:
     beside: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Hit:
+class _Hit(NamedTuple):
     group: Group
     names: tuple[tuple[str, ...], ...]
     root: str
@@ -244,7 +243,8 @@ def _classes(fits: Sequence[_Fit], root: str, stripped: str, index: Index) -> It
                 t.name for t in outside if not any(under(t.name, p) for p, _ in heads)
                 and pattern_of(_inside(t.name, wrap)) not in template.around
             )  # fmt: skip
-            hit = _Hit(group, group.names, root, heads, body, beside, tuple(sizes.items()))
+            # The root of a class with its head is the class's own top, not its backbone's.
+            hit = _Hit(group, group.names, wrap, heads, body, beside, tuple(sizes.items()))
             found.append((grade, hit))
     best = max((grade for grade, _ in found), default=0)
     if best and (named or any(hit.heads for _, hit in found)):
@@ -329,7 +329,7 @@ def resolved(match: Match, name: str, evidence: str) -> Match:
     """The match with the one architecture that evidence from outside the tensors names."""
     chosen = [a for a in match.architectures if is_called(a, name)]
     one = tuple(replace(a, evidence=evidence) for a in chosen[:1])
-    return replace(match, architectures=one, apart="") if len(chosen) == 1 else match
+    return match._replace(architectures=one, apart="") if len(chosen) == 1 else match
 
 
 def is_called(architecture: Architecture, name: str) -> bool:

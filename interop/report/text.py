@@ -328,9 +328,7 @@ def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
     sizes = f["architectures"][0]["sizes"] if f["architectures"] else {}
     if sizes:
         rows.append(["sizes", ", ".join(f"{k} {v:,}" for k, v in sizes.items())])
-    if near := f["runner_up"]:
-        word = "runner-up" if f["architectures"] else "closest known"
-        rows.append([word, f"{near['name']}, {_percent(near['share'])} of the weight bytes"])
+    rows += _confidence(f)
     for n, b in enumerate(f["blocks"]):
         times = f", {b['count']} times" if b["count"] > 1 else ""
         wide = f", {b['widths'][0]} -> {b['widths'][1]}" if b["widths"] else ""
@@ -348,6 +346,18 @@ def _listed(word: str, heads: list[dict[str, Json]], what: str) -> list[list[str
     if (more := len(heads) - MOST_HEADS - 1) > 0:
         rows.append(["", f"and {more} more {what} (--format json has all)"])
     return rows
+
+
+def _confidence(f: Mapping[str, Json]) -> list[list[str]]:
+    """How much of the weights speak for the answer, and for the next one."""
+    near, words = f["runner_up"], []
+    if near:
+        words = [f"{near['name']}, {_percent(near['share'])} of the weight bytes"]
+    if not f["architectures"]:
+        return [["closest known", *words]] if near else []
+    share = _percent(f["architectures"][0]["share"])
+    told = f"{share} of the backbone's weight bytes"
+    return [["confidence", "; runner-up ".join([told, *words])]]
 
 
 def _head_words(h: Mapping[str, Json]) -> str:

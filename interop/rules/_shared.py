@@ -119,7 +119,9 @@ def port(case: Case) -> str:
     rest = "" if share == 1 else "; the head is B's own"
     # Rounded down: what is missing must not round to nothing.
     part = f"{int(1000 * share) / 10:g} % of A's bytes come from B{rest}"
-    return f"{command(case, '-o mended.safetensors')} ({part})"
+    # In A's container, since it is A's code that is to load it.
+    name = f"mended.{'safetensors' if a.manifest.container == 'safetensors' else 'pth'}"
+    return f"{command(case, f'-o {name}')} ({part})"
 
 
 def _named(identity: Identity) -> str:

@@ -329,7 +329,7 @@ def test_the_verdicts_the_hint_and_the_written_map(tmp_path: Path) -> None:
     assert verdicts["reload"][0] == "no" and verdicts["transfer"][0] == "unknown"
     assert "pair by structure; unproved: interop port" in verdicts["transfer"][1]
     hint = next(f.hint for f in report.findings if f.rule == "key-missing")
-    assert "-o mended.safetensors (100 % of A's bytes come from B)" in hint
+    assert "-o mended.pth (100 % of A's bytes come from B)" in hint
     written = report.details["pairing"]["map"]
     assert json.loads(json.dumps(written)) == written
     assert written["unmapped"] == {"from": [], "to": []}

@@ -162,14 +162,14 @@ def test_what_is_not_known_is_asked_for(digits):
 
 
 class Doubled(ResNet):
-    """A ResNet-18 by its weights, and another one by its forward."""
+    """A ResNet-34 by its weights, and another one by its forward."""
 
     def forward(self, x):
         return super().forward(x) * 2
 
 
 def doubled():
-    return Doubled(BasicBlock, [2, 2, 2, 2], num_classes=3)
+    return Doubled(BasicBlock, [3, 4, 6, 3], num_classes=3)
 
 
 @pytest.mark.parametrize("make", [doubled, lambda: resnet34(num_classes=3)])

@@ -298,3 +298,54 @@ def test_half_precision_stays_half(tmp_path: Path) -> None:
     )
     assert proofs(report) == PROVED
     assert {t.dtype for t in torch.load(out).values()} == {torch.float16}
+
+
+# ---------------------------------------------------------------- a map that is wrong
+
+
+class Ordered(nn.Module):
+    """Two layers of one shape, used in the order of `used` and defined in that of `defined`."""
+
+    def __init__(self, defined: tuple[str, str], used: tuple[str, str]) -> None:
+        super().__init__()
+        for name in defined:
+            self.add_module(name, nn.Linear(6, 6))
+        self.used = used
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for name in self.used:
+            x = torch.tanh(self.get_submodule(name)(x))
+        return x
+
+
+def straight() -> nn.Module:
+    return Ordered(("one", "two"), ("one", "two"))
+
+
+def crossed() -> nn.Module:
+    return Ordered(("second", "first"), ("first", "second"))
+
+
+def test_a_wrong_map_is_found_out_by_running_both(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(straight().state_dict(), tmp_path / "a.pth")
+    torch.save(crossed().state_dict(), tmp_path / "b.pth")
+    like = identify_file(tmp_path / "b.pth", whole=True)
+    models = {"factory": f"{__name__}:straight", "like_factory": f"{__name__}:crossed"}
+    out = tmp_path / "out.pth"
+    bad = ported(tmp_path / "a.pth", out, like=like, prove=True, **models)
+    assert proofs(bad) == {"loaded fraction": True, "same forward": False}
+    assert bad.exit_code == 1 and not out.exists()
+    assert "their order may" in next(f.what for f in bad.findings if f.rule == "forward-differs")
+    # A person who knows better gives the map, and it is proved.
+    found = check(tmp_path / "b.pth", tmp_path / "a.pth", with_map=True)
+    written = found.details["pairing"]["map"]
+    swap = {"one": "two", "two": "one"}
+    for row in written["tensors"]:
+        name, _, part = row["from"][0].partition(".")
+        row["from"] = [f"{swap[name]}.{part}"]
+    (tmp_path / "map.json").write_text(json.dumps(written))
+    good = ported(
+        tmp_path / "a.pth", out, like=like, prove=True, map_file=tmp_path / "map.json", **models
+    )
+    assert proofs(good) == PROVED, good.summary
