@@ -310,8 +310,12 @@ def _grade(
     own = [pattern_of(p) for p, _ in template.group.heads[:1]]
     rest = {p for p in there if not any(under(p, h) for h in own)}
     same = rest == {p for p in wanted if not any(under(p, h) for h in own)}
+    if not same or not own:
+        return 0
     # Where all is there that leads to a head, and the head is not, the class is the same.
-    return 1 if same and own and (rest or any(under(p, own[0]) for p in there)) else 0
+    sides = [pattern_of(p) for p, role in template.group.heads[1:] if role != "projection"]
+    leading = any(not any(under(p, side) for side in sides) for p in rest)
+    return 1 if leading or any(under(p, own[0]) for p in there) else 0
 
 
 def family(name: str) -> str:

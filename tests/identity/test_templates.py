@@ -142,6 +142,13 @@ def test_what_leads_to_a_head_is_no_head_where_that_is_gone() -> None:
     assert seen.head is not None and (seen.head.path, seen.head.kind) == ("classifier", "removed")
 
 
+def test_another_head_of_a_class_is_not_what_leads_to_its_first() -> None:
+    shapes = shapes_of(transformers.BertForNextSentencePrediction(transformers.BertConfig(**TEXT)))
+    seen = identify(manifest(shapes))
+    assert seen.architecture == "transformers/BertModel"
+    assert seen.head is not None and (seen.head.path, seen.head.outputs) == ("cls", 2)
+
+
 def test_an_architecture_is_not_listed_again_under_its_other_name() -> None:
     shapes = shapes_of(transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**TEXT)))
     names = [n for a in identify(manifest(shapes)).architectures for n in (a.name, *a.also)]
