@@ -360,7 +360,8 @@ class Identity:
     def backbone(self) -> tuple[TensorSpec, ...] | None:
         """The tensors that are no head's; None where the two cannot be told apart."""
         if self.head is None:
-            return None
+            # A known architecture without a head (BertModel) is a backbone as a whole.
+            return self.tensors if self.architectures and not self.side_heads else None
         head = {name for h in (self.head, *self.side_heads) for name in h.tensors}
         return tuple(t for t in self.tensors if t.name not in head)
 

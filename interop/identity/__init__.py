@@ -102,7 +102,11 @@ def _hold_against(
             return match, match.apart  # the same backbone, under another head
     apart = match.apart if match else ""
     said = f"{stated.source} says {stated.value!r}, which"
-    if any(is_name(stated.value, n) for n in entries.by_name):
+    known = [n for n in entries.by_name if is_name(stated.value, n)]
+    if match is None and any(n.startswith("transformers/") for n in known):
+        # A config may make of a class what no index can hold in full.
+        fault = f"{said} its tensors could not be shown to be"
+    elif known:
         fault = f"{said} its tensors do not bear out"
     elif match is not None and stated.source != "--arch":
         return match, apart  # a name of somebody's own for a known architecture contradicts nothing

@@ -75,5 +75,14 @@ def _runs(parts: Sequence[Part]) -> list[tuple[str, int, list[TensorSpec]]]:
 
 
 def _widths(tensors: Sequence[TensorSpec]) -> tuple[int, int] | None:
-    matrices = [t for t in tensors if len(t.shape) >= 2]
-    return (matrices[0].shape[1], matrices[-1].shape[0]) if matrices else None
+    ends: list[tuple[int, ...]] = []
+    for i, t in enumerate(tensors):
+        if len(t.shape) >= 2:
+            # A bias or a norm behind it tells which axis of a convolution the outputs are.
+            behind = tensors[i + 1].shape if i + 1 < len(tensors) else ()
+            before = ends[-1][1] if ends else 0
+            turned = len(t.shape) > 2 and t.shape[0] != t.shape[1] and (
+                behind == (t.shape[1],) or (len(behind) != 1 and before == t.shape[0])
+            )  # fmt: skip
+            ends.append(t.shape[:2] if turned else (t.shape[1], t.shape[0]))
+    return (ends[0][0], ends[-1][1]) if ends else None

@@ -18,11 +18,13 @@ from interop.identity import templates
 from interop.identity.index import BUFFERS, Group, Index, pattern_of, under
 
 NAMES_AND_SHAPES = "names and shapes of its tensors"
+_OLD = {"gamma": "weight", "beta": "bias"}
 _DEEPEST = 6
 _MANY = 10_000  # tensors, of which no model of one size in the index has so many
 _MANY_PATTERNS = 1_000
 _ROOT_SHARE = 0.2  # of all bytes, below which a module cannot be the backbone
 _BESIDE_SHARE = 1 / 3  # of all bytes, above which what lies beside a backbone is no mere head
+_BESIDE_TENSORS = 40  # above which it is no head either, but a network of its own (a decoder)
 _NEAR = 0.02  # of the bytes, below which likeness says nothing
 _FEWEST = 3  # tensors, below which it says nothing either: any model may have a "logit_scale"
 # Stored twice by some versions of a library and once by others, being one tensor.
@@ -65,7 +67,7 @@ def find(tensors: Sequence[TensorSpec], index: Index, prefix: str = "") -> Match
     `prefix` is what was stripped from all names: "model." may be a wrapper, or a family's own.
     """
     stripped = prefix.rstrip(".")
-    weights = [t for t in tensors if not _idle(t)]
+    weights = [_modern(t) for t in tensors if not _idle(t)]
     if len(weights) > _MANY and not _may_be_a_family(weights, index):
         return None
     total = sum(t.nbytes for t in weights)
@@ -73,7 +75,11 @@ def find(tensors: Sequence[TensorSpec], index: Index, prefix: str = "") -> Match
     found: list[_Hit] = []
     for root in _roots(weights, total):
         hits = [*_exact(weights, root, index), *_free(weights, root, stripped, index)]
-        found += (h for h in hits if sum(size[n] for n in h.beside) <= total * _BESIDE_SHARE)
+        found += (
+            h for h in hits
+            if len(h.beside) <= _BESIDE_TENSORS
+            and sum(size[n] for n in h.beside) <= total * _BESIDE_SHARE
+        )  # fmt: skip
         # What explains every tensor needs no further search; else the same backbone may be known
         # by a module within, with the heads that the file has.
         if any(not h.beside for h in found):
@@ -89,7 +95,7 @@ def nearest(
     tensors: Sequence[TensorSpec], index: Index, known: Sequence[str] = ()
 ) -> Architecture | None:
     """The architecture that most of the weight bytes are like, apart from those `known`."""
-    weights = [t for t in tensors if not _idle(t)]
+    weights = [_modern(t) for t in tensors if not _idle(t)]
     if not _FEWEST <= len(weights) <= _MANY:
         return None
     total = sum(t.nbytes for t in weights) or 1
@@ -122,6 +128,14 @@ def nearest(
         return None
     same = best[1][0]
     return Architecture(same[0], "the most weight bytes alike", best[0] / total, same[1:])
+
+
+def _modern(spec: TensorSpec) -> TensorSpec:
+    """The tensor under today's name: BERT's first releases called a norm's weight gamma."""
+    front, _, leaf = spec.name.rpartition(".")
+    if leaf not in _OLD or not front.endswith("LayerNorm"):
+        return spec
+    return spec.named(f"{front}.{_OLD[leaf]}")
 
 
 def _may_be_a_family(weights: Sequence[TensorSpec], index: Index) -> bool:

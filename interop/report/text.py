@@ -337,7 +337,8 @@ def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
         )
     sides = [h for h in f["side_heads"] if h["role"] != BESIDE]
     heads = [*([f["head"]] if f["head"] else []), *sides]
-    rows += _listed("head", heads, "heads") or [["head", "not found"]]
+    bare = "none: a backbone alone" if f["architectures"] else "not found"
+    rows += _listed("head", heads, "heads") or [["head", bare]]
     return rows + _listed("beside it", [h for h in f["side_heads"] if h not in sides], "modules")
 
 

@@ -40,6 +40,15 @@ def check(case: Case) -> Iterator[Finding]:
     for side, identity in (("A", case.a), ("B", case.b)):
         if identity is None or identity.head is not None or not identity.tensors:
             continue
+        if identity.backbone is not None:
+            name = identity.architectures[0].name
+            yield finding(
+                RULE,
+                f"{name} has no head: a backbone alone",
+                place=identity.manifest.path,
+                breaks=(Intent.REPLACE,),
+            )
+            continue
         if identity.kind and not identity.kind.startswith("quantized"):
             continue  # an adapter, or several models: another rule says so, and what to do
         transfer = side == "A" or case.a is None

@@ -102,7 +102,10 @@ def test_what_lies_beside_a_backbone_is_not_called_a_head() -> None:
     assert (heads(found), beside(found)) == ([("model.fc", 512, 7)], ["loss_fn", "acc", "norm"])
     other = inside("image", shapes_of(torchvision.models.squeezenet1_1(num_classes=9)))
     found = seen(inside("model", BODY) | other | linear("fc", 521, 2))
-    assert (heads(found), beside(found)) == ([("fc", 521, 2)], ["image"])
+    assert found.architectures == ()  # two networks of one size: neither is the whole
+    small = inside("image", {"conv.weight": (8, 3, 3, 3), "conv.bias": (8,)})
+    found = seen(inside("model", BODY) | small | linear("fc", 520, 2))
+    assert (heads(found), beside(found)) == ([("fc", 520, 2)], ["image"])
 
 
 def test_a_decoder_ends_in_its_last_linear_layer_and_never_in_its_lstm() -> None:

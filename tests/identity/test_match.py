@@ -113,3 +113,36 @@ def test_very_many_tensors_are_a_family_or_nothing() -> None:
     assert seen.architectures[0].sizes["num_hidden_layers"] == 700
     own = {f"part.{i}.matrix": (3, 4) for i in range(12_000)}
     assert identify(manifest(own)).architectures == ()
+
+
+def test_a_network_around_a_backbone_is_not_named_after_it() -> None:
+    """A detector of few layers: less than a third of its bytes, and no head at all."""
+    body = {f"model.backbone.{n}": s for n, s in entry("torchvision/resnet34").shapes.items()}
+    layer = torch.nn.TransformerDecoderLayer(64, 4, 128)
+    around = {
+        f"model.decoder.{i}.{n}": s for i in range(3) for n, s in shapes_of(layer).items()
+    }  # fmt: skip
+    assert identify(manifest({**body, **around})).architectures == ()
+
+
+def test_bert_is_known_by_its_first_names_too() -> None:
+    old = {
+        n.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): s
+        for n, s in entry("transformers/BertForPreTraining").shapes.items()
+    }
+    assert any(n.endswith("gamma") for n in old)
+    seen = identify(manifest(old))
+    assert seen.architecture == "transformers/BertForPreTraining"
+    assert seen.head is not None and seen.head.role == "vocabulary"
+
+
+def test_a_transposed_convolution_gives_its_second_axis() -> None:
+    net = torch.nn.Sequential(
+        torch.nn.ConvTranspose2d(100, 64, 4),
+        torch.nn.BatchNorm2d(64),
+        torch.nn.ConvTranspose2d(64, 3, 4),
+    )
+    found = blocks(identify(manifest(shapes_of(net))).tensors)
+    assert [b.widths for b in found if b.widths] == [(100, 64), (64, 3)]
