@@ -75,14 +75,21 @@ def _runs(parts: Sequence[Part]) -> list[tuple[str, int, list[TensorSpec]]]:
 
 
 def _widths(tensors: Sequence[TensorSpec]) -> tuple[int, int] | None:
-    ends: list[tuple[int, ...]] = []
-    for i, t in enumerate(tensors):
-        if len(t.shape) >= 2:
-            # A bias or a norm behind it tells which axis of a convolution the outputs are.
-            behind = tensors[i + 1].shape if i + 1 < len(tensors) else ()
-            before = ends[-1][1] if ends else 0
-            turned = len(t.shape) > 2 and t.shape[0] != t.shape[1] and (
-                behind == (t.shape[1],) or (len(behind) != 1 and before == t.shape[0])
-            )  # fmt: skip
-            ends.append(t.shape[:2] if turned else (t.shape[1], t.shape[0]))
-    return (ends[0][0], ends[-1][1]) if ends else None
+    at = [i for i, t in enumerate(tensors) if len(t.shape) >= 2]
+    if not at:
+        return None
+    before = _inout(tensors, at[-2], 0)[1] if len(at) > 1 else 0
+    return _inout(tensors, at[0], 0)[0], _inout(tensors, at[-1], before)[1]
+
+
+def _inout(tensors: Sequence[TensorSpec], at: int, before: int) -> tuple[int, int]:
+    """Inputs and outputs of a matrix or convolution; `before` are the rows of the one before.
+
+    A bias or a norm behind a convolution tells which of its axes the outputs are.
+    """
+    shape = tensors[at].shape
+    behind = tensors[at + 1].shape if at + 1 < len(tensors) else ()
+    turned = behind == (shape[1],) or (len(behind) != 1 and before and before == shape[0])
+    if len(shape) > 2 and shape[0] != shape[1] and turned:
+        return shape[0], shape[1]
+    return shape[1], shape[0]

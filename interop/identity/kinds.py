@@ -48,6 +48,7 @@ _MODELS = re.compile(
     r"(target_)?(actor|critic|policy(_net(work)?)?|q_net(work)?)(_target)?|"
     r"(encoder|backbone|model)_[qk])$"
 )
+_DEEPEST = 4  # wrappers around several models
 _PREDICTOR = re.compile(r"predictor$")  # trained with two others, and with one a part of a model
 # What stands beside them and is of none: a queue of keys, counts of steps.
 _COUNTS = re.compile(r"^(\w*queue\w*|n_averaged|num_updates|decay|step|initted)$")
@@ -55,7 +56,7 @@ _COUNTS = re.compile(r"^(\w*queue\w*|n_averaged|num_updates|decay|step|initted)$
 
 def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -> str:
     """What a state dict is where it is no plain model; "" where nothing says so."""
-    inner = models(chosen, tensors)
+    inner = models(chosen)
     if len(inner) > 1:
         return f"several models ({', '.join(m.place for m in inner)})"
     if not tensors:
@@ -97,17 +98,13 @@ def _of_base(metadata: Mapping[str, Json]) -> str:
     return f" for {base}" if isinstance(base, str) and base else ""
 
 
-def models(
-    state_dict: StateDict, stripped: Sequence[TensorSpec] | None = None
-) -> tuple[StateDict, ...]:
+def models(state_dict: StateDict) -> tuple[StateDict, ...]:
     """The models that one mapping keeps side by side, each under a first token of its own.
 
     Only where every tensor lies under such a token and there are two or more; else the mapping
     itself. FILE#PLACE chooses one of them. A wrapper around them all is part of their place.
-    `stripped` are the tensors without that, where they are known already.
     """
-    first = {t.name.partition(".")[0] for t in stripped or ()}
-    if stripped is not None and not any(map(_MODELS.match, first)):
+    if not _begin_with_models([t.name for t in state_dict.tensors]):
         return (state_dict,)
     prefix, tensors = strip_prefix(state_dict.tensors)
     held = [t for t in tensors if not _COUNTS.match(t.name)]
@@ -125,3 +122,13 @@ def models(
         )
         for token in counts
     )
+
+
+def _begin_with_models(names: Sequence[str]) -> bool:
+    """Whether the first tokens in which names differ are those of models: a first look."""
+    split = [name.split(".", _DEEPEST) for name in names]
+    for depth in range(_DEEPEST):
+        tokens = {parts[depth] for parts in split if len(parts) > depth + 1}
+        if len(tokens) != 1:
+            return sum(bool(_MODELS.match(token)) for token in tokens) > 1
+    return False

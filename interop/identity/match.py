@@ -95,6 +95,8 @@ def nearest(
     tensors: Sequence[TensorSpec], index: Index, known: Sequence[str] = ()
 ) -> Architecture | None:
     """The architecture that most of the weight bytes are like, apart from those `known`."""
+    if len(tensors) > 2 * _MANY:
+        return None
     weights = [_modern(t) for t in tensors if not _idle(t)]
     if not _FEWEST <= len(weights) <= _MANY:
         return None
