@@ -24,7 +24,7 @@ from interop.port import hyper, proving, writing
 from interop.port.configs import config_for
 from interop.port.fill import filled, with_heads
 from interop.port.models import Model, fitted, identity_of
-from interop.port.sides import OPTIONS, Side, derived, model_of, side
+from interop.port.sides import OPTIONS, Side, derived, informed, model_of, need_config, side
 from interop.rules import run
 
 FRACTION = "loaded fraction"
@@ -79,13 +79,21 @@ class Work:
         made = Side(target, {t.name: state[t.name] for t in target.tensors}, model)
         if self.prove and not self._proved(given, made, mapped):
             return self._report(False)
-        self.call = model.call
+        if model.assumed:
+            self.notes.append(
+                "its config is in no file: the number of attention heads and other settings that "
+                "no shape tells are not known"
+            )
+        else:
+            self.call = model.call
         self._write_to(model, module, made.tensors)
         return self._report(True)
 
     def _given(self, tensors: Mapping[str, torch.Tensor]) -> Side:
         """The source, under its module's names where its architecture is known."""
-        model, said = model_of(self.source, self.arch, self.factory)
+        model, said = self._source_model()
+        if self.prove or (self.out is not None and writing.is_folder(self.out)):
+            need_config(self.source, model)
         try:
             return side(self.source, tensors, model)
         except ModelError:
@@ -93,17 +101,25 @@ class Work:
                 raise
             return side(self.source, tensors, None)
 
+    def _source_model(self) -> tuple[Model | None, bool]:
+        """What the source is of; a config that the person gave counts for it where it can."""
+        model, said = model_of(self.source, self.arch, self.factory)
+        family = Model(self.to or "").family
+        made = informed(model, family, self.config, self.settings)
+        if self.config and made is model and not (self.to or "").startswith("transformers/"):
+            raise ConfigError(
+                "is for classes of transformers alone", where="--config", fix="drop it"
+            )
+        return made, said
+
     def _target_model(self, given: Side) -> Model:
         assert self.to is not None
         library, _, kind = self.to.partition("/")
         options: dict[str, Json] = {}
         if library == "transformers":
             options = dict(self.config or self._config(given, kind))
-        elif self.config:
-            raise ConfigError(
-                "is for classes of transformers alone", where="--config", fix="drop it"
-            )
-        return Model(self.to, {**options, **self.settings})
+        assumed = not self.config and given.model is not None and given.model.assumed
+        return Model(self.to, {**options, **self.settings}, assumed=bool(options) and assumed)
 
     def _config(self, given: Side, kind: str) -> Mapping[str, Json]:
         """The config of a transformers class that is to take the source's weights."""
@@ -136,8 +152,15 @@ class Work:
         if self.prove:
             shapes = tuple(replace(t, shape=tuple(state[t.name].shape)) for t in like.tensors)
             made = replace(like, tensors=shapes)
-            target = side(made, state, model_of(like, self.like_arch, self.like_factory)[0])
-            whole = side(self.source, tensors, model_of(self.source, self.arch, self.factory)[0])
+            model = self._source_model()[0]
+            need_config(self.source, model)
+            theirs = model_of(like, self.like_arch, self.like_factory)[0]
+            if theirs is not None and theirs.assumed and model and model.family == theirs.family:
+                # The ported weights are the source's, and so are the settings that they need.
+                theirs = replace(theirs, options=model.options, assumed=False)
+            need_config(like, theirs)
+            target = side(made, state, theirs)
+            whole = side(self.source, tensors, model)
             if not self._proved(whole, target, mapped):
                 return self._report(False)
             assert target.model is not None
@@ -277,7 +300,7 @@ class Work:
         """arch with its options, labels and preprocessing, as far as they are known."""
         named = (Architecture(model.name, "port"),) if model is not None else ()
         found = documents.metadata(replace(self.source, architectures=named))
-        if model is not None and model.options:
+        if model is not None and model.options and not model.assumed:
             found[OPTIONS] = json.dumps(dict(model.options), sort_keys=True)
         return found
 
