@@ -18,6 +18,7 @@ from interop.facts import Identity, Json
 from interop.port.fill import filled
 from interop.port.models import Model, fitted, identity_of
 from interop.port.proving import load
+from interop.rules import listed
 
 Tensors = Mapping[str, torch.Tensor]
 OPTIONS = "arch_options"  # metadata key: what the constructor was given besides the name
@@ -68,10 +69,16 @@ def side(identity: Identity, tensors: Tensors, model: Model | None) -> Side:
     found = pair(own, plain)
     left, over = unmapped(own, plain, found.mapped)
     if left or over:
-        strange = [*left, *over]
+        said = [
+            f"{len(names)} {what} ({listed(names)})"
+            for names, what in (
+                (left, "of the module's are missing"),
+                (over, "are not the module's"),
+            )
+            if names
+        ]
         raise ModelError(
-            f"{len(strange)} of its tensors are not those of {model.name}: "
-            f"{', '.join(strange[:3])}",
+            f"its tensors are not those of {model.name}: {', '.join(said)}",
             where=identity.manifest.path,
             fix="say what it is of with --arch or --model",
         )

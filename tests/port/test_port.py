@@ -252,6 +252,12 @@ def test_a_prefix_a_wrapper_and_names_are_mended(tmp_path: Path) -> None:
     plain = tmp_path / "mended.safetensors"
     assert ported(tmp_path / "b.pth", plain, like=like).exit_code == 0
     assert set(load_file(plain)) == set(prod.state_dict())
+    report = ported(tmp_path / "b.pth", out, like=like, force=True)
+    (found,) = (f for f in report.findings if f.rule == "head-width-changed")
+    assert found.level == "warn" and "5 instead of 3" in found.what
+    torch.save(Net(5).state_dict(), tmp_path / "c.pth")
+    report = ported(tmp_path / "c.pth", out, like=like, force=True)
+    assert "every tensor by its name" not in report.summary and "head (2)" in report.summary
     # The mended file is what the hint of a check promised.
     reload = check(tmp_path / "prod.pth", out).verdicts[0]
     assert "the head's 2 tensors" in reload.why or "fc.weight" in reload.why
@@ -266,6 +272,27 @@ def test_no_complete_map_is_no_map(tmp_path: Path) -> None:
     assert report.exit_code == 1 and not (tmp_path / "out.pth").exists()
     assert "no complete map" in report.summary
     assert proofs(report) == {"loaded fraction": False}
+
+
+def test_a_head_that_is_the_embedding_once_more(tmp_path: Path) -> None:
+    whole, _ = small_gpt2(tmp_path)
+    state = load_file(whole / "model.safetensors")
+    bare = {**state, "lm_head.weight": torch.zeros_like(state["transformer.wte.weight"])}
+    save_file(bare, tmp_path / "like.safetensors")
+    like = identify_file(tmp_path / "like.safetensors", whole=True)
+    out = tmp_path / "out.safetensors"
+    report = ported(whole, out, like=like)
+    assert report.exit_code == 0, report.summary
+    assert torch.equal(load_file(out)["lm_head.weight"], state["transformer.wte.weight"])
+
+
+def test_what_is_missing_and_what_is_strange_are_said_apart(tmp_path: Path) -> None:
+    state = catalog.module("torchvision/resnet18").state_dict()
+    del state["conv1.weight"]
+    torch.save({**state, "odd.weight": torch.ones(9, 9)}, tmp_path / "a.pth")
+    said = r"3 of the module's are missing \(conv1.weight, .*\), 3 are not the module's \(.*odd"
+    with pytest.raises(ModelError, match=said):
+        ported(tmp_path / "a.pth", to="timm/resnet18", arch="torchvision/resnet18", prove=True)
 
 
 def test_a_written_map_is_used(tmp_path: Path) -> None:
