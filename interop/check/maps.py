@@ -15,15 +15,18 @@ The document, of schema 1:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from interop.check import renames
 from interop.check.pairing import unmapped
+from interop.check.structure import is_derived
 from interop.errors import ConfigError
 from interop.facts import Identity, Json, Mapped, Pairing, TensorSpec
 
 SCHEMA = 1
+_MOST_HEADS = 2  # DeiT's class and distillation heads
 _FIX = "write it with interop check A B --map-out MAP"
 
 
@@ -32,6 +35,74 @@ def whole(pairing: Pairing) -> list[Mapped]:
     given = {m.a.name for m in pairing.mapped}
     equal = [Mapped(p.a, (p.b,), "", "name") for p in pairing.matched if p.a.name not in given]
     return [*pairing.mapped, *equal]
+
+
+def with_heads(mapped: Sequence[Mapped], a: Identity, b: Identity) -> list[Mapped]:
+    """The map with the heads that it leaves over, one by one, each in the width that B's has.
+
+    Layers left over on both sides pair in their order where they are linear, have the same parts
+    and input width, and are heads as far as that is known; else the map stays as it is.
+    """
+    mapped = [*mapped, *_tied_head(mapped, a, b)]
+    left = _by_path(a, {m.a.name for m in mapped})
+    over = _by_path(b, {t.name for m in mapped for t in m.b})
+    pairs = list(zip(left.values(), over.values(), strict=False))
+    alike = len(left) == len(over) and all(_form(x) == _form(y) for x, y in pairs)
+    if not alike or not (_are_heads(left, a) and _are_heads(over, b)):
+        return list(mapped)
+    more = [
+        Mapped(mine, (theirs[part],), "", "head")
+        for ours, theirs in pairs
+        for part, mine in ours.items()
+    ]
+    return [*mapped, *more]
+
+
+def left_over(
+    target: Identity, source: Identity, mapped: Sequence[Mapped]
+) -> tuple[list[str], list[str]]:
+    """Weights of the target that a whole map does not fill, and of the source that it leaves."""
+    made, used = {m.a.name for m in mapped}, {t.name for m in mapped for t in m.b}
+    used |= {n for n, owner in renames.tied(source.tensors).items() if owner in used}
+    return (
+        [t.name for t in target.tensors if not is_derived(t) and t.name not in made],
+        [t.name for t in source.tensors if not is_derived(t) and t.name not in used],
+    )
+
+
+def _tied_head(mapped: Sequence[Mapped], a: Identity, b: Identity) -> list[Mapped]:
+    """A head of A that B's file leaves out, since it is B's embedding once more."""
+    if b.head is None or b.head.kind != "tied":
+        return []
+    left, over = left_over(a, b, mapped)
+    spec = next((t for t in a.tensors if [t.name] == left), None)
+    owners = [t for t in b.tensors if spec is not None and t.shape == spec.shape]
+    if spec is None or over or len(owners) != 1 or len(spec.shape) != 2:
+        return []
+    return [Mapped(spec, (owners[0],), "", "tied head")]
+
+
+def _by_path(side: Identity, without: set[str]) -> dict[str, dict[str, TensorSpec]]:
+    """The layers that a map leaves over: their tensors by path and part."""
+    found: dict[str, dict[str, TensorSpec]] = {}
+    for t in side.tensors:
+        if t.name not in without and not is_derived(t):
+            path, _, leaf = t.name.rpartition(".")
+            found.setdefault(path, {})[leaf] = t
+    return found
+
+
+def _are_heads(layers: Mapping[str, Mapping[str, TensorSpec]], side: Identity) -> bool:
+    heads = {n for h in (side.head, *side.side_heads) if h is not None for n in h.tensors}
+    if heads:
+        return all(t.name in heads for layer in layers.values() for t in layer.values())
+    weights = [layer.get("weight") for layer in layers.values()]
+    linear = all(w is not None and (w.shape[2:] or (1, 1)) == (1, 1) for w in weights)
+    return linear and len(layers) <= _MOST_HEADS
+
+
+def _form(layer: Mapping[str, TensorSpec]) -> list[tuple[str, tuple[int, ...]]]:
+    return sorted((leaf, t.shape[1:]) for leaf, t in layer.items())
 
 
 def document(a: Identity, b: Identity, pairing: Pairing) -> dict[str, Json]:

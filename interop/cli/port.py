@@ -39,7 +39,7 @@ models answer differently. Without --prove the map is unproved.""",
               help="The model whose names the weights are to have.")  # fmt: skip
 @click.option("--like", metavar="FILE", help="A file whose names and place they are to have.")
 @click.option("-o", "--out", metavar="FILE|FOLDER",
-              help="A .safetensors or .pth file; a folder for transformers.")  # fmt: skip
+              help="A .safetensors, .pth, .pt, .bin or .ckpt file; or an HF folder.")  # fmt: skip
 @click.option("--prove", is_flag=True, help="Run both models on the same input.")
 @click.option("--model", "factory", metavar="MODULE:FACTORY",
               help="Your own function that makes A's module. It is run.")  # fmt: skip

@@ -90,6 +90,9 @@ def _option(target: nn.Module, kind: str) -> str:
         return in_config if hasattr(config, in_config or " ") else ""
     if kind == "BatchNorm" and module in _TAKE_BN_EPS:
         return own
+    # In ConvNeXt a norm_layer replaces what is no plain LayerNorm, and not all of its layers.
+    if any(type(part).__name__ == "LayerNorm2d" for part in target.modules()):
+        return ""
     takes = "norm_layer" in inspect.signature(type(target)).parameters
     translated = module.startswith("torchvision.") or (
         module.startswith("timm.") and kind == "LayerNorm"

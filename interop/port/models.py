@@ -25,15 +25,31 @@ _NORMS = {"bn_eps": nn.BatchNorm2d, "layer_norm_eps": nn.LayerNorm}
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Which module is meant: a library's `name` with `options`, or the person's own `factory`."""
+    """Which module is meant: a library's `name` with `options`, or the person's own `factory`.
+
+    `assumed` says that the options are the sizes that shapes tell and no more: what else a config
+    of transformers holds (attention heads, epsilons, activations) would be the class's default.
+    """
 
     name: str
     options: Mapping[str, Json] = field(default_factory=dict)
     factory: str | None = None
+    assumed: bool = False
 
     @property
     def library(self) -> str:
         return "" if self.factory else self.name.partition("/")[0]
+
+    @property
+    def family(self) -> str:
+        """The name of a transformers class's config class; "" for other models."""
+        if self.library != "transformers":
+            return ""
+        import transformers
+
+        kind = getattr(transformers, self.name.partition("/")[2], None)
+        config = getattr(kind, "config_class", None)
+        return config.__name__ if config is not None else ""
 
     def build(self, *, real: bool = False) -> nn.Module:
         """The module in eval mode: without values, or (`real`) with whatever it starts from."""

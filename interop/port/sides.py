@@ -13,14 +13,20 @@ from torch import nn
 from interop.check import maps
 from interop.check.pairing import pair, unmapped
 from interop.check.structure import is_derived
-from interop.errors import ModelError
+from interop.errors import ConfigError, ModelError
 from interop.facts import Identity, Json
 from interop.port.fill import filled
 from interop.port.models import Model, fitted, identity_of
 from interop.port.proving import load
+from interop.rules import listed
 
 Tensors = Mapping[str, torch.Tensor]
 OPTIONS = "arch_options"  # metadata key: what the constructor was given besides the name
+# Names that configs of transformers have for the number of attention heads.
+HEADS = (
+    "num_attention_heads", "num_heads", "n_head", "n_heads", "attention_heads",
+    "encoder_attention_heads", "decoder_attention_heads",
+)  # fmt: skip
 _COARSE = (torch.float16, torch.bfloat16)
 # Of a config.json: what says how it was written, and nothing of the model.
 _ABOUT = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path")
@@ -63,10 +69,16 @@ def side(identity: Identity, tensors: Tensors, model: Model | None) -> Side:
     found = pair(own, plain)
     left, over = unmapped(own, plain, found.mapped)
     if left or over:
-        strange = [*left, *over]
+        said = [
+            f"{len(names)} {what} ({listed(names)})"
+            for names, what in (
+                (left, "of the module's are missing"),
+                (over, "are not the module's"),
+            )
+            if names
+        ]
         raise ModelError(
-            f"{len(strange)} of its tensors are not those of {model.name}: "
-            f"{', '.join(strange[:3])}",
+            f"its tensors are not those of {model.name}: {', '.join(said)}",
             where=identity.manifest.path,
             fix="say what it is of with --arch or --model",
         )
@@ -93,14 +105,44 @@ def model_of(
     if name is None or "/" not in name:
         return None, False
     options: Mapping[str, Json] = {}
+    assumed = False
     known = next((a for a in identity.architectures if a.name == name), None)
     if known is not None:
         options = {k: v for k, v in known.sizes.items() if k.isidentifier()}
     if name.startswith("transformers/") and isinstance(config, dict):
         options = {k: v for k, v in config.items() if k not in _ABOUT}
-    elif name == stated:
-        options = _options(metadata.get(OPTIONS))
-    return Model(name, options), arch is not None
+    elif name == stated and OPTIONS in metadata:
+        options = _options(metadata[OPTIONS])
+    else:
+        assumed = name.startswith("transformers/")
+    return Model(name, options, assumed=assumed), arch is not None
+
+
+def informed(
+    model: Model | None, family: str, config: Mapping[str, Json], settings: Mapping[str, Json]
+) -> Model | None:
+    """The model of a file without a config, with what a person gave for a model of `family`.
+
+    A `config` counts where it is a whole one or gives the number of attention heads, `settings`
+    where they give it; neither does for another family.
+    """
+    if model is None or not model.assumed or family not in ("", model.family):
+        return model
+    given = {**config, **(settings if family else {})}
+    if "model_type" in given or any(key in given for key in HEADS):
+        return replace(model, options={**model.options, **given}, assumed=False)
+    return model
+
+
+def need_config(identity: Identity, model: Model | None) -> None:
+    """ConfigError where a model would have to be run, or its config written, on an assumption."""
+    if model is not None and model.assumed:
+        raise ConfigError(
+            "its config is in no file: the number of attention heads and other settings that no "
+            "shape tells are not known",
+            where=identity.manifest.path,
+            fix="give the folder with its config.json, or --config FILE",
+        )
 
 
 def derived(module: nn.Module, model: Model) -> dict[str, torch.Tensor]:

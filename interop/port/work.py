@@ -12,24 +12,36 @@ from typing import Any
 import torch
 from torch import nn
 
-from interop.check import maps, renames
+from interop.check import maps
 from interop.check.inputs import describe
 from interop.check.pairing import pair
 from interop.check.structure import is_derived
 from interop.errors import ConfigError, ModelError
 from interop.export import documents
-from interop.facts import Answer, Architecture, Case, Identity, Json, Mapped, Proof, Report, Skipped
+from interop.facts import (
+    Answer,
+    Architecture,
+    Case,
+    Finding,
+    Identity,
+    Json,
+    Level,
+    Mapped,
+    Proof,
+    Report,
+    Skipped,
+)
 from interop.models import state_dict
 from interop.port import hyper, proving, writing
 from interop.port.configs import config_for
-from interop.port.fill import filled, with_heads
+from interop.port.fill import filled
 from interop.port.models import Model, fitted, identity_of
-from interop.port.sides import OPTIONS, Side, derived, model_of, side
-from interop.rules import run
+from interop.port.sides import OPTIONS, Side, derived, informed, model_of, need_config, side
+from interop.rules import finding, head_width_changed, run
 
 FRACTION = "loaded fraction"
 _SHOWN = 3
-_BY_NAME = {"name", "prefix", "known rename", "head"}
+_BY_NAME = {"name", "prefix", "known rename", "head", "tied head"}
 
 
 @dataclass(slots=True)
@@ -54,6 +66,7 @@ class Work:
     notes: list[str] = field(default_factory=list)
     steps: Counter[str] = field(default_factory=Counter)
     call: str = ""
+    wider: list[Mapped] = field(default_factory=list)
 
     def run(self) -> Report:
         """The whole of it."""
@@ -79,13 +92,21 @@ class Work:
         made = Side(target, {t.name: state[t.name] for t in target.tensors}, model)
         if self.prove and not self._proved(given, made, mapped):
             return self._report(False)
-        self.call = model.call
+        if model.assumed:
+            self.notes.append(
+                "its config is in no file: the number of attention heads and other settings that "
+                "no shape tells are not known"
+            )
+        else:
+            self.call = model.call
         self._write_to(model, module, made.tensors)
         return self._report(True)
 
     def _given(self, tensors: Mapping[str, torch.Tensor]) -> Side:
         """The source, under its module's names where its architecture is known."""
-        model, said = model_of(self.source, self.arch, self.factory)
+        model, said = self._source_model()
+        if self.prove or (self.out is not None and writing.is_folder(self.out)):
+            need_config(self.source, model)
         try:
             return side(self.source, tensors, model)
         except ModelError:
@@ -93,17 +114,25 @@ class Work:
                 raise
             return side(self.source, tensors, None)
 
+    def _source_model(self) -> tuple[Model | None, bool]:
+        """What the source is of; a config that the person gave counts for it where it can."""
+        model, said = model_of(self.source, self.arch, self.factory)
+        family = Model(self.to or "").family
+        made = informed(model, family, self.config, self.settings)
+        if self.config and made is model and not (self.to or "").startswith("transformers/"):
+            raise ConfigError(
+                "is for classes of transformers alone", where="--config", fix="drop it"
+            )
+        return made, said
+
     def _target_model(self, given: Side) -> Model:
         assert self.to is not None
         library, _, kind = self.to.partition("/")
         options: dict[str, Json] = {}
         if library == "transformers":
             options = dict(self.config or self._config(given, kind))
-        elif self.config:
-            raise ConfigError(
-                "is for classes of transformers alone", where="--config", fix="drop it"
-            )
-        return Model(self.to, {**options, **self.settings})
+        assumed = not self.config and given.model is not None and given.model.assumed
+        return Model(self.to, {**options, **self.settings}, assumed=bool(options) and assumed)
 
     def _config(self, given: Side, kind: str) -> Mapping[str, Json]:
         """The config of a transformers class that is to take the source's weights."""
@@ -126,9 +155,10 @@ class Work:
     def _like(self, like: Identity, tensors: Mapping[str, torch.Tensor]) -> Report:
         # The file's own order of names is what pairs them: nothing has to be built for it.
         given = Side(self.source, tensors, None)
-        mapped = with_heads(self._map(like, given), like, self.source)
+        mapped = maps.with_heads(self._map(like, given), like, self.source)
         if not self._fraction(like, self.source, mapped):
             return self._report(False)
+        self.wider = [m for m in mapped if m.step == "head" and m.a.shape != m.b[0].shape]
         state = filled(mapped, tensors, like)
         rest = [t for t in like.tensors if t.name not in state]
         state |= state_dict(rest, like.manifest.path)
@@ -136,8 +166,15 @@ class Work:
         if self.prove:
             shapes = tuple(replace(t, shape=tuple(state[t.name].shape)) for t in like.tensors)
             made = replace(like, tensors=shapes)
-            target = side(made, state, model_of(like, self.like_arch, self.like_factory)[0])
-            whole = side(self.source, tensors, model_of(self.source, self.arch, self.factory)[0])
+            model = self._source_model()[0]
+            need_config(self.source, model)
+            theirs = model_of(like, self.like_arch, self.like_factory)[0]
+            if theirs is not None and theirs.assumed and model and model.family == theirs.family:
+                # The ported weights are the source's, and so are the settings that they need.
+                theirs = replace(theirs, options=model.options, assumed=False)
+            need_config(like, theirs)
+            target = side(made, state, theirs)
+            whole = side(self.source, tensors, model)
             if not self._proved(whole, target, mapped):
                 return self._report(False)
             assert target.model is not None
@@ -158,12 +195,9 @@ class Work:
     def _fraction(self, target: Identity, source: Identity, mapped: list[Mapped]) -> bool:
         """Proves "loaded fraction": all of the target filled, all of the source used."""
         self.steps = Counter(m.step for m in mapped)
-        filled_names, used = {m.a.name for m in mapped}, {t.name for m in mapped for t in m.b}
-        used |= {n for n, owner in renames.tied(source.tensors).items() if owner in used}
         wanted = [t for t in target.tensors if not is_derived(t)]
         there = [t for t in source.tensors if not is_derived(t)]
-        left = [t.name for t in wanted if t.name not in filled_names]
-        over = [t.name for t in there if t.name not in used]
+        left, over = maps.left_over(target, source, mapped)
         facts: dict[str, Json] = {
             "target_tensors": len(wanted),
             "source_tensors": len(there),
@@ -277,7 +311,7 @@ class Work:
         """arch with its options, labels and preprocessing, as far as they are known."""
         named = (Architecture(model.name, "port"),) if model is not None else ()
         found = documents.metadata(replace(self.source, architectures=named))
-        if model is not None and model.options:
+        if model is not None and model.options and not model.assumed:
             found[OPTIONS] = json.dumps(dict(model.options), sort_keys=True)
         return found
 
@@ -297,6 +331,8 @@ class Work:
         if self.like is not None:
             inputs.append(describe("like", self.like))
         findings, _ = run(Case(proofs=tuple(self.proofs)))
+        if holds and self.wider:
+            findings = (*findings, self._wider_head())
         return Report(
             command="port",
             outcome=Answer.YES if holds else Answer.NO,
@@ -319,10 +355,27 @@ class Work:
             },
         )
 
+    def _wider_head(self) -> Finding:
+        """What there is to say of a head that keeps a width of its own."""
+        rows = [(m.a.name, m.a.shape, m.b[0].shape) for m in self.wider]
+        mine, own = rows[0][1][0], rows[0][2][0]
+        return finding(
+            head_width_changed.RULE,
+            f"the head has the source's own width ({own} instead of {mine}): code that loads the "
+            "file of --like does not take it with strict=True",
+            hint=f"build the model with {own} outputs",
+            facts={"tensors": [[name, list(was), list(now)] for name, was, now in rows]},
+            level=Level.WARN,
+            breaks=(),
+        )
+
     def _unproved(self) -> str:
         """What to say of a map that was not run: names that agree are no guess."""
         if self.steps.keys() <= _BY_NAME:
-            return "every tensor by its name; not run"
+            said = "every tensor by its name"
+            if self.steps.keys() != {"name"}:
+                said = "by " + ", ".join(f"{s} ({n})" for s, n in self.steps.most_common())
+            return f"{said}; not run"
         return "unproved (--prove runs both models)"
 
     def _summary(self, bad: Proof | None) -> str:

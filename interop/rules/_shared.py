@@ -109,12 +109,18 @@ def command(case: Case, end: str) -> str:
 
 
 def port(case: Case) -> str:
-    """That command, and how much of A it fills from B; "" where no map is known."""
-    a, pairing = case.a, case.pairing
-    if a is None or pairing is None or not pairing.mapped:
+    """That command, and how much of A it fills from B; "" where it is known to fail."""
+    a, b, pairing = case.a, case.b, case.pairing
+    if a is None or b is None or pairing is None or not pairing.mapped:
         return ""
-    filled = {m.a.name for m in pairing.mapped} | {p.a.name for p in pairing.matched}
-    weights = [t for t in a.tensors if not t.is_counter]
+    from interop.check import maps
+    from interop.check.structure import is_derived
+
+    mapped = maps.with_heads(maps.whole(pairing), a, b)
+    if any(maps.left_over(a, b, mapped)):
+        return ""
+    filled = {m.a.name for m in mapped if m.step != "head"}
+    weights = [t for t in a.tensors if not is_derived(t)]
     share = sum(t.nbytes for t in weights if t.name in filled) / sum(t.nbytes for t in weights)
     rest = "" if share == 1 else "; the head is B's own"
     # Rounded down: what is missing must not round to nothing.

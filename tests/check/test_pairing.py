@@ -17,8 +17,10 @@ from interop.check.pairing import pair
 from interop.check.structure import is_derived
 from interop.facts import (
     Architecture,
+    Case,
     Identity,
     Manifest,
+    Mapped,
     Pairing,
     StateDict,
     Storage,
@@ -26,6 +28,7 @@ from interop.facts import (
 )
 from interop.identity import identify
 from interop.models.build_index import state_dict_shapes
+from interop.rules._shared import port as port_command
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -340,6 +343,20 @@ def test_the_verdicts_the_hint_and_the_written_map(tmp_path: Path) -> None:
         "how": "join",
         "step": "structure",
     }
+
+
+def test_a_command_that_would_fail_is_not_offered() -> None:
+    """B has no head for A's: nothing would fill it, so no port is named."""
+    a = identity({"x.weight": (8, 8), "x.bias": (8,), "fc.weight": (3, 8)})
+    b = identity({"y.weight": (8, 8), "y.bias": (8,)})
+    mapped = tuple(
+        Mapped(one, (other,), "", "structure")
+        for one, other in zip(a.tensors, b.tensors, strict=False)
+    )
+    found = Pairing((), (), a.tensors, b.tensors, mapped=mapped)
+    assert port_command(Case(a=a, b=b, pairing=found)) == ""
+    short = replace(a, tensors=a.tensors[:2])
+    assert "-o mended.pth (100 %" in port_command(Case(a=short, b=b, pairing=found))
 
 
 def test_the_same_bytes_under_the_map_are_proof_enough(tmp_path: Path) -> None:

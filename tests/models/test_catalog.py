@@ -1,5 +1,6 @@
 """What the libraries' models are called, where their heads lie, and what a dimension tells."""
 
+import sys
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -160,3 +161,11 @@ def test_a_library_that_is_missing(monkeypatch):
     monkeypatch.setattr(catalog, "version", none)
     with pytest.raises(ExtraMissing, match=r"timm is not installed; pip install .*\[timm\]"):
         catalog.names("timm")
+
+
+def test_a_library_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files may be half there: the package index knows it, and an import finds it not."""
+    pytest.importorskip("timm")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ExtraMissing, match=r"timm is not installed; .*\[timm\]"):
+        catalog.module("timm/resnet18")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from interop.check.maps import with_heads
 from interop.facts import Head, Identity, Manifest, Mapped, TensorSpec
-from interop.port.fill import filled, made, with_heads
+from interop.port.fill import filled, made
 
 
 def spec(name: str, *shape: int) -> TensorSpec:

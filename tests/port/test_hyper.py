@@ -42,6 +42,7 @@ def test_an_epsilon_has_a_hint_where_the_target_takes_one() -> None:
         ("timm/vit_tiny_patch16_224", nn.LayerNorm, "--set layer_norm_eps=0.5"),
         ("torchvision/resnet18", nn.BatchNorm2d, "--set bn_eps=0.5"),
         ("torchvision/densenet121", nn.BatchNorm2d, ""),
+        ("torchvision/convnext_tiny", nn.LayerNorm, ""),
         ("torchvision/vit_b_32", nn.LayerNorm, "--set layer_norm_eps=0.5"),
         ("transformers/ViTForImageClassification", nn.LayerNorm, "--set layer_norm_eps=0.5"),
         ("transformers/ResNetForImageClassification", nn.BatchNorm2d, ""),

@@ -177,6 +177,54 @@ def test_gpt2_to_linear_layers_of_its_own(tmp_path: Path) -> None:
     own.load_state_dict(torch.load(tmp_path / "out.pth"), strict=True)
 
 
+def small_gpt2(folder: Path) -> tuple[Path, Path]:
+    """GPT-2 with 4 heads where the class's default is 12: with its config, and bare."""
+    sizes = {"vocab_size": 99, "n_embd": 48, "n_layer": 1, "n_positions": 32, "n_head": 4}
+    gpt = shaken(transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)))
+    gpt.save_pretrained(folder / "gpt")
+    bare = folder / "bare.safetensors"
+    bare.write_bytes((folder / "gpt" / "model.safetensors").read_bytes())
+    return folder / "gpt", bare
+
+
+def test_nothing_is_proved_on_an_assumed_config(tmp_path: Path) -> None:
+    whole, bare = small_gpt2(tmp_path)
+    to = "transformers/GPT2LMHeadModel"
+    out, plain = tmp_path / "out", tmp_path / "out.safetensors"
+    for how in ({"out": out}, {"prove": True}, {"out": plain, "prove": True}):
+        with pytest.raises(ConfigError, match="its config is in no file: the number of attention"):
+            ported(bare, to=to, **how)
+    assert not out.exists() and not plain.exists()
+    with pytest.raises(ConfigError, match="its config is in no file"):
+        ported(bare, to=to, prove=True, settings={"resid_pdrop": 0.0})
+    # The names alone can be had, and say no more than they know.
+    names = ported(bare, plain, to=to)
+    assert not names.details["proved"] and "not known" in names.details["notes"][0]
+    assert names.details["call"] == ""
+    with pytest.raises(ConfigError, match="its config is in no file"):
+        ported(plain, to=to, prove=True)
+    config = json.loads((whole / "config.json").read_text())
+    for known in ({"config": config}, {"settings": {"n_head": 4}}):
+        report = ported(bare, out, to=to, prove=True, force=True, **known)
+        assert proofs(report) == PROVED, report.summary
+        assert transformers.GPT2LMHeadModel.from_pretrained(out).config.n_head == 4
+    assert proofs(ported(whole, to=to, prove=True)) == PROVED
+
+
+def test_no_heads_are_made_up_for_a_target_of_another_library(tmp_path: Path) -> None:
+    name = "transformers/ViTForImageClassification"
+    sizes = {"hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768}
+    options = {**sizes, "num_labels": 5, "layer_norm_eps": 1e-6}
+    file = start(tmp_path, name, **options)
+    to = "timm/vit_tiny_patch16_224"
+    with pytest.raises(ConfigError, match="its config is in no file"):
+        ported(file, to=to, prove=True)
+    # What is set is the target's, and tells nothing of the source.
+    with pytest.raises(ConfigError, match="its config is in no file"):
+        ported(file, to=to, prove=True, settings={"num_heads": 3})
+    assert proofs(ported(file, to=to, prove=True, config=options)) == PROVED
+
+
 # ---------------------------------------------------------------- like another file
 
 
@@ -204,6 +252,12 @@ def test_a_prefix_a_wrapper_and_names_are_mended(tmp_path: Path) -> None:
     plain = tmp_path / "mended.safetensors"
     assert ported(tmp_path / "b.pth", plain, like=like).exit_code == 0
     assert set(load_file(plain)) == set(prod.state_dict())
+    report = ported(tmp_path / "b.pth", out, like=like, force=True)
+    (found,) = (f for f in report.findings if f.rule == "head-width-changed")
+    assert found.level == "warn" and "5 instead of 3" in found.what
+    torch.save(Net(5).state_dict(), tmp_path / "c.pth")
+    report = ported(tmp_path / "c.pth", out, like=like, force=True)
+    assert "every tensor by its name" not in report.summary and "head (2)" in report.summary
     # The mended file is what the hint of a check promised.
     reload = check(tmp_path / "prod.pth", out).verdicts[0]
     assert "the head's 2 tensors" in reload.why or "fc.weight" in reload.why
@@ -218,6 +272,27 @@ def test_no_complete_map_is_no_map(tmp_path: Path) -> None:
     assert report.exit_code == 1 and not (tmp_path / "out.pth").exists()
     assert "no complete map" in report.summary
     assert proofs(report) == {"loaded fraction": False}
+
+
+def test_a_head_that_is_the_embedding_once_more(tmp_path: Path) -> None:
+    whole, _ = small_gpt2(tmp_path)
+    state = load_file(whole / "model.safetensors")
+    bare = {**state, "lm_head.weight": torch.zeros_like(state["transformer.wte.weight"])}
+    save_file(bare, tmp_path / "like.safetensors")
+    like = identify_file(tmp_path / "like.safetensors", whole=True)
+    out = tmp_path / "out.safetensors"
+    report = ported(whole, out, like=like)
+    assert report.exit_code == 0, report.summary
+    assert torch.equal(load_file(out)["lm_head.weight"], state["transformer.wte.weight"])
+
+
+def test_what_is_missing_and_what_is_strange_are_said_apart(tmp_path: Path) -> None:
+    state = catalog.module("torchvision/resnet18").state_dict()
+    del state["conv1.weight"]
+    torch.save({**state, "odd.weight": torch.ones(9, 9)}, tmp_path / "a.pth")
+    said = r"3 of the module's are missing \(conv1.weight, .*\), 3 are not the module's \(.*odd"
+    with pytest.raises(ModelError, match=said):
+        ported(tmp_path / "a.pth", to="timm/resnet18", arch="torchvision/resnet18", prove=True)
 
 
 def test_a_written_map_is_used(tmp_path: Path) -> None:
@@ -245,6 +320,8 @@ def test_bad_input(tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     with pytest.raises(ModelError, match="no 'nonsense'"):
         ported(file, out, to="timm/nonsense")
+    with pytest.raises(ModelError, match="timm does not build it"):
+        ported(file, out, to="timm/resnet18", settings={"norm_layer": "x"})
     with pytest.raises(ModelError, match="names no library's model"):
         ported(file, out, to="resnet18")
     with pytest.raises(ConfigError, match="the sizes of torchvision/squeezenet1_1"):

@@ -6,13 +6,14 @@ One module a library, each with `names`, `entries`, `meta` and `module`; a name 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import ExtraMissing, ModelError
+from interop.errors import ExtraMissing, InteropError, ModelError
 from interop.identity.compile import Entry
 
 if TYPE_CHECKING:
@@ -53,16 +54,18 @@ def module(name: str, **overrides: Any) -> nn.Module:
     which is the class's default one but for them. Raises ModelError where the library has no such
     name or refuses the overrides.
     """
-    library, own = _split(name)
-    built: nn.Module = library.module(own, **overrides)
-    return built.eval()
+    with _refusals(name):
+        library, own = _split(name)
+        built: nn.Module = library.module(own, **overrides)
+        return built.eval()
 
 
 def meta(name: str, **overrides: Any) -> nn.Module:
     """The same as `module`, its weights without values and without memory."""
-    library, own = _split(name)
-    built: nn.Module = library.meta(own, **overrides)
-    return built.eval()
+    with _refusals(name):
+        library, own = _split(name)
+        built: nn.Module = library.meta(own, **overrides)
+        return built.eval()
 
 
 def hollow(entry: Entry, **overrides: Any) -> nn.Module:
@@ -108,6 +111,37 @@ def built_from(libraries: Mapping[str, str] | tuple[str, ...] = tuple(LIBRARIES)
     return {name: _version(name) for name in ("torch", *libraries)}
 
 
+@contextlib.contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """What a constructor raises is a ModelError; of a library that is lacking, ExtraMissing."""
+    library = name.partition("/")[0]
+    try:
+        yield
+    except InteropError:
+        raise
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != library:
+            raise ExtraMissing(
+                f"{library} cannot be imported ({error})",
+                fix=f"pip install 'model-interop[{LIBRARIES.get(library, 'run')}]'",
+            ) from error
+        raise _missing(library) from error
+    except Exception as error:  # a library's constructors may raise anything
+        said = (str(error).strip() or "no reason given").splitlines()[0]
+        raise ModelError(
+            f"{library} does not build it: {type(error).__name__}: {said}",
+            where=name,
+            fix="leave out or change what was given with --set or --config",
+        ) from error
+
+
+def _missing(library: str) -> ExtraMissing:
+    return ExtraMissing(
+        f"{library} is not installed",
+        fix=f"pip install 'model-interop[{LIBRARIES.get(library, 'run')}]'",
+    )
+
+
 def _split(name: str) -> tuple[Any, str]:
     library, _, own = name.partition("/")
     if library not in LIBRARIES or not own:
@@ -127,7 +161,4 @@ def _version(name: str) -> str:
     try:
         return version(name).partition("+")[0]
     except PackageNotFoundError:
-        extra = LIBRARIES.get(name, "run")
-        raise ExtraMissing(
-            f"{name} is not installed", fix=f"pip install 'model-interop[{extra}]'"
-        ) from None
+        raise _missing(name) from None
