@@ -443,8 +443,9 @@ class Pairing:
     `extra` B's alone. `renamed` pairs those of the latter two that hold the same bytes, where the
     values were read. `mapped` says from which of `extra` each of `missing` can be made; it is
     either empty or covers every weight of both backbones. `basis` says what vouches for the map:
-    "" is nothing, and the map is unproved. `rows` matches the rows of the two heads, where the
-    values were read and tell.
+    "" is nothing, and the map is unproved. `fills` is the share of A's weight bytes that B gives
+    under it, 0 where that is not enough to write B under A's names. `rows` matches the rows of the
+    two heads, where the values were read and tell.
     """
 
     matched: tuple[Pair, ...]
@@ -454,6 +455,7 @@ class Pairing:
     renamed: tuple[Pair, ...] = ()
     mapped: tuple[Mapped, ...] = ()
     basis: str = ""
+    fills: float = 0.0
     rows: RowMatch | None = None
 
 

@@ -58,6 +58,19 @@ def with_heads(mapped: Sequence[Mapped], a: Identity, b: Identity) -> list[Mappe
     return [*mapped, *more]
 
 
+def filled(a: Identity, b: Identity, pairing: Pairing) -> float:
+    """The share of A's weight bytes that the map makes of B's, a head of another width aside.
+
+    0 where weights of either side are left over: then nothing can be written of it.
+    """
+    mapped = with_heads(whole(pairing), a, b)
+    if any(left_over(a, b, mapped)):
+        return 0.0
+    made = {m.a.name for m in mapped if m.step != "head"}
+    weights = [t for t in a.tensors if not is_derived(t)]
+    return sum(t.nbytes for t in weights if t.name in made) / sum(t.nbytes for t in weights)
+
+
 def left_over(
     target: Identity, source: Identity, mapped: Sequence[Mapped]
 ) -> tuple[list[str], list[str]]:

@@ -36,7 +36,12 @@ def pair(a: Identity, b: Identity) -> Pairing:
     extra = tuple(t for t in b.tensors if t.name not in names)
     found = Pairing(tuple(matched), tuple(reshaped), tuple(missing), extra)
     mapped, basis = _map(a, b, found)
-    return replace(found, mapped=mapped, basis=basis)
+    found = replace(found, mapped=mapped, basis=basis)
+    if not mapped:
+        return found
+    from interop.check import maps  # which in turn goes by what is left here
+
+    return replace(found, fills=maps.filled(a, b, found))
 
 
 def unmapped(a: Identity, b: Identity, mapped: Iterable[Mapped]) -> tuple[list[str], list[str]]:

@@ -105,23 +105,21 @@ def mend(case: Case) -> str:
 def command(case: Case, end: str) -> str:
     """The command that gives B's weights A's names."""
     assert case.a is not None and case.b is not None
-    return f"interop port {_named(case.b)} --like {_named(case.a)} {end}"
+    words = [f"interop port {_named(case.b)} --like {_named(case.a)}"]
+    if "--prove" in end:
+        # What runs must be one architecture; which of several it is, a person has to say.
+        words += ["--arch NAME"] * (len(case.b.architectures) > 1)
+        words += ["--like-arch NAME"] * (len(case.a.architectures) > 1)
+    return " ".join([*words, end])
 
 
 def port(case: Case) -> str:
     """That command, and how much of A it fills from B; "" where it is known to fail."""
-    a, b, pairing = case.a, case.b, case.pairing
-    if a is None or b is None or pairing is None or not pairing.mapped:
+    a, pairing = case.a, case.pairing
+    if a is None or case.b is None or pairing is None:
         return ""
-    from interop.check import maps
-    from interop.check.structure import is_derived
-
-    mapped = maps.with_heads(maps.whole(pairing), a, b)
-    if any(maps.left_over(a, b, mapped)):
+    if not (share := pairing.fills):
         return ""
-    filled = {m.a.name for m in mapped if m.step != "head"}
-    weights = [t for t in a.tensors if not is_derived(t)]
-    share = sum(t.nbytes for t in weights if t.name in filled) / sum(t.nbytes for t in weights)
     rest = "" if share == 1 else "; the head is B's own"
     # Rounded down: what is missing must not round to nothing.
     part = f"{int(1000 * share) / 10:g} % of A's bytes come from B{rest}"

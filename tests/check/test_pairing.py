@@ -28,6 +28,7 @@ from interop.facts import (
 )
 from interop.identity import identify
 from interop.models.build_index import state_dict_shapes
+from interop.rules._shared import command
 from interop.rules._shared import port as port_command
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -354,8 +355,10 @@ def test_a_command_that_would_fail_is_not_offered() -> None:
         for one, other in zip(a.tensors, b.tensors, strict=False)
     )
     found = Pairing((), (), a.tensors, b.tensors, mapped=mapped)
+    assert maps.filled(a, b, found) == 0
     assert port_command(Case(a=a, b=b, pairing=found)) == ""
     short = replace(a, tensors=a.tensors[:2])
+    found = replace(found, fills=maps.filled(short, b, found))
     assert "-o mended.pth (100 %" in port_command(Case(a=short, b=b, pairing=found))
 
 
@@ -376,3 +379,12 @@ def test_the_same_bytes_under_the_map_are_proof_enough(tmp_path: Path) -> None:
     torch.save(other, tmp_path / "b.pth")
     report = check(tmp_path / "a.pth", tmp_path / "b.pth", values=True, intent="transfer")
     assert report.exit_code == 3
+
+
+def test_a_proof_asks_which_of_several_architectures_it_is_of() -> None:
+    several = (Architecture("x/one", ""), Architecture("x/two", ""))
+    other = identity(renamed(RESNET, lambda name: name.replace("layer", "stage.")))
+    one, two = (replace(i, architectures=several) for i in (identity(RESNET), other))
+    found = Case(a=one, b=replace(two, architectures=()), pairing=pair(one, other))
+    assert command(found, "--prove").endswith(" --like-arch NAME --prove")
+    assert "NAME" not in command(found, "-o mended.pth")
