@@ -47,10 +47,19 @@ def test_every_command_has_its_block_and_the_story_its_order() -> None:
     names = [c.split()[0] for c, _ in COMMANDS]
     assert names == [
         "inspect", "check", "check", "check", "check", "export", "bench", "gate", "gate", "explain",
-        "inspect", "check", "inspect",
+        "inspect", "check", "inspect", "inspect", "port", "port",
     ]  # fmt: skip
     for line in re.findall(r"^\$ interop (.*)$", TEXT, re.M):
         assert line in {c for c, _ in COMMANDS}
+
+
+def test_the_tables_of_identity_and_ports_are_those_of_the_stored_studies() -> None:
+    for pattern, rows in ((readme.IDENTITY, readme.identity()), (readme.PORTS, readme.ports())):
+        block = pattern.search(TEXT)
+        assert block is not None
+        assert [x for x in block.group(0).splitlines() if x.startswith("|")] == rows
+    wrong = [row.split("|")[-2].strip() for row in readme.identity()[2:]]
+    assert len(wrong) == 21 and set(wrong) == {"0"}
 
 
 def test_the_formats_are_those_that_are_read() -> None:
