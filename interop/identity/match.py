@@ -38,9 +38,10 @@ _TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderMo
 class Match(NamedTuple):
     """What fits.
 
-    `architectures` are without evidence from outside. `heads` are (path in the file, role), the
-    main one first; `standard` tells that they lie where the library puts them. `beside` are the
-    names of tensors that are neither backbone nor under a head's path.
+    `architectures` are without evidence from outside, `apart` is what tells several of them apart.
+    `root` is the module in which they lie; `heads` are (path in the file, role), the main one
+    first, and `takes` is what that one is given. `beside` are the names of tensors that are neither
+    backbone nor under a head's path.
     """
 
     architectures: tuple[Architecture, ...]
