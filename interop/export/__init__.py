@@ -5,15 +5,17 @@ The bundle appears only when all five proofs hold; otherwise the report says whi
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interop.errors import InteropError
-from interop.export import bundle, inputs
-from interop.export.work import Progress, Work
+from interop.export import bundle
+from interop.export.work import Options, Progress, Work
 from interop.facts import Identity, Report
+from interop.models.signature import Argument
 from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["export"]
@@ -27,6 +29,8 @@ def export(
     factory: str | None = None,
     head: str | None = None,
     samples: NDArray[np.float32] | None = None,
+    inputs: Sequence[tuple[Argument, Mapping[str, int]]] = (),
+    shard: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -53,16 +57,17 @@ def export(
             fix="give another name with -o",
         )
     require_torch_device(device)
-    work = Work(identity, device, factory, head, progress or (lambda step: None))
+    options = Options(device, factory, head, samples, inputs, shard)
+    work = Work(identity, options, progress or (lambda step: None))
     module = work.module()
     if not work.proofs[0].holds:
         return work.report(None)
-    pictures, kind = inputs.pictures(identity, module, samples)
+    forward, feed = work.prepare(module)
     with bundle.Staging(target, force) as staging:
-        made = work.convert(module, pictures, kind, staging.folder)
+        made = work.convert(forward, feed, staging.folder)
         if made is None:
             return work.report(None)
-        work.write_documents(staging.folder, target.name, module, pictures, made)
+        work.write_documents(staging.folder, target.name, module, made)
         work.progress("putting the bundle in its place")
         files = {p.name: p.stat().st_size for p in sorted(staging.folder.iterdir())}
         staging.commit()

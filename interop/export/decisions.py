@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +26,7 @@ _HANDS_OUT = ("tolist", "numpy", "__array__")
 _TORCH = str(Path(torch.__file__).parent)
 
 
-def decisions(module: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
+def decisions(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[str, ...]:
     """The places ("file:line") where numbers computed from the input become Python's.
 
     Found by one native run: every tensor computed from the input is followed, weights and buffers
@@ -35,18 +35,19 @@ def decisions(module: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
     watch = _Watch(example)
     out = contextlib.redirect_stdout(sys.stderr)  # what a person's module prints is no report
     with torch.no_grad(), out, _handing_out(watch), watch:
-        module(example)
+        module(*example)
     return tuple(dict.fromkeys(watch.places))
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows what is computed from one tensor."""
+    """Follows what is computed from some tensors."""
 
-    def __init__(self, source: torch.Tensor) -> None:
+    def __init__(self, sources: Sequence[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.places: list[str] = []
         self._derived: Any = WeakTensorKeyDictionary()
-        self._derived[source] = True
+        for source in sources:
+            self._derived[source] = True
 
     def is_derived(self, value: Any) -> bool:
         return isinstance(value, torch.Tensor) and value in self._derived

@@ -52,14 +52,14 @@ def config(
     factory: str | None,
     head: str | None,
     dtype: str,
-    inputs: Sequence[int | str],
+    inputs: Sequence[Mapping[str, Json]],
 ) -> dict[str, Json]:
     """config.json: how to build the module again, and what its inputs and outputs mean."""
     how, shape = identity.preprocessing, identity.head
     made: dict[str, Json] = {
         "arch": identity.architecture,
         "dtype": dtype,
-        "input": {"name": "input", "shape": list(inputs)},
+        "inputs": [dict(i) for i in inputs],
         "labels": _labels(identity.labels),
         "preprocess": preprocessing_json(how) if how else None,
     }

@@ -18,25 +18,25 @@ from interop.export.weights import Place
 from interop.models.loading import same_bits
 from interop.proof import Derived
 
-DYNAMIC = "batch"
-
 
 def write(
     model: ir.Model,
     path: Path,
     state: Mapping[str, torch.Tensor],
     places: Mapping[str, Place],
-    weights: str,
     metadata: Mapping[str, str],
     *,
     folds: bool,
+    axes: Mapping[str, str] | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> dict[str, Derived]:
     """Writes `model` to `path`; what it embeds comes back as derived, with how it came about.
 
-    An initialiser becomes a reference into the file `weights` only where it equals the state
-    dict's tensor of its name (else, any tensor) bit for bit: under an old name an exporter may have
-    put other numbers. `folds` tells whether the route that was taken does so; one that does not has
-    its shape arithmetic folded here. `metadata` replaces the exporter's. Changes `model`.
+    An initialiser becomes a reference to its place only where it equals the state dict's tensor
+    of its name (else, any tensor) bit for bit: under an old name an exporter may have put other
+    numbers. `folds` tells whether the route that was taken does so; one that does not has its
+    shape arithmetic folded here. `aliases` are second names of tensors. `axes` says what symbols
+    of shapes are to be called. `metadata` replaces the exporter's. Changes `model`.
     """
     if not folds:
         fold_constants(model, state)
@@ -47,11 +47,11 @@ def write(
         held = value.const_value
         assert held is not None
         tensor = _torch(held)
-        source = _source(name, tensor, state, by_hash)
+        source = _source((aliases or {}).get(name, name), tensor, state, by_hash)
         if source is not None:
             place = places[source]
             value.const_value = ir.ExternalTensor(
-                weights,
+                place.file,
                 place.offset,
                 place.length,
                 held.dtype,
@@ -62,7 +62,7 @@ def write(
             # A name of the state dict with other numbers and no reason for it stays unaccounted.
             how = _how(name, tensor, state, folds)
             derived[name] = Derived(how, sha256(held.tobytes()).hexdigest())
-    _strip(model)
+    _strip(model, axes or {})
     model.metadata_props.clear()
     model.metadata_props.update(sorted(metadata.items()))
     path.write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
@@ -152,35 +152,32 @@ def _how(name: str, tensor: torch.Tensor, state: Mapping[str, torch.Tensor], fol
     return "a constant, of no weight"
 
 
-def _strip(model: ir.Model) -> None:
-    """Removes stack traces, class names and paths, and gives the batch axis its name."""
-    first = model.graph.inputs[0].shape
-    symbol = first[0] if first is not None and len(first) else None
-    named = symbol.value if isinstance(symbol, ir.SymbolicDim) else None
+def _strip(model: ir.Model, axes: Mapping[str, str]) -> None:
+    """Removes stack traces, class names and paths, and gives the open axes their names."""
     model.doc_string = None
     graphs: list[Any] = [model.graph, *model.functions.values()]
     for graph in graphs:
         graph.doc_string = None
         graph.metadata_props.clear()
         for value in (*graph.inputs, *graph.outputs):
-            _clean(value, named)
+            _clean(value, axes)
         for node in graph.all_nodes():
             node.doc_string = None
             node.metadata_props.clear()
             for value in node.outputs:
-                _clean(value, named)
+                _clean(value, axes)
     for value in model.graph.initializers.values():
-        _clean(value, named)
+        _clean(value, axes)
 
 
-def _clean(value: ir.Value, batch: str | None) -> None:
+def _clean(value: ir.Value, axes: Mapping[str, str]) -> None:
     value.doc_string = None
     value.metadata_props.clear()
-    if value.shape is None or not batch:
+    if value.shape is None or not axes:
         return
-    word = re.compile(rf"\b{re.escape(batch)}\b")
+    word = re.compile(rf"\b({'|'.join(map(re.escape, axes))})\b")
     dims = [
-        word.sub(DYNAMIC, d.value) if isinstance(d, ir.SymbolicDim) and d.value else d
+        word.sub(lambda m: axes[m[0]], d.value) if isinstance(d, ir.SymbolicDim) and d.value else d
         for d in value.shape
     ]
     value.shape = ir.Shape(dims)

@@ -11,16 +11,21 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import onnx_ir as ir
 import torch
-from torch import nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
-from interop.runtimes.pytorch import tensors_of
+from interop.models.signature import BATCH, Forward, Signature
+from interop.models.signature.forward import FRONT
+from interop.models.signature.types import DETECTIONS
+from interop.proof import Feed
+from interop.runtimes.pytorch import tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,45 +33,77 @@ class Route:
     """One way through torch's exporters.
 
     `folds` says that the exporter rewrites weights (constant folding), so that not all initialisers
-    are the checkpoint's tensors; `dynamic` that the batch axis stays open.
+    are the checkpoint's tensors. `open` are the axes that stay open: "all" that the signature
+    names, "batch" alone, or "" for none. `plain` computes attention in single steps instead of by
+    torch's fused operator.
     """
 
     name: str
     dynamo: bool
-    dynamic: bool
+    open: str = "all"
     folds: bool = False
+    plain: bool = False
 
 
 ROUTES = (
     # Without the exporter's optimiser: exact, cheaper, and every weight stays as it is. What that
     # leaves (`graph.fold_constants`), ONNX Runtime folds and fuses when it loads the graph.
-    Route("dynamo", dynamo=True, dynamic=True),
-    Route("dynamo, optimised", dynamo=True, dynamic=True, folds=True),
-    Route("torchscript", dynamo=False, dynamic=True),
-    Route("dynamo, fixed batch", dynamo=True, dynamic=False),
-    Route("torchscript, fixed batch", dynamo=False, dynamic=False),
+    Route("dynamo", dynamo=True),
+    Route("dynamo, plain attention", dynamo=True, plain=True),
+    Route("dynamo, optimised", dynamo=True, folds=True),
+    Route("torchscript", dynamo=False),
+    Route("dynamo, open batch", dynamo=True, open="batch"),
+    Route("torchscript, open batch", dynamo=False, open="batch"),
+    Route("dynamo, fixed shapes", dynamo=True, open=""),
+    Route("torchscript, fixed shapes", dynamo=False, open=""),
 )
 _LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
-def convert(
-    module: nn.Module, example: torch.Tensor, route: Route
-) -> tuple[ir.Model, tuple[str, ...]]:
-    """The module's graph for inputs like `example` (batch of 2 or more for a dynamic route).
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What a route gave: the graph, under the state dict's names, and what made it.
 
-    The input is called "input", a single output "output". With it come the places ("file:line")
-    where a trace took a decision in Python for good; `decisions` tells whether on values.
-    Raises whatever the exporter raises.
+    `program` is torch's own record of it, with the values' names (None on the older route);
+    `decided` the places ("file:line") where a trace took a decision in Python for good, of which
+    `decisions` tells whether on values; `axes` what each symbol of a shape is called.
     """
-    if not route.dynamic:
-        example = example[:1]
-    with _quiet() as said, torch.no_grad():
-        model = _dynamo(module, example, route) if route.dynamo else _script(module, example, route)
-    outputs = model.graph.outputs
-    for i, value in enumerate(outputs):
-        value.name = "output" if len(outputs) == 1 else f"output_{i}"
+
+    model: ir.Model
+    program: Any = None
+    decided: tuple[str, ...] = ()
+    axes: Mapping[str, str] = field(default_factory=dict)
+
+
+def fitting(signature: Signature, attention: bool) -> list[Route]:
+    """The routes that differ for a model of such inputs; `attention` says that it has some."""
+    if signature.kind == DETECTIONS:  # what is found in a picture has no fixed count
+        return [r for r in ROUTES if not r.dynamo and r.open != "batch"]
+    return [
+        r for r in ROUTES if (attention or not r.plain) and (signature.varying or r.open != "batch")
+    ]
+
+
+def convert(forward: Forward, feed: Feed, route: Route) -> Converted:
+    """The module's graph for inputs like the feed's.
+
+    Inputs bear the signature's names, outputs those that the module's have. Raises whatever the
+    exporter raises.
+    """
+    signature = _opened(forward.signature, route)
+    example = feed.example(2 if any(BATCH in a.axes for a in signature.arguments) else 1)
+    dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
+    given = tensors(example, dtype)
+    with _quiet() as said, torch.no_grad(), _attention(route.plain):
+        if route.dynamo:
+            program = _dynamo(forward, signature, given, route)
+            model = program.model
+        else:
+            program, model = None, _script(forward, signature, given)
+    _rename(model, signature, forward.outputs)
     traced = [w for w in said if issubclass(w.category, TracerWarning)]
-    return model, tuple(dict.fromkeys(f"{Path(w.filename).name}:{w.lineno}" for w in traced))
+    decided = tuple(dict.fromkeys(f"{Path(w.filename).name}:{w.lineno}" for w in traced))
+    return Converted(model, program, decided, _axes(model, signature))
 
 
 def why(error: BaseException) -> str:
@@ -77,34 +114,55 @@ def why(error: BaseException) -> str:
     return f"{type(cause).__name__}: {text[:240]}"
 
 
-def _dynamo(module: nn.Module, example: torch.Tensor, route: Route) -> ir.Model:
-    batch = ({0: torch.export.Dim.DYNAMIC},) if route.dynamic else None
+def _opened(signature: Signature, route: Route) -> Signature:
+    """The signature with only those axes named that the route leaves open."""
+    if route.open == "all":
+        return signature
+    held = signature.fixed(*signature.varying)
+    if route.open == "batch":
+        return held
+    return replace(held, sizes={**held.sizes, BATCH: 1}).fixed(BATCH)
+
+
+def _dynamo(
+    forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...], route: Route
+) -> Any:
+    shapes = tuple(
+        {i: torch.export.Dim.DYNAMIC for i, axis in enumerate(a.axes) if isinstance(axis, str)}
+        for a in signature.arguments
+    )
     program = torch.onnx.export(
-        module,
-        (example,),
+        forward,
+        given,
         dynamo=True,
         optimize=route.folds,
-        dynamic_shapes=batch,
-        input_names=["input"],
+        dynamic_shapes=(shapes,) if any(shapes) else None,
+        input_names=list(signature.names),
         verbose=False,
     )
     assert program is not None
-    return program.model
+    return program
 
 
-def _script(module: nn.Module, example: torch.Tensor, route: Route) -> ir.Model:
-    names = [f"output_{i}" for i in range(len(tensors_of(module(example))))]
-    axes = {name: {0: "batch"} for name in ("input", *names)} if route.dynamic else None
+def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...]) -> ir.Model:
+    axes: dict[str, dict[int, str]] = {
+        a.name: {i: axis for i, axis in enumerate(a.axes) if isinstance(axis, str)}
+        for a in signature.arguments
+    }
+    if signature.kind == DETECTIONS:
+        axes |= {name: {0: "detections"} for name in forward.outputs}
+    elif any(BATCH in a.axes for a in signature.arguments):
+        axes |= {name: {0: BATCH} for name in forward.outputs}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         torch.onnx.export(
-            module,
-            (example,),
+            forward,
+            given,
             str(path),
             dynamo=False,
-            input_names=["input"],
-            output_names=names,
-            dynamic_axes=axes,
+            input_names=list(signature.names),
+            output_names=list(forward.outputs),
+            dynamic_axes={name: named for name, named in axes.items() if named},
             # Both would fold batch normalisation into other weights under other names.
             do_constant_folding=False,
             training=torch.onnx.TrainingMode.PRESERVE,
@@ -115,6 +173,70 @@ def _script(module: nn.Module, example: torch.Tensor, route: Route) -> ir.Model:
             assert value.const_value is not None
             value.const_value = ir.tensor(value.const_value.numpy().copy(), name=value.name)
     return model
+
+
+def _rename(model: ir.Model, signature: Signature, outputs: tuple[str, ...]) -> None:
+    """Weights under the state dict's names, outputs under the module's."""
+    taken = {*signature.names, *outputs}
+    for name, value in list(model.graph.initializers.items()):
+        own = name.removeprefix(FRONT)
+        if own != name and own not in taken and own not in model.graph.initializers:
+            value.name = own
+    for value, name in zip(model.graph.outputs, outputs, strict=True):
+        # An output that is an input as it came keeps its name: both are one value.
+        if not value.is_graph_input():
+            value.name = name
+
+
+def _axes(model: ir.Model, signature: Signature) -> dict[str, str]:
+    """What the exporter called each named axis -> its name."""
+    found: dict[str, str] = {}
+    arguments = {a.name: a for a in signature.arguments}
+    for value in model.graph.inputs:
+        argument = arguments.get(value.name or "")
+        if argument is None or value.shape is None:
+            continue
+        for axis, symbol in zip(argument.axes, value.shape, strict=False):
+            if isinstance(axis, str) and isinstance(symbol, ir.SymbolicDim) and symbol.value:
+                found.setdefault(symbol.value, axis)
+    return found
+
+
+@contextlib.contextmanager
+def _attention(plain: bool) -> Iterator[None]:
+    """With `plain`, attention over any number of axes in single steps, as its documentation has it.
+
+    The exporters know the fused operator for four axes alone.
+    """
+    if not plain:
+        yield
+        return
+
+    def attend(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> torch.Tensor:
+        if enable_gqa and key.shape[-3] != query.shape[-3]:
+            times = query.shape[-3] // key.shape[-3]
+            key, value = (t.repeat_interleave(times, -3) for t in (key, value))
+        scores = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
+        if is_causal:
+            allowed = torch.ones_like(scores, dtype=torch.bool).tril()
+            scores = scores.masked_fill(~allowed, float("-inf"))
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attn_mask, float("-inf"))
+        elif attn_mask is not None:
+            scores = scores + attn_mask
+        return scores.softmax(-1) @ value
+
+    with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attend):
+        yield
 
 
 @contextlib.contextmanager

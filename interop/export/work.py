@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter, process_time
@@ -23,8 +22,12 @@ from interop.export import bundle, documents, graph, routes, weights
 from interop.export.decisions import decisions
 from interop.facts import Answer, Identity, Json, Proof, Report, Skipped
 from interop.models import build, load
-from interop.proof import Derived, canary, parity, reference, same_weights, structure
+from interop.models.signature import Argument, Forward, Signature, narrowed, signature
+from interop.models.signature.types import DETECTIONS
+from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
+from interop.proof.graph import DTYPES
 from interop.reading import read
+from interop.runtimes.pytorch import tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
@@ -37,13 +40,36 @@ LACKING = {
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What a person may ask for; see `interop.export.export`."""
+
+    device: str = "cpu"
+    factory: str | None = None
+    head: str | None = None
+    samples: NDArray[np.float32] | None = None
+    inputs: Sequence[tuple[Argument, Mapping[str, int]]] = ()
+    shard: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The written weights: the file (or the index of several), what is in it and where."""
+
+    path: Path
+    state: dict[str, torch.Tensor]
+    aliases: dict[str, str]
+    places: dict[str, weights.Place]
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
-    """What the route that held gave."""
+    """What the route that held gave, and the inputs as the graph has them."""
 
     route: routes.Route
     opset: int
     derived: dict[str, Json]
-    input_shape: tuple[int | str, ...]
+    inputs: tuple[dict[str, Json], ...]
 
 
 @dataclass(slots=True)
@@ -51,9 +77,7 @@ class Work:
     """The proofs, attempts and times that a report is made of."""
 
     identity: Identity
-    device: str
-    factory: str | None
-    head: str | None
+    options: Options
     progress: Progress
     proofs: list[Proof] = field(default_factory=list)
     attempts: list[dict[str, str]] = field(default_factory=list)
@@ -67,7 +91,7 @@ class Work:
     def module(self) -> nn.Module:
         """The module with the checkpoint's weights, and the first proof."""
         self.progress("building the module")
-        module = build(self.identity, factory=self.factory, head=self.head)
+        module = build(self.identity, factory=self.options.factory, head=self.options.head)
         if getattr(module, "transform_input", None) is False:
             self.notes.append(
                 "transform_input is off, as in the bare constructor; a model that was fine-tuned "
@@ -76,6 +100,34 @@ class Work:
         self.progress("loading the weights")
         self.proofs = [self.proved(load, module, self.identity)]
         return module
+
+    def prepare(self, module: nn.Module) -> tuple[Forward, Feed]:
+        """The module as one function of tensors, and what it is to be fed.
+
+        Raises ModelError where the module itself fails on its input: no exporter is to blame.
+        """
+        takes = signature(self.identity, module, self.options.inputs)
+        samples = self.options.samples
+        if samples is not None and len(samples) and len(takes.arguments) == 1:
+            takes = _like(takes, samples)
+        else:
+            samples = None
+        forward = Forward(module, takes)
+        feed = Feed(takes, samples, "seeded" if samples is None else "real")
+        example = tensors(feed.example(), _dtype(module))
+        try:
+            forward.learn_outputs(example)
+        except ModelError:
+            raise
+        except Exception as error:  # a person's own code may raise anything
+            shapes = ", ".join(str(tuple(t.shape)) for t in example)
+            raise ModelError(
+                f"the module fails on an input of shape {shapes}: {routes.why(error)}",
+                where=self.identity.manifest.path,
+                fix=_remedy(module),
+            ) from error
+        forward.signature = narrowed(forward, _dtype(module))
+        return forward, replace(feed, signature=forward.signature)
 
     def proved(self, proof: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Runs a proof on the proofs' clock."""
@@ -86,22 +138,17 @@ class Work:
             self.proving[0] += perf_counter() - began[0]
             self.proving[1] += process_time() - began[1]
 
-    def convert(
-        self, module: nn.Module, pictures: NDArray[np.float32], kind: str, folder: Path
-    ) -> Made | None:
+    def convert(self, forward: Forward, feed: Feed, folder: Path) -> Made | None:
         """Takes one route after the other until all proofs hold; None where none does."""
         source = self.identity.manifest
         if source.content_sha256 is None:
             source = read(source.path, content_hash=True)
         self.source_sha256 = source.content_sha256 or ""
-        state = module.state_dict()
-        about = documents.metadata(self.identity)
-        places = weights.write(folder / WEIGHTS, state, {"format": "pt", **about})
-        example = torch.from_numpy(pictures[np.arange(2) % len(pictures)]).to(_dtype(module))
+        held = self.write_weights(forward.model, folder)
         failed: list[Proof] = []
-        for route in routes.ROUTES:
+        for route in routes.fitting(forward.signature, _attends(forward)):
             self.progress(f"converting ({route.name})")
-            if not route.dynamo and (found_at := self.decides(module, example)):
+            if not route.dynamo and (found_at := self.decides(forward, feed)):
                 why = (
                     f"the module decides in Python on its input's values ({', '.join(found_at)}), "
                     "which a trace would fix for good: write it with torch.where"
@@ -110,17 +157,20 @@ class Work:
                 continue
             with _uncollected():
                 try:
-                    model, decided = routes.convert(module, example, route)
+                    converted = routes.convert(forward, feed, route)
                 except Exception as error:  # an exporter may raise anything
                     self.attempts.append({"route": route.name, "why": routes.why(error)})
                     continue
-                shape = _dims(model)
+                model = converted.model
+                inputs = _inputs(model, converted.axes)
                 opset = model.opset_imports.get("", 0)
                 derived = graph.write(
-                    model, folder / GRAPH, state, places, WEIGHTS, about, folds=route.folds
-                )
-                del model
-            found, hopeless = self.prove(module, pictures, kind, folder, derived)
+                    model, folder / GRAPH, held.state, held.places, held.metadata,
+                    folds=route.folds, axes=converted.axes, aliases=held.aliases,
+                )  # fmt: skip
+                decided = converted.decided
+                del model, converted
+            found, hopeless = self.prove(forward, feed, held, folder, derived)
             if all(p.holds for p in found):
                 self.proofs += found
                 if decided:
@@ -129,103 +179,101 @@ class Work:
                         f"in the tried ones: {', '.join(decided)}"
                     )
                 accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
-                return Made(route, opset, accounts, shape)
+                return Made(route, opset, accounts, inputs)
             why = next(p.what for p in found if not p.holds)
             self.attempts.append({"route": route.name, "why": why})
             failed = failed or found
             if hopeless:
                 break
         if not failed:
-            self.runs_natively(module, example)
             tried = "; ".join(f"{a['route']}: {a['why']}" for a in self.attempts)
             failed = [Proof("structure", False, f"no exporter route takes the module: {tried}")]
         self.proofs += failed
         return None
 
+    def write_weights(self, module: nn.Module, folder: Path) -> Held:
+        """The safetensors file or files, each tensor once."""
+        state, aliases = weights.untied(module.state_dict(), tied_names(module))
+        metadata = documents.metadata(self.identity)
+        header = {"format": "pt", **metadata, **aliases}
+        places = weights.write(folder / WEIGHTS, state, header, self.options.shard)
+        files = sorted({p.file for p in places.values()})
+        path = folder / (WEIGHTS if files == [WEIGHTS] else f"{WEIGHTS}.index.json")
+        return Held(path, state, aliases, places, metadata)
+
     def prove(
         self,
-        module: nn.Module,
-        pictures: NDArray[np.float32],
-        kind: str,
+        forward: Forward,
+        feed: Feed,
+        held: Held,
         folder: Path,
         derived: Mapping[str, Derived],
     ) -> tuple[list[Proof], bool]:
         """The four proofs of a graph, and whether no other route could do better."""
-        model = folder / GRAPH
+        model, device = folder / GRAPH, self.options.device
         self.progress("proving the weights and the structure")
-        same = self.proved(
-            same_weights, model, folder / WEIGHTS, derived, state=module.state_dict()
-        )
-        sound, runtime = self.proved(
-            structure, model, pictures, width=documents.width(self.identity), device=self.device
-        )
+        same = self.proved(same_weights, model, held.path, derived, state=held.state)
+        width = documents.width(self.identity) if not forward.signature.part else None
+        width = None if forward.signature.kind == DETECTIONS else width
+        sound, runtime = self.proved(structure, model, feed, width=width, device=device)
         if runtime is None:
-            lacking = _dtype(module) in LACKING
+            lacking = _dtype(forward) in LACKING
             if lacking:
-                sound = replace(sound, what=f"{sound.what}; {LACKING[_dtype(module)]}")
+                sound = replace(sound, what=f"{sound.what}; {LACKING[_dtype(forward)]}")
             return [same, sound], lacking
         with runtime:
             self.progress("proving parity")
-            held = self.proved(
-                reference, module, pictures, input_shape=runtime.input_shape,
-                device=self.device, samples=kind,
+            truth = self.proved(
+                reference, forward, feed, shapes=runtime.input_shapes, device=device,
+                sets=forward.outputs if forward.signature.kind == DETECTIONS else (),
             )  # fmt: skip
-            alike = self.proved(parity, held, runtime)
+            alike = self.proved(parity, truth, runtime)
         found = [same, alike, sound]
-        finite = all(np.isfinite(o).all() for outputs in held.native for o in outputs)
-        hopeless = held.unsteady or not finite
+        finite = all(np.isfinite(o).all() for outputs in truth.native for o in outputs)
+        hopeless = truth.unsteady or not finite
         if all(p.holds for p in found):
             self.progress("trying the comparison itself")
             names = self.identity.head.tensors if self.identity.head else ()
-            sharp = self.proved(canary, model, held, head=names, device=self.device)
+            sharp = self.proved(canary, model, truth, head=names, device=device)
             found.insert(2, sharp)
             return found, not sharp.holds
         return found, hopeless
 
-    def decides(self, module: nn.Module, example: torch.Tensor) -> tuple[str, ...]:
-        """Where the module decides on its input's values; looked for once."""
+    def decides(self, forward: Forward, feed: Feed) -> tuple[str, ...]:
+        """Where the module decides on its input's values; looked for once.
+
+        torchvision's detectors are written so that a trace follows whatever they find.
+        """
+        if forward.signature.kind == DETECTIONS:
+            return ()
         if self.decided is None:
             try:
-                self.decided = decisions(module, example)
+                self.decided = decisions(forward, tensors(feed.example(), _dtype(forward)))
             except Exception:  # the module fails, as the exporter will say
                 self.decided = ()
         return self.decided
-
-    def runs_natively(self, module: nn.Module, example: torch.Tensor) -> None:
-        """ModelError where the module itself fails on the input: no exporter is to blame."""
-        try:
-            with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
-                module(example)
-        except Exception as error:  # a person's own code may raise anything
-            raise ModelError(
-                f"the module fails on an input of shape {tuple(example.shape)}: "
-                f"{routes.why(error)}",
-                where=self.identity.manifest.path,
-                fix=_remedy(module),
-            ) from error
 
     def write_documents(
         self,
         folder: Path,
         name: str,
         module: nn.Module,
-        pictures: NDArray[np.float32],
         made: Made,
     ) -> None:
         """config.json, the card and, over all of them, the receipt."""
         dtype = str(_dtype(module)).removeprefix("torch.")
         described = documents.config(
             self.identity,
-            factory=self.factory,
-            head=self.head,
+            factory=self.options.factory,
+            head=self.options.head,
             dtype=dtype,
-            inputs=made.input_shape,
+            inputs=made.inputs,
         )
         documents.write_json(folder / "config.json", described)
         self.details |= {
             "route": made.route.name,
             "opset": made.opset,
-            "input": list(made.input_shape),
+            "inputs": list(made.inputs),
             "derived": made.derived,
         }
         text = documents.card(
@@ -236,7 +284,7 @@ class Work:
                 "dtype": dtype,
                 "opset": made.opset,
                 "route": made.route.name,
-                "input": made.input_shape,
+                "inputs": made.inputs,
                 "notes": self.notes,
             },
         )
@@ -272,7 +320,7 @@ class Work:
                 for name in PROOFS
                 if name not in made and bad
             ),
-            environment=documents.environment() | {"device": self.device},
+            environment=documents.environment() | {"device": self.options.device},
             details={
                 "bundle": str(target) if target is not None else None,
                 **self.details,
@@ -319,8 +367,48 @@ def _dtype(module: nn.Module) -> torch.dtype:
     return next(floats, torch.float32)
 
 
-def _dims(model: ir.Model) -> tuple[int | str, ...]:
-    shape = model.graph.inputs[0].shape
-    assert shape is not None
-    first = shape[0] if isinstance(shape[0], int) else graph.DYNAMIC
-    return (first, *(d if isinstance(d, int) else str(d) for d in shape[1:]))
+def _inputs(model: ir.Model, axes: Mapping[str, str]) -> tuple[dict[str, Json], ...]:
+    """The graph's inputs as config.json has them."""
+    found: list[dict[str, Json]] = []
+    for value in model.graph.inputs:
+        shape = [
+            d if isinstance(d, int) else axes.get(str(d.value), str(d.value))
+            for d in value.shape or ()
+        ]
+        dtype = DTYPES.get(int(value.dtype), "") if value.dtype is not None else ""
+        found.append({"name": value.name, "dtype": dtype, "shape": shape})
+    return tuple(found)
+
+
+def _like(takes: Signature, samples: NDArray[Any]) -> Signature:
+    """The signature of pictures in the size that real samples have."""
+    (argument,) = takes.arguments
+    shape = samples.shape[1:] if takes.batched else samples.shape
+    axes = argument.axes[1:] if takes.batched else argument.axes
+    sizes = dict(takes.sizes)
+    fixed: list[int | str] = []
+    for axis, size in zip(axes, shape[-len(axes) :], strict=True):
+        if isinstance(axis, str):
+            sizes[axis] = int(size)
+        fixed.append(axis if isinstance(axis, str) else int(size))
+    front = argument.axes[:1] if takes.batched else ()
+    others = {a: n if n != sizes.get(a) else n + 32 for a, n in takes.others.items()}
+    return replace(
+        takes,
+        arguments=(replace(argument, axes=(*front, *fixed)),),
+        sizes=sizes,
+        others=others,
+    )
+
+
+def _attends(module: nn.Module) -> bool:
+    """Whether a module may use torch's fused attention: convolutions alone never do."""
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    linear = sum(isinstance(m, nn.Linear) for m in module.modules())
+    return linear > 3 or not any(isinstance(m, convolutions) for m in module.modules())
+
+
+def tied_names(module: nn.Module) -> tuple[str, ...]:
+    """The names that transformers itself calls second ones of a tied weight."""
+    tied: Any = getattr(module, "all_tied_weights_keys", None) or ()
+    return tuple(tied)

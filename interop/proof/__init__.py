@@ -4,8 +4,18 @@
 """
 
 from interop.proof.canary import canary
+from interop.proof.feed import Feed
 from interop.proof.parity import Reference, parity, reference
 from interop.proof.same_weights import Derived, same_weights
 from interop.proof.structure import structure
 
-__all__ = ["Derived", "Reference", "canary", "parity", "reference", "same_weights", "structure"]
+__all__ = [
+    "Derived",
+    "Feed",
+    "Reference",
+    "canary",
+    "parity",
+    "reference",
+    "same_weights",
+    "structure",
+]

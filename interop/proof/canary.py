@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -79,24 +78,12 @@ def _noticed(
     with OnnxRuntime(data, device, spin=False, folder=folder) as runtime:
         # One batch after the other: the first that notices settles it.
         for i in range(len(held.batches)):
-            (found,) = differences(_only(held, i), runtime.outputs)
+            (found,) = differences(held.only(i), runtime.outputs)
             if not found.ran:  # a copy that cannot run is not noticed, it is broken
                 return False, found.fault
             if not found.holds:
                 break
     return not found.holds, found.fault or found.relative
-
-
-def _only(held: Reference, i: int) -> Reference:
-    """The same comparison on one of its batches."""
-    one = slice(i, i + 1)
-    return replace(
-        held,
-        batches=held.batches[one],
-        native=held.native[one],
-        truth=held.truth[one],
-        bounds=held.bounds[one],
-    )
 
 
 def perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:

@@ -6,50 +6,47 @@ anything computed in float32 may be.
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from interop.facts import Json, Proof
+from interop.proof import detections
+from interop.proof.exact import exact
+from interop.proof.feed import Feed, Shapes
 from interop.runtimes import OnnxRuntime, TorchRuntime
-from interop.runtimes.base import Array
-from interop.runtimes.pytorch import tensors_of
+from interop.runtimes.base import Array, Batch
 
 NAME = "parity"
-SIZES = (1, 2, 7)
 MULTIPLE = 8.0
 FLOOR = 4.0
 STATED = 1e-4
-TOO_LARGE = 4 << 30
 # CUDA adds in whatever order its threads arrive; a CPU repeats itself to the last bit.
 REPEATS = {"cpu": 0.0, "cuda": 1e-6}
 UNSTEADY = "the module answers differently to the same input: it is random or keeps state"
-_SEED = 0
 
-Run = Callable[[NDArray[np.float32]], tuple[Array, ...]]
+Run = Callable[[Batch], tuple[Array, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """What an exported model is held against.
 
-    For each batch of `batches`: `native`, the module's outputs; `truth`, what the graph's outputs
-    are compared with (float64 for the first batch where `against` says so, else native); and
-    `bounds`, a number an output: how far off it may be, relative to its largest absolute value.
-    `native_error` is native's own distance from float64, an output each, by the same measure.
-    `unsteady` says that the module did not answer alike when it was asked the same again.
+    For each batch of `batches`: its `labels`, what it is ("2", "7", "2, sequence 24"); `native`,
+    the module's outputs; `truth`, what the graph's outputs are compared with (float64 for the
+    first batch where `against` says so, else native); and `bounds`, a number an output: how far
+    off it may be, relative to its largest absolute value. `native_error` is native's own distance
+    from float64, an output each, by the same measure. `unsteady` says that the module did not
+    answer alike when it was asked the same again. `sets` are the outputs' names where they are a
+    set of detections, of which `alone` may be without a partner; then there is one bound.
     """
 
-    batches: tuple[NDArray[np.float32], ...]
+    batches: tuple[Batch, ...]
     native: tuple[tuple[Array, ...], ...]
     truth: tuple[tuple[Array, ...], ...]
     bounds: tuple[tuple[float, ...], ...]
@@ -58,13 +55,31 @@ class Reference:
     samples: str = "seeded"
     fixed_batch: int | None = None
     unsteady: bool = False
+    labels: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    alone: int = 0
+
+    def only(self, i: int) -> Reference:
+        """The same comparison on one of its batches."""
+        one = slice(i, i + 1)
+        return replace(
+            self,
+            batches=self.batches[one],
+            native=self.native[one],
+            truth=self.truth[one],
+            bounds=self.bounds[one],
+            labels=self.labels[one],
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One batch's worst output: how far off it is, and how far it may be (relative)."""
+    """One batch's worst output: how far off it is, and how far it may be (relative).
 
-    batch: int
+    `batch` says which batch it was.
+    """
+
+    batch: str
     relative: float
     allowed: float
     fault: str = ""
@@ -75,71 +90,83 @@ class Difference:
         return not self.fault and self.relative <= self.allowed
 
 
-def seeded(shape: Sequence[int], count: int = sum(SIZES)) -> NDArray[np.float32]:
-    """`count` inputs of `shape` (without the batch axis), standard normal, always the same."""
-    numbers = np.random.default_rng(_SEED).standard_normal((count, *shape), dtype=np.float32)
-    return np.ascontiguousarray(numbers)
-
-
 def reference(
     module: nn.Module,
-    pictures: NDArray[np.float32],
+    feed: Feed,
     *,
-    input_shape: Sequence[int | str | None] | None = None,
+    shapes: Shapes | None = None,
     device: str = "cpu",
-    samples: str = "seeded",
+    sets: tuple[str, ...] = (),
 ) -> Reference:
-    """Runs the module natively on `pictures` (n, ...), cut into batches of 1, 2 and 7.
+    """Runs the module natively on batches of 1, 2 and 7, and at other sizes of open axes.
 
-    `input_shape` is the graph's: where its batch axis is a number, only that size is tried, and for
-    every other axis that is dynamic a further batch has another size there. Fewer pictures than
-    needed are used again. `samples` says what the pictures are ("real", "seeded").
+    `shapes` are the graph's, an input each: they say which axes are open (`Feed.batches`). `sets`
+    are the names of outputs that are a set of detections.
 
     The bound, for each output, with d(a, b) the largest absolute difference and s the largest
-    absolute value in float64: native_error = d(native, float64) / s at batch 1, and
+    absolute value in float64: native_error = d(native, float64) / s at the first batch, and
     allowed = MULTIPLE * native_error + FLOOR * eps of the module's dtype. Both runtimes round the
     same sums in another order, so their distances from the truth are drawn from like
     distributions; the maximum over a dozen outputs of one draw lies within a few times that of
     another, hence the multiple. The floor is for small models that are lucky enough to round to
-    nothing. At larger batches the native outputs stand in for float64, and the bound grows by
+    nothing. At other batches the native outputs stand in for float64, and the bound grows by
     native_error (triangle inequality). No bound exceeds the square root of eps: where native has
     fewer than half of its digits right, as with dropout left on, nothing can be compared. Modules
-    over 4 GiB, and those that cannot run in float64, are held to a stated 1e-4 from native instead.
+    that cannot run in float64 are held to a stated 1e-4 from native instead. Of detections,
+    matched one to one, the distance is the largest within a pair, and as many may be without a
+    partner as MULTIPLE times those that native has none for in float64.
 
     The first and the largest batch run natively once more, after all others: where an answer
     changes (in any bit on a CPU), the module is `unsteady` and no graph can be equal to it.
     """
-    fixed = input_shape[0] if input_shape else None
-    fixed = fixed if isinstance(fixed, int) else None
-    batches = cut(pictures, (fixed,) if fixed else SIZES)
-    batches += _other_sizes(pictures, input_shape)
-    exact = _in_float64(module, batches[0])
+    found = feed.batches(shapes)
+    labels, batches = tuple(what for what, _ in found), tuple(batch for _, batch in found)
+    wide = exact(module, batches[0])
     home = next(module.parameters(), torch.empty(0)).device
     with TorchRuntime(module, device) as runtime:
         native = tuple(runtime.outputs(b) for b in batches)
-        twice = {0, max(range(len(batches)), key=lambda i: batches[i].size)}
+        largest = max(range(len(batches)), key=lambda i: _size(batches[i]))
         unsteady = not all(
-            _repeated(native[i], runtime.outputs(batches[i]), REPEATS[device]) for i in twice
+            _repeated(native[i], runtime.outputs(batches[i]), REPEATS[device]) for i in {0, largest}
         )
     module.to(home)
-    if exact is None:
+    held = Reference(
+        batches, native, native, (), (), "native", feed.samples, feed.fixed_batch(shapes),
+        unsteady, labels, sets,
+    )  # fmt: skip
+    return _bounded(held, wide, _eps(module))
+
+
+def _bounded(held: Reference, wide: tuple[Array, ...] | None, eps: float) -> Reference:
+    """The reference with its bounds, from what the module gives in float64 (`wide`)."""
+    native, least, most = held.native, FLOOR * eps, eps**0.5
+    if wide is None:
         stated = tuple(STATED if _is_float(o) else 0.0 for o in native[0])
-        no_error = tuple(0.0 for _ in native[0])
-        bounds = (stated,) * len(batches)
-        return Reference(
-            batches, native, native, bounds, no_error, "native", samples, fixed, unsteady
-        )
-    error = tuple(_relative(n, e) for n, e in zip(native[0], exact, strict=True))
-    eps = _eps(module)
-    least, most = FLOOR * eps, eps**0.5
+        if held.sets:
+            stated = (STATED,)
+        error = tuple(0.0 for _ in stated)
+        return replace(held, bounds=(stated,) * len(native), native_error=error)
+    alone = 0
+    if held.sets:
+        own = detections.apart(native[0], wide, held.sets)
+        error, alone = (own.relative,), int(MULTIPLE * own.alone)
+        floats = [True]
+    else:
+        error = tuple(_relative(n, e) for n, e in zip(native[0], wide, strict=True))
+        floats = [_is_float(o) for o in native[0]]
     first = tuple(
-        min(MULTIPLE * d + least, most) if _is_float(o) else 0.0
-        for d, o in zip(error, native[0], strict=True)
+        min(MULTIPLE * d + least, most) if is_float else 0.0
+        for d, is_float in zip(error, floats, strict=True)
     )
     later = tuple(min(a + d, most) if a else 0.0 for a, d in zip(first, error, strict=True))
-    bounds = (first, *(later for _ in batches[1:]))
-    truth = (exact, *native[1:])
-    return Reference(batches, native, truth, bounds, error, "float64", samples, fixed, unsteady)
+    return replace(
+        held,
+        truth=(wide, *native[1:]),
+        bounds=(first, *(later for _ in native[1:])),
+        native_error=error,
+        against="float64",
+        alone=alone,
+    )
 
 
 def differences(held: Reference, run: Run) -> list[Difference]:
@@ -148,14 +175,20 @@ def differences(held: Reference, run: Run) -> list[Difference]:
     A run that fails or that gives outputs of another number or shape differs too: a fault.
     """
     found = []
-    for batch, truth, bounds in zip(held.batches, held.truth, held.bounds, strict=True):
+    labels = held.labels or tuple(str(_rows(b)) for b in held.batches)
+    for what, batch, truth, bounds in zip(
+        labels, held.batches, held.truth, held.bounds, strict=True
+    ):
         try:
             outputs = run(batch)
         except Exception as error:  # a runtime's own, of whatever class
             fault = f"it fails: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
-            found.append(Difference(len(batch), float("inf"), 0.0, fault[:250], ran=False))
+            found.append(Difference(what, float("inf"), 0.0, fault[:250], ran=False))
             continue
-        found.append(_worst(len(batch), outputs, truth, bounds))
+        if held.sets:
+            found.append(_sets(what, outputs, truth, bounds[0], held))
+        else:
+            found.append(_worst(what, outputs, truth, bounds))
     return found
 
 
@@ -169,14 +202,14 @@ def parity(held: Reference, runtime: OnnxRuntime) -> Proof:
     start = perf_counter()
     given: list[tuple[Array, ...]] = []
 
-    def run(batch: NDArray[np.float32]) -> tuple[Array, ...]:
+    def run(batch: Batch) -> tuple[Array, ...]:
         given.append(runtime.outputs(batch))
         return given[-1]
 
     found = differences(held, run)
     holds = all(d.holds for d in found) and not held.unsteady
     facts: dict[str, Json] = {
-        "batches": {str(d.batch): {"relative": _json(d.relative), "allowed": _json(d.allowed)}
+        "batches": {d.batch: {"relative": _json(d.relative), "allowed": _json(d.allowed)}
                     for d in found},
         "native_error": [_json(e) for e in held.native_error],
         "multiple": MULTIPLE,
@@ -187,46 +220,40 @@ def parity(held: Reference, runtime: OnnxRuntime) -> Proof:
     }  # fmt: skip
     if held.fixed_batch:
         facts["fixed_batch"] = held.fixed_batch
-    if len(given) == len(held.native):
+    if held.sets:
+        facts["detections"] = [len(n[held.sets.index("scores")]) for n in held.native]
+        facts["alone_allowed"] = held.alone
+    elif len(given) == len(held.native):
         facts |= _predictions(held, given)
     return Proof(NAME, holds, _sentence(held, found, facts), facts, perf_counter() - start)
 
 
-def cut(pictures: NDArray[np.float32], sizes: Sequence[int]) -> tuple[NDArray[np.float32], ...]:
-    """Batches of the given sizes, one after the other; the pictures begin anew where they end."""
-    index = np.arange(sum(sizes)) % len(pictures)
-    ends = np.cumsum(sizes)
-    return tuple(
-        np.ascontiguousarray(pictures[index[e - n : e]]) for e, n in zip(ends, sizes, strict=True)
-    )
+def _rows(batch: Batch) -> int:
+    first = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
+    return len(first)
 
 
-def _other_sizes(
-    pictures: NDArray[np.float32], input_shape: Sequence[int | str | None] | None
-) -> tuple[NDArray[np.float32], ...]:
-    """A batch whose dynamic axes, the batch's own apart, are longer than the pictures'."""
-    axes = [i for i, n in enumerate(input_shape or ()) if i > 0 and not isinstance(n, int)]
-    if not axes:
-        return ()
-    shape = list(pictures.shape[1:])
-    for axis in axes:
-        shape[axis - 1] += 32
-    first = input_shape[0] if input_shape else None
-    return (seeded(shape, first if isinstance(first, int) else 2),)
+def _size(batch: Batch) -> int:
+    arrays = batch.values() if isinstance(batch, Mapping) else (batch,)
+    return sum(a.size for a in arrays)
 
 
-def _in_float64(module: nn.Module, batch: NDArray[np.float32]) -> tuple[Array, ...] | None:
-    """The module's outputs in float64 on the CPU; None where that cannot be had."""
-    size = sum(t.nbytes for t in module.state_dict().values())
-    if size > TOO_LARGE:
-        return None
-    try:
-        double = copy.deepcopy(module).cpu().double()
-        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
-            found = tensors_of(double(torch.from_numpy(batch).double()))
-    except Exception:  # a constant of another dtype in somebody's forward, for one
-        return None
-    return tuple(t.numpy() for t in found)
+def _sets(
+    what: str, outputs: Sequence[Array], truth: Sequence[Array], bound: float, held: Reference
+) -> Difference:
+    """One picture's detections against the reference's."""
+    if len(outputs) != len(truth) or not all(np.isfinite(a).all() for a in outputs):
+        return Difference(what, float("inf"), 0.0, "detections that are not finite, or not all")
+    found = detections.apart(outputs, truth, held.sets)
+    fault = ""
+    if found.alone > held.alone:
+        fault = (
+            f"{found.alone} detections of {found.count} have no partner of their label and place, "
+            f"where {held.alone} may be without"
+        )
+    elif not found.count:
+        fault = "nothing is detected, so nothing can be compared: give pictures with --data"
+    return Difference(what, found.relative, bound, fault)
 
 
 def _repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) -> bool:
@@ -242,7 +269,7 @@ def _repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) ->
 
 
 def _worst(
-    size: int,
+    size: str,
     outputs: Sequence[Array],
     truth: Sequence[Array],
     bounds: Sequence[float],
@@ -305,25 +332,36 @@ def _sentence(held: Reference, found: Sequence[Difference], facts: dict[str, Jso
     bad = [d for d in found if not d.holds]
     if bad:
         d = bad[0]
+        front = "" if d.batch.startswith("picture") else "batch "
         if d.fault:
-            return f"batch {d.batch}: {d.fault}"
+            return f"{front}{d.batch}: {d.fault}"
         return (
-            f"batch {d.batch}: outputs {d.relative:.1e} of the largest apart, "
+            f"{front}{d.batch}: outputs {d.relative:.1e} of the largest apart, "
             f"where {d.allowed:.1e} is the bound"
         )
-    sizes = [str(d.batch) for d in found]
-    at = sizes[0] if len(sizes) == 1 else f"{', '.join(sizes[:-1])} and {sizes[-1]}"
     worst = max(found, key=lambda d: d.relative)
     sentence = (
-        f"at batch {at}, outputs at most {worst.relative:.1e} of the largest apart "
-        f"({worst.allowed:.1e} allowed) on {held.samples} input"
+        f"{_at([d.batch for d in found])}, outputs at most {worst.relative:.1e} of the largest "
+        f"apart ({worst.allowed:.1e} allowed) on {held.samples} input"
     )
+    if held.sets:
+        sentence += f"; {sum(facts['detections'])} detections matched as sets"
     if "flips" in facts:
         flips, count = facts["flips"], facts["predictions"]
         sentence += f"; {flips} of {count} predictions flip" if flips else f"; no flip in {count}"
     if held.fixed_batch:
         sentence += f"; the graph takes batches of {held.fixed_batch} alone"
     return sentence
+
+
+def _at(batches: Sequence[str]) -> str:
+    """ "at batch 1, 2 and 7; and at sequence 24" """
+    plain = [b for b in batches if b.isdecimal()]
+    others = [b.partition(", ")[2] or b for b in batches if not b.isdecimal()]
+    if not plain:
+        return f"on {len(batches)} pictures"
+    at = plain[0] if len(plain) == 1 else f"{', '.join(plain[:-1])} and {plain[-1]}"
+    return f"at batch {at}" + "".join(f", and at {o.replace(', ', ' by ')}" for o in others)
 
 
 def _json(number: float) -> float | str:

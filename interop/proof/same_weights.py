@@ -6,7 +6,7 @@ shares by name alone then computes with neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -39,7 +39,8 @@ def same_weights(
     derived: Mapping[str, Derived],
     state: Mapping[str, torch.Tensor] | None = None,
 ) -> Proof:
-    """Proves "same weights" of an ONNX file against the safetensors file beside it.
+    """Proves "same weights" of an ONNX file against the safetensors file beside it, or the index
+    of several.
 
     An initialiser that points into `weights` must cover one tensor exactly, of its dtype and shape,
     and where it bears a tensor's name, that very one. An embedded one must equal the tensor of its
@@ -49,13 +50,14 @@ def same_weights(
     start = perf_counter()
     specs = {t.name: t for t in read(str(weights)).state_dicts[0].tensors}
     by_place = {_place(t): t for t in specs.values()}
+    files = {file for file, _, _ in by_place}
     initialisers = list(graphs.read(model).graph.initializer)
     faults: dict[str, str] = {}
     counts = {"shared": 0, "copied": 0, "derived": 0}
     bytes_of = dict.fromkeys(counts, 0)
     used: set[str] = set()
     for tensor in initialisers:
-        kind, source, fault = _judge(tensor, model.parent, weights.name, specs, by_place, derived)
+        kind, source, fault = _judge(tensor, model.parent, files, specs, by_place, derived)
         if fault:
             faults[tensor.name] = fault
             continue
@@ -76,31 +78,33 @@ def same_weights(
     return Proof(NAME, not faults, _sentence(counts, faults), facts, seconds)
 
 
-def _place(spec: TensorSpec) -> tuple[int, int]:
-    at = spec.storage.offset if spec.storage else -1
-    return at, spec.nbytes
+def _place(spec: TensorSpec) -> tuple[str, int, int]:
+    if spec.storage is None:
+        return "", -1, spec.nbytes
+    return Path(spec.storage.file).name, spec.storage.offset, spec.nbytes
 
 
 def _judge(
     tensor: onnx.TensorProto,
     folder: Path,
-    file: str,
+    files: Collection[str],
     specs: Mapping[str, TensorSpec],
-    by_place: Mapping[tuple[int, int], TensorSpec],
+    by_place: Mapping[tuple[str, int, int], TensorSpec],
     derived: Mapping[str, Derived],
 ) -> tuple[str, str, str]:
     """(kind, the tensor that it is, "") or ("", "", what is wrong with it)."""
     where = graphs.external(tensor)
     if where is not None:
-        if where.location != file:
-            return "", "", f"points into {where.location!r}, not into {file}"
+        if where.location not in files:
+            among = " or ".join(sorted(files))
+            return "", "", f"points into {where.location!r}, not into {among}"
         # A name's own place first: empty tensors share theirs.
         named = specs.get(tensor.name)
-        spec = by_place.get((where.offset, where.length))
-        if named is not None and _place(named) == (where.offset, where.length):
-            spec = named
+        place = where.location, where.offset, where.length
+        spec = named if named is not None and _place(named) == place else by_place.get(place)
         if spec is None:
-            return "", "", f"bytes {where.offset} + {where.length} are no tensor of {file}"
+            what = f"bytes {where.offset} + {where.length} are no tensor of {where.location}"
+            return "", "", what
         if named is not None and spec is not named:
             return "", "", f"points at {spec.name}"
         if not _fits(tensor, spec):

@@ -7,12 +7,11 @@ from time import perf_counter
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from interop.errors import ModelError
 from interop.facts import Json, Proof
 from interop.proof import graph as graphs
-from interop.proof.parity import cut
+from interop.proof.feed import Feed
 from interop.runtimes import OnnxRuntime
 
 NAME = "structure"
@@ -21,7 +20,7 @@ _SHOWN = 4
 
 def structure(
     model: Path,
-    pictures: NDArray[np.float32],
+    feed: Feed,
     *,
     width: int | None = None,
     device: str = "cpu",
@@ -29,8 +28,9 @@ def structure(
     """Proves "structure", and gives the session that it had to open (None where that failed).
 
     onnx.checker passes, ONNX Runtime loads the graph on `device`, every float initialiser and the
-    outputs for the first of `pictures` (n, ...) are finite, and the first output's axis 1 is as
-    wide as the head has rows (`width`; None: the model has no head). Raises DeviceMissing.
+    outputs for the first batch of `feed` are finite, and the first output is as wide as the head
+    has rows (`width`; None: the model has no head): along axis 1, or along the last one where it
+    gives a row for each place of a sequence. Raises DeviceMissing.
     """
     start = perf_counter()
     faults: list[str] = []
@@ -46,7 +46,7 @@ def structure(
     runtime: OnnxRuntime | None = None
     try:
         runtime = OnnxRuntime(model, device, spin=False)
-        faults += _faults_of_outputs(runtime, pictures, width, facts)
+        faults += _faults_of_outputs(runtime, feed, width, facts)
     except ModelError as error:
         faults.append(error.what)
     if faults:
@@ -58,26 +58,29 @@ def structure(
 
 def _faults_of_outputs(
     runtime: OnnxRuntime,
-    pictures: NDArray[np.float32],
+    feed: Feed,
     width: int | None,
     facts: dict[str, Json],
 ) -> list[str]:
-    size = runtime.input_shape[0]
-    (batch,) = cut(pictures, [size if isinstance(size, int) else 1])
     try:
-        outputs = runtime.outputs(batch)
+        outputs = runtime.outputs(feed.one(runtime.input_shapes))
     except Exception as error:  # ONNX Runtime's own
         return [f"ONNX Runtime cannot run it: {_line(error)}"]
     faults = []
     facts["outputs"] = [list(o.shape) for o in outputs]
     if not outputs:
         faults.append("no outputs")
-    elif width is not None and (outputs[0].ndim < 2 or outputs[0].shape[1] != width):
+    elif width is not None and width not in _widths(outputs[0].shape):
         found = outputs[0].shape[1] if outputs[0].ndim > 1 else outputs[0].shape
         faults.append(f"output width {found}, the head has {width} rows")
     if not all(np.isfinite(o).all() for o in outputs):
         faults.append("outputs that are not finite")
     return faults
+
+
+def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes on which an output may have a number for each row of the head."""
+    return shape[1:2] if len(shape) == 2 else (*shape[1:2], *shape[-1:]) if len(shape) > 2 else ()
 
 
 def _faults_of_weights(graph: onnx.ModelProto, folder: Path) -> list[str]:

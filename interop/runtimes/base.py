@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from interop.errors import ConfigError
 from interop.facts import Json
 
 Array = NDArray[Any]
+# One array for a model of one input, else one for each input by its name, in the forward's order.
+Batch = Array | Mapping[str, Array]
 DEVICES = ("cpu", "cuda")
 
 
@@ -26,15 +28,15 @@ class Runtime(ABC):
     name: str
     device: str
 
-    def run(self, batch: NDArray[np.float32]) -> Array:
+    def run(self, batch: Batch) -> Array:
         """The model's first output for `batch` (n, ...), of shape (n, ...); see `outputs`."""
         return self.outputs(batch)[0]
 
     @abstractmethod
-    def outputs(self, batch: NDArray[np.float32]) -> tuple[Array, ...]:
+    def outputs(self, batch: Batch) -> tuple[Array, ...]:
         """All outputs that are tensors, in order; those of any float type come as float32.
 
-        The batch is cast to the type that the model takes.
+        Floating-point arrays are cast to the type that the model takes.
         """
 
     @abstractmethod

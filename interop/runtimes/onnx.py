@@ -5,17 +5,16 @@ ONNX Runtime goes on with the CPU where CUDA cannot be had; here that is never c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from interop.errors import DeviceMissing, ModelError
 from interop.facts import Json
-from interop.runtimes.base import Array, Runtime, check_device
+from interop.runtimes.base import Array, Batch, Runtime, check_device
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
@@ -24,6 +23,10 @@ _TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
 }
 
 
@@ -58,24 +61,42 @@ class OnnxRuntime(Runtime):
         self.where = "model.onnx" if isinstance(model, bytes) else str(model)
         self._session = self._start(model, options)
         self.elsewhere: tuple[str, ...] = self._assert_provider()
-        self._input = self._session.get_inputs()[0]
-        self._dtype = _TYPES.get(self._input.type)
-        if self._dtype is None:
-            raise ModelError(
-                f"takes {self._input.type}, where a floating-point tensor was expected",
-                where=self.where,
-                fix="only models of one float input are run here",
-            )
+        self._inputs = {i.name: i for i in self._session.get_inputs()}
+        for name, given in self._inputs.items():
+            if given.type not in _TYPES:
+                raise ModelError(
+                    f"its input {name} is a {given.type}, which is not run here",
+                    where=self.where,
+                    fix=f"the types are {', '.join(_TYPES)}",
+                )
 
     @property
     def input_shape(self) -> tuple[int | str | None, ...]:
-        """The input's axes: a number where fixed, a name or None where dynamic."""
-        return tuple(self._input.shape)
+        """The first input's axes: a number where fixed, a name or None where dynamic."""
+        return next(iter(self.input_shapes.values()), ())
 
-    def outputs(self, batch: NDArray[np.float32]) -> tuple[Array, ...]:
+    @property
+    def input_shapes(self) -> dict[str, tuple[int | str | None, ...]]:
+        """Each input's axes, by its name."""
+        return {name: tuple(i.shape) for name, i in self._inputs.items()}
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The outputs' names, in their order."""
         assert self._session is not None, "the runtime is closed"
-        given = np.ascontiguousarray(batch, dtype=self._dtype)
-        found = self._session.run(None, {self._input.name: given})
+        return tuple(o.name for o in self._session.get_outputs())
+
+    def outputs(self, batch: Batch) -> tuple[Array, ...]:
+        assert self._session is not None, "the runtime is closed"
+        if not isinstance(batch, Mapping):
+            batch = {next(iter(self._inputs)): batch}
+        # What the answer does not depend on, an exporter leaves out of the graph.
+        given = {
+            name: np.ascontiguousarray(array, dtype=_TYPES[self._inputs[name].type])
+            for name, array in batch.items()
+            if name in self._inputs
+        }
+        found = self._session.run(None, given)
         return tuple(a.astype(np.float32) if a.dtype == np.float16 else a for a in found)
 
     def conditions(self) -> dict[str, Json]:
@@ -87,7 +108,7 @@ class OnnxRuntime(Runtime):
             "providers": list(self._session.get_providers()),
             "elsewhere": list(self.elsewhere),
             "threads": self._session.get_session_options().intra_op_num_threads or "default",
-            "dtype": self._input.type.removeprefix("tensor(").rstrip(")"),
+            "dtype": _dtype(self._inputs.values()),
             "tf32": self.tf32,
         }
 
@@ -123,6 +144,13 @@ class OnnxRuntime(Runtime):
             if provider != wanted
             for node in nodes
         )
+
+
+def _dtype(inputs: Iterable[Any]) -> str:
+    """The type of the first input of floating point, else of the first, in ONNX's words."""
+    types = [i.type.removeprefix("tensor(").rstrip(")") for i in inputs]
+    floats = [t for t in types if t in ("float", "float16", "double")]
+    return (floats or types or [""])[0]
 
 
 def nodes_by_provider(session: Any) -> Mapping[str, list[str]]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.utils import _pytree
 
 from interop.errors import DeviceMissing
 from interop.facts import Json
-from interop.runtimes.base import Array, Runtime, check_device
+from interop.runtimes.base import Array, Batch, Runtime, check_device
 
 
 class TorchRuntime(Runtime):
@@ -45,15 +45,15 @@ class TorchRuntime(Runtime):
         floats = (t.dtype for t in module.state_dict().values() if t.is_floating_point())
         self._dtype = next(floats, torch.float32)
 
-    def outputs(self, batch: NDArray[np.float32]) -> tuple[Array, ...]:
+    def outputs(self, batch: Batch) -> tuple[Array, ...]:
         assert self._module is not None, "the runtime is closed"
         if self.device == "cuda":
             _set_tf32(self.tf32)
         with torch.inference_mode():
-            given = torch.from_numpy(np.ascontiguousarray(batch)).to(self.device, self._dtype)
+            given = tensors(batch, self._dtype, self.device)
             # What a person's module prints is no part of any report.
             with contextlib.redirect_stdout(sys.stderr):
-                found = tensors_of(self._module(given))
+                found = tensors_of(self._module(*given))
             # Copying to the host waits for the device: no further synchronisation is needed.
             return tuple(_host(t) for t in found)
 
@@ -90,6 +90,15 @@ def require_torch_device(device: str) -> None:
             fix="run on a machine with an NVIDIA GPU and driver (interop doctor), or ask for "
             "--device cpu",
         )
+
+
+def tensors(
+    batch: Batch, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> tuple[torch.Tensor, ...]:
+    """A batch as positional arguments: numbers of floating point in `dtype`, others as they are."""
+    arrays = batch.values() if isinstance(batch, Mapping) else (batch,)
+    made = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+    return tuple(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in made)
 
 
 def tensors_of(outputs: Any) -> list[torch.Tensor]:

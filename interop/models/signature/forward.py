@@ -1,0 +1,124 @@
+"""A module and its signature -> one function of positional tensors that gives a tuple of tensors.
+
+Exporters take no keywords' order, no mappings and no caches for granted; this leaves them nothing
+to guess.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree
+
+from interop.errors import ModelError
+from interop.models.signature.types import DETECTIONS, Signature, drawn
+
+# The name under which the module lies in a Forward, and so in front of all exported names.
+FRONT = "model."
+
+
+class Forward(nn.Module):
+    """Calls `model` with tensors in the signature's order, and gives its tensors in theirs.
+
+    `outputs` are their names: the keys of a mapping, else "output", or "output_0" and so on.
+    """
+
+    def __init__(self, model: nn.Module, signature: Signature) -> None:
+        super().__init__()
+        self.model = model
+        self.signature = signature
+        self.outputs: tuple[str, ...] = ()
+        self.eval().requires_grad_(False)
+
+    def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        named = _named(self.call(given), self.signature.leave)
+        return tuple(tensor for _, tensor in named)
+
+    def call(self, given: tuple[torch.Tensor, ...]) -> Any:
+        """What the module itself gives."""
+        how = self.signature
+        target = self.model.get_submodule(how.part) if how.part else self.model
+        if how.kind == DETECTIONS:
+            return target(list(given))[0]
+        if how.by_name:
+            return target(**dict(zip(how.names, given, strict=True)))
+        return target(*given)
+
+    def learn_outputs(self, given: tuple[torch.Tensor, ...]) -> None:
+        """Runs once to learn the outputs' names. Raises whatever the module raises."""
+        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
+            named = _named(self.call(given), self.signature.leave)
+        self.outputs = tuple(name for name, _ in named)
+
+
+def narrowed(forward: Forward, dtype: torch.dtype) -> Signature:
+    """The signature with those axes held that the module natively takes in one size alone.
+
+    A vision transformer refuses every picture but of its own size; what it says is no news here.
+    """
+    signature = forward.signature
+    for group in _groups(signature):
+        sizes = {axis: signature.others[axis] for axis in group if axis in signature.others}
+        if len(sizes) == len(group) and _runs(forward, signature, sizes, dtype):
+            continue
+        signature = signature.fixed(*group)
+    return signature
+
+
+def _groups(signature: Signature) -> list[tuple[str, ...]]:
+    """Axes that go together: a picture's two sides, else each by itself."""
+    sides = tuple(a for a in ("height", "width") if a in signature.varying)
+    rest = [(a,) for a in signature.varying if a not in sides]
+    return [sides, *rest] if sides else rest
+
+
+def _runs(
+    forward: Forward, signature: Signature, sizes: Mapping[str, int], dtype: torch.dtype
+) -> bool:
+    arrays = drawn(signature, 1, sizes).values()
+    given = tuple(torch.from_numpy(a) for a in arrays)
+    given = tuple(t.to(dtype) if t.is_floating_point() else t for t in given)
+    try:
+        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
+            forward(*given)
+    except Exception:  # whatever the module's own code raises at a size that it does not take
+        return False
+    return True
+
+
+def _named(found: Any, leave: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
+    """The tensors in what a module gave, each with a name."""
+    if isinstance(found, Mapping):
+        named = [
+            (name, tensor)
+            for key, value in found.items()
+            if key not in leave
+            for name, tensor in _leaves(str(key), value)
+        ]
+    elif isinstance(found, torch.Tensor):
+        return [("output", found)]
+    else:
+        tensors = [t for t in _pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
+        if len(tensors) == 1:
+            return [("output", tensors[0])]
+        named = [(f"output_{i}", tensor) for i, tensor in enumerate(tensors)]
+    if not named:
+        raise ModelError(
+            f"the module gives {type(found).__name__}, in which there is no tensor",
+            fix="let its forward return tensors",
+        )
+    return named
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        yield key, value
+        return
+    tensors = [t for t in _pytree.tree_leaves(value) if isinstance(t, torch.Tensor)]
+    for i, tensor in enumerate(tensors):
+        yield (key if len(tensors) == 1 else f"{key}_{i}"), tensor

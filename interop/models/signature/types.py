@@ -1,0 +1,174 @@
+"""The inputs of a forward as facts, and numbers drawn for them, always the same ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interop.errors import ConfigError
+from interop.facts import Json
+
+Arrays = dict[str, NDArray[Any]]
+BATCH = "batch"
+# What a module gives one of for each picture, instead of one for each row of a tensor.
+DETECTIONS = "detections"
+_SEED = 0
+_FORM = re.compile(r"(?:(?P<name>\w+)[:=])?(?P<dtype>[a-z]+\d*)\((?P<axes>[^()]*)\)")
+_FLOATS = ("float32", "float16", "bfloat16", "float64")
+_WHOLE = ("int64", "int32", "bool", "uint8")
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One input of a forward.
+
+    `axes` has a number for each axis of a fixed size, and a name for each that may vary. `dtype`
+    float32 stands for the floating-point type that the module has. `draw` says what seeded numbers
+    are like: "normal", "unit" (0 to 1), "whole" (from `low` up to, not including, `high`), "mask"
+    (ones, and zeros at the end of some rows), "zeros". Each row of whole numbers ends with `end`,
+    where one is given: some classifiers look for it.
+    """
+
+    name: str
+    axes: tuple[int | str, ...]
+    dtype: str = "float32"
+    draw: str = "normal"
+    low: int = 0
+    high: int = 2
+    end: int | None = None
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        return tuple(a if isinstance(a, int) else sizes[a] for a in self.axes)
+
+    def json(self) -> dict[str, Json]:
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.axes)}
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a forward takes, in its order, and how it is called.
+
+    `sizes` are those of an example for each named axis but the batch's, `others` further sizes that
+    an export is tried at. `part` is the submodule that is called instead of the module ("" is
+    itself). `by_name` passes arguments as keywords. `kind` is "detections" where the module takes
+    a list of pictures and gives a set of boxes for each: one picture is then the whole input.
+    `leave` are outputs, by name, that are no answer of the model's (caches).
+    """
+
+    arguments: tuple[Argument, ...]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    others: Mapping[str, int] = field(default_factory=dict)
+    part: str = ""
+    by_name: bool = False
+    kind: str = ""
+    leave: tuple[str, ...] = ()
+    role: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(a.name for a in self.arguments)
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The named axes, the batch's apart."""
+        named = (x for a in self.arguments for x in a.axes if isinstance(x, str) and x != BATCH)
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def batched(self) -> bool:
+        return any(BATCH in a.axes for a in self.arguments)
+
+    def fixed(self, *axes: str) -> Signature:
+        """The same with some axes held at their example's size."""
+
+        def hold(axis: int | str) -> int | str:
+            return self.sizes[axis] if isinstance(axis, str) and axis in axes else axis
+
+        return replace(
+            self,
+            arguments=tuple(
+                replace(a, axes=tuple(hold(x) for x in a.axes)) for a in self.arguments
+            ),
+        )
+
+
+def drawn(
+    signature: Signature, count: int, sizes: Mapping[str, int] | None = None, seed: int = _SEED
+) -> Arrays:
+    """Seeded inputs of a batch of `count`; `sizes` replaces the example's sizes of named axes."""
+    known = {**signature.sizes, BATCH: count, **(sizes or {})}
+    random = np.random.default_rng(seed)
+    return {a.name: _draw(a, a.shape(known), random) for a in signature.arguments}
+
+
+def seeded(shape: Sequence[int], count: int = 10) -> NDArray[np.float32]:
+    """`count` inputs of `shape` (without the batch axis), standard normal, always the same."""
+    numbers = np.random.default_rng(_SEED).standard_normal((count, *shape), dtype=np.float32)
+    return np.ascontiguousarray(numbers)
+
+
+def stacked(real: NDArray[Any], signature: Signature, rows: Sequence[int]) -> Arrays:
+    """Some of the real samples (n, ...) of a model of one input; a single picture has no batch."""
+    name = signature.names[0]
+    picked = real[list(rows)] if signature.batched else real[rows[0]]
+    return {name: np.ascontiguousarray(picked)}
+
+
+def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]:
+    """ "tokens=int64(batch,sequence:16)" -> the argument, and the sizes of its named axes.
+
+    A whole number may be told its range by "int64<1000(…)"; a name without a size takes 16. Without
+    a name in front it is called "input". Raises ConfigError.
+    """
+    bound = re.search(r"<(\d+)", text)
+    plain = text.replace(bound[0], "") if bound else text
+    found = _FORM.fullmatch(plain.replace(" ", ""))
+    fix = "write NAME=DTYPE(axis,axis,…): tokens=int64<1000(batch,sequence:16), "
+    fix += "input=float32(batch,3,224,224)"
+    if found is None:
+        raise ConfigError("describes no input", where=f"--input {text}", fix=fix)
+    dtype = {"float": "float32", "int": "int64", "long": "int64"}.get(
+        found["dtype"], found["dtype"]
+    )
+    if dtype not in (*_FLOATS, *_WHOLE):
+        raise ConfigError(f"{dtype} is no type of an input", where=f"--input {text}", fix=fix)
+    axes: list[int | str] = []
+    sizes: dict[str, int] = {}
+    for axis in filter(None, found["axes"].split(",")):
+        name, _, size = axis.partition(":")
+        if not re.fullmatch(r"\d+|[A-Za-z_]\w*", name) or (size and not size.isdecimal()):
+            raise ConfigError(f"{axis!r} is no axis", where=f"--input {text}", fix=fix)
+        axes.append(int(name) if name.isdecimal() else name)
+        if not name.isdecimal() and name != BATCH:
+            sizes[name] = int(size or 16)
+    name = found["name"] or ("input" if not place else f"input_{place}")
+    if dtype in _FLOATS:
+        return Argument(name, tuple(axes), "float32"), sizes
+    high = int(bound[1]) if bound else (2 if dtype == "bool" else 100)
+    return Argument(name, tuple(axes), dtype, "whole", 0, high), sizes
+
+
+def _draw(argument: Argument, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
+    kind = np.dtype(argument.dtype if argument.dtype not in _FLOATS else "float32")
+    made: NDArray[Any]
+    if argument.draw == "normal":
+        made = random.standard_normal(shape, dtype=np.float32)
+    elif argument.draw == "unit":
+        made = random.random(shape, dtype=np.float32)
+    elif argument.draw == "whole":
+        made = random.integers(argument.low, argument.high, shape)
+        if argument.end is not None:
+            made[..., -1] = argument.end
+    elif argument.draw == "mask":
+        made = np.ones(shape)
+        # Rows of a batch differ in length; the first, and a batch of one, is whole.
+        for row in range(1, shape[0]):
+            made[row, ..., shape[-1] - row % max(shape[-1] // 2, 1) :] = 0
+    else:
+        made = np.zeros(shape)
+    return np.ascontiguousarray(made.astype(kind))

@@ -1,0 +1,93 @@
+"""A module -> its answer in float64, in no more memory than a part of it needs.
+
+Weights are widened where a part of the module runs and narrowed again behind it: a copy of the
+whole module in float64 would take twice what its weights do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from interop.runtimes.base import Array, Batch
+from interop.runtimes.pytorch import tensors, tensors_of
+
+# A part of the module that is widened as a whole has at most so many bytes.
+_AT_ONCE = 1 << 28
+
+
+def exact(module: nn.Module, batch: Batch) -> tuple[Array, ...] | None:
+    """The module's outputs in float64 on the CPU; None where that cannot be had."""
+    try:
+        with _widened(module), torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
+            found = tensors_of(module(*tensors(batch, torch.float64)))
+    except Exception:  # a constant of another dtype in somebody's forward, for one
+        return None
+    return tuple(t.numpy() for t in found)
+
+
+@contextlib.contextmanager
+def _widened(module: nn.Module) -> Iterator[None]:
+    """Within it, each part of the module computes in float64."""
+    handles = []
+    above: list[torch.Tensor] = []
+    for part, whole in _parts(module):
+        if whole:
+            swap = _Swap(list(_floats(part)))
+            handles.append(part.register_forward_pre_hook(swap.widen))
+            handles.append(part.register_forward_hook(swap.restore, always_call=True))
+        else:
+            above += _own(part)
+    swap = _Swap(above)
+    swap.widen()
+    try:
+        yield
+    finally:
+        swap.restore()
+        for handle in handles:
+            handle.remove()
+
+
+class _Swap:
+    """The numbers of some tensors in float64, and back as they were."""
+
+    def __init__(self, held: list[torch.Tensor]) -> None:
+        self.held = held
+        self.narrow: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def widen(self, *_: object) -> None:
+        for tensor in self.held:
+            if tensor.dtype != torch.float64:
+                self.narrow.append((tensor, tensor.data))
+                tensor.data = tensor.data.double()
+
+    def restore(self, *_: object) -> None:
+        while self.narrow:
+            tensor, numbers = self.narrow.pop()
+            tensor.data = numbers
+
+
+def _parts(module: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
+    """The largest parts that can be widened at once, and (False) those around them."""
+    size = sum(t.nbytes for t in _floats(module))
+    children = list(module.children())
+    if size <= _AT_ONCE or not children:
+        yield module, True
+        return
+    yield module, False
+    for child in children:
+        yield from _parts(child)
+
+
+def _floats(module: nn.Module) -> Iterator[torch.Tensor]:
+    for part in module.modules():
+        yield from _own(part)
+
+
+def _own(module: nn.Module) -> list[torch.Tensor]:
+    own = (*module._parameters.values(), *module._buffers.values())
+    return [t for t in own if t is not None and t.is_floating_point()]
