@@ -1,10 +1,12 @@
 """An Identity and the weights it names -> a torch.nn.Module, proved to hold exactly those weights.
 
-No file is unpickled: the weights are mapped from where the reader found them.
+No file is unpickled, unless a person says that it may be: the weights are mapped from where the
+reader found them.
 """
 
 from interop.models.building import build, call_by_path
-from interop.models.loading import load
+from interop.models.loading import load, ties
+from interop.models.making import built
 from interop.models.weights import state_dict
 
-__all__ = ["build", "call_by_path", "load", "state_dict"]
+__all__ = ["build", "built", "call_by_path", "load", "state_dict", "ties"]

@@ -7,17 +7,37 @@ this either loads every byte or says what did not fit.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 
 import torch
 from torch import nn
 
-from interop.facts import Identity, Proof
+from interop.facts import Identity, Json, Proof
+from interop.models import placing
 from interop.models.weights import state_dict
 
 NAME = "loaded fraction"
 _SHOWN = 4
+_EXAMPLES = 5
+Faults = dict[str, list[str]]
+
+
+def ties(identity: Identity) -> dict[str, str]:
+    """Names that a safetensors file left out, since their bytes stand there under another name.
+
+    `safetensors.torch.save_model` writes each into the header, {left out: kept}; names come without
+    the identity's prefix.
+    """
+    there = {t.name for t in identity.tensors}
+    front = "" if "…" in identity.prefix else identity.prefix
+    found = {}
+    for alias, kept in identity.manifest.metadata.items():
+        if isinstance(kept, str) and kept.startswith(front) and alias.startswith(front):
+            alias, kept = alias[len(front) :], kept[len(front) :]
+            if kept in there and alias not in there:
+                found[alias] = kept
+    return found
 
 
 def load(module: nn.Module, identity: Identity) -> Proof:
@@ -25,55 +45,190 @@ def load(module: nn.Module, identity: Identity) -> Proof:
 
     It holds when every tensor of the checkpoint, under the name that its prefix leaves, is in the
     module, every tensor of the module came from the checkpoint, and each equals its source bit for
-    bit, read a second time. The one exception is stated in the facts: batch counters that files
-    from before torch 0.4.1 do not have. Where names or shapes differ, nothing is loaded. Parameters
-    take the checkpoint's dtype. Raises what `state_dict` raises.
+    bit, read a second time. What transformers renames or rearranges between disk and memory is
+    undone for that, and stated (`renamed`, `converted`), as are names that the file has once for
+    several (`ties`) and what is left aside: batch counters that files from before torch 0.4.1 do
+    not have, tables that the class computes itself (`ignored`, `computed`). Where names or shapes
+    differ, nothing is loaded. Parameters take the checkpoint's dtype. Raises what `state_dict`
+    raises.
     """
     start = perf_counter()
     source = state_dict(identity.tensors, identity.manifest.path)
+    aliases = ties(identity)
     target = module.state_dict()
-    counters = [n for n in target if n not in source and n.endswith("num_batches_tracked")]
-    faults: dict[str, list[str]] = {
-        "missing": [n for n in target if n not in source and n not in counters],
-        "unexpected": [n for n in source if n not in target],
+    given = {**source, **{alias: source[kept] for alias, kept in aliases.items()}}
+    placed = placing.place(module, target, given, identity.prefix)
+    state, tied = _with_ties(module, target, placed.state)
+    counters = [n for n in target if n not in state and n.endswith("num_batches_tracked")]
+    computed = _computed(module, target, state)
+    ignored = _ignored(module, placed.left, aliases)
+    untied = _untied(target, placed.state)
+    split = untied if placing.is_transformers(module) else []  # as from_pretrained takes it
+    faults: Faults = {
+        "missing": [n for n in target if n not in state and n not in {*counters, *computed}],
+        "unexpected": [n for n in placed.left if n not in ignored and n not in aliases],
         "reshaped": [
-            f"{n} {tuple(source[n].shape)} for {tuple(target[n].shape)}"
-            for n in source
-            if n in target and source[n].shape != target[n].shape
+            f"{n} {tuple(t.shape)} for {tuple(target[n].shape)}"
+            for n, t in state.items()
+            if n in target and t.shape != target[n].shape and n not in tied
         ],
-        "untied": _untied(target, source),
+        "untied": [] if split else untied,
     }
     if not any(faults.values()):
-        counts = {n: torch.zeros_like(target[n]) for n in counters}
-        if refusal := _assign(module, {**source, **counts}):
+        own = {n: torch.zeros_like(target[n]) for n in counters}
+        own |= {n: target[n].clone() for n in computed}
+        if refusal := _assign(module, {**state, **own}):
             faults["refused"] = [refusal]
-        held, again = module.state_dict(), state_dict(identity.tensors)
-        faults["unequal"] = [n for n in again if not same_bits(held[n], again[n])]
-    paired = [
-        n
-        for n in source
-        if n in target and source[n].shape == target[n].shape and n not in faults.get("unequal", ())
-    ]
-    share = _share(source, paired), _share(target, [*paired, *counters])
+        faults["unequal"] = _unequal(module, placed, state_dict(identity.tensors), tied)
+    bad = {*faults.get("unequal", ()), *(f.partition(" ")[0] for f in faults["reshaped"])}
+    sources = [n for n in _sources(placed, bad) if n in source]
+    weighed = {n: t for n, t in source.items() if n not in ignored}
+    filled = [n for n in state if n in target and n not in bad]
+    share = _share(weighed, sources), _share(target, [*filled, *counters, *computed])
     holds = not any(faults.values())
+    said = _stated(placed, {**aliases, **tied}, ignored, computed, split)
     return Proof(
         NAME,
         holds,
-        _sentence(len(paired), len(source), share, faults),
+        _sentence(len(sources), len(source), share, faults) + (_aside(said) if holds else ""),
         {
             "tensors": len(source),
-            "loaded": len(paired) if holds else 0,
-            "paired": len(paired),
+            "loaded": len(sources) if holds else 0,
+            "paired": len(sources),
             "checkpoint_bytes": sum(t.nbytes for t in source.values()),
             "checkpoint_fraction": share[0],
             "module_fraction": share[1],
             "place": identity.place,
             "prefix": identity.prefix,
             "counters_absent": len(counters),
+            **said,
             **{kind: names for kind, names in faults.items() if names},
         },
         perf_counter() - start,
     )
+
+
+def _with_ties(
+    module: nn.Module, target: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The state with each tensor that the module has under several names under all of them.
+
+    Those are given as one parameter, so that they are one afterwards too. Also: the names that the
+    file lacks, each with the one that it was taken from.
+    """
+    whole = dict(state)
+    tied: dict[str, str] = {}
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    for group in placing.tied_names(module, list(target)):
+        there = [n for n in group if n in state]
+        if not there or any(not same_bits(state[there[0]], state[n]) for n in there[1:]):
+            continue
+        first = state[there[0]]
+        one = nn.Parameter(first, requires_grad=False) if group[0] in parameters else first
+        whole |= dict.fromkeys(group, one)
+        tied |= {n: there[0] for n in group if n not in state}
+    return whole, tied
+
+
+def _computed(
+    module: nn.Module, target: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
+) -> list[str]:
+    """Buffers that a file need not have, since the class computes them."""
+    if not placing.is_transformers(module):
+        return []
+    return [n for n in target if n not in state and placing.may_be_absent(module, n)]
+
+
+def _ignored(
+    module: nn.Module, left: Mapping[str, str], aliases: Mapping[str, str]
+) -> dict[str, str]:
+    """Tensors of the file that the class itself leaves aside, and what of it is known."""
+    if not placing.is_transformers(module):
+        return {}
+    return {
+        name: new
+        for name, new in left.items()
+        if name not in aliases
+        and (placing.is_ignored(module, new) or placing.is_ignored(module, name))
+    }
+
+
+def _sources(placed: placing.Placed, bad: set[str]) -> Iterator[str]:
+    """The file's tensors that are in the module."""
+    yield from (name for new, name in placed.names.items() if new not in bad)
+    for made in placed.made:
+        if not bad & {*made.targets, *made.sources}:
+            yield from made.sources
+
+
+def _unequal(
+    module: nn.Module,
+    placed: placing.Placed,
+    again: Mapping[str, torch.Tensor],
+    tied: Mapping[str, str],
+) -> list[str]:
+    """Tensors of the module that are not, bit for bit, what the file has for them."""
+    held = module.state_dict()
+    wrong = [
+        new
+        for new, name in placed.names.items()
+        if name in again and not same_bits(held[new], again[name])
+    ]
+    wrong += [name for name, kept in tied.items() if not same_bits(held[name], held[kept])]
+    for made in placed.made:
+        back = placing.undone(module, made, held)
+        wrong += [n for n in made.sources if n not in back or not same_bits(back[n], again[n])]
+    return wrong
+
+
+def _stated(
+    placed: placing.Placed,
+    tied: Mapping[str, str],
+    ignored: Mapping[str, str],
+    computed: Sequence[str],
+    split: Sequence[str],
+) -> dict[str, Json]:
+    """The map from the file's names to the module's, and what it leaves aside."""
+    renamed = {name: new for new, name in placed.names.items() if name != new}
+    said: dict[str, Json] = {}
+    if renamed:
+        examples = dict(list(renamed.items())[:_EXAMPLES])
+        said["renamed"] = {"count": len(renamed), "examples": examples}
+    if placed.made:
+        said["converted"] = {
+            "count": len(placed.made),
+            "examples": [
+                {"from": list(m.sources[:_SHOWN]), "to": list(m.targets), "by": list(m.steps)}
+                for m in placed.made[:_EXAMPLES]
+            ],
+        }
+    if tied:
+        said["ties"] = dict(tied)
+    if ignored:
+        said["ignored"] = list(ignored)
+    if computed:
+        said["computed"] = list(computed)
+    if split:
+        said["not_tied"] = list(split)
+    return said
+
+
+def _aside(said: Mapping[str, Json]) -> str:
+    """What the sentence has to add, so that nothing is hidden in the facts."""
+    parts = []
+    if "renamed" in said:
+        parts.append(f"{said['renamed']['count']} under the class's new names")
+    if "converted" in said:
+        parts.append(f"{said['converted']['count']} rearranged and back")
+    if "ties" in said:
+        parts.append(f"{len(said['ties'])} tied to another")
+    if "ignored" in said:
+        names = said["ignored"]
+        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        parts.append(f"{len(names)} left aside by the class itself: {shown}")
+    if "computed" in said:
+        parts.append(f"{len(said['computed'])} computed by the class, in no file")
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _assign(module: nn.Module, state: Mapping[str, torch.Tensor]) -> str:
@@ -96,6 +251,8 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two tensors agree in dtype, shape and every bit (a NaN equals itself)."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
+    if a is b:
+        return True
     a, b = (t.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
     return torch.equal(a, b)
 
@@ -108,7 +265,7 @@ def _untied(target: Mapping[str, torch.Tensor], source: Mapping[str, torch.Tenso
     tied: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
     found = []
     for name, tensor in target.items():
-        if not tensor.numel() or name not in source:
+        if not tensor.numel() or tensor.is_meta or name not in source:
             continue
         first = tied.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
         if first != name and not same_bits(source[first], source[name]):

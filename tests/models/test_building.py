@@ -151,7 +151,7 @@ def test_what_is_not_known_is_asked_for(digits):
     with pytest.raises(ModelError, match="several architectures") as error:
         build(replace(identity, architectures=two))
     assert "--arch" in error.value.fix
-    for name, said in (("timm/resnet18", "not built here"), ("torchvision/nonesuch", "has no")):
+    for name, said in (("keras/resnet18", "not built here"), ("torchvision/nonesuch", "has no")):
         with pytest.raises(ModelError, match=said):
             build(replace(identity, architectures=(Architecture(name, ""),)))
     with pytest.raises(ModelError, match="without a head"):

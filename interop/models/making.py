@@ -1,0 +1,33 @@
+"""Whatever a checkpoint turns out to be -> its module with its weights, the proof, and notes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from interop.errors import ModelError
+from interop.facts import Identity, Proof
+from interop.models.building import build_with_notes
+from interop.models.loading import load
+
+
+def built(
+    identity: Identity,
+    *,
+    factory: str | None = None,
+    head: str | None = None,
+    base: str | Path | Identity | None = None,
+    arch: str | None = None,
+    trust_pickle: bool = False,
+) -> tuple[nn.Module, Proof, tuple[str, ...]]:
+    """The module that a file is of, with the file's weights; the proof "loaded fraction"; notes.
+
+    `factory`, `head` and `arch` are those of `build`. `base` is the checkpoint that an adapter is
+    for. `trust_pickle` lets a file that holds a whole pickled module run as the code that it is.
+    The notes say what no file tells and was taken for granted. Raises what `build` and `load` do.
+    """
+    if base is not None:
+        raise ModelError("adapters are not merged here yet", where=identity.manifest.path)
+    module, notes = build_with_notes(identity, factory=factory, head=head, arch=arch)
+    return module, load(module, identity), notes
