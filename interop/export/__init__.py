@@ -28,6 +28,9 @@ def export(
     device: str = "cpu",
     factory: str | None = None,
     head: str | None = None,
+    base: str | None = None,
+    arch: str | None = None,
+    trust_pickle: bool = False,
     samples: NDArray[np.float32] | None = None,
     inputs: Sequence[tuple[Argument, Mapping[str, int]]] = (),
     shard: int | None = None,
@@ -57,7 +60,7 @@ def export(
             fix="give another name with -o",
         )
     require_torch_device(device)
-    options = Options(device, factory, head, samples, inputs, shard)
+    options = Options(device, factory, head, base, arch, trust_pickle, samples, inputs, shard)
     work = Work(identity, options, progress or (lambda step: None))
     module = work.module()
     if not work.proofs[0].holds:

@@ -17,6 +17,8 @@ from interop.facts import Identity, Json, Labels, Proof
 from interop.identity.keys import NOT_APPLICABLE, preprocessing_json
 
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir", "numpy")
+# Roles of a head whose outputs stand side by side in each row.
+_AS_WIDE = ("", "classes", "token classes", "pixel classes", "vocabulary", "characters")
 _RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
 
 
@@ -39,10 +41,11 @@ def width(identity: Identity) -> int | None:
     """How many numbers an output row should have; None where nothing reliable tells.
 
     The head of a known architecture, else the labels; what only looks like the head of somebody's
-    own class (its last layer) is no ground to fail an export on.
+    own class (its last layer) is no ground to fail an export on, and a row of boxes or of choices
+    is as wide as there are boxes or choices.
     """
     if identity.architecture and identity.head is not None:
-        return identity.head.outputs
+        return identity.head.outputs if identity.head.role in _AS_WIDE else None
     return len(identity.labels.names) if identity.labels.names is not None else None
 
 

@@ -21,7 +21,7 @@ from interop.errors import ModelError
 from interop.export import bundle, documents, graph, routes, weights
 from interop.export.decisions import decisions
 from interop.facts import Answer, Identity, Json, Proof, Report, Skipped
-from interop.models import build, load
+from interop.models import built
 from interop.models.signature import Argument, Forward, Signature, narrowed, signature
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
@@ -46,6 +46,9 @@ class Options:
     device: str = "cpu"
     factory: str | None = None
     head: str | None = None
+    base: str | None = None
+    arch: str | None = None
+    trust_pickle: bool = False
     samples: NDArray[np.float32] | None = None
     inputs: Sequence[tuple[Argument, Mapping[str, int]]] = ()
     shard: int | None = None
@@ -91,14 +94,22 @@ class Work:
     def module(self) -> nn.Module:
         """The module with the checkpoint's weights, and the first proof."""
         self.progress("building the module")
-        module = build(self.identity, factory=self.options.factory, head=self.options.head)
+        options = self.options
+        module, proof, notes = built(
+            self.identity,
+            factory=options.factory,
+            head=options.head,
+            base=options.base,
+            arch=options.arch,
+            trust_pickle=options.trust_pickle,
+        )
+        self.notes += notes
         if getattr(module, "transform_input", None) is False:
             self.notes.append(
                 "transform_input is off, as in the bare constructor; a model that was fine-tuned "
                 "from torchvision's own weights has it on, and no state dict tells"
             )
-        self.progress("loading the weights")
-        self.proofs = [self.proved(load, module, self.identity)]
+        self.proofs = [proof]
         return module
 
     def prepare(self, module: nn.Module) -> tuple[Forward, Feed]:

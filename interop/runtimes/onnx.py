@@ -62,10 +62,10 @@ class OnnxRuntime(Runtime):
         self._session = self._start(model, options)
         self.elsewhere: tuple[str, ...] = self._assert_provider()
         self._inputs = {i.name: i for i in self._session.get_inputs()}
-        for name, given in self._inputs.items():
-            if given.type not in _TYPES:
+        for name, port in self._inputs.items():
+            if port.type not in _TYPES:
                 raise ModelError(
-                    f"its input {name} is a {given.type}, which is not run here",
+                    f"its input {name} is a {port.type}, which is not run here",
                     where=self.where,
                     fix=f"the types are {', '.join(_TYPES)}",
                 )
@@ -148,7 +148,7 @@ class OnnxRuntime(Runtime):
 
 def _dtype(inputs: Iterable[Any]) -> str:
     """The type of the first input of floating point, else of the first, in ONNX's words."""
-    types = [i.type.removeprefix("tensor(").rstrip(")") for i in inputs]
+    types: list[str] = [i.type.removeprefix("tensor(").rstrip(")") for i in inputs]
     floats = [t for t in types if t in ("float", "float16", "double")]
     return (floats or types or [""])[0]
 

@@ -73,7 +73,7 @@ def narrowed(forward: Forward, dtype: torch.dtype) -> Signature:
 def _groups(signature: Signature) -> list[tuple[str, ...]]:
     """Axes that go together: a picture's two sides, else each by itself."""
     sides = tuple(a for a in ("height", "width") if a in signature.varying)
-    rest = [(a,) for a in signature.varying if a not in sides]
+    rest: list[tuple[str, ...]] = [(a,) for a in signature.varying if a not in sides]
     return [sides, *rest] if sides else rest
 
 

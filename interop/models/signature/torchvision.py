@@ -23,7 +23,7 @@ def signature(name: str, module: nn.Module) -> Signature | None:
     if name.startswith(_DETECTORS):
         side = 320 if "320" in name else 300 if name.startswith("ssd300") else 320
         # It resizes and normalises by itself: a picture of any size, its numbers from 0 to 1.
-        axes = (3, "height", "width")
+        axes: tuple[int | str, ...] = (3, "height", "width")
         sizes, others = {"height": side, "width": side}, {"height": 256, "width": 352}
         return Signature((Argument("image", axes, draw="unit"),), sizes, others, kind=DETECTIONS)
     if name.startswith(_DENSE):

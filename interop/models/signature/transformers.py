@@ -63,7 +63,7 @@ def _text(
     end = end if isinstance(end, int) and end < size else None
     choices = name.endswith("ForMultipleChoice")
     axes: tuple[int | str, ...] = (BATCH, "choices", "sequence") if choices else (BATCH, "sequence")
-    most = int(getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", 512))
+    most = _number(text, "max_position_embeddings", "n_positions") or 512
     # One token fewer than there are positions: some families count the padding among them.
     step = _attention_step(text)
     first = max(min(_TOKENS, most - 2), 2)
@@ -127,11 +127,10 @@ def _sound(config: Any, name: str) -> Signature:
 
 
 def _features(module: Any, config: Any, name: str, takes: set[str]) -> Signature:
-    bins = int(getattr(config, "num_mel_bins", None) or getattr(config, "feature_size", 80))
-    positions = getattr(config, "max_source_positions", None)
+    bins = _number(config, "num_mel_bins", "feature_size") or 80
     kind = getattr(config, "model_type", "")
     if kind == "whisper":
-        shape: tuple[int | str, ...] = (BATCH, bins, 2 * int(positions))
+        shape: tuple[int | str, ...] = (BATCH, bins, 2 * _number(config, "max_source_positions"))
         sizes: dict[str, int] = {}
     else:
         width = int(

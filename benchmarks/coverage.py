@@ -1,0 +1,370 @@
+"""Which models does `interop export` take, by which route, with all proofs? -> results/coverage.json.
+
+    python -m benchmarks.coverage [PATTERN …] [--all] [--again failed|all] [--jobs N] [--limit S]
+
+Every model is built by its own library with seeded weights that are not trivial, saved as people
+save it (a state dict; `save_pretrained`), and exported from that file alone in a process of its
+own. torchvision's classifiers and detectors have other classes than they came with, as fine-tuned
+ones do. A run goes on where the last one stopped: what stands in the results is not tried again,
+but for `--again`. `--all` takes every architecture of timm, instead of the smallest few of each of
+its families. Each record has the route, what became of the others, the parity that was seen, CPU
+seconds and peak memory; what failed has the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import multiprocessing
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from benchmarks.process import RESULTS, ROOT, machine
+
+RESULT = RESULTS / "coverage.json"
+LIMIT = 900
+A_FAMILY = 2  # architectures of each of timm's families
+CLASSES = 7
+_PRELOAD = ["torch", "torchvision", "timm", "transformers", "onnxruntime", "interop.export"]
+
+# The ending of a transformers class's name -> the task it is for.
+TASKS: Mapping[str, str] = {
+    "ForSequenceClassification": "sequence classification",
+    "ForTokenClassification": "token classification",
+    "ForMultipleChoice": "multiple choice",
+    "ForQuestionAnswering": "question answering",
+    "ForCausalLM": "causal LM",
+    "LMHeadModel": "causal LM",
+    "ForMaskedLM": "masked LM",
+    "ForConditionalGeneration": "seq2seq",
+    "MTModel": "seq2seq",
+    "ForImageClassification": "image classification",
+    "ForImageClassificationWithTeacher": "image classification",
+    "ForObjectDetection": "detection",
+    "ForSemanticSegmentation": "segmentation",
+    "ForUniversalSegmentation": "segmentation",
+    "ForDepthEstimation": "depth",
+    "ForAudioClassification": "audio classification",
+    "ForCTC": "CTC",
+    "Model": "embeddings",
+    "EncoderModel": "embeddings",
+    "TextModelWithProjection": "embeddings",
+    "VisionModelWithProjection": "embeddings",
+}
+_SPEECH = ("Whisper", "Speech2Text")
+# Classes that the index has no entry for.
+_MORE = {
+    "MaskFormerForInstanceSegmentation": ("segmentation", {}),
+    "Mask2FormerForUniversalSegmentation": ("segmentation", {}),
+}
+
+
+def cases(everything: bool) -> Iterator[tuple[str, str]]:
+    """Each model by its name, with its task."""
+    yield from _torchvision()
+    yield from _timm(everything)
+    yield from _transformers()
+    yield from _own()
+
+
+def _torchvision() -> Iterator[tuple[str, str]]:
+    from torchvision import models
+
+    for module, task in (
+        (models, "classification"),
+        (models.detection, "detection"),
+        (models.segmentation, "segmentation"),
+        (models.video, "video classification"),
+        (models.optical_flow, "optical flow"),
+    ):
+        for name in models.list_models(module):
+            yield f"torchvision/{name}", task
+    for name in models.list_models(models.quantization):
+        yield f"torchvision/{name}", "int8, refused"
+
+
+def _timm(everything: bool) -> Iterator[tuple[str, str]]:
+    """The smallest architectures of each family, or all."""
+    import timm
+
+    for family in timm.list_modules():
+        names = timm.list_models(module=family)
+        if not everything:
+            names = sorted(names, key=_rank)[:A_FAMILY]
+        for name in names:
+            yield f"timm/{name}", "classification"
+
+
+def _rank(name: str) -> tuple[int, int, str]:
+    """Small ones first, as their names tell."""
+    words = (
+        "test_", "atto", "femto", "pico", "nano", "zepto", "xxtiny", "xxt", "micro", "tiny", "_xxs",
+        "_xs", "mini", "small", "_s", "_t", "b0", "18", "26",
+    )  # fmt: skip
+    large = ("giant", "gigantic", "huge", "large", "xlarge", "xxlarge", "_l", "so400m", "base")
+    size = next((i for i, w in enumerate(words) if w in name), len(words))
+    return (size + 50 * any(w in name for w in large), len(name), name)
+
+
+def _transformers() -> Iterator[tuple[str, str]]:
+    from interop.models import catalog
+
+    for name in catalog.names("transformers"):
+        own = name.partition("/")[2]
+        endings = [e for e in TASKS if own.endswith(e)]
+        if not endings:
+            continue
+        task = TASKS[max(endings, key=len)]
+        if own.startswith(_SPEECH) and task in ("seq2seq", "embeddings"):
+            task = "speech seq2seq encoder"
+        yield name, task
+        if task in ("sequence classification", "image classification"):
+            yield f"{name}?num_labels=1", "regression"
+    for own, (task, _) in _MORE.items():
+        yield f"transformers/{own}", task
+
+
+def _own() -> Iterator[tuple[str, str]]:
+    yield "fixtures/autoencoder.py:ConvAutoencoder", "autoencoder"
+    yield "torchaudio/deepspeech", "CTC"
+    yield "torchaudio/wav2vec2_base", "CTC"
+
+
+# ---------------------------------------------------------------- one model, in its own process
+
+
+def attempt(name: str, task: str, answer: Any) -> None:
+    """Builds, saves and exports one model; sends the record."""
+    import resource
+
+    import torch
+
+    torch.set_num_threads(1)
+    began = time.process_time(), time.perf_counter()
+    record: dict[str, Any] = {"task": task}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            record |= _attempt(name, task, Path(folder))
+    except BaseException as error:  # whatever a library or an exporter raises is a record
+        record |= {"holds": False, "why": f"{type(error).__name__}: {error}"[:400]}
+    record["cpu_seconds"] = round(time.process_time() - began[0], 1)
+    record["seconds"] = round(time.perf_counter() - began[1], 1)
+    record["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    answer.send(record)
+
+
+def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
+    from interop.errors import ModelError
+    from interop.export import export
+    from interop.identity import identify_file
+
+    path, arch, options = saved(name, task, folder)
+    identity = identify_file(path, content_hash=True, whole=True, arch=arch)
+    if task == "int8, refused":
+        try:
+            export(identity, folder / "out")
+        except ModelError as error:
+            return {"holds": True, "route": "refused", "why": str(error).replace(str(folder), "")}
+        return {"holds": False, "why": "was not refused"}
+    weights = sum(t.nbytes for t in identity.tensors)
+    report = export(identity, folder / "out", **options)
+    proofs = {p.name: p for p in report.proofs}
+    parity = proofs.get("parity")
+    found: dict[str, Any] = {
+        "holds": report.exit_code == 0,
+        "route": report.details.get("route"),
+        "attempts": [f"{a['route']}: {a['why']}"[:240] for a in report.details["attempts"]],
+        "inputs": [f"{i['name']}({', '.join(map(str, i['shape']))})"
+                   for i in report.details.get("inputs", ())],
+        "weights_mb": round(weights / 1e6, 1),
+    }  # fmt: skip
+    if parity is not None:
+        found["relative"] = max(
+            (b["relative"] for b in parity.facts["batches"].values()
+             if isinstance(b["relative"], float)), default=None,
+        )  # fmt: skip
+    if report.exit_code:
+        found["why"] = "; ".join(f"{p.name}: {p.what}" for p in report.proofs if not p.holds)[:400]
+    return found
+
+
+def saved(name: str, task: str, folder: Path) -> tuple[str, str | None, dict[str, Any]]:
+    """A file of the model as people save it; the architecture to be named, and export's options."""
+    import torch
+
+    library, _, own = name.partition("/")
+    if library == "transformers":
+        return _pretrained(own, folder), None, {}
+    if library == "torchaudio":
+        from interop.models.building import torchaudio
+
+        module = torchaudio.example(own)
+        arch, options = name, {"arch": name}
+    elif library == "fixtures":
+        from interop.models import call_by_path
+
+        module = call_by_path(f"{ROOT}/{name}")
+        arch, options = None, {"factory": f"{ROOT}/{name}"}
+    else:
+        module = _fine_tuned(library, own, task)
+        arch, options = own, {}
+    if task != "int8, refused":
+        _shake(module)
+    path = folder / "model.pth"
+    torch.save(module.state_dict(), path)
+    return str(path), arch, options
+
+
+def _fine_tuned(library: str, name: str, task: str) -> Any:
+    import torch
+
+    if library == "timm":
+        import timm
+
+        return timm.create_model(name, num_classes=CLASSES)
+    from torchvision import models
+
+    if task == "int8, refused":
+        torch.backends.quantized.engine = "x86"
+        return models.get_model(name, weights=None, quantize=True)
+    options: dict[str, Any] = {"weights": None, "num_classes": CLASSES}
+    if task in ("detection", "segmentation"):
+        options["weights_backbone"] = None
+    if task == "optical flow":
+        del options["num_classes"]
+    if "googlenet" in name or "inception" in name:
+        options["init_weights"] = False
+    if task == "segmentation" and not name.startswith("lraspp"):
+        options["aux_loss"] = True
+    return models.get_model(name, **options)
+
+
+def _pretrained(name: str, folder: Path) -> str:
+    """The class with a tiny config of its family, as `save_pretrained` leaves it."""
+    from interop.models.catalog import transformers as library
+
+    own, _, extra = name.partition("?")
+    fields: dict[str, Any] = dict(library.configs(own)[0]) if own not in _MORE else {}
+    if extra:
+        fields["num_labels"] = int(extra.partition("=")[2])
+    module: Any = library._build(own, fields) if own not in _MORE else _tiny(own)
+    _shake(module)
+    with library._quiet():
+        module.save_pretrained(folder / "model")
+    return str(folder / "model")
+
+
+def _tiny(name: str) -> Any:
+    import transformers
+
+    kind = getattr(transformers, name)
+    return kind(kind.config_class())
+
+
+def _shake(module: Any) -> None:
+    """Weights that are not trivial: normalisation's statistics, and whatever starts as zero."""
+    import torch
+
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for key, buffer in module.named_buffers():
+            if key.endswith("running_mean"):
+                buffer.copy_(torch.randn(buffer.shape, generator=draw) * 0.1)
+            elif key.endswith("running_var"):
+                buffer.copy_(torch.rand(buffer.shape, generator=draw) + 0.5)
+        for key, weight in module.named_parameters():
+            if weight.is_floating_point() and weight.numel() and not weight.any():
+                scale = 0.02 if weight.ndim > 1 else 0.1
+                weight.copy_(torch.randn(weight.shape, generator=draw) * scale)
+            elif re.search(r"cls_logits\.bias$", key):
+                weight.zero_()  # starts so low that nothing is ever found
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def run(name: str, task: str, limit: float) -> dict[str, Any]:
+    """One model in a process of its own, ended after `limit` seconds."""
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=attempt, args=(name, task, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    record: dict[str, Any] = {"task": task, "holds": False}
+    try:
+        if ours.poll(limit):
+            record = ours.recv()
+        else:
+            record["why"] = f"not done after {limit:.0f} seconds"
+    except EOFError:
+        process.join()
+        record["why"] = f"the process ended with {process.exitcode}"
+    process.kill()
+    process.join()
+    return record
+
+
+def store(found: Mapping[str, Any], path: Path) -> None:
+    from interop.export.documents import environment
+
+    held = {
+        "environment": environment(),
+        "machine": machine(),
+        "models": dict(sorted(found.items())),
+    }
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    beside.replace(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("patterns", nargs="*", help="names, as timm/* or */swin_t")
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--again", choices=["failed", "all"])
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=LIMIT)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    given = parser.parse_args()
+    found: dict[str, Any] = (
+        json.loads(given.out.read_text())["models"] if given.out.exists() else {}
+    )
+    todo = [
+        (name, task)
+        for name, task in dict(cases(given.all)).items()
+        if not given.patterns or any(fnmatch.fnmatch(name, p) for p in given.patterns)
+        if name not in found
+        or given.again == "all"
+        or (given.again == "failed" and not found[name]["holds"])
+    ]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    lock, done = Lock(), Counter[bool]()
+
+    def one(case: tuple[str, str]) -> None:
+        record = run(*case, given.limit)
+        with lock:
+            found[case[0]] = record
+            done[record["holds"]] += 1
+            store(found, given.out)
+            said = record.get("route") if record["holds"] else record.get("why", "")
+            print(f"{sum(done.values())}/{len(todo)} {case[0]}: {said} "
+                  f"({record.get('cpu_seconds', '?')} s)", flush=True)  # fmt: skip
+
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(one, todo))
+    print(f"{done[True]} hold, {done[False]} do not")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
