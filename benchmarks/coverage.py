@@ -1,6 +1,6 @@
-"""Which models does `interop export` take, by which route, with all proofs? -> results/coverage.json.
+"""Which models does `interop export` take, by which route? -> results/coverage.json.
 
-    python -m benchmarks.coverage [PATTERN …] [--all] [--again failed|all] [--jobs N] [--limit S]
+    python -m benchmarks.coverage [PATTERN …] [--all] [--again failed|all] [--jobs N]
 
 Every model is built by its own library with seeded weights that are not trivial, saved as people
 save it (a state dict; `save_pretrained`), and exported from that file alone in a process of its

@@ -91,7 +91,7 @@ class OnnxRuntime(Runtime):
         if not isinstance(batch, Mapping):
             batch = {next(iter(self._inputs)): batch}
         # What the answer does not depend on, an exporter leaves out of the graph.
-        given = {
+        given: dict[str, Array] = {
             name: np.ascontiguousarray(array, dtype=_TYPES[self._inputs[name].type])
             for name, array in batch.items()
             if name in self._inputs

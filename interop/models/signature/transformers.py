@@ -133,11 +133,7 @@ def _features(module: Any, config: Any, name: str, takes: set[str]) -> Signature
         shape: tuple[int | str, ...] = (BATCH, bins, 2 * _number(config, "max_source_positions"))
         sizes: dict[str, int] = {}
     else:
-        width = int(
-            getattr(config, "input_feat_per_channel", 0)
-            or getattr(config, "feature_projection_input_dim", 0)
-            or bins
-        )
+        width = _number(config, "input_feat_per_channel", "feature_projection_input_dim") or bins
         shape, sizes = (BATCH, "frames", width), {"frames": 64}
     argument = Argument("input_features", shape)
     others = {axis: size + 32 for axis, size in sizes.items()}
@@ -146,3 +142,9 @@ def _features(module: Any, config: Any, name: str, takes: set[str]) -> Signature
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in takes:
         part = "model.encoder" if name.endswith(_SPEECH) else "encoder"
     return Signature((argument,), sizes, others, part, by_name=True, leave=_LEAVE)
+
+
+def _number(config: Any, *fields: str) -> int:
+    """The first of some fields that holds a number; 0 where none does."""
+    values = (getattr(config, field, None) for field in fields)
+    return next((v for v in values if isinstance(v, int) and v), 0)
