@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from interop.cli.output import (
-    SAMPLES,
     check_targets,
     fetching,
     finish,
@@ -18,9 +18,12 @@ from interop.cli.output import (
     progress_done,
     report_options,
 )
+from interop.errors import ConfigError
 from interop.facts import Case, Labels, Preprocessing
 from interop.identity import identify_file, split_place
 from interop.rules import run
+
+PRECISIONS = ("float16", "int8", "int8-static")
 
 
 @click.command(
@@ -30,6 +33,9 @@ Example:
   interop export model.pth
   interop export train.pth#ema -o candidate --data heldout
   interop export mine.pth --model mypackage.nets:make_net
+  interop export checkpoint-500/ --precision int8 --embed
+  interop export adapter/ --base bert-base/ -o merged
+  interop export model.onnx --to safetensors --arch resnet18
 
 Exit code 1, and no bundle, where one of the five proofs fails.""",
 )
@@ -44,6 +50,13 @@ Exit code 1, and no bundle, where one of the five proofs fails.""",
     "--data", metavar="DIR", help="Class folders of pictures: parity is proved on real samples."
 )
 @click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SPEC",
+    help="What your module takes: tokens=int64<1000(batch,sequence:16); repeatable.",
+)
+@click.option(
     "--model",
     "factory",
     metavar="MODULE:FACTORY",
@@ -54,6 +67,44 @@ Exit code 1, and no bundle, where one of the five proofs fails.""",
     metavar="MODULE:FACTORY",
     help="Your own function that makes the head alone, where it has several layers.",
 )
+@click.option(
+    "--base", metavar="FILE|FOLDER", help="The model that a LoRA or other adapter is for."
+)
+@click.option(
+    "--trust-pickle",
+    is_flag=True,
+    help="Unpickle a whole module. That runs its code, which is named first.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(PRECISIONS),
+    help="Also write a smaller graph, and measure what it costs; repeatable.",
+)
+@click.option(
+    "--with-preprocess",
+    "prepared",
+    is_flag=True,
+    help="Also write a graph that takes an uint8 picture and prepares it itself.",
+)
+@click.option(
+    "--with-labels",
+    "labelled",
+    is_flag=True,
+    help="The same, and it gives probabilities and the label.",
+)
+@click.option("--embed", is_flag=True, help="Put the weights into model.onnx too: one file.")
+@click.option("--shard", metavar="SIZE", help="Split model.safetensors into files of, say, 5GB.")
+@click.option(
+    "--explain", is_flag=True, help="Where parity fails, find the first node that departs."
+)
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["safetensors"]),
+    help="From an ONNX file: recover the state dict instead.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
               help="Where parity is proved.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
@@ -63,8 +114,18 @@ def command(
     checkpoint: str,
     out: Path | None,
     data: str | None,
+    inputs: tuple[str, ...],
     factory: str | None,
     head: str | None,
+    base: str | None,
+    trust_pickle: bool,
+    precisions: tuple[str, ...],
+    prepared: bool,
+    labelled: bool,
+    embed: bool,
+    shard: str | None,
+    explain: bool,
+    target: str | None,
     device: str,
     force: bool,
     arch: str | None,
@@ -75,9 +136,10 @@ def command(
 ) -> None:
     """Turn CHECKPOINT into a bundle: model.onnx, model.safetensors, config, receipt, card.
 
-    For a torchvision classifier nothing else is needed: architecture and head are
-    inferred, labels and preprocessing come from the checkpoint or are recorded as
-    unknown. The bundle counts only if five proofs hold; they are printed.
+    For a model of torchvision, timm or transformers nothing else is needed:
+    architecture, head and inputs are inferred, labels and preprocessing come from
+    the checkpoint or are recorded as unknown. The bundle counts only if five proofs
+    hold; they are printed.
     """
     check_targets(reports, checkpoint)
     fetching(progress)
@@ -90,35 +152,56 @@ def command(
         preprocessing=preprocess,
     )
     need_torch_side("export")
-    from interop.export import export
-
     for code in (factory, head):
         if code:
             click.echo(f"running {code}: your own code", err=True)
-    samples = None
-    if data is not None:
-        from interop.data import Folder
-        from interop.errors import ConfigError
+    if target is not None:
+        from interop.export.restore import restore_file
 
-        if identity.preprocessing is None:
-            raise ConfigError(
-                "--data needs to know how inputs are prepared", fix="give --preprocess"
-            )
-        samples = Folder(data, identity.labels.names).spread(identity.preprocessing, SAMPLES)
-    target = out or _named_after(Path(split_place(checkpoint)[0]))
+        place = out or Path(f"{_named_after(Path(checkpoint))}.safetensors")
+        finish(
+            restore_file(identity, place, arch=arch, factory=factory, force=force), form, reports
+        )
+    if trust_pickle:
+        _say_what_runs(identity)
+    from interop.export import export
+    from interop.models.signature import parse_argument
+
+    stated = [parse_argument(text, place) for place, text in enumerate(inputs)]
+    samples, truth = _samples(data, identity)
     report = export(
         identity,
-        target,
+        out or _named_after(Path(split_place(checkpoint)[0])),
         device=device,
         factory=factory,
         head=head,
+        base=base,
+        arch=arch,
+        trust_pickle=trust_pickle,
         samples=samples,
+        truth=truth,
+        inputs=stated,
+        precisions=precisions,
+        prepared=prepared or labelled,
+        labelled=labelled,
+        data=data,
+        embed=embed,
+        shard=None if shard is None else parse_size(shard),
+        explain=explain,
         force=force,
         progress=progress,
     )
     progress_done()
     found, _ = run(Case(proofs=report.proofs))
     finish(replace(report, findings=(*report.findings, *found)), form, reports)
+
+
+def parse_size(text: str) -> int:
+    """ "5GB" -> bytes. Raises ConfigError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", text.strip().upper())
+    if found is None or float(found[1]) <= 0:
+        raise ConfigError(f"--shard {text!r} is no size", fix="write 5GB or 500MB")
+    return int(float(found[1]) * 1000 ** " KMGT".index(found[2] or " "))
 
 
 def _named_after(source: Path) -> Path:

@@ -15,6 +15,7 @@ from interop.errors import InteropError
 from interop.export import bundle
 from interop.export.work import Options, Progress, Work
 from interop.facts import Identity, Report
+from interop.models.building import as_named
 from interop.models.signature import Argument
 from interop.runtimes.pytorch import require_torch_device
 
@@ -51,6 +52,7 @@ def export(
     where `out` is taken or cannot be written, ModelError where no module can be built or run, and
     DeviceMissing.
     """
+    identity = as_named(identity, arch)
     target = Path(out)
     bundle.check_target(target, force)
     if Path(identity.manifest.file).resolve().is_relative_to(target.resolve()):
@@ -70,7 +72,7 @@ def export(
         made = work.convert(forward, feed, staging.folder)
         if made is None:
             return work.report(None)
-        work.write_documents(staging.folder, target.name, module, made)
+        work.write_documents(staging.folder, target.name, forward, made)
         work.progress("putting the bundle in its place")
         files = {p.name: p.stat().st_size for p in sorted(staging.folder.iterdir())}
         staging.commit()

@@ -125,7 +125,6 @@ def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[
     return surroundings.get_template("card.md.j2").render(
         name=name,
         identity=identity,
-        classifier=(width(identity) or 0) > 1 and identity.labels.applicable,
         source=Path(identity.manifest.path).name,
         preprocess=identity.preprocessing,
         weights=sum(t.numel for t in identity.tensors if not t.is_counter),

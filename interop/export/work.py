@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from interop.check.inputs import describe
-from interop.errors import ModelError
-from interop.export import bundle, documents, graph, routes, weights
+from interop.errors import DataError, ModelError
+from interop.export import bundle, documents, ecosystems, graph, routes, weights
 from interop.export.decisions import decisions
 from interop.facts import Answer, Identity, Json, Proof, Report, Skipped
 from interop.models import built
-from interop.models.signature import Argument, Forward, Signature, narrowed, signature
+from interop.models.signature import BATCH, Argument, Forward, Signature, narrowed, signature
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
 from interop.proof.graph import DTYPES
@@ -49,7 +49,7 @@ class Options:
     base: str | None = None
     arch: str | None = None
     trust_pickle: bool = False
-    samples: NDArray[np.float32] | None = None
+    samples: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None
     inputs: Sequence[tuple[Argument, Mapping[str, int]]] = ()
     shard: int | None = None
 
@@ -118,11 +118,9 @@ class Work:
         Raises ModelError where the module itself fails on its input: no exporter is to blame.
         """
         takes = signature(self.identity, module, self.options.inputs)
-        samples = self.options.samples
-        if samples is not None and len(samples) and len(takes.arguments) == 1:
+        samples = self.samples(takes)
+        if samples is not None:
             takes = _like(takes, samples)
-        else:
-            samples = None
         forward = Forward(module, takes)
         feed = Feed(takes, samples, "seeded" if samples is None else "real")
         example = tensors(feed.example(), _dtype(module))
@@ -139,6 +137,21 @@ class Work:
             ) from error
         forward.signature = narrowed(forward, _dtype(module))
         return forward, replace(feed, signature=forward.signature)
+
+    def samples(self, takes: Signature) -> Mapping[str, NDArray[Any]] | None:
+        """Real samples by the names of the inputs; DataError where those are others."""
+        given = self.options.samples
+        if given is None or not len(given):
+            return None
+        if not isinstance(given, Mapping):
+            given = {takes.names[0]: given}
+        if set(given) != set(takes.names):
+            raise DataError(
+                f"holds {', '.join(given)}, where the model takes {', '.join(takes.names)}",
+                where="--data",
+                fix="save an array for each input, by the input's name",
+            )
+        return {name: given[name] for name in takes.names}
 
     def proved(self, proof: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Runs a proof on the proofs' clock."""
@@ -224,8 +237,7 @@ class Work:
         model, device = folder / GRAPH, self.options.device
         self.progress("proving the weights and the structure")
         same = self.proved(same_weights, model, held.path, derived, state=held.state)
-        width = documents.width(self.identity) if not forward.signature.part else None
-        width = None if forward.signature.kind == DETECTIONS else width
+        width = None if _is_wide(forward) else documents.width(self.identity)
         sound, runtime = self.proved(structure, model, feed, width=width, device=device)
         if runtime is None:
             lacking = _dtype(forward) in LACKING
@@ -264,16 +276,11 @@ class Work:
                 self.decided = ()
         return self.decided
 
-    def write_documents(
-        self,
-        folder: Path,
-        name: str,
-        module: nn.Module,
-        made: Made,
-    ) -> None:
+    def write_documents(self, folder: Path, name: str, forward: Forward, made: Made) -> None:
         """config.json, the card and, over all of them, the receipt."""
+        module = forward.model
         dtype = str(_dtype(module)).removeprefix("torch.")
-        described = documents.config(
+        described = ecosystems.write(self.identity, module, folder) or documents.config(
             self.identity,
             factory=self.options.factory,
             head=self.options.head,
@@ -285,6 +292,8 @@ class Work:
             "route": made.route.name,
             "opset": made.opset,
             "inputs": list(made.inputs),
+            "outputs": list(forward.outputs),
+            "signature": forward.signature.json(),
             "derived": made.derived,
         }
         text = documents.card(
@@ -293,9 +302,13 @@ class Work:
             self.proofs,
             {
                 "dtype": dtype,
+                "library": ecosystems.library(self.identity, module),
+                "task": ecosystems.task(self.identity, module),
                 "opset": made.opset,
                 "route": made.route.name,
                 "inputs": made.inputs,
+                "outputs": forward.outputs,
+                "weight_files": sorted(p.name for p in folder.glob("*.safetensors")),
                 "notes": self.notes,
             },
         )
@@ -391,25 +404,28 @@ def _inputs(model: ir.Model, axes: Mapping[str, str]) -> tuple[dict[str, Json], 
     return tuple(found)
 
 
-def _like(takes: Signature, samples: NDArray[Any]) -> Signature:
-    """The signature of pictures in the size that real samples have."""
-    (argument,) = takes.arguments
-    shape = samples.shape[1:] if takes.batched else samples.shape
-    axes = argument.axes[1:] if takes.batched else argument.axes
-    sizes = dict(takes.sizes)
-    fixed: list[int | str] = []
-    for axis, size in zip(axes, shape[-len(axes) :], strict=True):
-        if isinstance(axis, str):
-            sizes[axis] = int(size)
-        fixed.append(axis if isinstance(axis, str) else int(size))
-    front = argument.axes[:1] if takes.batched else ()
+def _is_wide(forward: Forward) -> bool:
+    """Whether an output row has another length than the head has rows, by the nature of the task:
+    sets of boxes, choices side by side, a part of the model without its head."""
+    how = forward.signature
+    choices = type(forward.model).__name__.endswith("ForMultipleChoice")
+    return bool(how.part) or how.kind == DETECTIONS or choices
+
+
+def _like(takes: Signature, samples: Mapping[str, NDArray[Any]]) -> Signature:
+    """The signature in the sizes that real samples (n, ...) have."""
+    sizes, arguments = dict(takes.sizes), []
+    for argument in takes.arguments:
+        shape = iter(samples[argument.name].shape[1:])
+        axes: list[int | str] = []
+        for axis in argument.axes:
+            size = None if axis == BATCH else next(shape, None)
+            if size is not None and isinstance(axis, str):
+                sizes[axis] = size
+            axes.append(axis if isinstance(axis, str) or size is None else size)
+        arguments.append(replace(argument, axes=tuple(axes)))
     others = {a: n if n != sizes.get(a) else n + 32 for a, n in takes.others.items()}
-    return replace(
-        takes,
-        arguments=(replace(argument, axes=(*front, *fixed)),),
-        sizes=sizes,
-        others=others,
-    )
+    return replace(takes, arguments=tuple(arguments), sizes=sizes, others=others)
 
 
 def _attends(module: nn.Module) -> bool:

@@ -18,13 +18,13 @@ Shapes = Mapping[str, Sequence[int | str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Inputs of a model: `real` samples (n, ...) of its one input, else seeded ones.
+    """Inputs of a model: `real` samples (n, ...) of each input by name, else seeded ones.
 
     `samples` says which they are: "real" or "seeded".
     """
 
     signature: Signature
-    real: NDArray[Any] | None = None
+    real: Mapping[str, NDArray[Any]] | None = None
     samples: str = "seeded"
 
     @classmethod
@@ -32,7 +32,7 @@ class Feed:
         """The samples (n, ...) of a model of one input, of whatever name."""
         return cls(
             Signature((Argument("input", (BATCH, *arrays.shape[1:])),)),
-            np.ascontiguousarray(arrays),
+            {"input": np.ascontiguousarray(arrays)},
             samples,
         )
 
@@ -76,8 +76,8 @@ class Feed:
         return None
 
     def _rows(self, rows: Sequence[int]) -> Arrays:
-        if self.real is not None and len(self.real):
-            return stacked(self.real, self.signature, [i % len(self.real) for i in rows])
+        if self.real is not None:
+            return stacked(self.real, self.signature, rows)
         if not self.signature.batched:
             return drawn(self.signature, 1, seed=rows[0])
         whole = drawn(self.signature, sum(SIZES))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +45,6 @@ class Argument:
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         return tuple(a if isinstance(a, int) else sizes[a] for a in self.axes)
 
-    def json(self) -> dict[str, Json]:
-        return {"name": self.name, "dtype": self.dtype, "shape": list(self.axes)}
-
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -83,6 +80,17 @@ class Signature:
     def batched(self) -> bool:
         return any(BATCH in a.axes for a in self.arguments)
 
+    def json(self) -> dict[str, Json]:
+        """The signature as a receipt has it."""
+        return {**asdict(self), "arguments": [asdict(a) for a in self.arguments]}
+
+    @classmethod
+    def from_json(cls, stated: Mapping[str, Json]) -> Self:
+        """What `json` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        arguments = tuple(Argument(**{**a, "axes": tuple(a["axes"])}) for a in stated["arguments"])
+        rest = {**stated, "arguments": arguments, "leave": tuple(stated.get("leave", ()))}
+        return cls(**rest)
+
     def fixed(self, *axes: str) -> Signature:
         """The same with some axes held at their example's size."""
 
@@ -112,11 +120,19 @@ def seeded(shape: Sequence[int], count: int = 10) -> NDArray[np.float32]:
     return np.ascontiguousarray(numbers)
 
 
-def stacked(real: NDArray[Any], signature: Signature, rows: Sequence[int]) -> Arrays:
-    """Some of the real samples (n, ...) of a model of one input; a single picture has no batch."""
-    name = signature.names[0]
-    picked = real[list(rows)] if signature.batched else real[rows[0]]
-    return {name: np.ascontiguousarray(picked)}
+def stacked(real: Mapping[str, NDArray[Any]], signature: Signature, rows: Sequence[int]) -> Arrays:
+    """Some of the real samples (n, ...) of each input, begun anew where they end.
+
+    A model of single pictures takes the first row as it is, without a batch axis.
+    """
+    found = {}
+    for argument in signature.arguments:
+        array = real[argument.name]
+        picks = [i % len(array) for i in rows]
+        found[argument.name] = np.ascontiguousarray(
+            array[picks] if BATCH in argument.axes else array[picks[0]]
+        )
+    return found
 
 
 def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]:

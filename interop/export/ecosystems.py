@@ -1,0 +1,190 @@
+"""A module and what is known of it -> the files by which its own library loads the bundle.
+
+timm reads its `local-dir:` config, transformers its config, processor and tokenizer; of torchvision
+and of a person's own class there is no such form, and config.json is ours.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from interop.facts import Identity, Json, Preprocessing
+from interop.models.signature.transformers import is_one
+
+# What save_pretrained writes beside a model, and nothing that holds code.
+COMPANIONS = (
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+    "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model",
+    "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "target.spm", "bpe.codes",
+    "normalizer.json", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+# Pillow's numbers for its filters, as transformers stores them.
+_RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
+
+# The ending of a transformers class's name, or the role of a head -> the Hub's word for the task.
+_TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForImageClassification": "image-classification",
+    "ForObjectDetection": "object-detection",
+    "ForSemanticSegmentation": "image-segmentation",
+    "ForUniversalSegmentation": "image-segmentation",
+    "ForDepthEstimation": "depth-estimation",
+    "ForAudioClassification": "audio-classification",
+    "ForCTC": "automatic-speech-recognition",
+    "Model": "feature-extraction",
+}
+_ROLES = {
+    "classes": "image-classification",
+    "pixel classes": "image-segmentation",
+    "box classes": "object-detection",
+}
+
+
+def library(identity: Identity, module: nn.Module) -> str:
+    """Whose form the bundle has: "transformers", "timm", "torchvision", or "" for one's own."""
+    if is_one(module):
+        return "transformers"
+    if type(module).__module__.startswith("timm.") and hasattr(module, "pretrained_cfg"):
+        return "timm"
+    return (identity.architecture or "").partition("/")[0]
+
+
+def task(identity: Identity, module: nn.Module) -> str:
+    """The Hub's word for what the model is for; "" where nothing tells."""
+    name = type(module).__name__
+    if is_one(module):
+        endings = [ending for ending in _TASKS if name.endswith(ending)]
+        return _TASKS[max(endings, key=len)] if endings else ""
+    role = identity.head.role if identity.head is not None else ""
+    if identity.architecture and role in _ROLES and identity.labels.applicable:
+        return _ROLES[role]
+    return ""
+
+
+def write(identity: Identity, module: nn.Module, folder: Path) -> dict[str, Json] | None:
+    """The library's own config for config.json, its other files written into `folder`.
+
+    None where the library has no such form.
+    """
+    kind = library(identity, module)
+    if kind == "transformers":
+        _companions(identity, folder)
+        _processor(identity, folder)
+        return _transformers(identity, module)
+    if kind == "timm":
+        return _timm(identity, module, folder)
+    return None
+
+
+def _transformers(identity: Identity, module: Any) -> dict[str, Json]:
+    """The module's own config, and the labels where a person gave them."""
+    made: dict[str, Json] = json.loads(module.config.to_json_string(use_diff=True))
+    made["architectures"] = [type(module).__name__]
+    made["dtype"] = str(module.dtype).removeprefix("torch.")
+    names = identity.labels.names
+    if names is not None:
+        made["id2label"] = {str(i): name for i, name in enumerate(names)}
+        made["label2id"] = {name: i for i, name in enumerate(names)}
+    made.pop("_name_or_path", None)  # a path of this machine
+    return made
+
+
+def _companions(identity: Identity, folder: Path) -> None:
+    """The tokenizer and the processor that lay beside the weights."""
+    source = Path(identity.manifest.path)
+    source = source if source.is_dir() else source.parent
+    if not (source / "config.json").is_file():
+        return
+    for name in COMPANIONS:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _processor(identity: Identity, folder: Path) -> None:
+    """The preprocessing as transformers has it, where it was known and no file said so."""
+    how, path = identity.preprocessing, folder / "preprocessor_config.json"
+    if how is None or path.exists() or how.color != "RGB":
+        return
+    stretched = len(how.resize) == 2
+    size = dict(zip(("height", "width"), how.resize, strict=True)) if stretched else {
+        "shortest_edge": how.resize[0]
+    }  # fmt: skip
+    crop = dict(zip(("height", "width"), how.crop, strict=True)) if how.crop else None
+    made: dict[str, Json] = {
+        "image_processor_type": "ViTImageProcessor" if stretched and not crop else (
+            "CLIPImageProcessor"
+        ),
+        "do_resize": True,
+        "size": size,
+        "resample": _RESAMPLE[how.interpolation],
+        "do_center_crop": crop is not None,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(how.mean),
+        "image_std": list(how.std),
+    }  # fmt: skip
+    if crop:
+        made["crop_size"] = crop
+    path.write_text(json.dumps(made, indent=2) + "\n", "utf-8")
+
+
+def _timm(identity: Identity, module: Any, folder: Path) -> dict[str, Json]:
+    """timm's own description of the module, with this checkpoint's labels and preprocessing.
+
+    What timm knows of the architecture's published weights is not this checkpoint's: unless its
+    preprocessing is known, none is stated.
+    """
+    from timm.models._hub import save_config_for_hf
+
+    how = identity.preprocessing
+    names = identity.labels.names
+    about: dict[str, Any] = {"label_names": list(names)} if names is not None else {}
+    path = folder / "config.json"
+    save_config_for_hf(module, str(path), model_config=about)
+    made: dict[str, Json] = json.loads(path.read_text("utf-8"))
+    stated: dict[str, Json] = made["pretrained_cfg"]
+    for key in ("url", "file", "hf_hub_id", "hf_hub_filename", "tag", "origin_url", "paper_name",
+                "paper_ids", "license", "notes", "source"):  # fmt: skip
+        stated.pop(key, None)
+    for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode", "test_crop_pct"):
+        stated.pop(key, None)
+    if how is not None and (fields := timm_preprocessing(how)):
+        stated |= fields
+    return made
+
+
+def timm_preprocessing(how: Preprocessing) -> dict[str, Json] | None:
+    """The fields of timm's pretrained_cfg that say the same; None where none do."""
+    if how.color != "RGB" or how.size is None:
+        return None
+    height, width = how.size
+    if len(how.resize) == 2:
+        if how.resize[0] * width != how.resize[1] * height:
+            return None
+        mode, part = "squash", height / how.resize[0]
+    elif height == width:
+        mode, part = "center", height / how.resize[0]
+    else:
+        return None
+    if int(height / part) != how.resize[0]:  # timm rounds down
+        part = height / (how.resize[0] + 0.5)
+    return {
+        "input_size": [3, height, width],
+        "mean": list(how.mean),
+        "std": list(how.std),
+        "interpolation": how.interpolation,
+        "crop_pct": part,
+        "crop_mode": mode,
+    }
