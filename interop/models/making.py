@@ -8,6 +8,8 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Identity, Proof
+from interop.identity import identify_file
+from interop.models import adapters
 from interop.models.building import build_with_notes
 from interop.models.loading import load
 
@@ -27,7 +29,14 @@ def built(
     for. `trust_pickle` lets a file that holds a whole pickled module run as the code that it is.
     The notes say what no file tells and was taken for granted. Raises what `build` and `load` do.
     """
+    if adapters.is_adapter(identity) and base is not None:
+        of = base if isinstance(base, Identity) else identify_file(base)
+        return adapters.merged(identity, of, arch=arch, factory=factory)
     if base is not None:
-        raise ModelError("adapters are not merged here yet", where=identity.manifest.path)
+        raise ModelError(
+            "--base is for adapters, and it holds none",
+            where=identity.manifest.path,
+            fix="leave --base away",
+        )
     module, notes = build_with_notes(identity, factory=factory, head=head, arch=arch)
     return module, load(module, identity), notes
