@@ -360,8 +360,9 @@ def _expected(layer: Any) -> tuple[torch.Tensor, torch.Tensor, int] | None:
         turned = bool(getattr(layer, "fan_in_fan_out", False))
     else:
         return None
-    weight = layer.get_base_layer().weight.double()
-    if isinstance(layer, lora.Conv2d) and layer.get_base_layer().groups > 1:
+    inside: Any = layer.get_base_layer()
+    weight: torch.Tensor = inside.weight.double()
+    if isinstance(layer, lora.Conv2d) and inside.groups > 1:
         return None
     rank, scale = a.shape[0], float(layer.scaling["default"])
     a, b = a.double().flatten(1), b.double().flatten(1)
@@ -376,7 +377,7 @@ def _expected(layer: Any) -> tuple[torch.Tensor, torch.Tensor, int] | None:
 def _digest(tensor: torch.Tensor) -> str:
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     made = hashlib.blake2b(f"{tensor.dtype}{tuple(tensor.shape)}".encode(), digest_size=16)
-    made.update(memoryview(flat.numpy()))
+    made.update(flat.numpy().data)
     return made.hexdigest()
 
 

@@ -40,9 +40,7 @@ def ties(identity: Identity) -> dict[str, str]:
     return found
 
 
-def load(
-    module: nn.Module, identity: Identity, *, supplied: frozenset[str] | None = None
-) -> Proof:
+def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | None = None) -> Proof:
     """Gives `module` the weights of `identity` (in place) and proves "loaded fraction".
 
     It holds when every tensor of the checkpoint, under the name that its prefix leaves, is in the
@@ -85,15 +83,16 @@ def load(
         own |= {n: target[n].clone() for n in (*computed, *other)}
         if refusal := _assign(module, {**state, **own}):
             faults["refused"] = [refusal]
-        faults["unequal"] = _unequal(
-            module, placed, state_dict(identity.tensors), tied, other
-        )
+        faults["unequal"] = _unequal(module, placed, state_dict(identity.tensors), tied, other)
     bad = {*other, *faults.get("unequal", ()), *(f.partition(" ")[0] for f in faults["reshaped"])}
     sources = [n for n in _sources(placed, bad) if n in source]
     weighed = {n: t for n, t in source.items() if n not in {*ignored, *spare}}
     filled = [n for n in state if n in target and n not in bad]
-    share = _share(weighed, sources), _share(
-        {n: t for n, t in target.items() if n not in other}, [*filled, *counters, *computed]
+    share = (
+        _share(weighed, sources),
+        _share(
+            {n: t for n, t in target.items() if n not in other}, [*filled, *counters, *computed]
+        ),
     )
     holds = not any(faults.values())
     said = _stated(placed, {**aliases, **tied}, ignored, computed, split)
@@ -101,7 +100,7 @@ def load(
     return Proof(
         NAME,
         holds,
-        _sentence(len(sources), len(source), share, faults) + (_aside(said) if holds else ""),
+        _sentence(len(sources), len(weighed), share, faults) + (_aside(said) if holds else ""),
         {
             "tensors": len(source),
             "loaded": len(sources) if holds else 0,

@@ -74,9 +74,7 @@ def _classifier(identity: Identity, name: str, *, own_head: bool) -> nn.Module:
 def _refuse_head(identity: Identity, head: Head | None, name: str) -> None:
     where = identity.manifest.path
     if head is not None and head.role not in ("", "classes"):
-        raise ModelError(
-            f"its head gives {head.role}, which {name} does not", where=where, fix=OWN
-        )
+        raise ModelError(f"its head gives {head.role}, which {name} does not", where=where, fix=OWN)
     if head is None or head.kind == "removed":
         raise ModelError(
             f"the file holds {name} without a head",

@@ -35,7 +35,8 @@ def build(
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The module of the class that config.json names, or else `name`; and notes.
 
-    `instead` are fields that replace config.json's; then `name` is the class. Raises ModelError without a config.json, and where it asks for code that transformers has not.
+    `instead` are fields that replace config.json's; then `name` is the class. Raises ModelError
+    without a config.json, and where it asks for code that transformers has not.
     """
     where = identity.manifest.path
     config = described(identity)
