@@ -7,6 +7,7 @@ reader found them.
 from interop.models.building import build, call_by_path
 from interop.models.loading import load, ties
 from interop.models.making import built
+from interop.models.pickles import would_run
 from interop.models.weights import state_dict
 
-__all__ = ["build", "built", "call_by_path", "load", "state_dict", "ties"]
+__all__ = ["build", "built", "call_by_path", "load", "state_dict", "ties", "would_run"]

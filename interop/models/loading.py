@@ -40,7 +40,7 @@ def ties(identity: Identity) -> dict[str, str]:
     return found
 
 
-def load(module: nn.Module, identity: Identity) -> Proof:
+def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | None = None) -> Proof:
     """Gives `module` the weights of `identity` (in place) and proves "loaded fraction".
 
     It holds when every tensor of the checkpoint, under the name that its prefix leaves, is in the
@@ -49,8 +49,10 @@ def load(module: nn.Module, identity: Identity) -> Proof:
     undone for that, and stated (`renamed`, `converted`), as are names that the file has once for
     several (`ties`) and what is left aside: batch counters that files from before torch 0.4.1 do
     not have, tables that the class computes itself (`ignored`, `computed`). Where names or shapes
-    differ, nothing is loaded. Parameters take the checkpoint's dtype. Raises what `state_dict`
-    raises.
+    differ, nothing is loaded. Parameters take the checkpoint's dtype. `supplied` names tensors of
+    the module that another file has (an adapter its own head): then the base's own head, outside
+    the class's base model, is left aside, and that is stated (`supplied`, `left_of_base`). Raises
+    what `state_dict` raises.
     """
     start = perf_counter()
     source = state_dict(identity.tensors, identity.manifest.path)
@@ -62,11 +64,13 @@ def load(module: nn.Module, identity: Identity) -> Proof:
     counters = [n for n in target if n not in state and n.endswith("num_batches_tracked")]
     computed = _computed(module, target, state)
     ignored = _ignored(module, placed.left, aliases)
+    other, spare = _of_another(module, target, placed, supplied)
+    state = {n: t for n, t in state.items() if n not in other}
     untied = _untied(target, placed.state)
     split = untied if placing.is_transformers(module) else []  # as from_pretrained takes it
     faults: Faults = {
-        "missing": [n for n in target if n not in state and n not in {*counters, *computed}],
-        "unexpected": [n for n in placed.left if n not in ignored and n not in aliases],
+        "missing": [n for n in target if n not in {*state, *counters, *computed, *other}],
+        "unexpected": [n for n in placed.left if n not in {*ignored, *aliases, *spare}],
         "reshaped": [
             f"{n} {tuple(t.shape)} for {tuple(target[n].shape)}"
             for n, t in state.items()
@@ -76,21 +80,27 @@ def load(module: nn.Module, identity: Identity) -> Proof:
     }
     if not any(faults.values()):
         own = {n: torch.zeros_like(target[n]) for n in counters}
-        own |= {n: target[n].clone() for n in computed}
+        own |= {n: target[n].clone() for n in (*computed, *other)}
         if refusal := _assign(module, {**state, **own}):
             faults["refused"] = [refusal]
-        faults["unequal"] = _unequal(module, placed, state_dict(identity.tensors), tied)
-    bad = {*faults.get("unequal", ()), *(f.partition(" ")[0] for f in faults["reshaped"])}
+        faults["unequal"] = _unequal(module, placed, state_dict(identity.tensors), tied, other)
+    bad = {*other, *faults.get("unequal", ()), *(f.partition(" ")[0] for f in faults["reshaped"])}
     sources = [n for n in _sources(placed, bad) if n in source]
-    weighed = {n: t for n, t in source.items() if n not in ignored}
+    weighed = {n: t for n, t in source.items() if n not in {*ignored, *spare}}
     filled = [n for n in state if n in target and n not in bad]
-    share = _share(weighed, sources), _share(target, [*filled, *counters, *computed])
+    share = (
+        _share(weighed, sources),
+        _share(
+            {n: t for n, t in target.items() if n not in other}, [*filled, *counters, *computed]
+        ),
+    )
     holds = not any(faults.values())
     said = _stated(placed, {**aliases, **tied}, ignored, computed, split)
+    said |= {"supplied": other, "left_of_base": spare} if supplied is not None else {}
     return Proof(
         NAME,
         holds,
-        _sentence(len(sources), len(source), share, faults) + (_aside(said) if holds else ""),
+        _sentence(len(sources), len(weighed), share, faults) + (_aside(said) if holds else ""),
         {
             "tensors": len(source),
             "loaded": len(sources) if holds else 0,
@@ -130,6 +140,22 @@ def _with_ties(
     return whole, tied
 
 
+def _of_another(
+    module: nn.Module,
+    target: Mapping[str, torch.Tensor],
+    placed: placing.Placed,
+    supplied: frozenset[str] | None,
+) -> tuple[list[str], list[str]]:
+    """What another file supplies of the module, and what that puts aside of this one: its head."""
+    if supplied is None:
+        return [], []
+    other = [n for n in target if n in supplied]
+    front = f"{getattr(module, 'base_model_prefix', '')}."
+    heads = [name for name, new in placed.left.items() if not new.startswith(front)]
+    taken = [name for new, name in placed.names.items() if new in supplied]
+    return other, [*heads, *taken]
+
+
 def _computed(
     module: nn.Module, target: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
 ) -> list[str]:
@@ -166,13 +192,14 @@ def _unequal(
     placed: placing.Placed,
     again: Mapping[str, torch.Tensor],
     tied: Mapping[str, str],
+    other: Sequence[str],
 ) -> list[str]:
     """Tensors of the module that are not, bit for bit, what the file has for them."""
     held = module.state_dict()
     wrong = [
         new
         for new, name in placed.names.items()
-        if name in again and not same_bits(held[new], again[name])
+        if name in again and new not in other and not same_bits(held[new], again[name])
     ]
     wrong += [name for name, kept in tied.items() if not same_bits(held[name], held[kept])]
     for made in placed.made:
@@ -226,6 +253,8 @@ def _aside(said: Mapping[str, Json]) -> str:
         names = said["ignored"]
         shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         parts.append(f"{len(names)} left aside by the class itself: {shown}")
+    if said.get("left_of_base"):
+        parts.append(f"{len(said['left_of_base'])} of its own head left aside")
     if "computed" in said:
         parts.append(f"{len(said['computed'])} computed by the class, in no file")
     return f" ({'; '.join(parts)})" if parts else ""

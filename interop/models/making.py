@@ -8,7 +8,9 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Identity, Proof
-from interop.models.building import build_with_notes
+from interop.identity import identify_file
+from interop.models import adapters, pickles
+from interop.models.building import build_with_notes, whole
 from interop.models.loading import load
 
 
@@ -24,10 +26,29 @@ def built(
     """The module that a file is of, with the file's weights; the proof "loaded fraction"; notes.
 
     `factory`, `head` and `arch` are those of `build`. `base` is the checkpoint that an adapter is
-    for. `trust_pickle` lets a file that holds a whole pickled module run as the code that it is.
-    The notes say what no file tells and was taken for granted. Raises what `build` and `load` do.
+    for; there, `factory` and `arch` say what the base is. `trust_pickle` lets a file that holds a
+    whole pickled module run as the code that it is (`would_run` names it). The notes say what no
+    file tells and was taken for granted. Raises what `build` and `load` do.
     """
     if base is not None:
-        raise ModelError("adapters are not merged here yet", where=identity.manifest.path)
-    module, notes = build_with_notes(identity, factory=factory, head=head, arch=arch)
+        return _merged(identity, base, arch, factory)
+    if trust_pickle and factory is None and head is None and whole(identity):
+        module = pickles.unpickled(identity)
+        names = ", ".join(pickles.would_run(identity)[:4])
+        notes: tuple[str, ...] = (f"the file was unpickled, and ran as it names: {names}, …",)
+    else:
+        module, notes = build_with_notes(identity, factory=factory, head=head, arch=arch)
     return module, load(module, identity), notes
+
+
+def _merged(
+    identity: Identity, base: str | Path | Identity, arch: str | None, factory: str | None
+) -> tuple[nn.Module, Proof, tuple[str, ...]]:
+    if not adapters.is_adapter(identity):
+        raise ModelError(
+            "--base is for an adapter, and it holds none",
+            where=identity.manifest.path,
+            fix="leave --base away",
+        )
+    of = base if isinstance(base, Identity) else identify_file(base)
+    return adapters.merged(identity, of, arch=arch, factory=factory)

@@ -92,7 +92,7 @@ class _Table:
 
     def renamed(self, name: str, target: Tensors) -> tuple[str, str | None]:
         """As transformers does it: a name that is the module's already may need its front alone."""
-        rename = self.library.rename_source_key
+        rename: Any = self.library.rename_source_key
         new, pattern = rename(name, self.renamings, self.converters, self.front, target)
         if new not in target and name in target:
             new, pattern = rename(name, [], [], self.front, target)
@@ -133,7 +133,7 @@ def _placed(
     for new, sources in joined.items():
         assert table is not None
         ordered = table.order(sources)
-        converter = deepcopy(table.by_pattern[found[sources[0]][1] or ""])
+        converter: Any = deepcopy(table.by_pattern[found[sources[0]][1] or ""])
         for name in ordered:
             converter.add_tensor(new, name, found[name][1], source[name])
         results = {k: _only(v) for k, v in _converted(converter, new, module).items()}

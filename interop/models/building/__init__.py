@@ -11,7 +11,7 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Architecture, Identity
-from interop.models.building import timm, torchvision, transformers
+from interop.models.building import timm, torchaudio, torchvision, transformers
 from interop.models.building.fitting import OWN, put
 from interop.models.building.own import call_by_path, module_by_path
 
@@ -84,6 +84,8 @@ def _by_library(
         return timm.build(identity, name, own_head=own_head)
     if library == "transformers":
         return transformers.build(identity, name)
+    if library == "torchaudio":
+        return torchaudio.build(identity, name)
     raise ModelError(f"{library}/{name} is not built here", where=identity.manifest.path, fix=OWN)
 
 

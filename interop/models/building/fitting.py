@@ -89,6 +89,12 @@ def fit_layer(module: nn.Module, path: str, shapes: dict[str, tuple[int, ...]]) 
     same = isinstance(there, kind) and weight is not None and tuple(weight.shape) == shape
     if same and (there.bias is not None) == bias:
         return
+    if isinstance(there, nn.Linear) and there.in_features != shape[1]:
+        raise ModelError(
+            f"its head {path} takes {shape[1]} features, and the library's model gives "
+            f"{there.in_features}: what makes the one of the other is in no file",
+            fix=WHOLE,
+        )
     if len(shape) == 2:
         put(module, path, nn.Linear(shape[1], shape[0], bias=bias))
         return

@@ -102,6 +102,9 @@ def _fitted(
     if "fc_norm.weight" in shapes and "fc_norm.weight" not in there:
         options = {**options, "global_pool": "avg"}  # a norm behind the pooling, not before it
         notes.append("global_pool is avg: the file has fc_norm, which token pooling has not")
+    if _doubled(identity, module):
+        options = {**options, "global_pool": "catavgmax"}
+        notes.append("global_pool is catavgmax: the head takes the features twice")
     if channels := _channels(shapes, there):
         options = {**options, "in_chans": channels}
     if (sizes := _size(module, shapes, there)) is not None:
@@ -113,6 +116,15 @@ def _fitted(
     if options.keys() & {"global_pool", "in_chans", "img_size"}:
         module = _made(identity, name, options)
     return module, tuple(notes)
+
+
+def _doubled(identity: Identity, module: nn.Module) -> bool:
+    """Whether the head takes twice the features: the average and the maximum of each."""
+    head = identity.head
+    if head is None or head.kind == "removed":
+        return False
+    there: Any = dict(module.named_modules()).get(head.path)
+    return isinstance(there, nn.Linear) and there.in_features * 2 == head.in_width
 
 
 def _channels(shapes: Mapping[str, Shape], there: Mapping[str, Shape]) -> int:

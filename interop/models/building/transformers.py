@@ -30,10 +30,13 @@ def described(identity: Identity) -> Mapping[str, Json] | None:
     return config
 
 
-def build(identity: Identity, name: str = "") -> tuple[nn.Module, tuple[str, ...]]:
+def build(
+    identity: Identity, name: str = "", *, instead: Mapping[str, Json] | None = None
+) -> tuple[nn.Module, tuple[str, ...]]:
     """The module of the class that config.json names, or else `name`; and notes.
 
-    Raises ModelError without a config.json, and where it asks for code that transformers has not.
+    `instead` are fields that replace config.json's; then `name` is the class. Raises ModelError
+    without a config.json, and where it asks for code that transformers has not.
     """
     where = identity.manifest.path
     config = described(identity)
@@ -59,8 +62,8 @@ def build(identity: Identity, name: str = "") -> tuple[nn.Module, tuple[str, ...
             where=where,
             fix="give the float model, and quantise the export with --precision int8",
         )
-    kind = _class(_named(config) or name, where)
-    settings = _settings(kind, config, where)
+    kind = _class(name if instead is not None else _named(config) or name, where)
+    settings = _settings(kind, {**config, **_labels_aside(config, instead)}, where)
     with _as_saved(identity), Undrawn(), _quiet():
         # A real device, not meta: buffers that no file keeps (rotary frequencies, position numbers)
         # are computed by the constructor, and only weights are left undrawn. What is never written
@@ -80,6 +83,21 @@ def build(identity: Identity, name: str = "") -> tuple[nn.Module, tuple[str, ...
                 fix="mend config.json, or install the transformers that wrote it",
             ) from error
     return module, ()
+
+
+def _labels_aside(
+    config: Mapping[str, Json], instead: Mapping[str, Json] | None
+) -> Mapping[str, Json]:
+    """Fields that stand instead of config.json's, whose labels are then another head's."""
+    if not instead or "num_labels" not in instead:
+        return instead or {}
+    number = instead["num_labels"]
+    names = {str(n): f"LABEL_{n}" for n in range(number)}
+    return {
+        **{k: v for k, v in instead.items() if k != "num_labels"},
+        "id2label": names,
+        "label2id": {name: int(n) for n, name in names.items()},
+    }
 
 
 def _named(config: Mapping[str, Json]) -> str:

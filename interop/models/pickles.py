@@ -1,0 +1,85 @@
+"""A file that holds a whole pickled module -> that module, once a person says that it may run.
+
+Unpickling runs the code that the file names. Nothing else of the package does it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from interop.errors import ModelError
+from interop.facts import Identity
+from interop.models.building import refuse_kind, whole
+from interop.models.building.fitting import OWN
+from interop.models.building.own import importable
+
+_STATE_DICT = "save the module's state_dict() instead, or " + OWN
+
+
+def would_run(identity: Identity) -> tuple[str, ...]:
+    """The names that unpickling the file would import, and could call; () where none is needed.
+
+    Those that only rebuild tensors and plain containers are left out.
+    """
+    if not whole(identity):
+        return ()
+    return tuple(dict.fromkeys(str(i) for i in identity.manifest.imports if i.danger != "safe"))
+
+
+def unpickled(identity: Identity) -> nn.Module:
+    """The module at the identity's place of the file, in eval mode.
+
+    Raises ModelError for a file that names what can run commands, whatever a person says, for a
+    TorchScript program (no exporter takes one), and where unpickling fails or gives no module.
+    """
+    manifest = identity.manifest
+    where = manifest.path
+    unsafe = [str(i) for i in manifest.imports if i.danger == "unsafe"]
+    if unsafe:
+        raise ModelError(
+            f"would run {', '.join(unsafe[:4])} when unpickled, which no model needs",
+            where=where,
+            fix="do not load this file",
+            rule="pickle-unsafe-global",
+        )
+    if manifest.container == "torchscript":
+        raise ModelError(
+            "holds a TorchScript program, which torch.export does not take",
+            where=where,
+            fix=OWN,
+        )
+    refuse_kind(identity)
+    with importable(), contextlib.redirect_stdout(sys.stderr):
+        try:
+            held: Any = torch.load(manifest.file, map_location="cpu", weights_only=False)
+        except Exception as error:  # the file's own code may raise anything
+            line = (str(error).strip() or "no reason given").splitlines()[0]
+            raise ModelError(
+                f"cannot be unpickled: {type(error).__name__}: {line}",
+                where=where,
+                fix="run where its classes can be imported, or " + _STATE_DICT,
+            ) from error
+    module = _module_at(held, identity.place)
+    if module is None:
+        raise ModelError("holds no module as a whole", where=where, fix=_STATE_DICT)
+    return module.eval().requires_grad_(False)
+
+
+def _module_at(held: Any, place: str) -> nn.Module | None:
+    """The module at a place, or the one that there is within what lies there."""
+    for key in place.split(".") if place else ():
+        if isinstance(held, nn.Module):
+            break
+        held = held.get(key) if isinstance(held, Mapping) else getattr(held, key, None)
+    if isinstance(held, nn.Module):
+        return held
+    inside = [v for v in held.values() if isinstance(v, nn.Module)] if isinstance(
+        held, Mapping) else []  # fmt: skip
+    networks = [m for m in inside if next(m.parameters(), None) is not None]
+    return networks[0] if len(networks) == 1 else None
