@@ -54,15 +54,15 @@ def whole(model: Path) -> onnx.ModelProto:
         ) from None
 
 
-def save(graph: onnx.ModelProto, out: Path, room: int = ROOM) -> int:
+def save(graph: onnx.ModelProto, out: Path) -> int:
     """Writes a graph that holds its tensors, and gives the bytes that it takes.
 
-    Where the tensors take more than `room` they lie beside it in `<name>.onnx_data`. Changes
+    Where the tensors take more than ROOM they lie beside it in `<name>.onnx_data`. Changes
     `graph` there.
     """
     data = out.with_name(f"{out.name}_data")
     data.unlink(missing_ok=True)
-    if sum(len(t.raw_data) for t in graph.graph.initializer) > room:
+    if sum(len(t.raw_data) for t in graph.graph.initializer) > ROOM:
         convert_model_to_external_data(graph, location=data.name, size_threshold=_SMALL)
         write_external_data_tensors(graph, str(out.parent))
     out.write_bytes(graph.SerializeToString(deterministic=True))
