@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx.external_data_helper import convert_model_to_external_data, write_external_data_tensors
+from onnx.external_data_helper import (
+    convert_model_to_external_data,
+    load_external_data_for_model,
+    write_external_data_tensors,
+)
 
 from interop.errors import InteropError
 from interop.proof import graph as graphs
@@ -44,14 +48,20 @@ def nbytes(model: Path) -> int:
 
 def whole(model: Path) -> onnx.ModelProto:
     """The graph in memory, with the bytes of all its tensors."""
+    return filled(graphs.read(model), model)
+
+
+def filled(graph: onnx.ModelProto, model: Path) -> onnx.ModelProto:
+    """The same graph with the bytes of the tensors that lie beside the file `model`."""
     try:
-        return onnx.load(str(model))
+        load_external_data_for_model(graph, str(model.parent))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         raise InteropError(
             f"its weights cannot be read ({str(error).strip().splitlines()[0][:200]})",
             where=str(model),
             fix="keep the graph beside the file that its weights lie in",
         ) from None
+    return graph
 
 
 def save(graph: onnx.ModelProto, out: Path) -> int:

@@ -40,7 +40,7 @@ _HALF = float(np.finfo(np.float16).max)
 _TINY = 5.96e-8  # float16's smallest positive number
 _PRODUCTS = ("MatMul", "Gemm")
 _MARGINS = (0.0, 0.05, 0.5, 0.95)
-_SHOWN = 4
+_FEW = 4
 
 
 def lower(
@@ -256,8 +256,7 @@ def _typed(model: Path) -> onnx.ModelProto:
         graph = onnx.shape_inference.infer_shapes(graphs.read(model))
     except Exception as error:  # onnx's own
         raise _cannot("float16", model.name, error) from None
-    onnx.external_data_helper.load_external_data_for_model(graph, str(model.parent))
-    return graph
+    return embed.filled(graph, model)
 
 
 def _beyond_half(graph: onnx.ModelProto, name: str) -> list[str]:
@@ -359,15 +358,14 @@ def compare(
     Differences are of all outputs, each relative to its largest absolute value. Where the first
     output is (n, classes), also flips, agreement and margins (the largest class score less the
     second, in the graph's own answers); with `labels` (n,) the accuracy of both, its change and
-    McNemar's exact test. Raises ModelError where an output is not finite, naming the first node.
+    McNemar's exact test; of a float16 graph, how much of float16's range is used. Raises ModelError
+    where an output, or in float16 any node's, is not finite, naming the first node.
     """
-    ours: list[tuple[NDArray[Any], ...]] = []
-    theirs: list[tuple[NDArray[Any], ...]] = []
-    for batch in batches:
-        ours.append(native.outputs(batch))
-        theirs.append(lower.outputs(batch))
-        for runtime, found in ((native, ours[-1]), (lower, theirs[-1])):
-            _finite(runtime, found, batch)
+    given = list(batches)
+    ours = [native.outputs(batch) for batch in given]
+    theirs = [lower.outputs(batch) for batch in given]
+    _finite(native, ours, given)
+    _finite(lower, theirs, given)
     if not ours:
         raise DataError("no sample to compare on", where="--precision", fix="give --data")
     samples = sum(len(outputs[0]) if outputs[0].ndim else 1 for outputs in ours)
@@ -377,6 +375,8 @@ def compare(
         "samples": samples,
     }
     measured = _differences(ours, theirs, conditions)
+    if _is_half(Path(lower.where)):
+        measured.append(_range_used(lower, given, conditions))
     if all(o[0].ndim == 2 and o[0].shape[1] == ours[0][0].shape[1] > 1 for o in ours):
         first, second = (np.concatenate([o[0] for o in side]) for side in (ours, theirs))
         measured += _flips(first, second, conditions)
@@ -462,37 +462,87 @@ def _accuracies(
     ]
 
 
-def _finite(runtime: OnnxRuntime, outputs: Sequence[NDArray[Any]], batch: Any) -> None:
-    if all(np.isfinite(o).all() for o in outputs if o.dtype.kind == "f"):
-        return
-    first = first_not_finite(Path(runtime.where), batch)
-    raise ModelError(
-        f"gives outputs that are not finite; the first are those of {first}",
+def _finite(
+    runtime: OnnxRuntime, outputs: Sequence[Sequence[NDArray[Any]]], batches: Sequence[Any]
+) -> None:
+    for found, batch in zip(outputs, batches, strict=True):
+        if not all(np.isfinite(o).all() for o in found if o.dtype.kind == "f"):
+            largest, first = on_the_way(Path(runtime.where), [batch])
+            where = first if not np.isfinite(largest) else "nodes that the runtime fuses"
+            raise _overflow(f"gives outputs that are not finite; the first are of {where}", runtime)
+
+
+def _range_used(
+    lower: OnnxRuntime, batches: Sequence[Any], conditions: Mapping[str, Json]
+) -> Measurement:
+    """The largest value between nodes, as a share of what float16 holds.
+
+    A CPU computes most of float16 in float32, and ONNX Runtime drops the roundings between: an
+    overflow that a GPU would have need not show in the outputs.
+    """
+    largest, node = on_the_way(Path(lower.where), batches)
+    if not np.isfinite(largest):
+        raise _overflow(f"a value on the way is not finite in float16: that of {node}", lower)
+    about = {**conditions, "node": node}
+    return Measurement("float16 range used", "share", largest / _HALF, conditions=about)
+
+
+def _overflow(what: str, runtime: OnnxRuntime) -> ModelError:
+    return ModelError(
+        what,
         where=Path(runtime.where).name,
         fix="leave this --precision away: its range is too small for the model",
     )
 
 
-def first_not_finite(model: Path, batch: Any) -> str:
-    """The first node whose output is not finite, as "name (operator)"; nodes are in order."""
+def _is_half(model: Path) -> bool:
+    tensors = graphs.read(model).graph.initializer
+    return any(t.data_type == onnx.TensorProto.FLOAT16 for t in tensors)
+
+
+def on_the_way(model: Path, batches: Sequence[Any]) -> tuple[float, str]:
+    """The largest absolute value that any node gives, and that node as "name (operator)".
+
+    Where a value is not finite: infinity and, of the first batch that shows one, the first node.
+    Each batch is cut to a few samples, since every node's output is held at once.
+    """
     graph = graphs.read(model)
     known = {o.name for o in graph.graph.output}
     nodes = {o: n for n in graph.graph.node for o in n.output if o}
     graph.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(o) for o in nodes if o not in known
     )
+    session = _as_written(graph, model.parent)
+    largest, of = 0.0, ""
+    for batch in batches:
+        found = session.run(list(nodes), _few(session, batch))
+        for node, value in zip(nodes.values(), found, strict=True):
+            if getattr(value, "dtype", np.dtype(int)).kind != "f" or not value.size:
+                continue
+            most = float(np.abs(value).max())
+            name = f"{node.name or node.output[0]} ({node.op_type})"
+            if not np.isfinite(most):
+                return float("inf"), name
+            if most > largest:
+                largest, of = most, name
+    return largest, of
+
+
+def _few(session: Any, batch: Any) -> dict[str, NDArray[Any]]:
+    first = session.get_inputs()[0]
+    named = batch if isinstance(batch, Mapping) else {first.name: batch}
+    fixed = isinstance(first.shape[0], int) if first.shape else True
+    return {n: v if fixed else v[:_FEW] for n, v in named.items()}
+
+
+def _as_written(graph: onnx.ModelProto, folder: Path) -> Any:
+    """A session that runs each node by itself: fused ones have other outputs."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    # Fused nodes would have other outputs than those that are looked at.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     place = "session.model_external_initializers_file_folder_path"
-    options.add_session_config_entry(place, str(model.parent.resolve()))
-    session = onnxruntime.InferenceSession(
+    options.add_session_config_entry(place, str(folder.resolve()))
+    return onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    given = batch if isinstance(batch, Mapping) else {session.get_inputs()[0].name: batch}
-    found = dict(zip(nodes, session.run(list(nodes), dict(given)), strict=True))
-    for name, value in found.items():
-        if getattr(value, "dtype", np.dtype(int)).kind == "f" and not np.isfinite(value).all():
-            return f"{nodes[name].name or name} ({nodes[name].op_type})"
-    return "no node by itself: the runtime's fusions overflow"

@@ -1,8 +1,8 @@
 """A graph that takes a prepared tensor -> a second one that takes the picture as it was decoded.
 
 Every step of `facts.Preprocessing` becomes ONNX operators that compute what Pillow does, before the
-same nodes and the same weights: both graphs point into one model.safetensors. ONNX Runtime computes
-them as Pillow does, which the proof shows; not every runtime does (OpenVINO 2026.4 resizes otherwise).
+same nodes and the same weights: both graphs point into one model.safetensors. That ONNX Runtime
+computes as Pillow does is proved; not every runtime does (OpenVINO 2026.4 resizes otherwise).
 """
 
 from __future__ import annotations
@@ -224,7 +224,8 @@ def _checked_input(graph: onnx.ModelProto, how: Preprocessing, name: str) -> onn
     for has, gets in zip(rest, given, strict=True):
         if has is not None and gets is not None and has != gets:
             raise _unfit(f"takes (C, H, W) = {tuple(rest)}, the preprocessing gives {given}", name)
-    return inputs[0]
+    found: onnx.ValueInfoProto = inputs[0]
+    return found
 
 
 def _unfit(what: str, name: str) -> ModelError:
@@ -307,7 +308,7 @@ def _join(
     _one_picture(body, first.dim_param)
     del body.node[:], body.input[:], body.value_info[:]  # shapes follow anew, for a batch of 1
     body.node.extend(nodes)
-    shape = ["height", "width", 3]
+    shape: list[str | int | None] = ["height", "width", 3]
     body.input.append(helper.make_tensor_value_info(image, TensorProto.UINT8, shape))
     body.input.extend(inputs)
     body.output.extend(extra)
