@@ -42,14 +42,12 @@ def prepared(model: Path, out: Path, pictures: Sequence[Image.Image], how: Prepr
     facts: dict[str, Json] = {"pictures": len(pictures), "allowed_levels": LEVELS}
     if not pictures:
         return Proof(NAME, False, "no picture was given", facts, perf_counter() - start)
-    found = []
-    session = _session(out)
-    with OnnxRuntime(model, spin=False) as runtime:
-        for picture in pictures:
-            try:
-                found.append(_one(session, runtime, picture, how))
-            except _Fault as fault:
-                return Proof(NAME, False, str(fault), facts, perf_counter() - start)
+    try:
+        session = _session(out)
+        with OnnxRuntime(model, spin=False) as runtime:
+            found = [_one(session, runtime, picture, how) for picture in pictures]
+    except _Fault as fault:
+        return Proof(NAME, False, str(fault), facts, perf_counter() - start)
     facts |= {
         "levels": max(f["levels"] for f in found),
         "share_of_pixels": float(np.mean([f["moved"] for f in found])),
@@ -82,8 +80,8 @@ def _one(
     try:
         *outputs, tensor = session.run(None, given)
     except Exception as error:  # ONNX Runtime's own
-        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise _Fault(f"cannot run a picture of {picture.width}x{picture.height}: {line}") from None
+        size = f"{picture.width}x{picture.height}"
+        raise _Fault(f"cannot run a picture of {size}: {_line(error)}") from None
     if tensor.shape != (1, *ours.shape):
         raise _Fault(f"prepares a tensor {tensor.shape[1:]}, Python prepares {ours.shape}")
     std = np.reshape(how.std, (-1, 1, 1))
@@ -148,6 +146,13 @@ def _session(out: Path) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     place = "session.model_external_initializers_file_folder_path"
     options.add_session_config_entry(place, str(out.parent.resolve()))
-    return onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    try:
+        return onnxruntime.InferenceSession(
+            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's own
+        raise _Fault(f"ONNX Runtime refuses the prepared graph: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
