@@ -247,11 +247,12 @@ def swapped(graph):
 def test_a_wrong_graph_does_not_pass(tmp_path, photos, change, said):
     noise = np.random.default_rng(0).integers(0, 256, (150, 130, 3), dtype=np.uint8)
     shown = [*photos[:3], Image.fromarray(noise)]  # what is wrong at the edges shows in noise
+    how = replace(IMAGENET, resize=(72, 64), crop=None)  # and those a crop would take away
     model = averages(tmp_path)
-    prepare_graph(model, tmp_path / FILE, IMAGENET)
+    prepare_graph(model, tmp_path / FILE, how)
     assert prepared(model, tmp_path / FILE, shown, IMAGENET).holds
     bent(tmp_path / FILE, change)
-    proof = prepared(model, tmp_path / FILE, shown, IMAGENET)
+    proof = prepared(model, tmp_path / FILE, shown, how)
     assert not proof.holds
     assert said in proof.what
 
