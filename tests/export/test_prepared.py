@@ -250,7 +250,7 @@ def test_a_wrong_graph_does_not_pass(tmp_path, photos, change, said):
     how = replace(IMAGENET, resize=(72, 64), crop=None)  # and those a crop would take away
     model = averages(tmp_path)
     prepare_graph(model, tmp_path / FILE, how)
-    assert prepared(model, tmp_path / FILE, shown, IMAGENET).holds
+    assert prepared(model, tmp_path / FILE, shown, how).holds
     bent(tmp_path / FILE, change)
     proof = prepared(model, tmp_path / FILE, shown, how)
     assert not proof.holds
