@@ -74,6 +74,7 @@ def lower(
     try:
         onnx.checker.check_model(str(out))
     except onnx.checker.ValidationError as error:
+        out.unlink()
         raise _cannot(precision, out.name, error) from None
     files = {"precision": precision, "file": out.name}
     return {**files, **facts, "bytes_before": before, "bytes_after": after}

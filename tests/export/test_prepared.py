@@ -166,6 +166,22 @@ def test_it_does_what_pillow_does(tmp_path, photos, color, change):
         assert proof.facts["levels"] == 0
 
 
+def test_noise_at_any_size_keeps_to_the_bound(tmp_path):
+    """The hardest pictures: every sum is another, and black and white give the most ties."""
+    random = np.random.default_rng(5)
+    model = averages(tmp_path)
+    for mode in ("bilinear", "bicubic", "nearest") * 7:
+        resize = tuple(int(v) for v in random.integers(8, 200, random.integers(1, 3)))
+        how = replace(IMAGENET, resize=resize, crop=None, interpolation=mode)
+        shapes = random.integers(6, 300, (6, 2))
+        noise = [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+        noise[::2] = [np.where(n > 127, 255, 0).astype(np.uint8) for n in noise[::2]]
+        prepare_graph(model, tmp_path / FILE, how)
+        proof = prepared(model, tmp_path / FILE, [Image.fromarray(n) for n in noise], how)
+        assert proof.holds, (how, proof.what)
+        assert proof.facts["levels"] <= (0 if mode == "nearest" else 2)
+
+
 def test_pillow_before_13_always_went_horizontally_first(tmp_path, photos, monkeypatch):
     """The order shows where the height loses over twice what the width does, and only there."""
     monkeypatch.setattr(prepared_graphs.PIL, "__version__", "12.0.0")
