@@ -12,6 +12,7 @@ from interop.bench.contender import Contender
 from interop.data import Folder
 from interop.errors import ModelError
 from interop.facts import Json, Measurement
+from interop.proof.statistics import change, share
 from interop.runtimes import Runtime
 
 BATCH = 32
@@ -100,10 +101,10 @@ def scores(found: Predictions) -> list[Measurement]:
         "runtime": found.runtime,
         "samples": len(found.truth),
     }
-    made = [_share("top-1", found.right, conditions)]
+    made = [share("top-1", found.right, conditions)]
     if found.logits.shape[1] > 5:
         best = np.argpartition(found.logits, -5, axis=1)[:, -5:]
-        made.append(_share("top-5", (best == found.truth[:, None]).any(axis=1), conditions))
+        made.append(share("top-5", (best == found.truth[:, None]).any(axis=1), conditions))
     classes = len(found.labels)
     value = macro_f1(found.truth, found.answers, classes)
     rng = np.random.default_rng(SEED)
@@ -126,30 +127,18 @@ def between_runtimes(native: Predictions, exported: Predictions) -> list[Measure
     same = native.answers == exported.answers
     largest = float(np.abs(native.logits - exported.logits).max())
     return [
-        _share("agreement", same, conditions),
+        share("agreement", same, conditions),
         Measurement("flips", "count", float((~same).sum()), conditions=conditions),
         Measurement("largest logit difference", "abs", largest, conditions=conditions),
     ]
 
 
 def between_models(a: Predictions, b: Predictions) -> list[Measurement]:
-    """Can B stand in for A on the task: both run natively, answers compared by label.
-
-    McNemar's exact test is the two-sided binomial test on the samples that only one of the two
-    gets right (McNemar 1947; exact form after Conover 1999, section 3.5).
-    """
-    from scipy.stats import binomtest
-
+    """Can B stand in for A on the task: both run natively, answers compared by label."""
     names = np.array(a.labels), np.array(b.labels)
     same = names[0][a.answers] == names[1][b.answers]
     # Both folders list the same files in the same order: the labels are the same set.
     lost = a.right & ~b.right
-    won = ~a.right & b.right
-    n = len(a.truth)
-    change = float(b.right.mean() - a.right.mean())
-    low, high = paired_interval(int(lost.sum()), int(won.sum()), n)
-    only = int(lost.sum() + won.sum())
-    p = float(binomtest(int(lost.sum()), only).pvalue) if only else 1.0
     conditions: dict[str, Json] = {
         "group": "change of model",
         "of": "B against A",
@@ -165,33 +154,16 @@ def between_models(a: Predictions, b: Predictions) -> list[Measurement]:
         }
         for i in np.flatnonzero(~same)[:_SHOWN_FLIPS]
     ]
+    points, test = change(a.right, b.right, conditions)
     return [
-        Measurement(
-            "accuracy change",
-            "points",
-            change,
-            (low, high),
-            conditions={**conditions, "mcnemar_p": p},
-        ),
-        _share("agreement", same, conditions),
+        points,
+        share("agreement", same, conditions),
         Measurement(
             "flips", "count", float((~same).sum()), conditions={**conditions, "flipped": flips}
         ),
-        _share("negative flips", lost, conditions),
-        Measurement("McNemar's exact test", "p", p, conditions=conditions),
+        share("negative flips", lost, conditions),
+        test,
     ]
-
-
-def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a change in accuracy, on n samples of which `won` became right.
-
-    Wald's interval for matched proportions after half a sample is added to each of the four cells
-    (Agresti and Min 2005): unlike a bootstrap it does not claim certainty where nothing differed.
-    """
-    b, c, size = lost + 0.5, won + 0.5, n + 2
-    middle = (c - b) / size
-    reach = 1.959964 * ((b + c) - (c - b) ** 2 / size) ** 0.5 / size
-    return middle - reach, middle + reach
 
 
 def macro_f1(truth: NDArray[np.int64], answers: NDArray[np.int64], classes: int) -> float:
@@ -200,14 +172,3 @@ def macro_f1(truth: NDArray[np.int64], answers: NDArray[np.int64], classes: int)
     seen = np.bincount(truth, minlength=classes) + np.bincount(answers, minlength=classes)
     there = seen > 0
     return float((2 * hits[there] / seen[there]).mean())
-
-
-def _share(name: str, which: NDArray[np.bool_], conditions: dict[str, Json]) -> Measurement:
-    """A share of samples with Wilson's score interval (Wilson 1927)."""
-    from scipy.stats import binomtest
-
-    count = int(which.sum())
-    ci = binomtest(count, len(which)).proportion_ci(0.95, "wilson")
-    return Measurement(
-        name, "share", count / len(which), (float(ci.low), float(ci.high)), conditions=conditions
-    )

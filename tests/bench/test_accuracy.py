@@ -11,7 +11,6 @@ from interop.bench.accuracy import (
     between_models,
     between_runtimes,
     macro_f1,
-    paired_interval,
     scores,
 )
 from interop.facts import Measurement
@@ -106,14 +105,3 @@ def test_equal_models_differ_by_nothing() -> None:
     # Four equal answers are no certainty: the interval says how little they show.
     low, high = found["accuracy change"].interval
     assert low == -high and high > 0.2
-    low, high = paired_interval(0, 0, 10_000)
-    assert low == -high and high < 0.0005
-
-
-def test_the_paired_interval_covers_what_it_should() -> None:
-    rng = np.random.default_rng(0)
-    counts = rng.multinomial(300, [0.03, 0.05, 0.92], size=2000)
-    inside = [
-        low <= 0.02 <= high for low, high in (paired_interval(b, c, 300) for b, c, _ in counts)
-    ]
-    assert 0.93 < np.mean(inside) < 0.98
