@@ -1,4 +1,4 @@
-"""A graph that failed its proof -> a folder that shows the failure with ONNX Runtime and numpy alone.
+"""A graph that failed its proof -> a folder that shows the failure with ONNX Runtime and numpy.
 
 For a bug report, or for another version of ONNX Runtime: no torch, and nothing of interop.
 """

@@ -220,7 +220,9 @@ class _Search:
 
     def _optimised(self) -> Departure:
         """Only the optimised form departs: one value is looked at a time, so that fusions stay."""
+        # An output departs for certain, and tells nothing of where that begins.
         names = self._names() if self.captured is not None else []
+        names = [n for n in names if n not in self.graph.outputs]
         rows: dict[int, Row] = {}
 
         def departs(i: int) -> bool:
@@ -372,6 +374,8 @@ class _Search:
             others=tuple(self._node_name(r.name) for r, _ in departing if r is not row)[:8],
         )
         if self._between(row):
+            settled = max((r.relative for r in before), default=0.0)
+            found = replace(found, relative=row.inner or 0.0, at_inputs=settled)
             return self._at(found, row.taken, between=True)
         return self._at(found, row.name)
 
