@@ -85,11 +85,15 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Which initialiser a tensor is ("" where none is), turned round or not, and by what step."""
+    """Which initialiser a tensor is ("" where none is), turned round or not, and by what step.
+
+    `shape` is the module's where the graph has axes of length one more or less; else None.
+    """
 
     weight: str
     turned: bool
     step: str
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -127,7 +131,7 @@ def recover(identity: Identity, wanted: Wanted) -> Recovered:
     left = [n for n in search.left() if not _may_lack(n, wanted)]
     if left:
         raise _lacking(identity, wanted, left, graph)
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name, shape in wanted.shapes.items():
         found = search.found.get(name)
         if found is not None:
@@ -149,7 +153,8 @@ def initialisers(identity: Identity) -> dict[str, torch.Tensor]:
 
 def undone(tensor: torch.Tensor, found: Found) -> torch.Tensor:
     """An initialiser as the module holds it."""
-    return tensor.t().contiguous() if found.turned else tensor
+    tensor = tensor.t().contiguous() if found.turned else tensor
+    return tensor.reshape(found.shape) if found.shape is not None else tensor
 
 
 def is_made_by_code(name: str) -> bool:
@@ -179,7 +184,7 @@ class _Search:
                 continue
             # Under its own name nothing is turned round, unless its shape says so.
             for turned in (False, True):
-                if self._fits(name, name, turned):
+                if self._fits(name, name, turned, exactly=True):
                     self.found[name] = Found(name, turned, BY_NAME)
                     break
 
@@ -197,18 +202,19 @@ class _Search:
                 if len(own) != 1 or self._claimed(use.weight, use.module):
                     continue
                 name = own[0]
-            self.found[name] = Found(use.weight, use.turned, BY_SCOPE)
+            self._take(name, use, BY_SCOPE)
 
     def by_shape(self) -> None:
         for names, uses in self._alike():
             if len(names) == len(uses) == 1:
-                self.found[names[0]] = Found(uses[0].weight, uses[0].turned, BY_SHAPE)
+                self._take(names[0], uses[0], BY_SHAPE)
 
     def by_order(self) -> None:
-        for names, uses in self._alike():
-            if len(names) == len(uses):
-                for name, use in zip(names, uses, strict=True):
-                    self.found[name] = Found(use.weight, use.turned, BY_ORDER)
+        for by_part in (True, False):
+            for names, uses in list(self._alike(by_part)):
+                if len(names) == len(uses):
+                    for name, use in zip(names, uses, strict=True):
+                        self._take(name, use, BY_ORDER)
 
     def left_out(self, modules: set[str]) -> None:
         """Biases of zeros: the operator is there, and takes none."""
@@ -217,21 +223,38 @@ class _Search:
             if leaf == "bias" and module in modules:
                 self.found[name] = Found("", False, ZEROS)
 
-    def _alike(self) -> Iterator[tuple[list[str], list[Use]]]:
-        """The tensors and the weights that are left, by the shape that the module would hold."""
+    def _alike(self, by_part: bool = False) -> Iterator[tuple[list[str], list[Use]]]:
+        """The tensors and the weights that are left, by the shape that the module would hold.
+
+        `by_part` also by what they are for: a running mean, the bias of something else, …
+        """
         claimed = {f.weight for f in self.found.values()}
-        names, uses = defaultdict(list), defaultdict(list)
+        names: dict[object, list[str]] = defaultdict(list)
+        uses: dict[object, list[Use]] = defaultdict(list)
         for name in self.left():
-            names[self.wanted.shapes[name]].append(name)
+            part = self._part(name) if by_part else None
+            names[part, _squeezed(self.wanted.shapes[name])].append(name)
         first = {u.weight: u for u in reversed(self.uses)}
         for use in sorted(first.values(), key=self.uses.index):
             tensor = self.given[use.weight]
             if use.weight not in claimed and _is_weight(tensor):
                 shape = tuple(tensor.shape)
-                uses[shape[::-1] if use.turned else shape].append(use)
-        for shape, open_names in names.items():
-            if uses.get(shape):
-                yield open_names, uses[shape]
+                part = _part_of(use) if by_part else None
+                uses[part, _squeezed(shape[::-1] if use.turned else shape)].append(use)
+        for key, open_names in names.items():
+            if uses.get(key):
+                yield open_names, uses[key]
+
+    def _part(self, name: str) -> tuple[bool, str]:
+        module, _, leaf = name.rpartition(".")
+        return f"{module}.running_mean" in self.wanted.shapes, leaf
+
+    def _take(self, name: str, use: Use, step: str) -> None:
+        shape = tuple(self.given[use.weight].shape)
+        shape = shape[::-1] if use.turned else shape
+        wanted = self.wanted.shapes[name]
+        other = wanted if _squeezed(shape) == _squeezed(wanted) and shape != wanted else None
+        self.found[name] = Found(use.weight, use.turned, step, other)
 
     def _open(self, name: str) -> bool:
         return name in self.wanted.shapes and name not in self.found
@@ -242,12 +265,14 @@ class _Search:
             f.weight == weight and n.rpartition(".")[0] == module for n, f in self.found.items()
         )
 
-    def _fits(self, name: str, weight: str, turned: bool) -> bool:
+    def _fits(self, name: str, weight: str, turned: bool, *, exactly: bool = False) -> bool:
         shape = tuple(self.given[weight].shape)
         shape = shape[::-1] if turned else shape
         wanted = self.wanted.shapes[name]
         if shape == wanted:
             return not turned or len(shape) == 2
+        if not exactly and _squeezed(shape) == _squeezed(wanted):
+            return True  # axes of length one come and go: a scale is shaped for what it scales
         head = any(name.startswith(f"{path}.") for path in self.wanted.heads)
         return head and len(shape) == len(wanted) > 0 and shape[1:] == wanted[1:]
 
@@ -271,6 +296,13 @@ def _uses(
                 name, turned = handed[taken]
                 turned ^= _turns(node, index) and given[name].ndim == 2
                 yield Use(name, node.op_type, index, module_path(node, modules), turned)
+
+
+def _part_of(use: Use) -> tuple[bool, str]:
+    """Whether a normalisation with statistics takes it, and as what."""
+    parts = _PARTS.get(use.operator, ())
+    leaf = parts[use.index] if use.index < len(parts) else "bias"
+    return use.operator == "BatchNormalization", leaf
 
 
 def _swaps(node: onnx.NodeProto) -> bool:
@@ -299,6 +331,10 @@ def _without_bias(graph: onnx.GraphProto, wanted: Wanted) -> set[str]:
         if node.op_type == "Add" or (node.op_type in _LINEAR and len(node.input) > 2):
             biased.add(path)
     return there - biased
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
 
 
 def _may_lack(name: str, wanted: Wanted) -> bool:
@@ -342,8 +378,8 @@ def _lacking(
     where = identity.manifest.path
     norms = [n for n in wanted.shapes if n.endswith(".running_var")]
     folded = [n for n in left if n.endswith(".running_var")]
-    if folded:
-        kept = sum(n.op_type == "BatchNormalization" for n in graph.node)
+    kept = sum(n.op_type == "BatchNormalization" for n in graph.node)
+    if folded and kept < len(norms):
         return ModelError(
             f"{len(folded)} of {len(norms)} batch normalisations of {wanted.name} were folded into "
             f"convolutions (first {folded[0].rpartition('.')[0]}; {kept} stand in the graph): "

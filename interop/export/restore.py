@@ -191,7 +191,7 @@ def _of_factory(factory: str) -> Wanted:
 
 
 def _build_the_rest(made: Recovered, lacking: list[str], name: str, factory: str | None) -> None:
-    """Adds what follows from the architecture alone: counters as zeros, indices as it makes them."""
+    """Adds what follows from the architecture alone: counters as zeros, indices as it has them."""
     for key in [n for n in lacking if n.endswith("num_batches_tracked")]:
         made.state[key] = torch.zeros((), dtype=torch.int64)
         made.found[key] = Found("", False, BUILT)
@@ -216,7 +216,7 @@ def _proofs(
         labels=identity.labels,
         preprocessing=identity.preprocessing,
     )
-    module = build(written, factory=factory)
+    module = _built(written, identity, factory)
     proofs = [load(module, written), _same(identity, written, made)]
     if not all(p.holds for p in proofs):
         return proofs
@@ -230,6 +230,15 @@ def _proofs(
         named = {made.found[n].weight for n in head if n in made.found}
         proofs.append(canary(model, held, head=named, device=device))
     return proofs
+
+
+def _built(written: Identity, graph: Identity, factory: str | None) -> nn.Module:
+    """The module; an error is of the graph, as nobody knows of the file that is not there yet."""
+    try:
+        return build(written, factory=factory)
+    except ModelError as error:
+        where = graph.manifest.path if error.where == written.manifest.path else error.where
+        raise ModelError(error.what, where=where, fix=error.fix, rule=error.rule) from None
 
 
 def _same(identity: Identity, written: Identity, made: Restored) -> Proof:
@@ -339,5 +348,5 @@ def _counted(made: Restored) -> str:
     counters = sum(f.step == BUILT for f in made.found.values())
     said = f"the state dict is {made.arch}'s ({made.evidence})"
     if counters:
-        said += f"; {counters} tensors that no graph holds (counters, indices) are the architecture's own"
+        said += f"; {counters} tensors that no graph holds (counters, indices) are made anew"
     return said
