@@ -125,6 +125,7 @@ def recover(identity: Identity, wanted: Wanted) -> Recovered:
     search = _Search(wanted, given, list(_uses(graph, given, wanted)))
     search.by_name()
     search.by_scope()
+    search.by_width()
     search.by_shape()
     search.by_order()
     search.left_out(_without_bias(graph, wanted))
@@ -204,6 +205,20 @@ class _Search:
                 name = own[0]
             self._take(name, use, BY_SCOPE)
 
+    def by_width(self) -> None:
+        """A head's weight by the width that it takes, its bias by the rows of that weight."""
+        heads = [n for n in self.left() if self._in_head(n)]
+        for name in sorted(heads, key=lambda n: -len(self.wanted.shapes[n])):
+            module, _, leaf = name.rpartition(".")
+            rows = self._rows(f"{module}.weight") if leaf == "bias" else None
+            found = [
+                u for u in self._unclaimed()
+                if self._fits(name, u.weight, u.turned)
+                and (rows is None or len(self.given[u.weight]) == rows)
+            ]  # fmt: skip
+            if len(found) == 1:
+                self._take(name, found[0], BY_SHAPE)
+
     def by_shape(self) -> None:
         for names, uses in self._alike():
             if len(names) == len(uses) == 1:
@@ -228,31 +243,47 @@ class _Search:
 
         `by_part` also by what they are for: a running mean, the bias of something else, …
         """
-        claimed = {f.weight for f in self.found.values()}
         names: dict[object, list[str]] = defaultdict(list)
         uses: dict[object, list[Use]] = defaultdict(list)
         for name in self.left():
             part = self._part(name) if by_part else None
             names[part, _squeezed(self.wanted.shapes[name])].append(name)
-        first = {u.weight: u for u in reversed(self.uses)}
-        for use in sorted(first.values(), key=self.uses.index):
-            tensor = self.given[use.weight]
-            if use.weight not in claimed and _is_weight(tensor):
-                shape = tuple(tensor.shape)
-                part = _part_of(use) if by_part else None
-                uses[part, _squeezed(shape[::-1] if use.turned else shape)].append(use)
+        for use in self._unclaimed():
+            part = _part_of(use) if by_part else None
+            uses[part, _squeezed(self._shape(use))].append(use)
         for key, open_names in names.items():
             if uses.get(key):
                 yield open_names, uses[key]
+
+    def _unclaimed(self) -> list[Use]:
+        """The first use of each weight that is no tensor's yet, in the graph's order."""
+        claimed = {f.weight for f in self.found.values()}
+        first: dict[str, Use] = {}
+        for use in self.uses:
+            if use.weight not in claimed and _is_weight(self.given[use.weight]):
+                first.setdefault(use.weight, use)
+        return list(first.values())
+
+    def _shape(self, use: Use) -> tuple[int, ...]:
+        """A weight's shape as the module would hold it."""
+        shape = tuple(self.given[use.weight].shape)
+        return shape[::-1] if use.turned else shape
+
+    def _rows(self, name: str) -> int | None:
+        found = self.found.get(name)
+        if found is None:
+            return None
+        return int(self.given[found.weight].shape[-1 if found.turned else 0])
+
+    def _in_head(self, name: str) -> bool:
+        return any(name.startswith(f"{path}.") for path in self.wanted.heads)
 
     def _part(self, name: str) -> tuple[bool, str]:
         module, _, leaf = name.rpartition(".")
         return f"{module}.running_mean" in self.wanted.shapes, leaf
 
     def _take(self, name: str, use: Use, step: str) -> None:
-        shape = tuple(self.given[use.weight].shape)
-        shape = shape[::-1] if use.turned else shape
-        wanted = self.wanted.shapes[name]
+        shape, wanted = self._shape(use), self.wanted.shapes[name]
         other = wanted if _squeezed(shape) == _squeezed(wanted) and shape != wanted else None
         self.found[name] = Found(use.weight, use.turned, step, other)
 
@@ -273,8 +304,7 @@ class _Search:
             return not turned or len(shape) == 2
         if not exactly and _squeezed(shape) == _squeezed(wanted):
             return True  # axes of length one come and go: a scale is shaped for what it scales
-        head = any(name.startswith(f"{path}.") for path in self.wanted.heads)
-        return head and len(shape) == len(wanted) > 0 and shape[1:] == wanted[1:]
+        return self._in_head(name) and len(shape) == len(wanted) > 0 and shape[1:] == wanted[1:]
 
 
 def _uses(
