@@ -22,6 +22,7 @@ from interop.proof.scopes import module_path
 
 BY_NAME, BY_SCOPE = "name", "the module that its node came of"
 BY_SHAPE, BY_ORDER = "the only one of its shape", "order of use"
+REPEATED = "one of equal rows, one for each of a fixed batch"
 ZEROS, BUILT = "zeros, which the exporter leaves out", "built by the architecture"
 KEEPING = (
     "export with torch.onnx.export(…, dynamo=True, optimize=False), or with dynamo=False, "
@@ -88,12 +89,14 @@ class Found:
     """Which initialiser a tensor is ("" where none is), turned round or not, and by what step.
 
     `shape` is the module's where the graph has axes of length one more or less; else None.
+    With `repeated`, the graph holds it several times along its first axis.
     """
 
     weight: str
     turned: bool
     step: str
     shape: tuple[int, ...] | None = None
+    repeated: bool = False
 
 
 @dataclass(slots=True)
@@ -128,6 +131,7 @@ def recover(identity: Identity, wanted: Wanted) -> Recovered:
     search.by_width()
     search.by_shape()
     search.by_order()
+    search.repeated()
     search.left_out(_without_bias(graph, wanted))
     left = [n for n in search.left() if not _may_lack(n, wanted)]
     if left:
@@ -155,6 +159,7 @@ def initialisers(identity: Identity) -> dict[str, torch.Tensor]:
 def undone(tensor: torch.Tensor, found: Found) -> torch.Tensor:
     """An initialiser as the module holds it."""
     tensor = tensor.t().contiguous() if found.turned else tensor
+    tensor = tensor[:1] if found.repeated else tensor
     return tensor.reshape(found.shape) if found.shape is not None else tensor
 
 
@@ -230,6 +235,18 @@ class _Search:
                 if len(names) == len(uses):
                     for name, use in zip(names, uses, strict=True):
                         self._take(name, use, BY_ORDER)
+
+    def repeated(self) -> None:
+        """A class token that was expanded to the batch before the exporter computed with it."""
+        for name in self.left():
+            wanted = self.wanted.shapes[name]
+            found = [
+                u for u in self._unclaimed()
+                if wanted[:1] == (1,) and self._shape(u)[1:] == wanted[1:] and not u.turned
+                and _rows_are_equal(self.given[u.weight])
+            ]  # fmt: skip
+            if len(found) == 1:
+                self.found[name] = Found(found[0].weight, False, REPEATED, None, True)
 
     def left_out(self, modules: set[str]) -> None:
         """Biases of zeros: the operator is there, and takes none."""
@@ -361,6 +378,10 @@ def _without_bias(graph: onnx.GraphProto, wanted: Wanted) -> set[str]:
         if node.op_type == "Add" or (node.op_type in _LINEAR and len(node.input) > 2):
             biased.add(path)
     return there - biased
+
+
+def _rows_are_equal(tensor: torch.Tensor) -> bool:
+    return len(tensor) > 0 and bool((tensor == tensor[:1]).all())
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

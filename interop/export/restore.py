@@ -261,7 +261,7 @@ def _same(identity: Identity, written: Identity, made: Restored) -> Proof:
     if wrong:
         what = f"{len(wrong)} tensors are not the graph's: {', '.join(wrong[:_SHOWN])}"
     else:
-        listed = ", ".join(f"{count} by {step}" for step, count in steps.items())
+        listed = "; ".join(f"{step}: {count}" for step, count in steps.items())
         what = f"all {len(made.found)} tensors are the graph's or follow from it ({listed})"
         what += f"; {turned} turned round" if turned else ""
     return Proof("same weights", not wrong, what, facts, perf_counter() - start)

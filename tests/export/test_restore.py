@@ -213,6 +213,29 @@ def test_a_right_order_is_not(factory, tmp_path):
     assert out.read_bytes() == before
 
 
+class Token(torch.nn.Module):
+    """Puts a learned token before what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = torch.nn.Parameter(torch.arange(4.0).reshape(1, 1, 4))
+        self.layer = torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.layer(torch.cat((self.token.expand(len(x), -1, -1), x), 1))
+
+
+def test_a_token_that_a_fixed_batch_repeats(tmp_path):
+    module = Token().eval()
+    with routes._quiet():
+        torch.onnx.export(module, (torch.zeros(3, 2, 4),), str(tmp_path / "a.onnx"), dynamo=True)
+    made = restore.restore(
+        identify_file(tmp_path / "a.onnx"), factory="tests.export.test_restore:Token"
+    )
+    assert made.found["token"].step == recovering.REPEATED
+    torch.testing.assert_close(made.state["token"], module.token.data, rtol=0, atol=0)
+
+
 # ---------------------------------------------------------------- what cannot
 
 

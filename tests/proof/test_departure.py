@@ -135,6 +135,24 @@ def test_an_optimised_graph_is_compared_where_names_are_left(tmp_path):
     assert (found.node, found.module) == ("node_conv2d_1", "middle")
 
 
+def test_a_bundle_whose_weights_were_damaged(tmp_path):
+    """Nothing of the exporter's own account is left in a bundle's graph: the program has it."""
+    from interop.export import graph, weights
+    from interop.proof import graph as graphs
+
+    made = Captured(tmp_path)
+    state = made.module.state_dict()
+    places = weights.write(tmp_path / "model.safetensors", state, {})
+    graph.write(made.program.model, made.path, state, places, "model.safetensors", {}, folds=False)
+    assert not any(n.metadata_props for n in graphs.read(made.path).graph.node)
+    assert not first_departure(made.program, made.module, BATCH, tmp_path).found
+    with (tmp_path / "model.safetensors").open("r+b") as file:
+        file.seek(places["again.weight"].offset)
+        file.write(np.full(20, 3, np.float32).tobytes())
+    found = first_departure(made.program, made.module, BATCH, tmp_path)
+    assert (found.operator, found.module, found.kind) == ("Conv", "again", "Conv2d")
+
+
 def test_of_two_defects_the_first_is_named_and_the_other_listed(plain, tmp_path):
     def both(graph):
         swap(graph)

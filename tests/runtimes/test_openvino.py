@@ -9,8 +9,7 @@ from onnx import TensorProto, helper
 
 from interop.errors import DeviceMissing, ExtraMissing, ModelError
 from interop.proof.parity import seeded
-from interop.runtimes import OnnxRuntime
-from interop.runtimes.openvino import OpenVinoRuntime
+from interop.runtimes import OnnxRuntime, OpenVinoRuntime
 from tests.proof.conftest import SHAPE, made, small
 
 pytest.importorskip("openvino")
