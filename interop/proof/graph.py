@@ -75,7 +75,7 @@ def weights_on_the_way(model: onnx.ModelProto) -> list[str]:
     carries: dict[str, list[str]] = {name: [name] for name in sizes}
     met: list[tuple[str, onnx.NodeProto]] = []
     for node in graph.node:
-        taken = list(_inputs(node))
+        taken = list(inputs_of(node))
         brought = [w for name in taken for w in carries.get(name, ())]
         if live.isdisjoint(taken):
             carries.update((out, brought) for out in node.output)
@@ -92,18 +92,18 @@ def _leading_out(graph: onnx.GraphProto) -> set[str]:
     found = {o.name for o in graph.output}
     for node in reversed(graph.node):
         if found.intersection(node.output):
-            found.update(_inputs(node))
+            found.update(inputs_of(node))
     return found
 
 
-def _inputs(node: onnx.NodeProto) -> Iterator[str]:
+def inputs_of(node: onnx.NodeProto) -> Iterator[str]:
     """What a node takes, the values that its inner graphs capture included."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
         inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
         for graph in inner:
             for child in graph.node:
-                yield from _inputs(child)
+                yield from inputs_of(child)
 
 
 def embed(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> None:

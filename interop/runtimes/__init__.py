@@ -13,11 +13,16 @@ from interop.runtimes.base import Runtime
 
 if TYPE_CHECKING:
     from interop.runtimes.onnx import OnnxRuntime
+    from interop.runtimes.openvino import OpenVinoRuntime
     from interop.runtimes.pytorch import TorchRuntime
 
-__all__ = ["OnnxRuntime", "Runtime", "TorchRuntime"]
+__all__ = ["OnnxRuntime", "OpenVinoRuntime", "Runtime", "TorchRuntime"]
 
-_MODULES = {"OnnxRuntime": "interop.runtimes.onnx", "TorchRuntime": "interop.runtimes.pytorch"}
+_MODULES = {
+    "OnnxRuntime": "interop.runtimes.onnx",
+    "OpenVinoRuntime": "interop.runtimes.openvino",
+    "TorchRuntime": "interop.runtimes.pytorch",
+}
 
 
 def __getattr__(name: str) -> Any:
