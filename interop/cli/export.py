@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -47,7 +48,9 @@ Exit code 1, and no bundle, where one of the five proofs fails.""",
     help="The bundle's folder.  [default: the checkpoint's name without its ending]",
 )
 @click.option(
-    "--data", metavar="DIR", help="Class folders of pictures: parity is proved on real samples."
+    "--data",
+    metavar="DIR|FILE",
+    help="Class folders of pictures, or an .npz of inputs: proofs use real samples.",
 )
 @click.option(
     "--input",
@@ -164,36 +167,47 @@ def command(
         )
     if trust_pickle:
         _say_what_runs(identity)
-    from interop.export import export
+    from interop.export import Extra, Options, export
     from interop.models.signature import parse_argument
 
     stated = [parse_argument(text, place) for place, text in enumerate(inputs)]
-    samples, truth = _samples(data, identity)
     report = export(
         identity,
         out or _named_after(Path(split_place(checkpoint)[0])),
-        device=device,
-        factory=factory,
-        head=head,
-        base=base,
-        arch=arch,
-        trust_pickle=trust_pickle,
-        samples=samples,
-        truth=truth,
-        inputs=stated,
-        precisions=precisions,
-        prepared=prepared or labelled,
-        labelled=labelled,
-        data=data,
-        embed=embed,
-        shard=None if shard is None else parse_size(shard),
-        explain=explain,
+        options=Options(
+            device, factory, head, base, arch, trust_pickle, None, stated,
+            None if shard is None else parse_size(shard), explain,
+        ),
+        extra=Extra(precisions, prepared or labelled, labelled, embed, open_data(data, identity)),
         force=force,
         progress=progress,
-    )
+    )  # fmt: skip
     progress_done()
     found, _ = run(Case(proofs=report.proofs))
     finish(replace(report, findings=(*report.findings, *found)), form, reports)
+
+
+def open_data(data: str | None, identity: Identity) -> Any:
+    """A folder of pictures, or an .npz file of inputs; None where none is given."""
+    if data is None:
+        return None
+    from interop.data import Folder
+    from interop.data.arrays import Inputs
+
+    if data.endswith(".npz"):
+        return Inputs(data)
+    head = identity.head
+    return Folder(
+        data, identity.labels.names if head is None or head.role in ("", "classes") else None
+    )
+
+
+def _say_what_runs(identity: Identity) -> None:
+    from interop.models.building import would_run
+
+    names = would_run(identity)
+    if names:
+        click.echo(f"unpickling runs: {', '.join(names)}", err=True)
 
 
 def parse_size(text: str) -> int:

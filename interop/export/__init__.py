@@ -5,54 +5,50 @@ The bundle appears only when all five proofs hold; otherwise the report says whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from interop.errors import InteropError
-from interop.export import bundle
+from interop.export import bundle, extras
+from interop.export.extras import Extra
 from interop.export.work import Options, Progress, Work
 from interop.facts import Identity, Report
 from interop.models.building import as_named
-from interop.models.signature import Argument
 from interop.runtimes.pytorch import require_torch_device
 
-__all__ = ["export"]
+__all__ = ["Extra", "Options", "export"]
+
+SAMPLES = 16  # real ones on which parity is proved; batches of 1, 2 and 7 use each once
 
 
 def export(
     identity: Identity,
     out: str | Path,
     *,
-    device: str = "cpu",
-    factory: str | None = None,
-    head: str | None = None,
-    base: str | None = None,
-    arch: str | None = None,
-    trust_pickle: bool = False,
-    samples: NDArray[np.float32] | None = None,
-    inputs: Sequence[tuple[Argument, Mapping[str, int]]] = (),
-    shard: int | None = None,
+    options: Options | None = None,
+    extra: Extra | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    **given: Any,
 ) -> Report:
-    """Writes the bundle folder `out` and reports the five proofs.
+    """Writes the bundle folder `out` and reports the proofs.
 
-    `factory` and `head` name the person's own code (see `interop.models.build`); `samples` are real
-    inputs (n, ...) as the model takes them, float32, 10 or more to have each used once. On `device`
-    both runtimes are compared. `force` replaces an older bundle, and nothing but a bundle.
-    `progress` is told each step.
+    `options` say how the module is built and proved (`interop.export.Options`; its fields may be
+    given as keywords instead: `factory`, `head`, `base`, `arch`, `samples`, …), `extra` what is
+    wanted beside the bundle (`interop.export.Extra`). `force` replaces an older bundle, and nothing
+    but a bundle. `progress` is told each step.
 
     The report's outcome is YES with the bundle written, or NO with nothing written and the proof
     that failed among `proofs`; proofs that were then not made are in `skipped`. `details` holds
-    `route`, `attempts` (routes given up, and why), `opset`, `files` (bytes), `derived`,
-    `conversion_seconds` and `proof_seconds` with their CPU times, and `notes`. Raises InteropError
-    where `out` is taken or cannot be written, ModelError where no module can be built or run, and
-    DeviceMissing.
+    `route`, `attempts` (routes given up, and why), `opset`, `inputs`, `outputs`, `files` (bytes),
+    `derived`, `conversion_seconds` and `proof_seconds` with their CPU times, and `notes`; with
+    `explain`, `departure`. Raises InteropError where `out` is taken or cannot be written,
+    ModelError where no module can be built or run, and DeviceMissing.
     """
-    identity = as_named(identity, arch)
+    options = replace(options or Options(), **given)
+    extra = extra or Extra()
+    identity = as_named(identity, options.arch)
     target = Path(out)
     bundle.check_target(target, force)
     if Path(identity.manifest.file).resolve().is_relative_to(target.resolve()):
@@ -61,8 +57,10 @@ def export(
             where=str(target),
             fix="give another name with -o",
         )
-    require_torch_device(device)
-    options = Options(device, factory, head, base, arch, trust_pickle, samples, inputs, shard)
+    require_torch_device(options.device)
+    extras.check(extra, identity)
+    if options.samples is None and extra.data is not None:
+        options = replace(options, samples=extras.samples(extra.data, identity, SAMPLES))
     work = Work(identity, options, progress or (lambda step: None))
     module = work.module()
     if not work.proofs[0].holds:
@@ -71,6 +69,10 @@ def export(
     with bundle.Staging(target, force) as staging:
         made = work.convert(forward, feed, staging.folder)
         if made is None:
+            if options.explain:
+                work.explain(forward, feed, target)
+            return work.report(None)
+        if not work.add(extra, forward, staging.folder):
             return work.report(None)
         work.write_documents(staging.folder, target.name, forward, made)
         work.progress("putting the bundle in its place")

@@ -29,6 +29,7 @@ def write(
     folds: bool,
     axes: Mapping[str, str] | None = None,
     aliases: Mapping[str, str] | None = None,
+    strip: bool = True,
 ) -> dict[str, Derived]:
     """Writes `model` to `path`; what it embeds comes back as derived, with how it came about.
 
@@ -36,7 +37,8 @@ def write(
     of its name (else, any tensor) bit for bit: under an old name an exporter may have put other
     numbers. `folds` tells whether the route that was taken does so; one that does not has its
     shape arithmetic folded here. `aliases` are second names of tensors. `axes` says what symbols
-    of shapes are to be called. `metadata` replaces the exporter's. Changes `model`.
+    of shapes are to be called. `metadata` replaces the exporter's. Without `strip` what it noted on
+    each node stays, for a search that needs it. Changes `model`.
     """
     if not folds:
         fold_constants(model, state)
@@ -62,7 +64,8 @@ def write(
             # A name of the state dict with other numbers and no reason for it stays unaccounted.
             how = _how(name, tensor, state, folds)
             derived[name] = Derived(how, sha256(held.tobytes()).hexdigest())
-    _strip(model, axes or {})
+    if strip:
+        _strip(model, axes or {})
     model.metadata_props.clear()
     model.metadata_props.update(sorted(metadata.items()))
     path.write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))

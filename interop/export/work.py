@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,15 +19,27 @@ from torch import nn
 
 from interop.check.inputs import describe
 from interop.errors import DataError, ModelError
-from interop.export import bundle, documents, ecosystems, graph, routes, weights
+from interop.export import (
+    bundle,
+    documents,
+    ecosystems,
+    extras,
+    graph,
+    reproduction,
+    routes,
+    weights,
+)
 from interop.export.decisions import decisions
-from interop.facts import Answer, Identity, Json, Proof, Report, Skipped
+from interop.export.extras import Extra
+from interop.facts import Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
 from interop.models.signature import BATCH, Argument, Forward, Signature, narrowed, signature
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
+from interop.proof.departure import first_departure, truth_at
 from interop.proof.graph import DTYPES
 from interop.reading import read
+from interop.runtimes import OnnxRuntime, TorchRuntime
 from interop.runtimes.pytorch import tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
@@ -41,7 +54,15 @@ LACKING = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person may ask for; see `interop.export.export`."""
+    """How a module is built and proved.
+
+    `factory` and `head` name the person's own code (see `interop.models.build`), `base` is the
+    checkpoint that an adapter is for, `arch` the architecture that a person names; `trust_pickle`
+    lets a whole pickled module run. `samples` are real inputs (n, ...) as the model takes them, 10
+    or more to have each used once; by input name where it takes several. `inputs` say what a module
+    of one's own takes. On `device` both runtimes are compared. `shard` is the most bytes of one
+    safetensors file; `explain` looks for the first node that departs where parity fails.
+    """
 
     device: str = "cpu"
     factory: str | None = None
@@ -52,6 +73,7 @@ class Options:
     samples: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None
     inputs: Sequence[tuple[Argument, Mapping[str, int]]] = ()
     shard: int | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +110,8 @@ class Work:
     notes: list[str] = field(default_factory=list)
     decided: tuple[str, ...] | None = None
     source_sha256: str = ""
+    measurements: tuple[Measurement, ...] = ()
+    parted: tuple[Any, ...] | None = None
     proving: list[float] = field(default_factory=lambda: [0.0, 0.0])
     start: tuple[float, float] = field(default_factory=lambda: (perf_counter(), process_time()))
 
@@ -207,6 +231,8 @@ class Work:
             why = next(p.what for p in found if not p.holds)
             self.attempts.append({"route": route.name, "why": why})
             failed = failed or found
+            if self.parted is None and (label := _parting(found)):
+                self.parted = route, label
             if hopeless:
                 break
         if not failed:
@@ -214,6 +240,61 @@ class Work:
             failed = [Proof("structure", False, f"no exporter route takes the module: {tried}")]
         self.proofs += failed
         return None
+
+    def add(self, extra: Extra, forward: Forward, folder: Path) -> bool:
+        """What was asked for beside the bundle; False where a proof of it fails."""
+        signature = forward.signature
+        feed = Feed(signature, self.samples(signature), "real" if extra.data else "seeded")
+        made: dict[str, Json] = {}
+        for name in extra.precisions:
+            self.progress(f"writing the graph in {name}")
+            made[name], measured = extras.lower(extra, name, folder / GRAPH, self.identity, feed)
+            self.measurements += measured
+        if made:
+            self.details["precision"] = made
+        if extra.prepared:
+            self.progress("putting the preprocessing into a graph")
+            facts, proof = extras.prepare(extra, folder / GRAPH, self.identity)
+            self.details["prepared"] = facts
+            self.proofs.append(proof)
+            if not proof.holds:
+                return False
+        if extra.embed:
+            self.progress("embedding the weights")
+            extras.embedded(folder / GRAPH)
+            self.details["embedded"] = True
+        return True
+
+    def explain(self, forward: Forward, feed: Feed, target: Path) -> None:
+        """Finds where the graph of the first route parts from the module, and keeps what shows it.
+
+        The reproduction lies beside where the bundle would have been.
+        """
+        if self.parted is None or self.options.device != "cpu":
+            return
+        self.progress("looking for the first node that departs")
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            route, label = self.parted
+            converted = routes.convert(forward, feed, route)
+            held = self.write_weights(forward.model, folder)
+            # The names that the exporter gave its values lead back to the module.
+            graph.write(
+                converted.model, folder / GRAPH, held.state, held.places, held.metadata,
+                folds=route.folds, axes=converted.axes, aliases=held.aliases, strip=False,
+            )  # fmt: skip
+            with OnnxRuntime(folder / GRAPH, spin=False) as runtime:
+                batches = dict(feed.batches(runtime.input_shapes))
+            batch = batches.get(label) or next(iter(batches.values()))
+            found = first_departure(converted.program, forward, batch, folder)
+            native = TorchRuntime(forward).outputs(batch)
+            kept = target.with_name(f"{target.name}-departure")
+            right = truth_at(converted.program, forward, batch, folder, found)
+            files = reproduction.keep(kept, folder / GRAPH, batch, native, found, truth=right)
+        self.details["departure"] = {
+            **found.json(), "batch": label, "route": route.name, "folder": str(kept),
+            "files": files,
+        }  # fmt: skip
 
     def write_weights(self, module: nn.Module, folder: Path) -> Held:
         """The safetensors file or files, each tensor once."""
@@ -325,7 +406,8 @@ class Work:
         made = {p.name for p in self.proofs}
         bad = [p for p in self.proofs if not p.holds]
         if target is not None:
-            summary = f"{target}: {len(self.proofs)} of {len(PROOFS)} proofs hold"
+            count = len(self.proofs)
+            summary = f"{target}: {count} of {count} proofs hold"
         else:
             summary = f"no bundle: {bad[0].name} does not hold"
         manifest = self.identity.manifest
@@ -338,7 +420,8 @@ class Work:
             outcome=Answer.YES if target is not None else Answer.NO,
             summary=summary,
             inputs=(given,),
-            proofs=tuple(sorted(self.proofs, key=lambda p: PROOFS.index(p.name))),
+            proofs=tuple(sorted(self.proofs, key=_place_of)),
+            measurements=self.measurements,
             skipped=tuple(
                 Skipped(name, f"{bad[0].name} does not hold")
                 for name in PROOFS
@@ -402,6 +485,20 @@ def _inputs(model: ir.Model, axes: Mapping[str, str]) -> tuple[dict[str, Json], 
         dtype = DTYPES.get(int(value.dtype), "") if value.dtype is not None else ""
         found.append({"name": value.name, "dtype": dtype, "shape": shape})
     return tuple(found)
+
+
+def _place_of(proof: Proof) -> int:
+    return PROOFS.index(proof.name) if proof.name in PROOFS else len(PROOFS)
+
+
+def _parting(found: Sequence[Proof]) -> str:
+    """The batch at which parity failed; "" where another proof did."""
+    for proof in found:
+        if proof.name == "parity" and not proof.holds:
+            for label, b in proof.facts["batches"].items():
+                if not isinstance(b["relative"], float) or b["relative"] > b["allowed"]:
+                    return str(label)
+    return ""
 
 
 def _is_wide(forward: Forward) -> bool:

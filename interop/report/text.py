@@ -55,7 +55,28 @@ def _export(report: Report) -> list[list[str]]:
         else ""
     )
     notes = [line for text in (*tried, *d.get("notes", ())) for line in wrap(text, WIDTH)]
-    return [_inputs(report), _proofs(report.proofs), _findings(report), notes, [*outcome, times]]
+    return [
+        _inputs(report),
+        _proofs(report.proofs),
+        *_measured(report),
+        _findings(report),
+        notes,
+        _departure(d.get("departure")),
+        [*outcome, times],
+    ]
+
+
+def _departure(found: Mapping[str, Json] | None) -> list[str]:
+    """Where a graph parts from its module, and the folder that shows it."""
+    if not found:
+        return []
+    lines = wrap(f"{found['runtime']}: {found['what']}", WIDTH)
+    if found["node"]:
+        of = f" of {found['module']} ({found['kind']})" if found["module"] else ""
+        place = f", {found['source']}" if found["source"] else ""
+        lines = wrap(f"first departs at {found['node']} ({found['operator']}){of}{place}", WIDTH)
+        lines += wrap(found["what"], WIDTH)
+    return [*lines, f"kept in {found['folder']}: run its reproduce.py"]
 
 
 def _port(report: Report) -> list[list[str]]:
