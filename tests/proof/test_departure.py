@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from interop.errors import InteropError
-from interop.export import reproduction
+from interop.export import reproduction, routes
 from interop.proof import departure
 from interop.proof.departure import WITH, WITHOUT, first_departure, truth_at
 from interop.proof.observing import Observed
@@ -53,17 +53,18 @@ def plain(tmp_path_factory):
 
 
 def legacy(module, path):
-    torch.onnx.export(
-        module,
-        (torch.from_numpy(BATCH["input"]),),
-        str(path),
-        dynamo=False,
-        input_names=["input"],
-        dynamic_axes={"input": {0: "batch"}},
-        do_constant_folding=False,
-        training=torch.onnx.TrainingMode.PRESERVE,
-        verbose=False,
-    )
+    with routes._quiet():
+        torch.onnx.export(
+            module,
+            (torch.from_numpy(BATCH["input"]),),
+            str(path),
+            dynamo=False,
+            input_names=["input"],
+            dynamic_axes={"input": {0: "batch"}},
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            verbose=False,
+        )
     return path
 
 
