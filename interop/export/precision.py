@@ -41,6 +41,7 @@ _TINY = 5.96e-8  # float16's smallest positive number
 _PRODUCTS = ("MatMul", "Gemm")
 _MARGINS = (0.0, 0.05, 0.5, 0.95)
 _FEW = 4
+_NEVER = 1e30  # a mask's, no sum's
 
 
 def lower(
@@ -172,15 +173,21 @@ def _int8_static(
             _reader(calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            nodes_to_exclude=masked,
             use_external_data_format=large,
         )
 
     with _prepared("int8-static", model, name) as (given, folder, large):
         constant = _with_constant_weights(graphs.read(given))
+        try:
+            masked = _masked(given, calibration)
+        except Exception as error:  # ONNX Runtime's own, where samples do not fit
+            raise _cannot("int8-static", name, error) from None
         made = _quantized("int8-static", name, quantize, given, folder, large)
     facts = _tool()
     facts["operators"] = _between_scales(made)
     facts["of"] = {k: constant[k] for k in sorted(constant)}
+    facts["left_for_masks"] = len(masked)
     facts["calibration"] = {
         "batches": len(calibration),
         "samples": sum(len(next(iter(b.values()))) for b in calibration),
@@ -377,7 +384,7 @@ def compare(
     }
     measured = _differences(ours, theirs, conditions)
     if _is_half(Path(lower.where)):
-        measured.append(_range_used(lower, given, conditions))
+        measured.append(_range_used(native, lower, given, conditions))
     if all(o[0].ndim == 2 and o[0].shape[1] == ours[0][0].shape[1] > 1 for o in ours):
         first, second = (np.concatenate([o[0] for o in side]) for side in (ours, theirs))
         measured += _flips(first, second, conditions)
@@ -474,14 +481,14 @@ def _finite(
 
 
 def _range_used(
-    lower: OnnxRuntime, batches: Sequence[Any], conditions: Mapping[str, Json]
+    native: OnnxRuntime, lower: OnnxRuntime, batches: Sequence[Any], conditions: Mapping[str, Json]
 ) -> Measurement:
     """The largest value between nodes, as a share of what float16 holds.
 
     A CPU computes most of float16 in float32, and ONNX Runtime drops the roundings between: an
     overflow that a GPU would have need not show in the outputs.
     """
-    largest, node = on_the_way(Path(lower.where), batches)
+    largest, node = on_the_way(Path(lower.where), batches, Path(native.where))
     if not np.isfinite(largest):
         raise _overflow(f"a value on the way is not finite in float16: that of {node}", lower)
     about = {**conditions, "node": node}
@@ -501,12 +508,45 @@ def _is_half(model: Path) -> bool:
     return any(t.data_type == onnx.TensorProto.FLOAT16 for t in tensors)
 
 
-def on_the_way(model: Path, batches: Sequence[Any]) -> tuple[float, str]:
+def on_the_way(
+    model: Path, batches: Iterable[Any], native: Path | None = None
+) -> tuple[float, str]:
     """The largest absolute value that any node gives, and that node as "name (operator)".
 
     Where a value is not finite: infinity and, of the first batch that shows one, the first node.
-    Each batch is cut to a few samples, since every node's output is held at once.
+    Of values that mean "never" in the graph `native` (masks of attention) none counts. Each batch
+    is cut to a few samples, since every node's output is held at once.
     """
+    largest, of = 0.0, ""
+    ours = _values(model, batches)
+    theirs = _values(native, batches) if native else iter(lambda: {}, None)
+    for found, meant in zip(ours, theirs, strict=False):
+        for output, (node, value) in found.items():
+            if output in meant and meant[output][1].shape == value.shape:
+                value = value[np.abs(meant[output][1]) < _NEVER]
+            most = float(np.abs(value).max(initial=0))
+            name = f"{node.name or output} ({node.op_type})"
+            if not np.isfinite(most):
+                return float("inf"), name
+            if most > largest:
+                largest, of = most, name
+    return largest, of
+
+
+def _masked(model: Path, batches: Iterable[Batch]) -> list[str]:
+    """Names of nodes that take or give what means "never": no scale has room for that."""
+    names: set[str] = set()
+    for found in _values(model, batches):
+        beyond = {o for o, (_, v) in found.items() if (np.abs(v) >= _NEVER).any()}
+        nodes = {id(n): n for n, _ in found.values()}.values()
+        names |= {n.name for n in nodes if n.name and beyond.intersection((*n.input, *n.output))}
+    return sorted(names)
+
+
+def _values(
+    model: Path, batches: Iterable[Any]
+) -> Iterator[dict[str, tuple[onnx.NodeProto, NDArray[Any]]]]:
+    """For each batch, of every value of a floating-point type between nodes: whose and what."""
     graph = graphs.read(model)
     known = {o.name for o in graph.graph.output}
     nodes = {o: n for n in graph.graph.node for o in n.output if o}
@@ -514,19 +554,13 @@ def on_the_way(model: Path, batches: Sequence[Any]) -> tuple[float, str]:
         onnx.helper.make_empty_tensor_value_info(o) for o in nodes if o not in known
     )
     session = _as_written(graph, model.parent)
-    largest, of = 0.0, ""
     for batch in batches:
         found = session.run(list(nodes), _few(session, batch))
-        for node, value in zip(nodes.values(), found, strict=True):
-            if getattr(value, "dtype", np.dtype(int)).kind != "f" or not value.size:
-                continue
-            most = float(np.abs(value).max())
-            name = f"{node.name or node.output[0]} ({node.op_type})"
-            if not np.isfinite(most):
-                return float("inf"), name
-            if most > largest:
-                largest, of = most, name
-    return largest, of
+        yield {
+            output: (nodes[output], value)
+            for output, value in zip(nodes, found, strict=True)
+            if getattr(value, "dtype", np.dtype(int)).kind == "f"
+        }
 
 
 def _few(session: Any, batch: Any) -> dict[str, NDArray[Any]]:
