@@ -11,7 +11,8 @@ from fixtures.make import DIGITS, HOW, LABELS
 from interop.data import Folder
 from interop.errors import ConfigError, DataError, InteropError, ModelError
 from interop.export import embed
-from interop.export.precision import FILES, compare, lower, on_the_way
+from interop.export.precision import FILES, compare, lower
+from interop.proof.on_the_way import on_the_way
 from interop.runtimes import OnnxRuntime
 
 
