@@ -1,4 +1,4 @@
-"""An exported graph -> a second one beside it in float16 or int8, and how their answers differ.
+"""An exported graph -> a second one beside it in float16 or int8.
 
 The conversion is ONNX Runtime's and onnxconverter-common's; what is added is that it says what was
 converted, gives the same bytes again, and is measured.
@@ -11,7 +11,7 @@ import logging
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,10 +24,12 @@ from numpy.typing import NDArray
 
 from interop.errors import ConfigError, DataError, ExtraMissing, InteropError, ModelError
 from interop.export import embed
-from interop.facts import Json, Measurement
+from interop.facts import Json
 from interop.proof import graph as graphs
-from interop.proof.statistics import change, share
-from interop.runtimes import OnnxRuntime
+from interop.proof.lowered import compare
+from interop.proof.on_the_way import masked
+
+__all__ = ["FILES", "compare", "lower"]
 
 # The names that the Hub's libraries look for.
 FILES: Mapping[str, str] = {
@@ -39,8 +41,6 @@ Batch = Mapping[str, NDArray[Any]]
 _HALF = float(np.finfo(np.float16).max)
 _TINY = 5.96e-8  # float16's smallest positive number
 _PRODUCTS = ("MatMul", "Gemm")
-_MARGINS = (0.0, 0.05, 0.5, 0.95)
-_FEW = 4
 
 
 def lower(
@@ -172,15 +172,21 @@ def _int8_static(
             _reader(calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            nodes_to_exclude=left,
             use_external_data_format=large,
         )
 
     with _prepared("int8-static", model, name) as (given, folder, large):
         constant = _with_constant_weights(graphs.read(given))
+        try:
+            left = masked(given, calibration)
+        except Exception as error:  # ONNX Runtime's own, where samples do not fit
+            raise _cannot("int8-static", name, error) from None
         made = _quantized("int8-static", name, quantize, given, folder, large)
     facts = _tool()
     facts["operators"] = _between_scales(made)
     facts["of"] = {k: constant[k] for k in sorted(constant)}
+    facts["left_for_masks"] = len(left)
     facts["calibration"] = {
         "batches": len(calibration),
         "samples": sum(len(next(iter(b.values()))) for b in calibration),
@@ -312,7 +318,8 @@ def _quiet() -> Iterator[None]:
     level = root.level
     root.setLevel(logging.CRITICAL)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         root.setLevel(level)
@@ -343,207 +350,3 @@ def _between_scales(graph: onnx.ModelProto) -> dict[str, int]:
         if n.input and n.input[0] in scaled and not n.op_type.endswith("antizeLinear")
     )
     return dict(sorted(found.items()))
-
-
-# ---------------------------------------------------------------- what it did to the answers
-
-
-def compare(
-    native: OnnxRuntime,
-    lower: OnnxRuntime,
-    batches: Iterable[Any],
-    labels: NDArray[np.int64] | None = None,
-) -> tuple[Measurement, ...]:
-    """How the lower precision's answers differ from the graph's own, on the same batches.
-
-    Differences are of all outputs, each relative to its largest absolute value. Where the first
-    output is (n, classes), also flips, agreement and margins (the largest class score less the
-    second, in the graph's own answers); with `labels` (n,) the accuracy of both, its change and
-    McNemar's exact test; of a float16 graph, how much of float16's range is used. Raises ModelError
-    where an output, or in float16 any node's, is not finite, naming the first node.
-    """
-    given = list(batches)
-    ours = [native.outputs(batch) for batch in given]
-    theirs = [lower.outputs(batch) for batch in given]
-    _finite(native, ours, given)
-    _finite(lower, theirs, given)
-    if not ours:
-        raise DataError("no sample to compare on", where="--precision", fix="give --data")
-    samples = sum(len(outputs[0]) if outputs[0].ndim else 1 for outputs in ours)
-    conditions: dict[str, Json] = {
-        "group": "change of precision",
-        "of": f"{Path(lower.where).name} against {Path(native.where).name}",
-        "samples": samples,
-    }
-    measured = _differences(ours, theirs, conditions)
-    if _is_half(Path(lower.where)):
-        measured.append(_range_used(lower, given, conditions))
-    if all(o[0].ndim == 2 and o[0].shape[1] == ours[0][0].shape[1] > 1 for o in ours):
-        first, second = (np.concatenate([o[0] for o in side]) for side in (ours, theirs))
-        measured += _flips(first, second, conditions)
-        if labels is not None:
-            measured += _accuracies(first, second, labels, conditions)
-    return tuple(measured)
-
-
-def _differences(
-    ours: Sequence[tuple[NDArray[Any], ...]],
-    theirs: Sequence[tuple[NDArray[Any], ...]],
-    conditions: Mapping[str, Json],
-) -> list[Measurement]:
-    """The largest and the mean over an output's elements; of several outputs, the worst."""
-    largest, means = [], []
-    for a, b in zip(zip(*ours, strict=True), zip(*theirs, strict=True), strict=True):
-        # Batch by batch: texts of several lengths have outputs of several shapes.
-        scale = max(float(np.abs(x).max(initial=0)) for x in a) or 1.0
-        off = [np.abs(x.astype(np.float64) - y).ravel() / scale for x, y in zip(a, b, strict=True)]
-        joined = np.concatenate(off)
-        largest.append(float(joined.max(initial=0)))
-        means.append(float(joined.mean()) if joined.size else 0.0)
-    about = {**conditions, "relative_to": "the output's largest absolute value"}
-    worst = {**about, "outputs": largest} if len(largest) > 1 else about
-    return [
-        Measurement("largest output difference", "share", max(largest), conditions=worst),
-        Measurement("mean output difference", "share", max(means), conditions=about),
-    ]
-
-
-def _flips(a: NDArray[Any], b: NDArray[Any], conditions: Mapping[str, Json]) -> list[Measurement]:
-    flipped = a.argmax(axis=1) != b.argmax(axis=1)
-    best = np.sort(a, axis=1)
-    margins = best[:, -1] - best[:, -2]
-    kept, lost = margins[~flipped], margins[flipped]
-    count = Measurement("flips", "count", float(flipped.sum()), conditions=conditions)
-    return [
-        count,
-        share("flipped share", flipped, conditions),
-        share("agreement", ~flipped, conditions),
-        _margin("margin", margins, conditions),
-        _margin("margin of flipped", lost, conditions),
-        Measurement(
-            "smallest margin that did not flip",
-            "abs",
-            float(kept.min()) if kept.size else None,
-            conditions=conditions,
-        ),
-        Measurement(
-            "largest margin that flipped",
-            "abs",
-            float(lost.max()) if lost.size else None,
-            conditions=conditions,
-        ),
-    ]
-
-
-def _margin(name: str, margins: NDArray[Any], conditions: Mapping[str, Json]) -> Measurement:
-    """The median, with other quantiles beside it."""
-    if not margins.size:
-        return Measurement(name, "abs", None, conditions=conditions)
-    spread = {f"{100 * q:g} %": float(np.quantile(margins, q)) for q in _MARGINS}
-    return Measurement(
-        name, "abs", float(np.median(margins)), conditions={**conditions, "quantiles": spread}
-    )
-
-
-def _accuracies(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    labels: NDArray[np.int64],
-    conditions: Mapping[str, Json],
-) -> list[Measurement]:
-    if len(labels) != len(a):
-        raise DataError(
-            f"{len(labels)} labels for {len(a)} samples", where="--data", fix="give one a sample"
-        )
-    before, after = a.argmax(axis=1) == labels, b.argmax(axis=1) == labels
-    return [
-        share("top-1", before, {**conditions, "of": "model.onnx"}),
-        share("top-1", after, conditions),
-        *change(before, after, conditions),
-    ]
-
-
-def _finite(
-    runtime: OnnxRuntime, outputs: Sequence[Sequence[NDArray[Any]]], batches: Sequence[Any]
-) -> None:
-    for found, batch in zip(outputs, batches, strict=True):
-        if not all(np.isfinite(o).all() for o in found if o.dtype.kind == "f"):
-            largest, first = on_the_way(Path(runtime.where), [batch])
-            where = first if not np.isfinite(largest) else "nodes that the runtime fuses"
-            raise _overflow(f"gives outputs that are not finite; the first are of {where}", runtime)
-
-
-def _range_used(
-    lower: OnnxRuntime, batches: Sequence[Any], conditions: Mapping[str, Json]
-) -> Measurement:
-    """The largest value between nodes, as a share of what float16 holds.
-
-    A CPU computes most of float16 in float32, and ONNX Runtime drops the roundings between: an
-    overflow that a GPU would have need not show in the outputs.
-    """
-    largest, node = on_the_way(Path(lower.where), batches)
-    if not np.isfinite(largest):
-        raise _overflow(f"a value on the way is not finite in float16: that of {node}", lower)
-    about = {**conditions, "node": node}
-    return Measurement("float16 range used", "share", largest / _HALF, conditions=about)
-
-
-def _overflow(what: str, runtime: OnnxRuntime) -> ModelError:
-    return ModelError(
-        what,
-        where=Path(runtime.where).name,
-        fix="leave this --precision away: its range is too small for the model",
-    )
-
-
-def _is_half(model: Path) -> bool:
-    tensors = graphs.read(model).graph.initializer
-    return any(t.data_type == onnx.TensorProto.FLOAT16 for t in tensors)
-
-
-def on_the_way(model: Path, batches: Sequence[Any]) -> tuple[float, str]:
-    """The largest absolute value that any node gives, and that node as "name (operator)".
-
-    Where a value is not finite: infinity and, of the first batch that shows one, the first node.
-    Each batch is cut to a few samples, since every node's output is held at once.
-    """
-    graph = graphs.read(model)
-    known = {o.name for o in graph.graph.output}
-    nodes = {o: n for n in graph.graph.node for o in n.output if o}
-    graph.graph.output.extend(
-        onnx.helper.make_empty_tensor_value_info(o) for o in nodes if o not in known
-    )
-    session = _as_written(graph, model.parent)
-    largest, of = 0.0, ""
-    for batch in batches:
-        found = session.run(list(nodes), _few(session, batch))
-        for node, value in zip(nodes.values(), found, strict=True):
-            if getattr(value, "dtype", np.dtype(int)).kind != "f" or not value.size:
-                continue
-            most = float(np.abs(value).max())
-            name = f"{node.name or node.output[0]} ({node.op_type})"
-            if not np.isfinite(most):
-                return float("inf"), name
-            if most > largest:
-                largest, of = most, name
-    return largest, of
-
-
-def _few(session: Any, batch: Any) -> dict[str, NDArray[Any]]:
-    first = session.get_inputs()[0]
-    named = batch if isinstance(batch, Mapping) else {first.name: batch}
-    fixed = isinstance(first.shape[0], int) if first.shape else True
-    return {n: v if fixed else v[:_FEW] for n, v in named.items()}
-
-
-def _as_written(graph: onnx.ModelProto, folder: Path) -> Any:
-    """A session that runs each node by itself: fused ones have other outputs."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    place = "session.model_external_initializers_file_folder_path"
-    options.add_session_config_entry(place, str(folder.resolve()))
-    return onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

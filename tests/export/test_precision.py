@@ -11,7 +11,8 @@ from fixtures.make import DIGITS, HOW, LABELS
 from interop.data import Folder
 from interop.errors import ConfigError, DataError, InteropError, ModelError
 from interop.export import embed
-from interop.export.precision import FILES, compare, lower, on_the_way
+from interop.export.precision import FILES, compare, lower
+from interop.proof.on_the_way import on_the_way
 from interop.runtimes import OnnxRuntime
 
 
@@ -190,6 +191,34 @@ def test_a_mask_beyond_float16_is_clipped_and_told(tmp_path):
     nodes = [helper.make_node("Add", ["input", "mask"], ["output"])]
     model = written(tmp_path, nodes, {"mask": np.array([lowest] * 10, np.float32)}, ["n", 10])
     assert lower(model, tmp_path / "out.onnx", "float16")["clipped"] == ["mask"]
+
+
+def masked(folder, never):
+    """Scores of ten places, of which the last three never count, as attention masks them."""
+    nodes = [
+        helper.make_node("MatMul", ["input", "w"], ["scores"], name="scores"),
+        helper.make_node("Add", ["scores", "mask"], ["masked"], name="masked"),
+        helper.make_node("Softmax", ["masked"], ["share"], name="share"),
+        helper.make_node("MatMul", ["share", "v"], ["output"], name="answer"),
+    ]
+    random = np.random.default_rng(0)
+    held = {n: random.standard_normal((10, 10), dtype=np.float32) for n in ("w", "v")}
+    held["mask"] = np.array([0] * 7 + [never] * 3, np.float32)
+    return written(folder, nodes, held, ["n", 10])
+
+
+@pytest.mark.parametrize("never", [-np.inf, float(np.finfo(np.float32).min)])
+@pytest.mark.parametrize("precision", FILES)
+def test_a_mask_is_neither_an_overflow_nor_a_scale(tmp_path, never, precision):
+    model, out = masked(tmp_path, never), tmp_path / FILES[precision]
+    batch = {"input": np.random.default_rng(1).standard_normal((64, 10), dtype=np.float32)}
+    facts = lower(model, out, precision, [batch])
+    assert facts.get("left_for_masks", 2) == 2  # what adds the mask, and what takes the sum
+    with OnnxRuntime(model) as a, OnnxRuntime(out) as b:
+        found = by_name(compare(a, b, [batch["input"]]))
+    assert found["largest output difference"].value < 0.05
+    if precision == "float16":
+        assert found["float16 range used"].value < 0.01
 
 
 def test_an_overflow_on_the_way_is_told_with_its_node(tmp_path):
