@@ -20,7 +20,7 @@ from interop.cli.output import (
     report_options,
 )
 from interop.errors import ConfigError
-from interop.facts import Case, Labels, Preprocessing
+from interop.facts import Case, Identity, Labels, Preprocessing
 from interop.identity import identify_file, split_place
 from interop.rules import run
 
@@ -203,7 +203,7 @@ def open_data(data: str | None, identity: Identity) -> Any:
 
 
 def _say_what_runs(identity: Identity) -> None:
-    from interop.models.building import would_run
+    from interop.models import would_run
 
     names = would_run(identity)
     if names:

@@ -21,6 +21,7 @@ from interop.export.prepared import FILE as PREPARED
 from interop.export.prepared import prepare_graph
 from interop.facts import Identity, Json, Measurement, Proof
 from interop.proof import Feed
+from interop.proof.lowered import compare
 from interop.proof.prepared import prepared as prove_prepared
 from interop.runtimes import OnnxRuntime
 from interop.runtimes.base import Batch
@@ -93,11 +94,11 @@ def lower(
     with OnnxRuntime(graph, spin=False) as ours, OnnxRuntime(out, spin=False) as theirs:
         if extra.data is None:
             given: list[Batch] = [batch for _, batch in feed.batches(ours.input_shapes)]
-            measured = precision.compare(ours, theirs, given)
+            measured = compare(ours, theirs, given)
             kind = "seeded input"
         else:
             batches, labels = _all(extra.data, identity, ours)
-            measured = precision.compare(ours, theirs, _named(batches, feed), labels)
+            measured = compare(ours, theirs, _named(batches, feed), labels)
             kind = str(extra.data.path.name)
     about = {"precision": name, "on": kind}
     return {**facts, "on": kind}, tuple(

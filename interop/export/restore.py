@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from interop.check.inputs import describe
 from interop.errors import InteropError, ModelError
-from interop.export import documents, inputs, recovering, weights
+from interop.export import documents, recovering, weights
 from interop.export.recovering import BUILT, Found, Recovered, Wanted
 from interop.facts import Answer, Identity, Json, Port, Proof, Report, Skipped
 from interop.identity import identify
@@ -28,9 +26,9 @@ from interop.identity.match import is_name
 from interop.models import build, catalog, load
 from interop.models.building import call_by_path
 from interop.models.loading import same_bits
+from interop.models.signature import Forward, seeded, signature
 from interop.models.weights import state_dict
-from interop.proof import canary, parity, reference
-from interop.proof.parity import seeded
+from interop.proof import Feed, canary, parity, reference
 from interop.reading import read
 from interop.runtimes import OnnxRuntime
 
@@ -222,8 +220,8 @@ def _proofs(
         return proofs
     model = Path(identity.manifest.file)
     with OnnxRuntime(model, device, spin=False) as runtime:
-        pictures = _pictures(identity, module)
-        held = reference(module, pictures, input_shape=runtime.input_shape, device=device)
+        forward, feed = _fed(identity, module)
+        held = reference(forward, feed, shapes=runtime.input_shapes, device=device)
         proofs.append(parity(held, runtime))
     if proofs[-1].holds:
         head = written.head.tensors if written.head else ()
@@ -267,16 +265,21 @@ def _same(identity: Identity, written: Identity, made: Restored) -> Proof:
     return Proof("same weights", not wrong, what, facts, perf_counter() - start)
 
 
-def _pictures(identity: Identity, module: nn.Module) -> NDArray[np.float32]:
-    """Seeded inputs of the graph's own shape; its dynamic axes as the model's files tell."""
+def _fed(identity: Identity, module: nn.Module) -> tuple[nn.Module, Feed]:
+    """The module as a function of tensors, and seeded inputs of the graph's own shape.
+
+    Where that has open axes, their sizes are as the module's own kind has them.
+    """
     graph = identity.manifest.graph
     ports: tuple[Port, ...] = graph.inputs if graph else ()
     shape = ports[0].shape[1:] if len(ports) == 1 else ()
     fixed = [d for d in shape if isinstance(d, int)]
-    if len(fixed) == len(shape) and shape:
-        return seeded(fixed)
-    pictures, _ = inputs.pictures(identity, module, None)
-    return pictures
+    if len(fixed) == len(shape) and shape and ports[0].dtype.startswith("float"):
+        feed = Feed.of(seeded(fixed))
+    else:
+        feed = Feed(signature(identity, module))
+    forward = Forward(module, feed.signature)
+    return forward, feed
 
 
 # ---------------------------------------------------------------- what is written and said

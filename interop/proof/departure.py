@@ -20,7 +20,7 @@ from torch import nn
 
 from interop.facts import Json
 from interop.proof.observing import Observed
-from interop.proof.parity import FLOOR, MULTIPLE, STATED, TOO_LARGE
+from interop.proof.parity import FLOOR, MULTIPLE, STATED
 from interop.proof.scopes import module_path
 from interop.proof.tracing import Captured, Hooked, Origin
 from interop.runtimes.base import Array
@@ -30,6 +30,7 @@ WITH = "ONNX Runtime with graph optimisation"
 NATIVE = "native float32 itself against float64"
 CAPTURE = "the graph that was captured, on this input"
 MODEL = "model.onnx"
+TOO_LARGE = 4 << 30  # of weights: a copy in float64 is twice that
 # Values held at a time, in bytes of float32; each is there up to four times.
 CHUNK = 256 << 20
 _FAILS = re.compile(r"Name:'([^']*)'")

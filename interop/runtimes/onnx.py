@@ -90,6 +90,8 @@ class OnnxRuntime(Runtime):
         assert self._session is not None, "the runtime is closed"
         if not isinstance(batch, Mapping):
             batch = {next(iter(self._inputs)): batch}
+        elif len(batch) == len(self._inputs) == 1:  # the only one, whatever it is called
+            batch = dict(zip(self._inputs, batch.values(), strict=True))
         # What the answer does not depend on, an exporter leaves out of the graph.
         given: dict[str, Array] = {
             name: np.ascontiguousarray(array, dtype=_TYPES[self._inputs[name].type])
