@@ -45,7 +45,8 @@ def compare(
     samples = sum(len(outputs[0]) if outputs[0].ndim else 1 for outputs in ours)
     conditions: dict[str, Json] = {
         "group": "change of precision",
-        "of": f"{Path(lower.where).name} against {Path(native.where).name}",
+        "of": Path(lower.where).name,
+        "against": Path(native.where).name,
         "samples": samples,
     }
     measured = _differences(ours, theirs, conditions)
