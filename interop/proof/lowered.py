@@ -29,6 +29,9 @@ def compare(
 ) -> tuple[Measurement, ...]:
     """How the lower precision's answers differ from the graph's own, on the same batches.
 
+    Both runtimes are of files. Where the samples are those that int8-static took its ranges from,
+    the figures are better than on others.
+
     Differences are of all outputs, each relative to its largest absolute value. Where the first
     output is (n, classes), also flips, agreement and margins (the largest class score less the
     second, in the graph's own answers); with `labels` (n,) the accuracy of both, its change and
