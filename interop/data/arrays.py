@@ -6,7 +6,7 @@ what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,6 @@ class Inputs:
         """At most `count` samples taken evenly over the whole file."""
         picks = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
         return {name: array[picks] for name, array in self.arrays.items()}
-
-    def batches(
-        self, size: int
-    ) -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[np.int64] | None]]:
-        """All samples in order, `size` at a time, with their labels."""
-        for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            labels = None if self.labels is None else self.labels[part].astype(np.int64)
-            yield {name: array[part] for name, array in self.arrays.items()}, labels
 
     def _label_arrays(self) -> Sequence[NDArray[Any]]:
         return [] if self.labels is None else [self.labels]

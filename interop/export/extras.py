@@ -4,7 +4,7 @@ pictures, one file with the weights inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from interop.runtimes.base import Batch
 
 Data = Folder | Inputs
 CALIBRATION = 128  # samples from which the ranges of int8-static are taken
+_PART = 4  # but no more than the fourth of them
 _BATCH = 32
 _PICTURES = 24  # on which a graph with its preprocessing is proved
 
@@ -87,9 +88,13 @@ def lower(
     measurements' conditions say so.
     """
     out = graph.with_name(precision.FILES[name])
-    calibration = None
-    if name == "int8-static":
-        calibration = _named(_calibration(extra, identity, feed), feed)
+    calibration, rows = None, _rows(extra.data) if extra.data else np.arange(0)
+    if name == "int8-static" and extra.data is not None:
+        # Other samples than those it is then measured on.
+        seen = rows[:: max(len(rows) // min(CALIBRATION, len(rows) // _PART or 1), 1)]
+        rows = np.setdiff1d(rows, seen)
+        given_out, _ = _batches(extra.data, identity, seen, _BATCH)
+        calibration = _named(given_out, feed)
     facts = precision.lower(graph, out, name, calibration)
     with OnnxRuntime(graph, spin=False) as ours, OnnxRuntime(out, spin=False) as theirs:
         if extra.data is None:
@@ -97,7 +102,11 @@ def lower(
             measured = compare(ours, theirs, given)
             kind = "seeded input"
         else:
-            batches, labels = _all(extra.data, identity, ours)
+            size = ours.input_shape[0]
+            whole = isinstance(size, int)
+            size = size if isinstance(size, int) else _BATCH
+            rows = rows[: len(rows) // size * size] if whole else rows
+            batches, labels = _batches(extra.data, identity, rows, size)
             measured = compare(ours, theirs, _named(batches, feed), labels)
             kind = str(extra.data.path.name)
     about = {"precision": name, "on": kind}
@@ -125,48 +134,26 @@ def embedded(graph: Path) -> None:
     embed.embed(graph, graph)
 
 
-def _calibration(extra: Extra, identity: Identity, feed: Feed) -> list[Any]:
-    found = samples(extra.data, identity, CALIBRATION)
-    if isinstance(found, dict):
-        count = len(next(iter(found.values())))
-        return [
-            {name: array[i : i + _BATCH] for name, array in found.items()}
-            for i in range(0, count, _BATCH)
-        ]
-    return [found[i : i + _BATCH] for i in range(0, len(found), _BATCH)]
-
-
-def _all(
-    data: Data, identity: Identity, runtime: OnnxRuntime
-) -> tuple[list[Any], NDArray[np.int64] | None]:
-    """All samples in batches that the graph takes, and their labels where they have any."""
-    size = runtime.input_shape[0]
-    size = size if isinstance(size, int) else _BATCH
-    batches, labels = [], []
-    for batch, own in _batches(data, identity, size):
-        first = next(iter(batch.values())) if isinstance(batch, dict) else batch
-        if isinstance(runtime.input_shape[0], int) and len(first) != size:
-            continue  # what is left over is no whole batch for a graph of a fixed one
-        batches.append(batch)
-        if own is not None:
-            labels.append(own)
-    if not batches:
-        raise DataError(
-            f"holds fewer samples than the graph's batch of {size}",
-            where=str(data.path),
-            fix="give more",
-        )
-    return batches, np.concatenate(labels) if labels else None
+def _rows(data: Data) -> NDArray[np.int64]:
+    return np.arange(len(data), dtype=np.int64)
 
 
 def _batches(
-    data: Data, identity: Identity, size: int
-) -> Iterator[tuple[Any, NDArray[np.int64] | None]]:
+    data: Data, identity: Identity, rows: NDArray[np.int64], size: int
+) -> tuple[list[Any], NDArray[np.int64] | None]:
+    """Some samples in batches of `size`, and their labels where they have any."""
+    if not len(rows):
+        raise DataError(
+            f"its {len(data)} samples are too few", where=str(data.path), fix="give more"
+        )
     if isinstance(data, Inputs):
-        yield from data.batches(size)
-        return
-    for batch in data.batches(_prepared_how(identity), size):
-        yield batch.pictures, batch.labels if data.labels is not None else None
+        cuts = [rows[i : i + size] for i in range(0, len(rows), size)]
+        labels = None if data.labels is None else data.labels[rows].astype(np.int64)
+        return [{name: a[cut] for name, a in data.arrays.items()} for cut in cuts], labels
+    picked = [data.samples[i] for i in rows]
+    found = list(data.batches(_prepared_how(identity), size, picked))
+    labels = np.concatenate([b.labels for b in found]) if data.labels is not None else None
+    return [b.pictures for b in found], labels
 
 
 def _named(batches: Sequence[Any], feed: Feed) -> list[Any]:

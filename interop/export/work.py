@@ -34,6 +34,7 @@ from interop.export.extras import Extra
 from interop.facts import Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
 from interop.models.signature import BATCH, Argument, Forward, Signature, narrowed, signature
+from interop.models.signature.transformers import is_one
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
 from interop.proof.departure import first_departure, truth_at
@@ -318,7 +319,7 @@ class Work:
         model, device = folder / GRAPH, self.options.device
         self.progress("proving the weights and the structure")
         same = self.proved(same_weights, model, held.path, derived, state=held.state)
-        width = None if _is_wide(forward) else documents.width(self.identity)
+        width = _width(self.identity, forward)
         sound, runtime = self.proved(structure, model, feed, width=width, device=device)
         if runtime is None:
             lacking = _dtype(forward) in LACKING
@@ -501,12 +502,18 @@ def _parting(found: Sequence[Proof]) -> str:
     return ""
 
 
-def _is_wide(forward: Forward) -> bool:
-    """Whether an output row has another length than the head has rows, by the nature of the task:
-    sets of boxes, choices side by side, a part of the model without its head."""
-    how = forward.signature
-    choices = type(forward.model).__name__.endswith("ForMultipleChoice")
-    return bool(how.part) or how.kind == DETECTIONS or choices
+def _width(identity: Identity, forward: Forward) -> int | None:
+    """How many numbers an output row should have; None where nothing reliable tells.
+
+    Sets of boxes, choices side by side and a part of a model without its head have no such width.
+    """
+    how, module = forward.signature, forward.model
+    if how.part or how.kind == DETECTIONS:
+        return None
+    if is_one(module):
+        classifies = type(module).__name__.endswith("Classification")
+        return int(module.config.num_labels) if classifies else None  # type: ignore[union-attr, arg-type]
+    return documents.width(identity)
 
 
 def _like(takes: Signature, samples: Mapping[str, NDArray[Any]]) -> Signature:
