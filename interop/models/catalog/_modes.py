@@ -34,11 +34,11 @@ class Undrawn(TorchFunctionMode):
     def __enter__(self) -> Any:
         self._patch = mock.patch.object(nn.init, self._UNTIL, _leave, create=True)
         self._patch.start()
-        return super().__enter__()
+        return super().__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *error: Any) -> None:
         self._patch.stop()
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
