@@ -52,6 +52,7 @@ def merged(
     config, given = _config(identity), _tensors(identity)
     saved = _whole_modules(given)
     module, whole, notes = _base(base, config, saved, arch, factory)
+    _refuse_strange(identity, module, saved)
     if not whole.holds:
         return module, _of_base(whole, base), notes
     for path in {name.rpartition(".")[0] for name in saved}:
@@ -135,6 +136,21 @@ def _class_for(config: Mapping[str, Json], described: Mapping[str, Json]) -> str
         found = table.get(described["model_type"], "")
         name = found if isinstance(found, str) else ""
     return "" if name in (described.get("architectures") or ()) else name
+
+
+def _refuse_strange(
+    identity: Identity, module: nn.Module, saved: Mapping[str, torch.Tensor]
+) -> None:
+    """ModelError where what comes with the adapter has no place in the base."""
+    paths = dict(module.named_modules())
+    strange = [name for name in saved if name.rpartition(".")[0] not in paths]
+    if strange:
+        raise ModelError(
+            f"the adapter is not this base's: it brings {strange[0]}, and the base's "
+            f"{type(module).__name__} has no such layer",
+            where=identity.manifest.path,
+            fix="give the base that it was trained on with --base",
+        )
 
 
 def _fit(module: nn.Module, path: str, saved: Mapping[str, torch.Tensor]) -> None:

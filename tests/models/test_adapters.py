@@ -182,7 +182,7 @@ def test_a_convolutions_adapter_in_a_timm_model(tmp_path):
     module = timm.create_model("resnet10t")
     timm.models.save_for_hf(module, tmp_path / "base")
     module.reset_classifier(5)
-    options = {"target_modules": ["conv1", "conv2"], "modules_to_save": ["fc"]}
+    options = {"target_modules": ["layer1.0.conv1", "layer2.0.conv2"], "modules_to_save": ["fc"]}
     model = adapted(module, tmp_path / "adapter", **options)
     merged, proof, _ = built(identify_file(tmp_path / "adapter"), base=tmp_path / "base")
     assert proof.holds, proof.what

@@ -91,7 +91,7 @@ def test_a_segmenter_has_its_auxiliary_branch_or_none(tmp_path, name, options):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("r3d_18", (1, 3, 4, 32, 32)), ("s3d", (1, 3, 16, 64, 64))]
+    ("name", "shape"), [("r3d_18", (1, 3, 4, 32, 32)), ("s3d", (1, 3, 16, 224, 224))]
 )
 def test_a_video_classifier_is_built(tmp_path, name, shape):
     module = get_model(name, **FIVE)
