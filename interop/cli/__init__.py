@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "Say whether B can go where A is.",
     "port": "Give weights another library's names, with proof.",
     "export": "Turn a checkpoint into ONNX and safetensors, with proof.",
+    "verify": "Make a bundle's proofs again, on this machine.",
     "bench": "Measure accuracy and latency, PyTorch against ONNX Runtime.",
     "gate": "Pass or fail a candidate by a policy, for CI.",
     "explain": "Explain a rule: what, why, an example, the fix.",

@@ -33,19 +33,20 @@ from interop.export.decisions import decisions
 from interop.export.extras import Extra
 from interop.facts import Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
-from interop.models.signature import BATCH, Argument, Forward, Signature, narrowed, signature
+from interop.models.signature import BATCH, Argument, Forward, Signature, drawn, narrowed, signature
 from interop.models.signature.transformers import is_one
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
 from interop.proof.departure import first_departure, truth_at
 from interop.proof.graph import DTYPES
 from interop.reading import read
-from interop.runtimes import OnnxRuntime, TorchRuntime
+from interop.runtimes import OnnxRuntime, OpenVinoRuntime, TorchRuntime
 from interop.runtimes.pytorch import tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
 Progress = Callable[[str], None]
+_RECORDED = 256  # numbers of each output that a receipt keeps
 # What ONNX Runtime has few operators for, and what to do instead.
 LACKING = {
     torch.bfloat16: "it has few operators for bfloat16: save the checkpoint in float32 or float16",
@@ -62,7 +63,8 @@ class Options:
     lets a whole pickled module run. `samples` are real inputs (n, ...) as the model takes them, 10
     or more to have each used once; by input name where it takes several. `inputs` say what a module
     of one's own takes. On `device` both runtimes are compared. `shard` is the most bytes of one
-    safetensors file; `explain` looks for the first node that departs where parity fails.
+    safetensors file; `explain` looks for the first node that departs where parity fails. `runtime` is where the
+    graph is run for parity.
     """
 
     device: str = "cpu"
@@ -75,6 +77,7 @@ class Options:
     inputs: Sequence[tuple[Argument, Mapping[str, int]]] = ()
     shard: int | None = None
     explain: bool = False
+    runtime: str = "onnxruntime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,13 @@ class Work:
             takes = _like(takes, samples)
         forward = Forward(module, takes)
         feed = Feed(takes, samples, "seeded" if samples is None else "real")
-        example = tensors(feed.example(), _dtype(module))
+        self.run_once(forward)
+        forward.signature = narrowed(forward, _dtype(module))
+        return forward, replace(feed, signature=forward.signature)
+
+    def run_once(self, forward: Forward) -> None:
+        """Learns the outputs' names. ModelError where the module fails on its own input."""
+        example = tensors(drawn(forward.signature, 2), _dtype(forward))
         try:
             forward.learn_outputs(example)
         except ModelError:
@@ -158,10 +167,8 @@ class Work:
             raise ModelError(
                 f"the module fails on an input of shape {shapes}: {routes.why(error)}",
                 where=self.identity.manifest.path,
-                fix=_remedy(module),
+                fix=_remedy(forward.model),
             ) from error
-        forward.signature = narrowed(forward, _dtype(module))
-        return forward, replace(feed, signature=forward.signature)
 
     def samples(self, takes: Signature) -> Mapping[str, NDArray[Any]] | None:
         """Real samples by the names of the inputs; DataError where those are others."""
@@ -332,7 +339,11 @@ class Work:
                 reference, forward, feed, shapes=runtime.input_shapes, device=device,
                 sets=forward.outputs if forward.signature.kind == DETECTIONS else (),
             )  # fmt: skip
-            alike = self.proved(parity, truth, runtime)
+            if self.options.runtime == "openvino":
+                with OpenVinoRuntime(model, device) as other:
+                    alike = self.proved(parity, truth, other)
+            else:
+                alike = self.proved(parity, truth, runtime)
         found = [same, alike, sound]
         finite = all(np.isfinite(o).all() for outputs in truth.native for o in outputs)
         hopeless = truth.unsteady or not finite
@@ -395,7 +406,12 @@ class Work:
             },
         )
         (folder / "README.md").write_text(text, "utf-8")
-        conversion = {**self.details, "attempts": self.attempts, "notes": self.notes}
+        conversion = {
+            **self.details,
+            "attempts": self.attempts,
+            "notes": self.notes,
+            "recorded": recorded(forward),
+        }
         document = documents.receipt(
             self.identity, folder, self.source_sha256, self.proofs, conversion
         )
@@ -486,6 +502,26 @@ def _inputs(model: ir.Model, axes: Mapping[str, str]) -> tuple[dict[str, Json], 
         dtype = DTYPES.get(int(value.dtype), "") if value.dtype is not None else ""
         found.append({"name": value.name, "dtype": dtype, "shape": shape})
     return tuple(found)
+
+
+def recorded(forward: Forward) -> dict[str, Json]:
+    """What the module answers to its first seeded input, for the receipt.
+
+    On a machine that lacks the module's code, a graph can still be held against it.
+    """
+    with torch.inference_mode():
+        found = forward(*tensors(drawn(forward.signature, 1), _dtype(forward)))
+    arrays = [(t.float() if t.is_floating_point() else t).cpu().numpy() for t in found]
+    return {
+        "outputs": [
+            {
+                "shape": list(a.shape),
+                "scale": float(np.abs(a).max()) if a.size else 0.0,
+                "values": [float(v) for v in a.reshape(-1)[:_RECORDED]],
+            }
+            for a in arrays
+        ]
+    }
 
 
 def _place_of(proof: Proof) -> int:

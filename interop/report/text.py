@@ -66,6 +66,11 @@ def _export(report: Report) -> list[list[str]]:
     ]
 
 
+def _verify(report: Report) -> list[list[str]]:
+    notes = [line for text in report.details.get("notes", ()) for line in wrap(text, WIDTH)]
+    return [_inputs(report), _proofs(report.proofs), _skipped(report), notes]
+
+
 def _departure(found: Mapping[str, Json] | None) -> list[str]:
     """Where a graph parts from its module, and the folder that shows it."""
     if not found:
@@ -147,6 +152,7 @@ _SHAPES: dict[str, Callable[[Report], list[list[str]]]] = {
     "check": _check,
     "inspect": _inspect,
     "export": _export,
+    "verify": _verify,
     "port": _port,
     "bench": _bench,
     "gate": _gate,

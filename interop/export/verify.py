@@ -1,0 +1,222 @@
+"""A bundle -> its proofs, made again here from its receipt.
+
+The files are those of the receipt; the weights fill the module; the graph holds the same weights
+and answers alike, in ONNX Runtime or another runtime. Where no module can be built, the answers
+that the receipt recorded stand in for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from interop.errors import ModelError, ReadError
+from interop.export import bundle, documents
+from interop.export.weights import untied
+from interop.export.work import GRAPH, WEIGHTS, Held, Options, Progress, Work, tied_names
+from interop.facts import Answer, Identity, Json, Proof, Report, Skipped
+from interop.identity import identify_file
+from interop.models.signature import Forward, Signature, drawn
+from interop.proof import Derived, Feed, same_weights, structure
+from interop.runtimes import OnnxRuntime, OpenVinoRuntime
+from interop.runtimes.base import Array, Runtime
+from interop.runtimes.pytorch import require_torch_device
+
+FILES, RECORDED = "files", "recorded answers"
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+def verify(
+    folder: str | Path,
+    *,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    **given: Any,
+) -> Report:
+    """Makes the proofs of the bundle in `folder` again.
+
+    `options` as for `export`: `factory` and `head` are the person's own code, which a receipt names
+    and which is run only if it is given here again; `runtime` says where parity is proved. Raises
+    ReadError where the folder holds no bundle or its receipt is no receipt.
+
+    The outcome is YES where all proofs hold, NO where one does not, and UNKNOWN where a proof could
+    not be made here (`skipped` says why).
+    """
+    options = replace(options or Options(), **given)
+    place = Path(folder)
+    receipt = _receipt(place)
+    require_torch_device(options.device)
+    say = progress or (lambda step: None)
+    say("comparing the files with the receipt")
+    proofs = [_files(place, receipt)]
+    identity = identify_file(place, content_hash=True, whole=True, arch=options.arch)
+    work = Work(identity, options, say, proofs=proofs)
+    skipped: list[Skipped] = []
+    if proofs[0].holds:
+        try:
+            _with_module(work, place, receipt)
+        except ModelError as error:
+            skipped = [Skipped(n, str(error)) for n in ("loaded fraction", "parity", "canary")]
+            _without_module(work, place, receipt)
+    return _report(work, place, receipt, skipped)
+
+
+# ---------------------------------------------------------------- the proofs
+
+
+def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
+    """All five proofs of the export, on the bundle's own files."""
+    module = work.module()
+    if not work.proofs[-1].holds:
+        return
+    forward = Forward(module, _signature(place, receipt))
+    work.run_once(forward)
+    state, aliases = untied(module.state_dict(), tied_names(module))
+    index = place / f"{WEIGHTS}.index.json"
+    held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
+    found, _ = work.prove(forward, Feed(forward.signature), held, place, _derived(receipt))
+    work.proofs += found
+
+
+def _without_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
+    """The weights of the graph, its structure, and the answers that were recorded."""
+    model = place / GRAPH
+    index = place / f"{WEIGHTS}.index.json"
+    weights = index if index.exists() else place / WEIGHTS
+    work.proofs.append(same_weights(model, weights, _derived(receipt)))
+    feed = Feed(_signature(place, receipt))
+    sound, runtime = structure(model, feed, device=work.options.device)
+    work.proofs.append(sound)
+    if runtime is None or not receipt.get("recorded"):
+        return
+    runtime.close()
+    with open_runtime(work.options.runtime, model, work.options.device) as opened:
+        work.proofs.append(_recorded(opened, feed, receipt))
+
+
+def open_runtime(name: str, model: Path, device: str) -> Runtime:
+    """The runtime in which parity is proved."""
+    if name == "openvino":
+        opened: Runtime = OpenVinoRuntime(model, device)
+        return opened
+    return OnnxRuntime(model, device, spin=False)
+
+
+def _files(place: Path, receipt: Mapping[str, Json]) -> Proof:
+    """Proves "files": each has the bytes that the receipt has the hash of."""
+    start = perf_counter()
+    faults = {}
+    for name, digest in receipt["files"].items():
+        path = place / name
+        if Path(name).name != name or path.is_symlink():
+            faults[name] = "is no plain name of a file in the bundle"
+        elif not path.is_file():
+            faults[name] = "is missing"
+        elif documents.file_sha256(path) != digest:
+            faults[name] = "has other bytes than when it was proved"
+    known = {*receipt["files"], bundle.RECEIPT}
+    more = sorted(p.name for p in place.iterdir() if p.name not in known and p.name[0] != ".")
+    if faults:
+        what = "; ".join(f"{name} {why}" for name, why in faults.items())
+    else:
+        what = f"all {len(receipt['files'])} files have the bytes that were proved"
+        what += f"; not of the bundle: {', '.join(more)}" if more else ""
+    facts: dict[str, Json] = {"faults": faults, "more": more}
+    return Proof(FILES, not faults, what, facts, perf_counter() - start)
+
+
+def _recorded(runtime: Runtime, feed: Feed, receipt: Mapping[str, Json]) -> Proof:
+    """Proves "recorded answers": the graph gives what the module gave when it was exported."""
+    start = perf_counter()
+    allowed = max(
+        (b["allowed"] for p in receipt["proofs"] if p["name"] == "parity"
+         for b in p["facts"]["batches"].values()), default=0.0,
+    )  # fmt: skip
+    outputs = runtime.outputs(drawn(feed.signature, 1))
+    wanted = receipt["recorded"]["outputs"]
+    far = [_far(a, w) for a, w in zip(outputs, wanted, strict=False)]
+    holds = len(outputs) == len(wanted) and all(d <= allowed for d in far)
+    worst = max(far, default=float("inf"))
+    what = (
+        f"outputs at most {worst:.1e} of the largest from those that were recorded "
+        f"({allowed:.1e} allowed), in {runtime.name}"
+    )
+    return Proof(RECORDED, holds, what, {"allowed": allowed}, perf_counter() - start)
+
+
+def _far(ours: Array, recorded: Mapping[str, Json]) -> float:
+    if list(ours.shape) != recorded["shape"]:
+        return float("inf")
+    values = np.array(recorded["values"], dtype=np.float64)
+    found = ours.reshape(-1)[: len(values)].astype(np.float64)
+    difference = float(np.abs(found - values).max()) if len(values) else 0.0
+    return difference / recorded["scale"] if recorded["scale"] else difference
+
+
+# ---------------------------------------------------------------- the receipt
+
+
+def _receipt(place: Path) -> dict[str, Any]:
+    path = place / bundle.RECEIPT
+    fix = "give a folder that interop export wrote"
+    if not path.is_file():
+        raise ReadError(f"has no {bundle.RECEIPT}: it is no bundle", where=str(place), fix=fix)
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        ours = found["schema"] == 1 and isinstance(found["files"], dict)
+        ours = ours and isinstance(found["proofs"], list)
+    except (ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise ReadError("is no receipt of interop's", where=str(path), fix=fix)
+    return dict(found)
+
+
+def _signature(place: Path, receipt: Mapping[str, Json]) -> Signature:
+    try:
+        return Signature.from_json(receipt["signature"])
+    except (KeyError, TypeError, ValueError):
+        raise ReadError(
+            "does not say what the model takes",
+            where=str(place / bundle.RECEIPT),
+            fix="export it again with this version",
+        ) from None
+
+
+def _derived(receipt: Mapping[str, Json]) -> dict[str, Derived]:
+    return {n: Derived(d["how"], d["sha256"]) for n, d in receipt.get("derived", {}).items()}
+
+
+def _report(work: Work, place: Path, receipt: Mapping[str, Json], skipped: list[Skipped]) -> Report:
+    made = work.report(None)
+    bad = [p for p in work.proofs if not p.holds]
+    outcome = Answer.NO if bad else Answer.UNKNOWN if skipped else Answer.YES
+    where = f"in {work.options.runtime} on {work.options.device}"
+    summary = f"{place}: {len(work.proofs)} proofs hold, {where}"
+    if bad:
+        summary = f"{place}: {bad[0].name} does not hold"
+    elif skipped:
+        summary = f"{place}: {len(work.proofs)} proofs hold, and {len(skipped)} could not be made"
+    identity: Identity = work.identity
+    return replace(
+        made,
+        command="verify",
+        outcome=outcome,
+        summary=summary,
+        inputs=tuple(replace(i, role="bundle") for i in made.inputs),
+        skipped=tuple(skipped) if not bad else made.skipped,
+        details={
+            "runtime": work.options.runtime,
+            "made_by": receipt.get("made_by"),
+            "source": receipt.get("source"),
+            "architecture": identity.architecture,
+            "notes": work.notes,
+            "proof_seconds": made.details["proof_seconds"],
+        },
+    )
