@@ -98,7 +98,7 @@ def receipt(
             "container": identity.manifest.container,
             "place": identity.place,
         },
-        "key_map": {"prefix_removed": identity.prefix, "names": "unchanged after the prefix"},
+        "key_map": _key_map(identity, proofs),
         "files": {p.name: file_sha256(p) for p in sorted(folder.iterdir())},
         **conversion,
         "proofs": [
@@ -113,6 +113,16 @@ def receipt(
         ],
         "environment": environment(),
     }
+
+
+def _key_map(identity: Identity, proofs: Sequence[Proof]) -> dict[str, Json]:
+    """How the checkpoint's names became the module's, as the proof of loading has it."""
+    loaded = next((p.facts for p in proofs if p.name == "loaded fraction"), {})
+    told = ("renamed", "converted", "ties", "ignored", "computed", "base", "merged")
+    found = {key: loaded[key] for key in told if loaded.get(key)}
+    if not found:
+        found = {"names": "unchanged after the prefix"}
+    return {"prefix_removed": identity.prefix, **found}
 
 
 def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ that the receipt recorded stand in for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from interop.check.inputs import describe
 from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents
 from interop.export.weights import untied
-from interop.export.work import GRAPH, WEIGHTS, Held, Options, Progress, Work, tied_names
-from interop.facts import Answer, Identity, Json, Proof, Report, Skipped
+from interop.export.work import GRAPH, PROOFS, WEIGHTS, Held, Options, Progress, Work, tied_names
+from interop.facts import Answer, Input, Json, Proof, Report, Skipped
 from interop.identity import identify_file
 from interop.models.signature import Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
@@ -55,16 +56,17 @@ def verify(
     say = progress or (lambda step: None)
     say("comparing the files with the receipt")
     proofs = [_files(place, receipt)]
+    if not proofs[0].holds:
+        return _report(place, receipt, options, proofs)
     identity = identify_file(place, content_hash=True, whole=True, arch=options.arch)
     work = Work(identity, options, say, proofs=proofs)
     skipped: list[Skipped] = []
-    if proofs[0].holds:
-        try:
-            _with_module(work, place, receipt)
-        except ModelError as error:
-            skipped = [Skipped(n, str(error)) for n in ("loaded fraction", "parity", "canary")]
-            _without_module(work, place, receipt)
-    return _report(work, place, receipt, skipped)
+    try:
+        _with_module(work, place, receipt)
+    except ModelError as error:
+        skipped = [Skipped(n, str(error)) for n in ("loaded fraction", "parity", "canary")]
+        _without_module(work, place, receipt)
+    return _report(place, receipt, options, work.proofs, skipped, work)
 
 
 # ---------------------------------------------------------------- the proofs
@@ -81,7 +83,7 @@ def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
     index = place / f"{WEIGHTS}.index.json"
     held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
     found, _ = work.prove(forward, Feed(forward.signature), held, place, _derived(receipt))
-    work.proofs += found
+    work.proofs += sorted(found, key=lambda p: PROOFS.index(p.name))
 
 
 def _without_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
@@ -193,30 +195,39 @@ def _derived(receipt: Mapping[str, Json]) -> dict[str, Derived]:
     return {n: Derived(d["how"], d["sha256"]) for n, d in receipt.get("derived", {}).items()}
 
 
-def _report(work: Work, place: Path, receipt: Mapping[str, Json], skipped: list[Skipped]) -> Report:
-    made = work.report(None)
-    bad = [p for p in work.proofs if not p.holds]
-    outcome = Answer.NO if bad else Answer.UNKNOWN if skipped else Answer.YES
-    where = f"in {work.options.runtime} on {work.options.device}"
-    summary = f"{place}: {len(work.proofs)} proofs hold, {where}"
+def _report(
+    place: Path,
+    receipt: Mapping[str, Json],
+    options: Options,
+    proofs: list[Proof],
+    skipped: Sequence[Skipped] = (),
+    work: Work | None = None,
+) -> Report:
+    bad = [p for p in proofs if not p.holds]
     if bad:
-        summary = f"{place}: {bad[0].name} does not hold"
+        outcome, summary = Answer.NO, f"{place}: {bad[0].name} does not hold"
     elif skipped:
-        summary = f"{place}: {len(work.proofs)} proofs hold, and {len(skipped)} could not be made"
-    identity: Identity = work.identity
-    return replace(
-        made,
+        outcome = Answer.UNKNOWN
+        summary = f"{place}: {len(proofs)} proofs hold, and {len(skipped)} could not be made"
+    else:
+        outcome = Answer.YES
+        summary = f"{place}: {len(proofs)} of {len(proofs)} proofs hold, in {options.runtime}"
+    source = receipt.get("source") or {}
+    given = Input("bundle", str(place), f"made of {source.get('file')}", {"source": source})
+    if work is not None:
+        given = describe("bundle", work.identity)
+    return Report(
         command="verify",
         outcome=outcome,
         summary=summary,
-        inputs=tuple(replace(i, role="bundle") for i in made.inputs),
-        skipped=tuple(skipped) if not bad else made.skipped,
+        inputs=(given,),
+        proofs=tuple(proofs),
+        skipped=tuple(skipped),
+        environment=documents.environment() | {"device": options.device},
         details={
-            "runtime": work.options.runtime,
+            "runtime": options.runtime,
             "made_by": receipt.get("made_by"),
-            "source": receipt.get("source"),
-            "architecture": identity.architecture,
-            "notes": work.notes,
-            "proof_seconds": made.details["proof_seconds"],
+            "source": source,
+            "notes": work.notes if work is not None else [],
         },
     )

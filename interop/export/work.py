@@ -63,8 +63,8 @@ class Options:
     lets a whole pickled module run. `samples` are real inputs (n, ...) as the model takes them, 10
     or more to have each used once; by input name where it takes several. `inputs` say what a module
     of one's own takes. On `device` both runtimes are compared. `shard` is the most bytes of one
-    safetensors file; `explain` looks for the first node that departs where parity fails. `runtime` is where the
-    graph is run for parity.
+    safetensors file; `explain` looks for the first node that departs where parity fails.
+    `runtime` is where the graph is run for parity.
     """
 
     device: str = "cpu"
@@ -137,7 +137,7 @@ class Work:
                 "transform_input is off, as in the bare constructor; a model that was fine-tuned "
                 "from torchvision's own weights has it on, and no state dict tells"
             )
-        self.proofs = [proof]
+        self.proofs.append(proof)
         return module
 
     def prepare(self, module: nn.Module) -> tuple[Forward, Feed]:
@@ -410,7 +410,7 @@ class Work:
             **self.details,
             "attempts": self.attempts,
             "notes": self.notes,
-            "recorded": recorded(forward),
+            "recorded": self.proved(recorded, forward),
         }
         document = documents.receipt(
             self.identity, folder, self.source_sha256, self.proofs, conversion
