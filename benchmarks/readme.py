@@ -22,11 +22,11 @@ from benchmarks.process import RESULTS, ROOT
 
 README = ROOT / "README.md"
 BLOCK = re.compile(r"```console\n\$ interop (?P<command>[^\n]*)\n(?P<output>.*?)```\n", re.S)
-FIGURES, FORMATS, IDENTITY, PORTS = (
+FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE = (
     re.compile(
         rf"(<!-- {what}: python -m benchmarks\.readme -->\n).*?(<!-- end of {what} -->)", re.S
     )
-    for what in ("figures", "formats", "identity", "ports")
+    for what in ("figures", "formats", "identity", "ports", "coverage")
 )
 
 
@@ -139,6 +139,31 @@ def ports() -> list[str]:
     return rows
 
 
+def coverage() -> list[str]:
+    """Which models are exported with all proofs, by library and task; then what is not."""
+    found = _result("coverage")["models"]
+    rows = ["| library | task | models | exported, proved | by another route than the first |"]
+    rows.append("| --- | --- | --- | --- | --- |")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for name, record in found.items():
+        groups.setdefault((name.partition("/")[0], record["task"]), []).append(record)
+    order = ("torchvision", "timm", "transformers", "torchaudio", "fixtures")
+    for library, task in sorted(groups, key=lambda g: (order.index(g[0]), g[1])):
+        records = groups[library, task]
+        good = [r for r in records if r["holds"]]
+        # Detectors and sounds go by the older exporter first.
+        others = sum(bool(r.get("attempts")) for r in good)
+        shown = "one's own" if library == "fixtures" else library
+        rows.append(f"| {shown} | {task} | {len(records)} | {len(good)} | {others or ''} |")
+    failed = {n: r for n, r in found.items() if not r["holds"]}
+    if failed:
+        rows += ["", "| not exported | why |", "| --- | --- |"]
+        for name, record in failed.items():
+            why = " ".join(record.get("why", "").split()).replace("|", "/")
+            rows.append(f"| {name} | {why[:200]} |")
+    return rows
+
+
 def _ratio(value: float) -> str:
     return f"{value:.2f}" if value > 0.4 else f"1/{1 / value:.1f}"
 
@@ -163,7 +188,8 @@ def main() -> None:
             return f"```console\n$ interop {block['command']}\n{done.stdout}```\n"
 
         text = BLOCK.sub(filled, text)
-    tables = ((FIGURES, figures()), (FORMATS, formats()), (IDENTITY, identity()), (PORTS, ports()))
+    tables = ((FIGURES, figures()), (FORMATS, formats()), (IDENTITY, identity()), (PORTS, ports()),
+              (COVERAGE, coverage()))  # fmt: skip
     for block, rows in tables:
         table = "\n" + "\n".join(rows) + "\n\n"
         text = block.sub(lambda m, table=table: m.group(1) + table + m.group(2), text)

@@ -110,7 +110,9 @@ def why(error: BaseException) -> str:
     """An exporter's error in one line, without its advice and without paths."""
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    text = re.sub(r"(?:/[\w.+-]+)+/", "", lines[0]) if lines else "no reason given"
+    # A first line that ends in a colon says nothing without the second.
+    said = " ".join(lines[: 1 + lines[0].endswith(":")]) if lines else "no reason given"
+    text = re.sub(r"(?:/[\w.+-]+)+/", "", said)
     return f"{type(cause).__name__}: {text[:240]}"
 
 

@@ -34,10 +34,11 @@ from interop.export.extras import Extra
 from interop.facts import Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
 from interop.models.signature import BATCH, Argument, Forward, Signature, drawn, narrowed, signature
+from interop.models.signature.forward import FRONT
 from interop.models.signature.transformers import is_one
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
-from interop.proof.departure import first_departure, truth_at
+from interop.proof.departure import Departure, first_departure, truth_at
 from interop.proof.graph import DTYPES
 from interop.reading import read
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime, TorchRuntime
@@ -294,7 +295,7 @@ class Work:
             with OnnxRuntime(folder / GRAPH, spin=False) as runtime:
                 batches = dict(feed.batches(runtime.input_shapes))
             batch = batches.get(label) or next(iter(batches.values()))
-            found = first_departure(converted.program, forward, batch, folder)
+            found = _own_paths(first_departure(converted.program, forward, batch, folder))
             native = TorchRuntime(forward).outputs(batch)
             kept = target.with_name(f"{target.name}-departure")
             right = truth_at(converted.program, forward, batch, folder, found)
@@ -526,6 +527,13 @@ def recorded(forward: Forward) -> dict[str, Json]:
 
 def _place_of(proof: Proof) -> int:
     return PROOFS.index(proof.name) if proof.name in PROOFS else len(PROOFS)
+
+
+def _own_paths(found: Departure) -> Departure:
+    """The same with the module's own paths, without the wrapper that exporters are given."""
+    inner = found.module.removeprefix(FRONT) if found.module != FRONT[:-1] else ""
+    said = found.what.replace(found.module, inner or found.kind) if found.module else found.what
+    return replace(found, module=inner, what=said)
 
 
 def _parting(found: Sequence[Proof]) -> str:
