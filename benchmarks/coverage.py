@@ -219,6 +219,7 @@ def saved(name: str, task: str, folder: Path) -> tuple[str, str | None, dict[str
         arch, options = own, {}
     if task != "int8, refused":
         _shake(module)
+        _settle(module, library, own)
     path = folder / "model.pth"
     torch.save(module.state_dict(), path)
     return str(path), arch, options
@@ -287,6 +288,41 @@ def _shake(module: Any) -> None:
                 weight.copy_(torch.randn(weight.shape, generator=draw) * scale)
             elif re.search(r"cls_logits\.bias$", key):
                 weight.zero_()  # starts so low that nothing is ever found
+
+
+def _settle(module: Any, library: str, name: str) -> None:
+    """Statistics of batch normalisation that fit the weights: those of two batches of noise.
+
+    With any others a deep network of random weights answers the same to every input, and no proof
+    could tell one weight from another.
+    """
+    import torch
+    from torch import nn
+
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not norms or library not in ("torchvision", "timm"):
+        return
+    from interop.models.catalog import timm, torchvision
+
+    shape = (timm if library == "timm" else torchvision).input_size(name) or (3, 224, 224)
+    draw = torch.Generator().manual_seed(1)
+    module.eval()
+    before = [(m, m.momentum) for m in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    with torch.no_grad():
+        for _ in range(2):
+            pictures = torch.randn((2, *shape), generator=draw)
+            detects = torchvision._is_detector(name) if library == "torchvision" else False
+            if name.startswith("raft"):
+                module(pictures, pictures.flip(-1))
+            else:
+                module(list(pictures.sigmoid()) if detects else pictures)
+    for norm, momentum in before:
+        norm.momentum = momentum
+    module.eval()
 
 
 # ---------------------------------------------------------------- all of them
