@@ -194,7 +194,31 @@ def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
         )  # fmt: skip
     if report.exit_code:
         found["why"] = "; ".join(f"{p.name}: {p.what}" for p in report.proofs if not p.holds)[:400]
+    elif fault := _loads(name, folder / "out", folder):
+        found |= {"holds": False, "why": fault}
     return found
+
+
+def _loads(name: str, bundle: Path, folder: Path) -> str:
+    """What is wrong where the bundle's own library loads it: other weights than went in, say."""
+    library, _, own = name.partition("/")
+    if library == "transformers":
+        import transformers
+
+        kind = getattr(transformers, own.partition("?")[0])
+        before, after = (kind.from_pretrained(p).state_dict() for p in (folder / "model", bundle))
+    elif library == "timm":
+        import timm
+        import torch
+
+        if json.loads((bundle / "config.json").read_text()).get("architecture") is None:
+            return ""  # known as torchvision's, whose form the bundle has
+        after = timm.create_model(f"local-dir:{bundle}", pretrained=True).state_dict()
+        before = torch.load(folder / "model.pth", weights_only=True)
+    else:
+        return ""
+    wrong = [n for n in before if n not in after or not before[n].equal(after[n])]
+    return f"loaded by {library}, {len(wrong)} weights differ ({wrong[:2]})" if wrong else ""
 
 
 def saved(name: str, task: str, folder: Path) -> tuple[str, str | None, dict[str, Any]]:

@@ -153,6 +153,8 @@ class Work:
         forward = Forward(module, takes)
         feed = Feed(takes, samples, "seeded" if samples is None else "real")
         self.run_once(forward)
+        if takes.part:
+            self.notes.append(f"of the module, {takes.part} is in the graph; the rest is not")
         forward.signature = narrowed(forward, _dtype(module))
         return forward, replace(feed, signature=forward.signature)
 
