@@ -16,7 +16,8 @@ from interop.facts import Answer, Report
 PACKAGES = (
     "click", "jinja2", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime",
     "onnxruntime-gpu", "safetensors", "numpy", "pillow", "timm", "transformers", "scikit-learn",
-    "h5py", "fsspec", "s3fs", "huggingface_hub",
+    "peft", "openvino", "onnxconverter-common", "torchaudio", "h5py", "fsspec", "s3fs",
+    "huggingface_hub",
 )  # fmt: skip
 
 # Each is tried in a process of its own: a library that does not load may take the process with it.
