@@ -98,7 +98,9 @@ def test_labels_and_preprocessing_stand_in_all_three_places(bundle):
     assert config["arch"] == "torchvision/shufflenet_v2_x0_5"
     assert config["labels"] == list(LABELS)
     assert config["preprocess"] == PREPROCESS
-    assert config["input"] == {"name": "input", "shape": ["batch", 3, 64, 64]}
+    assert config["inputs"] == [
+        {"name": "input", "dtype": "float32", "shape": ["batch", 3, 64, 64]}
+    ]
     with safe_open(bundle.folder / "model.safetensors", "pt") as file:
         header = file.metadata()
     assert header.pop("format") == "pt"
@@ -192,7 +194,7 @@ def test_all_outputs_are_proved_and_named(odd, tmp_path):
     report = odd("Several")
     assert report.outcome is Answer.YES
     graph = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False).graph
-    assert [o.name for o in graph.output] == ["output_0", "output_1", "output_2"]
+    assert [o.name for o in graph.output] == ["logits", "features", "top"]
     assert len(report.proofs[2].facts["native_error"]) == 3
 
 
@@ -215,7 +217,7 @@ def test_bfloat16_fails_and_says_what_to_do(odd, tmp_path):
 def test_a_module_that_branches_on_its_batch_is_proved_at_one_size(odd):
     report = odd("Branches")
     assert report.outcome is Answer.YES
-    assert report.details["route"] == "dynamo, fixed batch"
+    assert report.details["route"] == "dynamo, fixed shapes"
     assert report.proofs[2].facts["fixed_batch"] == 1
     assert [a["route"] for a in report.details["attempts"]] == [
         "dynamo", "dynamo, optimised", "torchscript",
