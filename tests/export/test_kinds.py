@@ -242,7 +242,7 @@ def test_several_files_are_read_by_whoever_reads_one(tmp_path):
     assert {t.name for t in found.tensors} == index["weight_map"].keys()
     assert export(found, tmp_path / "again").outcome is Answer.YES  # an export of the export
     (out / files[1]).unlink()
-    with pytest.raises(Exception, match="onnxruntime|external|No such file|does not exist"):
+    with pytest.raises(Exception, match=files[1]):
         onnxruntime.InferenceSession(out / "model.onnx")
 
 

@@ -79,7 +79,7 @@ def test_a_near_tie_that_changes_places_is_alike():
 def test_of_two_that_overlap_each_gets_its_own():
     """Two boxes of one label that cover one another to more than SAME are not taken crosswise."""
     boxes = np.array([[0, 0, 100, 100], [0, 0, 100, 98]], np.float32)
-    assert 0.98 > SAME
+    assert SAME < 0.98
     found = (boxes, np.array([0.8, 0.79], np.float32), np.array([1, 1]))
     turned = [a[::-1] for a in found]
     assert apart(turned, found, NAMES) == apart(found, found, NAMES)
