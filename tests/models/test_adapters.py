@@ -93,8 +93,8 @@ def test_a_base_of_other_shapes_is_refused(tmp_path, pair):
         transformers.GPT2Config(n_embd=32, n_layer=1, n_head=4, vocab_size=99)
     )
     gpt.save_pretrained(tmp_path / "gpt")
-    with pytest.raises(ModelError, match=r"not this base's"):
-        built(identify_file(pair[1]), base=tmp_path / "gpt")
+    _, proof, _ = built(identify_file(pair[1]), base=tmp_path / "gpt")
+    assert not proof.holds
 
 
 def test_a_tensor_that_peft_does_not_use_fails_the_proof(pair):
@@ -182,7 +182,7 @@ def test_a_convolutions_adapter_in_a_timm_model(tmp_path):
     module = timm.create_model("resnet10t")
     timm.models.save_for_hf(module, tmp_path / "base")
     module.reset_classifier(5)
-    options = {"target_modules": ["conv1", "conv2"], "modules_to_save": ["fc"]}
+    options = {"target_modules": ["0.conv1", "conv2"], "modules_to_save": ["fc"]}
     model = adapted(module, tmp_path / "adapter", **options)
     merged, proof, _ = built(identify_file(tmp_path / "adapter"), base=tmp_path / "base")
     assert proof.holds, proof.what
