@@ -30,10 +30,10 @@ def canary(
     Two weights are tried, each in a copy of its own: the one next to the input, and the head's
     (`head`: the names of its tensors; else the last weight before the output). Each is changed by
     1 % of its Euclidean norm; by 256 roundings where its dtype is so coarse that this is more
-    (25 % in float16). Of a head that gives sets of detections, one of its weights is to be noticed. Half of the change makes rows larger or smaller, which no activation hides;
+    (25 % in float16). Half of the change makes rows larger or smaller, which no activation hides;
     half is noise, which no normalisation undoes. Weights that are all zero are passed over, since
-    a share of nothing is nothing. The copies live in memory; `model` and its external data stay as
-    they are.
+    a share of nothing is nothing; of a head that gives sets of detections, any weight will do. The
+    copies live in memory; `model` and its external data stay as they are.
     """
     start = perf_counter()
     graph = graphs.read(model)

@@ -1,9 +1,11 @@
 """The comparison on trial: it must notice, and where it cannot the proof fails."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from onnx import numpy_helper
 
@@ -73,6 +75,21 @@ def test_half_precision_is_tried_with_what_it_can_resolve(tmp_path):
     proof = canary(made(module, tmp_path).model, held_against(module))
     assert proof.holds
     assert proof.facts["share"] == 0.25
+
+
+@pytest.mark.parametrize("sets", [(), ("scores",)])
+def test_of_a_head_of_sets_any_weight_may_be_noticed(exported, monkeypatch, sets):
+    """Of two weights in the head one is noticed: enough for sets of detections alone."""
+
+    def noticed(graph, name, *rest):
+        return name != "head.weight", 1.0
+
+    monkeypatch.setattr(sys.modules["interop.proof.canary"], "_noticed", noticed)
+    held = replace(held_against(exported.module), sets=sets)
+    proof = canary(exported.model, held, head=("again.weight", "head.weight"))
+    assert proof.holds is bool(sets)
+    assert proof.facts["head"]["tensor"] == ("again.weight" if sets else "head.weight")
+    assert canary(exported.model, held, head=("head.weight",)).holds is False
 
 
 def graph_of(nodes, weights, output="y"):
