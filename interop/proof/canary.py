@@ -32,8 +32,8 @@ def canary(
     1 % of its Euclidean norm; by 256 roundings where its dtype is so coarse that this is more
     (25 % in float16). Half of the change makes rows larger or smaller, which no activation hides;
     half is noise, which no normalisation undoes. Weights that are all zero are passed over, since
-    a share of nothing is nothing. The copies live in memory; `model` and its external data stay as
-    they are.
+    a share of nothing is nothing; of a head that gives sets of detections, any weight will do. The
+    copies live in memory; `model` and its external data stay as they are.
     """
     start = perf_counter()
     graph = graphs.read(model)
@@ -47,10 +47,15 @@ def canary(
     share = max(_share(arrays[n]) for n in graphs.choose_two(names, head))
     facts["share"] = share
     unseen = []
-    for place, name in zip(("input", "head"), graphs.choose_two(names, head), strict=True):
-        seen, difference = _noticed(
-            graph, name, perturbed(arrays[name], share), model.parent, held, device
-        )
+    for place, chosen in zip(("input", "head"), graphs.choose_two(names, head), strict=True):
+        # A detector's head has weights for each size of object: not all act in one picture.
+        others = [n for n in reversed(names) if n in head and n != chosen] if held.sets else []
+        for name in (chosen, *(others if place == "head" else ())):
+            seen, difference = _noticed(
+                graph, name, perturbed(arrays[name], share), model.parent, held, device
+            )
+            if seen:
+                break
         facts[place] = {"tensor": name, "noticed": seen, "relative": difference}
         if not seen:
             unseen.append(f"{name} (difference {difference})")

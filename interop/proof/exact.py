@@ -16,26 +16,34 @@ from torch import nn
 from interop.runtimes.base import Array, Batch
 from interop.runtimes.pytorch import tensors, tensors_of
 
-# A part of the module that is widened as a whole has at most so many bytes.
+# A part of the module that is widened as a whole has at most so many bytes; where code reads the
+# weights of a part that it does not call, at most so many.
 _AT_ONCE = 1 << 28
+_AT_MOST = 1 << 31
 
 
 def exact(module: nn.Module, batch: Batch) -> tuple[Array, ...] | None:
     """The module's outputs in float64 on the CPU; None where that cannot be had."""
-    try:
-        with _widened(module), torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
-            found = tensors_of(module(*tensors(batch, torch.float64)))
-    except Exception:  # a constant of another dtype in somebody's forward, for one
-        return None
+    size = sum(t.nbytes for t in _floats(module))
+    for at_once in (_AT_ONCE, _AT_MOST) if size > _AT_ONCE else (_AT_ONCE,):
+        with contextlib.suppress(Exception):  # for one, a constant of another dtype
+            return _run(module, batch, at_once)
+    return None
+
+
+def _run(module: nn.Module, batch: Batch, at_once: int) -> tuple[Array, ...]:
+    quiet = contextlib.redirect_stdout(sys.stderr)
+    with _widened(module, at_once), torch.inference_mode(), quiet:
+        found = tensors_of(module(*tensors(batch, torch.float64)))
     return tuple(t.numpy() for t in found)
 
 
 @contextlib.contextmanager
-def _widened(module: nn.Module) -> Iterator[None]:
+def _widened(module: nn.Module, at_once: int) -> Iterator[None]:
     """Within it, each part of the module computes in float64."""
     handles = []
     above: list[torch.Tensor] = []
-    for part, whole in _parts(module):
+    for part, whole in _parts(module, at_once):
         if whole:
             swap = _Swap(list(_floats(part)))
             handles.append(part.register_forward_pre_hook(swap.widen))
@@ -71,16 +79,16 @@ class _Swap:
             tensor.data = numbers
 
 
-def _parts(module: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
-    """The largest parts that can be widened at once, and (False) those around them."""
+def _parts(module: nn.Module, at_once: int) -> Iterator[tuple[nn.Module, bool]]:
+    """The largest parts of at most so many bytes, and (False) those around them."""
     size = sum(t.nbytes for t in _floats(module))
     children = list(module.children())
-    if size <= _AT_ONCE or not children:
+    if size <= at_once or not children:
         yield module, True
         return
     yield module, False
     for child in children:
-        yield from _parts(child)
+        yield from _parts(child, at_once)
 
 
 def _floats(module: nn.Module) -> Iterator[torch.Tensor]:

@@ -89,6 +89,25 @@ class Noisy(Plain):
         y = self.head(self.features(x))
         return y + torch.randn_like(y)
 
+class Drops(Plain):
+    """Calls dropout as in training, whatever mode it is in."""
+    def forward(self, x):
+        return self.head(nn.functional.dropout(self.features(x), 0.5, training=True))
+
+class Dead(Plain):
+    """Its answer does not depend on its input."""
+    def forward(self, x):
+        return self.head(self.features(x) * 0 + 1)
+
+class Pair(Plain):
+    """Two layers of one shape."""
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.head(self.other(self.one(self.features(x)).relu()))
+
 class NoSize(Plain):
     """Does not tell what input it takes."""
     def __init__(self):

@@ -98,7 +98,9 @@ def test_labels_and_preprocessing_stand_in_all_three_places(bundle):
     assert config["arch"] == "torchvision/shufflenet_v2_x0_5"
     assert config["labels"] == list(LABELS)
     assert config["preprocess"] == PREPROCESS
-    assert config["input"] == {"name": "input", "shape": ["batch", 3, 64, 64]}
+    assert config["inputs"] == [
+        {"name": "input", "dtype": "float32", "shape": ["batch", 3, 64, 64]}
+    ]
     with safe_open(bundle.folder / "model.safetensors", "pt") as file:
         header = file.metadata()
     assert header.pop("format") == "pt"
@@ -192,7 +194,7 @@ def test_all_outputs_are_proved_and_named(odd, tmp_path):
     report = odd("Several")
     assert report.outcome is Answer.YES
     graph = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False).graph
-    assert [o.name for o in graph.output] == ["output_0", "output_1", "output_2"]
+    assert [o.name for o in graph.output] == ["logits", "features", "top"]
     assert len(report.proofs[2].facts["native_error"]) == 3
 
 
@@ -215,7 +217,7 @@ def test_bfloat16_fails_and_says_what_to_do(odd, tmp_path):
 def test_a_module_that_branches_on_its_batch_is_proved_at_one_size(odd):
     report = odd("Branches")
     assert report.outcome is Answer.YES
-    assert report.details["route"] == "dynamo, fixed batch"
+    assert report.details["route"] == "dynamo, fixed shapes"
     assert report.proofs[2].facts["fixed_batch"] == 1
     assert [a["route"] for a in report.details["attempts"]] == [
         "dynamo", "dynamo, optimised", "torchscript",
@@ -245,7 +247,7 @@ def test_a_decision_on_shapes_that_tracing_fixed_is_noted(odd, tmp_path, monkeyp
     assert report.proofs[1].facts["shared"] == 4
 
 
-@pytest.mark.parametrize("name", ["Counts", "Noisy"])
+@pytest.mark.parametrize("name", ["Counts", "Noisy", "Drops"])
 def test_a_module_that_is_random_or_keeps_state_gives_no_bundle(odd, tmp_path, name):
     report = odd(name)
     assert report.outcome is Answer.NO
@@ -324,6 +326,63 @@ def test_answers_that_differ_from_run_to_run_give_no_bundle(odd, tmp_path):
     report = odd("Random")
     assert report.outcome is Answer.NO
     assert not next(p for p in report.proofs if p.name == "parity").holds
+    assert not (tmp_path / "out").exists()
+
+
+def swapped(graph):
+    """Gives two weights of one shape each other's numbers."""
+    one, other = (graph.initializers[n] for n in ("one.weight", "other.weight"))
+    one.const_value, other.const_value = other.const_value, one.const_value
+
+
+def test_weights_that_an_exporter_swaps_are_no_equal_weights(odd, tmp_path, monkeypatch):
+    from interop.export import routes
+
+    convert = routes.convert
+
+    def wrong(*given):
+        made = convert(*given)
+        swapped(made.model.graph)
+        return made
+
+    assert odd("Pair").outcome is Answer.YES
+    monkeypatch.setattr(routes, "convert", wrong)
+    report = odd("Pair", force=True)
+    assert report.outcome is Answer.NO
+    failed = [p for p in report.proofs if not p.holds]
+    assert failed[0].name == "same weights"
+    assert set(failed[0].facts["faults"]) == {"one.weight", "other.weight"}
+
+
+def test_a_graph_that_points_at_another_weight_is_refused(odd, tmp_path, monkeypatch):
+    import onnx_ir as ir
+
+    from interop.export import graph
+
+    write = graph.write
+
+    def wrong(model, path, *given, **options):
+        derived = write(model, path, *given, **options)
+        made = ir.load(path)
+        swapped(made.graph)
+        path.write_bytes(ir.to_proto(made).SerializeToString())
+        return derived
+
+    monkeypatch.setattr(graph, "write", wrong)
+    report = odd("Pair")
+    assert report.outcome is Answer.NO
+    failed = [p for p in report.proofs if not p.holds]
+    assert failed[0].name == "same weights"
+    assert failed[0].facts["faults"]["one.weight"] == "points at other.weight"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_comparison_that_cannot_see_gives_no_bundle(odd, tmp_path):
+    report = odd("Dead")
+    assert report.outcome is Answer.NO
+    (proof,) = [p for p in report.proofs if not p.holds]
+    assert proof.name == "canary"
+    assert "goes unnoticed in conv.weight" in proof.what
     assert not (tmp_path / "out").exists()
 
 

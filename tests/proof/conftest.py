@@ -11,10 +11,16 @@ import torch
 from torch import nn
 
 from interop.export import graph, routes, weights
-from interop.proof import Derived
-from interop.proof.parity import seeded
+from interop.models.signature import BATCH, Argument, Forward, Signature, seeded
+from interop.proof import Derived, Feed
 
 SHAPE = (3, 12, 12)
+TAKES = Signature((Argument("input", (BATCH, *SHAPE)),))
+
+
+def fed(count: int = 10, samples: str = "seeded") -> Feed:
+    """Seeded pictures of the small model's shape."""
+    return Feed.of(seeded(SHAPE, count), samples)
 
 
 class Small(nn.Module):
@@ -58,10 +64,13 @@ def made(module: nn.Module, folder: Path, route: routes.Route = routes.ROUTES[0]
     """Exports by one route, without any proof."""
     state = module.state_dict()
     places = weights.write(folder / "model.safetensors", state, {})
-    model, _ = routes.convert(module, torch.from_numpy(seeded(SHAPE, 2)), route)
-    derived = graph.write(
-        model, folder / "model.onnx", state, places, "model.safetensors", {}, folds=route.folds
-    )
+    training = module.training
+    forward = Forward(module, TAKES)
+    module.train(training)
+    dtype = next((t.dtype for t in state.values() if t.is_floating_point()), torch.float32)
+    forward.learn_outputs((torch.from_numpy(seeded(SHAPE, 2)).to(dtype),))
+    model = routes.convert(forward, fed(), route).model
+    derived = graph.write(model, folder / "model.onnx", state, places, {}, folds=route.folds)
     return Exported(module, folder, derived)
 
 

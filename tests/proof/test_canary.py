@@ -1,20 +1,21 @@
 """The comparison on trial: it must notice, and where it cannot the proof fails."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from onnx import numpy_helper
 
 from interop.proof import canary, reference
 from interop.proof import graph as graphs
-from interop.proof.parity import seeded
-from tests.proof.conftest import SHAPE, Small, made, small
+from tests.proof.conftest import Small, fed, made, small
 
 
 def held_against(module):
-    return reference(module, seeded(SHAPE))
+    return reference(module, fed())
 
 
 def test_it_notices_next_to_the_input_and_in_the_head(exported):
@@ -71,16 +72,24 @@ def test_a_copy_that_cannot_run_is_not_noticed_but_broken(exported):
 
 def test_half_precision_is_tried_with_what_it_can_resolve(tmp_path):
     module = small().half()
-    state = module.state_dict()
-    from interop.export import graph, routes, weights
-
-    places = weights.write(tmp_path / "model.safetensors", state, {})
-    example = torch.from_numpy(seeded(SHAPE, 2)).half()
-    model, _ = routes.convert(module, example, routes.ROUTES[0])
-    graph.write(model, tmp_path / "model.onnx", state, places, "model.safetensors", {}, folds=False)
-    proof = canary(tmp_path / "model.onnx", held_against(module))
+    proof = canary(made(module, tmp_path).model, held_against(module))
     assert proof.holds
     assert proof.facts["share"] == 0.25
+
+
+@pytest.mark.parametrize("sets", [(), ("scores",)])
+def test_of_a_head_of_sets_any_weight_may_be_noticed(exported, monkeypatch, sets):
+    """Of two weights in the head one is noticed: enough for sets of detections alone."""
+
+    def noticed(graph, name, *rest):
+        return name != "head.weight", 1.0
+
+    monkeypatch.setattr(sys.modules["interop.proof.canary"], "_noticed", noticed)
+    held = replace(held_against(exported.module), sets=sets)
+    proof = canary(exported.model, held, head=("again.weight", "head.weight"))
+    assert proof.holds is bool(sets)
+    assert proof.facts["head"]["tensor"] == ("again.weight" if sets else "head.weight")
+    assert canary(exported.model, held, head=("head.weight",)).holds is False
 
 
 def graph_of(nodes, weights, output="y"):

@@ -12,10 +12,10 @@ from onnx import numpy_helper
 
 from interop.errors import InteropError
 from interop.export import reproduction, routes
+from interop.models.signature import seeded
 from interop.proof import departure
 from interop.proof.departure import WITH, WITHOUT, first_departure, truth_at
 from interop.proof.observing import Observed
-from interop.proof.parity import seeded
 from tests.proof.conftest import SHAPE, Small, small
 
 BATCH = {"input": seeded(SHAPE, 2)}
@@ -144,7 +144,7 @@ def test_a_bundle_whose_weights_were_damaged(tmp_path):
     made = Captured(tmp_path)
     state = made.module.state_dict()
     places = weights.write(tmp_path / "model.safetensors", state, {})
-    graph.write(made.program.model, made.path, state, places, "model.safetensors", {}, folds=False)
+    graph.write(made.program.model, made.path, state, places, {}, folds=False)
     assert not any(n.metadata_props for n in graphs.read(made.path).graph.node)
     assert not first_departure(made.program, made.module, BATCH, tmp_path).found
     with (tmp_path / "model.safetensors").open("r+b") as file:

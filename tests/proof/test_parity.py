@@ -8,23 +8,20 @@ from onnx import numpy_helper
 from torch import nn
 
 from interop.export.routes import ROUTES
+from interop.models.signature import seeded
 from interop.proof import graph as graphs
 from interop.proof import parity, reference
-from interop.proof.parity import FLOOR, MULTIPLE, Reference, differences, seeded
+from interop.proof.parity import FLOOR, MULTIPLE, Reference, differences
 from interop.runtimes import OnnxRuntime
-from tests.proof.conftest import SHAPE, Small, made, small
+from tests.proof.conftest import SHAPE, Small, fed, made, small
 
-FIXED = next(r for r in ROUTES if not r.dynamic and r.dynamo)
-TRACED = next(r for r in ROUTES if r.dynamic and not r.dynamo)
+FIXED = next(r for r in ROUTES if not r.open and r.dynamo)
+TRACED = next(r for r in ROUTES if r.open and not r.dynamo)
 
 
-def prove(exported, module=None, pictures=None):
+def prove(exported, module=None):
     with OnnxRuntime(exported.model) as runtime:
-        held = reference(
-            module or exported.module,
-            seeded(SHAPE) if pictures is None else pictures,
-            input_shape=runtime.input_shape,
-        )
+        held = reference(module or exported.module, fed(), shapes=runtime.input_shapes)
         return parity(held, runtime)
 
 
@@ -38,7 +35,7 @@ def test_it_holds_at_batches_of_1_2_and_7(exported):
 
 
 def test_the_bound_is_the_stated_multiple_of_natives_own_error(exported):
-    held = reference(exported.module, seeded(SHAPE))
+    held = reference(exported.module, fed())
     with torch.inference_mode():
         x = torch.from_numpy(seeded(SHAPE)[:1])
         exact = small().double()(x.double())
@@ -149,8 +146,9 @@ def test_another_size_of_every_dynamic_axis_is_tried(tmp_path, bakes):
         output_names=["y"], dynamic_axes=axes,
     )  # fmt: skip
     with OnnxRuntime(path) as runtime:
-        held = reference(module, seeded(SHAPE), input_shape=runtime.input_shape)
-        assert held.batches[-1].shape == (2, 3, 44, 44)
+        held = reference(module, fed(), shapes=runtime.input_shapes)
+        assert held.batches[-1]["input"].shape == (2, 3, 44, 44)
+        assert held.labels == ("1", "2", "7", "2, axis_2 44, axis_3 44")
         assert parity(held, runtime).holds is not bakes
 
 
@@ -166,11 +164,11 @@ def test_every_output_counts(which):
     module = Two()
     module.load_state_dict(small().state_dict())
     module.eval().requires_grad_(False)
-    held = reference(module, seeded(SHAPE))
+    held = reference(module, fed())
     assert len(held.bounds[0]) == 3
 
     def run(batch, off=None):
-        outputs = [t.numpy() for t in module(torch.from_numpy(batch))]
+        outputs = [t.numpy() for t in module(torch.from_numpy(batch["input"]))]
         if off is not None:
             outputs[off] = outputs[off] + np.asarray(1e-2, outputs[off].dtype) + (off == 2)
         return tuple(outputs)
@@ -180,8 +178,8 @@ def test_every_output_counts(which):
 
 
 def test_outputs_of_another_shape_or_number_fail(exported):
-    held = reference(exported.module, seeded(SHAPE))
-    for run in (lambda b: (), lambda b: (np.zeros((len(b), 4), np.float32),)):
+    held = reference(exported.module, fed())
+    for run in (lambda b: (), lambda b: (np.zeros((len(b["input"]), 4), np.float32),)):
         assert not any(d.holds for d in differences(held, run))
         assert "of shape" in differences(held, run)[0].fault
 
@@ -214,14 +212,14 @@ class Float32Inside(Small):
 def test_without_a_float64_run_the_bound_is_stated(tmp_path):
     module = Float32Inside()
     module.load_state_dict(small().state_dict())
-    held = reference(module.eval(), seeded(SHAPE))
+    held = reference(module.eval(), fed())
     assert held.against == "native"
     assert held.bounds[0] == (1e-4,)
 
 
 def test_few_pictures_are_used_again():
-    held = reference(small(), seeded(SHAPE, 2), samples="real")
-    assert [len(b) for b in held.batches] == [1, 2, 7]
+    held = reference(small(), fed(2, "real"))
+    assert [len(b["input"]) for b in held.batches] == [1, 2, 7]
     assert held.samples == "real"
 
 
@@ -261,12 +259,12 @@ class Large(Small):
         return y + torch.randn_like(y) if len(x) > 4 else y
 
 
-@pytest.mark.parametrize("shape", [None, (1, *SHAPE)])
+@pytest.mark.parametrize("shape", [None, {"input": (1, *SHAPE)}])
 @pytest.mark.parametrize("kind", [Counts, Keeps, Noisy, Large])
 def test_a_module_that_is_random_or_keeps_state_fails(kind, shape):
     module = kind()
     module.load_state_dict(small().state_dict())
-    held = reference(module.eval().requires_grad_(False), seeded(SHAPE), input_shape=shape)
+    held = reference(module.eval().requires_grad_(False), fed(), shapes=shape)
     assert held.unsteady is (shape is None or kind is not Large)
 
     class Alike:
@@ -290,7 +288,7 @@ def test_what_a_module_prints_stays_off_stdout(capsys):
             print("forward")
             return super().forward(x)
 
-    reference(Talks().eval().requires_grad_(False), seeded(SHAPE), input_shape=(1, *SHAPE))
+    reference(Talks().eval().requires_grad_(False), fed(), shapes={"input": (1, *SHAPE)})
     said = capsys.readouterr()
     assert said.out == ""
     assert "forward" in said.err

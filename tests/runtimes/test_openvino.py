@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from interop.errors import DeviceMissing, ExtraMissing, ModelError
-from interop.proof.parity import seeded
+from interop.models.signature import seeded
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime
 from tests.proof.conftest import SHAPE, made, small
 
