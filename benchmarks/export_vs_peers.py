@@ -94,6 +94,9 @@ def make(name: str, path: Path, _: Path) -> dict[str, Any]:
         module.save_pretrained(path)
     else:
         module = _module(name)
+        for parameter in module.parameters():
+            if not parameter.any():  # a head of zeros answers the same to whatever it is given
+                torch.nn.init.normal_(parameter, std=0.02)
         torch.save(module.state_dict(), path)
     return {"weights_bytes": sum(t.nbytes for t in module.state_dict().values())}
 

@@ -5,6 +5,9 @@ ONNX Runtime goes on with the CPU where CUDA cannot be had; here that is never c
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,8 @@ _TYPES = {
 class OnnxRuntime(Runtime):
     """An ONNX Runtime session.
 
-    `model` is a file, or a graph's bytes with the `folder` of its external data. `threads` is for
+    `model` is a file, or a graph's bytes with the `folder` of its external data. `instead` are
+    other values for initialisers that lie outside of the graph, by their names. `threads` is for
     this session's operators; None leaves ONNX Runtime's own number. `spin` False lets idle threads
     sleep instead of burning a core. `tf32` as in TorchRuntime. `elsewhere` lists the nodes that did
     not land on the device's provider, as "name (operator) on provider". Raises DeviceMissing where
@@ -52,12 +56,16 @@ class OnnxRuntime(Runtime):
         tf32: bool = False,
         spin: bool = True,
         folder: str | Path | None = None,
+        instead: Mapping[str, Array] | None = None,
     ) -> None:
         check_device(device)
         self.device, self.tf32, self.threads = device, tf32, threads
         if device == "cuda":
             _load_cuda_libraries()
         options = _options(threads, spin, folder)
+        if instead:
+            given = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in instead.values()]
+            options.add_external_initializers(list(instead), given)
         self.where = "model.onnx" if isinstance(model, bytes) else str(model)
         self._session = self._start(model, options)
         self.elsewhere: tuple[str, ...] = self._assert_provider()
@@ -115,7 +123,9 @@ class OnnxRuntime(Runtime):
         }
 
     def close(self) -> None:
-        self._session = None
+        if self._session is not None:
+            self._session = None
+            _give_back()
 
     def _start(self, model: str | Path | bytes, options: Any) -> Any:
         try:
@@ -193,6 +203,16 @@ def _load_cuda_libraries() -> None:
     if not torch.cuda.is_available():
         raise _missing(f"torch {torch.__version__} finds no CUDA device here")
     onnxruntime.preload_dlls()
+
+
+def _give_back() -> None:
+    """What a session held goes back to the system: glibc keeps it, and two models' worth piles up.
+
+    Elsewhere nothing is done.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _missing(what: str) -> DeviceMissing:
