@@ -10,7 +10,7 @@ import ctypes
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -31,6 +31,11 @@ _TYPES = {
     "tensor(uint8)": np.uint8,
     "tensor(bool)": np.bool_,
 }
+
+
+class _Input(NamedTuple):
+    type: str
+    shape: tuple[int | str | None, ...]
 
 
 class OnnxRuntime(Runtime):
@@ -69,7 +74,10 @@ class OnnxRuntime(Runtime):
         self.where = "model.onnx" if isinstance(model, bytes) else str(model)
         self._session = self._start(model, options)
         self.elsewhere: tuple[str, ...] = self._assert_provider()
-        self._inputs = {i.name: i for i in self._session.get_inputs()}
+        # Copied: what the session gives out keeps all of its memory alive.
+        self._inputs = {
+            i.name: _Input(str(i.type), tuple(i.shape)) for i in self._session.get_inputs()
+        }
         for name, port in self._inputs.items():
             if port.type not in _TYPES:
                 raise ModelError(
@@ -86,7 +94,7 @@ class OnnxRuntime(Runtime):
     @property
     def input_shapes(self) -> dict[str, tuple[int | str | None, ...]]:
         """Each input's axes, by its name."""
-        return {name: tuple(i.shape) for name, i in self._inputs.items()}
+        return {name: i.shape for name, i in self._inputs.items()}
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -158,7 +166,7 @@ class OnnxRuntime(Runtime):
         )
 
 
-def _dtype(inputs: Iterable[Any]) -> str:
+def _dtype(inputs: Iterable[_Input]) -> str:
     """The type of the first input of floating point, else of the first, in ONNX's words."""
     types: list[str] = [i.type.removeprefix("tensor(").rstrip(")") for i in inputs]
     floats = [t for t in types if t in ("float", "float16", "double")]
