@@ -147,7 +147,8 @@ class Work:
             takes = _like(takes, samples)
         forward = Forward(module, takes)
         feed = Feed(takes, samples, "seeded" if samples is None else "real")
-        example = tensors(feed.example(), _dtype(module))
+        # One row: what it is to tell, names and whether the module runs at all, no second one adds.
+        example = tensors(feed.example(1), _dtype(module))
         try:
             forward.learn_outputs(example)
         except ModelError:

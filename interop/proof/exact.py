@@ -17,7 +17,7 @@ from interop.runtimes.base import Array, Batch
 from interop.runtimes.pytorch import tensors, tensors_of
 
 # A part of the module that is widened as a whole has at most so many bytes.
-_AT_ONCE = 1 << 28
+_AT_ONCE = 1 << 26
 
 
 def exact(module: nn.Module, batch: Batch) -> tuple[Array, ...] | None:

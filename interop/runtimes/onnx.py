@@ -5,9 +5,6 @@ ONNX Runtime goes on with the CPU where CUDA cannot be had; here that is never c
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +15,7 @@ import onnxruntime
 from interop.errors import DeviceMissing, ModelError
 from interop.facts import Json
 from interop.runtimes.base import Array, Batch, Runtime, check_device
+from interop.runtimes.memory import give_back
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
@@ -133,7 +131,7 @@ class OnnxRuntime(Runtime):
     def close(self) -> None:
         if self._session is not None:
             self._session = None
-            _give_back()
+            give_back()
 
     def _start(self, model: str | Path | bytes, options: Any) -> Any:
         try:
@@ -211,16 +209,6 @@ def _load_cuda_libraries() -> None:
     if not torch.cuda.is_available():
         raise _missing(f"torch {torch.__version__} finds no CUDA device here")
     onnxruntime.preload_dlls()
-
-
-def _give_back() -> None:
-    """What a session held goes back to the system: glibc keeps it, and two models' worth piles up.
-
-    Elsewhere nothing is done.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _missing(what: str) -> DeviceMissing:
