@@ -63,8 +63,8 @@ class Case:
 TORCH = ("bare", "verified")
 CASES = {
     "resnet18": Case(("interop", *TORCH), 1.1, ("verified",)),
-    "vit_b_16": Case(("interop", *TORCH), BARE_GOAL, ("verified",)),
-    "swin_t": Case(("interop", *TORCH), BARE_GOAL, ("verified",)),
+    "vit_b_16": Case(("interop", *TORCH), BARE_GOAL, ("verified",), once=True),
+    "swin_t": Case(("interop", *TORCH), BARE_GOAL, ("verified",), once=True),
     "timm/resnet50": Case(("interop", "timm", "timm, dynamo"), None, ("timm, dynamo",)),
     "bert-base": Case(("interop", "optimum"), None, ("optimum",)),
     "bert-large": Case(("interop",), once=True),

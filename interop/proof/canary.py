@@ -128,6 +128,8 @@ def perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
     rows = max(1, _AT_ONCE * len(given) // max(given.size, 1))
     for i in range(0, len(given), rows):
         change[i : i + rows] += given[i : i + rows].astype(kind) * (signs[i : i + rows] / norm)
+    if given.size == 1:  # the two halves may cancel out
+        change[:] = signs
     change *= share * norm / _norm(change)
     change += given.astype(kind, copy=False)
     changed: NDArray[Any] = change.astype(array.dtype, copy=False).reshape(array.shape)
