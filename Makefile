@@ -54,7 +54,7 @@ golden: $(READY)  ## accept what the rules now say of every fixture pair
 bench: $(READY)  ## the studies behind the README's figures
 	$(BIN)/python -m benchmarks.check
 	$(BIN)/python -m benchmarks.start
-	$(BIN)/python -m benchmarks.export
+	$(BIN)/python -m benchmarks.export_vs_peers
 
 readme: $(READY)  ## run the README's commands and put in what they print, and the stored figures
 	$(BIN)/python -m benchmarks.readme

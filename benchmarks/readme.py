@@ -45,6 +45,19 @@ READING = (  # what, the ratio in benchmarks/results/reading.json, the goal
      "ONNX of 1.8 GB to onnx.load", ""),
 )  # fmt: skip
 
+EXPORTS = {  # the ratio in benchmarks/results/export_vs_peers.json: what it is
+    "conversion to the bare call": "CPU time of the conversion to a bare `torch.onnx.export`",
+    "whole to verified": "CPU time with all proofs to `torch.onnx.export(verify=True, report=True)`",
+    "whole to timm": "CPU time with all proofs to timm's export script (TorchScript, no proof)",
+    "whole to timm, dynamo": "CPU time with all proofs to timm's export by dynamo (no proof)",
+    "whole to optimum": "CPU time with all proofs to `optimum-cli export onnx`",
+    "peak memory beyond 1 GB to weights": "peak memory less 1 GB, to the weights",
+}
+EXPORT_WORST = {
+    "proofs to conversion": "CPU time of the proofs to the conversion",
+    "bytes written to weights": "bytes of the bundle to the weights",
+}
+
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
     """Each command of the README, and the output that stands below it."""
@@ -100,14 +113,25 @@ def figures() -> list[str]:
     reading = _result("reading")["ratios"]
     for what, key, goal in READING:
         rows.append(f"| {what} | {_ratio(reading[key])} | {goal} |")
-    for name, found in _result("export")["models"].items():
-        rows += [
-            f"| export of {name} against a bare `torch.onnx.export`: CPU time of the conversion "
-            f"| {found['conversion_to_bare']:.2f} | {found['conversion_goal']:g} |",
-            f"| the same: the proofs against the conversion "
-            f"| {found['proofs_to_conversion']:.2f} | {found['proofs_goal']:g} |",
-        ]
-    return rows
+    return rows + list(_exports())
+
+
+def _exports() -> Iterator[str]:
+    """Rows of what an export costs: each against a peer by itself, of the others the worst."""
+    models = _result("export_vs_peers")["models"]
+    for what, words in EXPORTS.items():
+        for name, found in models.items():
+            if what in found["goals"]:
+                yield _row(f"export of {name}: {words}", found["goals"][what])
+    for what, words in EXPORT_WORST.items():
+        name = max(models, key=lambda m: models[m]["goals"][what]["measured"])
+        yield _row(f"export, the worst of {len(models)} ({name}): {words}",
+                   models[name]["goals"][what])  # fmt: skip
+
+
+def _row(what: str, found: dict[str, Any]) -> str:
+    goal = "" if found["goal"] is None else f"{found['goal']:g}"
+    return f"| {what} | {found['measured']:.2f} | {goal} |"
 
 
 def identity() -> list[str]:

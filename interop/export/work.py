@@ -160,7 +160,8 @@ class Work:
 
     def run_once(self, forward: Forward) -> None:
         """Learns the outputs' names. ModelError where the module fails on its own input."""
-        example = tensors(drawn(forward.signature, 2), _dtype(forward))
+        # One row: what it is to tell, names and whether the module runs at all, no second one adds.
+        example = tensors(drawn(forward.signature, 1), _dtype(forward))
         try:
             forward.learn_outputs(example)
         except ModelError:

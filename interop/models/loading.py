@@ -15,7 +15,7 @@ from torch import nn
 
 from interop.facts import Identity, Json, Proof
 from interop.models import placing
-from interop.models.weights import state_dict
+from interop.models.weights import Fresh, state_dict
 
 NAME = "loaded fraction"
 _SHOWN = 4
@@ -83,7 +83,7 @@ def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | No
         own |= {n: target[n].clone() for n in (*computed, *other)}
         if refusal := _assign(module, {**state, **own}):
             faults["refused"] = [refusal]
-        faults["unequal"] = _unequal(module, placed, state_dict(identity.tensors), tied, other)
+        faults["unequal"] = _unequal(module, placed, Fresh(identity.tensors), tied, other)
     bad = {*other, *faults.get("unequal", ()), *(f.partition(" ")[0] for f in faults["reshaped"])}
     sources = [n for n in _sources(placed, bad) if n in source]
     weighed = {n: t for n, t in source.items() if n not in {*ignored, *spare}}

@@ -7,7 +7,7 @@ tensor changes the process's own copy, never the file.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -37,6 +37,25 @@ def state_dict(tensors: Sequence[TensorSpec], where: str = "") -> dict[str, torc
             storages[spec.storage] = _storage(spec.storage, files)
         found[spec.name] = _tensor(spec, storages[spec.storage], where)
     return found
+
+
+class Fresh(Mapping[str, torch.Tensor]):
+    """The tensors by name, each read when it is asked for and let go with its last reader.
+
+    For a second look at what is mapped already: a whole second mapping would be resident twice.
+    """
+
+    def __init__(self, tensors: Sequence[TensorSpec]) -> None:
+        self._specs = {spec.name: spec for spec in tensors}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return state_dict([self._specs[name]])[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
 
 
 def _storage(storage: Storage, files: dict[str, torch.UntypedStorage]) -> torch.UntypedStorage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,6 +20,7 @@ NAME = "canary"
 SHARE = 0.01
 ROUNDINGS = 256
 _SEED = 1
+_AT_ONCE = 1 << 20
 
 
 def canary(
@@ -37,23 +38,19 @@ def canary(
     """
     start = perf_counter()
     graph = graphs.read(model)
-    tensors = {t.name: t for t in graph.graph.initializer}
-    arrays = {n: graphs.values(tensors[n], model.parent) for n in graphs.weights_on_the_way(graph)}
-    names = [n for n, a in arrays.items() if _norm(a) > 0]
     facts: dict[str, Json] = {}
-    if not names:
+    two = _two(graph, model.parent, head)
+    if not two:
         what = "no weight lies between an input and an output, so no change could be noticed"
         return Proof(NAME, False, what, facts, perf_counter() - start)
-    share = max(_share(arrays[n]) for n in graphs.choose_two(names, head))
+    share = max(_share(dtype) for _, dtype in two)
     facts["share"] = share
     unseen = []
-    for place, chosen in zip(("input", "head"), graphs.choose_two(names, head), strict=True):
+    for place, (chosen, _) in zip(("input", "head"), two, strict=True):
         # A detector's head has weights for each size of object: not all act in one picture.
-        others = [n for n in reversed(names) if n in head and n != chosen] if held.sets else []
-        for name in (chosen, *(others if place == "head" else ())):
-            seen, difference = _noticed(
-                graph, name, perturbed(arrays[name], share), model.parent, held, device
-            )
+        others = graphs.weights_on_the_way(graph) if held.sets and place == "head" else []
+        for name in (chosen, *(n for n in reversed(others) if n in head and n != chosen)):
+            seen, difference = _noticed(graph, name, share, model, held, device)
             if seen:
                 break
         facts[place] = {"tensor": name, "noticed": seen, "relative": difference}
@@ -68,19 +65,37 @@ def canary(
     return Proof(NAME, not unseen, what, facts, perf_counter() - start)
 
 
+def _two(
+    graph: onnx.ModelProto, folder: Path, head: Collection[str]
+) -> list[tuple[str, np.dtype[Any]]]:
+    """The weight next to the input and the head's, with their dtypes; [] where there is none.
+
+    Each is read by itself, and only until one is found that is not all zero.
+    """
+    tensors = {t.name: t for t in graph.graph.initializer}
+    names = graphs.weights_on_the_way(graph)
+
+    def first(tried: Iterable[str]) -> tuple[str, np.dtype[Any]] | None:
+        for name in tried:
+            array = graphs.values(tensors[name], folder)
+            if _norm(array) > 0:
+                return name, array.dtype
+        return None
+
+    last = first(n for n in reversed(names) if n in head) or first(reversed(names))
+    found = first(names)
+    return [found, last] if found and last else []
+
+
 def _noticed(
     graph: onnx.ModelProto,
     name: str,
-    array: NDArray[Any],
-    folder: Path,
+    share: float,
+    model: Path,
     held: Reference,
     device: str,
 ) -> tuple[bool, float | str]:
-    changed = onnx.ModelProto()
-    changed.CopyFrom(graph)
-    graphs.embed(changed, name, array)
-    data = changed.SerializeToString()
-    with OnnxRuntime(data, device, spin=False, folder=folder) as runtime:
+    with _changed(graph, name, share, model, device) as runtime:
         # One batch after the other: the first that notices settles it.
         for i in range(len(held.batches)):
             (found,) = differences(held.only(i), runtime.outputs)
@@ -91,24 +106,50 @@ def _noticed(
     return not found.holds, found.fault or found.relative
 
 
+def _changed(
+    graph: onnx.ModelProto, name: str, share: float, model: Path, device: str
+) -> OnnxRuntime:
+    """The graph with that weight perturbed."""
+    (tensor,) = (t for t in graph.graph.initializer if t.name == name)
+    array = perturbed(graphs.values(tensor, model.parent), share)
+    # numpy knows bfloat16 by extension alone, which ONNX Runtime takes in a graph only.
+    if graphs.external(tensor) is not None and array.dtype.kind == "f":
+        return OnnxRuntime(model, device, spin=False, instead={name: array})
+    changed = onnx.ModelProto()
+    changed.CopyFrom(graph)
+    graphs.embed(changed, name, array)
+    return OnnxRuntime(changed.SerializeToString(), device, spin=False, folder=model.parent)
+
+
 def perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
     """The same tensor, `share` of its norm away."""
     random = np.random.default_rng(_SEED)
-    wide = array.astype(np.float64)
-    signs = random.choice([-1.0, 1.0], size=array.shape[:1] + (1,) * (array.ndim - 1))
-    noise = random.standard_normal(array.shape)
-    change = wide * signs / _norm(wide) + noise / float(np.linalg.norm(noise))
-    scale = share * _norm(wide) / float(np.linalg.norm(change))
-    changed: NDArray[Any] = (wide + scale * change).astype(array.dtype)
+    # Three arrays at once and no more: the one next to the input may be a gigabyte of embeddings.
+    kind: type[Any] = np.float64 if array.dtype == np.float64 else np.float32
+    given, norm = np.atleast_1d(array), _norm(array)
+    signs = random.choice([-1.0, 1.0], size=given.shape[:1] + (1,) * (given.ndim - 1))
+    change = random.standard_normal(given.shape, dtype=kind)
+    change /= _norm(change)
+    rows = max(1, _AT_ONCE * len(given) // max(given.size, 1))
+    for i in range(0, len(given), rows):
+        change[i : i + rows] += given[i : i + rows].astype(kind) * (signs[i : i + rows] / norm)
+    if given.size == 1:  # the two halves may cancel out
+        change[:] = signs
+    change *= share * norm / _norm(change)
+    change += given.astype(kind, copy=False)
+    changed: NDArray[Any] = change.astype(array.dtype, copy=False).reshape(array.shape)
     return changed
 
 
-def _share(array: NDArray[Any]) -> float:
+def _share(dtype: np.dtype[Any]) -> float:
     # numpy knows bfloat16 by extension alone, and its rounding is that of 8 bits.
-    eps = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 2.0**-7
+    eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
     return min(max(SHARE, ROUNDINGS * eps), 0.5)
 
 
 def _norm(array: NDArray[Any]) -> float:
-    norm = float(np.linalg.norm(array.astype(np.float64)))
-    return norm if np.isfinite(norm) else 0.0
+    flat, squares = np.ravel(array), 0.0
+    for i in range(0, flat.size, _AT_ONCE):
+        part = flat[i : i + _AT_ONCE].astype(np.float64)
+        squares += float(np.dot(part, part))
+    return squares**0.5 if np.isfinite(squares) else 0.0

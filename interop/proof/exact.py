@@ -18,7 +18,7 @@ from interop.runtimes.pytorch import tensors, tensors_of
 
 # A part of the module that is widened as a whole has at most so many bytes; where code reads the
 # weights of a part that it does not call, at most so many.
-_AT_ONCE = 1 << 28
+_AT_ONCE = 1 << 26
 _AT_MOST = 1 << 31
 
 

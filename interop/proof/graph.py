@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +113,3 @@ def embed(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> None:
             tensor.CopyFrom(numpy_helper.from_array(array, name))
             return
     raise KeyError(name)
-
-
-def choose_two(names: list[str], head: Collection[str]) -> tuple[str, str]:
-    """The weight next to the input, and the head's (the last one where the head has none)."""
-    return names[0], next((n for n in reversed(names) if n in head), names[-1])

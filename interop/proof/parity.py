@@ -21,6 +21,7 @@ from interop.proof.exact import exact
 from interop.proof.feed import Feed, Shapes
 from interop.runtimes import OnnxRuntime, TorchRuntime
 from interop.runtimes.base import Array, Batch
+from interop.runtimes.memory import give_back
 
 NAME = "parity"
 MULTIPLE = 8.0
@@ -28,6 +29,7 @@ FLOOR = 4.0
 STATED = 1e-4
 # CUDA adds in whatever order its threads arrive; a CPU repeats itself to the last bit.
 REPEATS = {"cpu": 0.0, "cuda": 1e-6}
+LARGE = 1 << 28  # bytes
 UNSTEADY = "the module answers differently to the same input: it is random or keeps state"
 
 Run = Callable[[Batch], tuple[Array, ...]]
@@ -114,21 +116,22 @@ def reference(
     fewer than half of its digits right, as with dropout left on, nothing can be compared. Modules
     that cannot run in float64 are held to a stated 1e-4 from native instead. Of detections,
     matched one to one, the distance is the largest within a pair, and as many may be without a
-    partner as MULTIPLE times those that native has none for in float64.
+    partner as MULTIPLE times those that native has none for in float64; every picture is run in
+    float64, as what is found in one says little of the next.
 
-    The first and the largest batch run natively once more, after all others: where an answer
-    changes (in any bit on a CPU), the module is `unsteady` and no graph can be equal to it.
+    The largest batch (of a module of more than 256 MB, whose own running is most of a proof's cost,
+    the second one) runs natively once more, after all others: where an answer changes (in any bit
+    on a CPU), the module is `unsteady` and no graph can be equal to it.
     """
     found = feed.batches(shapes)
     labels, batches = tuple(what for what, _ in found), tuple(batch for _, batch in found)
-    wide = exact(module, batches[0])
+    wide = [exact(module, batch) for batch in (batches if sets else batches[:1])]
+    give_back()
     home = next(module.parameters(), torch.empty(0)).device
     with TorchRuntime(module, device) as runtime:
         native = tuple(runtime.outputs(b) for b in batches)
-        largest = max(range(len(batches)), key=lambda i: _size(batches[i]))
-        unsteady = not all(
-            _repeated(native[i], runtime.outputs(batches[i]), REPEATS[device]) for i in {0, largest}
-        )
+        again = _again(module, batches)
+        unsteady = not _repeated(native[again], runtime.outputs(batches[again]), REPEATS[device])
     module.to(home)
     held = Reference(
         batches, native, native, (), (), "native", feed.samples, feed.fixed_batch(shapes),
@@ -137,10 +140,14 @@ def reference(
     return _bounded(held, wide, _eps(module))
 
 
-def _bounded(held: Reference, wide: tuple[Array, ...] | None, eps: float) -> Reference:
-    """The reference with its bounds, from what the module gives in float64 (`wide`)."""
+def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: float) -> Reference:
+    """The reference with its bounds, from what the module gives in float64.
+
+    `wides` are the first batch's outputs there, of detections every picture's.
+    """
     native, least, most = held.native, FLOOR * eps, eps**0.5
-    if wide is None:
+    found = [wide for wide in wides if wide is not None]
+    if len(found) < len(wides):
         stated = tuple(STATED if _is_float(o) else 0.0 for o in native[0])
         if held.sets:
             stated = (STATED,)
@@ -148,11 +155,12 @@ def _bounded(held: Reference, wide: tuple[Array, ...] | None, eps: float) -> Ref
         return replace(held, bounds=(stated,) * len(native), native_error=error)
     alone = 0
     if held.sets:
-        own = detections.apart(native[0], wide, held.sets)
-        error, alone = (own.relative,), int(MULTIPLE * own.alone)
+        own = [detections.apart(n, w, held.sets) for n, w in zip(native, found, strict=True)]
+        error = (max(o.relative for o in own),)
+        alone = int(MULTIPLE * max(o.alone for o in own))
         floats = [True]
     else:
-        error = tuple(_relative(n, e) for n, e in zip(native[0], wide, strict=True))
+        error = tuple(_relative(n, e) for n, e in zip(native[0], found[0], strict=True))
         floats = [_is_float(o) for o in native[0]]
     first = tuple(
         min(MULTIPLE * d + least, most) if is_float else 0.0
@@ -161,7 +169,7 @@ def _bounded(held: Reference, wide: tuple[Array, ...] | None, eps: float) -> Ref
     later = tuple(min(a + d, most) if a else 0.0 for a, d in zip(first, error, strict=True))
     return replace(
         held,
-        truth=(wide, *native[1:]),
+        truth=(*found, *native[len(found) :]),
         bounds=(first, *(later for _ in native[1:])),
         native_error=error,
         against="float64",
@@ -231,6 +239,13 @@ def parity(held: Reference, runtime: OnnxRuntime) -> Proof:
 def _rows(batch: Batch) -> int:
     first = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
     return len(first)
+
+
+def _again(module: nn.Module, batches: Sequence[Batch]) -> int:
+    """Which batch is run a second time."""
+    if sum(t.nbytes for t in module.state_dict().values()) > LARGE:
+        return min(1, len(batches) - 1)
+    return max(range(len(batches)), key=lambda i: _size(batches[i]))
 
 
 def _size(batch: Batch) -> int:

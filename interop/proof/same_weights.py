@@ -17,7 +17,7 @@ import torch
 
 from interop.facts import Proof, TensorSpec
 from interop.models.loading import same_bits
-from interop.models.weights import state_dict
+from interop.models.weights import Fresh, state_dict
 from interop.proof import graph as graphs
 from interop.reading import read
 
@@ -65,7 +65,7 @@ def same_weights(
         bytes_of[kind] += specs[source].nbytes if source else len(graphs.raw(tensor, model.parent))
         used.add(source)
     if state is not None:
-        faults |= _against(state, state_dict(tuple(specs.values())))
+        faults |= _against(state, Fresh(tuple(specs.values())))
     facts = {
         "initialisers": len(initialisers),
         **counts,

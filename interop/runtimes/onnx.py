@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -15,6 +15,7 @@ import onnxruntime
 from interop.errors import DeviceMissing, ModelError
 from interop.facts import Json
 from interop.runtimes.base import Array, Batch, Runtime, check_device
+from interop.runtimes.memory import give_back
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
@@ -30,10 +31,16 @@ _TYPES = {
 }
 
 
+class _Input(NamedTuple):
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
 class OnnxRuntime(Runtime):
     """An ONNX Runtime session.
 
-    `model` is a file, or a graph's bytes with the `folder` of its external data. `threads` is for
+    `model` is a file, or a graph's bytes with the `folder` of its external data. `instead` are
+    other values for initialisers that lie outside of the graph, by their names. `threads` is for
     this session's operators; None leaves ONNX Runtime's own number. `spin` False lets idle threads
     sleep instead of burning a core. `tf32` as in TorchRuntime. `elsewhere` lists the nodes that did
     not land on the device's provider, as "name (operator) on provider". Raises DeviceMissing where
@@ -52,16 +59,23 @@ class OnnxRuntime(Runtime):
         tf32: bool = False,
         spin: bool = True,
         folder: str | Path | None = None,
+        instead: Mapping[str, Array] | None = None,
     ) -> None:
         check_device(device)
         self.device, self.tf32, self.threads = device, tf32, threads
         if device == "cuda":
             _load_cuda_libraries()
         options = _options(threads, spin, folder)
+        if instead:
+            given = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in instead.values()]
+            options.add_external_initializers(list(instead), given)
         self.where = "model.onnx" if isinstance(model, bytes) else str(model)
         self._session = self._start(model, options)
         self.elsewhere: tuple[str, ...] = self._assert_provider()
-        self._inputs = {i.name: i for i in self._session.get_inputs()}
+        # Copied: what the session gives out keeps all of its memory alive.
+        self._inputs = {
+            i.name: _Input(str(i.type), tuple(i.shape)) for i in self._session.get_inputs()
+        }
         for name, port in self._inputs.items():
             if port.type not in _TYPES:
                 raise ModelError(
@@ -78,7 +92,7 @@ class OnnxRuntime(Runtime):
     @property
     def input_shapes(self) -> dict[str, tuple[int | str | None, ...]]:
         """Each input's axes, by its name."""
-        return {name: tuple(i.shape) for name, i in self._inputs.items()}
+        return {name: i.shape for name, i in self._inputs.items()}
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -115,7 +129,9 @@ class OnnxRuntime(Runtime):
         }
 
     def close(self) -> None:
-        self._session = None
+        if self._session is not None:
+            self._session = None
+            give_back()
 
     def _start(self, model: str | Path | bytes, options: Any) -> Any:
         try:
@@ -148,7 +164,7 @@ class OnnxRuntime(Runtime):
         )
 
 
-def _dtype(inputs: Iterable[Any]) -> str:
+def _dtype(inputs: Iterable[_Input]) -> str:
     """The type of the first input of floating point, else of the first, in ONNX's words."""
     types: list[str] = [i.type.removeprefix("tensor(").rstrip(")") for i in inputs]
     floats = [t for t in types if t in ("float", "float16", "double")]

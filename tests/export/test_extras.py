@@ -111,7 +111,7 @@ def test_shards_and_the_way_back(tmp_path):
     assert len(shards) > 1
     assert verify(tmp_path / "out").outcome is Answer.YES
     back = tmp_path / "back.safetensors"
-    done, report = export(tmp_path / "out" / "model.onnx", "--to", "safetensors", "-o", back)
+    done, _ = export(tmp_path / "out" / "model.onnx", "--to", "safetensors", "-o", back)
     assert done.exit_code == 0, done.output
     source = torch.load(DIGITS / "squeezenet.pth", weights_only=True)
     source = source.get("state_dict", source)
@@ -220,7 +220,7 @@ def test_a_whole_pickle_is_run_only_when_trusted(tmp_path, monkeypatch):
     done, _ = export(tmp_path / "whole.pth", "-o", tmp_path / "out")
     assert done.exit_code == 2
     assert "whole pickled module" in done.stderr
-    done, report = export(tmp_path / "whole.pth", "-o", tmp_path / "out", "--trust-pickle")
+    done, _ = export(tmp_path / "whole.pth", "-o", tmp_path / "out", "--trust-pickle")
     assert done.exit_code == 0, done.output
     assert "unpickling runs: whole_odd.Plain" in done.stderr
 

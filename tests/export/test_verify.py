@@ -1,4 +1,4 @@
-"""A bundle is proved again from its receipt, and what was changed in it is found by the right proof."""
+"""A bundle is proved again from its receipt; what was changed in it is found by the right proof."""
 
 import json
 import shutil
@@ -112,7 +112,7 @@ def test_recorded_answers_find_a_graph_that_computes_otherwise(odd, tmp_path):
 def test_a_folder_without_a_receipt_is_no_bundle(tmp_path, text):
     if text is not None:
         (tmp_path / "interop.json").write_text(text)
-    with pytest.raises(ReadError, match="bundle|receipt"):
+    with pytest.raises(ReadError, match=r"bundle|receipt"):
         verify(tmp_path)
 
 
