@@ -282,6 +282,8 @@ def _pretrained(name: str, folder: Path) -> str:
     if extra:
         fields["num_labels"] = int(extra.partition("=")[2])
     module: Any = library._build(own, fields) if own not in _MORE else _tiny(own)
+    if own.endswith("ForSequenceClassification") and module.config.pad_token_id is None:
+        module.config.pad_token_id = 0  # as whoever trained it on batches had to
     _shake(module)
     with library._quiet():
         module.save_pretrained(folder / "model")

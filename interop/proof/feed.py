@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from interop.models.signature import BATCH, Argument, Arrays, Signature, drawn, stacked
 
 SIZES = (1, 2, 7)
+SINGLE = "input"  # what a batch is called where the model takes none
 _STEP = 32  # how much longer an axis is tried at that a graph leaves open and nobody named
 Shapes = Mapping[str, Sequence[int | str | None]]
 
@@ -45,7 +46,7 @@ class Feed:
         """
         signature = self.signature
         if not signature.batched:
-            found = [(f"picture {i + 1}", self._rows([i])) for i in range(3)]
+            found = [(f"{SINGLE} {i + 1}", self._rows([i])) for i in range(3)]
         else:
             fixed = self.fixed_batch(shapes)
             sizes = (fixed,) if fixed else SIZES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -49,7 +50,22 @@ def signature(module: Any) -> Signature:
         picture = _pictures(module, getattr(config, "vision_config", config), name)
         arguments = [*arguments, *picture.arguments]
         sizes, others = {**sizes, **picture.sizes}, {**others, **picture.others}
-    return Signature(tuple(arguments), sizes, others, by_name=True, leave=_LEAVE)
+    found = Signature(tuple(arguments), sizes, others, by_name=True, leave=_LEAVE)
+    return (
+        found if takes_batches(module) else replace(found, sizes={**sizes, BATCH: 1}).fixed(BATCH)
+    )
+
+
+def takes_batches(module: Any) -> bool:
+    """Whether a class takes more than one text at a time.
+
+    Decoders that classify look for the last token that is no padding, and say so where the config
+    names no padding.
+    """
+    text = getattr(module.config, "text_config", None) or module.config
+    decoder = not getattr(module.config, "is_encoder_decoder", False)
+    looks = type(module).__name__.endswith("ForSequenceClassification") and decoder
+    return not looks or text.pad_token_id is not None or not hasattr(module, "score")
 
 
 def _text(
