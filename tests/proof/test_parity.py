@@ -1,5 +1,7 @@
 """The proof "parity", and what it must not let pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -292,3 +294,27 @@ def test_what_a_module_prints_stays_off_stdout(capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert "forward" in said.err
+
+
+def test_a_batch_beyond_the_bound_is_judged_by_a_float64_run_of_its_own(exported):
+    """Seven rows may stray further from native than one row's distance from float64 allows."""
+    with OnnxRuntime(exported.model) as runtime:
+        held = reference(exported.module, fed(), shapes=runtime.input_shapes)
+        tight = replace(held, bounds=(*held.bounds[:2], (1e-12,)))
+        assert [d.holds for d in differences(tight, runtime.outputs)] == [True, True, False]
+        proof = parity(tight, runtime)
+        assert proof.holds
+        assert proof.facts["by_their_own_float64"] == ["7"]
+        assert proof.facts["batches"]["7"]["allowed"] > 1e-7
+        blind = replace(tight, widely=lambda batch: None)
+        assert not parity(blind, runtime).holds
+
+        class Off:
+            device = "cpu"
+
+            def outputs(self, batch):
+                return tuple(o * 1.001 for o in runtime.outputs(batch))
+
+        assert not parity(tight, Off()).holds
+    # What was judged so has no bound by which a canary could be noticed.
+    assert tight.without(["7"]).labels == ("1", "2")
