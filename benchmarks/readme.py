@@ -47,7 +47,7 @@ READING = (  # what, the ratio in benchmarks/results/reading.json, the goal
 
 EXPORTS = {  # the ratio in benchmarks/results/export_vs_peers.json: what it is
     "conversion to the bare call": "CPU time of the conversion to a bare `torch.onnx.export`",
-    "whole to verified": "CPU time with all proofs to `torch.onnx.export(verify=True, report=True)`",
+    "whole to verified": "CPU time with all proofs to torch's own `verify=True, report=True`",
     "whole to timm": "CPU time with all proofs to timm's export script (TorchScript, no proof)",
     "whole to timm, dynamo": "CPU time with all proofs to timm's export by dynamo (no proof)",
     "whole to optimum": "CPU time with all proofs to `optimum-cli export onnx`",
