@@ -13,8 +13,9 @@ older transformers, so it runs under an interpreter of its own (`--optimum`, mad
 
 CPU seconds hold child processes; `work` is what a process spends once every library is there and
 until it has written everything, `frame` the rest: its start, imports and exit. Of `interop`, the
-report itself tells conversion and proofs apart; `call` is the exporter alone. Peak memory is the kernel's high-water mark of resident bytes: pages of the mapped
-checkpoint count. Exit 1 where a goal is missed; each is in the result beside its figure.
+report itself tells conversion and proofs apart; `call` is the exporter alone. Peak memory is the
+kernel's high-water mark of resident bytes: pages of the mapped checkpoint count. Exit 1 where a
+goal is missed; each is in the result beside its figure.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ CASES = {
     "bert-large": Case(("interop",), once=True),
     "bert-4GB": Case(("interop",), once=True),
 }  # fmt: skip
-BERTS: dict[str, dict[str, int]] = {
+BERTS: dict[str, dict[str, Any]] = {
     "bert-base": {},
     "bert-large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
                    "intermediate_size": 4096},
@@ -255,7 +256,7 @@ def goals(case: Case, weights: int, found: dict[str, dict[str, Any]]) -> dict[st
     """{what is compared: {the figure, its goal}}: every figure is to be at most its goal."""
     ours = found["interop"]
     times, beside = MEMORY_GOAL
-    table = {
+    table: dict[str, tuple[float, float | None]] = {
         "proofs to conversion": (ours["proofs"] / ours["conversion"], PROOFS_GOAL),
         "peak memory beyond 1 GB to weights": ((ours["peak_bytes"] - beside) / weights, times),
         "bytes written to weights": (ours["written_bytes"] / weights, BYTES_GOAL),

@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -244,7 +244,7 @@ class _Signature:
 
     def __init__(self, function: Any, whole: Any) -> None:
         self.domain = function.opset.domain
-        self._found = lambda: whole(function)
+        self._found: Callable[[], Any] = lambda: whole(function)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._found(), name)
@@ -260,11 +260,11 @@ def _unparsed() -> Iterator[None]:
     try:
         from onnxscript._internal.values import TracedOnnxFunction
 
-        whole = TracedOnnxFunction.function_ir.fget
-    except (ImportError, AttributeError):
+        whole: Any = vars(TracedOnnxFunction)["function_ir"].fget
+    except (ImportError, KeyError, AttributeError):
         yield
         return
-    lazy = property(lambda function: _Signature(function, whole))
+    lazy: Any = property(lambda function: _Signature(function, whole))
     with mock.patch.object(TracedOnnxFunction, "function_ir", lazy):
         yield
 
