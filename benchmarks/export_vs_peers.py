@@ -66,7 +66,7 @@ CASES = {
     "resnet18": Case(("interop", *TORCH), 1.1, ("verified",)),
     "vit_b_16": Case(("interop", *TORCH), BARE_GOAL, ("verified",), once=True),
     "swin_t": Case(("interop", *TORCH), BARE_GOAL, ("verified",), once=True),
-    "timm/resnet50": Case(("interop", "timm", "timm, dynamo"), None, ("timm, dynamo",)),
+    "timm/resnet50": Case(("interop", "timm", "timm, dynamo"), None, ("timm", "timm, dynamo")),
     "bert-base": Case(("interop", "optimum"), None, ("optimum",)),
     "bert-large": Case(("interop",), once=True),
     "bert-4GB": Case(("interop",), once=True),
