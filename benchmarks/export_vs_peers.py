@@ -12,9 +12,10 @@ older transformers, so it runs under an interpreter of its own (`--optimum`, mad
 `pip install "optimum-onnx[onnxruntime]"`); without one that row is left out.
 
 CPU seconds hold child processes; `work` is what a process spends once every library is there and
-until it has written everything, `frame` the rest: its start, imports and exit. Of `interop`, the report itself tells conversion and proofs apart; `call` is the exporter
-alone. Peak memory is the kernel's high-water mark of resident bytes: pages of the mapped checkpoint
-count. Exit 1 where a goal is missed; each is in the result beside its figure.
+until it has written everything, `frame` the rest: its start, imports and exit. Of `interop`, the
+report itself tells conversion and proofs apart; `call` is the exporter alone. Peak memory is the
+kernel's high-water mark of resident bytes: pages of the mapped checkpoint count. Exit 1 where a
+goal is missed; each is in the result beside its figure.
 """
 
 from __future__ import annotations
@@ -65,12 +66,12 @@ CASES = {
     "resnet18": Case(("interop", *TORCH), 1.1, ("verified",)),
     "vit_b_16": Case(("interop", *TORCH), BARE_GOAL, ("verified",), once=True),
     "swin_t": Case(("interop", *TORCH), BARE_GOAL, ("verified",), once=True),
-    "timm/resnet50": Case(("interop", "timm", "timm, dynamo"), None, ("timm, dynamo",)),
+    "timm/resnet50": Case(("interop", "timm", "timm, dynamo"), None, ("timm", "timm, dynamo")),
     "bert-base": Case(("interop", "optimum"), None, ("optimum",)),
     "bert-large": Case(("interop",), once=True),
     "bert-4GB": Case(("interop",), once=True),
 }  # fmt: skip
-BERTS: dict[str, dict[str, int]] = {
+BERTS: dict[str, dict[str, Any]] = {
     "bert-base": {},
     "bert-large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
                    "intermediate_size": 4096},
@@ -255,7 +256,7 @@ def goals(case: Case, weights: int, found: dict[str, dict[str, Any]]) -> dict[st
     """{what is compared: {the figure, its goal}}: every figure is to be at most its goal."""
     ours = found["interop"]
     times, beside = MEMORY_GOAL
-    table = {
+    table: dict[str, tuple[float, float | None]] = {
         "proofs to conversion": (ours["proofs"] / ours["conversion"], PROOFS_GOAL),
         "peak memory beyond 1 GB to weights": ((ours["peak_bytes"] - beside) / weights, times),
         "bytes written to weights": (ours["written_bytes"] / weights, BYTES_GOAL),
@@ -267,10 +268,8 @@ def goals(case: Case, weights: int, found: dict[str, dict[str, Any]]) -> dict[st
         if other != "interop":
             goal = 1.0 if other in case.whole else None
             table[f"whole to {other}"] = ours["work"] / found[other]["work"], goal
-            table[f"whole with start, imports and exit to {other}"] = (
-                ours["cpu"] / found[other]["cpu"],
-                goal,
-            )
+            key = f"whole with start, imports and exit to {other}"
+            table[key] = ours["cpu"] / found[other]["cpu"], goal
             key = f"bytes written by {other} to weights"
             table[key] = found[other]["written_bytes"] / weights, None
     return {k: {"measured": round(v, 3), "goal": goal} for k, (v, goal) in table.items()}
@@ -321,17 +320,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
         for name in given.models:
             models[name] = study(name, Path(folder), given.repeats, given.optimum)
+            keep(models, given.optimum)
             for what, one in models[name]["goals"].items():
                 aim = "" if one["goal"] is None else f" (goal {one['goal']})"
                 print(f"{name}: {what} {one['measured']}{aim}", flush=True)
-    order = {name: models[name] for name in CASES if name in models}
-    found = {"machine": machine(*PACKAGES), "threads": 1, "repeats": given.repeats, "models": order}
-    if given.optimum:
-        found["peer"] = _peer(given.optimum)
-    store("export_vs_peers", found)
-    for line in missed(order):
+    for line in missed(models):
         print(f"missed  {line}")
-    return 1 if missed(order) else 0
+    return 1 if missed(models) else 0
+
+
+def keep(models: dict[str, Any], peer: str | None) -> None:
+    """Stores what there is so far, in the order of the cases."""
+    order = {name: models[name] for name in CASES if name in models}
+    found = {"machine": machine(*PACKAGES), "threads": 1, "models": order}
+    if peer:
+        found["peer"] = _peer(peer)
+    store("export_vs_peers", found)
 
 
 if __name__ == "__main__":

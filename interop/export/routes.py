@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def convert(forward: Forward, feed: Feed, route: Route) -> Converted:
     example = feed.example(2 if any(BATCH in a.axes for a in signature.arguments) else 1)
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
-    with _quiet() as said, torch.no_grad(), _attention(route.plain):
+    with _quiet() as said, torch.no_grad(), _attention(route.plain), _unparsed():
         if route.dynamo:
             program = _dynamo(forward, signature, given, route)
             model = program.model
@@ -238,6 +238,36 @@ def _attention(plain: bool) -> Iterator[None]:
         return scores.softmax(-1) @ value
 
     with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attend):
+        yield
+
+
+class _Signature:
+    """What onnxscript says of one of its functions, found out only when it is asked for."""
+
+    def __init__(self, function: Any, whole: Any) -> None:
+        self.domain = function.opset.domain
+        self._found: Callable[[], Any] = lambda: whole(function)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._found(), name)
+
+
+@contextlib.contextmanager
+def _unparsed() -> Iterator[None]:
+    """Within it, onnxscript does not parse its functions' source to learn their domain.
+
+    torch's exporter asks that of each of its 500 functions, in every process anew, and uses none of
+    the answers: half a second. Where onnxscript is built otherwise, nothing changes.
+    """
+    try:
+        from onnxscript._internal.values import TracedOnnxFunction
+
+        whole: Any = vars(TracedOnnxFunction)["function_ir"].fget
+    except (ImportError, KeyError, AttributeError):
+        yield
+        return
+    lazy: Any = property(lambda function: _Signature(function, whole))
+    with mock.patch.object(TracedOnnxFunction, "function_ir", lazy):
         yield
 
 

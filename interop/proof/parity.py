@@ -154,6 +154,7 @@ def reference(
         again = _again(module, batches)
         unsteady = not _repeated(native[again], runtime.outputs(batches[again]), REPEATS[device])
     module.to(home)
+    give_back()
     held = Reference(
         batches, native, native, (), (), "native", feed.samples, feed.fixed_batch(shapes),
         unsteady, labels, sets, eps=_eps(module), widely=lambda batch: exact(module, batch),

@@ -45,7 +45,7 @@ def structure(
     faults += _faults_of_weights(graph, model.parent)
     runtime: OnnxRuntime | None = None
     try:
-        runtime = OnnxRuntime(model, device, spin=False)
+        runtime = OnnxRuntime(model, device, spin=False, arena=False)
         faults += _faults_of_outputs(runtime, feed, width, facts)
     except ModelError as error:
         faults.append(error.what)

@@ -42,10 +42,10 @@ class OnnxRuntime(Runtime):
     `model` is a file, or a graph's bytes with the `folder` of its external data. `instead` are
     other values for initialisers that lie outside of the graph, by their names. `threads` is for
     this session's operators; None leaves ONNX Runtime's own number. `spin` False lets idle threads
-    sleep instead of burning a core. `tf32` as in TorchRuntime. `elsewhere` lists the nodes that did
-    not land on the device's provider, as "name (operator) on provider". Raises DeviceMissing where
-    CUDA was asked for and its provider did not start or was given no node, ModelError where ONNX
-    Runtime refuses the graph.
+    sleep instead of burning a core; `arena` False gives back what a run took behind it. `tf32` as
+    in TorchRuntime. `elsewhere` lists the nodes that did not land on the device's provider, as
+    "name (operator) on provider". Raises DeviceMissing where CUDA was asked for and its provider
+    did not start or was given no node, ModelError where ONNX Runtime refuses the graph.
     """
 
     name = "onnxruntime"
@@ -58,6 +58,7 @@ class OnnxRuntime(Runtime):
         *,
         tf32: bool = False,
         spin: bool = True,
+        arena: bool = True,
         folder: str | Path | None = None,
         instead: Mapping[str, Array] | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class OnnxRuntime(Runtime):
         if device == "cuda":
             _load_cuda_libraries()
         options = _options(threads, spin, folder)
+        options.enable_cpu_mem_arena = arena
         if instead:
             given = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in instead.values()]
             options.add_external_initializers(list(instead), given)
