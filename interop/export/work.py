@@ -269,6 +269,11 @@ class Work:
             self.measurements += measured
         if made:
             self.details["precision"] = made
+        if made and extra.data is None:
+            self.notes.append(
+                "the precisions were compared on seeded input: what they cost on real samples is "
+                "not known; --data measures it"
+            )
         if extra.prepared:
             self.progress("putting the preprocessing into a graph")
             facts, proof = extras.prepare(extra, folder / GRAPH, self.identity)
