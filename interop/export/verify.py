@@ -19,8 +19,9 @@ import numpy as np
 from interop.check.inputs import describe
 from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents
-from interop.export.weights import untied
-from interop.export.work import GRAPH, PROOFS, WEIGHTS, Held, Options, Progress, Work, tied_names
+from interop.export.subject import tied_names
+from interop.export.weights import Held, untied
+from interop.export.work import GRAPH, PROOFS, WEIGHTS, Options, Progress, Work
 from interop.facts import Answer, Input, Json, Proof, Report, Skipped
 from interop.identity import identify_file
 from interop.models.signature import Forward, Signature, drawn

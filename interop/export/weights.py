@@ -36,6 +36,17 @@ class Place:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The written weights: the file (or the index of several), what is in it and where."""
+
+    path: Path
+    state: dict[str, torch.Tensor]
+    aliases: dict[str, str]
+    places: dict[str, Place]
+    metadata: dict[str, str]
+
+
 def untied(
     state: Mapping[str, torch.Tensor], second: Collection[str] = ()
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -23,31 +21,29 @@ from interop.export import (
     bundle,
     documents,
     ecosystems,
+    explaining,
     extras,
     graph,
-    reproduction,
     routes,
+    subject,
     weights,
 )
 from interop.export.decisions import decisions
 from interop.export.extras import Extra
+from interop.export.weights import Held
 from interop.facts import Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
-from interop.models.signature import BATCH, Argument, Forward, Signature, drawn, narrowed, signature
-from interop.models.signature.forward import FRONT
+from interop.models.signature import Argument, Forward, Signature, drawn, narrowed, signature
 from interop.models.signature.transformers import is_one, takes_batches
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
-from interop.proof.departure import Departure, first_departure, truth_at
-from interop.proof.graph import DTYPES
 from interop.reading import read
-from interop.runtimes import OnnxRuntime, OpenVinoRuntime, TorchRuntime
+from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
 Progress = Callable[[str], None]
-_RECORDED = 256  # numbers of each output that a receipt keeps
 # What ONNX Runtime has few operators for, and what to do instead.
 LACKING = {
     torch.bfloat16: "it has few operators for bfloat16: save the checkpoint in float32 or float16",
@@ -79,17 +75,6 @@ class Options:
     shard: int | None = None
     explain: bool = False
     runtime: str = "onnxruntime"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The written weights: the file (or the index of several), what is in it and where."""
-
-    path: Path
-    state: dict[str, torch.Tensor]
-    aliases: dict[str, str]
-    places: dict[str, weights.Place]
-    metadata: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +134,7 @@ class Work:
         takes = signature(self.identity, module, self.options.inputs)
         samples = self.samples(takes)
         if samples is not None:
-            takes = _like(takes, samples)
+            takes = subject.like(takes, samples)
         forward = Forward(module, takes)
         feed = Feed(takes, samples, "seeded" if samples is None else "real")
         self.run_once(forward)
@@ -160,13 +145,13 @@ class Work:
                 "one text at a time: the config names no padding (pad_token_id), by which the "
                 "class would find the end of each text of a batch"
             )
-        forward.signature = narrowed(forward, _dtype(module))
+        forward.signature = narrowed(forward, subject.dtype(module))
         return forward, replace(feed, signature=forward.signature)
 
     def run_once(self, forward: Forward) -> None:
         """Learns the outputs' names. ModelError where the module fails on its own input."""
         # One row: what it is to tell, names and whether the module runs at all, no second one adds.
-        example = tensors(drawn(forward.signature, 1), _dtype(forward))
+        example = tensors(drawn(forward.signature, 1), subject.dtype(forward))
         try:
             forward.learn_outputs(example)
         except ModelError:
@@ -176,7 +161,7 @@ class Work:
             raise ModelError(
                 f"the module fails on an input of shape {shapes}: {routes.why(error)}",
                 where=self.identity.manifest.path,
-                fix=_remedy(forward.model),
+                fix=subject.remedy(forward.model),
             ) from error
 
     def samples(self, takes: Signature) -> Mapping[str, NDArray[Any]] | None:
@@ -211,7 +196,7 @@ class Work:
         self.source_sha256 = source.content_sha256 or ""
         held = self.write_weights(forward.model, folder)
         failed: list[Proof] = []
-        for route in routes.fitting(forward.signature, _attends(forward)):
+        for route in routes.fitting(forward.signature, subject.attends(forward)):
             self.progress(f"converting ({route.name})")
             if not route.dynamo and (found_at := self.decides(forward, feed)):
                 why = (
@@ -227,7 +212,7 @@ class Work:
                     self.attempts.append({"route": route.name, "why": routes.why(error)})
                     continue
                 model = converted.model
-                inputs = _inputs(model, converted.axes)
+                inputs = subject.inputs(model, converted.axes)
                 opset = model.opset_imports.get("", 0)
                 derived = graph.write(
                     model, folder / GRAPH, held.state, held.places, held.metadata,
@@ -288,39 +273,18 @@ class Work:
         return True
 
     def explain(self, forward: Forward, feed: Feed, target: Path) -> None:
-        """Finds where the graph of the first route parts from the module, and keeps what shows it.
-
-        The reproduction lies beside where the bundle would have been.
-        """
+        """Finds where the graph of the first route parts from its module; keeps what shows it."""
         if self.parted is None or self.options.device != "cpu":
             return
         self.progress("looking for the first node that departs")
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            route, label = self.parted
-            converted = routes.convert(forward, feed, route)
-            held = self.write_weights(forward.model, folder)
-            # The names that the exporter gave its values lead back to the module.
-            graph.write(
-                converted.model, folder / GRAPH, held.state, held.places, held.metadata,
-                folds=route.folds, axes=converted.axes, aliases=held.aliases, strip=False,
-            )  # fmt: skip
-            with OnnxRuntime(folder / GRAPH, spin=False) as runtime:
-                batches = dict(feed.batches(runtime.input_shapes))
-            batch = batches.get(label) or next(iter(batches.values()))
-            found = _own_paths(first_departure(converted.program, forward, batch, folder))
-            native = TorchRuntime(forward).outputs(batch)
-            kept = target.with_name(f"{target.name}-departure")
-            right = truth_at(converted.program, forward, batch, folder, found)
-            files = reproduction.keep(kept, folder / GRAPH, batch, native, found, truth=right)
-        self.details["departure"] = {
-            **found.json(), "batch": label, "route": route.name, "folder": str(kept),
-            "files": files,
-        }  # fmt: skip
+        route, label = self.parted
+        kept = target.with_name(f"{target.name}-departure")
+        found = explaining.explain(forward, feed, route, label, kept, self.write_weights)
+        self.details["departure"] = found
 
     def write_weights(self, module: nn.Module, folder: Path) -> Held:
         """The safetensors file or files, each tensor once."""
-        state, aliases = weights.untied(module.state_dict(), tied_names(module))
+        state, aliases = weights.untied(module.state_dict(), subject.tied_names(module))
         metadata = documents.metadata(self.identity)
         header = {"format": "pt", **metadata, **aliases}
         places = weights.write(folder / WEIGHTS, state, header, self.options.shard)
@@ -340,12 +304,12 @@ class Work:
         model, device = folder / GRAPH, self.options.device
         self.progress("proving the weights and the structure")
         same = self.proved(same_weights, model, held.path, derived, state=held.state)
-        width = _width(self.identity, forward)
+        width = subject.width(self.identity, forward)
         sound, runtime = self.proved(structure, model, feed, width=width, device=device)
         if runtime is None:
-            lacking = _dtype(forward) in LACKING
+            lacking = subject.dtype(forward) in LACKING
             if lacking:
-                sound = replace(sound, what=f"{sound.what}; {LACKING[_dtype(forward)]}")
+                sound = replace(sound, what=f"{sound.what}; {LACKING[subject.dtype(forward)]}")
             return [same, sound], lacking
         with runtime:
             self.progress("proving parity")
@@ -379,7 +343,7 @@ class Work:
             return ()
         if self.decided is None:
             try:
-                self.decided = decisions(forward, tensors(feed.example(), _dtype(forward)))
+                self.decided = decisions(forward, tensors(feed.example(), subject.dtype(forward)))
             except Exception:  # the module fails, as the exporter will say
                 self.decided = ()
         return self.decided
@@ -387,7 +351,7 @@ class Work:
     def write_documents(self, folder: Path, name: str, forward: Forward, made: Made) -> None:
         """config.json, the card and, over all of them, the receipt."""
         module = forward.model
-        dtype = str(_dtype(module)).removeprefix("torch.")
+        dtype = str(subject.dtype(module)).removeprefix("torch.")
         described = ecosystems.write(self.identity, module, folder) or documents.config(
             self.identity,
             factory=self.options.factory,
@@ -425,7 +389,7 @@ class Work:
             **self.details,
             "attempts": self.attempts,
             "notes": self.notes,
-            "recorded": self.proved(recorded, forward),
+            "recorded": self.proved(subject.recorded, forward),
         }
         document = documents.receipt(
             self.identity, folder, self.source_sha256, self.proofs, conversion
@@ -487,67 +451,8 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _remedy(module: nn.Module) -> str:
-    """What to do about a module that fails on its input."""
-    whole = [
-        n for n, p in module.named_parameters() if not (p.is_floating_point() or p.is_complex())
-    ]
-    if whole:
-        dtype = str(module.get_parameter(whole[0]).dtype).removeprefix("torch.")
-        return (
-            f"save the float weights: {whole[0]} is {dtype}, cast without the scales that a "
-            "quantised model needs"
-        )
-    return "give the preprocessing with --preprocess, or samples with --data"
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    floats = (t.dtype for t in module.state_dict().values() if t.is_floating_point())
-    return next(floats, torch.float32)
-
-
-def _inputs(model: ir.Model, axes: Mapping[str, str]) -> tuple[dict[str, Json], ...]:
-    """The graph's inputs as config.json has them."""
-    found: list[dict[str, Json]] = []
-    for value in model.graph.inputs:
-        shape = [
-            d if isinstance(d, int) else axes.get(str(d.value), str(d.value))
-            for d in value.shape or ()
-        ]
-        dtype = DTYPES.get(int(value.dtype), "") if value.dtype is not None else ""
-        found.append({"name": value.name, "dtype": dtype, "shape": shape})
-    return tuple(found)
-
-
-def recorded(forward: Forward) -> dict[str, Json]:
-    """What the module answers to its first seeded input, for the receipt.
-
-    On a machine that lacks the module's code, a graph can still be held against it.
-    """
-    with torch.inference_mode():
-        found = forward(*tensors(drawn(forward.signature, 1), _dtype(forward)))
-    arrays = [(t.float() if t.is_floating_point() else t).cpu().numpy() for t in found]
-    return {
-        "outputs": [
-            {
-                "shape": list(a.shape),
-                "scale": float(np.abs(a).max()) if a.size else 0.0,
-                "values": [float(v) for v in a.reshape(-1)[:_RECORDED]],
-            }
-            for a in arrays
-        ]
-    }
-
-
 def _place_of(proof: Proof) -> int:
     return PROOFS.index(proof.name) if proof.name in PROOFS else len(PROOFS)
-
-
-def _own_paths(found: Departure) -> Departure:
-    """The same with the module's own paths, without the wrapper that exporters are given."""
-    inner = found.module.removeprefix(FRONT) if found.module != FRONT[:-1] else ""
-    said = found.what.replace(found.module, inner or found.kind) if found.module else found.what
-    return replace(found, module=inner, what=said)
 
 
 def _parting(found: Sequence[Proof]) -> str:
@@ -558,46 +463,3 @@ def _parting(found: Sequence[Proof]) -> str:
                 if not isinstance(b["relative"], float) or b["relative"] > b["allowed"]:
                     return str(label)
     return ""
-
-
-def _width(identity: Identity, forward: Forward) -> int | None:
-    """How many numbers an output row should have; None where nothing reliable tells.
-
-    Sets of boxes, choices side by side and a part of a model without its head have no such width.
-    """
-    how, module = forward.signature, forward.model
-    if how.part or how.kind == DETECTIONS:
-        return None
-    if is_one(module):
-        classifies = type(module).__name__.endswith("Classification")
-        return int(module.config.num_labels) if classifies else None  # type: ignore[union-attr, arg-type]
-    return documents.width(identity)
-
-
-def _like(takes: Signature, samples: Mapping[str, NDArray[Any]]) -> Signature:
-    """The signature in the sizes that real samples (n, ...) have."""
-    sizes, arguments = dict(takes.sizes), []
-    for argument in takes.arguments:
-        shape = iter(samples[argument.name].shape[1:])
-        axes: list[int | str] = []
-        for axis in argument.axes:
-            size = None if axis == BATCH else next(shape, None)
-            if size is not None and isinstance(axis, str):
-                sizes[axis] = size
-            axes.append(axis if isinstance(axis, str) or size is None else size)
-        arguments.append(replace(argument, axes=tuple(axes)))
-    others = {a: n if n != sizes.get(a) else n + 32 for a, n in takes.others.items()}
-    return replace(takes, arguments=tuple(arguments), sizes=sizes, others=others)
-
-
-def _attends(module: nn.Module) -> bool:
-    """Whether a module may use torch's fused attention: convolutions alone never do."""
-    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    linear = sum(isinstance(m, nn.Linear) for m in module.modules())
-    return linear > 3 or not any(isinstance(m, convolutions) for m in module.modules())
-
-
-def tied_names(module: nn.Module) -> tuple[str, ...]:
-    """The names that transformers itself calls second ones of a tied weight."""
-    tied: Any = getattr(module, "all_tied_weights_keys", None) or ()
-    return tuple(tied)

@@ -1,0 +1,118 @@
+"""A module and its graph -> what an export must know of them: dtype, widths, ties, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from interop.export import documents
+from interop.facts import Identity, Json
+from interop.models.signature import BATCH, Forward, Signature, drawn
+from interop.models.signature.transformers import is_one
+from interop.models.signature.types import DETECTIONS
+from interop.proof.graph import DTYPES
+from interop.runtimes.pytorch import tensors
+
+_RECORDED = 256  # numbers of each output that a receipt keeps
+
+
+def dtype(module: nn.Module) -> torch.dtype:
+    floats = (t.dtype for t in module.state_dict().values() if t.is_floating_point())
+    return next(floats, torch.float32)
+
+
+def width(identity: Identity, forward: Forward) -> int | None:
+    """How many numbers an output row should have; None where nothing reliable tells.
+
+    Sets of boxes, choices side by side and a part of a model without its head have no such width.
+    """
+    how, module = forward.signature, forward.model
+    if how.part or how.kind == DETECTIONS:
+        return None
+    if is_one(module):
+        classifies = type(module).__name__.endswith("Classification")
+        return int(module.config.num_labels) if classifies else None  # type: ignore[union-attr, arg-type]
+    return documents.width(identity)
+
+
+def like(takes: Signature, samples: Mapping[str, NDArray[Any]]) -> Signature:
+    """The signature in the sizes that real samples (n, ...) have."""
+    sizes, arguments = dict(takes.sizes), []
+    for argument in takes.arguments:
+        shape = iter(samples[argument.name].shape[1:])
+        axes: list[int | str] = []
+        for axis in argument.axes:
+            size = None if axis == BATCH else next(shape, None)
+            if size is not None and isinstance(axis, str):
+                sizes[axis] = size
+            axes.append(axis if isinstance(axis, str) or size is None else size)
+        arguments.append(replace(argument, axes=tuple(axes)))
+    others = {a: n if n != sizes.get(a) else n + 32 for a, n in takes.others.items()}
+    return replace(takes, arguments=tuple(arguments), sizes=sizes, others=others)
+
+
+def attends(module: nn.Module) -> bool:
+    """Whether a module may use torch's fused attention: convolutions alone never do."""
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    linear = sum(isinstance(m, nn.Linear) for m in module.modules())
+    return linear > 3 or not any(isinstance(m, convolutions) for m in module.modules())
+
+
+def tied_names(module: nn.Module) -> tuple[str, ...]:
+    """The names that transformers itself calls second ones of a tied weight."""
+    tied: Any = getattr(module, "all_tied_weights_keys", None) or ()
+    return tuple(tied)
+
+
+def remedy(module: nn.Module) -> str:
+    """What to do about a module that fails on its input."""
+    whole = [
+        n for n, p in module.named_parameters() if not (p.is_floating_point() or p.is_complex())
+    ]
+    if whole:
+        kind = str(module.get_parameter(whole[0]).dtype).removeprefix("torch.")
+        return (
+            f"save the float weights: {whole[0]} is {kind}, cast without the scales that a "
+            "quantised model needs"
+        )
+    return "give the preprocessing with --preprocess, or samples with --data"
+
+
+def inputs(model: ir.Model, axes: Mapping[str, str]) -> tuple[dict[str, Json], ...]:
+    """The graph's inputs as config.json has them."""
+    found: list[dict[str, Json]] = []
+    for value in model.graph.inputs:
+        shape = [
+            d if isinstance(d, int) else axes.get(str(d.value), str(d.value))
+            for d in value.shape or ()
+        ]
+        kind = DTYPES.get(int(value.dtype), "") if value.dtype is not None else ""
+        found.append({"name": value.name, "dtype": kind, "shape": shape})
+    return tuple(found)
+
+
+def recorded(forward: Forward) -> dict[str, Json]:
+    """What the module answers to its first seeded input, for the receipt.
+
+    On a machine that lacks the module's code, a graph can still be held against it.
+    """
+    with torch.inference_mode():
+        found = forward(*tensors(drawn(forward.signature, 1), dtype(forward)))
+    arrays = [(t.float() if t.is_floating_point() else t).cpu().numpy() for t in found]
+    return {
+        "outputs": [
+            {
+                "shape": list(a.shape),
+                "scale": float(np.abs(a).max()) if a.size else 0.0,
+                "values": [float(v) for v in a.reshape(-1)[:_RECORDED]],
+            }
+            for a in arrays
+        ]
+    }
