@@ -16,6 +16,9 @@ from interop.runtimes.base import Array
 
 # Boxes of one label that overlap at least so far are the same detection.
 SAME = 0.9
+# Of two that overlap so far one suppresses the other; which, rounding decides where their scores
+# are as close as this share of the largest.
+OVER, TIE = 0.3, 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,15 @@ class Apart:
 
     `relative` is the largest difference within a pair: of scores as a share of the largest score,
     of coordinates as a share of the largest coordinate, of masks and key points likewise; `alone`
-    how many detections of either set have no partner, of `count` in the larger one.
+    how many detections of either set have no partner, of `count` in the larger one. `ties` are
+    those that rounding alone put in another's place: of two that suppress each other the other one
+    was kept, or the last that there was room for was another one of the same score.
     """
 
     relative: float
     alone: int
     count: int
+    ties: int = 0
 
 
 def apart(ours: Sequence[Array], theirs: Sequence[Array], names: Sequence[str]) -> Apart:
@@ -38,7 +44,10 @@ def apart(ours: Sequence[Array], theirs: Sequence[Array], names: Sequence[str]) 
     b = dict(zip(names, theirs, strict=True))
     pairs = _pairs(a, b)
     count = max(len(a["scores"]), len(b["scores"]))
-    alone = len(a["scores"]) + len(b["scores"]) - 2 * len(pairs)
+    left = [i for i in range(len(a["scores"])) if i not in {p[0] for p in pairs}]
+    right = [j for j in range(len(b["scores"])) if j not in {p[1] for p in pairs}]
+    ties = _ties(a, b, left, right)
+    alone = len(left) + len(right) - 2 * ties
     worst = 0.0
     if pairs:
         i, j = (np.array(side) for side in zip(*pairs, strict=True))
@@ -48,7 +57,7 @@ def apart(ours: Sequence[Array], theirs: Sequence[Array], names: Sequence[str]) 
             one, other = a[name][i].astype(np.float64), b[name][j].astype(np.float64)
             scale = float(np.abs(other).max()) or 1.0
             worst = max(worst, float(np.abs(one - other).max()) / scale)
-    return Apart(worst, alone, count)
+    return Apart(worst, alone, count, ties)
 
 
 def _pairs(a: dict[str, Array], b: dict[str, Array]) -> list[tuple[int, int]]:
@@ -65,6 +74,27 @@ def _pairs(a: dict[str, Array], b: dict[str, Array]) -> list[tuple[int, int]]:
             free[j] = False
             pairs.append((int(i), j))
     return pairs
+
+
+def _ties(a: dict[str, Array], b: dict[str, Array], left: list[int], right: list[int]) -> int:
+    """How many of the lonely ones of A stand where one of B does that rounding put there."""
+    if not left or not right:
+        return 0
+    scale = TIE * max(float(np.abs(b["scores"]).max()), float(np.abs(a["scores"]).max()))
+    overlap = _overlap(a["boxes"].astype(np.float64), b["boxes"].astype(np.float64))
+    full = len(a["scores"]) == len(b["scores"])
+    least = max(float(a["scores"].min()), float(b["scores"].min())) + scale
+    free, ties = list(right), 0
+    for i in left:
+        for j in free:
+            close = abs(float(a["scores"][i]) - float(b["scores"][j])) <= scale
+            over = a["labels"][i] == b["labels"][j] and overlap[i, j] >= OVER
+            last = full and float(a["scores"][i]) <= least and float(b["scores"][j]) <= least
+            if close and (over or last):
+                free.remove(j)
+                ties += 1
+                break
+    return ties
 
 
 def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

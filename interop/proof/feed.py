@@ -42,11 +42,11 @@ class Feed:
 
         `shapes` are a graph's own, an input each: where its batch axis is a number only that size
         is taken, and every other axis that it leaves open has another size in the last batch.
-        Fewer real samples than needed are used again. A model of single pictures gets three.
+        Fewer real samples than needed are used again. A model of single pictures gets two.
         """
         signature = self.signature
         if not signature.batched:
-            found = [(f"{SINGLE} {i + 1}", self._rows([i])) for i in range(3)]
+            found = [(f"{SINGLE} {i + 1}", self._rows([i])) for i in range(2)]
         else:
             fixed = self.fixed_batch(shapes)
             sizes = (fixed,) if fixed else SIZES

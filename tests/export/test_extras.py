@@ -2,17 +2,19 @@
 shards, the way back, an explanation; and an adapter with its base."""
 
 import json
+import re
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from click import Argument, Command
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from fixtures.make import DIGITS, LABELS
-from interop.cli import interop
+from interop.cli import main
 from interop.cli.export import parse_size
 from interop.data.arrays import Inputs
 from interop.errors import ConfigError, DataError
@@ -24,7 +26,12 @@ DATA = ["--data", str(DIGITS / "heldout")]
 
 
 def export(*arguments):
-    done = CliRunner().invoke(interop, ["export", *map(str, arguments), "--format", "json"])
+    """The command as a person runs it, in this process: its result, and its report."""
+    done = CliRunner().invoke(
+        Command("interop", callback=main, params=[Argument(["arguments"], nargs=-1)],
+                context_settings={"ignore_unknown_options": True}),
+        ["export", *map(str, arguments), "--format", "json"],
+    )  # fmt: skip
     report = json.loads(done.stdout) if done.stdout.startswith("{") else None
     return done, report
 
@@ -100,7 +107,7 @@ def test_what_cannot_be_had_is_one_line_and_nothing_written(tmp_path, arguments,
     done, _ = export(DIGITS / "shufflenet.pth", "-o", tmp_path / "out", *arguments)
     assert done.exit_code == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert pytest.importorskip("re").search(said, done.stderr)
+    assert re.search(said, done.stderr)
     assert not list(tmp_path.iterdir())
 
 
@@ -255,7 +262,7 @@ def test_an_adapter_is_merged_onto_its_base(tmp_path):
         native = adapted.eval()(**given).logits.numpy()
         plain = BertForSequenceClassification.from_pretrained(tmp_path / "base")(**given).logits
     np.testing.assert_allclose(ours, native, atol=1e-5)
-    assert np.abs(plain.numpy() - native).max() > 1e-3
+    assert np.abs(plain.numpy() - native).max() > 1e-4
     merged = BertForSequenceClassification.from_pretrained(tmp_path / "out")
     with torch.inference_mode():
         np.testing.assert_allclose(merged(**given).logits.numpy(), native, atol=1e-5)

@@ -13,6 +13,7 @@ from interop.facts import Identity
 from interop.models.signature import torchvision, transformers
 from interop.models.signature.types import BATCH, Argument, Signature
 
+_SIZE = 16  # of a named axis that a person gave none
 _CHANNELS: Mapping[str, int] = {"RGB": 3, "L": 1}
 
 
@@ -35,7 +36,9 @@ def signature(
 
 
 def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]]) -> Signature:
-    sizes = {axis: size for _, known in given for axis, size in known.items()}
+    named = (x for a, _ in given for x in a.axes if isinstance(x, str) and x != BATCH)
+    sizes = dict.fromkeys(named, _SIZE)
+    sizes |= {axis: size for _, known in given for axis, size in known.items() if axis != BATCH}
     others = {axis: size + max(size // 2, 1) for axis, size in sizes.items()}
     return Signature(tuple(argument for argument, _ in given), sizes, others)
 

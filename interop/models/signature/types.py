@@ -136,9 +136,9 @@ def stacked(real: Mapping[str, NDArray[Any]], signature: Signature, rows: Sequen
 
 
 def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]:
-    """ "tokens=int64(batch,sequence:16)" -> the argument, and the sizes of its named axes.
+    """ "tokens=int64(batch,sequence:16)" -> the argument, and the sizes that it gives named axes.
 
-    A whole number may be told its range by "int64<1000(…)"; a name without a size takes 16. Without
+    A whole number may be told its range by "int64<1000(…)". Without
     a name in front it is called "input". Raises ConfigError.
     """
     bound = re.search(r"<(\d+)", text)
@@ -160,8 +160,8 @@ def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]
         if not re.fullmatch(r"\d+|[A-Za-z_]\w*", name) or (size and not size.isdecimal()):
             raise ConfigError(f"{axis!r} is no axis", where=f"--input {text}", fix=fix)
         axes.append(int(name) if name.isdecimal() else name)
-        if not name.isdecimal() and name != BATCH:
-            sizes[name] = int(size or 16)
+        if size:
+            sizes[name] = int(size)
     name = found["name"] or ("input" if not place else f"input_{place}")
     if dtype in _FLOATS:
         return Argument(name, tuple(axes), "float32"), sizes
