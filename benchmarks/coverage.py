@@ -312,6 +312,8 @@ def _shake(module: Any) -> None:
             if weight.is_floating_point() and weight.numel() and not weight.any():
                 scale = 0.02 if weight.ndim > 1 else 0.1
                 weight.copy_(torch.randn(weight.shape, generator=draw) * scale)
+            elif weight.numel() > 1 and weight.min() == weight.max() and weight.abs().max() < 0.1:
+                weight.copy_(torch.rand(weight.shape, generator=draw) + 0.5)  # a layer's scale
             elif re.search(r"cls_logits\.bias$", key):
                 weight.zero_()  # starts so low that nothing is ever found
 

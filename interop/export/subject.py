@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from interop.export import documents
+from interop.export import documents, ecosystems, weights
 from interop.facts import Identity, Json
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.models.signature.transformers import is_one
@@ -69,6 +69,16 @@ def tied_names(module: nn.Module) -> tuple[str, ...]:
     """The names that transformers itself calls second ones of a tied weight."""
     tied: Any = getattr(module, "all_tied_weights_keys", None) or ()
     return tuple(tied)
+
+
+def once(identity: Identity, module: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors to be written, and second names of tied ones, which are not.
+
+    timm's own loader asks for every name, so there each stands in full.
+    """
+    if ecosystems.library(identity, module) == "timm":
+        return dict(module.state_dict()), {}
+    return weights.untied(module.state_dict(), tied_names(module))
 
 
 def remedy(module: nn.Module) -> str:

@@ -19,8 +19,8 @@ import numpy as np
 from interop.check.inputs import describe
 from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents
-from interop.export.subject import tied_names
-from interop.export.weights import Held, untied
+from interop.export.subject import once
+from interop.export.weights import Held
 from interop.export.work import GRAPH, PROOFS, WEIGHTS, Options, Progress, Work
 from interop.facts import Answer, Input, Json, Proof, Report, Skipped
 from interop.identity import identify_file
@@ -80,7 +80,7 @@ def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
         return
     forward = Forward(module, _signature(place, receipt))
     work.run_once(forward)
-    state, aliases = untied(module.state_dict(), tied_names(module))
+    state, aliases = once(work.identity, module)
     index = place / f"{WEIGHTS}.index.json"
     held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
     found, _ = work.prove(forward, Feed(forward.signature), held, place, _derived(receipt))

@@ -284,7 +284,7 @@ class Work:
 
     def write_weights(self, module: nn.Module, folder: Path) -> Held:
         """The safetensors file or files, each tensor once."""
-        state, aliases = weights.untied(module.state_dict(), subject.tied_names(module))
+        state, aliases = subject.once(self.identity, module)
         metadata = documents.metadata(self.identity)
         header = {"format": "pt", **metadata, **aliases}
         places = weights.write(folder / WEIGHTS, state, header, self.options.shard)
