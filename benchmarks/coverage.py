@@ -60,6 +60,10 @@ TASKS: Mapping[str, str] = {
     "TextModelWithProjection": "embeddings",
     "VisionModelWithProjection": "embeddings",
 }
+# Some hundred million weights, or pictures of over a thousand pixels: --all has them.
+_HEAVY = re.compile(
+    r"\d{3}m\b|\d{3}m_|huge|giant|large|xlarge|_xl|so\d+m|264|269e|senet154|samvit|_1024|_512$"
+)
 _SPEECH = ("Whisper", "Speech2Text")
 # Classes that the index has no entry for.
 _MORE = {
@@ -96,12 +100,15 @@ def _timm(everything: bool) -> Iterator[tuple[str, str]]:
     """The smallest architectures of each family, or all."""
     import timm
 
-    for family in timm.list_modules():
-        names = timm.list_models(module=family)
-        if not everything:
-            names = sorted(names, key=_rank)[:A_FAMILY]
-        for name in names:
-            yield f"timm/{name}", "classification"
+    families = [timm.list_models(module=family) for family in timm.list_modules()]
+    if not everything:
+        light = ([n for n in names if not _HEAVY.search(n)] or names[:1] for names in families)
+        families = [sorted(names, key=_rank)[:A_FAMILY] for names in light]
+    # The first of each family before the second of any.
+    for place in range(max(map(len, families))):
+        for names in families:
+            if place < len(names):
+                yield f"timm/{names[place]}", "classification"
 
 
 def _rank(name: str) -> tuple[int, int, str]:
