@@ -25,7 +25,9 @@ def check_target(target: Path, force: bool) -> None:
         return
     if not (target / RECEIPT).is_file():
         raise InteropError(
-            "exists and is no bundle", where=str(target), fix="give another name with -o"
+            "exists and is no bundle, and --force replaces nothing else",
+            where=str(target),
+            fix="give another name with -o",
         )
     if not force:
         raise InteropError(

@@ -109,11 +109,15 @@ def lower(
             batches, labels = _batches(extra.data, identity, rows, size)
             measured = compare(ours, theirs, _named(batches, feed), labels)
             kind = str(extra.data.path.name)
-    about = {"precision": name, "on": kind}
+    about = {"precision": name, "on": kind, "group": f"precision {name}"}
     return {**facts, "on": kind}, tuple(
-        replace(m, conditions={**m.conditions, **about, "group": f"precision {name}"})
-        for m in measured
+        replace(m, conditions={**m.conditions, **about, "of": _short(m, name)}) for m in measured
     )
+
+
+def _short(measured: Measurement, name: str) -> Json:
+    of = measured.conditions.get("of")
+    return of if of == "model.onnx" else name
 
 
 def prepare(extra: Extra, graph: Path, identity: Identity) -> tuple[dict[str, Json], Proof]:
@@ -129,9 +133,11 @@ def prepare(extra: Extra, graph: Path, identity: Identity) -> tuple[dict[str, Js
     return facts, prove_prepared(graph, out, pictures, how)
 
 
-def embedded(graph: Path) -> None:
-    """The same file with its weights inside."""
-    embed.embed(graph, graph)
+def embedded(folder: Path) -> None:
+    """The graphs of a bundle that point into its weights, with those inside."""
+    for graph in (folder / "model.onnx", folder / PREPARED):
+        if graph.exists():
+            embed.embed(graph, graph)
 
 
 def _rows(data: Data) -> NDArray[np.int64]:

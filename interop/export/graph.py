@@ -18,6 +18,8 @@ from interop.export.weights import Place
 from interop.models.loading import same_bits
 from interop.proof import Derived
 
+_LONG = 24  # letters of a symbol that a person still reads
+
 
 def write(
     model: ir.Model,
@@ -164,6 +166,8 @@ def _strip(model: ir.Model, axes: Mapping[str, str]) -> None:
         graph.metadata_props.clear()
         for value in (*graph.inputs, *graph.outputs):
             _clean(value, axes)
+        for value in graph.outputs:
+            _simply(value)
         for node in graph.all_nodes():
             node.doc_string = None
             node.metadata_props.clear()
@@ -171,6 +175,17 @@ def _strip(model: ir.Model, axes: Mapping[str, str]) -> None:
                 _clean(value, axes)
     for value in model.graph.initializers.values():
         _clean(value, axes)
+
+
+def _simply(value: ir.Value) -> None:
+    """An output's axis that follows from others by a long reckoning, under a name of its own."""
+    if value.shape is None:
+        return
+    dims: list[Any] = []
+    for i, d in enumerate(value.shape):
+        long = isinstance(d, ir.SymbolicDim) and d.value and len(d.value) > _LONG
+        dims.append(f"{value.name}_axis_{i}" if long else d)
+    value.shape = ir.Shape(dims)
 
 
 def _clean(value: ir.Value, axes: Mapping[str, str]) -> None:

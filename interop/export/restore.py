@@ -19,12 +19,14 @@ from interop.check.inputs import describe
 from interop.errors import InteropError, ModelError
 from interop.export import documents, recovering, weights
 from interop.export.recovering import BUILT, Found, Recovered, Wanted
+from interop.export.subject import tied_names
 from interop.facts import Answer, Identity, Json, Port, Proof, Report, Skipped
 from interop.identity import identify
 from interop.identity import index as indexes
 from interop.identity.match import is_name
 from interop.models import build, catalog, load
-from interop.models.building import call_by_path
+from interop.models.building import call_by_path, transformers
+from interop.models.building.transformers import described
 from interop.models.loading import same_bits
 from interop.models.signature import Forward, seeded, signature
 from interop.models.weights import state_dict
@@ -67,8 +69,14 @@ def restore(identity: Identity, *, arch: str | None = None, factory: str | None 
             where=identity.manifest.path,
             fix="use interop port to rename them, or give the .onnx file",
         )
+    identity = _with_config(identity)
     name, evidence = _architecture(identity, arch, factory)
-    wanted = _of_factory(factory) if factory else _of_library(name)
+    if factory:
+        wanted = _of_factory(factory)
+    elif name.startswith("transformers/") and described(identity):
+        wanted = _of_config(identity, name)
+    else:
+        wanted = _of_library(name)
     made = recovering.recover(identity, wanted)
     lacking = [n for n in wanted.shapes if n not in made.state]
     lacking = [n for n in lacking if recovering.is_made_by_code(n)]
@@ -127,6 +135,8 @@ def _architecture(identity: Identity, arch: str | None, factory: str | None) -> 
         return _full(arch, "--arch"), "--arch"
     if factory:
         return factory, "--model"
+    if (config_json := described(identity)) and config_json.get("architectures"):
+        return f"transformers/{config_json['architectures'][0]}", "config.json"
     if identity.architecture:
         return identity.architecture, identity.architectures[0].evidence
     stated = identity.manifest.metadata.get("arch")
@@ -181,6 +191,25 @@ def _of_library(name: str) -> Wanted:
     return Wanted(name, shapes, tuple(path for path, _ in entry.heads), entry.optional)
 
 
+def _with_config(identity: Identity) -> Identity:
+    """The identity with the config.json that lies beside the graph, if one does."""
+    path = Path(identity.manifest.file).parent / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return identity
+    manifest = identity.manifest
+    metadata = {**manifest.metadata, "config.json": config}
+    return replace(identity, manifest=replace(manifest, metadata=metadata))
+
+
+def _of_config(identity: Identity, name: str) -> Wanted:
+    """A class of transformers in the sizes that its config.json has; tied weights once."""
+    module, _ = transformers.build(identity, name.partition("/")[2])
+    state, _ = weights.untied(module.state_dict(), tied_names(module))
+    return Wanted(name, {n: tuple(t.shape) for n, t in state.items()})
+
+
 def _of_factory(factory: str) -> Wanted:
     module = call_by_path(factory)
     if not isinstance(module, nn.Module):
@@ -214,6 +243,9 @@ def _proofs(
         labels=identity.labels,
         preprocessing=identity.preprocessing,
     )
+    if (config := _with_config(identity).manifest.metadata.get("config.json")) is not None:
+        about = {**written.manifest.metadata, "config.json": config}
+        written = replace(written, manifest=replace(written.manifest, metadata=about))
     module = _built(written, identity, factory)
     proofs = [load(module, written), _same(identity, written, made)]
     if not all(p.holds for p in proofs):

@@ -57,6 +57,7 @@ ROUTES = (
     Route("dynamo, fixed shapes", dynamo=True, open=""),
     Route("torchscript, fixed shapes", dynamo=False, open=""),
 )
+_FAR = 4096  # a size beyond this is not tried
 _LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
@@ -66,13 +67,15 @@ class Converted:
 
     `program` is torch's own record of it, with the values' names (None on the older route);
     `decided` the places ("file:line") where a trace took a decision in Python for good, of which
-    `decisions` tells whether on values; `axes` what each symbol of a shape is called.
+    `decisions` tells whether on values; `axes` what each symbol of a shape is called. `edges` are
+    sizes of axes just outside of the range in which the exporter saw the module go one way.
     """
 
     model: ir.Model
     program: Any = None
     decided: tuple[str, ...] = ()
     axes: Mapping[str, str] = field(default_factory=dict)
+    edges: tuple[tuple[str, int], ...] = ()
 
 
 def fitting(signature: Signature, attention: bool) -> list[Route]:
@@ -103,7 +106,8 @@ def convert(forward: Forward, feed: Feed, route: Route) -> Converted:
     _rename(model, signature, forward.outputs)
     traced = [w for w in said if issubclass(w.category, TracerWarning)]
     decided = tuple(dict.fromkeys(f"{Path(w.filename).name}:{w.lineno}" for w in traced))
-    return Converted(model, program, decided, _axes(model, signature))
+    axes = _axes(model, signature)
+    return Converted(model, program, decided, axes, _edges(program, axes))
 
 
 def why(error: BaseException) -> str:
@@ -202,6 +206,27 @@ def _axes(model: ir.Model, signature: Signature) -> dict[str, str]:
             if isinstance(axis, str) and isinstance(symbol, ir.SymbolicDim) and symbol.value:
                 found.setdefault(symbol.value, axis)
     return found
+
+
+def _edges(program: Any, axes: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    """Sizes just outside of the range that a branch on a shape leaves to an open axis.
+
+    torch.export notes such a range and nobody asks; the graph takes any size and goes one way.
+    """
+    found = []
+    exported = getattr(program, "exported_program", None)
+    for symbol, known in getattr(exported, "range_constraints", {}).items():
+        axis = axes.get(str(symbol))
+        if axis is None or axis == BATCH:
+            continue
+        for bound, step in ((known.upper, 1), (known.lower, -1)):
+            try:
+                size = int(bound) + step
+            except (TypeError, ValueError, OverflowError, AttributeError):  # no bound
+                continue
+            if 1 < size <= _FAR:
+                found.append((axis, size))
+    return tuple(found)
 
 
 @contextlib.contextmanager

@@ -60,6 +60,10 @@ def verify(
     if not proofs[0].holds:
         return _report(place, receipt, options, proofs)
     identity = identify_file(place, content_hash=True, whole=True, arch=options.arch)
+    if "disagree" in identity.labels.source:
+        what = f"{identity.labels.source}: the bundle's files name other labels"
+        proofs.append(Proof("labels", False, what))
+        return _report(place, receipt, options, proofs)
     work = Work(identity, options, say, proofs=proofs)
     skipped: list[Skipped] = []
     try:

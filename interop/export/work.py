@@ -33,7 +33,7 @@ from interop.export.extras import Extra
 from interop.export.weights import Held
 from interop.facts import Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
-from interop.models.signature import Argument, Forward, Signature, drawn, narrowed, signature
+from interop.models.signature import Argument, Forward, Signature, drawn, narrowed, runs, signature
 from interop.models.signature.transformers import is_one, takes_batches
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
@@ -46,7 +46,6 @@ PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
 Progress = Callable[[str], None]
 # What ONNX Runtime has few operators for, and what to do instead.
 LACKING = {
-    torch.bfloat16: "it has few operators for bfloat16: save the checkpoint in float32 or float16",
     torch.float64: "it has few operators for float64: save the checkpoint in float32",
 }
 
@@ -102,6 +101,7 @@ class Work:
     source_sha256: str = ""
     measurements: tuple[Measurement, ...] = ()
     parted: tuple[Any, ...] | None = None
+    edges: tuple[tuple[str, int], ...] = ()
     proving: list[float] = field(default_factory=lambda: [0.0, 0.0])
     start: tuple[float, float] = field(default_factory=lambda: (perf_counter(), process_time()))
 
@@ -124,6 +124,12 @@ class Work:
                 "from torchvision's own weights has it on, and no state dict tells"
             )
         self.proofs.append(proof)
+        if subject.dtype(module) == torch.bfloat16:
+            module.float()
+            self.notes.append(
+                "bfloat16 weights were widened to float32, which holds each exactly: ONNX Runtime "
+                "has few operators for bfloat16. Run in bfloat16, the module rounds its answers"
+            )
         return module
 
     def prepare(self, module: nn.Module) -> tuple[Forward, Feed]:
@@ -200,7 +206,7 @@ class Work:
             self.progress(f"converting ({route.name})")
             if not route.dynamo and (found_at := self.decides(forward, feed)):
                 why = (
-                    f"the module decides in Python on its input's values ({', '.join(found_at)}), "
+                    f"the module decides in Python on its input's values ({_some(found_at)}), "
                     "which a trace would fix for good: write it with torch.where"
                 )
                 self.attempts.append({"route": route.name, "why": why})
@@ -219,8 +225,17 @@ class Work:
                     folds=route.folds, axes=converted.axes, aliases=held.aliases,
                 )  # fmt: skip
                 decided = converted.decided
+                dtype = subject.dtype(forward)
+                # Where the module itself takes no such size, its refusal is what bounds the axis.
+                self.edges += tuple(
+                    (axis, size)
+                    for axis, size in converted.edges
+                    if (axis, size) not in self.edges
+                    and runs(forward, forward.signature, {axis: size}, dtype)
+                )
                 del model, converted
-            found, hopeless = self.prove(forward, feed, held, folder, derived)
+            fed = replace(feed, edges=self.edges)  # a trace knows of none, and is tried at all
+            found, hopeless = self.prove(forward, fed, held, folder, derived)
             if all(p.holds for p in found):
                 self.proofs += found
                 if decided:
@@ -254,6 +269,11 @@ class Work:
             self.measurements += measured
         if made:
             self.details["precision"] = made
+        for name, facts in made.items():
+            if facts.get("of"):
+                weighed = ", ".join(f"{n} {kind}" for kind, n in facts["of"].items())
+                became = ", ".join(f"{n} {kind}" for kind, n in facts["operators"].items())
+                self.notes.append(f"{name}: of {weighed} with weights, {became} were made")
         if made and extra.data is None:
             self.notes.append(
                 "the precisions were compared on seeded input: what they cost on real samples is "
@@ -268,7 +288,7 @@ class Work:
                 return False
         if extra.embed:
             self.progress("embedding the weights")
-            extras.embedded(folder / GRAPH)
+            extras.embedded(folder)
             self.details["embedded"] = True
         return True
 
@@ -449,6 +469,11 @@ def _uncollected() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+def _some(places: Sequence[str]) -> str:
+    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
+    return ", ".join(places[:4]) + more
 
 
 def _place_of(proof: Proof) -> int:

@@ -60,7 +60,23 @@ def merged(
     work = _Merging(identity, module, given)
     module = work.merge(config)
     proof = work.proof(whole, base, perf_counter() - start)
-    return module.eval().requires_grad_(False), proof, notes
+    return module.eval().requires_grad_(False), proof, (*notes, *_other_base(config, base))
+
+
+def _other_base(config: Mapping[str, Json], base: Identity) -> tuple[str, ...]:
+    """What is to be said where the adapter names another base than it was given."""
+    said = config.get("base_model_name_or_path")
+    given = Path(base.manifest.path).resolve().name
+    own = base.manifest.metadata.get("config.json")
+    named = str(own.get("_name_or_path") or "") if isinstance(own, Mapping) else ""
+    if not isinstance(said, str) or not said:
+        return ()
+    if Path(said).name in (given, given.partition(".")[0], Path(named).name):
+        return ()
+    return (
+        f"the adapter says that it is for {said}, and was merged onto {given}: whether that is the "
+        "same model no shape tells",
+    )
 
 
 def _config(identity: Identity) -> Mapping[str, Json]:

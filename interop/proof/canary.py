@@ -17,6 +17,10 @@ from interop.proof.parity import Reference, differences
 from interop.runtimes import OnnxRuntime
 
 NAME = "canary"
+ADVICE = (
+    "weights that were hardly trained answer nearly alike to every input; give real samples "
+    "with --data"
+)
 SHARE = 0.01
 ROUNDINGS = 256
 _SEED = 1
@@ -58,7 +62,7 @@ def canary(
             unseen.append(f"{name} (difference {difference})")
     change = f"a change of {100 * share:.2g} %"
     if unseen:
-        what = f"{change} goes unnoticed in {' and in '.join(unseen)}"
+        what = f"{change} goes unnoticed in {' and in '.join(unseen)}: {ADVICE}"
     else:
         first, last = facts["input"]["tensor"], facts["head"]["tensor"]
         what = f"{change} in {first} and one in {last} are both noticed"
@@ -82,7 +86,10 @@ def _two(
                 return name, array.dtype
         return None
 
-    last = first(n for n in reversed(names) if n in head) or first(reversed(names))
+    # A weight by its name rather than a constant that an exporter made and numbered.
+    kept = [n for n in names if graphs.external(tensors[n]) is not None]
+    last = first(n for n in reversed(names) if n in head) or first(reversed(kept))
+    last = last or first(reversed(names))
     found = first(names)
     return [found, last] if found and last else []
 

@@ -21,12 +21,14 @@ Shapes = Mapping[str, Sequence[int | str | None]]
 class Feed:
     """Inputs of a model: `real` samples (n, ...) of each input by name, else seeded ones.
 
-    `samples` says which they are: "real" or "seeded".
+    `samples` says which they are: "real" or "seeded". `edges` are further sizes of axes, each tried
+    by itself where the graph leaves the axis open.
     """
 
     signature: Signature
     real: Mapping[str, NDArray[Any]] | None = None
     samples: str = "seeded"
+    edges: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of(cls, arrays: NDArray[Any], samples: str = "seeded") -> Self:
@@ -55,7 +57,7 @@ class Feed:
                 (str(n), self._rows(range(int(end) - n, int(end))))
                 for n, end in zip(sizes, ends, strict=True)
             ]
-        return found + self._others(shapes)
+        return found + self._others(shapes) + self._at_edges(shapes)
 
     def one(self, shapes: Shapes | None = None) -> Arrays:
         """The first batch alone."""
@@ -98,6 +100,15 @@ class Feed:
         size = [str(count)] if signature.batched else []
         what = ", ".join([*size, *(f"{axis} {n}" for axis, n in sizes.items())])
         return [(what, drawn(signature, count, sizes))]
+
+    def _at_edges(self, shapes: Shapes | None) -> list[tuple[str, Arrays]]:
+        _, open_axes = self._opened(shapes)
+        count = self.fixed_batch(shapes) or 1
+        return [
+            (f"{count}, {axis} {size}", drawn(self.signature, count, {axis: size}))
+            for axis, size in self.edges
+            if axis in open_axes
+        ]
 
     def _opened(self, shapes: Shapes | None) -> tuple[Signature, dict[str, int]]:
         """The signature with a name for each axis that the graph leaves open, and other sizes."""

@@ -64,7 +64,7 @@ def narrowed(forward: Forward, dtype: torch.dtype) -> Signature:
     signature = forward.signature
     for group in _groups(signature):
         sizes = {axis: signature.others[axis] for axis in group if axis in signature.others}
-        if len(sizes) == len(group) and _runs(forward, signature, sizes, dtype):
+        if len(sizes) == len(group) and runs(forward, signature, sizes, dtype):
             continue
         signature = signature.fixed(*group)
     return signature
@@ -77,9 +77,10 @@ def _groups(signature: Signature) -> list[tuple[str, ...]]:
     return [sides, *rest] if sides else rest
 
 
-def _runs(
+def runs(
     forward: Forward, signature: Signature, sizes: Mapping[str, int], dtype: torch.dtype
 ) -> bool:
+    """Whether the module natively takes one input with some axes of these sizes."""
     arrays = drawn(signature, 1, sizes).values()
     given = tuple(torch.from_numpy(a) for a in arrays)
     given = tuple(t.to(dtype) if t.is_floating_point() else t for t in given)

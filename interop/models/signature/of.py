@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,9 +61,21 @@ def _plain(identity: Identity, module: nn.Module, library: str, name: str) -> Si
     raise ModelError(
         "the size of its input is in no file",
         where=identity.manifest.path,
-        fix="give --preprocess, --data or --input 'input=float32(batch,3,224,224)', or set "
-        "example_input_array on the module",
+        fix=f"give --preprocess, --data or {_inputs_of(module)}, or set example_input_array on "
+        "the module",
     )
+
+
+def _inputs_of(module: nn.Module) -> str:
+    """--input for each thing that the module's forward asks for, to be filled in."""
+    asked = [
+        p.name
+        for p in inspect.signature(module.forward).parameters.values()
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    if len(asked) < 2:
+        return "--input 'input=float32(batch,3,224,224)'"
+    return " ".join(f"--input '{name}=float32(batch,…)'" for name in asked)
 
 
 def _picture(*shape: int) -> Signature:

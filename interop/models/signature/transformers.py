@@ -42,7 +42,7 @@ def signature(module: Any) -> Signature:
     if main == "input_features":
         return _features(module, config, name, takes)
     if main == "input_values":
-        return _sound(config, name)
+        return _sound(config, name, takes)
     if main == "pixel_values" and "input_ids" not in takes:
         return _pictures(module, config, name)
     arguments, sizes, others = _text(config, name, takes)
@@ -131,15 +131,20 @@ def _pictures(module: Any, config: Any, name: str) -> Signature:
     return Signature((argument,), sizes, others, by_name=True, leave=_LEAVE, role=role)
 
 
-def _sound(config: Any, name: str) -> Signature:
+def _sound(config: Any, name: str, takes: set[str]) -> Signature:
     bins = getattr(config, "num_mel_bins", None)
     if isinstance(bins, int) and hasattr(config, "max_length"):  # a spectrogram of one length
         length = int(config.max_length)
         return Signature(
             (Argument("input_values", (BATCH, length, bins)),), by_name=True, leave=_LEAVE
         )
-    argument = Argument("input_values", (BATCH, "samples"))
-    return Signature((argument,), {"samples": 8000}, {"samples": 12000}, by_name=True, leave=_LEAVE)
+    arguments = [Argument("input_values", (BATCH, "samples"))]
+    # Models that normalise every layer are served with a mask, the others without: their feature
+    # extractors have it so.
+    if getattr(config, "feat_extract_norm", "") == "layer" and "attention_mask" in takes:
+        arguments.append(Argument("attention_mask", (BATCH, "samples"), "int64", "mask"))
+    sizes, others = {"samples": 8000}, {"samples": 12000}
+    return Signature(tuple(arguments), sizes, others, by_name=True, leave=_LEAVE)
 
 
 def _features(module: Any, config: Any, name: str, takes: set[str]) -> Signature:
