@@ -247,7 +247,7 @@ def saved(name: str, task: str, folder: Path) -> tuple[str, str | None, dict[str
         arch, options = None, {"factory": f"{ROOT}/{name}"}
     else:
         module = _fine_tuned(library, own, task)
-        arch, options = own, {}
+        arch, options = name, {"arch": name}
     if task != "int8, refused":
         _shake(module)
         _settle(module, library, own)
@@ -291,6 +291,9 @@ def _pretrained(name: str, folder: Path) -> str:
     module: Any = library._build(own, fields) if own not in _MORE else _tiny(own)
     if own.endswith("ForSequenceClassification") and module.config.pad_token_id is None:
         module.config.pad_token_id = 0  # as whoever trained it on batches had to
+    encodes = getattr(module.config, "is_encoder_decoder", False)
+    if encodes and getattr(module.config, "decoder_start_token_id", None) is None:
+        module.config.decoder_start_token_id = 0  # as every published one of its family has
     _shake(module)
     with library._quiet():
         module.save_pretrained(folder / "model")

@@ -21,6 +21,7 @@ from interop.errors import DeviceMissing, InteropError, ModelError
 from interop.export import export
 from interop.facts import Answer
 from interop.identity import identify_file
+from interop.models.signature import parse_argument
 from tests.export.conftest import of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -206,12 +207,34 @@ def test_float16_is_exported_as_it_is(odd, tmp_path):
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float16"
 
 
-def test_bfloat16_fails_and_says_what_to_do(odd, tmp_path):
+def test_bfloat16_is_widened_and_said(odd, tmp_path):
     report = odd("Plain", change=lambda s: {k: v.bfloat16() for k, v in s.items()})
-    assert report.outcome is Answer.NO
-    assert "save the checkpoint in float32" in report.proofs[-1].what
-    assert len(report.details["attempts"]) == 1
-    assert not (tmp_path / "out").exists()
+    assert report.outcome is Answer.YES
+    assert any("widened to float32" in note for note in report.details["notes"])
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    source = torch.load(tmp_path / "odd.pth", weights_only=True)
+    assert all(t.dtype == torch.float32 for t in weights.values())
+    assert all(torch.equal(weights[n], source[n].float()) for n in source)
+
+
+def test_float64_fails_and_says_what_to_do(odd, tmp_path):
+    report = odd("Plain", change=lambda s: {k: v.double() for k, v in s.items()})
+    if report.outcome is Answer.NO:  # where ONNX Runtime lacks the operator
+        assert "save the checkpoint in float32" in report.proofs[-1].what
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_branch_beyond_the_tried_sizes_is_looked_for(odd):
+    """The exporter knows the range in which it saw the code go one way; just outside it is tried."""
+    spec = parse_argument("input=float32(batch,3,height:10,width:10)")
+    report = odd("Tall", inputs=[spec])
+    assert report.outcome is Answer.YES
+    assert report.details["inputs"][0]["shape"] == ["batch", 3, 10, 10]
+    assert "height 31" in report.details["attempts"][0]["why"]
+    # A trace, which knows of no range, is tried there too.
+    assert all("height 31" in a["why"] for a in report.details["attempts"])
+    free = odd("Plain", inputs=[spec], force=True)
+    assert free.details["inputs"][0]["shape"] == ["batch", 3, "height", "width"]
 
 
 def test_a_module_that_branches_on_its_batch_is_proved_at_one_size(odd):

@@ -252,6 +252,13 @@ def test_an_adapter_is_merged_onto_its_base(tmp_path):
     assert "--base" in done.stderr
     done, _ = export(tmp_path / "adapter", "--base", tmp_path / "base", "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
+    assert "says that it is for" not in done.stdout
+    (tmp_path / "base").rename(tmp_path / "another")
+    done, report = export(
+        tmp_path / "adapter", "--base", tmp_path / "another", "-o", tmp_path / "doubtful"
+    )
+    assert any("says that it is for" in note for note in report["details"]["notes"])
+    (tmp_path / "another").rename(tmp_path / "base")
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
     ids = torch.arange(12).reshape(1, 12)
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids),
@@ -266,6 +273,22 @@ def test_an_adapter_is_merged_onto_its_base(tmp_path):
     merged = BertForSequenceClassification.from_pretrained(tmp_path / "out")
     with torch.inference_mode():
         np.testing.assert_allclose(merged(**given).logits.numpy(), native, atol=1e-5)
+
+
+def test_back_from_the_graph_of_a_transformers_bundle(tmp_path):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 20}
+    config = BertConfig(**sizes, num_attention_heads=2, max_position_embeddings=40, num_labels=3)
+    module = BertForSequenceClassification(config)
+    module.save_pretrained(tmp_path / "model")
+    done, _ = export(tmp_path / "model", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    back = tmp_path / "back.safetensors"
+    done, _ = export(tmp_path / "out" / "model.onnx", "--to", "safetensors", "-o", back)
+    assert done.exit_code == 0, done.output
+    found, source = load_file(back), module.state_dict()
+    assert all(torch.equal(found[n], source[n]) for n in source)
 
 
 def test_the_graph_of_an_own_module_has_its_names(tokens):

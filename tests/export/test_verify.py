@@ -75,6 +75,14 @@ def test_a_weight_changed_and_signed_again_is_no_longer_the_graphs(copy):
     assert "same weights" in failing(verify(copy))
 
 
+def test_labels_that_one_file_alone_has_in_another_order_are_found(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["labels"] = config["labels"][::-1]
+    (copy / "config.json").write_text(json.dumps(config))
+    sign_again(copy)
+    assert failing(verify(copy)) == ["labels"]
+
+
 def test_a_graph_that_computes_otherwise_fails_parity(copy):
     model = onnx.load(copy / "model.onnx", load_external_data=False)
     relu = next(n for n in model.graph.node if n.op_type == "Relu")

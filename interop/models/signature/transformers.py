@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from dataclasses import replace
 from typing import Any
@@ -37,6 +38,7 @@ def signature(module: Any) -> Signature:
     for holder in (config, *(getattr(config, k, None) for k in ("decoder", "text_config"))):
         if getattr(holder, "use_cache", None):
             holder.use_cache = False  # the cache of a step before is no input here
+    _plain_experts(module)
     takes = set(inspect.signature(module.forward).parameters)
     main = module.main_input_name
     if main == "input_features":
@@ -54,6 +56,13 @@ def signature(module: Any) -> Signature:
     return (
         found if takes_batches(module) else replace(found, sizes={**sizes, BATCH: 1}).fixed(BATCH)
     )
+
+
+def _plain_experts(module: Any) -> None:
+    """Experts by batched products: the fused one of all is an operator that no exporter knows."""
+    if hasattr(module, "set_experts_implementation"):
+        with contextlib.suppress(Exception):  # the class has no experts, and says so in many ways
+            module.set_experts_implementation("batched_mm")
 
 
 def takes_batches(module: Any) -> bool:
