@@ -47,7 +47,7 @@ def test_every_command_has_its_block_and_the_story_its_order() -> None:
     names = [c.split()[0] for c, _ in COMMANDS]
     assert names == [
         "inspect", "check", "check", "check", "check", "export", "bench", "gate", "gate", "explain",
-        "inspect", "check", "inspect", "inspect", "port", "port",
+        "inspect", "check", "inspect", "inspect", "port", "port", "verify", "export",
     ]  # fmt: skip
     for line in re.findall(r"^\$ interop (.*)$", TEXT, re.M):
         assert line in {c for c, _ in COMMANDS}
@@ -60,6 +60,14 @@ def test_the_tables_of_identity_and_ports_are_those_of_the_stored_studies() -> N
         assert [x for x in block.group(0).splitlines() if x.startswith("|")] == rows
     wrong = [row.split("|")[-2].strip() for row in readme.identity()[2:]]
     assert len(wrong) == 21 and set(wrong) == {"0"}
+
+
+def test_the_table_of_coverage_is_that_of_the_stored_study() -> None:
+    block = readme.COVERAGE.search(TEXT)
+    assert block is not None
+    rows = [row for row in readme.coverage() if row]
+    assert [x for x in block.group(0).splitlines() if x.startswith("|")] == rows
+    assert len(rows) > 20
 
 
 def test_the_formats_are_those_that_are_read() -> None:

@@ -23,8 +23,8 @@ Example:
   interop verify mine/ --model mypackage.nets:make_net
 
 \b
-Exit code 1 where a proof fails or a file has other bytes than the receipt says,
-3 where a proof cannot be made here.""",
+Exit code 1 where a proof fails or a file has other bytes than were proved, 3
+where a proof cannot be made here.""",
 )
 @click.argument("bundle", type=click.Path(exists=True, file_okay=False))
 @click.option("--runtime", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime",

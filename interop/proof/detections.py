@@ -16,9 +16,10 @@ from interop.runtimes.base import Array
 
 # Boxes of one label that overlap at least so far are the same detection.
 SAME = 0.9
-# Of two that overlap so far one suppresses the other; which, rounding decides where their scores
-# are as close as this share of the largest.
-OVER, TIE = 0.3, 1e-4
+# Which of two is the last that there is room for, rounding decides where their scores are as close
+# as this share of the largest.
+TIE = 1e-4
+FULL = 100  # the shortest list that a detector cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,7 @@ class Apart:
     `relative` is the largest difference within a pair: of scores as a share of the largest score,
     of coordinates as a share of the largest coordinate, of masks and key points likewise; `alone`
     how many detections of either set have no partner, of `count` in the larger one. `ties` are
-    those that rounding alone put in another's place: of two that suppress each other the other one
-    was kept, or the last that there was room for was another one of the same score.
+    those that rounding alone put in another's place: the last that there was room for.
     """
 
     relative: float
@@ -77,20 +77,20 @@ def _pairs(a: dict[str, Array], b: dict[str, Array]) -> list[tuple[int, int]]:
 
 
 def _ties(a: dict[str, Array], b: dict[str, Array], left: list[int], right: list[int]) -> int:
-    """How many of the lonely ones of A stand where one of B does that rounding put there."""
-    if not left or not right:
+    """How many of the lonely ones of A stand where one of B does that rounding put there.
+
+    Only at the end of a list that is cut: a box in the midst that has no partner has moved.
+    """
+    if not left or not right or not len(a["scores"]) == len(b["scores"]) >= FULL:
         return 0
     scale = TIE * max(float(np.abs(b["scores"]).max()), float(np.abs(a["scores"]).max()))
-    overlap = _overlap(a["boxes"].astype(np.float64), b["boxes"].astype(np.float64))
-    full = len(a["scores"]) == len(b["scores"])
     least = max(float(a["scores"].min()), float(b["scores"].min())) + scale
     free, ties = list(right), 0
     for i in left:
         for j in free:
             close = abs(float(a["scores"][i]) - float(b["scores"][j])) <= scale
-            over = a["labels"][i] == b["labels"][j] and overlap[i, j] >= OVER
-            last = full and float(a["scores"][i]) <= least and float(b["scores"][j]) <= least
-            if close and (over or last):
+            last = float(a["scores"][i]) <= least and float(b["scores"][j]) <= least
+            if close and last:
                 free.remove(j)
                 ties += 1
                 break
