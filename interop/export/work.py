@@ -271,9 +271,16 @@ class Work:
             self.details["precision"] = made
         for name, facts in made.items():
             if facts.get("of"):
-                weighed = ", ".join(f"{n} {kind}" for kind, n in facts["of"].items())
-                became = ", ".join(f"{n} {kind}" for kind, n in facts["operators"].items())
-                self.notes.append(f"{name}: of {weighed} with weights, {became} were made")
+                whole = sum(facts["of"].values())
+                done = sum(
+                    n
+                    for kind, n in facts["operators"].items()
+                    if kind in facts["of"] or "Integer" in kind or "QuantizeMatMul" in kind
+                )
+                kinds = ", ".join(f"{n} {kind}" for kind, n in facts["of"].items())
+                self.notes.append(
+                    f"{name}: {done} of the {whole} operators with weights ({kinds}) compute in int8"
+                )
         if made and extra.data is None:
             self.notes.append(
                 "the precisions were compared on seeded input: what they cost on real samples is "

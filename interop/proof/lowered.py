@@ -98,7 +98,7 @@ def _flips(a: NDArray[Any], b: NDArray[Any], conditions: Mapping[str, Json]) -> 
         _margin("margin", margins, conditions),
         _margin("margin of flipped", lost, conditions),
         Measurement(
-            "smallest margin that did not flip",
+            "smallest margin kept",
             "abs",
             float(kept.min()) if kept.size else None,
             conditions=conditions,

@@ -282,7 +282,7 @@ def test_another_model_is_told_by_every_figure(bundle, held_back, tmp_path):
     )
     assert found["flips"].value == 320 and found["agreement"].value == 0
     assert found["largest output difference"].value > 1
-    assert found["smallest margin that did not flip"].value is None
+    assert found["smallest margin kept"].value is None
     assert found["margin of flipped"].value == found["margin"].value
     assert found["largest margin that flipped"].value > 5
     assert found["accuracy change"].value < -0.9
@@ -305,7 +305,7 @@ def test_flips_are_where_the_margin_is_small(tmp_path):
     found = by_name(differ(model, other, [batch[:1], batch[1:]], np.array([0, 0, 1, 0])))
     assert found["flips"].value == 1
     assert found["largest margin that flipped"].value == pytest.approx(0.05)
-    assert found["smallest margin that did not flip"].value == pytest.approx(0.5)
+    assert found["smallest margin kept"].value == pytest.approx(0.5)
     assert found["accuracy change"].value == pytest.approx(-0.25)
     assert found["largest output difference"].value == pytest.approx(0.05)
 
