@@ -279,7 +279,7 @@ class Work:
                 )
                 kinds = ", ".join(f"{n} {kind}" for kind, n in facts["of"].items())
                 self.notes.append(
-                    f"{name}: {done} of the {whole} operators with weights ({kinds}) compute in int8"
+                    f"{name}: {done} of {whole} operators with weights ({kinds}) compute in int8"
                 )
         if made and extra.data is None:
             self.notes.append(
