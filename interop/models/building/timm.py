@@ -50,7 +50,8 @@ def build(identity: Identity, name: str, *, own_head: bool) -> tuple[nn.Module, 
         head = None
     if head is not None and not own_head:
         refuse_several_layers(identity, head)
-    options: dict[str, Any] = {} if own_head else {"num_classes": head.outputs if head else 0}
+    classes = head.outputs if head else _stated_classes(name, shapes_of(identity))
+    options: dict[str, Any] = {} if own_head else {"num_classes": classes}
     module, notes = _fitted(identity, name, options)
     if head is not None and not own_head:
         with Undrawn():
@@ -59,6 +60,16 @@ def build(identity: Identity, name: str, *, own_head: bool) -> tuple[nn.Module, 
                 if side.kind == "linear" and side.role != "beside":
                     fit_layer(module, side.path, shapes_of(identity))
     return module, notes
+
+
+def _stated_classes(name: str, shapes: Mapping[str, Shape]) -> int:
+    """The rows of what timm itself calls the classifier; 0 where the file has no such tensor."""
+    import timm
+
+    known = timm.get_pretrained_cfg(name)
+    path = getattr(known, "classifier", None) or ""
+    first = path if isinstance(path, str) else path[0]
+    return shapes.get(f"{first}.weight", (0,))[0]
 
 
 def _by_config(identity: Identity, config: Mapping[str, Json]) -> nn.Module:
