@@ -242,6 +242,7 @@ def test_an_adapter_is_merged_onto_its_base(tmp_path):
         torch.manual_seed(0)
         base = BertForSequenceClassification(config).eval()
         base.save_pretrained(tmp_path / "base")
+        base = BertForSequenceClassification.from_pretrained(tmp_path / "base")
         adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["query", "value"]))
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:
