@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from interop.facts import Json
 from interop.proof.observing import Observed
-from interop.proof.parity import FLOOR, MULTIPLE, STATED
+from interop.proof.parity import FLOOR, MULTIPLE, STATED, is_float, rounding
 from interop.proof.scopes import module_path
 from interop.proof.tracing import Captured, Hooked, Origin
 from interop.runtimes.base import Array
@@ -148,7 +147,7 @@ class _Search:
         if size <= TOO_LARGE:
             exact = _tried(lambda: self.hooked.values(batch, double=True, only=())[1])
         self.exact = exact if exact is not None else self.native
-        self.measure = Measure(_eps(forward), exact is not None)
+        self.measure = Measure(rounding(forward), exact is not None)
 
     def find(self) -> Departure:
         try:
@@ -156,7 +155,7 @@ class _Search:
         except Exception as error:  # ONNX Runtime's own, of whatever class
             return self._failed(error)
         if self.measure.exact and any(
-            _relative(n, e) > self.measure.eps**0.5 and _is_float(n)
+            _relative(n, e) > self.measure.eps**0.5 and is_float(n)
             for n, e in zip(self.native, self.exact, strict=True)
         ):
             return self._native()
@@ -448,7 +447,7 @@ class _Search:
         if len(outputs) != len(self.exact):
             return True
         return any(
-            _relative(o, e) > (self.measure.bound(_relative(n, e)) if _is_float(n) else 0.0)
+            _relative(o, e) > (self.measure.bound(_relative(n, e)) if is_float(n) else 0.0)
             for o, n, e in zip(outputs, self.native, self.exact, strict=True)
         )
 
@@ -489,7 +488,7 @@ def _relative(a: Array, b: Array) -> float:
         return float("inf")
     if not b.size:
         return 0.0
-    if not _is_float(b):
+    if not is_float(b):
         return 0.0 if np.array_equal(a, b) else float("inf")
     wide = np.complex128 if np.iscomplexobj(b) else np.float64
     a, b = a.astype(wide), b.astype(wide)
@@ -506,15 +505,6 @@ def _relative(a: Array, b: Array) -> float:
     if difference == 0:
         return 0.0
     return difference / scale if scale else float("inf")
-
-
-def _is_float(array: Array) -> bool:
-    return np.issubdtype(array.dtype, np.inexact)
-
-
-def _eps(module: nn.Module) -> float:
-    floats = [t.dtype for t in module.state_dict().values() if t.is_floating_point()]
-    return max((torch.finfo(d).eps for d in floats), default=torch.finfo(torch.float32).eps)
 
 
 def _tried(run: Callable[[], Any]) -> Any:

@@ -160,9 +160,9 @@ def reference(
     give_back()
     held = Reference(
         batches, native, native, (), (), "native", feed.samples, feed.fixed_batch(shapes),
-        unsteady, labels, sets, eps=_eps(module), widely=lambda batch: exact(module, batch),
+        unsteady, labels, sets, eps=rounding(module), widely=lambda batch: exact(module, batch),
     )  # fmt: skip
-    return _bounded(held, wide, _eps(module))
+    return _bounded(held, wide, rounding(module))
 
 
 def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: float) -> Reference:
@@ -174,7 +174,7 @@ def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: fl
     most = MOST_OF_SETS if held.sets else eps**0.5
     found = [wide for wide in wides if wide is not None]
     if len(found) < len(wides):
-        stated = tuple(STATED if _is_float(o) else 0.0 for o in native[0])
+        stated = tuple(STATED if is_float(o) else 0.0 for o in native[0])
         if held.sets:
             stated = (STATED,)
         error = tuple(0.0 for _ in stated)
@@ -187,7 +187,7 @@ def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: fl
         floats = [True]
     else:
         error = tuple(_relative(n, e) for n, e in zip(native[0], found[0], strict=True))
-        floats = [_is_float(o) for o in native[0]]
+        floats = [is_float(o) for o in native[0]]
     first = tuple(
         min(MULTIPLE * d + least, most) if is_float else 0.0
         for d, is_float in zip(error, floats, strict=True)
@@ -324,7 +324,7 @@ def _repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) ->
     for a, b in zip(first, again, strict=True):
         same = np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
         # A module's own NaN is another fault, and not a comparison's to judge.
-        if not same and not (allowed and _is_float(a) and _relative(a, b) <= allowed):
+        if not same and not (allowed and is_float(a) and _relative(a, b) <= allowed):
             return False
     return True
 
@@ -363,11 +363,12 @@ def _relative(a: Array, b: Array) -> float:
     return difference / scale if scale else float("inf")
 
 
-def _is_float(array: Array) -> bool:
+def is_float(array: Array) -> bool:
+    """Whether an output has numbers that rounding changes."""
     return np.issubdtype(array.dtype, np.inexact)
 
 
-def _eps(module: nn.Module) -> float:
+def rounding(module: nn.Module) -> float:
     """The coarsest rounding among the module's floating-point tensors."""
     floats = [t.dtype for t in module.state_dict().values() if t.is_floating_point()]
     return max((torch.finfo(d).eps for d in floats), default=torch.finfo(torch.float32).eps)

@@ -417,3 +417,18 @@ def test_a_signature_goes_through_a_receipt():
     assert Signature.from_json(json.loads(json.dumps(takes.json()))) == takes
     with pytest.raises((KeyError, TypeError)):
         Signature.from_json({"arguments": [{"name": "x", "axes": [1], "other": 2}]})
+
+
+def test_torchaudios_models_take_frames_or_samples():
+    from interop.models.signature import torchaudio
+
+    speech = nn.Module()
+    speech.fc1 = nn.Module()
+    speech.fc1.fc = nn.Linear(80, 4)
+    assert torchaudio.signature("deepspeech", speech).arguments[0].axes == (
+        "batch",
+        1,
+        "frames",
+        80,
+    )
+    assert torchaudio.signature("hubert_base", nn.Module()).varying == ("samples",)

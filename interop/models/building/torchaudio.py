@@ -32,7 +32,7 @@ def build(identity: Identity, name: str) -> tuple[nn.Module, tuple[str, ...]]:
     refuse_around(identity, name)
     if name.lower() == "deepspeech":
         return _deepspeech(identity), (_CLIP,)
-    maker = getattr(_imported("wav2vec2.model", name), name, None)
+    maker = getattr(imported("wav2vec2.model", name), name, None)
     known = name.startswith(("wav2vec2_", "hubert_", "wavlm_")) and "pretrain" not in name
     if maker is None or not known or name.endswith("_model"):
         raise ModelError(
@@ -56,13 +56,13 @@ def _deepspeech(identity: Identity) -> nn.Module:
             where=identity.manifest.path,
             fix=OWN,
         )
-    made: Any = _imported("deepspeech", "deepspeech").DeepSpeech
+    made: Any = imported("deepspeech", "deepspeech").DeepSpeech
     with Undrawn():
         module: nn.Module = made(n_feature=first[1], n_hidden=first[0], n_class=last[0])
     return module
 
 
-def _imported(name: str, wanted: str) -> ModuleType:
+def imported(name: str, wanted: str) -> ModuleType:
     """A file of torchaudio.models, under a package of our own: its __init__ is not run."""
     spec = importlib.util.find_spec("torchaudio")
     if spec is None or not spec.submodule_search_locations:

@@ -11,7 +11,7 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Identity
-from interop.models.signature import torchvision, transformers
+from interop.models.signature import torchaudio, torchvision, transformers
 from interop.models.signature.types import BATCH, Argument, Signature
 
 _SIZE = 16  # of a named axis that a person gave none
@@ -33,6 +33,8 @@ def signature(
     library, _, name = (identity.architecture or "").partition("/")
     if library == "torchvision" and (found := torchvision.signature(name, module)):
         return found
+    if library == "torchaudio":
+        return torchaudio.signature(name, module)
     return _plain(identity, module, library, name)
 
 
