@@ -305,6 +305,10 @@ def _sets(
     """One picture's detections against the reference's."""
     if len(outputs) != len(truth) or not all(np.isfinite(a).all() for a in outputs):
         return Difference(what, float("inf"), 0.0, "detections that are not finite, or not all")
+    rows = {name: len(array) for name, array in zip(held.sets, outputs, strict=True)}
+    if len(set(rows.values())) > 1:
+        said = ", ".join(f"{n} {name}" for name, n in rows.items())
+        return Difference(what, float("inf"), 0.0, f"as many of each are wanted, and it has {said}")
     found = detections.apart(outputs, truth, held.sets)
     fault = ""
     if found.alone > held.alone:

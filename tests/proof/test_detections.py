@@ -139,6 +139,7 @@ def test_parity_holds_for_a_permuted_set_and_counts_it():
         (changed("scores", 0, 0.91), "apart, where"),
         (changed("scores", 0, np.nan), "not finite"),
         (FOUND[:2], "not all"),
+        ((FOUND[0][:1], *FOUND[1:]), "as many of each are wanted"),
     ],
 )
 def test_parity_fails_for_what_is_no_equal_set(outputs, said):
