@@ -1,174 +1,271 @@
-"""A runtime and a data set -> its predictions, their scores, and how two sets of them differ."""
+"""A model's runtimes and a data set -> their answers, the scores of each, and how two runs differ.
+
+Each batch is prepared once and handed to all runtimes of a model: they see the very same bytes.
+What is kept of a record is its answer alone, so that a data set larger than memory streams.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from queue import Queue
+from threading import Event, Thread
+from time import perf_counter
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.bench.contender import Contender
-from interop.data import Folder
-from interop.errors import ModelError
+from interop.bench.lanes import Contender
+from interop.bench.tasks.base import Task, bootstrapped
+from interop.data.base import Array, Data, Preparation
 from interop.facts import Json, Measurement
 from interop.proof.statistics import change, share
-from interop.runtimes import Runtime
 
 BATCH = 32
-RESAMPLES = 2000
-SEED = 0
+AHEAD = 2  # batches that are prepared while a model runs
+RESAMPLES = 200  # of a figure that cannot be taken apart by records
 _SHOWN_FLIPS = 200
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What one runtime answered: `logits` (n, classes), `truth` (n,), and each sample's hash."""
+@dataclass(slots=True)
+class Answered:
+    """What one runtime answered, record by record, and how far its outputs lie from the first's.
+
+    `largest` and `total` are of |difference| over `count` numbers of floating point.
+    """
 
     role: str
     runtime: str
-    labels: tuple[str, ...]
-    hashes: tuple[str, ...]
-    paths: tuple[str, ...]
-    truth: NDArray[np.int64]
-    logits: NDArray[np.float32]
+    task: Task
+    names: list[str] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    truths: list[Any] = field(default_factory=list)
+    answers: list[Any] = field(default_factory=list)
+    largest: float = 0.0
+    total: float = 0.0
+    count: int = 0
+    seconds: float = 0.0
 
     @property
     def of(self) -> str:
         return f"{self.role} {self.runtime}"
 
     @property
-    def answers(self) -> NDArray[np.int64]:
-        """The class of the largest output, (n,)."""
-        answers: NDArray[np.int64] = self.logits.argmax(axis=1)
-        return answers
+    def right(self) -> NDArray[np.bool_] | None:
+        """Whether each answer is right, (n,); None where the task knows no yes or no."""
+        found = [self.task.right(a, t) for a, t in zip(self.answers, self.truths, strict=True)]
+        return None if None in found else np.array(found, dtype=bool)
 
-    @property
-    def right(self) -> NDArray[np.bool_]:
-        """Whether each answer is the truth, (n,)."""
-        right: NDArray[np.bool_] = self.answers == self.truth
-        return right
+    def keys(self) -> list[Any]:
+        return [self.task.key(a) for a in self.answers]
+
+    def add(self, outputs: Sequence[Array], first: Sequence[Array]) -> None:
+        """Takes down how far the outputs of a batch lie from the first runtime's."""
+        for ours, theirs in zip(outputs, first, strict=True):
+            if ours.shape == theirs.shape and ours.dtype.kind == "f" and ours.size:
+                apart = np.abs(ours - theirs)
+                self.largest = max(self.largest, float(apart.max()))
+                self.total += float(apart.sum(dtype=np.float64))
+                self.count += apart.size
 
     def as_json(self) -> dict[str, Json]:
         """Answers by sample hash, so that stored reports can be compared later."""
+        words, truth = self.task.words, self.task.truth_words
+        told = zip(self.hashes, self.truths, self.answers, strict=True)
         return {
             "of": self.of,
-            "labels": list(self.labels),
-            "samples": {
-                h: [self.labels[t], self.labels[a]]
-                for h, t, a in zip(self.hashes, self.truth, self.answers, strict=True)
-            },
+            "task": self.task.name,
+            "labels": list(self.task.labels),
+            "samples": {h: [truth(t), words(a)] for h, t, a in told},
         }
 
 
-def predict(
-    contender: Contender, folder: Folder, runtime: Runtime, say: Callable[[str], None]
-) -> Predictions:
-    """Run every sample once. Raises ModelError where the outputs are no class scores."""
-    logits: list[NDArray[np.float32]] = []
-    truth: list[NDArray[np.int64]] = []
-    hashes: list[str] = []
-    for batch in folder.batches(contender.preprocessing, BATCH):
-        out = runtime.run(batch.pictures)
-        if out.shape != (len(batch.labels), len(contender.labels)):
-            raise ModelError(
-                f"gives outputs of shape {out.shape} for {len(batch.labels)} samples and "
-                f"{len(contender.labels)} labels",
-                where=contender.identity.manifest.path,
-                fix="bench measures classifiers: one score a label",
-            )
-        logits.append(out)
-        truth.append(batch.labels)
-        hashes += batch.hashes
-        say(f"{contender.role} {runtime.name}: {len(hashes)} of {len(folder)} samples")
-    return Predictions(
-        contender.role,
-        runtime.name,
-        contender.labels,
-        tuple(hashes),
-        tuple(str(s.path) for s in folder.samples),
-        np.concatenate(truth),
-        np.concatenate(logits),
-    )
+def answer(
+    contender: Contender,
+    data: Data,
+    prepare: Preparation,
+    task: Task,
+    say: Callable[[str], None],
+    batch: int = BATCH,
+) -> tuple[list[Answered], float]:
+    """Every record once in each runtime; with it the seconds that were spent waiting for data.
+
+    Raises DataError for a record that cannot be read or prepared, ModelError where the outputs are
+    none of the task.
+    """
+    found = [Answered(contender.role, r.name, task) for r in contender.runtimes]
+    waited, done = 0.0, 0
+    batches = ahead(prepare.batches(data, batch))
+    while True:
+        began = perf_counter()
+        prepared = next(batches, None)
+        waited += perf_counter() - began
+        if prepared is None:
+            return found, waited
+        first: Sequence[Array] = ()
+        for one, runtime in zip(found, contender.runtimes, strict=True):
+            began = perf_counter()
+            outputs = runtime.outputs(prepared.inputs)
+            one.seconds += perf_counter() - began
+            named = dict(zip(contender.output_names, outputs, strict=False))
+            one.answers += task.answers(named, prepared, prepare)
+            one.names += [r.name for r in prepared.records]
+            one.hashes += [r.sha256 for r in prepared.records]
+            one.truths += [r.truth for r in prepared.records]
+            first = first or outputs
+            one.add(outputs, first)
+        done += len(prepared.records)
+        say(f"{contender.role}: {done} of {len(data)} samples")
 
 
-def scores(found: Predictions) -> list[Measurement]:
-    """Top-1 and top-5 with Wilson's interval, macro F1 with a bootstrap interval."""
-    conditions = {
+def ahead(items: Iterator[T], most: int = AHEAD) -> Iterator[T]:
+    """The same items, up to `most` of them made by a thread before they are asked for.
+
+    Pictures are decoded, resized and hashed outside of Python's lock, while the model runs.
+    """
+    held: Queue[tuple[T | None, BaseException | None]] = Queue(most)
+    stop = Event()
+
+    def fill() -> None:
+        fault: BaseException | None = None
+        try:
+            for item in items:
+                held.put((item, None))
+                if stop.is_set():
+                    return
+        except BaseException as error:  # handed to whoever asks for the next item
+            fault = error
+        held.put((None, fault))
+
+    thread = Thread(target=fill, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, fault = held.get()
+            if fault is not None:
+                raise fault
+            if item is None:
+                return
+            yield item
+    finally:
+        stop.set()
+        while thread.is_alive():
+            if not held.empty():
+                held.get()
+            thread.join(0.01)
+
+
+def scores(found: Answered) -> list[Measurement]:
+    """The task's figures, each with its interval."""
+    conditions: dict[str, Json] = {
         "group": "accuracy",
         "of": found.of,
         "model": found.role,
         "runtime": found.runtime,
-        "samples": len(found.truth),
+        "samples": len(found.truths),
     }
-    made = [share("top-1", found.right, conditions)]
-    if found.logits.shape[1] > 5:
-        best = np.argpartition(found.logits, -5, axis=1)[:, -5:]
-        made.append(share("top-5", (best == found.truth[:, None]).any(axis=1), conditions))
-    classes = len(found.labels)
-    value = macro_f1(found.truth, found.answers, classes)
-    rng = np.random.default_rng(SEED)
-    picks = rng.integers(0, len(found.truth), (RESAMPLES, len(found.truth)))
-    spread = [macro_f1(found.truth[p], found.answers[p], classes) for p in picks]
-    low, high = np.quantile(spread, (0.025, 0.975))
-    made.append(Measurement("macro F1", "share", value, (low, high), conditions=conditions))
-    return made
-
-
-def between_runtimes(native: Predictions, exported: Predictions) -> list[Measurement]:
-    """What the change of runtime did: the same model, the same samples."""
-    of = f"{native.role}: {exported.runtime} against {native.runtime}"
-    conditions = {
-        "group": "change of runtime",
-        "of": of,
-        "model": native.role,
-        "between": "runtimes",
-    }
-    same = native.answers == exported.answers
-    largest = float(np.abs(native.logits - exported.logits).max())
     return [
-        share("agreement", same, conditions),
-        Measurement("flips", "count", float((~same).sum()), conditions=conditions),
-        Measurement("largest logit difference", "abs", largest, conditions=conditions),
+        Measurement(
+            s.name, s.unit, s.value, s.interval, conditions={**conditions, "better": s.better}
+        )
+        for s in found.task.scores(found.answers, found.truths)
     ]
 
 
-def between_models(a: Predictions, b: Predictions) -> list[Measurement]:
-    """Can B stand in for A on the task: both run natively, answers compared by label."""
-    names = np.array(a.labels), np.array(b.labels)
-    same = names[0][a.answers] == names[1][b.answers]
-    # Both folders list the same files in the same order: the labels are the same set.
-    lost = a.right & ~b.right
+def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
+    """What the change of runtime did: the same model, the same samples."""
+    conditions: dict[str, Json] = {
+        "group": "change of runtime",
+        "of": f"{native.role}: {other.runtime} against {native.runtime}",
+        "model": native.role,
+        "between": "runtimes",
+        "sides": [native.runtime, other.runtime],
+    }
+    made = _answers(native, other, conditions)
+    made += [
+        Measurement("largest logit difference", "abs", other.largest, conditions=conditions),
+        Measurement(
+            "mean logit difference",
+            "abs",
+            other.total / other.count if other.count else None,
+            conditions=conditions,
+        ),
+    ]
+    margins = [m for a in native.answers if (m := native.task.margin(a)) is not None]
+    if margins:
+        within = sum(m <= other.largest for m in margins)
+        made.append(
+            Measurement(
+                "smallest margin",
+                "abs",
+                float(min(margins)),
+                conditions={**conditions, "within": within},
+            )
+        )
+    return made
+
+
+def between_models(a: Answered, b: Answered) -> list[Measurement]:
+    """Can B stand in for A on the task: both run natively, answers compared by what they say."""
     conditions: dict[str, Json] = {
         "group": "change of model",
         "of": "B against A",
         "between": "models",
+        "sides": ["A", "B"],
     }
+    return _answers(a, b, conditions)
+
+
+def _answers(a: Answered, b: Answered, conditions: dict[str, Json]) -> list[Measurement]:
+    """Agreement, flips and what became of the accuracy, from A to B."""
+    same = np.array([x == y for x, y in zip(a.keys(), b.keys(), strict=True)], dtype=bool)
     flips = [
         {
             "sample": a.hashes[i],
-            "path": a.paths[i],
-            "truth": a.labels[a.truth[i]],
-            "a": a.labels[a.answers[i]],
-            "b": b.labels[b.answers[i]],
+            "path": a.names[i],
+            "truth": a.task.truth_words(a.truths[i]),
+            "a": a.task.words(a.answers[i]),
+            "b": b.task.words(b.answers[i]),
         }
         for i in np.flatnonzero(~same)[:_SHOWN_FLIPS]
     ]
-    points, test = change(a.right, b.right, conditions)
-    return [
-        points,
+    made: list[Measurement] = []
+    ours, theirs = a.right, b.right
+    tests: list[Measurement] = []
+    if ours is not None and theirs is not None:
+        points, test = change(ours, theirs, conditions)
+        made.append(points)
+        tests = [share("negative flips", ours & ~theirs, conditions), test]
+    else:
+        made.append(_headline_change(a, b, conditions))
+    made += [
         share("agreement", same, conditions),
         Measurement(
             "flips", "count", float((~same).sum()), conditions={**conditions, "flipped": flips}
         ),
-        share("negative flips", lost, conditions),
-        test,
+        *tests,
     ]
+    for s in a.task.between(a.answers, b.answers):
+        made.append(Measurement(s.name, s.unit, s.value, s.interval, conditions=conditions))
+    return made
 
 
-def macro_f1(truth: NDArray[np.int64], answers: NDArray[np.int64], classes: int) -> float:
-    """The mean over classes of 2 TP / (2 TP + FP + FN), over classes that occur in either."""
-    hits = np.bincount(truth[truth == answers], minlength=classes)
-    seen = np.bincount(truth, minlength=classes) + np.bincount(answers, minlength=classes)
-    there = seen > 0
-    return float((2 * hits[there] / seen[there]).mean())
+def _headline_change(a: Answered, b: Answered, conditions: dict[str, Json]) -> Measurement:
+    """The change of the task's first figure, with a bootstrap interval over pairs of answers."""
+
+    def by(picks: Sequence[int] | NDArray[np.int64]) -> float:
+        truths_a = [a.truths[i] for i in picks]
+        truths_b = [b.truths[i] for i in picks]
+        after = b.task.figure([b.answers[i] for i in picks], truths_b)
+        return after - a.task.figure([a.answers[i] for i in picks], truths_a)
+
+    every = range(len(a.truths))
+    interval = bootstrapped(len(a.truths), by, RESAMPLES)
+    first = a.task.scores(a.answers[:1], a.truths[:1])[0]
+    unit = "points" if first.unit == "share" else first.unit
+    return Measurement(
+        f"{a.task.headline} change", unit, by(every), interval,
+        conditions={**conditions, "better": first.better},
+    )  # fmt: skip

@@ -28,7 +28,9 @@ _WORDS = {
 }
 _SIGNS = {Answer.YES: "✓", Answer.NO: "✗", Answer.UNKNOWN: "?", Answer.NA: "–"}
 # Shown in a place of their own, or of use to programs alone.
-_ELSEWHERE = ("values", "conditions", "predictions", "problems", "intent")
+_ELSEWHERE = (
+    "values", "conditions", "predictions", "problems", "intent", "previews", "classes",
+)  # fmt: skip
 
 
 def render(report: Report) -> str:

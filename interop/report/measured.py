@@ -6,6 +6,7 @@ where a ratio's interval lies outside of what the same runtime shows against its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from interop.facts import Json, Measurement, Report
@@ -14,9 +15,12 @@ from interop.report.plots import Block, Line, Mark, Span
 from interop.report.text import quantity
 from interop.report.view import (
     ABSENT,
+    MOST_ROWS,
     Card,
     Figure,
+    Flips,
     Table,
+    Tile,
     batch_of,
     interval_of,
     known,
@@ -29,6 +33,8 @@ from interop.report.view import (
 
 SIGNIFICANT = 0.05
 NOISY = "host too noisy to tell"
+MOST_CLASSES = 24  # of a matrix that is drawn
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 Words = Callable[[Measurement], str]
 
 
@@ -40,6 +46,10 @@ class Measured:
         lanes = [m.conditions for m in self.all if "runtime" in m.conditions]
         self.runtimes = list(dict.fromkeys(str(c["runtime"]) for c in lanes))
         self.models = list(dict.fromkeys(str(c.get("model", "")) for c in lanes))
+        previews = report.details.get("previews")
+        self.previews: Mapping[str, Json] = previews if isinstance(previews, Mapping) else {}
+        classes = report.details.get("classes") or ()
+        self.classes = [c for c in classes if isinstance(c, Mapping)]
         self.noisy = {f.facts.get("batch") for f in report.findings if f.rule == "host-too-noisy"}
 
     def named(self, name: str, **conditions: Json) -> list[Measurement]:
@@ -95,16 +105,20 @@ def cards(measured: Measured) -> list[Card]:
 
 
 def _good(measured: Measured) -> Card | None:
-    found = measured.named("top-1")
-    if not found:
+    """The first figure that a task has of its answers: accuracy, or what stands for it."""
+    first = next(iter(measured.group("accuracy")), None)
+    if first is None:
         return None
+    found = [m for m in measured.group("accuracy") if m.name == first.name]
     samples = {m.conditions.get("samples") for m in found} - {None}
     rows = tuple((of(m), shown(m.value, m.unit), span(m)) for m in found)
     on = f" on {listed(str(s) for s in samples)} samples" if samples else ""
+    less = ", less is better" if first.conditions.get("better") == -1 else ""
+    name = "Top-1 accuracy" if first.name == "top-1" else first.name
     return Card(
-        "How often is each right?",
-        f"Top-1 accuracy{on}, with its 95 % interval.",
-        Table("", ("", "top-1", "95 % interval"), rows, (1, 2)),
+        "How often is each right?" if first.unit == "share" and not less else "How good is each?",
+        f"{name[0].upper()}{name[1:]}{on}, with its 95 % interval{less}.",
+        Table("", ("", first.name, "95 % interval"), rows, (1, 2)),
     )
 
 
@@ -213,6 +227,7 @@ def figures(measured: Measured) -> list[Figure]:
     """The drawings that the measurements have figures for."""
     made = [
         _accuracy(measured),
+        *confusions(measured),
         *_latencies(measured),
         _throughput(measured),
         _ratios(measured),
@@ -223,6 +238,8 @@ def figures(measured: Measured) -> list[Figure]:
 
 def _accuracy(measured: Measured) -> Figure | None:
     found = [m for m in measured.group("accuracy") if m.unit == "share" and known(m.value)]
+    if not found:
+        return None
     blocks = _blocks(found, lambda m: m.name, measured, of)
     if not blocks:
         return None
@@ -278,8 +295,9 @@ def _latency(batch: float, marks: list[Mark]) -> Figure:
 def _throughput(measured: Measured) -> Figure | None:
     points: dict[str, list[Span]] = {}
     looks: dict[str, tuple[int, int]] = {}
-    for m in sorted(measured.named("latency"), key=batch_of):
-        rate = m.conditions.get("per_second")
+    back_to_back = measured.named("throughput")
+    for m in sorted(back_to_back or measured.named("latency"), key=batch_of):
+        rate = m.value if back_to_back else m.conditions.get("per_second")
         if known(rate):
             points.setdefault(of(m), []).append((batch_of(m), rate))
             looks[of(m)] = measured.look(m)
@@ -288,7 +306,8 @@ def _throughput(measured: Measured) -> Figure | None:
     series = [Line(name, tuple(at), *looks[name]) for name, at in points.items()]
     title = "Throughput"
     svg = plots.lines("throughput", title, series, "batch size", "samples a second")
-    return Figure(title, svg, "Samples a second at the median latency. Higher is better.")
+    how = "in runs that follow each other at once" if back_to_back else "at the median latency"
+    return Figure(title, svg, f"Samples a second {how}. Higher is better.")
 
 
 def _ratios(measured: Measured) -> Figure | None:
@@ -350,7 +369,7 @@ def tables(measured: Measured) -> list[Table]:
     groups: dict[str, list[Measurement]] = {}
     for m in measured.all:
         groups.setdefault(str(m.conditions.get("group", "measured")), []).append(m)
-    return [_table(name, found) for name, found in groups.items()]
+    return [*(_table(name, found) for name, found in groups.items()), *by_class(measured)]
 
 
 def _table(name: str, found: list[Measurement]) -> Table:
@@ -390,27 +409,90 @@ def _latency_table(found: Sequence[Measurement]) -> Table:
     return Table("latency", head, tuple(rows), tuple(range(1, len(head))))
 
 
-def flips(measured: Measured) -> list[Table]:
-    """The samples on which two models answer differently, one by one."""
+def flips(measured: Measured) -> list[Flips]:
+    """The samples on which two runs answer differently, one by one, with their pictures."""
     made = []
     for m in measured.named("flips"):
         found = m.conditions.get("flipped") or []
-        if found:
-            rows = tuple(_flip(f) for f in found)
-            note = _tally(rows)
-            if known(m.value) and m.value > len(rows):
-                note = f"The first {len(rows)} of {m.value:.0f}; of these: {note}"
-            head = ("sample", "truth", "A says", "B says", "right is")
-            made.append(Table(f"Flips, {of(m)}", head, rows, note=note))
+        if not found:
+            continue
+        before, after = _sides(m)
+        rows = tuple(_flip(f, before, after) for f in found)
+        note = _tally(rows, before, after)
+        if known(m.value) and m.value > len(rows):
+            note = f"The first {len(rows)} of {m.value:.0f}; of these: {note}"
+        head = ("sample", "truth", f"{before} says", f"{after} says", "right is")
+        table = Table(f"Flips, {of(m)}", head, rows, note=note)
+        tiles = [_tile(f, before, after, measured.previews) for f in found]
+        made.append(Flips(table, tuple(t for t in tiles if t is not None)))
     return made
 
 
-def _flip(found: Mapping[str, Json]) -> tuple[str, ...]:
+def _sides(m: Measurement) -> tuple[str, str]:
+    sides = m.conditions.get("sides") or ["A", "B"]
+    return str(sides[0]), str(sides[1])
+
+
+def _flip(found: Mapping[str, Json], before: str, after: str) -> tuple[str, ...]:
     truth, a, b = (str(found.get(k, "")) for k in ("truth", "a", "b"))
-    right = "A" if a == truth else "B" if b == truth else "neither"
+    right = before if a == truth else after if b == truth else "neither"
     return str(found.get("path") or found.get("sample", "")), truth, a, b, right
 
 
-def _tally(rows: Sequence[tuple[str, ...]]) -> str:
-    a, b, neither = ([row[-1] for row in rows].count(w) for w in ("A", "B", "neither"))
-    return f"A alone is right on {a}, B alone on {b}, neither on {neither}."
+def _tile(
+    found: Mapping[str, Json], before: str, after: str, previews: Mapping[str, Json]
+) -> Tile | None:
+    preview = previews.get(str(found.get("sample")))
+    if not isinstance(preview, Mapping):
+        return None
+    png = str(preview.get("png") or "")
+    name, truth, a, b, right = _flip(found, before, after)
+    words = (("truth", truth), (before, a), (after, b))
+    # What a stored report calls a picture is markup only if it is nothing but base64.
+    return Tile(
+        png if _BASE64.fullmatch(png) else "", str(preview.get("text") or ""), name, words, right
+    )
+
+
+def _tally(rows: Sequence[tuple[str, ...]], before: str, after: str) -> str:
+    a, b, neither = ([row[-1] for row in rows].count(w) for w in (before, after, "neither"))
+    return f"{before} alone is right on {a}, {after} alone on {b}, neither on {neither}."
+
+
+# ---------------------------------------------------------------- class by class
+
+
+def confusions(measured: Measured) -> list[Figure]:
+    """Truth against answer, for models of so few classes that a person can see each."""
+    made = []
+    for n, one in enumerate(measured.classes):
+        matrix, labels = one.get("confusion"), [str(v) for v in one.get("labels") or ()]
+        if not matrix or not 2 <= len(labels) <= MOST_CLASSES:
+            continue
+        title = f"Confusion, {one.get('of', '')}"
+        svg = plots.matrix(f"confusion-{n}", title, labels, matrix)
+        note = "Rows: the truth. Columns: the answer. Shade: the share of the row."
+        made.append(Figure(title, svg, note))
+    return made
+
+
+def by_class(measured: Measured) -> list[Table]:
+    """Each class's own figures."""
+    made = []
+    for one in measured.classes:
+        rows = [r for r in one.get("classes") or () if isinstance(r, Mapping)]
+        if not rows:
+            continue
+        keys = list(dict.fromkeys(k for r in rows for k in r))
+        cells = tuple(tuple(_cell(r.get(k)) for k in keys) for r in rows[:MOST_ROWS])
+        more = len(rows) - len(cells)
+        note = f"and {more} more, in the JSON report" if more > 0 else ""
+        title = f"Class by class, {one.get('of', '')}"
+        made.append(Table(title, tuple(keys), cells, tuple(range(1, len(keys))), note))
+    return made
+
+
+def _cell(value: Json) -> str:
+    if value is None:
+        return ABSENT
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -18,6 +18,7 @@ from interop.report.text import quantity
 WIDTH = 400
 LEFT, RIGHT = 10, 390
 ROW, HEAD, AXIS = 36, 24, 38
+COLOURS = 8
 DOTS = 200  # drawn of each lane at most
 HUGE = 1e100
 LOG_FROM = 12  # the axis is logarithmic where the largest is so many times the smallest
@@ -45,7 +46,7 @@ class Mark:
 
     @property
     def look(self) -> str:
-        return f"{'rn' if self.runtime is None else f'r{self.runtime % 4}'} m{self.model % 2}"
+        return f"{'rn' if self.runtime is None else f'r{self.runtime % COLOURS}'} m{self.model % 2}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +314,46 @@ def _apart(wanted: Sequence[float], gap: float, top: float, bottom: float) -> li
         placed[n] = min(placed[n], limit)
         limit = placed[n] - gap
     return [placed[n] for n in range(len(wanted))]
+
+
+# ---------------------------------------------------------------- truth against answer
+
+
+def matrix(name: str, title: str, labels: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
+    """Counts as shaded cells, a row for each truth; the shade is the share of its row."""
+    left, top = 84.0, 8.0
+    size = min(30.0, (RIGHT - left) / len(labels))
+    body, said = "", []
+    for i, row in enumerate(counts[: len(labels)]):
+        whole = sum(row) or 1
+        y = top + i * size
+        body += _text(left - 6, y + size / 2 + 4, _short(labels[i]), "side")
+        for j, count in enumerate(row[: len(labels)]):
+            x = left + j * size
+            share = max(min(count / whole, 1.0), 0.0)
+            body += (
+                f"<g><title>{escape(labels[i])} answered {escape(labels[j])}: {count:.0f}</title>"
+                f'<rect class="cell" x="{x:.1f}" y="{y:.1f}" width="{size - 1:.1f}" '
+                f'height="{size - 1:.1f}" fill-opacity="{0.06 + 0.8 * share:.2f}"/>'
+            )
+            if count and size >= 18:
+                body += _text(x + size / 2 - 0.5, y + size / 2 + 4, f"{count:.0f}", "in")
+            body += "</g>"
+            if count and i != j:
+                said.append((count, f"{labels[i]} as {labels[j]}: {count:.0f}"))
+    bottom = top + len(labels) * size
+    for j, label in enumerate(labels):
+        x = left + (j + 0.5) * size
+        body += (
+            f'<text class="side" transform="translate({x + 4:.1f} {bottom + 8:.1f}) rotate(-60)">'
+            f"{escape(_short(label))}</text>"
+        )
+    worst = [words for _, words in sorted(said, reverse=True)[:10]]
+    return _svg(name, title, "; ".join(worst) or "no mistakes", body, bottom + 74)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 12 else label[:11] + "…"
 
 
 # ---------------------------------------------------------------- what all of them are made of

@@ -472,13 +472,17 @@ def _group(name: str, found: list[Measurement]) -> list[str]:
         rows = [[name, "batch", "value", "95 % interval"]]
         rows += [[str(m.conditions["of"]), str(m.conditions["batch"]), *_figures(m)] for m in found]
         return table(rows)
-    what = {"runtimes": "onnxruntime against pytorch", "models": "B against A"}
-    between = [what[b] for m in found[:1] if (b := m.conditions.get("between")) in what]
-    heading = between[0] if between else name
-    rows = [[heading, "" if between == ["B against A"] else "of", "value", "95 % interval"]]
+    pairs = {str(m.conditions.get("of", "")) for m in found if "between" in m.conditions}
+    if len(pairs) == 1:  # all of one comparison: it is the heading
+        heading, of_each = pairs.pop(), ""
+    else:
+        heading, of_each = name, "of"
+    with_batch = any(m.conditions.get("batch") is not None for m in found)
+    rows = [[heading, of_each, *(["batch"] if with_batch else []), "value", "95 % interval"]]
     for m in found:
-        of = str(m.conditions.get("of", "")) if not between else str(m.conditions.get("model", ""))
-        rows.append([m.name, of, *_figures(m)])
+        of = str(m.conditions.get("of", "")) if of_each else ""
+        batch = [str(m.conditions.get("batch") or "")] if with_batch else []
+        rows.append([m.name, of, *batch, *_figures(m)])
     return table(rows)
 
 

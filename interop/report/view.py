@@ -39,6 +39,25 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """One sample that flipped: a picture (base64 of a PNG) or its text, and who says what of it."""
+
+    png: str
+    text: str
+    name: str
+    words: tuple[tuple[str, str], ...]
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """All samples that flipped between two runs, and those that a page can show."""
+
+    table: Table
+    tiles: tuple[Tile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A question, its answer in a sentence, and the figures that it rests on."""
 

@@ -30,7 +30,9 @@ from interop.report.text import quantity
 
 from .browser import SCHEMES, WIDTHS, browser, chromium
 
-VOID = {"meta", "link", "br", "path", "rect", "circle"}
+VOID = {"meta", "link", "br", "path", "rect", "circle", "img"}
+# One grey pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 RATIO = {"group": "latency ratio", "between": "runtimes"}
 
@@ -101,7 +103,19 @@ def bench(models: str = "AB") -> Report:
         inputs=(Input("A", "a.pth", "torchvision/resnet18", {"weights": 11}),),
         measurements=tuple(bench_measurements(models)),
         environment={"python": "3.11.7", "unix_time": 0, "A onnxruntime": runtime},
-        details={"conditions": {"device": "a GPU"}, "predictions": [{"of": "A"}]},
+        details={
+            "conditions": {"device": "a GPU"},
+            "predictions": [{"of": "A"}],
+            "previews": {"ab12": {"png": PNG, "text": "a four, badly written"}},
+            "classes": [
+                {
+                    "of": "A pytorch",
+                    "labels": ["four", "nine"],
+                    "confusion": [[31, 1], [2, 30]],
+                    "classes": [{"label": "four", "recall": 0.96875, "support": 32}],
+                }
+            ],
+        },
     )
 
 
@@ -176,7 +190,7 @@ def test_the_page_is_whole_and_needs_nothing_else(report: Report) -> None:
     for key, value in made.attributes:
         assert not key.startswith("on")
         if key in ("src", "href", "xlink:href", "action", "data"):
-            assert value == "data:,"
+            assert re.fullmatch(r"data:(,|image/png;base64,[A-Za-z0-9+/=]+)", value)
         if key == "aria-labelledby":
             assert set(value.split()) <= set(ids)
 
@@ -185,8 +199,8 @@ def test_drawings_are_xml_with_a_title_and_a_description() -> None:
     drawings = re.findall(r"<svg.*?</svg>", render(bench(), "html"), re.DOTALL)
     titles = [ElementTree.fromstring(d)[0].text for d in drawings]
     assert titles == [
-        "Accuracy", "Latency, batch 1", "Latency, batch 8", "Throughput", "Ratios of latency",
-        "Cold start", "Peak memory",
+        "Accuracy", "Confusion, A pytorch", "Latency, batch 1", "Latency, batch 8",
+        "Throughput", "Ratios of latency", "Cold start", "Peak memory",
     ]  # fmt: skip
     assert all("viewBox" in d and "nan" not in d and "inf" not in d for d in drawings)
     described = ElementTree.fromstring(drawings[0])[1].text or ""
@@ -218,6 +232,49 @@ def test_bench_answers_first() -> None:
     assert "No: not one answer flips." in answers
     assert "Gather_7 (Gather) on CPU" in words and "heldout/four/0746.png" in words
     assert "The first 1 of 6" in words and "1970-01-01 00:00 UTC" in words
+
+
+def test_what_flipped_is_shown_with_its_picture_and_its_words() -> None:
+    found = page(bench())
+    assert ("src", f"data:image/png;base64,{PNG}") in found.attributes
+    assert "a four, badly written" in found.words
+    assert "A alone is right on 1, B alone on 0" in found.words
+    none = replace(bench(), details={})
+    assert "img" not in page(none).tags and "heldout/four/0746.png" in page(none).words
+
+
+@pytest.mark.parametrize("png", ['x" onerror="alert(1)', "javascript:alert(1)", "a b", ""])
+def test_a_stored_picture_that_is_none_is_left_out(png: str) -> None:
+    previews = {"ab12": {"png": png, "text": HOSTILE}}
+    found = page(replace(bench(), details={"previews": previews}))
+    assert "img" not in found.tags and "script" not in found.tags
+    assert HOSTILE in found.text
+
+
+def test_classes_are_shown_one_by_one_and_against_each_other() -> None:
+    found = page(bench())
+    assert "nine answered four: 2" in found.words
+    assert "nine as four: 2" in found.words
+    assert "Class by class, A pytorch" in found.words and "0.9688" in found.words
+    wide = {"of": "A pytorch", "labels": [f"c{i}" for i in range(25)], "confusion": [[0] * 25] * 25}
+    assert "Confusion" not in page(replace(bench(), details={"classes": [wide]})).words
+
+
+def test_a_flip_between_runtimes_names_the_runtimes() -> None:
+    conditions = {"group": "change of runtime", "between": "runtimes", "of": "A: x against y",
+                  "sides": ["pytorch", "onnxruntime int8"],
+                  "flipped": [{"path": "p", "truth": "t", "a": "u", "b": "t"}]}  # fmt: skip
+    flipped = Measurement("flips", "count", 1.0, None, (), conditions)
+    words = page(replace(bench(), measurements=(flipped,))).words
+    assert "onnxruntime int8 says" in words and "onnxruntime int8 alone on 1" in words
+
+
+def test_a_figure_that_is_no_accuracy_is_not_called_one() -> None:
+    conditions = {"group": "accuracy", "of": "A pytorch", "samples": 9, "better": -1}
+    found = page(
+        replace(bench(), measurements=(Measurement("WER", "share", 0.1, None, (), conditions),))
+    )
+    assert "How good is each?" in found.words and "less is better" in found.words
 
 
 def test_a_significant_loss_is_called_one() -> None:
@@ -308,7 +365,7 @@ def spoiled(value: float | None) -> list[Measurement]:
 
 @pytest.mark.parametrize("value", [None, nan, inf, -inf, 0.0, -1.0, 1e-300, 1e300])
 def test_missing_and_odd_figures_render(value: float | None) -> None:
-    made = page(replace(bench(), measurements=tuple(spoiled(value))))
+    made = page(replace(bench(), measurements=tuple(spoiled(value)), details={}))
     assert not re.search(r"\b(nan|inf)\b", made.text)
     if value is None:
         assert "not measured" in made.words and "svg" not in made.tags

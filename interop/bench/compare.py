@@ -1,0 +1,257 @@
+"""Two saved bench Reports -> what changed from the one to the other, beyond noise.
+
+Latency is compared by its raw samples, and a change counts only outside of what the same runtime
+showed against itself in either run; accuracy by the answers to the samples that both saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from interop.errors import ConfigError
+from interop.facts import Answer, Input, Json, Measurement, Report, Skipped
+from interop.proof.statistics import change, share
+
+RESAMPLES = 2000
+SEED = 0
+# What one figure a run says: a change below this share of it is not called one.
+SINGLE = 0.1
+SLOWER, FASTER, SAME = "slower", "faster", "no change shown"
+# Where these differ, a change of latency may be the machine's and not the model's.
+MACHINE = ("processor", "cpus", "gpu", "device", "system")
+Key = tuple[str, str, Json]
+
+
+def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -> Report:
+    """What changed; the outcome is YES, and UNKNOWN where a host was too noisy to tell.
+
+    Raises ConfigError where a report is not of bench, or the two have nothing in common.
+    """
+    for report, name in zip((old, new), names, strict=True):
+        if report.command != "bench":
+            raise ConfigError(
+                f"is a report of {report.command!r}", where=name, fix="give two reports of bench"
+            )
+    pairs = _pairs(old, new)
+    if not pairs:
+        raise ConfigError(
+            "the two reports measure nothing in common",
+            where=" and ".join(names),
+            fix="bench the same runtimes and batch sizes in both",
+        )
+    found = [*_accuracy(old, new), *_figures(pairs), *_latencies(old, new, pairs), *_single(pairs)]
+    moved = _conditions(old, new)
+    machine = {k: v for k, v in moved.items() if k in MACHINE}
+    noisy = [
+        n
+        for n, r in zip(names, (old, new), strict=True)
+        if any(f.rule == "host-too-noisy" for f in r.findings)
+    ]
+    return Report(
+        command="bench",
+        outcome=Answer.UNKNOWN if noisy else Answer.YES,
+        summary=_summary(found, machine, noisy),
+        inputs=tuple(
+            Input(role, name, report.summary, {"command": "bench"})
+            for role, name, report in zip(("old", "new"), names, (old, new), strict=True)
+        ),
+        measurements=tuple(found),
+        skipped=tuple(_unmatched(old, new)),
+        details={"conditions changed": moved} if moved else {},
+    )
+
+
+def _key(m: Measurement) -> Key:
+    return m.name, str(m.conditions.get("of", "")), m.conditions.get("batch")
+
+
+def _pairs(old: Report, new: Report) -> list[tuple[Measurement, Measurement]]:
+    before = {_key(m): m for m in old.measurements}
+    return [(before[_key(m)], m) for m in new.measurements if _key(m) in before]
+
+
+def _unmatched(old: Report, new: Report) -> list[Skipped]:
+    ours = {_key(m): m for m in old.measurements}, {_key(m): m for m in new.measurements}
+    made = []
+    for here, there, which in ((*ours, "old"), (*reversed(ours), "new")):
+        for name, of, batch in here:
+            if (name, of, batch) not in there:
+                at = f", batch {batch}" if batch is not None else ""
+                made.append(Skipped(f"{name} of {of}{at}", f"in the {which} report alone"))
+    return made
+
+
+# ---------------------------------------------------------------- accuracy
+
+
+def _accuracy(old: Report, new: Report) -> list[Measurement]:
+    """Answers to the samples that both saw, one by one."""
+    before = {p["of"]: p for p in old.details.get("predictions") or ()}
+    made: list[Measurement] = []
+    for after in new.details.get("predictions") or ():
+        found = before.get(after["of"])
+        if found is None:
+            continue
+        both = [h for h in after["samples"] if h in found["samples"]]
+        truths_agree = all(after["samples"][h][0] == found["samples"][h][0] for h in both)
+        if not both or not truths_agree:
+            continue
+        conditions: dict[str, Json] = {
+            "group": "accuracy change",
+            "of": after["of"],
+            "samples": len(both),
+        }
+        was, now = ([p["samples"][h] for h in both] for p in (found, after))
+        same = np.array([a[1] == b[1] for a, b in zip(was, now, strict=True)])
+        if after.get("right", True):
+            right = [np.array([t == a for t, a in told]) for told in (was, now)]
+            points, test = change(right[0], right[1], conditions)
+            verdict = SAME
+            if test.value is not None and test.value < 0.05:
+                verdict = "worse" if (points.value or 0) < 0 else "better"
+            made += [_with(points, verdict=verdict), test]
+        made.append(share("agreement", same, conditions))
+    return made
+
+
+def _figures(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Measurement]:
+    """Each score's difference. It is called a change where the two intervals do not meet, which is
+    stricter than a test of the difference: the two runs may have seen other samples."""
+    made = []
+    for a, b in pairs:
+        if b.conditions.get("group") != "accuracy" or a.value is None or b.value is None:
+            continue
+        verdict = SAME
+        if a.interval and b.interval:
+            better = b.conditions.get("better", 1)
+            if b.interval[0] > a.interval[1]:
+                verdict = "better" if better == 1 else "worse"
+            elif b.interval[1] < a.interval[0]:
+                verdict = "worse" if better == 1 else "better"
+        unit = "points" if b.unit == "share" else b.unit
+        conditions: dict[str, Json] = {
+            "group": "score change",
+            "of": b.conditions.get("of"),
+            "old": a.value,
+            "new": b.value,
+            "verdict": verdict,
+        }
+        name = f"{b.name} change"
+        made.append(Measurement(name, unit, b.value - a.value, conditions=conditions))
+    return made
+
+
+# ---------------------------------------------------------------- latency
+
+
+def _latencies(
+    old: Report, new: Report, pairs: Sequence[tuple[Measurement, Measurement]]
+) -> list[Measurement]:
+    """New against old at the median, held against the noise of both runs."""
+    made = []
+    for a, b in pairs:
+        if b.name not in ("latency", "throughput") or not a.samples or not b.samples:
+            continue
+        value, interval = ratio(b.samples, a.samples)
+        batch = b.conditions.get("batch")
+        band = _band([*_noise(old, batch), *_noise(new, batch)])
+        slow, fast = (SLOWER, FASTER) if b.name == "latency" else (FASTER, SLOWER)
+        verdict = slow if interval[0] > band[1] else fast if interval[1] < band[0] else SAME
+        conditions: dict[str, Json] = {
+            "group": "latency change",
+            "of": b.conditions.get("of"),
+            "batch": batch,
+            "noise": list(band),
+            "verdict": verdict,
+        }
+        made.append(Measurement(f"{b.name} ratio", "ratio", value, interval, (), conditions))
+    return made
+
+
+def ratio(top: Sequence[float], bottom: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """The ratio of the medians of two runs that know nothing of each other, with a 95 % percentile
+    bootstrap interval: each side is drawn anew by itself."""
+    draw = np.random.default_rng(SEED)
+    a, b = np.asarray(top), np.asarray(bottom)
+    over = np.median(a[draw.integers(0, len(a), (RESAMPLES, len(a)))], axis=1)
+    under = np.median(b[draw.integers(0, len(b), (RESAMPLES, len(b)))], axis=1)
+    low, high = np.quantile(over / under, (0.025, 0.975))
+    return float(np.median(a) / np.median(b)), (float(low), float(high))
+
+
+def _noise(report: Report, batch: Json) -> list[tuple[float, float]]:
+    return [
+        m.interval
+        for m in report.measurements
+        if m.name == "latency noise" and m.interval and m.conditions.get("batch") == batch
+    ]
+
+
+def _band(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The hull of what a runtime showed against itself, 1 and the mirror image of both ends."""
+    ends = [1.0, *(e for i in intervals for e in i), *(1 / e for i in intervals for e in i if e)]
+    return min(ends), max(ends)
+
+
+def _single(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Measurement]:
+    """Cold start and memory: one figure a run, whose noise nobody knows."""
+    made = []
+    for a, b in pairs:
+        if b.conditions.get("group") != "own process" or not a.value or b.value is None:
+            continue
+        value = b.value / a.value
+        verdict = "more" if value > 1 + SINGLE else "less" if value < 1 - SINGLE else SAME
+        conditions: dict[str, Json] = {
+            "group": "own process change",
+            "of": b.conditions.get("of"),
+            "verdict": verdict,
+        }
+        if "batch" in b.conditions:
+            conditions["batch"] = b.conditions["batch"]
+        made.append(Measurement(f"{b.name} ratio", "ratio", value, conditions=conditions))
+    return made
+
+
+def _with(m: Measurement, **more: Any) -> Measurement:
+    from dataclasses import replace
+
+    return replace(m, conditions={**m.conditions, **more})
+
+
+# ---------------------------------------------------------------- what else is not the same
+
+
+def _conditions(old: Report, new: Report) -> dict[str, Json]:
+    """What the runs were made under and that is not alike: [before, after] by its name."""
+    before, after = (
+        {**_flat(r.environment), **(r.details.get("conditions") or {})} for r in (old, new)
+    )
+    skipped = ("unix_time", "made at")
+    return {
+        k: [before.get(k), after.get(k)]
+        for k in dict.fromkeys([*before, *after])
+        if before.get(k) != after.get(k) and k not in skipped
+    }
+
+
+def _flat(environment: Mapping[str, Json]) -> dict[str, Json]:
+    return {k: v for k, v in environment.items() if not isinstance(v, Mapping)}
+
+
+def _summary(
+    found: Sequence[Measurement], machine: Mapping[str, Json], noisy: Sequence[str]
+) -> str:
+    said: dict[str, int] = {}
+    for m in found:
+        verdict = m.conditions.get("verdict")
+        if verdict and verdict != SAME:
+            said[verdict] = said.get(verdict, 0) + 1
+    words = ", ".join(f"{n} {word}" for word, n in said.items()) or "nothing changed beyond noise"
+    if machine:
+        words += f"; another machine ({', '.join(machine)}): latency is not the model's alone"
+    if noisy:
+        words += f"; the host was too noisy in {' and '.join(noisy)}"
+    return words
