@@ -7,31 +7,35 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from interop.bench.accuracy import Answered, answer, between_models, between_runtimes, scores
-from interop.bench.lanes import Contender, LaneSpec, prepare_contenders
+from interop.bench.lanes import DEFAULT, Contender, parse, prepare_contenders
 from interop.bench.latency import measure as measure_latency
 from interop.bench.process import measure as measure_process
-from interop.bench.tasks import Task, task_for
+from interop.bench.tasks import Task
+from interop.bench.tasks import task as task_of
+from interop.bench.wanted import need_interface, task_name
 from interop.check.inputs import dataset_hash, describe
 from interop.data import Data, Preparation, open_data, preparation, preview
 from interop.data.base import Array
 from interop.errors import ConfigError
+from interop.export import Options as Building
 from interop.facts import Answer, Case, Identity, Input, Json, Measurement, Report
-from interop.models.signature import drawn
+from interop.models.signature import Signature, drawn
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["BATCHES", "Options", "bench"]
 
 BATCHES = (1, 8, 32)
-PAIR = ("pytorch", "onnxruntime")
 # The same runtime against itself may differ by this much before the host counts as too noisy.
 NOISE = 1.25
 PREVIEWS = 24
+CALIBRATION = 64
 Say = Callable[[str], None]
 
 
@@ -40,37 +44,32 @@ class Options:
     """What is measured, and how.
 
     `task` is the Hub's word for it, where the model does not tell. `runtimes` are lanes as
-    `LaneSpec` reads them, the first of which the others are held against. `batches` are the batch
-    sizes for latency (none: accuracy alone), `seconds` the time spent on each, `threads` the number
-    that all runtimes use, `tf32` whether CUDA may round float32 products. `columns` name a table's
-    columns by their role, `split` a part of the data set. `factory`, `head`, `base`, `arch` and
-    `trust_pickle` say how a module is built, as for `export`.
+    `LaneSpec` reads them; the others are held against the first. `batches` are the batch sizes for
+    latency (none: accuracy alone), `seconds` the time spent on each, `threads` the number that all
+    runtimes use, `tf32` whether CUDA may round float32 products. `columns` name a table's columns
+    by their role, `split` a part of the data set. `building` says how each model's module is made
+    and exported, by its place.
     """
 
     device: str = "cpu"
     task: str | None = None
-    runtimes: Sequence[str] = PAIR
+    runtimes: Sequence[str] = DEFAULT
     batches: Sequence[int] = BATCHES
     seconds: float = 4.0
     threads: int | None = None
     tf32: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     split: str | None = None
-    factory: str | None = None
-    head: str | None = None
-    base: str | None = None
-    arch: str | None = None
-    trust_pickle: bool = False
+    building: Sequence[Building] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """One model ready to be measured on one data set."""
+class Wanted:
+    """What a model is measured at: its task, and the data set with the labels as the model has
+    them."""
 
-    contender: Contender
     task: Task
     data: Data
-    prepare: Preparation
 
 
 def bench(
@@ -79,40 +78,240 @@ def bench(
     *,
     options: Options | None = None,
     progress: Say | None = None,
-    **given: object,
+    **given: Any,
 ) -> Report:
-    """Measure one model, or A and B, on the samples below `data`; without, their latency alone.
+    """Measure one model, or A and B, on the samples of `data`; without, their latency alone.
 
     Each model runs in each of the runtimes, on the same samples; a checkpoint is exported first,
     with its proofs. `options`, or its fields by name, say the rest.
-    Raises ConfigError where labels or preprocessing are unknown, DataError where the data set does
-    not fit, DeviceMissing where a device is not had, ModelError where no module can be made.
+    Raises ConfigError where the task, labels or preprocessing are unknown, DataError where the data
+    set does not fit, DeviceMissing where a device is not had, ModelError where no module can be
+    made.
     """
-    from dataclasses import replace
-
-    options = replace(options or Options(), **given)  # type: ignore[arg-type]
+    options = replace(options or Options(), **given)
     say = progress or (lambda _: None)
+    _check(models, data, options)
+    # Before the long work: what is not had, or stands in no file, is known at once.
+    require_torch_device(options.device)
+    specs = parse(options.runtimes)
+    wanted = [_wanted(identity, data, options) for identity in models] if data is not None else []
+    with tempfile.TemporaryDirectory(prefix="interop-bench-") as scratch:
+        made = prepare_contenders(
+            models,
+            Path(scratch),
+            specs=specs,
+            device=options.device,
+            threads=options.threads,
+            tf32=options.tf32,
+            options=options.building,
+            calibrate=_calibration(models, wanted),
+            say=say,
+        )
+        if isinstance(made, Report):  # an export that failed its proofs is nothing to measure
+            return made
+        try:
+            return _report(made, wanted, data, options, say)
+        finally:
+            for contender in made:
+                contender.close()
+
+
+def _check(models: Sequence[Identity], data: str | Path | None, options: Options) -> None:
     if not 1 <= len(models) <= 2:
         raise ConfigError(f"{len(models)} models given", fix="bench takes one model, or two")
     if options.batches and min(options.batches) < 1:
         raise ConfigError("a batch size must be at least 1", where="--batch")
     if data is None and not options.batches:
         raise ConfigError("neither accuracy nor latency is asked for", fix="give --data or --batch")
-    # Before the long work: a device that is not had is known at once, and a lane that is none.
-    require_torch_device(options.device)
-    specs = [LaneSpec.parse(text) for text in options.runtimes]
-    given_inputs = tuple(describe(role, i) for role, i in zip("AB", models, strict=False))
-    # What is in no file is told before a model is built, as far as the file says what it is for.
-    early = [_early(identity, data, options) for identity in models]
-    with tempfile.TemporaryDirectory(prefix="interop-bench-") as scratch:
-        made = prepare_contenders(
-            models, Path(scratch), specs=specs, options=options,
-            calibration=lambda n: early[n].samples if early[n] else None, say=say,
-        )  # fmt: skip
-        if isinstance(made, Report):  # an export that failed its proofs is nothing to measure
-            return made
-        try:
-            return _report(made, data, options, given_inputs, say)
-        finally:
-            for contender in made:
-                contender.close()
+
+
+def _wanted(identity: Identity, data: str | Path, options: Options) -> Wanted:
+    name = task_name(identity, options.task)
+    need_interface(identity, name)
+    labels = identity.labels.names or ()
+    opened = open_data(data, name, labels, columns=options.columns, split=options.split)
+    return Wanted(task_of(name, labels), opened)
+
+
+def _calibration(
+    models: Sequence[Identity], wanted: Sequence[Wanted]
+) -> Callable[[str, Signature], list[Mapping[str, Array]]] | None:
+    """Batches of the data set, for lanes that set their ranges by some."""
+    if not wanted:
+        return None
+
+    def batches(role: str, takes: Signature) -> list[Mapping[str, Array]]:
+        n = "AB".index(role)
+        prepare = preparation(models[n], wanted[n].task.name, takes.names)
+        records = wanted[n].data.spread(CALIBRATION)
+        size = prepare.most or 8
+        return [prepare(records[i : i + size]).inputs for i in range(0, len(records), size)]
+
+    return batches
+
+
+# ---------------------------------------------------------------- the measuring itself
+
+
+def _report(
+    contenders: Sequence[Contender],
+    wanted: Sequence[Wanted],
+    data: str | Path | None,
+    options: Options,
+    say: Say,
+) -> Report:
+    prepares = [
+        preparation(c.identity, w.task.name, c.signature.names)
+        for c, w in zip(contenders, wanted, strict=False)
+    ]
+    found: list[Measurement] = []
+    details: dict[str, Json] = {"device": options.device}
+    answered: list[list[Answered]] = []
+    for contender, one, prepare in zip(contenders, wanted, prepares, strict=False):
+        told, waited = answer(contender, one.data, prepare, one.task, say)
+        answered.append(told)
+        details.setdefault("pace", {})[contender.role] = _pace(told, waited)
+    found += _accuracy(answered)
+    if options.batches:
+        inputs = _inputs(contenders, wanted, prepares, max(options.batches))
+        found += measure_latency(contenders, inputs, options.batches, options.seconds, say)
+        found += measure_process(contenders, inputs, options.batches, say)
+    measured = tuple(found)
+    conditions = _conditions(contenders)
+    findings, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))
+    noisy = next((f for f in findings if f.rule == "host-too-noisy"), None)
+    details |= {
+        "conditions": {k: v for k, v in conditions.items() if not isinstance(v, dict)},
+        "predictions": [one.as_json() for told in answered for one in told],
+    }
+    if answered:
+        details["task"] = wanted[0].task.name
+        details["prepared"] = {
+            c.role: dict(p.said) for c, p in zip(contenders, prepares, strict=True)
+        }
+        details["classes"] = _classes(answered)
+        details["previews"] = _previews(measured, wanted[0].data, answered[0][0])
+    if notes := [f"{c.role}: {n}" for c in contenders for n in c.notes]:
+        details["notes"] = notes
+    return Report(
+        command="bench",
+        outcome=Answer.UNKNOWN if noisy else Answer.YES,
+        summary=noisy.what if noisy else _summary(measured),
+        inputs=(
+            *(describe(c.role, c.identity) for c in contenders),
+            *_dataset(data, wanted, answered),
+        ),
+        findings=findings,
+        measurements=measured,
+        skipped=tuple(s for c in contenders for s in c.skipped),
+        environment=conditions,
+        details=details,
+    )
+
+
+def _accuracy(answered: Sequence[Sequence[Answered]]) -> list[Measurement]:
+    found = [m for told in answered for one in told for m in scores(one)]
+    for first, *others in answered:
+        for other in others:
+            found += between_runtimes(first, other)
+    if len(answered) == 2:
+        found += between_models(answered[0][0], answered[1][0])
+    return found
+
+
+def _inputs(
+    contenders: Sequence[Contender],
+    wanted: Sequence[Wanted],
+    prepares: Sequence[Preparation],
+    most: int,
+) -> list[Mapping[str, Array]]:
+    """What latency is measured on: real samples where there are any, else seeded ones."""
+    if not wanted:
+        return [drawn(c.signature, most) for c in contenders]
+    return [
+        prepare(one.data.spread(min(most, prepare.most or most))).inputs
+        for one, prepare in zip(wanted, prepares, strict=True)
+    ]
+
+
+def _pace(told: Sequence[Answered], waited: float) -> dict[str, Json]:
+    """Where the time of the walk over the data went."""
+    ran = {one.runtime: one.seconds for one in told}
+    whole = waited + sum(ran.values())
+    return {
+        "waiting_for_data_seconds": waited,
+        "running_seconds": ran,
+        "share_waiting": waited / whole if whole else 0.0,
+    }
+
+
+def _classes(answered: Sequence[Sequence[Answered]]) -> list[Json]:
+    """Class by class, of each model in its first runtime: the others differ by their flips."""
+    made = []
+    for first, *_ in answered:
+        tables = first.task.details(first.answers, first.truths)
+        if tables:
+            made.append({"of": first.of, "labels": list(first.task.labels), **tables})
+    return made
+
+
+def _previews(measured: Sequence[Measurement], data: Data, told: Answered) -> dict[str, Json]:
+    """What a page shows of the first samples that flipped, by their hash."""
+    places = {digest: i for i, digest in enumerate(told.hashes)}
+    flipped = [f["sample"] for m in measured for f in m.conditions.get("flipped", ())]
+    picks = sorted({places[h] for h in list(dict.fromkeys(flipped))[:PREVIEWS]})
+    made: dict[str, Json] = {}
+    for record in data.records(picks) if picks else ():
+        seen = preview(record)
+        made[record.sha256] = {"png": base64.b64encode(seen.png).decode(), "text": seen.text}
+    return made
+
+
+def _dataset(
+    data: str | Path | None, wanted: Sequence[Wanted], answered: Sequence[Sequence[Answered]]
+) -> tuple[Input, ...]:
+    if not wanted:
+        return ()
+    told = answered[0][0]
+    about = {**wanted[0].data.about(), "sha256": dataset_hash(told.hashes)}
+    about["samples"] = len(told.hashes)
+    return (Input("data", str(data), f"{len(told.hashes)} {wanted[0].data.kind}", about),)
+
+
+def _conditions(contenders: Sequence[Contender]) -> dict[str, object]:
+    found: dict[str, Any] = {}
+    for contender in contenders:
+        for runtime in contender.runtimes:
+            found[f"{contender.role} {runtime.name}"] = runtime.conditions()
+    of_each = [runtime.conditions() for runtime in contenders[0].runtimes]
+    first = of_each[0]
+    found["device"] = next((c["gpu"] for c in of_each if c.get("gpu")), first["device"])
+    found["precision"] = (
+        f"{first['dtype']}, TF32 {'on' if first['tf32'] else 'off'} on all sides"
+    )
+    found["threads"] = first["threads"]
+    versions = {
+        key: c[key] for c in of_each for key in ("torch", "onnxruntime", "openvino") if key in c
+    }
+    found["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
+    graphs = [c for c in of_each if c.get("providers")]
+    if graphs:
+        found["provider"] = graphs[0]["providers"][0]
+        found["not on it"] = ", ".join(graphs[0]["elsewhere"]) or "no node"
+    return found
+
+
+def _summary(measured: Sequence[Measurement]) -> str:
+    from interop.report.text import quantity
+
+    scored = [m for m in measured if m.conditions.get("group") == "accuracy"]
+    if scored:
+        first = [m for m in scored if m.name == scored[0].name and m.value is not None]
+        shown = ", ".join(f"{m.conditions['of']} {quantity(m.value or 0, m.unit)}" for m in first)
+        return f"{first[0].name}: {shown}" if first else f"{scored[0].name}: not measured"
+    fast = [m for m in measured if m.name == "latency" and m.value is not None]
+    batch = min((m.conditions["batch"] for m in fast), default=0)
+    shown = ", ".join(
+        f"{m.conditions['of']} {m.value:.2f} ms" for m in fast if m.conditions["batch"] == batch
+    )
+    return f"latency at batch {batch}: {shown}"

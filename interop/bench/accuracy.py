@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.bench.lanes import Contender
+from interop.bench.latency import filled
 from interop.bench.tasks.base import Task, bootstrapped
 from interop.data.base import Array, Data, Preparation
 from interop.facts import Json, Measurement
@@ -77,6 +78,7 @@ class Answered:
         return {
             "of": self.of,
             "task": self.task.name,
+            "right": self.right is not None,
             "labels": list(self.task.labels),
             "samples": {h: [truth(t), words(a)] for h, t, a in told},
         }
@@ -105,11 +107,12 @@ def answer(
         if prepared is None:
             return found, waited
         first: Sequence[Array] = ()
+        given = filled(prepared.inputs, len(prepared.rows), contender.signature)
         for one, runtime in zip(found, contender.runtimes, strict=True):
             began = perf_counter()
-            outputs = runtime.outputs(prepared.inputs)
+            named = contender.named(runtime, given)
             one.seconds += perf_counter() - began
-            named = dict(zip(contender.output_names, outputs, strict=False))
+            outputs = tuple(named.values())
             one.answers += task.answers(named, prepared, prepare)
             one.names += [r.name for r in prepared.records]
             one.hashes += [r.sha256 for r in prepared.records]

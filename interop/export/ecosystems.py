@@ -28,7 +28,7 @@ COMPANIONS = (
 _RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 
 # The ending of a transformers class's name, or the role of a head -> the Hub's word for the task.
-_TASKS = {
+TASKS = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForQuestionAnswering": "question-answering",
@@ -44,7 +44,7 @@ _TASKS = {
     "ForCTC": "automatic-speech-recognition",
     "Model": "feature-extraction",
 }
-_ROLES = {
+ROLES = {
     "classes": "image-classification",
     "pixel classes": "image-segmentation",
     "box classes": "object-detection",
@@ -64,11 +64,11 @@ def task(identity: Identity, module: nn.Module) -> str:
     """The Hub's word for what the model is for; "" where nothing tells."""
     name = type(module).__name__
     if is_one(module):
-        endings = [ending for ending in _TASKS if name.endswith(ending)]
-        return _TASKS[max(endings, key=len)] if endings else ""
+        endings = [ending for ending in TASKS if name.endswith(ending)]
+        return TASKS[max(endings, key=len)] if endings else ""
     role = identity.head.role if identity.head is not None else ""
-    if identity.architecture and role in _ROLES and identity.labels.applicable:
-        return _ROLES[role]
+    if identity.architecture and role in ROLES and identity.labels.applicable:
+        return ROLES[role]
     return ""
 
 

@@ -11,7 +11,7 @@ from onnxscript._internal.values import TracedOnnxFunction
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from interop.export import routes
+from interop.export import graph, routes, weights
 from interop.models.signature import Argument, Forward, Signature
 from interop.proof import Feed
 
@@ -110,3 +110,20 @@ def test_where_the_shorter_way_fails_the_exporter_goes_its_own(taken_apart, monk
     monkeypatch.setattr(_fx_passes, "insert_type_promotion_nodes", fails)
     graph_of(Plain().eval())
     assert taken_apart
+
+
+def test_what_cannot_be_folded_stays_as_the_exporter_wrote_it(tmp_path, monkeypatch):
+    """onnxscript's folding fails on some graphs (of torchvision's RAFT) and says RuntimeError."""
+    module = Plain().eval()
+    state = module.state_dict()
+    places = weights.write(tmp_path / "model.safetensors", state, {})
+    model, rows = graph_of(module)
+
+    def fails(model, **options):
+        raise RuntimeError("Error during constant folding for node 'node_split'")
+
+    monkeypatch.setattr(graph.optimizer, "fold_constants", fails)
+    graph.write(model, tmp_path / "model.onnx", state, places, {}, folds=False)
+    (answer,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"input": rows})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(answer), module(torch.from_numpy(rows)))

@@ -96,8 +96,31 @@ def test_masks_count():
     names = (*NAMES, "masks")
     assert apart((*FOUND, masks), (*FOUND, masks), names).relative == 0
     other = masks.copy()
-    other[2, 0, 4, 4] += 0.5
-    assert apart((*FOUND, other), (*FOUND, masks), names).relative > 0.4
+    other[2] *= 1.1
+    assert apart((*FOUND, other), (*FOUND, masks), names).relative > 0.09
+
+
+def test_the_rim_of_a_mask_that_moves_by_a_pixel_weighs_as_much_as_it_is():
+    masks = np.zeros((4, 1, 40, 40), np.float32)
+    masks[:, :, 5:35, 5:35] = 1
+    names, moved = (*NAMES, "masks"), masks.copy()
+    moved[1, 0, 5:35, 35] = 1
+    assert apart((*FOUND, moved), (*FOUND, masks), names).relative == pytest.approx(30 / 900)
+    gone = masks.copy()
+    gone[1] = 0
+    assert apart((*FOUND, gone), (*FOUND, masks), names).relative == pytest.approx(1)
+
+
+def test_a_key_point_that_jumps_is_counted_and_one_that_moves_is_measured():
+    names = (*NAMES, "keypoints")
+    points = np.random.default_rng(0).random((4, 17, 3), dtype=np.float32) * 100
+    moved, jumped = points.copy(), points.copy()
+    moved[2, 3, 0] += 0.05
+    jumped[2, 3, 0] += 30
+    found = apart((*FOUND, moved), (*FOUND, points), names)
+    assert found.alone == 0 and found.relative == pytest.approx(0.05 / points.max(), rel=1e-3)
+    found = apart((*FOUND, jumped), (*FOUND, points), names)
+    assert found.alone == 1 and found.relative == 0
 
 
 # ---------------------------------------------------------------- within parity

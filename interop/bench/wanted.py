@@ -1,0 +1,79 @@
+"""An identity -> the task that it is measured at, and whether it says what that needs."""
+
+from __future__ import annotations
+
+from interop.errors import ConfigError
+from interop.export.ecosystems import ROLES, TASKS
+from interop.facts import Identity
+
+# Tasks whose answers are class names.
+NAMED = (
+    "image-classification", "text-classification", "audio-classification", "token-classification",
+    "image-segmentation", "object-detection",
+)  # fmt: skip
+
+
+def task_name(identity: Identity, given: str | None = None) -> str:
+    """The Hub's word for the task: what was given, else what the class, the head or the labels say.
+
+    Raises ConfigError where nothing tells, or what it is for has no figure of merit.
+    """
+    if given:
+        return given
+    name = _by_class(identity) or _by_head(identity)
+    if identity.labels.known and not identity.labels.applicable and name in ("", *NAMED[:3]):
+        return "regression"
+    if not name and identity.preprocessing is not None and identity.labels.names is not None:
+        name = "image-classification"
+    if not name:
+        raise ConfigError(
+            "what task it is for stands in no file",
+            where=identity.manifest.path,
+            fix="give it with --task, by the Hub's word (image-classification, regression, …)",
+        )
+    return name
+
+
+def need_interface(identity: Identity, task: str) -> None:
+    """ConfigError where labels or preprocessing that the task needs are unknown."""
+    where = identity.manifest.path
+    pictures = task.startswith(("image-", "object-"))
+    ours = not (identity.architecture or "").startswith("transformers/")
+    if pictures and ours and task != "object-detection" and identity.preprocessing is None:
+        raise ConfigError(
+            "how its inputs are prepared is unknown",
+            where=where,
+            fix="give it with --preprocess; any figure would be of another model",
+            rule="preprocessing-unknown",
+        )
+    if task not in NAMED:
+        return
+    names = identity.labels.names
+    if names is None:
+        raise ConfigError(
+            "its labels are unknown, so no class can be matched to an output",
+            where=where,
+            fix="give them with --labels",
+            rule="labels-unknown",
+        )
+    classifies = task.endswith("-classification") and task != "token-classification"
+    if classifies and identity.head is not None and identity.head.outputs not in (0, len(names)):
+        raise ConfigError(
+            f"{len(names)} labels for {identity.head.outputs} outputs",
+            where=where,
+            fix="give as many labels as the head has outputs",
+            rule="label-count-mismatch",
+        )
+
+
+def _by_class(identity: Identity) -> str:
+    library, _, own = (identity.architecture or "").partition("/")
+    if library != "transformers":
+        return ""
+    endings = [ending for ending in TASKS if own.endswith(ending)]
+    return TASKS[max(endings, key=len)] if endings else ""
+
+
+def _by_head(identity: Identity) -> str:
+    role = identity.head.role if identity.head is not None else ""
+    return ROLES.get(role, "") if identity.architecture else ""
