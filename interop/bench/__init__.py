@@ -286,9 +286,7 @@ def _conditions(contenders: Sequence[Contender]) -> dict[str, object]:
     of_each = [runtime.conditions() for runtime in contenders[0].runtimes]
     first = of_each[0]
     found["device"] = next((c["gpu"] for c in of_each if c.get("gpu")), first["device"])
-    found["precision"] = (
-        f"{first['dtype']}, TF32 {'on' if first['tf32'] else 'off'} on all sides"
-    )
+    found["precision"] = f"{first['dtype']}, TF32 {'on' if first['tf32'] else 'off'} on all sides"
     found["threads"] = first["threads"]
     versions = {
         key: c[key] for c in of_each for key in ("torch", "onnxruntime", "openvino") if key in c

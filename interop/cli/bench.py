@@ -1,4 +1,4 @@
-"""`interop bench MODEL [MODEL] --data DIR`: accuracy and latency, native against ONNX Runtime."""
+"""`interop bench MODEL [MODEL] --data D`: accuracy and latency, native against ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from interop.cli.output import (
     progress_done,
     report_options,
 )
+from interop.errors import ConfigError
 from interop.facts import Labels, Preprocessing
 from interop.identity import identify_file
 
@@ -25,35 +26,71 @@ Example:
   interop bench candidate.pth --data heldout --report html:bench.html
   interop bench prod.pth candidate.pth --data heldout
   interop bench bundle --data heldout --device cuda --batch 1,64
+  interop bench classifier/ --data test.csv --column text=sentence
+  interop bench model.pth --runtime pytorch --runtime pytorch:compile \\
+      --runtime onnxruntime --runtime onnxruntime:int8
+  interop bench --compare monday.json friday.json
 
 \b
-DIR holds one folder of pictures a class, named like the model's labels.
+D is a folder of pictures or sounds with one folder a class, a COCO annotations
+file, images/ with masks/, a CSV, JSONL or Parquet file, an .npz of inputs, a
+folder of Hugging Face datasets, or torchvision:CIFAR10=FOLDER. Classes are matched
+to the model's labels by name.
+A RUNTIME is pytorch (:compile, :torchscript, :float16, :bfloat16), onnxruntime
+(:io-binding, :cuda-graph, :float16, :int8, :int8-static, or a provider's name)
+or openvino. The others are held against the first.
 Exit code 3 where the device is not had or the host is too noisy to tell.""",
 )
-@click.argument("models", nargs=-1, required=True, metavar="MODEL [MODEL]")
-@click.option("--data", required=True, metavar="DIR", help="Class folders of pictures.")
+@click.argument("models", nargs=-1, metavar="MODEL [MODEL]")
+@click.option("--data", metavar="D", help="A labelled data set. Without: latency alone.")
+@click.option("--task", metavar="NAME", help="What the model is for, by the Hub's word.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="ROLE=NAME",
+    help="A table's column: text=sentence, label=class; repeatable.",
+)  # fmt: skip
+@click.option("--split", metavar="NAME", help="The part of a data set that has several.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--batch", default="1,8,32", show_default=True, help="Batch sizes for latency.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of both runtimes.")
+@click.option(
+    "--runtime", "runtimes", multiple=True, default=("pytorch", "onnxruntime"), show_default=True,
+    metavar="RUNTIME", help="Where the model runs; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--batch", default="1,8,32", show_default=True, help="Batch sizes for latency; none for none."
+)
+@click.option("--threads", type=click.IntRange(1), help="Threads of all runtimes.")
 @click.option(
     "--seconds", type=float, default=4.0, show_default=True, help="Time for each batch size."
 )
+@click.option("--tf32", is_flag=True, help="Let CUDA round float32 products to 10 bits.")
 @click.option(
     "--model",
     "factory",
     metavar="MODULE:FACTORY",
     help="Your own function that makes the module. It is your code, and it is run.",
 )
+@click.option(
+    "--base", metavar="FILE|FOLDER", help="The model that a LoRA or other adapter is for."
+)
+@click.option(
+    "--compare", nargs=2, metavar="OLD NEW", help="What changed between two JSON reports of bench."
+)
 @interface_options
 @report_options
 def command(
     models: tuple[str, ...],
-    data: str,
+    data: str | None,
+    task: str | None,
+    columns: tuple[str, ...],
+    split: str | None,
     device: str,
+    runtimes: tuple[str, ...],
     batch: str,
     threads: int | None,
     seconds: float,
+    tf32: bool,
     factory: str | None,
+    base: str | None,
+    compare: tuple[str, str] | None,
     arch: str | None,
     labels: Labels | None,
     preprocess: Preprocessing | None,
@@ -65,12 +102,14 @@ def command(
     With a second MODEL, also whether it can stand in for the first on the task. A MODEL
     is a checkpoint (it is exported first, with proof) or a bundle folder.
     """
-    if len(models) > 2:
+    if compare:
+        _compare(compare, models, form, reports)
+    if not 1 <= len(models) <= 2:
         raise click.UsageError(f"bench takes one model or two, not {len(models)}")
     check_targets(reports, *models)
     if not seconds > 0:
         raise click.BadParameter("it must be positive", param_hint="--seconds")
-    sizes = _sizes(batch)
+    sizes, roles = _sizes(batch), _columns(columns)
     fetching(progress)
     seen = [
         identify_file(
@@ -85,24 +124,46 @@ def command(
     ]
     need_torch_side("bench")
     from interop.bench import bench
+    from interop.export import Options
 
     if factory:
         click.echo(f"running {factory}: your own code", err=True)
+    building = Options(device=device, factory=factory, base=base, arch=arch)
     report = bench(
         seen,
         data,
         device=device,
+        task=task,
+        runtimes=runtimes,
         batches=sizes,
         threads=threads,
         seconds=seconds,
-        factories=[factory] * len(seen),
+        tf32=tf32,
+        columns=roles,
+        split=split,
+        building=[building] * len(seen),
         progress=progress,
     )
     progress_done()
     finish(report, form, reports)
 
 
+def _compare(
+    pair: tuple[str, str], models: tuple[str, ...], form: str, reports: tuple[str, ...]
+) -> None:
+    if models:
+        raise click.UsageError("--compare takes two reports, and no model beside them")
+    check_targets(reports, *pair)
+    need_torch_side("bench")
+    from interop.bench.compare import compare
+    from interop.report.json import read_report
+
+    finish(compare(read_report(pair[0]), read_report(pair[1]), pair), form, reports)
+
+
 def _sizes(given: str) -> list[int]:
+    if given == "none":
+        return []
     try:
         sizes = sorted({int(part) for part in given.split(",")})
     except ValueError:
@@ -112,3 +173,13 @@ def _sizes(given: str) -> list[int]:
     if sizes[0] < 1:
         raise click.BadParameter("a batch holds at least 1 sample", param_hint="--batch")
     return sizes
+
+
+def _columns(given: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        role, equals, name = one.partition("=")
+        if not equals or not role or not name:
+            raise ConfigError(f"--column {one!r} is not ROLE=NAME", fix="write it as text=sentence")
+        found[role] = name
+    return found
