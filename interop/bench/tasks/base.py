@@ -98,12 +98,16 @@ def bootstrapped(
 ) -> tuple[float, float]:
     """The 95 % percentile interval of `figure` over records drawn anew, with replacement.
 
-    `figure` takes the places (n,) of the records that were drawn. NaN draws are left out.
+    `figure` takes the places (n,) of the records that were drawn. NaN draws are left out. The mean
+    bias of the draws is taken off (Efron and Tibshirani 1993, chapter 10): a calibration error, or
+    an F1 with few samples a class, is off in a draw by as much as the figure itself is, and the
+    plain percentiles would leave the figure outside.
     """
-    picks = np.random.default_rng(SEED).integers(0, count, (resamples, count))
-    spread = np.array([figure(p) for p in picks])
+    rng = np.random.default_rng(SEED)
+    # One draw at a time: all of them are 8 bytes x count x resamples.
+    spread = np.array([figure(rng.integers(0, count, count)) for _ in range(resamples)])
     spread = spread[np.isfinite(spread)]
     if not len(spread):
         return float("nan"), float("nan")
-    low, high = np.quantile(spread, (0.025, 0.975))
+    low, high = np.quantile(spread, (0.025, 0.975)) - spread.mean() + figure(np.arange(count))
     return float(low), float(high)
