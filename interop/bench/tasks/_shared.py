@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ def score(
     return Score(name, unit, value, (max(low, least), min(high, most)), better)
 
 
-def over(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+def over(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
     """The quotient, 0 where there is nothing to divide by."""
     return np.divide(above, below, out=np.zeros(np.shape(below)), where=below > 0)
 
@@ -105,8 +106,8 @@ def ratio(
 
 
 def confusion_tables(counts: NDArray[np.int64], names: Sequence[str]) -> dict[str, Json]:
-    """"confusion", the matrix with the truth in rows, of at most 100 classes; "confused", the pairs
-    that are most often taken for one another, of any number."""
+    """Under "confusion" the matrix, rows the truth, of at most 100 classes; under "confused" the
+    pairs that are most often taken for one another."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:_SHOWN_PAIRS]

@@ -112,18 +112,24 @@ class Classification(Task):
         ]
 
     def details(self, answers: Sequence[Logits], truths: Sequence[int]) -> dict[str, Json]:
-        """"classes": precision, recall, F1 and support of each; the confusion matrix, rows the
-        truth, of 100 classes at most; "confused": the commonest mistakes."""
+        """In "classes" precision, recall, F1 and support of each; the confusion matrix, rows the
+        truth, of 100 classes at most; in "confused" the commonest mistakes."""
         library("sklearn")
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
         logits, truth = np.stack(answers), np.asarray(truths, dtype=np.int64)
         numbers = np.arange(logits.shape[1])
         chosen = logits.argmax(axis=1)
-        names = [self._name(i) for i in numbers]
+        names = [self._name(int(i)) for i in numbers]
         figures = precision_recall_fscore_support(truth, chosen, labels=numbers, zero_division=0)
         rows = [
-            {"class": n, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
+            {
+                "class": n,
+                "precision": float(p),
+                "recall": float(r),
+                "f1": float(f),
+                "support": int(s),
+            }
             for n, p, r, f, s in zip(names, *figures, strict=True)
         ]
         counts = confusion_matrix(truth, chosen, labels=numbers)

@@ -91,8 +91,8 @@ class Regression(Task):
     def details(
         self, answers: Sequence[Numbers], truths: Sequence[float | Array]
     ) -> dict[str, Json]:
-        """"outputs": MAE, RMSE and R2 (null where the true numbers are all the same) of each, where
-        there are several."""
+        """Of several outputs a row each in "outputs": MAE, RMSE and R2, null where all true numbers
+        are the same."""
         library("sklearn")
         from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 

@@ -73,7 +73,9 @@ class Segmentation(Task):
             truth = np.asarray(record.truth)
             if truth.ndim != 2 or not own:
                 raise DataError("has no mask (height, width)", where=record.name)
-            found.append(_compared(_classes(maps[own[0]], truth.shape), truth, maps.shape[1], record.name))
+            found.append(
+                _compared(_classes(maps[own[0]], truth.shape), truth, maps.shape[1], record.name)
+            )
         return found
 
     def right(self, answer: Segmented, truth: Array) -> None:
@@ -96,7 +98,9 @@ class Segmentation(Task):
             times = np.bincount(drawn, minlength=len(answers)).astype(np.float64)
             joint = times @ (there + said - hits)
             seen = joint > 0
-            return float(((times @ hits)[seen] / joint[seen]).mean()) if seen.any() else float("nan")
+            return (
+                float(((times @ hits)[seen] / joint[seen]).mean()) if seen.any() else float("nan")
+            )
 
         pixels = ratio(hits.sum(axis=1), there.sum(axis=1))
         return [
@@ -119,8 +123,8 @@ class Segmentation(Task):
         return [score("pixel agreement", "share", len(ours), ratio(same, pixels))]
 
     def details(self, answers: Sequence[Segmented], truths: Sequence[Array]) -> dict[str, Json]:
-        """"classes": IoU, recall ("accuracy") and pixels of the truth of each that occurs, and the
-        confusion matrix in pixels, rows the truth."""
+        """In "classes" IoU, recall ("accuracy") and the truth's pixels of each class that occurs,
+        and the confusion matrix in pixels, rows the truth."""
         hits, there, said = (part.sum(axis=0) for part in _by_class(answers))
         classes = answers[0].classes
         counts = np.zeros(classes * classes, dtype=np.int64)
@@ -129,14 +133,14 @@ class Segmentation(Task):
         iou, recall = over(hits, there + said - hits), over(hits, there)
         rows = [
             {
-                "class": named(self.labels, i),
+                "class": named(self.labels, int(i)),
                 "iou": float(iou[i]),
                 "accuracy": float(recall[i]),
                 "pixels": int(there[i]),
             }
             for i in np.flatnonzero(there + said)
         ]
-        names = [named(self.labels, i) for i in range(classes)]
+        names = [named(self.labels, int(i)) for i in range(classes)]
         return {"classes": rows, **confusion_tables(counts.reshape(classes, classes), names)}
 
     def _shares(self, pixels: Array) -> str:
