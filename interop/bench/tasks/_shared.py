@@ -90,7 +90,9 @@ def score(
 
 def over(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
     """The quotient, 0 where there is nothing to divide by."""
-    return np.divide(above, below, out=np.zeros(np.shape(below)), where=below > 0)
+    found: NDArray[np.float64] = np.zeros(np.shape(below))
+    np.divide(above, below, out=found, where=below > 0)
+    return found
 
 
 def ratio(

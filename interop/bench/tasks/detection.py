@@ -103,7 +103,7 @@ class Detection(Task):
         names = ("boxes", "labels", "scores")
         paired, all_of_them = np.zeros(len(ours)), np.zeros(len(ours))
         for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-            one, other = ([s.boxes, s.labels, _array(s.scores)] for s in (a, b))
+            one, other = (_parts(side) for side in (a, b))
             all_of_them[i] = len(a.labels) + len(b.labels)
             paired[i] = all_of_them[i] - apart(one, other, names).alone
         if not all_of_them.any():
@@ -201,6 +201,10 @@ def _surest(boxes: Array, labels: Array, scores: Array) -> Boxes:
 
 def _sure(answer: Boxes) -> NDArray[np.int64]:
     return answer.labels[_array(answer.scores) >= SURE]
+
+
+def _parts(answer: Boxes) -> tuple[Array, Array, Array]:
+    return answer.boxes, answer.labels, _array(answer.scores)
 
 
 def _array(value: Array | None) -> Array:
