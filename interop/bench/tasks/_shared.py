@@ -16,7 +16,6 @@ from interop.facts import Json
 # More classes than these make a table that nobody reads, and a report of megabytes.
 SHOWN_CLASSES = 100
 _SHOWN_PAIRS = 20
-_WHAT = {"share": (0.0, 1.0), "ratio": (0.0, float("inf")), "abs": (-float("inf"), float("inf"))}
 
 
 def refuse(outputs: Mapping[str, Array], needs: str) -> ModelError:
@@ -80,12 +79,16 @@ def score(
     figure: Callable[[NDArray[np.int64]], float],
     better: int = 1,
     resamples: int = RESAMPLES,
+    least: float = 0.0,
 ) -> Score:
-    """`figure` of all records with its bootstrap interval, cut to what the unit can be."""
+    """`figure` of all records with its bootstrap interval, cut at the `least` that it can be, and
+    at 1 if it is a share."""
     low, high = bootstrapped(count, figure, resamples)
-    least, most = _WHAT[unit]
-    value = figure(np.arange(count))
-    return Score(name, unit, value, (max(low, least), min(high, most)), better)
+    most = 1.0 if unit == "share" else float("inf")
+    value = float(figure(np.arange(count)))
+    # The figure is compared too: where all draws are the same, rounding parts them.
+    interval = min(max(low, least), value), max(min(high, most), value)
+    return Score(name, unit, value, interval, better)
 
 
 def over(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:

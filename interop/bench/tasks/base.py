@@ -98,10 +98,10 @@ def bootstrapped(
 ) -> tuple[float, float]:
     """The 95 % percentile interval of `figure` over records drawn anew, with replacement.
 
-    `figure` takes the places (n,) of the records that were drawn. NaN draws are left out. The mean
-    bias of the draws is taken off (Efron and Tibshirani 1993, chapter 10): a calibration error, or
-    an F1 with few samples a class, is off in a draw by as much as the figure itself is, and the
-    plain percentiles would leave the figure outside.
+    `figure` takes the places (n,) of the records that were drawn. NaN draws are left out. They are
+    shifted so that their median is the figure of all: a calibration error, or an F1 with few
+    samples a class, is off in a draw by as much again as it is off itself, and plain percentiles
+    would leave the figure outside (Efron and Tibshirani 1993, chapters 10 and 14).
     """
     rng = np.random.default_rng(SEED)
     # One draw at a time: all of them are 8 bytes x count x resamples.
@@ -109,5 +109,6 @@ def bootstrapped(
     spread = spread[np.isfinite(spread)]
     if not len(spread):
         return float("nan"), float("nan")
-    low, high = np.quantile(spread, (0.025, 0.975)) - spread.mean() + figure(np.arange(count))
-    return float(low), float(high)
+    low, middle, high = np.quantile(spread, (0.025, 0.5, 0.975))
+    shift = figure(np.arange(count)) - middle
+    return float(low + shift), float(high + shift)

@@ -69,7 +69,8 @@ class Regression(Task):
             score("RMSE", "abs", count, rmse, better=-1),
         ]
         if truth.std(axis=0).all():
-            made.append(score("R2", "ratio", count, r2))
+            explained = score("R2", "ratio", count, r2, least=-float("inf"))
+            made.append(explained)
         return made
 
     def words(self, answer: Numbers) -> str:
