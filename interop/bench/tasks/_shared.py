@@ -79,12 +79,12 @@ def score(
     figure: Callable[[NDArray[np.int64]], float],
     better: int = 1,
     resamples: int = RESAMPLES,
-    least: float = 0.0,
+    bounds: tuple[float, float] | None = None,
 ) -> Score:
-    """`figure` of all records with its bootstrap interval, cut at the `least` that it can be, and
-    at 1 if it is a share."""
+    """`figure` of all records with its bootstrap interval, cut to the `bounds` of what it can be:
+    0 to 1 for a share, else 0 or more, if not given."""
     low, high = bootstrapped(count, figure, resamples)
-    most = 1.0 if unit == "share" else float("inf")
+    least, most = bounds or (0.0, 1.0 if unit == "share" else float("inf"))
     value = float(figure(np.arange(count)))
     # The figure is compared too: where all draws are the same, rounding parts them.
     interval = min(max(low, least), value), max(min(high, most), value)

@@ -69,7 +69,7 @@ class Regression(Task):
             score("RMSE", "abs", count, rmse, better=-1),
         ]
         if truth.std(axis=0).all():
-            explained = score("R2", "ratio", count, r2, least=-float("inf"))
+            explained = score("R2", "ratio", count, r2, bounds=(-float("inf"), 1.0))
             made.append(explained)
         return made
 
