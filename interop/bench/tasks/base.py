@@ -101,7 +101,7 @@ def bootstrapped(
     `figure` takes the places (n,) of the records that were drawn. NaN draws are left out. They are
     shifted so that their median is the figure of all: a calibration error, or an F1 with few
     samples a class, is off in a draw by as much again as it is off itself, and plain percentiles
-    would leave the figure outside (Efron and Tibshirani 1993, chapters 10 and 14).
+    would leave the figure outside (on that bias: Efron and Tibshirani 1993, chapter 10).
     """
     rng = np.random.default_rng(SEED)
     # One draw at a time: all of them are 8 bytes x count x resamples.

@@ -61,7 +61,7 @@ class Classification(Task):
 
     def words(self, answer: Logits) -> str:
         sure = float(np.exp(-_nll(answer[None], answer[None].argmax(axis=1))[0]))
-        return f"{self._name(int(answer.argmax()))} ({sure:.0%})"
+        return f"{self._name(int(answer.argmax()))} ({100 * sure:.0f} %)"
 
     def truth_words(self, truth: int) -> str:
         return self._name(int(truth))

@@ -29,6 +29,7 @@ from interop.errors import DataError
 from interop.facts import Json
 
 IGNORED = 255
+_AT_ONCE = 1 << 23  # scores of pixels, 32 MB
 _SHOWN = 3
 
 
@@ -147,27 +148,32 @@ class Segmentation(Task):
         numbers, counts = np.unique(pixels, return_counts=True)
         order = np.argsort(-counts, kind="stable")[:_SHOWN]
         parts = [
-            f"{named(self.labels, int(numbers[i]))} {counts[i] / counts.sum():.0%}" for i in order
+            f"{named(self.labels, int(numbers[i]))} {100 * counts[i] / counts.sum():.0f} %"
+            for i in order
         ]
         return ", ".join(parts) or "nothing"
 
 
 def _classes(scores: Array, size: tuple[int, ...]) -> NDArray[np.uint16]:
-    """The class of the largest score of each pixel. `scores` (classes, h, w).
+    """The class of the largest score of each pixel, the first of equal ones. `scores`
+    (classes, h, w).
 
-    A class at a time: all of them at a large picture's size are gigabytes.
+    Some classes at a time: all of them at a large picture's size are gigabytes.
     """
     import torch
     from torch.nn.functional import interpolate
 
     small = torch.from_numpy(np.ascontiguousarray(scores, dtype=np.float32))
-    best = torch.full(tuple(size), -torch.inf)
-    chosen = torch.zeros(tuple(size), dtype=torch.int32)
-    for number in range(len(small)):
-        layer = small[number][None, None]
-        raised = interpolate(layer, size=tuple(size), mode="bilinear", align_corners=False)[0, 0]
-        chosen[raised > best] = number
-        best = torch.maximum(best, raised)
+    goal = int(size[0]), int(size[1])
+    best = torch.full(goal, -torch.inf)
+    chosen = torch.zeros(goal, dtype=torch.int64)
+    step = max(1, _AT_ONCE // (goal[0] * goal[1]))
+    for start in range(0, len(small), step):
+        part = small[None, start : start + step]
+        raised = interpolate(part, size=goal, mode="bilinear", align_corners=False)[0]
+        largest, where = raised.max(dim=0)
+        chosen = torch.where(largest > best, where + start, chosen)
+        best = torch.maximum(best, largest)
     found: NDArray[np.uint16] = chosen.numpy().astype(np.uint16)
     return found
 

@@ -73,7 +73,7 @@ def test_an_answer_its_words_key_and_margin() -> None:
     assert kind.key(cat) == "cat" and kind.key(dog) == "dog"
     assert kind.right(cat, 0) is True and kind.right(dog, 0) is False
     assert kind.margin(cat) == pytest.approx(0.5)
-    assert kind.words(dog) == "dog (58%)" and kind.truth_words(2) == "cow"
+    assert kind.words(dog) == "dog (58 %)" and kind.truth_words(2) == "cow"
 
 
 def test_windows_of_one_record_are_averaged() -> None:

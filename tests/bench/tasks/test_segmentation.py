@@ -64,10 +64,14 @@ def test_figures_agree_with_torchmetrics() -> None:
     assert scores["pixel accuracy"].value == pytest.approx(float(wanted))
 
 
-def test_scores_are_raised_to_the_mask_before_the_largest_is_taken() -> None:
+@pytest.mark.parametrize("at_once", [1, 3000, 1 << 23])
+def test_scores_are_raised_to_the_mask_before_the_largest_is_taken(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from torch.nn.functional import interpolate
 
+    monkeypatch.setattr("interop.bench.tasks.segmentation._AT_ONCE", at_once)
     rng = np.random.default_rng(1)
     small = rng.normal(size=(1, 3, 5, 7)).astype(np.float32)
     kind = task("image-segmentation", LABELS)
@@ -92,8 +96,8 @@ def test_words_and_agreement() -> None:
     kind = task("image-segmentation", LABELS)
     ours = answers([([[0, 0, 0, 1]], [[0, 0, 0, 0]]), ([[2, 2]], [[2, 2]])])
     theirs = answers([([[0, 0, 1, 1]], [[0, 0, 0, 0]]), ([[2, 2]], [[2, 2]])])
-    assert kind.words(ours[0]) == "road 75%, sky 25%"
-    assert kind.truth_words(np.array([[1, 255]])) == "sky 100%"
+    assert kind.words(ours[0]) == "road 75 %, sky 25 %"
+    assert kind.truth_words(np.array([[1, 255]])) == "sky 100 %"
     assert by_name(kind.between(ours, theirs))["pixel agreement"].value == pytest.approx(5 / 6)
 
 
