@@ -94,6 +94,21 @@ def test_figures_by_hand() -> None:
     assert by_name(kind.scores([boxes([BOX], [1], [0.9])] * 2, truths))["mAP"].value == 0
 
 
+def test_a_crowd_counts_neither_way() -> None:
+    kind = task("object-detection", LABELS)
+    group = [60, 60, 90, 90]
+    answer = boxes([group, BOX], [0, 0], [0.95, 0.9])
+
+    def found(crowd: bool, corners: list[float]) -> float:
+        truth = boxes([BOX, corners], [0, 0], crowd=[False, crowd])
+        return by_name(kind.scores([answer], [truth]))["mAP"].value
+
+    assert found(True, group) == pytest.approx(1)
+    # One that is nowhere near a crowd is wrong: half of what was said.
+    assert found(True, [200, 200, 230, 230]) == pytest.approx(0.5)
+    assert found(False, [200, 200, 230, 230]) < 0.5
+
+
 def test_no_truth_at_all_has_no_figure() -> None:
     kind = task("object-detection", LABELS)
     found = kind.scores([boxes([BOX], [0], [0.9])], [boxes([], [])])
