@@ -285,7 +285,8 @@ def _of_class(pictures: Sequence[dict[str, Any] | None]) -> _Matched:
     match = np.concatenate([np.asarray(p["dtMatches"]) for _, p in there], axis=1) > 0
     ignored = np.concatenate([np.asarray(p["dtIgnore"]) for _, p in there], axis=1) > 0
     order = np.argsort(-scores, kind="mergesort")
-    hits, misses = match & ~ignored, ~match & ~ignored
+    # One that lies on a crowd has a match that is ignored: neither a hit nor a miss.
+    hits, misses = match & ~ignored, ~match
     return _Matched(picture[order], hits[:, order], misses[:, order], truths)
 
 
