@@ -219,7 +219,8 @@ class Parquet(Rows):
             for batch in self._file.iter_batches(_BATCH, row_groups=[group], columns=columns):
                 here = range(batch.num_rows)
                 chosen = [i for i in here if wanted is None or place + i in wanted]
-                for i, row in zip(chosen, batch.take(chosen).to_pylist(), strict=True):
+                taken = batch.take(chosen).to_pylist() if chosen else []
+                for i, row in zip(chosen, taken, strict=True):
                     yield place + i, row
                 place += batch.num_rows
         except (self._arrow.ArrowException, OSError) as error:
