@@ -67,6 +67,15 @@ def test_another_rate_keeps_the_pitch():
     assert resampled(sound, 44100) is sound.samples
 
 
+def test_a_model_that_writes_has_its_tokenizer(tmp_path):
+    letters = {c: i for i, c in enumerate(["<pad>", "<s>", "</s>", "<unk>", "|", "A", "B"])}
+    (tmp_path / "vocab.json").write_text(json.dumps(letters))
+    given = {"tokenizer_class": "Wav2Vec2CTCTokenizer", "word_delimiter_token": "|"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(given))
+    prepare = Waves(an_extractor(tmp_path), ["input_values"])
+    assert prepare.tokenizer.decode([5, 5, 0, 5, 4, 6]) == "AA B"
+
+
 def test_what_the_extractor_does_not_give_is_said(tmp_path):
     with pytest.raises(
         ConfigError, match="takes 'input_features', and its feature extractor gives"
