@@ -6,16 +6,20 @@ what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interop.data.base import Data, Record
+from interop.data.classes import in_range
 from interop.errors import DataError
 
 LABELS = ("label", "labels")
+NO_CLASS = 255  # a pixel of a mask that counts neither way
 
 
 class Inputs:
@@ -55,3 +59,66 @@ class Inputs:
 
     def _label_arrays(self) -> Sequence[NDArray[Any]]:
         return [] if self.labels is None else [self.labels]
+
+
+class Arrays(Data):
+    """`Inputs` as a data set: a mapping of arrays a record, each without the row axis.
+
+    The truth is the row of "labels": a class number for a classification, an array (height, width)
+    of class numbers for a segmentation, a float or an array of them for a regression; None where
+    the file has no labels. Raises DataError where they are of another form.
+    """
+
+    kind = "arrays"
+
+    def __init__(self, inputs: Inputs, task: str, labels: Sequence[str] | None = None) -> None:
+        self.inputs, self.path, self.names = inputs, inputs.path, labels
+        given, self.task = inputs.labels, task
+        if given is None:
+            return
+        axes = {"regression": None, "image-segmentation": 3}.get(task, 1)
+        kinds = "iuf" if axes is None else "iu"
+        if (axes and given.ndim != axes) or given.dtype.kind not in kinds:
+            raise DataError(
+                f"its labels are {given.dtype} of shape {given.shape}, which says nothing of "
+                f"{task}",
+                where=str(self.path),
+                fix="give a class number a row (a pixel, a float) under the name labels",
+            )
+        if task == "regression" and not np.isfinite(given).all():
+            raise DataError(
+                "its labels hold values that are no numbers",
+                where=str(self.path),
+                fix="take those rows out",
+            )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def records(self, picks: Sequence[int] | None = None) -> Iterator[Record]:
+        for i in range(len(self)) if picks is None else picks:
+            name, found = f"row {i + 1}", sha256()
+            raw = {n: a[i] for n, a in self.inputs.arrays.items()}
+            for key, array in sorted(raw.items()):
+                found.update(f"{key} {array.dtype} {array.shape}\n".encode() + array.tobytes())
+            yield Record(name, found.hexdigest(), raw, self._truth(i, f"{self.path}, {name}"))
+
+    def _truth(self, row: int, where: str) -> Any:
+        if self.inputs.labels is None:
+            return None
+        value = self.inputs.labels[row]
+        if self.task == "regression":
+            return float(value) if value.ndim == 0 else value.astype(np.float64)
+        if value.ndim:
+            checked_mask(value, self.names, where=where)
+            return value
+        return in_range(int(value), self.names, where=where)
+
+
+def checked_mask(mask: NDArray[Any], labels: Sequence[str] | None, *, where: str) -> None:
+    """DataError where a mask holds a class number, other than 255, that no label stands for."""
+    counted = mask[mask != NO_CLASS]
+    if counted.size and labels:
+        in_range(int(counted.max()), labels, where=where)
+    if counted.size:
+        in_range(int(counted.min()), labels, where=where)

@@ -14,17 +14,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.data import pictures
+from interop.data import pictures, sounds
+from interop.data.base import Data, Record
+from interop.data.classes import some, verb
 from interop.errors import DataError
 from interop.facts import Preprocessing
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-_SHOWN = 5
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture's file, and its class as an index into the model's labels (-1: no labels)."""
+    """One sample's file, and its class as an index into the model's labels (-1: no labels)."""
 
     path: Path
     label: int
@@ -40,7 +41,7 @@ class Batch:
 
 
 class Folder:
-    """The pictures (PNG, JPEG) under `path`, sorted by path.
+    """The pictures (PNG, JPEG, BMP, WebP) under `path`, sorted by path.
 
     With `labels`, every folder directly under `path` is a class and must bear a label's name, and
     every label must have its folder (an empty one says "none of these here"). Without, pictures
@@ -48,6 +49,10 @@ class Folder:
     are no pictures, or in no class's folder, are counted in `ignored`. Raises DataError where the
     folder is missing, holds no picture or does not fit the labels.
     """
+
+    suffixes = SUFFIXES
+    # What there is none of, and what should be there.
+    wanted = ("PNG or JPEG, BMP or WebP picture", "pictures")
 
     def __init__(self, path: str | Path, labels: Sequence[str] | None = None) -> None:
         self.path = Path(path)
@@ -57,23 +62,23 @@ class Folder:
             raise DataError(
                 "is a file" if self.path.exists() else "no such folder",
                 where=str(path),
-                fix="give a folder that holds one folder of pictures a class",
+                fix=f"give a folder that holds one folder of {self.wanted[1]} a class",
             )
         if self.labels is None:
-            found = [Sample(p, -1) for p in self._pictures(self.path)]
+            found = [Sample(p, -1) for p in self._files(self.path)]
         else:
             index = {name: i for i, name in enumerate(self.labels)}
             found = [
                 Sample(p, index[name])
                 for name in self._classes(index)
-                for p in self._pictures(self.path / name)
+                for p in self._files(self.path / name)
             ]
             self.ignored += sum(p.is_file() for p in self.path.glob("[!.]*"))
         if not found:
             raise DataError(
-                "holds no PNG or JPEG picture",
+                f"holds no {self.wanted[0]}",
                 where=str(path),
-                fix="give a folder that holds one folder of pictures a class",
+                fix=f"give a folder that holds one folder of {self.wanted[1]} a class",
             )
         self.samples: tuple[Sample, ...] = tuple(found)
 
@@ -107,24 +112,24 @@ class Folder:
         if strange or absent:
             parts = []
             if strange:
-                parts.append(f"{_some(strange)} {_verb(strange)} no label of the model")
+                parts.append(f"{some(strange)} {verb(strange)} no label of the model")
             if absent:
-                parts.append(f"{_some(absent)} {_verb(absent)} a label without a folder")
+                parts.append(f"{some(absent)} {verb(absent)} a label without a folder")
             raise DataError(
                 "class folders do not match the labels: " + ", and ".join(parts),
                 where=str(self.path),
                 fix="name each folder like the model's label (an empty folder where there are no "
-                "pictures), or give the model's labels with --labels",
+                f"{self.wanted[1]}), or give the model's labels with --labels",
             )
         return names
 
-    def _pictures(self, folder: Path) -> list[Path]:
+    def _files(self, folder: Path) -> list[Path]:
         files = [
             p
             for p in folder.rglob("*")
             if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
         ]
-        kept = sorted(p for p in files if p.suffix.lower() in SUFFIXES)
+        kept = sorted(p for p in files if p.suffix.lower() in self.suffixes)
         self.ignored += len(files) - len(kept)
         return kept
 
@@ -146,10 +151,35 @@ def _batch(samples: Sequence[Sample], how: Preprocessing) -> Batch:
     return Batch(np.stack(arrays), labels, tuple(hashes))
 
 
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(n) for n in names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+class SoundFolder(Folder):
+    """The same of sound files; only `samples` and `ignored` are of use."""
+
+    suffixes = sounds.SUFFIXES
+    wanted = ("WAV, FLAC, OGG or MP3 file", "sounds")
 
 
-def _verb(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are each"
+class ClassFolder(Data):
+    """A `Folder` as a data set: pictures or sounds, their truth the class number.
+
+    The truth is None where no labels were given.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.path, self.ignored = folder.path, folder.ignored
+        self.kind = "sounds" if isinstance(folder, SoundFolder) else "pictures"
+
+    def __len__(self) -> int:
+        return len(self.folder)
+
+    def records(self, picks: Sequence[int] | None = None) -> Iterator[Record]:
+        decode = sounds.decode if self.kind == "sounds" else pictures.decode
+        chosen = self.folder.samples if picks is None else [self.folder.samples[i] for i in picks]
+        for sample in chosen:
+            data = pictures.read(sample.path)
+            yield Record(
+                sample.path.relative_to(self.path).as_posix(),
+                sha256(data).hexdigest(),
+                decode(data, where=str(sample.path)),
+                None if sample.label < 0 else sample.label,
+            )

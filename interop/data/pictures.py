@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +21,34 @@ _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+# The formats that hold photographs and that Pillow has long read from strangers.
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _CHANNELS = {"RGB": 3, "L": 1}
 # Pillow clips these to 255 when it converts them, which turns most pictures white.
 _DEEP = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
+def read(path: Path) -> bytes:
+    """A sample's file as it lies there. Raises DataError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"cannot be read ({error.strerror or type(error).__name__})",
+            where=str(path),
+            fix="put the file there, or take it out of the data set",
+        ) from None
+
+
 def decode(data: bytes, *, where: str) -> Image.Image:
     """The picture in `data`; DataError, naming `where`, if it is none or holds over 8 bits."""
     try:
-        picture = Image.open(BytesIO(data), formats=("PNG", "JPEG"))
+        picture = Image.open(BytesIO(data), formats=FORMATS)
         picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         why = re.sub(r"\s*<[^<>]* object at 0x[^<>]*>", "", str(error)) or type(error).__name__
         raise DataError(
-            f"cannot be read as a PNG or JPEG picture ({why})",
+            f"cannot be read as a PNG, JPEG, BMP or WebP picture ({why})",
             where=where,
             fix="replace the file or take it out of the data folder",
         ) from None

@@ -1,0 +1,323 @@
+"""A table's rows -> records: which columns a task is about, and what their values mean.
+
+Columns are found by the names that people give them, or named by the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interop.data import pictures, sounds
+from interop.data.base import Data, Record
+from interop.data.classes import in_range, matched, some
+from interop.data.tables import Row, Rows
+from interop.errors import ConfigError, DataError
+from interop.facts import Json
+
+TEXT = "text"
+PATH = "path"
+LABEL = "label"
+QUESTION, CONTEXT, ANSWERS = "question", "context", "answers"
+ROLES = (TEXT, PATH, LABEL, QUESTION, CONTEXT, ANSWERS)
+
+_TEXTS = (TEXT, "sentence", "content", "document", "review", "message", "utterance", "body")
+_PICTURES = ("image", "picture", "img")
+_SOUNDS = ("audio", "sound", "wav")
+_FILES = (PATH, "file_name", "filename", "file", "file_path")
+_CLASSES = (LABEL, "labels", "class", "category", "target", "fine_label", "intent")
+_NUMBERS = ("target", "value", "score", LABEL, "labels", "y")
+_TAGS = ("tags", "ner_tags", "pos_tags", "labels", LABEL)
+_SAID = ("transcript", "transcription", "normalized_text", "sentence", TEXT)
+_ASKED = {
+    QUESTION: (QUESTION,),
+    CONTEXT: (CONTEXT, "passage", "paragraph"),
+    ANSWERS: (ANSWERS, "answer"),
+}
+
+# By task: each role, and the names that a column for it goes by, the likeliest first.
+_COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "text-classification": {TEXT: _TEXTS, LABEL: _CLASSES},
+    "token-classification": {TEXT: ("words", "tokens", *_TEXTS), LABEL: _TAGS},
+    "question-answering": _ASKED,
+    "text-generation": {TEXT: _TEXTS},
+    "automatic-speech-recognition": {PATH: (*_SOUNDS, *_FILES), LABEL: _SAID},
+    "audio-classification": {PATH: (*_SOUNDS, *_FILES), LABEL: _CLASSES},
+    "image-classification": {PATH: (*_PICTURES, *_FILES), LABEL: _CLASSES},
+}
+_OF_FILES = {PATH: (*_PICTURES, *_SOUNDS, *_FILES), LABEL: _NUMBERS}
+_OF_TEXTS = {TEXT: _TEXTS, LABEL: _NUMBERS}
+TASKS = frozenset(_COLUMNS) | {"regression"}
+
+
+class Table(Data):
+    """The rows of a table as a task's records; pictures and sounds lie where a column says.
+
+    A path is relative to the table's folder. `columns` names a column for a role (`ROLES`; the
+    words, tags, transcript or number that a task asks for are "text" and "label" too). Labels are
+    class names where every value is one of the model's; else class numbers where all are integral.
+    The truth is None where a classification was given no labels. Raises DataError and ConfigError.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        task: str,
+        labels: Sequence[str] | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> None:
+        self.table, self.task, self.labels = rows, task, tuple(labels or ())
+        self.path = rows.path
+        self._base = self.path.parent if self.path.is_file() else self.path
+        self.columns = _chosen(rows, task, columns or {})
+        self.kind = self._kind()
+        self._classes: Mapping[Any, int] | None = None
+        if self.labels and task in ("token-classification", *_CLASSIFIED):
+            self._classes = self._meanings()
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def records(self, picks: Sequence[int] | None = None) -> Iterator[Record]:
+        for place, row in self.table.rows(picks):
+            where = self.table.where(place)
+            if PATH in self.columns:
+                raw, digest, name = self._file(self._cell(row, PATH, where), place, where)
+            else:
+                raw, digest, name = self._said(row, where), row_hash(row), f"row {place + 1}"
+            yield Record(name, digest, raw, self._truth(row, raw, where))
+
+    def about(self) -> dict[str, Json]:
+        return {**super().about(), "columns": dict(self.columns)}
+
+    # ------------------------------------------------------------ what a sample is
+
+    def _kind(self) -> str:
+        if PATH not in self.columns:
+            return "texts"
+        if self.task == "image-classification":
+            return "pictures"
+        if self.task != "regression":
+            return "sounds"
+        _, row = next(self.table.rows([0]))
+        cell = self._cell(row, PATH, self.table.where(0))
+        name = Path(str(cell.get("path") or "") if isinstance(cell, Mapping) else str(cell))
+        heard = name.suffix.lower() in sounds.SUFFIXES or self.columns[PATH] in _SOUNDS
+        return "sounds" if heard else "pictures"
+
+    def _cell(self, row: Row, role: str, where: str) -> Json:
+        column = self.columns[role]
+        if (value := row.get(column)) is None:
+            raise DataError(
+                f"has nothing in the column {column!r}", where=where, fix="take the row out"
+            )
+        return value
+
+    def _file(self, cell: Json, place: int, where: str) -> tuple[Any, str, str]:
+        """What the cell's file holds, the hash of its bytes, and its name."""
+        decode = sounds.decode if self.kind == "sounds" else pictures.decode
+        if isinstance(cell, Mapping) and cell.get("bytes") is not None:
+            name, data = str(cell.get("path") or f"row {place + 1}"), bytes(cell["bytes"])
+        else:
+            given = cell.get("path") if isinstance(cell, Mapping) else cell
+            if not isinstance(given, str) or not given:
+                raise DataError(f"names no file ({given!r})", where=where, fix="give a path")
+            name, data = given, pictures.read(self._base / given)
+            where = f"{where}, {name}"
+        return decode(data, where=where), sha256(data).hexdigest(), name
+
+    def _said(self, row: Row, where: str) -> Any:
+        if self.task == "question-answering":
+            return self._string(row, QUESTION, where), self._string(row, CONTEXT, where)
+        if self.task == "token-classification":
+            return self._words(row, TEXT, where)
+        return self._string(row, TEXT, where)
+
+    def _string(self, row: Row, role: str, where: str) -> str:
+        value = self._cell(row, role, where)
+        if not isinstance(value, str):
+            raise DataError(
+                f"its {self.columns[role]} is a {type(value).__name__}, not a text",
+                where=where,
+                fix="write it as a text, or name another column",
+            )
+        return value
+
+    def _words(self, row: Row, role: str, where: str) -> tuple[Any, ...]:
+        """A list's values, or the words of a text between its spaces."""
+        value = self._cell(row, role, where)
+        if isinstance(value, str):
+            value = value.split()
+        if not isinstance(value, list) or not value:
+            raise DataError(
+                f"its {self.columns[role]} holds no words",
+                where=where,
+                fix="give a list of words, or words with spaces between them",
+            )
+        return tuple(value)
+
+    # ------------------------------------------------------------ what is right
+
+    def _truth(self, row: Row, raw: Any, where: str) -> Any:
+        if self.task == "text-generation":
+            return None
+        if self.task == "question-answering":
+            return _answers(self._cell(row, ANSWERS, where), where)
+        if self.task == "automatic-speech-recognition":
+            return self._string(row, LABEL, where)
+        if self.task == "regression":
+            return _number(self._cell(row, LABEL, where), where)
+        if self.task == "token-classification":
+            return self._tags(row, raw, where)
+        return None if self._classes is None else self._class(self._cell(row, LABEL, where), where)
+
+    def _class(self, value: Json, where: str) -> int:
+        place = None if isinstance(value, list | dict) else (self._classes or {}).get(str(value))
+        if place is None:
+            raise DataError(
+                f"its {self.columns[LABEL]} {value!r} is no label",
+                where=where,
+                fix="write the name of one of the model's labels",
+            )
+        return place
+
+    def _tags(self, row: Row, words: tuple[Any, ...], where: str) -> tuple[str, ...]:
+        tags = self._words(row, LABEL, where)
+        if len(tags) != len(words) or not all(isinstance(w, str) for w in words):
+            raise DataError(
+                f"has {len(words)} words and {len(tags)} tags",
+                where=where,
+                fix="give one tag a word, both as lists or with spaces between them",
+            )
+        if self._classes is None:
+            return tuple(map(str, tags))
+        return tuple(self.labels[self._class(t, where)] for t in tags)
+
+    def _meanings(self) -> dict[Any, int]:
+        """What each value of the label column stands for, by its text; one pass over the table."""
+        found: set[str] = set()
+        column = self.columns[LABEL]
+        for place, row in self.table.rows(only=[column]):
+            where = self.table.where(place)
+            if self.task == "token-classification":
+                found.update(map(str, self._words(row, LABEL, where)))
+            else:
+                found.add(str(self._cell(row, LABEL, where)))
+        integral = all(_integral(v) for v in found)
+        if integral and not found <= set(self.labels):
+            where = f"{self.path}, column {column!r}"
+            return {v: in_range(int(v), self.labels, where=where) for v in found}
+        return {
+            str(k): v
+            for k, v in matched(
+                sorted(found), self.labels, what=f"the values of {column!r}", where=str(self.path),
+                fix="write the model's labels there, name another column with --column label=NAME, "
+                "or give the model's labels with --labels",
+            ).items()
+        }  # fmt: skip
+
+
+_CLASSIFIED = ("text-classification", "audio-classification", "image-classification")
+
+
+def row_hash(row: Row) -> str:
+    """sha256 of the row's canonical JSON: keys sorted, no spaces, UTF-8."""
+    text = json.dumps(
+        row, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_as_text
+    )
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _as_text(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _chosen(rows: Rows, task: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The column of each role. Raises ConfigError for a role or column that there is not."""
+    if strange := [r for r in given if r not in ROLES]:
+        raise ConfigError(
+            f"{strange[0]!r} is no role of a column",
+            where=str(rows.path),
+            fix=f"the roles are {', '.join(ROLES)}",
+        )
+    wanted = _COLUMNS.get(task) or (_OF_FILES if _is_of_files(rows, given) else _OF_TEXTS)
+    taken = dict(given)
+    for column in given.values():
+        if column not in rows.columns:
+            raise ConfigError(
+                f"has no column {column!r}",
+                where=str(rows.path),
+                fix=f"its columns are {some(rows.columns)}",
+            )
+    for role, names in wanted.items():
+        free = {c.lower(): c for c in rows.columns if c not in taken.values()}
+        found = taken.get(role) or next((free[n] for n in names if n in free), None)
+        if found is None:
+            raise DataError(
+                f"{task} needs a column of {role} ({', '.join(names)}), and the columns are "
+                f"{some(rows.columns)}",
+                where=str(rows.path),
+                fix=f"name the one that it is with --column {role}=NAME",
+            )
+        taken[role] = found
+    return {role: taken[role] for role in wanted}
+
+
+def _is_of_files(rows: Rows, given: Mapping[str, str]) -> bool:
+    if PATH in given or TEXT in given:
+        return PATH in given
+    return any(c.lower() in _OF_FILES[PATH] for c in rows.columns)
+
+
+def _integral(value: str) -> bool:
+    return value.isdecimal() and value.isascii()
+
+
+def _answers(value: Json, where: str) -> tuple[str, ...]:
+    """SQuAD's {"text": [...]}, a list of texts or of {"text": ...}, or one text; () where there is
+    no answer."""
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return (value,)  # an answer may begin with a bracket
+    if isinstance(value, Mapping):
+        value = value.get("text")
+    if isinstance(value, str):
+        return (value,) if value else ()
+    found = value if isinstance(value, list) else [None]
+    texts: list[Any] = [v.get("text") if isinstance(v, Mapping) else v for v in found]
+    if not all(isinstance(t, str) for t in texts):
+        raise DataError(
+            f"its answers are {str(value)[:60]!r}",
+            where=where,
+            fix='give {"text": [...]}, a list of texts or one text',
+        )
+    return tuple(texts)
+
+
+def _number(value: Json, where: str) -> Any:
+    """A float, or an array of them."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        found = [float(v) for v in value] if isinstance(value, list) else float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not found if isinstance(found, list) else not math.isfinite(found):
+        raise DataError(
+            f"its target {str(value)[:60]!r} is no number",
+            where=where,
+            fix="give a number, or a list of numbers, a row",
+        )
+    if isinstance(found, float):
+        return found
+    if not np.isfinite(found).all():
+        raise DataError("its target holds NaN or infinity", where=where, fix="take the row out")
+    return np.array(found)

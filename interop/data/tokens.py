@@ -1,0 +1,182 @@
+"""Texts -> token arrays, by the tokenizer that lies in the model's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interop.data.base import Array, Preparation, Prepared, Record
+from interop.errors import ConfigError, DataError, ExtraMissing
+
+STRIDE = 128  # tokens that two windows of a long context share, as SQuAD's scorers have it
+_KNOWN = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+# transformers writes a huge number where a tokenizer knows no longest input.
+_UNBOUNDED = 10**6
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
+
+
+class Tokens(Preparation):
+    """What the tokenizer makes of texts: int64 (rows, tokens) by input name, padded on the right
+    to the longest of the batch.
+
+    Longer texts than the model takes are cut; those of question answering and text generation
+    become several rows instead. `about` is, a row each: for question answering the place of each
+    token in the context, (start, end) in characters, or None; for token classification the number
+    of each token's word, or None; for text generation how many tokens are no padding. Where the
+    model takes no attention mask, one text goes at a time, so that padding cannot change an answer.
+    Raises ConfigError, ExtraMissing.
+    """
+
+    def __init__(self, folder: Path, task: str, names: Sequence[str]) -> None:
+        self.task, self.names, self.folder = task, tuple(names), folder
+        self.tokenizer = loaded("AutoTokenizer", folder)
+        self.longest = _longest(self.tokenizer, folder)
+        if strange := [n for n in names if n not in _KNOWN]:
+            raise ConfigError(
+                f"the model takes {strange[0]!r}, which no tokenizer gives",
+                where=str(folder),
+                fix="give an .npz file with an array for each input",
+            )
+        if task in ("token-classification", "question-answering") and not self.tokenizer.is_fast:
+            raise ConfigError(
+                f"{task} needs a tokenizer that knows where its tokens come from",
+                where=str(folder),
+                fix="save the model's fast tokenizer (tokenizer.json)",
+            )
+        self.most = None if "attention_mask" in self.names else 1
+        self.said = {
+            "by": "the tokenizer in the model's folder", "class": type(self.tokenizer).__name__,
+            "longest": self.longest, "inputs": list(self.names),
+        }  # fmt: skip
+
+    def __call__(self, records: Sequence[Record]) -> Prepared:
+        rows: list[Mapping[str, Sequence[int]]] = []
+        of: list[int] = []
+        about: list[Any] = []
+        for place, record in enumerate(records):
+            for row, said in self._rows(record):
+                rows.append(row)
+                of.append(place)
+                about.append(said)
+        return Prepared(self._padded(rows), tuple(records), tuple(of), tuple(about))
+
+    def _rows(self, record: Record) -> list[tuple[dict[str, list[int]], Any]]:
+        """The rows of one record without padding, and what is told about each."""
+        made = self._encoded(record)
+        keys = [k for k in ("input_ids", "token_type_ids") if k in made]
+        count = len(made["input_ids"])
+        if not all(made["input_ids"]):
+            raise DataError("has no token in it", where=record.name, fix="take the row out")
+        rows = []
+        for i in range(count):
+            row = {k: list(made[k][i]) for k in keys}
+            rows.append((row, self._about(made, i)))
+        return rows
+
+    def _encoded(self, record: Record) -> Any:
+        cut = {"truncation": True, "max_length": self.longest} if self.longest else {}
+        if self.task == "question-answering":
+            question, context = _as(tuple, record)
+            return self._windows(question, context, cut, record)
+        if self.task == "token-classification":
+            words = list(_as(tuple, record))
+            return self.tokenizer([words], is_split_into_words=True, **cut)
+        text = _as(str, record)
+        if self.task == "text-generation" and cut and self.tokenizer.is_fast:
+            return self.tokenizer([text], return_overflowing_tokens=True, stride=0, **cut)
+        return self.tokenizer([text], **cut)
+
+    def _windows(self, question: str, context: str, cut: Any, record: Record) -> Any:
+        if cut:
+            asked = len(self.tokenizer(question)["input_ids"])
+            # What the question leaves; a window has to move on by at least one token.
+            room = (self.longest or 0) - asked - self.tokenizer.num_special_tokens_to_add(pair=True)
+            if room < 2:
+                raise DataError(
+                    f"its question of {asked} tokens leaves no room for the context",
+                    where=record.name,
+                    fix=f"shorten it: the model takes {self.longest} tokens",
+                )
+            cut = {
+                "max_length": self.longest, "truncation": "only_second",
+                "stride": min(STRIDE, room // 2), "return_overflowing_tokens": True,
+            }  # fmt: skip
+        return self.tokenizer([question], [context], return_offsets_mapping=True, **cut)
+
+    def _about(self, made: Any, row: int) -> Any:
+        if self.task == "question-answering":
+            of = made.sequence_ids(row)
+            places = made["offset_mapping"][row]
+            return tuple(tuple(p) if s == 1 else None for s, p in zip(of, places, strict=True))
+        if self.task == "token-classification":
+            return tuple(made.word_ids(row))
+        return len(made["input_ids"][row]) if self.task == "text-generation" else None
+
+    def _padded(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Array]:
+        lengths = np.array([len(r["input_ids"]) for r in rows])
+        shape = len(rows), int(lengths.max())
+        mask = (np.arange(shape[1]) < lengths[:, None]).astype(np.int64)
+        inputs: dict[str, Array] = {}
+        for name in self.names:
+            if name == "attention_mask":
+                inputs[name] = mask
+            elif name == "position_ids":
+                inputs[name] = np.broadcast_to(np.arange(shape[1]), shape).astype(np.int64)
+            else:
+                fill = (self.tokenizer.pad_token_id or 0) if name == "input_ids" else 0
+                inputs[name] = np.full(shape, fill, dtype=np.int64)
+                for out, row in zip(inputs[name], rows, strict=True):
+                    # A tokenizer that gives no types means one text, which is type 0.
+                    found = row.get(name, ())
+                    out[: len(found)] = found
+        return inputs
+
+
+def loaded(kind: str, folder: Path) -> Any:
+    """What transformers' Auto class of that name makes of the folder's files: nothing is fetched,
+    no code of the folder runs. Raises ConfigError, ExtraMissing."""
+    try:
+        import transformers
+    except ImportError:
+        raise ExtraMissing(
+            "the model's tokenizer or feature extractor needs transformers, which is not installed",
+            fix="pip install 'model-interop[hf]'",
+        ) from None
+    try:
+        return getattr(transformers, kind).from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # whatever the library's many readers object to
+        raise ConfigError(
+            f"transformers cannot read what prepares its inputs "
+            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})",
+            where=str(folder),
+            fix="put the files there that save_pretrained writes",
+            rule="preprocessing-unknown",
+        ) from None
+
+
+def _as(kind: type, record: Record) -> Any:
+    if not isinstance(record.raw, kind):
+        raise DataError(
+            f"is a {type(record.raw).__name__}, and the model takes texts",
+            where=record.name,
+            fix="give a data set of texts",
+        )
+    return record.raw
+
+
+def _longest(tokenizer: Any, folder: Path) -> int | None:
+    """How many tokens the model takes, special ones with them: the least of what its files say."""
+    said = [tokenizer.model_max_length]
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        said += [config[k] for k in _LENGTHS if isinstance(config.get(k), int)]
+    except (OSError, ValueError, AttributeError):
+        pass  # a tokenizer without a config beside it
+    known = [int(n) for n in said if 0 < n < _UNBOUNDED]
+    return min(known, default=None)
