@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from interop.bench.accuracy import Predictions, between_models, between_runtimes, predict, scores
-from interop.bench.contender import Contender, prepare_contenders
+from interop.bench.lanes import Contender, prepare_contenders
 from interop.bench.latency import measure as measure_latency
 from interop.bench.process import measure as measure_process
 from interop.check.inputs import dataset_hash, describe
 from interop.data import Folder
 from interop.errors import ConfigError
-from interop.facts import Answer, Case, Identity, Input, Measurement, Report
+from interop.export import Options
+from interop.facts import Answer, Case, Identity, Input, Measurement, Preprocessing, Report
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
 
@@ -60,7 +61,12 @@ def bench(
     given = tuple(describe(role, i) for role, i in zip("AB", models, strict=False))
     with tempfile.TemporaryDirectory(prefix="interop-bench-") as scratch:
         made = prepare_contenders(
-            models, Path(scratch), device=device, threads=threads, factories=factories, say=say
+            models,
+            Path(scratch),
+            device=device,
+            threads=threads,
+            options=[Options(factory=factory) for factory in factories],
+            say=say,
         )
         if isinstance(made, Report):  # an export that failed its proofs is nothing to measure
             return made
@@ -112,12 +118,17 @@ def _measure(
     if not batches:
         return found, predictions
     inputs = [
-        folder.spread(contender.preprocessing, max(batches))
+        folder.spread(_prepared(contender), max(batches))
         for contender, folder in zip(contenders, folders, strict=True)
     ]
     found += measure_latency(contenders, inputs, batches, seconds, say)
-    found += measure_process(contenders, inputs, say)
+    found += measure_process(contenders, inputs, say, batches)
     return found, predictions
+
+
+def _prepared(contender: Contender) -> Preprocessing:
+    assert contender.preprocessing is not None  # `_need_interface` has seen to it
+    return contender.preprocessing
 
 
 def _need_interface(identity: Identity) -> None:

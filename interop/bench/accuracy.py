@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.bench.contender import Contender
+from interop.bench.lanes import Contender
 from interop.data import Folder
 from interop.errors import ModelError
 from interop.facts import Json, Measurement
@@ -68,6 +68,7 @@ def predict(
     logits: list[NDArray[np.float32]] = []
     truth: list[NDArray[np.int64]] = []
     hashes: list[str] = []
+    assert contender.preprocessing is not None
     for batch in folder.batches(contender.preprocessing, BATCH):
         out = runtime.run(batch.pictures)
         if out.shape != (len(batch.labels), len(contender.labels)):

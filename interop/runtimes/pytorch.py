@@ -30,6 +30,8 @@ _RECOMPILES = 256
 # output. It is to catch a size that was baked in, not rounding.
 _TRACE_TOLERANCE = 0.05
 _Call = Callable[..., Any]
+# Those that are open and set the process's threads, in the order in which they did.
+_setters: list[TorchRuntime] = []
 
 
 class TorchRuntime(Runtime):
@@ -65,6 +67,7 @@ class TorchRuntime(Runtime):
         self._threads = torch.get_num_threads()
         if threads is not None:
             torch.set_num_threads(threads)
+            _setters.append(self)
         if precision is not None and dtype_of(module) != getattr(torch, precision):
             module = copy.deepcopy(module).to(getattr(torch, precision))
         self._module: nn.Module | None = module.to(device)
@@ -115,9 +118,20 @@ class TorchRuntime(Runtime):
             self._module = None
             self._made.clear()
             self._any_shape = None
-            torch.set_num_threads(self._threads)
+            self._put_threads_back()
             if self.device == "cuda":
                 torch.cuda.empty_cache()
+
+    def _put_threads_back(self) -> None:
+        """In whatever order several are closed, the number in the end is that of the beginning."""
+        if self not in _setters:
+            return
+        place = _setters.index(self)
+        del _setters[place]
+        if place == len(_setters):
+            torch.set_num_threads(self._threads)
+        else:
+            _setters[place]._threads = self._threads
 
     def _given(self, batch: Batch) -> tuple[torch.Tensor, ...]:
         if isinstance(batch, Mapping) and len(batch) > 1 and self._names:

@@ -94,6 +94,16 @@ def test_the_threads_of_the_process_are_put_back():
     assert torch.get_num_threads() == before
 
 
+def test_threads_are_put_back_in_whatever_order_runtimes_close():
+    before = torch.get_num_threads()
+    for order in ((0, 1), (1, 0)):
+        two = [TorchRuntime(nn.Linear(6, 2), threads=before + n) for n in (1, 2)]
+        two[order[0]].close()
+        assert torch.get_num_threads() == before + (2 if order[0] == 0 else 1)
+        two[order[1]].close()
+        assert torch.get_num_threads() == before
+
+
 @pytest.fixture
 def no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
