@@ -70,8 +70,8 @@ class LaneSpec:
             if kind in found:
                 raise ConfigError(f"says its {kind} twice", where=text, fix=f"leave {part} away")
             found[kind] = part
-        if found.get("how") == next(iter(WAYS[runtime]), None):
-            del found["how"]
+        if "how" in found and found["how"] == next(iter(WAYS[runtime])):
+            del found["how"]  # the plain way
         return cls(**found)
 
     def __str__(self) -> str:

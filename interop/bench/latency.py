@@ -79,7 +79,8 @@ def measure(
     """Latency, ratios, throughput and, on CUDA, copies at each batch size.
 
     `inputs` holds prepared samples for each model: one array, or arrays by input name, rows first.
-    A batch size takes `seconds` for the single stream and half as long for the offline windows.
+    A batch size takes `seconds` for the single stream and half as long for the offline windows,
+    on CUDA a quarter for the copies.
     Models that take no batch of any size are measured at one input at a time.
     """
     found: list[Measurement] = []
@@ -97,7 +98,7 @@ def measure(
         found += ratios(lanes, size)
         say(f"throughput, batch {size}")
         found += throughput(own, size, seconds / 2)
-        found += copies([x for x in own if x.runtime.device != "cpu"], size)
+        found += copies([x for x in own if x.runtime.device != "cpu"], size, seconds / 4)
     return found
 
 
@@ -168,26 +169,35 @@ def _throughput(lane: Lane, size: int, windows: Sequence[tuple[int, float]]) -> 
     return Measurement("throughput", "per second", value, (low, high), samples, conditions)
 
 
-def copies(lanes: Sequence[Lane], size: int) -> list[Measurement]:
+def copies(lanes: Sequence[Lane], size: int, seconds: float) -> list[Measurement]:
     """The share of a run that goes into copies between host and device, and what is around them.
 
-    Each round runs a lane once as it is and once with inputs and outputs left on the device; the
-    share is one less the ratio of the medians.
+    Each round runs every lane once as it is and once with inputs and outputs left on the device;
+    the share is one less the ratio of the medians.
     """
-    made = []
-    bound = [(lane, lane.runtime.bind(lane.batch)) for lane in lanes]
-    for lane, held in bound:
-        held.run()
-        whole, alone = [], []
-        for _ in range(min(max(len(lane.samples), LEAST_ROUNDS), 50)):
-            whole.append(lane.run())
+    held = [lane.runtime.bind(lane.batch) for lane in lanes]
+    whole: list[list[float]] = [[] for _ in lanes]
+    alone: list[list[float]] = [[] for _ in lanes]
+    for bound in held:
+        bound.run()
+    end = perf_counter() + seconds
+    for n in range(MOST_ROUNDS if lanes else 0):
+        if n >= LEAST_ROUNDS and perf_counter() > end:
+            break
+        for place, lane in enumerate(lanes):
+            whole[place].append(lane.run())
             start = perf_counter_ns()
-            held.run()
-            alone.append((perf_counter_ns() - start) / 1e6)
-        value, (low, high) = ratio(alone, whole)
-        conditions = _of(lane, size, "copies") | {"bound_ms": float(np.median(alone))}
-        interval = (1 - high, 1 - low)
-        made.append(Measurement("copies", "share", 1 - value, interval, tuple(alone), conditions))
+            held[place].run()
+            alone[place].append((perf_counter_ns() - start) / 1e6)
+    made = []
+    for lane, with_them, without in zip(lanes, whole, alone, strict=True):
+        value, (low, high) = ratio(without, with_them)
+        conditions = _of(lane, size, "copies") | {"bound_ms": float(np.median(without))}
+        made.append(
+            Measurement(
+                "copies", "share", 1 - value, (1 - high, 1 - low), tuple(without), conditions
+            )
+        )
     return made
 
 
