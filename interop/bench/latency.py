@@ -1,25 +1,32 @@
-"""Runtimes and inputs -> latency, runs interleaved so that what disturbs one disturbs all alike."""
+"""Runtimes and inputs -> latency, runs interleaved so that what disturbs one disturbs all alike.
+
+After MLPerf's scenarios: single stream (one run after the other, each timed) and offline (as many
+runs as fit into a window, timed as a whole).
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from time import perf_counter, perf_counter_ns
+from time import perf_counter, perf_counter_ns, process_time_ns
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.bench.contender import Contender
+from interop.bench.lanes import Contender
 from interop.facts import Json, Measurement
+from interop.models.signature import BATCH, Argument, Signature
 from interop.runtimes import Runtime
+from interop.runtimes.base import Array, Batch
 
 LEAST_ROUNDS, MOST_ROUNDS = 10, 300
 WARM_UP_RUNS, WARM_UP_SECONDS = 30, 3.0
+# Offline windows of each lane, of which the interval is made, and the least runs in each.
+WINDOWS, LEAST_RUNS = 5, 2
 RESAMPLES = 2000
 SEED = 0
-AGAIN = "again"
 
 
 @dataclass(slots=True)
@@ -27,13 +34,20 @@ class Lane:
     """One runtime of one model, its input, and its samples in milliseconds.
 
     `again` marks the second lane of the same runtime: what it differs by is the host's noise.
+    `samples` are wall time; `cpu` is the whole process's processor time of the same runs, and
+    `device` the time between two events on the GPU's stream, where there is one. `warm_up` counts
+    the runs before, and `stable` tells whether they had settled.
     """
 
     role: str
     runtime: Runtime
-    batch: NDArray[np.float32]
+    batch: Batch
     again: bool = False
     samples: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    device: list[float] = field(default_factory=list)
+    warm_up: int = 0
+    stable: bool = False
 
     @property
     def of(self) -> str:
@@ -45,27 +59,46 @@ class Lane:
         self.runtime.run(self.batch)
         return (perf_counter_ns() - start) / 1e6
 
+    def sample(self) -> None:
+        """One run that counts, by all clocks; the wall's are the innermost."""
+        stop = self.runtime.clock()
+        busy = process_time_ns()
+        self.samples.append(self.run())
+        self.cpu.append((process_time_ns() - busy) / 1e6)
+        if stop is not None:
+            self.device.append(stop())
+
 
 def measure(
     contenders: Sequence[Contender],
-    inputs: Sequence[NDArray[np.float32]],
+    inputs: Sequence[Batch],
     batches: Sequence[int],
     seconds: float,
     say: Callable[[str], None],
 ) -> list[Measurement]:
-    """Latency and ratios at each batch size; `inputs` holds prepared samples for each model."""
+    """Latency, ratios, throughput and, on CUDA, copies at each batch size.
+
+    `inputs` holds prepared samples for each model: one array, or arrays by input name, rows first.
+    A batch size takes `seconds` for the single stream and half as long for the offline windows,
+    on CUDA a quarter for the copies.
+    Models that take no batch of any size are measured at one input at a time.
+    """
     found: list[Measurement] = []
-    for size in batches:
+    for size in sizes(contenders, batches):
         lanes = [
-            Lane(c.role, runtime, _filled(samples, size))
+            Lane(c.role, runtime, filled(samples, size, c.signature))
             for c, samples in zip(contenders, inputs, strict=True)
             for runtime in c.runtimes
         ]
         first = lanes[0]
         lanes.append(Lane(first.role, first.runtime, first.batch, again=True))
         interleave(lanes, seconds, partial(_say_round, say, size))
-        found += [_latency(lane, size) for lane in lanes if not lane.again]
-        found += _ratios(lanes, size)
+        own = lanes[:-1]
+        found += [_latency(lane, size) for lane in own]
+        found += ratios(lanes, size)
+        say(f"throughput, batch {size}")
+        found += throughput(own, size, seconds / 2)
+        found += copies([x for x in own if x.runtime.device != "cpu"], size, seconds / 4)
     return found
 
 
@@ -81,7 +114,7 @@ def interleave(lanes: Sequence[Lane], seconds: float, say: Callable[[int], None]
             break
         shuffle(order)
         for lane in order:
-            lane.samples.append(lane.run())
+            lane.sample()
         say(n + 1)
 
 
@@ -92,7 +125,80 @@ def warm_up(lane: Lane) -> None:
     while len(times) < WARM_UP_RUNS and (len(times) < 3 or perf_counter() < end):
         times.append(lane.run())
         if len(times) >= 3 and max(times[-3:]) <= 1.1 * min(times):
-            return
+            lane.stable = True
+            break
+    lane.warm_up = len(times)
+
+
+def throughput(lanes: Sequence[Lane], size: int, seconds: float) -> list[Measurement]:
+    """Samples per second over windows of back-to-back runs, the lanes' windows in random order.
+
+    `seconds` is what all windows together take. The value is all samples by all time, and the
+    interval a percentile bootstrap over the windows.
+    """
+    order = [lane for lane in lanes for _ in range(WINDOWS)]
+    random.Random(SEED).shuffle(order)
+    windows: dict[int, list[tuple[int, float]]] = {id(lane): [] for lane in lanes}
+    for lane in order:
+        windows[id(lane)].append(_window(lane, seconds / len(order)))
+    return [_throughput(lane, size, windows[id(lane)]) for lane in lanes]
+
+
+def _window(lane: Lane, seconds: float) -> tuple[int, float]:
+    """Runs one after the other for so long: their number, and the seconds that they took."""
+    lane.runtime.run(lane.batch)  # what the last lane left in the caches is not this one's
+    start = perf_counter()
+    runs, took = 0, 0.0
+    while runs < LEAST_RUNS or took < seconds:
+        lane.runtime.run(lane.batch)
+        runs += 1
+        took = perf_counter() - start
+    return runs, took
+
+
+def _throughput(lane: Lane, size: int, windows: Sequence[tuple[int, float]]) -> Measurement:
+    runs, took = (np.array(x, dtype=np.float64) for x in zip(*windows, strict=True))
+    picks = np.random.default_rng(SEED).integers(0, len(runs), (RESAMPLES, len(runs)))
+    spread = size * runs[picks].sum(axis=1) / took[picks].sum(axis=1)
+    low, high = (float(v) for v in np.quantile(spread, (0.025, 0.975)))
+    conditions = _of(lane, size, "throughput") | {
+        "windows": len(runs), "runs": int(runs.sum()), "seconds": float(took.sum()),
+    }  # fmt: skip
+    value = float(size * runs.sum() / took.sum())
+    samples = tuple(float(v) for v in size * runs / took)
+    return Measurement("throughput", "per second", value, (low, high), samples, conditions)
+
+
+def copies(lanes: Sequence[Lane], size: int, seconds: float) -> list[Measurement]:
+    """The share of a run that goes into copies between host and device, and what is around them.
+
+    Each round runs every lane once as it is and once with inputs and outputs left on the device;
+    the share is one less the ratio of the medians.
+    """
+    held = [lane.runtime.bind(lane.batch) for lane in lanes]
+    whole: list[list[float]] = [[] for _ in lanes]
+    alone: list[list[float]] = [[] for _ in lanes]
+    for bound in held:
+        bound.run()
+    end = perf_counter() + seconds
+    for n in range(MOST_ROUNDS if lanes else 0):
+        if n >= LEAST_ROUNDS and perf_counter() > end:
+            break
+        for place, lane in enumerate(lanes):
+            whole[place].append(lane.run())
+            start = perf_counter_ns()
+            held[place].run()
+            alone[place].append((perf_counter_ns() - start) / 1e6)
+    made = []
+    for lane, with_them, without in zip(lanes, whole, alone, strict=True):
+        value, (low, high) = ratio(without, with_them)
+        conditions = _of(lane, size, "copies") | {"bound_ms": float(np.median(without))}
+        made.append(
+            Measurement(
+                "copies", "share", 1 - value, (1 - high, 1 - low), tuple(without), conditions
+            )
+        )
+    return made
 
 
 def ratio(top: Sequence[float], bottom: Sequence[float]) -> tuple[float, tuple[float, float]]:
@@ -107,37 +213,58 @@ def ratio(top: Sequence[float], bottom: Sequence[float]) -> tuple[float, tuple[f
     return float(np.median(a) / np.median(b)), (float(low), float(high))
 
 
+def _of(lane: Lane, size: int, group: str) -> dict[str, Json]:
+    return {
+        "group": group,
+        "of": lane.of,
+        "model": lane.role,
+        "runtime": lane.runtime.name,
+        "batch": size,
+    }
+
+
 def _latency(lane: Lane, size: int) -> Measurement:
     samples = np.asarray(lane.samples)
     p50, p90, p99 = (float(v) for v in np.quantile(samples, (0.5, 0.9, 0.99)))
     picks = np.random.default_rng(SEED).integers(0, len(samples), (RESAMPLES, len(samples)))
     low, high = np.quantile(np.median(samples[picks], axis=1), (0.025, 0.975))
-    conditions: dict[str, Json] = {
-        "group": "latency",
-        "of": lane.of,
-        "model": lane.role,
-        "runtime": lane.runtime.name,
-        "batch": size,
+    conditions = _of(lane, size, "latency") | {
         "p90": p90,
         "p99": p99,
         "per_second": 1000 * size / p50,
         "rounds": len(samples),
+        "warm_up_runs": lane.warm_up,
+        "stable": lane.stable,
+        "cpu_ms": float(np.median(lane.cpu)),
+        "cpu_samples": list(lane.cpu),
     }
+    if lane.device:
+        conditions |= {
+            "device_ms": float(np.median(lane.device)), "device_samples": list(lane.device),
+        }  # fmt: skip
     return Measurement(
         "latency", "ms", p50, (float(low), float(high)), tuple(lane.samples), conditions
     )
 
 
-def _ratios(lanes: Sequence[Lane], size: int) -> list[Measurement]:
+def ratios(lanes: Sequence[Lane], size: int) -> list[Measurement]:
+    """Each further runtime of a model against its first, B against A in each, and the noise.
+
+    The last of `lanes` is the first of them again.
+    """
     made = []
     first, again = lanes[0], lanes[-1]
-    pairs = [(lanes[n + 1], lanes[n], "runtimes") for n in range(0, len(lanes) - 1, 2)]
-    if len(lanes) > 3:
-        pairs += [(lanes[2], lanes[0], "models"), (lanes[3], lanes[1], "models")]
+    of: dict[str, list[Lane]] = {}
+    for lane in lanes[:-1]:
+        of.setdefault(lane.role, []).append(lane)
+    pairs = [(top, own[0], "runtimes") for own in of.values() for top in own[1:]]
+    roles = list(of)
+    for top in of[roles[1]] if len(roles) > 1 else ():
+        pairs += [(top, x, "models") for x in of[roles[0]] if x.runtime.name == top.runtime.name]
     for top, bottom, between in pairs:
         value, interval = ratio(top.samples, bottom.samples)
-        of = f"{top.of} / {bottom.of}"
-        conditions = {"group": "latency ratio", "of": of, "between": between, "batch": size}
+        name = f"{top.of} / {bottom.of}"
+        conditions = {"group": "latency ratio", "of": name, "between": between, "batch": size}
         made.append(Measurement("latency ratio", "ratio", value, interval, (), conditions))
     value, interval = ratio(again.samples, first.samples)
     conditions = {
@@ -154,7 +281,25 @@ def _say_round(say: Callable[[str], None], size: int, number: int) -> None:
     say(f"latency, batch {size}: round {number}")
 
 
-def _filled(samples: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def sizes(contenders: Sequence[Contender], batches: Sequence[int]) -> tuple[int, ...]:
+    """The batch sizes that all of them take."""
+    return tuple(batches) if all(c.signature.batched for c in contenders) else (1,)
+
+
+def filled(samples: Batch, size: int, takes: Signature) -> Batch:
     """A batch of `size`, the samples repeated where there are fewer."""
-    picks = np.arange(size) % len(samples)
-    return np.ascontiguousarray(samples[picks])
+    if not isinstance(samples, Mapping):
+        return _rows(samples, size, takes.arguments[0])
+    by_name = {a.name: a for a in takes.arguments}
+    return {n: _rows(a, size, by_name[n]) for n, a in samples.items() if n in by_name}
+
+
+def _rows(array: Array, size: int, argument: Argument) -> Array:
+    """As many rows as that; of an input without a batch axis, one sample as it is taken."""
+    if BATCH in argument.axes:
+        picks: NDArray[np.int64] = np.arange(size) % len(array)
+        return np.ascontiguousarray(array[picks])
+    if array.ndim > len(argument.axes):
+        return np.ascontiguousarray(array[0])
+    held = argument.axes[0] if argument.axes else None
+    return np.ascontiguousarray(array[:held] if isinstance(held, int) else array)

@@ -1,4 +1,4 @@
-"""One runtime in a process of its own -> its cold start and peak memory.
+"""One runtime in a process of its own -> cold start, peak memory, and first runs of new shapes.
 
 In a shared process the second runtime would look small: the first has paid for what both use.
 """
@@ -10,83 +10,150 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import time
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import interop
-from interop.bench.contender import Contender
+from interop.bench.lanes import WAYS, Contender, Lane
+from interop.bench.latency import filled, sizes
 from interop.errors import ModelError
 from interop.facts import Json, Measurement
+from interop.models.signature import drawn
+from interop.runtimes.base import Array, Batch
 
 TIMEOUT_SECONDS = 300
 CHILD = "interop.runtimes.child"
+_FIGURES = (
+    ("cold start", "ms", "cold_ms"),
+    ("peak memory", "bytes", "peak_bytes"),
+    ("peak device memory", "bytes", "device_bytes"),
+)
 
 
 def measure(
     contenders: Sequence[Contender],
-    inputs: Sequence[NDArray[np.float32]],
+    inputs: Sequence[Batch],
     say: Callable[[str], None],
+    batches: Sequence[int] = (),
 ) -> list[Measurement]:
-    """Cold start (process start to first answer) and peak memory at batch 1."""
+    """Cold start (process start to first answer) and peak memory at batch 1, then first runs.
+
+    A "first run" is that of a shape the process has not seen: each of `batches` but 1 and, where
+    other axes vary, another length. Its condition `steady_ms` is the median of the five runs after
+    it, `shape` what the sizes were.
+    """
     found: list[Measurement] = []
     for contender, samples in zip(contenders, inputs, strict=True):
-        for runtime in contender.runtimes:
-            say(f"{contender.role} {runtime.name}: a process of its own")
-            figures = _child(contender, runtime.name, runtime.device, samples[:1])
-            conditions: dict[str, Json] = {
-                "group": "own process",
-                "of": f"{contender.role} {runtime.name}",
-                "model": contender.role,
-                "runtime": runtime.name,
-            }
-            for name, unit, key in (
-                ("cold start", "ms", "cold_ms"),
-                ("peak memory", "bytes", "peak_bytes"),
-                ("peak device memory", "bytes", "device_bytes"),
-            ):
-                if key in figures:
-                    found.append(Measurement(name, unit, figures[key], conditions=conditions))
+        shapes = _shapes(contender, samples, batches)
+        for lane in contender.lanes:
+            say(f"{contender.role} {lane.runtime.name}: a process of its own")
+            figures = _child(contender, lane, [batch for _, _, batch in shapes])
+            found += _measured(contender, lane, figures, shapes[1:])
+    return found
+
+
+_Shape = tuple[int, dict[str, int], Mapping[str, Array]]
+
+
+def _shapes(contender: Contender, samples: Batch, batches: Sequence[int]) -> list[_Shape]:
+    """Batch 1, then every shape that is new to a process that has seen the ones before."""
+    takes = contender.signature
+    known: Mapping[str, Array]
+    known = samples if isinstance(samples, Mapping) else {takes.names[0]: samples}
+    made: list[_Shape] = []
+    for size in dict.fromkeys((1, *sizes([contender], batches))):
+        batch = filled(known, size, takes)
+        assert isinstance(batch, Mapping)
+        made.append((size, {}, batch))
+    if takes.varying and takes.others:
+        made.append((1, dict(takes.others), drawn(takes, 1, takes.others)))
+    return made
+
+
+def _measured(
+    contender: Contender, lane: Lane, figures: Mapping[str, Any], shapes: Sequence[_Shape]
+) -> list[Measurement]:
+    conditions: dict[str, Json] = {
+        "group": "own process",
+        "of": f"{contender.role} {lane.runtime.name}",
+        "model": contender.role,
+        "runtime": lane.runtime.name,
+    }
+    found = [
+        Measurement(name, unit, figures[key], conditions=conditions)
+        for name, unit, key in _FIGURES
+        if key in figures
+    ]
+    for (size, axes, _), (first, steady) in zip(shapes, figures["first_runs"], strict=True):
+        more: dict[str, Json] = {"batch": size, "shape": axes, "steady_ms": steady}
+        found.append(Measurement("first run", "ms", first, conditions={**conditions, **more}))
     return found
 
 
 def _child(
-    contender: Contender, runtime: str, device: str, sample: NDArray[np.float32]
-) -> dict[str, float]:
+    contender: Contender, lane: Lane, batches: Sequence[Mapping[str, Array]]
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="interop-child-") as folder:
-        array = Path(folder) / "input.npy"
-        np.save(array, sample)
-        identity = contender.identity
-        model = identity.manifest.path + (f"#{identity.place}" if identity.place else "")
-        order = {
-            "runtime": runtime,
-            "device": device,
-            "model": model if runtime == "pytorch" else str(contender.onnx),
-            "factory": contender.factory,
-            "input": str(array),
-            "threads": contender.native.conditions()["threads"],
-        }
+        arrays = Path(folder) / "inputs.npz"
+        named = {f"{n} {name}": a for n, batch in enumerate(batches) for name, a in batch.items()}
+        np.savez(arrays, **named)  # type: ignore[arg-type]
+        order = _order(contender, lane, arrays)
         started = time()
-        done = subprocess.run(
-            # -P: a file of the working directory must not stand in for a library.
-            [sys.executable, "-P", "-m", CHILD, json.dumps({**order, "started": started})],
-            env={**os.environ, "PYTHONPATH": _python_path()},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                # -P: a file of the working directory must not stand in for a library.
+                [sys.executable, "-P", "-m", CHILD, json.dumps({**order, "started": started})],
+                env={**os.environ, "PYTHONPATH": _python_path()},
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise _failed(lane, order, f"no answer within {TIMEOUT_SECONDS} s") from None
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise ModelError(
-            f"{runtime} failed in a process of its own: {lines[-1] if lines else done.returncode}",
-            where=model,
-        )
-    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        raise _failed(lane, order, lines[-1] if lines else f"exit {done.returncode}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def _order(contender: Contender, lane: Lane, inputs: Path) -> dict[str, Json]:
+    """What the child is told; see `interop.runtimes.child.main`."""
+    identity, options, spec = contender.identity, contender.options, lane.spec
+    model = identity.manifest.path + (f"#{identity.place}" if identity.place else "")
+    how = spec.how or next(iter(WAYS[spec.runtime]), "")
+    return {
+        "runtime": spec.runtime,
+        "how": WAYS[spec.runtime].get(how, ""),
+        "provider": spec.provider or None,
+        "precision": spec.precision if spec.precision != "float32" else None,
+        "device": lane.runtime.device,
+        "threads": contender.threads,
+        "tf32": contender.tf32,
+        "model": model if lane.graph is None else str(lane.graph),
+        "options": {
+            "factory": options.factory,
+            "head": options.head,
+            "base": options.base,
+            "arch": options.arch,
+            "trust_pickle": options.trust_pickle,
+        },
+        "signature": contender.signature.json(),
+        "inputs": str(inputs),
+    }
+
+
+def _failed(lane: Lane, order: Mapping[str, Json], why: str) -> ModelError:
+    return ModelError(
+        f"{lane.runtime.name} failed in a process of its own: {why}",
+        where=str(order["model"]),
+        fix=f"leave {lane.spec} away",
+    )
 
 
 def _python_path() -> str:

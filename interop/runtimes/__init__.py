@@ -9,14 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from interop.runtimes.base import Runtime
+from interop.runtimes.base import Bound, Runtime
 
 if TYPE_CHECKING:
     from interop.runtimes.onnx import OnnxRuntime
     from interop.runtimes.openvino import OpenVinoRuntime
     from interop.runtimes.pytorch import TorchRuntime
 
-__all__ = ["OnnxRuntime", "OpenVinoRuntime", "Runtime", "TorchRuntime"]
+__all__ = ["Bound", "OnnxRuntime", "OpenVinoRuntime", "Runtime", "TorchRuntime"]
 
 _MODULES = {
     "OnnxRuntime": "interop.runtimes.onnx",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,11 +19,24 @@ Batch = Array | Mapping[str, Array]
 DEVICES = ("cpu", "cuda")
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One batch that lies where the device wants it.
+
+    `run` computes on it, leaves the outputs where they are and returns when they are done: what it
+    takes less than `Runtime.run` on the same batch is the copies.
+    """
+
+    run: Callable[[], object]
+
+
 class Runtime(ABC):
     """A model ready to run on one device. Use as a context manager: leaving it frees the model.
 
-    `name` is "pytorch" or "onnxruntime", `device` "cpu" or "cuda". Batches and outputs lie in host
-    memory, and a call returns when the outputs are there: what it takes is the whole way.
+    `name` is the library's with what sets this way of running apart from its others ("pytorch",
+    "pytorch compile bfloat16", "onnxruntime io-binding"), `device` "cpu" or "cuda". Batches and
+    outputs lie in host memory, and a call returns when the outputs are there: what it takes is the
+    whole way.
     """
 
     name: str
@@ -38,6 +52,20 @@ class Runtime(ABC):
 
         Floating-point arrays are cast to the type that the model takes.
         """
+
+    def bind(self, batch: Batch) -> Bound:
+        """`batch` put where the device wants it, to be run from there again and again.
+
+        In host memory it lies there already: then a run is that of `outputs`.
+        """
+        return Bound(lambda: self.outputs(batch))
+
+    def clock(self) -> Callable[[], float] | None:
+        """Starts a clock on the device, between whose start and end lies what runs meanwhile.
+
+        What comes back stops it and gives milliseconds; None where the device has none (the CPU).
+        """
+        return None
 
     @abstractmethod
     def conditions(self) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""One model in one runtime in this process alone: one answer, and what it took.
+"""One model in one runtime in this process alone: one answer, and what it took; then new shapes.
 
 `bench` starts it; it lies here because whoever imports `bench` imports torch.
 """
@@ -8,39 +8,93 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from time import time
+from statistics import median
+from time import perf_counter, time
 from typing import Any
 
+STEADY_RUNS = 5
 
-def main(order: dict[str, Any]) -> dict[str, float]:
-    """Run the input once. Nothing of the other runtime is imported."""
-    import numpy as np
 
-    batch = np.load(order["input"])
+def main(order: dict[str, Any]) -> dict[str, Any]:
+    """Run the first input once, then the others. Nothing of another runtime is imported.
+
+    `order` has the lane (`runtime`, `how`, `provider`, `precision`, `device`, `threads`, `tf32`),
+    the `model` (a graph, or a checkpoint with the `options` by which its module is built and the
+    `signature` by which it is called), the `inputs` (an .npz file whose arrays are called
+    "0 input_ids", "1 input_ids", …) and when this process was `started`.
+
+    What comes back: `cold_ms` from the process's start to the first answer; `peak_bytes` of host
+    memory by then; `device_bytes` that are taken on the GPU; and for each further input
+    `first_runs`, the milliseconds of its first run and the median of five runs after it.
+    """
+    inputs = _inputs(order["inputs"])
     before = _device_memory(order["device"])
     runtime = _runtime(order)
-    runtime.run(batch)
+    runtime.outputs(inputs[0])
     cold = (time() - order["started"]) * 1000
     figures = {"cold_ms": cold, "peak_bytes": _peak_memory()}
     after = _device_memory(order["device"])
     if before is not None and after is not None:
         figures["device_bytes"] = before - after
+    figures["first_runs"] = [_first(runtime, given) for given in inputs[1:]]
     return figures
 
 
+def _first(runtime: Any, given: Any) -> list[float]:
+    """The first run of a shape, and the median of those after it, in milliseconds."""
+    times = []
+    for _ in range(1 + STEADY_RUNS):
+        start = perf_counter()
+        runtime.outputs(given)
+        times.append((perf_counter() - start) * 1000)
+    return [times[0], median(times[1:])]
+
+
+def _inputs(path: str) -> list[dict[str, Any]]:
+    import numpy as np
+
+    found: dict[int, dict[str, Any]] = {}
+    with np.load(path) as arrays:
+        for key in arrays.files:
+            place, _, name = key.partition(" ")
+            found.setdefault(int(place), {})[name] = arrays[key]
+    return [found[place] for place in sorted(found)]
+
+
 def _runtime(order: dict[str, Any]) -> Any:
+    device, threads, tf32 = order["device"], order["threads"], order["tf32"]
+    if order["runtime"] == "openvino":
+        from interop.runtimes.openvino import OpenVinoRuntime
+
+        return OpenVinoRuntime(order["model"], device, threads)
     if order["runtime"] == "onnxruntime":
         from interop.runtimes.onnx import OnnxRuntime
 
-        return OnnxRuntime(order["model"], order["device"], order["threads"], spin=False)
-    from interop.identity import identify_file
-    from interop.models import build, load
+        how, provider = order["how"], order["provider"]
+        return OnnxRuntime(
+            order["model"], device, threads, tf32=tf32, spin=False, how=how, provider=provider
+        )
     from interop.runtimes.pytorch import TorchRuntime
 
-    identity = identify_file(order["model"])
-    module = build(identity, factory=order["factory"])
-    load(module, identity)
-    return TorchRuntime(module, order["device"], order["threads"])
+    how, precision = order["how"], order["precision"]
+    return TorchRuntime(_forward(order), device, threads, tf32=tf32, how=how, precision=precision)
+
+
+def _forward(order: dict[str, Any]) -> Any:
+    """The module as the export had it, called as the signature says."""
+    import torch
+
+    from interop.identity import identify_file
+    from interop.models import built
+    from interop.models.signature import Forward, Signature
+    from interop.runtimes.pytorch import dtype_of
+
+    options = order["options"]
+    identity = identify_file(order["model"], arch=options["arch"])
+    module, _, _ = built(identity, **options)
+    if dtype_of(module) == torch.bfloat16:
+        module.float()
+    return Forward(module, Signature.from_json(order["signature"]))
 
 
 def _peak_memory() -> int:
@@ -65,4 +119,6 @@ def _device_memory(device: str) -> int | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))
+    found = main(json.loads(sys.argv[1]))
+    print()  # after what the libraries wrote without ending their line
+    print(json.dumps(found))

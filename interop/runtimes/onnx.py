@@ -5,21 +5,25 @@ ONNX Runtime goes on with the CPU where CUDA cannot be had; here that is never c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 
-from interop.errors import DeviceMissing, ModelError
+from interop.errors import ConfigError, DeviceMissing, ModelError
 from interop.facts import Json
-from interop.runtimes.base import Array, Batch, Runtime, check_device
+from interop.runtimes import clock
+from interop.runtimes.base import Array, Batch, Bound, Runtime, check_device
 from interop.runtimes.memory import give_back
 
+HOW = ("plain", "io-binding", "cuda-graph")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
 _FOLDER = "session.model_external_initializers_file_folder_path"
+_MOST_HELD = 16  # sets of shapes: texts have many lengths
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -36,6 +40,19 @@ class _Input(NamedTuple):
     shape: tuple[int | str | None, ...]
 
 
+@dataclass(slots=True)
+class _Held:
+    """A session's inputs at one set of shapes, at addresses that stay.
+
+    A CUDA graph has a number, and reads and writes these addresses: its `outputs` stay as well.
+    """
+
+    binding: Any
+    inputs: dict[str, Any]
+    graph: int
+    outputs: list[Any] = field(default_factory=list)
+
+
 class OnnxRuntime(Runtime):
     """An ONNX Runtime session.
 
@@ -43,12 +60,19 @@ class OnnxRuntime(Runtime):
     other values for initialisers that lie outside of the graph, by their names. `threads` is for
     this session's operators; None leaves ONNX Runtime's own number. `spin` False lets idle threads
     sleep instead of burning a core; `arena` False gives back what a run took behind it. `tf32` as
-    in TorchRuntime. `elsewhere` lists the nodes that did not land on the device's provider, as
-    "name (operator) on provider". Raises DeviceMissing where CUDA was asked for and its provider
-    did not start or was given no node, ModelError where ONNX Runtime refuses the graph.
-    """
+    in TorchRuntime. `elsewhere` lists the nodes that did not land on the provider, as "name
+    (operator) on provider".
 
-    name = "onnxruntime"
+    `how` is "plain"; "io-binding", where the device's memory for inputs and outputs is taken once
+    for each set of shapes and filled anew at each run; or "cuda-graph", the same with the kernels
+    captured once and replayed. `provider` is another than the device's own, by its name.
+    `precision` is what the graph was lowered to, for the name alone. `clocked` puts the work on a
+    stream of its own, by which `clock` times it.
+
+    Raises DeviceMissing where the provider is not in this build, did not start or was given no
+    node, and for a CUDA graph without CUDA; ConfigError for another `how`; ModelError where ONNX
+    Runtime refuses the graph.
+    """
 
     def __init__(
         self,
@@ -61,11 +85,27 @@ class OnnxRuntime(Runtime):
         arena: bool = True,
         folder: str | Path | None = None,
         instead: Mapping[str, Array] | None = None,
+        how: str = "plain",
+        provider: str | None = None,
+        precision: str = "",
+        clocked: bool = False,
     ) -> None:
         check_device(device)
-        self.device, self.tf32, self.threads = device, tf32, threads
+        _check_way(how, provider, device)
+        self.device, self.tf32, self.threads, self.how = device, tf32, threads, how
+        self.provider = provider or PROVIDERS[device]
+        way = "" if how == "plain" else how
+        self.name = " ".join(filter(None, ("onnxruntime", way, provider, precision)))
+        self._where_asked = provider or f"--device {device}"
+        self._stream: Any = None
         if device == "cuda":
             _load_cuda_libraries()
+            if clocked:
+                import torch
+
+                self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._held: dict[tuple[Any, ...], _Held] = {}
+        self._graphs = 0
         options = _options(threads, spin, folder)
         options.enable_cpu_mem_arena = arena
         if instead:
@@ -104,6 +144,28 @@ class OnnxRuntime(Runtime):
 
     def outputs(self, batch: Batch) -> tuple[Array, ...]:
         assert self._session is not None, "the runtime is closed"
+        given = self._given(batch)
+        if self.how == "plain":
+            found = self._session.run(None, given)
+        else:
+            held = self._hold(given)
+            if self.how == "io-binding":  # new memory: what the last run gave out is its caller's
+                self._bind_outputs(held)
+            self._replay(held)
+            found = held.binding.copy_outputs_to_cpu()
+        return tuple(a.astype(np.float32) if a.dtype == np.float16 else a for a in found)
+
+    def bind(self, batch: Batch) -> Bound:
+        """Inputs and outputs stay on the device; on the CPU without io-binding as of `outputs`."""
+        if self.how == "plain" and self.device == "cpu":
+            return super().bind(batch)
+        held = self._hold(self._given(batch))
+        return Bound(lambda: self._replay(held))
+
+    def clock(self) -> Callable[[], float] | None:
+        return clock.started(self._stream) if self._stream is not None else None
+
+    def _given(self, batch: Batch) -> dict[str, Array]:
         if not isinstance(batch, Mapping):
             batch = {next(iter(self._inputs)): batch}
         elif len(batch) == len(self._inputs) == 1:  # the only one, whatever it is called
@@ -114,8 +176,55 @@ class OnnxRuntime(Runtime):
             for name, array in batch.items()
             if name in self._inputs
         }
-        found = self._session.run(None, given)
-        return tuple(a.astype(np.float32) if a.dtype == np.float16 else a for a in found)
+        return given
+
+    def _hold(self, given: Mapping[str, Array]) -> _Held:
+        """Memory on the device for these shapes, with this batch's numbers in it."""
+        key = tuple((name, a.shape) for name, a in given.items())
+        if (held := self._held.get(key)) is not None:
+            for name, value in held.inputs.items():
+                value.update_inplace(given[name])
+            return held
+        assert self._session is not None, "the runtime is closed"
+        binding = self._session.io_binding()
+        # Copied: on the CPU the value would be a view of the batch itself.
+        inputs = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(a.copy(), self.device, 0)
+            for name, a in given.items()
+        }
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        self._graphs += 1
+        held = _Held(binding, inputs, self._graphs)
+        self._bind_outputs(held)
+        # The first run tells the outputs' shapes; -1 keeps it from being captured.
+        self._replay(held, graph=-1)
+        if self.how == "cuda-graph":
+            held.outputs = list(binding.get_outputs())
+            binding.clear_binding_outputs()
+            for name, value in zip(self.output_names, held.outputs, strict=True):
+                binding.bind_ortvalue_output(name, value)
+        if len(self._held) == _MOST_HELD:
+            del self._held[next(iter(self._held))]
+        self._held[key] = held
+        return held
+
+    def _bind_outputs(self, held: _Held) -> None:
+        held.binding.clear_binding_outputs()
+        for name in self.output_names:
+            held.binding.bind_output(name, self.device, 0)
+
+    def _replay(self, held: _Held, graph: int | None = None) -> None:
+        assert self._session is not None, "the runtime is closed"
+        if self.how == "cuda-graph":
+            options = onnxruntime.RunOptions()
+            number = held.graph if graph is None else graph
+            options.add_run_config_entry("gpu_graph_id", str(number))
+            self._session.run_with_iobinding(held.binding, options)
+        else:
+            self._session.run_with_iobinding(held.binding)
+        if self.device == "cuda":
+            held.binding.synchronize_outputs()
 
     def conditions(self) -> dict[str, Json]:
         assert self._session is not None, "the runtime is closed"
@@ -128,10 +237,12 @@ class OnnxRuntime(Runtime):
             "threads": self._session.get_session_options().intra_op_num_threads or "default",
             "dtype": _dtype(self._inputs.values()),
             "tf32": self.tf32,
+            "how": self.how,
         }
 
     def close(self) -> None:
         if self._session is not None:
+            self._held.clear()
             self._session = None
             give_back()
 
@@ -140,7 +251,7 @@ class OnnxRuntime(Runtime):
             return onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
                 options,
-                providers=_providers(self.device, self.tf32),
+                providers=self._providers(),
             )
         except Exception as error:  # its exceptions have no common base of their own
             raise ModelError(
@@ -149,15 +260,33 @@ class OnnxRuntime(Runtime):
                 fix="export it again, or look for an operator that ONNX Runtime lacks",
             ) from None
 
+    def _providers(self) -> list[Any]:
+        """The one that was asked for, then those that may take what it leaves."""
+        # ONNX Runtime keeps shape arithmetic on the CPU of its own accord; `elsewhere` names it.
+        made: list[Any] = [] if self.provider in PROVIDERS.values() else [self.provider]
+        if self.device == "cuda":
+            options = {"use_tf32": str(int(self.tf32))}
+            if self.how == "cuda-graph":
+                options["enable_cuda_graph"] = "1"
+            if self._stream is not None:
+                options["user_compute_stream"] = str(self._stream.cuda_stream)
+                made = [(p, {"user_compute_stream": options["user_compute_stream"]}) for p in made]
+            made.append((PROVIDERS["cuda"], options))
+        return [*made, PROVIDERS["cpu"]]
+
     def _assert_provider(self) -> tuple[str, ...]:
-        wanted = PROVIDERS[self.device]
+        wanted = self.provider
         active = self._session.get_providers()
         if wanted not in active:
-            raise _missing(f"ONNX Runtime {onnxruntime.__version__} runs on {active[0]} instead")
+            raise _missing(
+                f"{wanted} does not start: ONNX Runtime {onnxruntime.__version__} runs on "
+                f"{active[0]} instead",
+                self._where_asked,
+            )
         self._session.disable_fallback()
         landed = nodes_by_provider(self._session)
-        if self.device != "cpu" and not landed.get(wanted):
-            raise _missing(f"no node of {self.where} was given to {wanted}")
+        if wanted != PROVIDERS["cpu"] and not landed.get(wanted):
+            raise _missing(f"no node of {self.where} was given to {wanted}", self._where_asked)
         return tuple(
             f"{node} on {provider}"
             for provider, nodes in landed.items()
@@ -195,11 +324,18 @@ def _options(threads: int | None, spin: bool, folder: str | Path | None) -> Any:
     return options
 
 
-def _providers(device: str, tf32: bool) -> list[Any]:
-    if device == "cpu":
-        return [PROVIDERS["cpu"]]
-    # ONNX Runtime keeps shape arithmetic on the CPU of its own accord; `elsewhere` names it.
-    return [(PROVIDERS["cuda"], {"use_tf32": str(int(tf32))}), PROVIDERS["cpu"]]
+def _check_way(how: str, provider: str | None, device: str) -> None:
+    if how not in HOW:
+        raise ConfigError(f"{how!r} is no way of ONNX Runtime", fix=f"give {', '.join(HOW)}")
+    available = onnxruntime.get_available_providers()
+    if provider is not None and provider not in available:
+        raise _missing(
+            f"this build of ONNX Runtime {onnxruntime.__version__} has no {provider}; it has "
+            + ", ".join(available),
+            provider,
+        )
+    if how == "cuda-graph" and device != "cuda":
+        raise _missing(f"a CUDA graph needs CUDA, and the device is {device}", how)
 
 
 def _load_cuda_libraries() -> None:
@@ -213,10 +349,10 @@ def _load_cuda_libraries() -> None:
     onnxruntime.preload_dlls()
 
 
-def _missing(what: str) -> DeviceMissing:
+def _missing(what: str, where: str = "--device cuda") -> DeviceMissing:
     return DeviceMissing(
         what,
-        where="--device cuda",
+        where=where,
         fix="see interop doctor for what the CUDA provider lacks, or ask for --device cpu",
     )
 

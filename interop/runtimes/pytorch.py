@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,20 +14,39 @@ import torch
 from torch import nn
 from torch.utils import _pytree
 
-from interop.errors import DeviceMissing
+from interop.errors import ConfigError, DeviceMissing, ModelError
 from interop.facts import Json
-from interop.runtimes.base import Array, Batch, Runtime, check_device
+from interop.models.signature import Forward
+from interop.runtimes import clock
+from interop.runtimes.base import Array, Batch, Bound, Runtime, check_device
+
+HOW: Mapping[str, str] = {"eager": "", "compile": "compile", "script": "torchscript"}
+PRECISIONS = ("float32", "float16", "bfloat16")
+# So many input shapes are compiled each for itself; what comes after them shares one graph of
+# dynamic shapes, or texts of all lengths would be compiled for each length.
+_STATIC_SHAPES = 4
+_RECOMPILES = 256
+# How far a trace may be from the module at a shape that it was not traced at, of the largest
+# output. It is to catch a size that was baked in, not rounding.
+_TRACE_TOLERANCE = 0.05
+_Call = Callable[..., Any]
+# Those that are open and set the process's threads, in the order in which they did.
+_setters: list[TorchRuntime] = []
 
 
 class TorchRuntime(Runtime):
     """The module as it is (its training flag too) under inference_mode.
 
-    `threads` is for the whole process while the runtime is open; None leaves torch's own number.
-    `tf32` lets CUDA round float32 products to 10 bits of mantissa: off, so that both runtimes
-    compute alike. Raises DeviceMissing where CUDA is asked for and torch has none.
-    """
+    `how` is "eager"; "compile", torch.compile for each input's shape, from the fifth on with
+    dynamic shapes; or "script", torch.jit.trace of the first batch, frozen, and traced again for a
+    shape at which that trace answers otherwise than the module. `precision` converts a copy of the
+    module; None leaves it the type that it has. `threads` is for the whole process while the
+    runtime is open; None leaves torch's own number. `tf32` lets CUDA round float32 products to 10
+    bits of mantissa: off, so that both runtimes compute alike.
 
-    name = "pytorch"
+    Raises DeviceMissing where CUDA is asked for and torch has none, ConfigError for another `how`
+    or `precision`. A module that cannot be compiled or traced is a ModelError of the first run.
+    """
 
     def __init__(
         self,
@@ -34,28 +55,45 @@ class TorchRuntime(Runtime):
         threads: int | None = None,
         *,
         tf32: bool = False,
+        how: str = "eager",
+        precision: str | None = None,
     ) -> None:
         require_torch_device(device)
-        self.device = device
-        self.tf32 = tf32
+        _check("how", how, HOW)
+        _check("precision", precision or "float32", PRECISIONS)
+        lower = precision if precision != "float32" else ""
+        self.name = " ".join(filter(None, ("pytorch", HOW[how], lower)))
+        self.device, self.tf32, self.how = device, tf32, how
         self._threads = torch.get_num_threads()
         if threads is not None:
             torch.set_num_threads(threads)
+            _setters.append(self)
+        if precision is not None and dtype_of(module) != getattr(torch, precision):
+            module = copy.deepcopy(module).to(getattr(torch, precision))
         self._module: nn.Module | None = module.to(device)
-        floats = (t.dtype for t in module.state_dict().values() if t.is_floating_point())
-        self._dtype = next(floats, torch.float32)
+        self._names = module.signature.names if isinstance(module, Forward) else ()
+        self._dtype = dtype_of(module)
+        self._made: dict[tuple[Any, ...], _Call] = {}
+        self._any_shape: _Call | None = None
+        self._graphs = 0
 
     def outputs(self, batch: Batch) -> tuple[Array, ...]:
-        assert self._module is not None, "the runtime is closed"
-        if self.device == "cuda":
-            _set_tf32(self.tf32)
-        with torch.inference_mode():
-            given = tensors(batch, self._dtype, self.device)
-            # What a person's module prints is no part of any report.
-            with contextlib.redirect_stdout(sys.stderr):
-                found = tensors_of(self._module(*given))
-            # Copying to the host waits for the device: no further synchronisation is needed.
-            return tuple(_host(t) for t in found)
+        given = self._given(batch)
+        # Copying to the host waits for the device: no further synchronisation is needed.
+        return tuple(_host(t) for t in tensors_of(self._run(given)))
+
+    def bind(self, batch: Batch) -> Bound:
+        given = self._given(batch)
+
+        def run() -> None:
+            self._run(given)
+            if self.device == "cuda":
+                torch.cuda.synchronize()
+
+        return Bound(run)
+
+    def clock(self) -> Callable[[], float] | None:
+        return clock.started() if self.device == "cuda" else None
 
     def conditions(self) -> dict[str, Json]:
         found: dict[str, Json] = {
@@ -65,7 +103,10 @@ class TorchRuntime(Runtime):
             "threads": torch.get_num_threads(),
             "dtype": str(self._dtype).removeprefix("torch."),
             "tf32": self.tf32,
+            "how": self.how,
         }
+        if self.how == "compile":
+            found["graphs"] = self._graphs
         if self.device == "cuda":
             found["gpu"] = torch.cuda.get_device_name()
             found["cuda"] = torch.version.cuda
@@ -75,9 +116,120 @@ class TorchRuntime(Runtime):
     def close(self) -> None:
         if self._module is not None:
             self._module = None
-            torch.set_num_threads(self._threads)
+            self._made.clear()
+            self._any_shape = None
+            self._put_threads_back()
             if self.device == "cuda":
                 torch.cuda.empty_cache()
+
+    def _put_threads_back(self) -> None:
+        """In whatever order several are closed, the number in the end is that of the beginning."""
+        if self not in _setters:
+            return
+        place = _setters.index(self)
+        del _setters[place]
+        if place == len(_setters):
+            torch.set_num_threads(self._threads)
+        else:
+            _setters[place]._threads = self._threads
+
+    def _given(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        if isinstance(batch, Mapping) and len(batch) > 1 and self._names:
+            lacking = [n for n in self._names if n not in batch]
+            if lacking:
+                raise ModelError(
+                    f"takes {', '.join(self._names)}, and was given no {', '.join(lacking)}",
+                    fix="give an array for each input, by the input's name",
+                )
+            batch = {name: batch[name] for name in self._names}
+        return tensors(batch, self._dtype, self.device)
+
+    def _run(self, given: tuple[torch.Tensor, ...]) -> Any:
+        assert self._module is not None, "the runtime is closed"
+        if self.device == "cuda":
+            _set_tf32(self.tf32)
+        # What a person's module prints is no part of any report.
+        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
+            if self.how == "eager":
+                return self._module(*given)
+            key = tuple((tuple(t.shape), t.dtype) for t in given)
+            if key in self._made:
+                return self._made[key](*given)
+            make = self._compiled if self.how == "compile" else self._scripted
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tracers warn of much; what counts is raised
+                try:
+                    self._made[key], found = make(given)
+                except ModelError:
+                    raise
+                except Exception as error:  # compilers raise anything
+                    raise _cannot(HOW[self.how], error) from None
+            return found
+
+    def _compiled(self, given: tuple[torch.Tensor, ...]) -> tuple[_Call, Any]:
+        if self._any_shape is not None:
+            return self._any_shape, self._any_shape(*given)
+        import torch._dynamo
+
+        config: Any = torch._dynamo.config
+        # One code serves all models of a process, and its limit of graphs would end in eager runs
+        # that pass for compiled ones.
+        config.recompile_limit = max(config.recompile_limit, _RECOMPILES)
+        config.fail_on_recompile_limit_hit = True
+        inductor: _Call = torch._dynamo.lookup_backend("inductor")
+        graphs = self._graphs
+
+        def counted(graph: Any, inputs: Any) -> Any:
+            self._graphs += 1
+            return inductor(graph, inputs)
+
+        assert self._module is not None
+        dynamic = len(self._made) >= _STATIC_SHAPES
+        made: _Call = torch.compile(self._module, backend=counted, dynamic=dynamic)
+        found = made(*given)
+        if self._graphs == graphs:
+            raise ModelError(
+                "compile cannot be had of this module: torch compiled nothing of it and ran it "
+                "eagerly",
+                fix="leave pytorch:compile away",
+            )
+        if dynamic:
+            self._any_shape = made
+        return made, found
+
+    def _scripted(self, given: tuple[torch.Tensor, ...]) -> tuple[_Call, Any]:
+        assert self._module is not None
+        native = tensors_of(self._module(*given))
+        if self._made:
+            last = list(self._made.values())[-1]
+            # A trace that fails at this shape is traced anew like one that answers otherwise.
+            with contextlib.suppress(Exception):
+                found = last(*given)
+                if _alike(tensors_of(found), native):
+                    return last, found
+        jit: Any = torch.jit
+        made: _Call = jit.trace(_Flat(self._module), given, check_trace=False)
+        if not self._module.training:
+            made = jit.freeze(made)
+        found = made(*given)
+        if not _alike(tensors_of(found), native):
+            raise ModelError(
+                "its TorchScript trace answers otherwise than the module itself",
+                fix="leave pytorch:torchscript away",
+            )
+        return made, found
+
+
+class _Flat(nn.Module):
+    """A module that gives its tensors in a tuple: traces know no mapping of several types."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.train(module.training)
+
+    def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(tensors_of(self.module(*given)))
 
 
 def require_torch_device(device: str) -> None:
@@ -90,6 +242,12 @@ def require_torch_device(device: str) -> None:
             fix="run on a machine with an NVIDIA GPU and driver (interop doctor), or ask for "
             "--device cpu",
         )
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The floating-point type of the module's first tensor that has one, else float32."""
+    floats = (t.dtype for t in module.state_dict().values() if t.is_floating_point())
+    return next(floats, torch.float32)
 
 
 def tensors(
@@ -106,6 +264,34 @@ def tensors_of(outputs: Any) -> list[torch.Tensor]:
     return [leaf for leaf in _pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
 
 
+def _check(what: str, given: str, known: Any) -> None:
+    if given not in known:
+        raise ConfigError(f"{given!r} is no {what} of PyTorch", fix=f"give {', '.join(known)}")
+
+
+def _alike(ours: list[torch.Tensor], native: list[torch.Tensor]) -> bool:
+    """Whether shapes are the same, and numbers but for rounding."""
+    if [t.shape for t in ours] != [t.shape for t in native]:
+        return False
+    for a, b in zip(ours, native, strict=True):
+        if not b.numel():
+            continue
+        scale = float(b.double().abs().nan_to_num(0, 0, 0).max()) or 1.0
+        far = (a.double() - b.double()).abs().nan_to_num(0, 0, 0).max()
+        if float(far) > _TRACE_TOLERANCE * scale:
+            return False
+    return True
+
+
+def _cannot(way: str, error: Exception) -> ModelError:
+    lines = [x.strip() for x in str(error).splitlines() if x.strip()]
+    why = (lines or [type(error).__name__])[0][:240]
+    return ModelError(
+        f"{way} cannot be had of this module: {type(error).__name__}: {why}",
+        fix=f"leave pytorch:{way} away",
+    )
+
+
 def _host(tensor: torch.Tensor) -> Array:
     tensor = tensor.detach().cpu()
     keeps = not tensor.is_floating_point() or tensor.dtype == torch.float64
@@ -114,7 +300,7 @@ def _host(tensor: torch.Tensor) -> Array:
 
 
 def _set_tf32(on: bool) -> None:
-    precision = "tf32" if on else "ieee"
-    backends: Any = torch.backends
-    for part in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
-        part.fp32_precision = precision
+    # Not by `fp32_precision`, part for part: torch.compile reads the older switches, and torch
+    # refuses to answer where the two were set differently.
+    torch.backends.cuda.matmul.allow_tf32 = on
+    torch.backends.cudnn.allow_tf32 = on

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from interop.errors import ConfigError, DeviceMissing, ModelError
+from interop.models.signature import Argument, Forward, Signature
 from interop.runtimes import OnnxRuntime, Runtime, TorchRuntime
 from interop.runtimes.onnx import PROVIDERS
 
@@ -75,6 +76,7 @@ def test_conditions_say_what_a_figure_depends_on(tmp_path):
             "threads": 1,
             "dtype": "float32",
             "tf32": False,
+            "how": "eager",
         }
     with OnnxRuntime(graph(tmp_path / "a.onnx"), threads=1) as runtime:
         conditions = runtime.conditions()
@@ -90,6 +92,16 @@ def test_the_threads_of_the_process_are_put_back():
         runtime.close()
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
+
+
+def test_threads_are_put_back_in_whatever_order_runtimes_close():
+    before = torch.get_num_threads()
+    for order in ((0, 1), (1, 0)):
+        two = [TorchRuntime(nn.Linear(6, 2), threads=before + n) for n in (1, 2)]
+        two[order[0]].close()
+        assert torch.get_num_threads() == before + (2 if order[0] == 0 else 1)
+        two[order[1]].close()
+        assert torch.get_num_threads() == before
 
 
 @pytest.fixture
@@ -146,7 +158,7 @@ CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
 @pytest.mark.parametrize(
     ("providers", "landed", "said"),
     [
-        ([CPU], [CPU], "runs on CPUExecutionProvider instead"),
+        ([CPU], [CPU], "ONNX Runtime .* runs on CPUExecutionProvider instead"),
         ([CUDA, CPU], [CPU], "no node .* was given to CUDAExecutionProvider"),
     ],
 )
@@ -171,3 +183,144 @@ def test_what_cannot_run_is_one_clear_error(tmp_path):
         OnnxRuntime(graph(tmp_path / "b.onnx", TensorProto.STRING, op="Identity"))
     with pytest.raises(ConfigError, match="no device"):
         TorchRuntime(nn.Linear(6, 2), "tpu")
+
+
+# ---------------------------------------------------------------- other ways of running
+
+
+@pytest.mark.parametrize(
+    ("how", "precision", "name"),
+    [
+        ("eager", None, "pytorch"),
+        ("eager", "float32", "pytorch"),
+        ("eager", "bfloat16", "pytorch bfloat16"),
+        ("compile", None, "pytorch compile"),
+        ("script", "float32", "pytorch torchscript"),
+    ],
+)
+def test_every_way_of_pytorch_answers_alike_under_a_name_of_its_own(how, precision, name):
+    module = Outputs().eval()
+    right = module(torch.from_numpy(BATCH))["logits"].detach().numpy()
+    with TorchRuntime(module, how=how, precision=precision) as runtime:
+        first, second = runtime.outputs(BATCH)
+        assert (runtime.name, runtime.conditions()["runtime"]) == (name, name)
+        runtime.bind(BATCH).run()
+        # A shape that was not there when it was compiled or traced.
+        assert runtime.run(BATCH[:1]).shape == (1, 3)
+    assert (first.dtype, second.dtype) == (np.float32, np.int64)
+    np.testing.assert_allclose(first, right, rtol=0.05 if precision == "bfloat16" else 1e-5)
+    assert next(module.parameters()).dtype == torch.float32, "it was a copy that was converted"
+
+
+class Branches(nn.Module):
+    """A trace fixes the branch that its first batch took."""
+
+    def forward(self, x):
+        return x + 1 if x.shape[0] > 1 else x * 100
+
+
+class Unscriptable(nn.Module):
+    """No tracer or compiler follows it; it runs all the same."""
+
+    def forward(self, x):
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            raise RuntimeError("not to be traced")
+        return x
+
+
+def test_a_trace_that_baked_a_size_in_is_made_anew():
+    with TorchRuntime(Branches().eval(), how="script") as runtime:
+        np.testing.assert_array_equal(runtime.run(BATCH), BATCH + 1)
+        np.testing.assert_array_equal(runtime.run(BATCH[:1]), BATCH[:1] * 100)
+        np.testing.assert_array_equal(runtime.run(BATCH), BATCH + 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("compile", "compile cannot be had of this module: torch compiled nothing of it"),
+        ("script", "torchscript cannot be had of this module: .*not to be traced"),
+    ],
+)
+def test_a_module_that_cannot_be_compiled_is_one_clear_error(how, said):
+    with (
+        TorchRuntime(Unscriptable().eval(), how=how) as runtime,
+        pytest.raises(ModelError, match=said),
+    ):
+        runtime.run(BATCH)
+
+
+def test_more_shapes_than_are_compiled_each_for_itself():
+    with TorchRuntime(nn.Linear(6, 2).eval(), how="compile") as runtime:
+        for rows in range(1, 9):
+            assert runtime.run(np.zeros((rows, 6), np.float32)).shape == (rows, 2)
+        assert runtime.conditions()["graphs"] == 5, "four of their own, and one for all others"
+
+
+def test_inputs_by_name_are_put_into_the_forwards_order():
+    class Difference(nn.Module):
+        def forward(self, a, b):
+            return {"minus": a - b}
+
+    axes = ("batch", 6)
+    forward = Forward(Difference(), Signature((Argument("a", axes), Argument("b", axes))))
+    with TorchRuntime(forward) as runtime:
+        found = runtime.run({"b": BATCH, "a": 3 * BATCH, "unused": BATCH})
+        np.testing.assert_array_equal(found, 2 * BATCH)
+        with pytest.raises(ModelError, match="was given no b"):
+            runtime.run({"a": BATCH, "c": BATCH})
+
+
+def test_io_binding_gives_the_same_and_keeps_what_it_gave(tmp_path):
+    with OnnxRuntime(graph(tmp_path / "a.onnx"), how="io-binding") as runtime:
+        assert runtime.name == "onnxruntime io-binding"
+        first = runtime.run(BATCH)
+        second = runtime.run(BATCH + 1)
+        np.testing.assert_array_equal(first, BATCH)
+        np.testing.assert_array_equal(second, BATCH + 1)
+        assert runtime.run(BATCH[:1]).shape == (1, 6)
+        bound = runtime.bind(BATCH)
+        bound.run()
+        bound.run()
+        for rows in range(1, 20):  # more shapes than it keeps
+            assert runtime.run(np.zeros((rows, 6), np.float32)).shape == (rows, 6)
+        bound.run()
+
+
+def test_bound_numbers_are_not_the_callers(tmp_path):
+    with OnnxRuntime(graph(tmp_path / "a.onnx"), how="io-binding") as runtime:
+        batch = BATCH.copy()
+        runtime.bind(batch)
+        runtime.run(batch - 5)
+        np.testing.assert_array_equal(batch, BATCH)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"how": "cuda-graph"}, "a CUDA graph needs CUDA"),
+        ({"provider": "NoSuchProvider"}, "has no NoSuchProvider; it has .*CPUExecutionProvider"),
+    ],
+)
+def test_what_this_machine_lacks_is_exit_3(tmp_path, given, said):
+    with pytest.raises(DeviceMissing, match=said):
+        OnnxRuntime(graph(tmp_path / "a.onnx"), **given)
+
+
+def test_a_provider_that_takes_no_node_is_not_that_provider(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["Other"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: Fallen(["Other"], [CPU]))
+    with pytest.raises(DeviceMissing, match=r"no node .* was given to Other") as error:
+        OnnxRuntime(b"", provider="Other")
+    assert error.value.where == "Other"
+    session = Fallen(["Other", CPU], ["Other"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: session)
+    runtime = OnnxRuntime(b"", provider="Other", precision="int8")
+    assert (runtime.name, runtime.elsewhere) == ("onnxruntime Other int8", ())
+
+
+@pytest.mark.parametrize("kind", [TorchRuntime, OnnxRuntime])
+def test_another_way_is_refused_by_name(tmp_path, kind):
+    model = nn.Linear(6, 2) if kind is TorchRuntime else graph(tmp_path / "a.onnx")
+    with pytest.raises(ConfigError, match="'fast' is no"):
+        kind(model, how="fast")
