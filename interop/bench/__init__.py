@@ -20,8 +20,9 @@ from interop.bench.tasks import Task
 from interop.bench.tasks import task as task_of
 from interop.bench.wanted import need_interface, task_name
 from interop.check.inputs import dataset_hash, describe
-from interop.data import Data, Preparation, open_data, preparation, preview
-from interop.data.base import Array
+from interop.data import open_data, preparation
+from interop.data.base import Array, Data, Preparation
+from interop.data.preview import preview
 from interop.errors import ConfigError
 from interop.export import Options as Building
 from interop.facts import Answer, Case, Identity, Input, Json, Measurement, Report
@@ -142,12 +143,16 @@ def _calibration(
 
     def batches(role: str, takes: Signature) -> list[Mapping[str, Array]]:
         n = "AB".index(role)
-        prepare = preparation(models[n], wanted[n].task.name, takes.names)
+        prepare = _prepared(models[n], wanted[n], takes)
         records = wanted[n].data.spread(CALIBRATION)
         size = prepare.most or 8
         return [prepare(records[i : i + size]).inputs for i in range(0, len(records), size)]
 
     return batches
+
+
+def _prepared(identity: Identity, wanted: Wanted, takes: Signature) -> Preparation:
+    return preparation(identity, wanted.task.name, takes.names, kind=wanted.data.kind)
 
 
 # ---------------------------------------------------------------- the measuring itself
@@ -161,7 +166,7 @@ def _report(
     say: Say,
 ) -> Report:
     prepares = [
-        preparation(c.identity, w.task.name, c.signature.names)
+        _prepared(c.identity, w, c.signature)
         for c, w in zip(contenders, wanted, strict=False)
     ]
     found: list[Measurement] = []
@@ -175,7 +180,7 @@ def _report(
     if options.batches:
         inputs = _inputs(contenders, wanted, prepares, max(options.batches))
         found += measure_latency(contenders, inputs, options.batches, options.seconds, say)
-        found += measure_process(contenders, inputs, options.batches, say)
+        found += measure_process(contenders, inputs, say, options.batches)
     measured = tuple(found)
     conditions = _conditions(contenders)
     findings, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from queue import Queue
 from threading import Event, Thread
 from time import perf_counter
@@ -171,7 +172,11 @@ def scores(found: Answered) -> list[Measurement]:
     }
     return [
         Measurement(
-            s.name, s.unit, s.value, s.interval, conditions={**conditions, "better": s.better}
+            s.name,
+            s.unit,
+            s.value if isfinite(s.value) else None,  # the mean over no class, say
+            s.interval,
+            conditions={**conditions, "better": s.better},
         )
         for s in found.task.scores(found.answers, found.truths)
     ]
