@@ -17,7 +17,7 @@ PACKAGES = (
     "click", "jinja2", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime",
     "onnxruntime-gpu", "safetensors", "numpy", "pillow", "timm", "transformers", "scikit-learn",
     "peft", "openvino", "onnxconverter-common", "torchaudio", "h5py", "fsspec", "s3fs",
-    "huggingface_hub",
+    "huggingface_hub", "soundfile", "pyarrow", "datasets",
 )  # fmt: skip
 
 # Each is tried in a process of its own: a library that does not load may take the process with it.
