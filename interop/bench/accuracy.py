@@ -192,6 +192,10 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
         "sides": [native.runtime, other.runtime],
     }
     made = _answers(native, other, conditions)
+    for score in native.task.between(native.answers, other.answers):
+        made.append(
+            Measurement(score.name, score.unit, score.value, score.interval, conditions=conditions)
+        )
     made += [
         Measurement("largest logit difference", "abs", other.largest, conditions=conditions),
         Measurement(
@@ -255,8 +259,6 @@ def _answers(a: Answered, b: Answered, conditions: dict[str, Json]) -> list[Meas
         ),
         *tests,
     ]
-    for s in a.task.between(a.answers, b.answers):
-        made.append(Measurement(s.name, s.unit, s.value, s.interval, conditions=conditions))
     return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interop.errors import ConfigError
-from interop.export.ecosystems import ROLES, TASKS
+from interop.export.ecosystems import ROLES, task_of_class
 from interop.facts import Identity
 
 # Tasks whose answers are class names.
@@ -68,10 +68,7 @@ def need_interface(identity: Identity, task: str) -> None:
 
 def _by_class(identity: Identity) -> str:
     library, _, own = (identity.architecture or "").partition("/")
-    if library != "transformers":
-        return ""
-    endings = [ending for ending in TASKS if own.endswith(ending)]
-    return TASKS[max(endings, key=len)] if endings else ""
+    return task_of_class(own) if library == "transformers" else ""
 
 
 def _by_head(identity: Identity) -> str:

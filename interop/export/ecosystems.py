@@ -44,6 +44,8 @@ TASKS = {
     "ForCTC": "automatic-speech-recognition",
     "Model": "feature-extraction",
 }
+# Families whose sequences are of sound.
+_SOUND = ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio", "Whisper")
 ROLES = {
     "classes": "image-classification",
     "pixel classes": "image-segmentation",
@@ -62,14 +64,21 @@ def library(identity: Identity, module: nn.Module) -> str:
 
 def task(identity: Identity, module: nn.Module) -> str:
     """The Hub's word for what the model is for; "" where nothing tells."""
-    name = type(module).__name__
     if is_one(module):
-        endings = [ending for ending in TASKS if name.endswith(ending)]
-        return TASKS[max(endings, key=len)] if endings else ""
+        return task_of_class(type(module).__name__)
     role = identity.head.role if identity.head is not None else ""
     if identity.architecture and role in ROLES and identity.labels.applicable:
         return ROLES[role]
     return ""
+
+
+def task_of_class(name: str) -> str:
+    """The Hub's word for what a class of transformers is for; "" where its name does not tell."""
+    endings = [ending for ending in TASKS if name.endswith(ending)]
+    found = TASKS[max(endings, key=len)] if endings else ""
+    if found == "text-classification" and name.startswith(_SOUND):
+        return "audio-classification"
+    return found
 
 
 def write(identity: Identity, module: nn.Module, folder: Path) -> dict[str, Json] | None:

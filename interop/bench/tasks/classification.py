@@ -99,18 +99,6 @@ class Classification(Task):
         mean = score("negative log likelihood", "abs", count, lambda p: losses[p].mean(), better=-1)
         return [*found, mean]
 
-    def between(self, ours: Sequence[Logits], theirs: Sequence[Logits]) -> list[Score]:
-        """The largest and the mean difference of logits, of two runs of the same labels."""
-        a, b = np.stack(ours), np.stack(theirs)
-        if a.shape != b.shape:
-            return []
-        apart = np.abs(a.astype(np.float64) - b)
-        mean = apart.mean(axis=1)
-        return [
-            Score("largest logit difference", "abs", float(apart.max()), better=-1),
-            score("mean logit difference", "abs", len(a), lambda p: mean[p].mean(), better=-1),
-        ]
-
     def details(self, answers: Sequence[Logits], truths: Sequence[int]) -> dict[str, Json]:
         """In "classes" precision, recall, F1 and support of each; the confusion matrix, rows the
         truth, of 100 classes at most; in "confused" the commonest mistakes."""

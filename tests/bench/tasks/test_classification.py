@@ -109,15 +109,6 @@ def test_details_agree_with_counts_by_hand() -> None:
     assert dog["f1"] == pytest.approx(0.8) and cow["support"] == 0
 
 
-def test_two_runs_differ_by_their_logits() -> None:
-    kind = task("image-classification", LABELS)
-    ours = [np.zeros(3, np.float32), np.ones(3, np.float32)]
-    theirs = [np.zeros(3, np.float32), np.array([1, 1, 1.6], np.float32)]
-    found = by_name(kind.between(ours, theirs))
-    assert found["largest logit difference"].value == pytest.approx(0.6)
-    assert found["mean logit difference"].value == pytest.approx(0.1)
-    assert kind.between(ours, [np.zeros(2, np.float32)] * 2) == []
-
 
 def test_ten_thousand_samples_of_a_thousand_classes_are_scored_in_seconds() -> None:
     answers, truth = made(1000, 10_000)
