@@ -246,17 +246,16 @@ class Study:
     def left(self) -> float:
         return self.end - time.monotonic()
 
-    def export(self, name: str) -> dict[str, Any]:
+    def export(self, found: dict[str, Any]) -> None:
         """The model's bundle, and what its proofs say."""
         from interop.export import Options, export
         from interop.identity import identify_file
         from interop.report.json import to_json
 
-        folder = self.folder / name
+        folder = self.folder / found["model"]
         folder.mkdir()
-        checkpoint = MODELS[name](folder, self.device)
+        checkpoint = MODELS[found["model"]](folder, self.device)
         start = time.monotonic()
-        found: dict[str, Any] = {"model": name, "groups": [], "left_out": []}
         report = None
         # A graph that is not proved here is proved on the CPU: its latency is a fact all the same.
         for device in dict.fromkeys((self.device, "cpu")):
@@ -270,7 +269,6 @@ class Study:
                 break
         found["bundle"] = report is not None and report.exit_code == 0
         found["export_seconds"] = time.monotonic() - start
-        return found
 
     def group(self, found: dict[str, Any], group: Group) -> None:
         """Run one group of a model's lanes, if there is time for it."""
@@ -283,6 +281,7 @@ class Study:
         except (InteropError, ImportError, RuntimeError) as error:
             found["left_out"].append({"group": group.name, "why": str(error)[:500]})
         self.longest = max(self.longest, time.monotonic() - start)
+        self.store()
 
     def _measured(self, name: str, group: Group) -> dict[str, Any]:
         import torch
@@ -423,7 +422,8 @@ def run(given: argparse.Namespace, path: Path) -> dict[str, Any]:
             started + given.bound,
         )  # fmt: skip
         for name in given.models:
-            models.append(one(study, name, given.models[len(models) :]))
+            models.append({"model": name, "groups": [], "left_out": []})
+            one(study, models[-1], len(given.models) - len(models) + 1)
             store()
             print(line(models[-1]), flush=True)
         study.longest = 0.0  # what a compiled group takes is another matter
@@ -434,25 +434,30 @@ def run(given: argparse.Namespace, path: Path) -> dict[str, Any]:
     return result
 
 
-def one(study: Study, name: str, left: list[str]) -> dict[str, Any]:
-    """A model's export and groups, if there is time for it beside those that are to come."""
+def one(study: Study, found: dict[str, Any], left: int) -> None:
+    """A model's export and groups, if there is time for it; `left` models, it included, share."""
+
+    def leave_out(what: str, why: str) -> None:
+        found["left_out"].append({"group": what, "why": why})
+
     if study.left < study.longest:
-        return {"model": name, "left_out": [{"group": "all", "why": "no time within the bound"}]}
+        leave_out("all", "no time within the bound")
+        return
     try:
-        found = study.export(name)
+        study.export(found)
     except (InteropError, ImportError, RuntimeError) as error:
-        return {"model": name, "left_out": [{"group": "all", "why": str(error)[:500]}]}
+        leave_out("all", str(error)[:500])
+        return
     if not found["bundle"]:
-        found["left_out"].append({"group": "all", "why": "its proofs do not hold"})
-        return found
-    share = study.left / len(left)
+        leave_out("all", "its proofs do not hold")
+        return
+    share = study.left / left
     begun = time.monotonic()
     for group in GROUPS:
         if time.monotonic() - begun > share:
-            found["left_out"].append({"group": group.name, "why": "no time within its share"})
+            leave_out(group.name, "no time within its share")
             continue
         study.group(found, group)
-    return found
 
 
 def line(found: dict[str, Any]) -> str:
