@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Answer, Case, Finding, Intent, Level, Rule
+from interop.facts import Answer, Case, Finding, Intent, Json, Level, Rule
 from interop.rules import finding
 
 RULE = Rule(
@@ -29,6 +29,7 @@ RULE = Rule(
 # Runs of a calm host lie close together; where a tenth takes several times the median, something
 # else was running, and it may have hit both lanes of the comparison alike.
 _SPREAD = 3.0
+_SHOWN = 2
 
 
 def check(case: Case) -> Iterator[Finding]:
@@ -36,21 +37,25 @@ def check(case: Case) -> Iterator[Finding]:
     limit = case.budgets.get("noise", case.budgets.get("latency-ratio"))
     if limit is None:
         return
+    said: dict[Json, list[str]] = {}
+    facts: dict[Json, dict[str, Json]] = {}
     for m in case.measurements:
         batch = m.conditions.get("batch")
         if m.name == "latency noise" and m.interval is not None:
             low, high = m.interval
             if max(high, 1 / max(low, 1e-9)) > max(limit, 1.0):
-                yield finding(
-                    RULE,
-                    f"batch {batch}: the same runtime against itself {low:.2f} to {high:.2f}",
-                    facts={"batch": batch, "interval": [low, high]},
+                said.setdefault(batch, []).insert(
+                    0, f"the same runtime against itself {low:.2f} to {high:.2f}"
                 )
+                facts.setdefault(batch, {})["interval"] = [low, high]
         elif m.name == "latency" and m.value and m.conditions.get("p90", 0) > _SPREAD * m.value:
             times = m.conditions["p90"] / m.value
-            yield finding(
-                RULE,
-                f"batch {batch}: a tenth of {m.conditions.get('of')}'s runs took over "
-                f"{times:.1f} times their median",
-                facts={"batch": batch, "p90": m.conditions["p90"], "p50": m.value},
+            of = str(m.conditions.get("of"))
+            said.setdefault(batch, []).append(
+                f"a tenth of {of}'s runs took over {times:.1f} times their median"
             )
+            facts.setdefault(batch, {})[of] = {"p90": m.conditions["p90"], "p50": m.value}
+    for batch, why in said.items():
+        more = f"; and {len(why) - _SHOWN} more like it" if len(why) > _SHOWN else ""
+        what = f"batch {batch}: {'; '.join(why[:_SHOWN])}{more}"
+        yield finding(RULE, what, facts={"batch": batch, **facts[batch]})
