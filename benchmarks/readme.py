@@ -69,8 +69,8 @@ def scratch(folder: Path, derived: Path) -> None:
     """A folder in which the README's commands find the fixtures under the README's paths."""
     fixtures = folder / "fixtures"
     fixtures.mkdir()
-    (fixtures / "digits").symlink_to(ROOT / "fixtures" / "digits")
-    (fixtures / "files").symlink_to(ROOT / "fixtures" / "files")
+    for name in ("digits", "files", "text", "speech"):
+        (fixtures / name).symlink_to(ROOT / "fixtures" / name)
     (fixtures / "derived").symlink_to(derived)
     (fixtures / "interop.toml").write_text((ROOT / "fixtures" / "interop.toml").read_text())
 
