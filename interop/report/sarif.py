@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import PureWindowsPath
 from posixpath import normpath
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from interop.facts import Finding, Json, Level, Report, Skipped
 from interop.report.json import dump
@@ -39,7 +39,8 @@ LEVELS = {Level.ERROR: "error", Level.WARN: "warning", Level.NOTE: "note", Level
 MOST_PLACES = 100
 # Facts that tell two findings of one rule in one file apart.
 _APART = ("batch", "evidence")
-_HAS_HOST = re.compile("[a-z][a-z0-9+.-]+://", re.I)
+# Scheme, host and path of a URL; its query and fragment are left out: keys to it stand there.
+_REMOTE = re.compile("([a-z][a-z0-9+.-]+)://([^/?#]*)([^?#]*)", re.IGNORECASE)
 
 
 def render(report: Report) -> str:
@@ -53,10 +54,11 @@ def uri_of(path: str) -> str:
     A path that is absolute names a place of the machine that made the report: its last part alone
     is kept, so that two machines say the same.
     """
-    if _HAS_HOST.match(path):
-        url = urlsplit(path)
-        host = url.netloc.rpartition("@")[2]
-        return urlunsplit((url.scheme, _encoded(host, ":[]"), _encoded(url.path, "/%"), "", ""))
+    if remote := _REMOTE.match(path):
+        scheme, host, place = remote.groups()
+        # What is %-encoded there already stays so.
+        place = re.sub("%(?![0-9a-f]{2})", "%25", place, flags=re.IGNORECASE)
+        return f"{scheme}://{_encoded(host.rpartition('@')[2], ':')}{_encoded(place, '/%')}"
     drive = PureWindowsPath(path)
     if drive.drive:
         path = drive.name if drive.root else drive.as_posix().removeprefix(drive.drive)

@@ -161,6 +161,8 @@ def test_sarif_tools_reads_what_was_found(tmp_path: Path) -> None:
         ("git:main:models/a.pth", "git%3Amain%3Amodels/a.pth"),
         ("https://user:word@x.example/a b.pth?key=secret#f", "https://x.example/a%20b.pth"),
         ("s3://bucket/a.pth", "s3://bucket/a.pth"),
+        ("https://x.example/a%20b%zz.pth", "https://x.example/a%20b%25zz.pth"),
+        ("https://[x/a\nb", "https://%5Bx/a%0Ab"),
         ("日本.pth", "%E6%97%A5%E6%9C%AC.pth"),
         ("\udcff\ud800.pth", "%ED%B3%BF%ED%A0%80.pth"),
         ("\udcff.pth", "%FF.pth"),
