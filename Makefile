@@ -48,8 +48,9 @@ rule: $(READY)  ## stamp a new rule: make rule ID=some-fault
 index: $(READY)  ## rebuild the index of architectures from the libraries that are installed (10 minutes)
 	$(BIN)/interop index build
 
-golden: $(READY)  ## accept what the rules now say of every fixture pair
+golden: $(READY)  ## accept what the rules and the formats now say
 	$(BIN)/python -m tests.rules.matrix
+	$(BIN)/python -m tests.report.golden
 
 bench: $(READY)  ## the studies behind the README's figures
 	$(BIN)/python -m benchmarks.check

@@ -16,6 +16,9 @@ FORMATS = {
     "text": "interop.report.text",
     "json": "interop.report.json",
     "junit": "interop.report.junit",
+    "sarif": "interop.report.sarif",
+    "github": "interop.report.github",
+    "markdown": "interop.report.markdown",
     "html": "interop.report.html",
 }
 

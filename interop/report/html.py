@@ -13,19 +13,12 @@ from typing import Any
 from interop.facts import Answer, Finding, Json, Proof, Report
 from interop.report.measured import Measured, cards, figures, flips, tables
 from interop.report.view import Card, Table, facts_table, flat, plain
+from interop.report.words import word
 
 # Control characters and halves of surrogate pairs have no place in HTML; marks that turn the
 # direction of writing would let a file name show as another.
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
-_WORDS = {
-    "gate": {"yes": "PASS", "no": "FAIL", "unknown": "INCONCLUSIVE"},
-    "bench": {"yes": "measured", "unknown": "too noisy to tell"},
-    "export": {"yes": "exported, proved", "no": "not proved"},
-    "verify": {"yes": "proved again", "no": "not proved", "unknown": "not all proofs made"},
-    "doctor": {"yes": "fine", "no": "conflicts"},
-    "inspect": {"yes": "readable", "no": "not safe to use"},
-}
 _SIGNS = {Answer.YES: "✓", Answer.NO: "✗", Answer.UNKNOWN: "?", Answer.NA: "–"}
 # Shown in a place of their own, or of use to programs alone.
 _ELSEWHERE = (
@@ -53,7 +46,7 @@ def view(report: Report) -> dict[str, Any]:
     measured = Measured(report)
     return {
         "report": report,
-        "word": _WORDS.get(report.command, {}).get(report.outcome, str(report.outcome)),
+        "word": word(report),
         "sign": _SIGNS,
         "alarms": alarms(report),
         "cards": [*_values(report), *cards(measured)],

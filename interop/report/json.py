@@ -30,7 +30,14 @@ SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 
 def render(report: Report) -> str:
     """Canonical JSON: the fields of `facts.Report` in their order."""
-    return json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n"
+    return dump(to_json(report))
+
+
+def dump(document: Json) -> str:
+    """JSON text that can be written as UTF-8, ending in a newline."""
+    written = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    # Half a surrogate pair (a byte of a file's name that is no UTF-8) has an escape in JSON alone.
+    return written.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def to_json(value: Any) -> Json:

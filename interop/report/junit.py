@@ -1,65 +1,121 @@
-"""A Report -> JUnit XML: what CI servers show as tests."""
+"""A Report -> JUnit XML: what CI servers show as tests.
+
+Of the elements that Jenkins' schema (junit-10.xsd of its xunit plugin) allows, and of no others.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from interop.facts import Answer, Level, Report
+from interop.facts import Answer, Finding, Intent, Level, Report
+from interop.report.words import headline, waived, word
+
+# XML 1.0 has no place for these, which a tensor's name may hold.
+_UNFIT = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A test; `said` is the element that tells how it ended, "" where it passed."""
+
+    kind: str
+    name: str
+    said: str
+    type: str = ""
+    message: str = ""
+    text: str = ""
+    seconds: float = 0.0
 
 
 def render(report: Report) -> str:
-    """One test case a verdict, proof and finding; errors fail, unknowns are errors."""
-    suite = Element("testsuite", name=f"interop {report.command}")
-    failures = errors = skipped = 0
-    for verdict in report.verdicts:
-        case = _case(suite, "verdict", str(verdict.intent))
-        asked = report.details.get("intent") in (None, str(verdict.intent))
-        if verdict.answer is Answer.NO and asked:
-            SubElement(case, "failure", message=_clean(verdict.why), type="verdict")
-            failures += 1
-        elif verdict.answer is Answer.UNKNOWN and asked:
-            SubElement(case, "error", message=_clean(verdict.why), type="unknown")
-            errors += 1
-        elif verdict.answer is not Answer.YES:
-            SubElement(case, "skipped", message=_clean(f"{verdict.answer}: {verdict.why}"))
-            skipped += 1
-    for proof in report.proofs:
-        case = _case(suite, "proof", proof.name, time=proof.seconds)
-        if not proof.holds:
-            SubElement(case, "failure", message=_clean(proof.what), type="proof")
-            failures += 1
-    for found in report.findings:
-        case = _case(suite, "finding", found.rule)
-        if found.level is Level.ERROR and _counts(report, found.breaks):
-            failure = SubElement(case, "failure", message=_clean(found.what), type=found.rule)
-            failure.text = _clean(found.hint)
-            failures += 1
-        elif found.answer is Answer.UNKNOWN and _counts(report, found.breaks):
-            SubElement(case, "error", message=_clean(found.what), type=found.rule)
-            errors += 1
-        else:
-            note = SubElement(case, "system-out")
-            note.text = _clean(f"{found.level}: {found.what}")
-    suite.set("tests", str(len(suite)))
-    suite.set("failures", str(failures))
-    suite.set("errors", str(errors))
-    suite.set("skipped", str(skipped))
+    """A suite of one test for the outcome and one each verdict, proof and finding.
+
+    A test of it fails or errs if and only if the command's exit code is not 0.
+    """
+    cases = [_outcome(report), *_verdicts(report), *_proofs(report), *_findings(report)]
+    name = f"interop {report.command}"
+    counts = {"tests": len(cases), "failures": 0, "errors": 0, "skipped": 0}
+    for case in cases:
+        if case.said:
+            counts[{"failure": "failures", "error": "errors"}.get(case.said, "skipped")] += 1
+    suite = Element("testsuite", {"name": _clean(name)} | {k: str(v) for k, v in counts.items()})
+    for case in cases:
+        _add(suite, name, case)
     suites = Element("testsuites")
     suites.append(suite)
     indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suites, "unicode") + "\n"
 
 
-def _case(suite: Element, kind: str, name: str, time: float = 0.0) -> Element:
-    classname = f"{suite.get('name', '').replace(' ', '.')}.{kind}"
-    return SubElement(suite, "testcase", classname=classname, name=name, time=f"{time:.3f}")
+def _outcome(report: Report) -> _Case:
+    said = {1: "failure", 3: "error"}.get(report.exit_code, "")
+    text = "" if said else headline(report)
+    return _Case("outcome", "outcome", said, word(report), headline(report), text)
 
 
-def _counts(report: Report, breaks: tuple[object, ...]) -> bool:
-    intent = report.details.get("intent")
-    return intent is None or intent in {str(b) for b in breaks}
+def _verdicts(report: Report) -> Iterator[_Case]:
+    for verdict in report.verdicts:
+        asked = _decides(report, (verdict.intent,))
+        if verdict.answer is Answer.NO and asked:
+            yield _Case("verdict", verdict.intent, "failure", "verdict", verdict.why)
+        elif verdict.answer is Answer.UNKNOWN and asked:
+            yield _Case("verdict", verdict.intent, "error", "unknown", verdict.why)
+        elif verdict.answer is not Answer.YES:
+            why = f"{verdict.answer}: {verdict.why}"
+            yield _Case("verdict", verdict.intent, "skipped", "not asked", why)
+        else:
+            yield _Case("verdict", verdict.intent, "", text=verdict.why)
+
+
+def _proofs(report: Report) -> Iterator[_Case]:
+    for proof in report.proofs:
+        # A proof that the outcome does not rest on has failed none the less; it is not hidden.
+        said = "" if proof.holds else "failure" if report.exit_code else "skipped"
+        text = proof.what if proof.holds else ""
+        yield _Case("proof", proof.name, said, "proof", proof.what, text, proof.seconds)
+
+
+def _findings(report: Report) -> Iterator[_Case]:
+    for found in report.findings:
+        name = f"{found.rule}: {found.place}" if found.place else found.rule
+        decides = _decides(report, found.breaks)
+        if found.level is Level.ERROR and decides:
+            yield _Case("finding", name, "failure", found.rule, found.what, found.hint)
+        elif found.answer is Answer.UNKNOWN and decides:
+            yield _Case("finding", name, "error", found.rule, found.what, found.hint)
+        else:
+            yield _Case("finding", name, "", text=_said(found))
+    for found, why in waived(report):
+        yield _Case("finding", found.rule, "skipped", "waived", f"waived: {why}", _said(found))
+
+
+def _said(found: Finding) -> str:
+    return f"{found.level}: {found.what}"
+
+
+def _decides(report: Report, breaks: tuple[Intent, ...]) -> bool:
+    """Whether what breaks these intents can be why the command does not end in 0."""
+    asked = report.details.get("intent")
+    return bool(report.exit_code) and (asked is None or asked in {str(b) for b in breaks})
+
+
+def _add(suite: Element, name: str, case: _Case) -> None:
+    test = SubElement(
+        suite,
+        "testcase",
+        classname=_clean(f"{name.replace(' ', '.')}.{case.kind}"),
+        name=_clean(case.name),
+        time=f"{case.seconds:.3f}",
+    )
+    if case.said:
+        ended = SubElement(test, case.said, type=_clean(case.type), message=_clean(case.message))
+        ended.text = _clean(case.text) or None
+    elif case.text:
+        SubElement(test, "system-out").text = _clean(case.text)
 
 
 def _clean(text: str) -> str:
-    """XML 1.0 has no place for control characters, which a tensor's name may hold."""
-    return "".join(c if c >= " " or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 
-# Control characters but the line's end and tab, their 8-bit forms, and the marks that turn the
-# direction of writing.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Control characters but the line's end and tab, their 8-bit forms, the marks that turn the
+# direction of writing, and halves of surrogate pairs (bytes of a file's name that are no UTF-8),
+# which no encoding takes.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def plain(text: str) -> str:

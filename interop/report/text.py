@@ -8,6 +8,7 @@ from textwrap import wrap
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
 from interop.report.plain import plain
 from interop.report.table import WIDTH, shorten_path, table
+from interop.report.words import headline
 
 
 def render(report: Report) -> str:
@@ -108,8 +109,7 @@ def _bench(report: Report) -> list[list[str]]:
 
 
 def _gate(report: Report) -> list[list[str]]:
-    word = {"yes": "PASS", "no": "FAIL", "unknown": "INCONCLUSIVE"}[str(report.outcome)]
-    first = wrap(f"{word}  {report.summary}", WIDTH, subsequent_indent="      ")
+    first = wrap(headline(report), WIDTH, subsequent_indent="      ")
     evidence = report.details.get("evidence") or {}
     shown = table([[k, str(v)] for k, v in evidence.items()])
     if others := report.details.get("other_intents"):

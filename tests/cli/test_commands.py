@@ -11,6 +11,7 @@ import pytest
 
 from interop.cli import COMMANDS
 from interop.cli.doctor import conflicts
+from interop.report import FORMATS
 from interop.report.json import SCHEMA_FILE
 from tests.conftest import Run
 
@@ -71,7 +72,7 @@ def test_the_intent_sets_the_exit_code(interop: Run, digits: Path, intent: str) 
 def test_reports_are_written_beside_the_printed_one(
     interop: Run, digits: Path, derived: Path, tmp_path: Path
 ) -> None:
-    files = {form: tmp_path / f"report.{form}" for form in ("json", "junit", "text", "html")}
+    files = {form: tmp_path / f"report.{form}" for form in FORMATS}
     arguments = [x for form, path in files.items() for x in ("--report", f"{form}:{path}")]
     done = interop(
         "check",
@@ -87,8 +88,10 @@ def test_reports_are_written_beside_the_printed_one(
     jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
     assert document["outcome"] == "no" and document["environment"]["interop"]
     suite = ElementTree.parse(files["junit"]).getroot()[0]
-    assert (suite.get("failures"), suite.get("errors")) == ("2", "0")
-    assert "label-order-changed" in files["html"].read_text()
+    # The outcome, the verdict asked for and the finding.
+    assert (suite.get("failures"), suite.get("errors")) == ("3", "0")
+    for form, path in files.items():
+        assert "label-order-changed" in path.read_text(), form
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in files.values())
 
 

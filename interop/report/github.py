@@ -1,0 +1,50 @@
+"""A Report -> GitHub's workflow commands: annotations at the files of a pull request.
+
+One line a command, `::error file=b.pth,title=label-order-changed::what was found`, the verdict
+first: GitHub shows ten of each kind and drops the rest.
+"""
+
+from __future__ import annotations
+
+from interop.facts import Finding, Level, Report
+from interop.report.plain import plain
+from interop.report.words import faults, files_of, headline, level_of, waived, word
+
+_COMMANDS = {Level.ERROR: "error", Level.WARN: "warning", Level.NOTE: "notice"}
+
+
+def render(report: Report) -> str:
+    """The verdict, an error where the command ends in one; then a line each fault."""
+    kind = "error" if report.exit_code else "notice"
+    verdict = _command(kind, f"interop {report.command}: {word(report)}", headline(report))
+    return "".join(line + "\n" for line in (verdict, *_lines(report)))
+
+
+def _lines(report: Report) -> list[str]:
+    """The gravest first, as the report has them; what is waived is worth a notice."""
+    kinds = ((found, _COMMANDS.get(level_of(report, found))) for found in faults(report))
+    shown = [(found, kind, found.what) for found, kind in kinds if kind]
+    shown += [(found, "notice", f"{found.what}\nWaived: {why}") for found, why in waived(report)]
+    return [_finding(report, *one) for one in shown]
+
+
+def _finding(report: Report, found: Finding, kind: str, what: str) -> str:
+    files = [path for path in files_of(report, found) if "://" not in path]
+    text = f"{what}\nFix: {found.hint}" if found.hint else what
+    return _command(kind, found.rule, text or found.rule, files[0] if files else "")
+
+
+def _command(kind: str, title: str, message: str, file: str = "") -> str:
+    properties = {"file": file, "title": title}
+    listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
+    return f"::{kind} {listed}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    """A message, with what would end the command as its code."""
+    return plain(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """A property's value, in which a colon and a comma would end it too."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,128 @@
+"""A Report -> Markdown for a comment on a pull request, or a job's summary.
+
+The verdict is the first line. Names come from files that others made: none is markup here, names
+nobody (@), points at no issue (#) and leads nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from interop.facts import Finding, Measurement, Report
+from interop.report.text import quantity
+from interop.report.view import known, of, span
+from interop.report.words import faults, headline, is_proof, one_line, waived, word
+
+# GitHub refuses a comment of more than 65 536 characters.
+MOST_CHARACTERS = 60_000
+MOST_TEXT, MOST_ROWS = 1000, 50
+
+# What could begin markup within a line (an underscore inside a word does not), and what names a
+# person or an issue.
+_MARKUP = re.compile(
+    r"[\\`*\[\]<>|~&$^@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|#(?=\d)", re.IGNORECASE
+)
+_TAME = re.compile(r"[^`|\\\s](?:[^`|\\\n]*[^`|\\\s])?")
+
+
+def render(report: Report) -> str:
+    """The comment: verdict, what was compared, verdicts and proofs, figures, findings."""
+    first = f"**{text(word(report))}** {text(headline(report).removeprefix(word(report)).strip())}"
+    blocks = [
+        first.strip(),
+        _inputs(report),
+        _table(("", "", "why"), ((text(v.intent), text(v.answer), text(v.why))
+                                 for v in report.verdicts)),
+        _table(("proof", "", "what was seen"),
+               ((text(p.name), "holds" if p.holds else "**fails**", text(p.what))
+                for p in report.proofs)),
+        _table(("measured", "of", "value", "95 % interval"), map(_figures, report.measurements)),
+        *(_finding(found) for found in faults(report)),
+        *(_finding(found, why) for found, why in waived(report)),
+        _skipped(report),
+    ]  # fmt: skip
+    return _fitting([block for block in blocks if block])
+
+
+def text(words: str) -> str:
+    """Words as one line of text, wherever in a line they stand but at its start."""
+    cut = one_line(words)
+    cut = cut if len(cut) <= MOST_TEXT else cut[:MOST_TEXT] + "…"
+    return _MARKUP.sub(_entity, cut)
+
+
+def _entity(found: re.Match[str]) -> str:
+    # Whoever looks for names does so in what is shown: an invisible space keeps them apart.
+    apart = "&#8203;" if found.group() in "@#" else ""
+    return f"&#{ord(found.group())};{apart}"
+
+
+def code(name: str) -> str:
+    """A name set as code, in a line or a cell of a table."""
+    shown = one_line(name)
+    if _TAME.fullmatch(shown):
+        return f"`{shown}`"
+    # A span of backticks cannot hold every name; entities can, and GitHub names nobody in a code.
+    plain = (c if c.isalnum() or not c.isascii() else f"&#{ord(c)};" for c in shown)
+    return f"<code>{''.join(plain)}</code>"
+
+
+def _inputs(report: Report) -> str:
+    rows = ((text(i.role), code(i.path), text(i.summary)) for i in report.inputs)
+    return _table(("", "file", "what it is"), rows)
+
+
+def _figures(m: Measurement) -> tuple[str, ...]:
+    batch = m.conditions.get("batch")
+    at = f", batch {batch}" if batch is not None else ""
+    value = quantity(m.value, m.unit) if known(m.value) else "not measured"
+    return text(m.name), text(of(m) + at), text(value), text(span(m))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = list(rows)
+    if not cells:
+        return ""
+    lines = [head, ["---"] * len(head), *cells[:MOST_ROWS]]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    more = len(cells) - MOST_ROWS
+    return f"{table}\n\n… and {more} more, in the JSON report" if more > 0 else table
+
+
+def _finding(found: Finding, waiver: str = "") -> str:
+    """A fold: level, rule and what was found; what to do about it within."""
+    level = "waived" if waiver else str(found.level)
+    # Within a line of HTML there are no spans of backticks, but entities are read.
+    front = f"<b>{text(level)}</b> <code>{text(found.rule)}</code> {text(found.what)}"
+    inner = [
+        f"Waived: {text(waiver)}" if waiver else "",
+        f"At {code(found.place)}" if found.place else "",
+        f"Breaks: {', '.join(found.breaks)}" if found.breaks else "",
+        f"Fix: {text(found.hint)}" if found.hint else "",
+        "" if is_proof(found) else f"What it means: {code(f'interop explain {found.rule}')}",
+    ]
+    body = "\n\n".join(line for line in inner if line)
+    return f"<details><summary>{front}</summary>\n\n{body}\n\n</details>"
+
+
+def _skipped(report: Report) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for one in report.skipped:
+        by_reason.setdefault(one.why, []).append(one.rule)
+    lines = [f"Not checked: {', '.join(map(code, rules))}: {text(why)}"
+             for why, rules in by_reason.items()]  # fmt: skip
+    return "\n\n".join(lines)
+
+
+def _fitting(blocks: Sequence[str]) -> str:
+    """As many blocks as a comment holds, and how many are left out."""
+    kept: list[str] = []
+    size = 0
+    for n, block in enumerate(blocks):
+        size += len(block) + 2
+        if size > MOST_CHARACTERS:
+            kept.append(f"… and {len(blocks) - n} more, in the JSON report")
+            break
+        kept.append(block)
+    return "\n\n".join(kept) + "\n"

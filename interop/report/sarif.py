@@ -1,0 +1,247 @@
+"""A Report -> SARIF 2.1.0, which code scanning and IDEs show beside the code.
+
+One result a finding; the model file is its physical location, the tensor or key its logical one.
+Section numbers are those of the OASIS standard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import PureWindowsPath
+from posixpath import normpath
+from urllib.parse import quote
+
+from interop.facts import Finding, Json, Level, Report, Skipped
+from interop.report.json import dump
+from interop.report.plain import plain
+from interop.report.words import (
+    faults,
+    files_of,
+    headline,
+    level_of,
+    names_in,
+    one_line,
+    path_of,
+    waived,
+    word,
+)
+from interop.rules import SECTIONS, explain
+
+SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+LEVELS = {Level.ERROR: "error", Level.WARN: "warning", Level.NOTE: "note", Level.OFF: "none"}
+# A head or a whole backbone can be at fault; whoever shows results shows a few places of each.
+MOST_PLACES = 100
+# Facts that tell two findings of one rule in one file apart.
+_APART = ("batch", "evidence")
+# Scheme, host and path of a URL; its query and fragment are left out: keys to it stand there.
+_REMOTE = re.compile("([a-z][a-z0-9+.-]+)://([^/?#]*)([^?#]*)", re.IGNORECASE)
+
+
+def render(report: Report) -> str:
+    """A SARIF log of one run."""
+    return dump({"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(report)]})
+
+
+def uri_of(path: str) -> str:
+    """A file as a URI: relative and %-encoded; a remote one as it is, without who asked for it.
+
+    A path that is absolute names a place of the machine that made the report: its last part alone
+    is kept, so that two machines say the same.
+    """
+    if remote := _REMOTE.match(path):
+        scheme, host, place = remote.groups()
+        # What is %-encoded there already stays so.
+        place = re.sub("%(?![0-9a-f]{2})", "%25", place, flags=re.IGNORECASE)
+        return f"{scheme}://{_encoded(host.rpartition('@')[2], ':')}{_encoded(place, '/%')}"
+    drive = PureWindowsPath(path)
+    if drive.drive:
+        path = drive.name if drive.root else drive.as_posix().removeprefix(drive.drive)
+    if path.startswith("/"):
+        path = path.rstrip("/").rpartition("/")[2]
+    return _encoded(normpath(path), "/") if path else ""
+
+
+def _encoded(text: str, safe: str) -> str:
+    return quote(_bytes(text), safe=safe)
+
+
+def _bytes(text: str) -> bytes:
+    """A name's own bytes; Python holds those that are no UTF-8 as halves of surrogate pairs."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _run(report: Report) -> dict[str, Json]:
+    shown = [(found, "") for found in faults(report)] + waived(report)
+    # What was skipped need not be a rule: a runtime that is not installed, a batch size.
+    ids = [found.rule for found, _ in shown]
+    ids += [s.rule for s in report.skipped if explain(s.rule)]
+    rules = list(dict.fromkeys(ids))
+    seen: Counter[str] = Counter()
+    return {
+        "tool": {"driver": _driver(report, rules)},
+        "automationDetails": {"id": _category(report)},
+        "invocations": [_invocation(report, rules)],
+        "artifacts": _artifacts(report),
+        "results": [_result(report, f, why, rules.index(f.rule), seen) for f, why in shown],
+        "properties": {
+            "command": report.command,
+            "outcome": str(report.outcome),
+            "verdict": word(report),
+            "summary": one_line(report.summary),
+        },
+    }
+
+
+def _driver(report: Report, rules: Sequence[str]) -> dict[str, Json]:
+    made: dict[str, Json] = {"name": "interop", "rules": [_rule(r) for r in rules]}
+    version = report.environment.get("interop")
+    return {**made, "version": one_line(str(version))} if version else made
+
+
+def _rule(rule_id: str) -> dict[str, Json]:
+    """A rule's record and docstring; its id alone where it is none of ours (a proof)."""
+    known = explain(rule_id)
+    if known is None:
+        return {"id": rule_id}
+    texts = {name: _paragraphs(known.sections.get(name, "")) for name in SECTIONS}
+    made: dict[str, Json] = {
+        "id": rule_id,
+        "shortDescription": {"text": known.title},
+        "fullDescription": {"text": texts["What"] or known.title},
+        "help": {
+            "text": "\n\n".join(f"{name}: {text}" for name, text in texts.items() if text),
+            "markdown": "\n\n".join(
+                f"**{name}**\n\n{text}" for name, text in texts.items() if text
+            ),
+        },
+        "defaultConfiguration": {"level": LEVELS[known.rule.level]},
+        "properties": {"tags": ["model", *map(str, known.rule.breaks)]},
+    }
+    old = list({*known.rule.aliases} - {rule_id})
+    return {**made, "deprecatedIds": sorted(old)} if old else made
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def _category(report: Report) -> str:
+    """What tells one upload of a repository from another (3.17.3): the command and candidate."""
+    models = [uri_of(path_of(given)) for given in report.inputs if given.role != "data"]
+    return "/".join(["interop", report.command, *models[-1:], ""])
+
+
+def _invocation(report: Report, rules: Sequence[str]) -> dict[str, Json]:
+    """How the run ended. It was successful: a verdict of "no" is an answer, not a crash."""
+    made: dict[str, Json] = {
+        "executionSuccessful": True,
+        "exitCode": report.exit_code,
+        "exitCodeDescription": headline(report),
+    }
+    when = report.environment.get("unix_time")
+    if isinstance(when, (int, float)):
+        made["endTimeUtc"] = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if report.skipped:
+        made["toolConfigurationNotifications"] = [_notice(s, rules) for s in report.skipped]
+    return made
+
+
+def _notice(skipped: Skipped, rules: Sequence[str]) -> dict[str, Json]:
+    made: dict[str, Json] = {
+        "level": "note",
+        "message": {"text": _message(f"{skipped.rule} was not checked: {skipped.why}")},
+    }
+    if skipped.rule in rules:
+        made["associatedRule"] = {"id": skipped.rule, "index": rules.index(skipped.rule)}
+    return made
+
+
+def _artifacts(report: Report) -> list[Json]:
+    """The model files, each once."""
+    made: dict[str, Json] = {}
+    for given in report.inputs:
+        uri = uri_of(path_of(given))
+        if given.role == "data" or not uri:
+            continue
+        one: dict[str, Json] = {"location": {"uri": uri}, "roles": ["analysisTarget"]}
+        size, digest = given.facts.get("bytes"), given.facts.get("content_sha256")
+        if isinstance(size, int):
+            one["length"] = size
+        if isinstance(digest, str) and digest:
+            one["hashes"] = {"sha-256": digest}
+        made.setdefault(uri, one)
+    return list(made.values())
+
+
+def _result(
+    report: Report, found: Finding, waiver: str, index: int, seen: Counter[str]
+) -> dict[str, Json]:
+    uris = [uri for uri in map(uri_of, files_of(report, found)) if uri]
+    names = names_in(report, found)
+    fingerprint = _fingerprint(report, found, uris, seen)
+    text = found.what or found.rule
+    made: dict[str, Json] = {
+        "ruleId": found.rule,
+        "ruleIndex": index,
+        "level": LEVELS[level_of(report, found)],
+        "message": {"text": _message(f"{text}\nFix: {found.hint}" if found.hint else text)},
+        # The second name is the one that code scanning goes by. Left to itself it would hash the
+        # file's first line: after each training the same fault would be a new one.
+        "partialFingerprints": {"interop/v1": fingerprint, "primaryLocationLineHash": fingerprint},
+        "properties": {"answer": str(found.answer), "breaks": [str(b) for b in found.breaks]},
+    }
+    if locations := _locations(uris, names[:MOST_PLACES]):
+        made["locations"] = locations
+    if waiver:
+        made["suppressions"] = [
+            {"kind": "external", "status": "accepted", "justification": one_line(waiver)}
+        ]
+    return made
+
+
+def _locations(uris: Sequence[str], names: Iterable[str]) -> list[Json]:
+    """A location for each tensor, as all have to change; else one for each file (3.27.12)."""
+    # A line has no meaning in a model file, but code scanning refuses a location without one.
+    files = [
+        {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}}
+        for uri in uris
+    ]
+    first = files[0] if files else {}
+    named = [
+        {**first, "logicalLocations": [{"fullyQualifiedName": plain(n), "kind": "member"}]}
+        for n in names
+    ]
+    return [*named, *files[1:]] if named else [*files]
+
+
+def _fingerprint(report: Report, found: Finding, uris: Sequence[str], seen: Counter[str]) -> str:
+    """A hash of rule, files and place: the same for the same fault in the next run, elsewhere."""
+    place = "" if found.place in files_of(report, found) else found.place
+    parts = [
+        found.rule,
+        *uris,
+        place,
+        *(f"{k}={found.facts[k]}" for k in _APART if k in found.facts),
+    ]
+    text = "\0".join(parts)
+    seen[text] += 1
+    more = f"\0{seen[text]}" if seen[text] > 1 else ""
+    return sha256(_bytes(text + more)).hexdigest()
+
+
+def _message(text: str) -> str:
+    """Text that holds no link (3.11.6) and no placeholder (3.11.5) but is read as it stands.
+
+    The standard doubles every brace; viewers do not undo that where no number stands in them.
+    """
+    text = re.sub(r"\{(\d+)\}", r"{{\1}}", plain(text))
+    return text.replace("](", "\\](")
