@@ -156,7 +156,7 @@ def _stand_in(measured: Measured) -> Card | None:
     if not changes:
         return None
     change = changes[0]
-    tests = measured.named("McNemar's exact test")
+    tests = measured.named("McNemar's exact test", between="models")
     p = tests[0].value if tests else change.conditions.get("mcnemar_p")
     rows = [
         (m.name, shown(m.value, m.unit), span(m))

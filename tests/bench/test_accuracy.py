@@ -102,7 +102,7 @@ class Pair:
     """What the walk needs of a contender."""
 
     role = "A"
-    signature = Signature((Argument("x", "float32", (BATCH, 1)),), {BATCH: 2})
+    signature = Signature((Argument("x", (BATCH, 1)),), {BATCH: 2})
 
     def __init__(self, *runtimes: Remainders, output: str = "logits") -> None:
         self.runtimes, self.output = runtimes, output

@@ -32,6 +32,11 @@ def two(digits: Path) -> Report:
     return bench(models, digits / "heldout", options=options)
 
 
+@pytest.fixture(scope="module")
+def of_text() -> Identity:
+    return identify_file(TEXT / "model", whole=True)
+
+
 def found(report: Report, name: str, **conditions: object) -> Measurement:
     (m,) = (
         m
@@ -76,9 +81,9 @@ def test_both_runtimes_and_both_models_are_measured(two: Report) -> None:
 
 def test_one_model_against_the_other(two: Report) -> None:
     top = [found(two, "top-1", of=f"{r} pytorch").value for r in "AB"]
-    change = found(two, "accuracy change")
+    change = found(two, "accuracy change", between="models")
     assert change.value == pytest.approx(top[1] - top[0])
-    assert 0 <= found(two, "McNemar's exact test").value <= 1
+    assert 0 <= found(two, "McNemar's exact test", between="models").value <= 1
     flips = found(two, "flips", between="models")
     assert len(flips.conditions["flipped"]) == flips.value
     stored = {p["of"]: p["samples"] for p in two.details["predictions"]}
@@ -167,7 +172,7 @@ def test_a_module_of_ones_own_is_built_and_measured(
     report = bench([model], digits / "heldout", batches=(), building=building)
     assert found(report, "top-1", of="A onnxruntime").value > 0.95
     wrong = [Building(factory=f"{file}:nothing")]
-    with pytest.raises(ConfigError):
+    with pytest.raises(ModelError, match="no attribute 'nothing'"):
         bench([model], digits / "heldout", batches=(), building=wrong)
 
 
@@ -185,18 +190,13 @@ def test_what_is_asked_for_must_make_sense(digits: Path) -> None:
             bench(models, data, options=options)
 
 
-def test_models_for_different_tasks_are_not_compared(digits: Path) -> None:
-    of_text = identify_file(ROOT / "fixtures/text/model", whole=True)
+def test_models_for_different_tasks_are_not_compared(of_text: Identity, tmp_path: Path) -> None:
+    none = replace(of_text.labels, names=None, applicable=False)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label,value\nhallo,German,1\nhola,Spanish,2\n")
+    columns = {"text": "text"}
     with pytest.raises(ConfigError, match="different tasks"):
-        bench(
-            [
-                of_text,
-                replace(of_text, labels=replace(of_text.labels, names=None, applicable=False)),
-            ],
-            TEXT / "heldout.csv",
-            columns={"label": "text"},
-            batches=(),
-        )
+        bench([of_text, replace(of_text, labels=none)], rows, columns=columns, batches=())
 
 
 def test_folders_are_matched_by_name(digits: Path, tmp_path: Path) -> None:
@@ -245,11 +245,6 @@ def shuffled(items: list[str]) -> list[str]:
     return [items[i] for i in np.random.default_rng(0).permutation(len(items))]
 
 
-@pytest.fixture(scope="module")
-def of_text() -> Identity:
-    return identify_file(TEXT / "model", whole=True)
-
-
 def test_a_text_classifier_scores_what_transformers_says(of_text: Identity) -> None:
     from transformers import AutoTokenizer
 
@@ -277,8 +272,8 @@ def test_shuffled_labels_show(of_text: Identity, tmp_path: Path) -> None:
     top = found(report, "top-1", of="A pytorch")
     assert top.value < 0.35, "of five languages, by chance"
     assert top.interval[0] < 0.2 + 0.06 and top.conditions["samples"] == 300
-    with pytest.raises((DataError, ConfigError)):  # nothing says which columns are meant
-        bench([of_text], tmp_path / "shuffled.csv", batches=())
+    with pytest.raises(ConfigError, match="'missing'"):
+        bench([of_text], tmp_path / "shuffled.csv", batches=(), columns={"text": "missing"})
 
 
 def test_a_speech_classifier_scores_what_transformers_says(tmp_path: Path) -> None:
