@@ -96,6 +96,11 @@ def bench(
     require_torch_device(options.device)
     specs = parse(options.runtimes)
     wanted = [_wanted(identity, data, options) for identity in models] if data is not None else []
+    if len(tasks := {one.task.name for one in wanted}) > 1:
+        raise ConfigError(
+            f"A and B are for different tasks ({', '.join(sorted(tasks))})",
+            fix="give the one that both are to be measured at with --task",
+        )
     with tempfile.TemporaryDirectory(prefix="interop-bench-") as scratch:
         made = prepare_contenders(
             models,
@@ -166,8 +171,7 @@ def _report(
     say: Say,
 ) -> Report:
     prepares = [
-        _prepared(c.identity, w, c.signature)
-        for c, w in zip(contenders, wanted, strict=False)
+        _prepared(c.identity, w, c.signature) for c, w in zip(contenders, wanted, strict=False)
     ]
     found: list[Measurement] = []
     details: dict[str, Json] = {"device": options.device}

@@ -6,8 +6,9 @@ What is kept of a record is its answer alone, so that a data set larger than mem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import isfinite
 from queue import Queue
 from threading import Event, Thread
@@ -67,22 +68,35 @@ class Answered:
         """Takes down how far the outputs of a batch lie from the first runtime's."""
         for ours, theirs in zip(outputs, first, strict=True):
             if ours.shape == theirs.shape and ours.dtype.kind == "f" and ours.size:
-                apart = np.abs(ours - theirs)
+                # An infinity that both give is no difference; what is no number is the largest.
+                with np.errstate(invalid="ignore"):
+                    apart = np.where(ours == theirs, 0.0, np.abs(ours - theirs))
+                apart = np.nan_to_num(apart, nan=np.inf, posinf=np.inf)
                 self.largest = max(self.largest, float(apart.max()))
                 self.total += float(apart.sum(dtype=np.float64))
                 self.count += apart.size
 
     def as_json(self) -> dict[str, Json]:
-        """Answers by sample hash, so that stored reports can be compared later."""
-        words, truth = self.task.words, self.task.truth_words
+        """Answers by sample hash, so that stored reports can be compared later.
+
+        Of each sample: the truth and the answer in words, whether it is right (None where the task
+        knows no yes or no), and a digest of what makes two answers the same.
+        """
+        task = self.task
         told = zip(self.hashes, self.truths, self.answers, strict=True)
         return {
             "of": self.of,
-            "task": self.task.name,
-            "right": self.right is not None,
-            "labels": list(self.task.labels),
-            "samples": {h: [truth(t), words(a)] for h, t, a in told},
+            "task": task.name,
+            "labels": list(task.labels),
+            "samples": {
+                h: [task.truth_words(t), task.words(a), task.right(a, t), _digest(task.key(a))]
+                for h, t, a in told
+            },
         }
+
+
+def _digest(key: Hashable) -> str:
+    return sha256(repr(key).encode()).hexdigest()[:16]
 
 
 def answer(
@@ -197,7 +211,12 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
             Measurement(score.name, score.unit, score.value, score.interval, conditions=conditions)
         )
     made += [
-        Measurement("largest logit difference", "abs", other.largest, conditions=conditions),
+        Measurement(
+            "largest logit difference",
+            "abs",
+            other.largest if other.count else None,
+            conditions=conditions,
+        ),
         Measurement(
             "mean logit difference",
             "abs",
@@ -206,7 +225,7 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
         ),
     ]
     margins = [m for a in native.answers if (m := native.task.margin(a)) is not None]
-    if margins:
+    if margins and other.count:
         within = sum(m <= other.largest for m in margins)
         made.append(
             Measurement(
@@ -233,16 +252,7 @@ def between_models(a: Answered, b: Answered) -> list[Measurement]:
 def _answers(a: Answered, b: Answered, conditions: dict[str, Json]) -> list[Measurement]:
     """Agreement, flips and what became of the accuracy, from A to B."""
     same = np.array([x == y for x, y in zip(a.keys(), b.keys(), strict=True)], dtype=bool)
-    flips = [
-        {
-            "sample": a.hashes[i],
-            "path": a.names[i],
-            "truth": a.task.truth_words(a.truths[i]),
-            "a": a.task.words(a.answers[i]),
-            "b": b.task.words(b.answers[i]),
-        }
-        for i in np.flatnonzero(~same)[:_SHOWN_FLIPS]
-    ]
+    flips = [_flip(a, b, int(i)) for i in np.flatnonzero(~same)[:_SHOWN_FLIPS]]
     made: list[Measurement] = []
     ours, theirs = a.right, b.right
     tests: list[Measurement] = []
@@ -260,6 +270,18 @@ def _answers(a: Answered, b: Answered, conditions: dict[str, Json]) -> list[Meas
         *tests,
     ]
     return made
+
+
+def _flip(a: Answered, b: Answered, i: int) -> dict[str, Json]:
+    """One sample that the two answer differently; "right" tells of each whether it is."""
+    return {
+        "sample": a.hashes[i],
+        "path": a.names[i],
+        "truth": a.task.truth_words(a.truths[i]),
+        "a": a.task.words(a.answers[i]),
+        "b": b.task.words(b.answers[i]),
+        "right": [one.task.right(one.answers[i], one.truths[i]) for one in (a, b)],
+    }
 
 
 def _headline_change(a: Answered, b: Answered, conditions: dict[str, Json]) -> Measurement:

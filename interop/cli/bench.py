@@ -32,13 +32,13 @@ Example:
   interop bench --compare monday.json friday.json
 
 \b
-D is a folder of pictures or sounds with one folder a class, a COCO annotations
-file, images/ with masks/, a CSV, JSONL or Parquet file, an .npz of inputs, a
-folder of Hugging Face datasets, or torchvision:CIFAR10=FOLDER. Classes are matched
+D is a folder of pictures or sounds with one folder a class, a COCO file,
+images/ with masks/, a CSV, JSONL or Parquet file, an .npz of inputs, a folder
+of Hugging Face datasets, or torchvision:CIFAR10=FOLDER. Classes are matched
 to the model's labels by name.
-A RUNTIME is pytorch (:compile, :torchscript, :float16, :bfloat16), onnxruntime
-(:io-binding, :cuda-graph, :float16, :int8, :int8-static, or a provider's name)
-or openvino. The others are held against the first.
+A RUNTIME is pytorch (:compile, :torchscript, :float16, :bfloat16), openvino
+or onnxruntime (:io-binding, :cuda-graph, :float16, :int8, :int8-static, or a
+provider's name). The others are held against the first.
 Exit code 3 where the device is not had or the host is too noisy to tell.""",
 )
 @click.argument("models", nargs=-1, metavar="MODEL [MODEL]")

@@ -26,6 +26,7 @@ from interop.report.view import (
     known,
     listed,
     of,
+    shape_of,
     shown,
     span,
     with_span,
@@ -146,11 +147,16 @@ def _across(found: Sequence[Measurement]) -> Table:
 
 
 def _stand_in(measured: Measured) -> Card | None:
-    changes = measured.named("accuracy change", between="models")
+    # Of a task that knows no right or wrong it is the change of its first figure.
+    changes = [
+        m
+        for m in measured.all
+        if m.conditions.get("between") == "models" and m.name.endswith(" change")
+    ]
     if not changes:
         return None
     change = changes[0]
-    tests = measured.named("McNemar's exact test")
+    tests = measured.named("McNemar's exact test", between="models")
     p = tests[0].value if tests else change.conditions.get("mcnemar_p")
     rows = [
         (m.name, shown(m.value, m.unit), span(m))
@@ -171,17 +177,22 @@ def reading(change: Measurement, p: Json) -> str:
     if not known(change.value):
         return "Not measured."
     by = f"by {_size(change.value, change.unit)}"
+    sign = -1 if change.conditions.get("better") == -1 else 1
     if known(p) and p < SIGNIFICANT and change.value:
         side = "worse" if change.value < 0 else "better"
         return f"B is {side} than A {by}, more than chance explains (McNemar p = {p:.3g})."
     interval = interval_of(change)
+    if not known(p) and interval and not interval[0] <= 0 <= interval[1]:
+        side = "worse" if sign * change.value < 0 else "better"
+        return f"B is {side} than A {by}; the 95 % interval ({span(change)}) does not hold 0."
     words = "No difference is shown"
     if known(p):
         words += f" (McNemar p = {p:.3g})"
     if interval is None:
         return words + ", and how large a loss may hide is not known."
-    if interval[0] < 0:
-        return words + f"; a loss of {_size(interval[0], change.unit)} is not ruled out."
+    loss = interval[0] if sign == 1 else -interval[1]
+    if loss < 0:
+        return words + f"; a loss of {_size(loss, change.unit)} is not ruled out."
     return words + "; the 95 % interval holds no loss."
 
 
@@ -348,16 +359,35 @@ def _processes(measured: Measured) -> list[Figure]:
     made = []
     for name, found in by_name.items():
         title = name.capitalize()
-        blocks = _blocks(found, lambda _: "", measured, of)
+        blocks = (
+            _first_runs(found, measured)
+            if name == "first run"
+            else _blocks(found, lambda _: "", measured, of)
+        )
         svg = plots.bars(name.replace(" ", "-"), title, blocks, found[0].unit)
         made.append(Figure(title, svg, f"{_PROCESS.get(name, '')} A process for each."))
     return made
+
+
+def _first_runs(found: Iterable[Measurement], measured: Measured) -> list[Block]:
+    """The first run of each new shape, and below it the same shape once it is known."""
+    marks: dict[str, list[Mark]] = {}
+    for m in found:
+        steady = m.conditions.get("steady_ms")
+        rows = [(f"{of(m)}, first", m.value), (f"{of(m)}, later", steady)]
+        for label, value in rows:
+            if known(value):
+                mark = Mark(label, shown(value, m.unit), value, None, *measured.look(m))
+                marks.setdefault(shape_of(m), []).append(mark)
+    return [Block(title, tuple(rows)) for title, rows in marks.items()]
 
 
 _PROCESS = {
     "cold start": "From the start of the process to the first answer.",
     "peak memory": "The most that the process took, libraries and all.",
     "peak device memory": "What the process took on the GPU.",
+    "first run": "The first run of a shape that the process had not seen, and the median of the "
+    "five after it.",
 }
 
 
@@ -375,19 +405,25 @@ def tables(measured: Measured) -> list[Table]:
 def _table(name: str, found: list[Measurement]) -> Table:
     if name == "latency":
         return _latency_table(found)
-    with_batch = any("batch" in m.conditions for m in found)
-    head = ("measurement", "of", *(("batch",) if with_batch else ()), "value", "95 % interval")
-    rows = tuple(
-        (
-            m.name,
-            of(m),
-            *((str(m.conditions.get("batch", "")),) if with_batch else ()),
-            shown(m.value, m.unit),
-            span(m),
-        )
-        for m in found
-    )
-    return Table(name, head, rows, tuple(range(2, len(head))))
+    columns: dict[str, Words] = {
+        "measurement": lambda m: m.name,
+        "of": of,
+        "at": shape_of,
+        "value": lambda m: shown(m.value, m.unit),
+        "95 % interval": span,
+        "later": _later,
+        "verdict": lambda m: str(m.conditions.get("verdict", "")),
+    }
+    cells = {head: [words(m) for m in found] for head, words in columns.items()}
+    always = ("measurement", "of", "value", "95 % interval")
+    heads = tuple(h for h in columns if h in always or any(cells[h]))
+    figures = tuple(i for i, h in enumerate(heads) if h in ("value", "95 % interval", "later"))
+    return Table(name, heads, tuple(zip(*(cells[h] for h in heads), strict=True)), figures)
+
+
+def _later(m: Measurement) -> str:
+    """What a first run takes once its shape is known."""
+    return shown(m.conditions["steady_ms"], m.unit) if "steady_ms" in m.conditions else ""
 
 
 def _latency_table(found: Sequence[Measurement]) -> Table:
@@ -435,7 +471,12 @@ def _sides(m: Measurement) -> tuple[str, str]:
 
 def _flip(found: Mapping[str, Json], before: str, after: str) -> tuple[str, ...]:
     truth, a, b = (str(found.get(k, "")) for k in ("truth", "a", "b"))
-    right = before if a == truth else after if b == truth else "neither"
+    ours, theirs = found.get("right") or (a == truth, b == truth)
+    if ours is None or theirs is None:
+        right = ABSENT  # the task knows no right or wrong
+    else:
+        right = before if ours and not theirs else after if theirs and not ours else "neither"
+        right = "both" if ours and theirs else right
     return str(found.get("path") or found.get("sample", "")), truth, a, b, right
 
 
@@ -455,8 +496,12 @@ def _tile(
 
 
 def _tally(rows: Sequence[tuple[str, ...]], before: str, after: str) -> str:
-    a, b, neither = ([row[-1] for row in rows].count(w) for w in (before, after, "neither"))
-    return f"{before} alone is right on {a}, {after} alone on {b}, neither on {neither}."
+    said = [row[-1] for row in rows]
+    if ABSENT in said:
+        return "What the two answer is not the same; the task knows no right or wrong."
+    a, b, neither = (said.count(w) for w in (before, after, "neither"))
+    both = f", both on {said.count('both')}" if "both" in said else ""
+    return f"{before} alone is right on {a}, {after} alone on {b}{both}, neither on {neither}."
 
 
 # ---------------------------------------------------------------- class by class

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from textwrap import wrap
 
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
@@ -100,12 +100,25 @@ def _port(report: Report) -> list[list[str]]:
 
 
 def _bench(report: Report) -> list[list[str]]:
+    compared = any(given.role == "old" for given in report.inputs)
+    notes = [line for text in report.details.get("notes", ()) for line in wrap(text, WIDTH)]
     return [
         _inputs(report),
         _conditions(report),
+        _moved(report.details.get("conditions changed")),
         *_measured(report),
         _findings(report),
+        _skipped(report, "not compared" if compared else "not measured"),
+        notes,
     ]
+
+
+def _moved(found: Mapping[str, Json] | None) -> list[str]:
+    """The conditions that two runs do not have in common."""
+    if not found:
+        return []
+    shown = {k: ["-" if v is None else str(v) for v in pair] for k, pair in found.items()}
+    return table([["not the same", "old, new"], *([k, " -> ".join(v)] for k, v in shown.items())])
 
 
 def _gate(report: Report) -> list[list[str]]:
@@ -270,7 +283,7 @@ def _head(found: Finding) -> tuple[str, str, str]:
     return str(found.level), found.rule, ", ".join(found.breaks) or "-"
 
 
-def _skipped(report: Report) -> list[str]:
+def _skipped(report: Report, word: str = "not checked") -> list[str]:
     if not report.skipped:
         return []
     by_reason: dict[str, list[str]] = {}
@@ -279,7 +292,7 @@ def _skipped(report: Report) -> list[str]:
     return [
         line
         for why, rules in by_reason.items()
-        for line in wrap(f"not checked: {', '.join(rules)}: {why}", WIDTH, subsequent_indent="  ",
+        for line in wrap(f"{word}: {', '.join(rules)}: {why}", WIDTH, subsequent_indent="  ",
                          break_on_hyphens=False)
     ]  # fmt: skip
 
@@ -458,37 +471,120 @@ def _conditions(report: Report) -> list[str]:
 
 
 def _measured(report: Report) -> list[list[str]]:
-    """One table for each group of measurements: accuracy, comparison, latency, memory."""
+    """Tables for each group of measurements: accuracy, comparison, latency, memory."""
     groups: dict[str, list[Measurement]] = {}
     for m in report.measurements:
         groups.setdefault(str(m.conditions.get("group", "measured")), []).append(m)
-    return [_group(name, found) for name, found in groups.items()]
+    return [block for name, found in groups.items() for block in _group(name, found)]
 
 
-def _group(name: str, found: list[Measurement]) -> list[str]:
+def _group(name: str, found: list[Measurement]) -> list[list[str]]:
     if name == "latency":
-        return _latency(found)
+        return [_latency(found)]
     if name == "latency ratio":
         rows = [[name, "batch", "value", "95 % interval"]]
-        rows += [[str(m.conditions["of"]), str(m.conditions["batch"]), *_figures(m)] for m in found]
-        return table(rows)
-    pairs = {str(m.conditions.get("of", "")) for m in found if "between" in m.conditions}
-    if len(pairs) == 1:  # all of one comparison: it is the heading
-        heading, of_each = pairs.pop(), ""
-    else:
-        heading, of_each = name, "of"
-    with_batch = any(m.conditions.get("batch") is not None for m in found)
-    rows = [[heading, of_each, *(["batch"] if with_batch else []), "value", "95 % interval"]]
+        rows += [[_of(m), str(m.conditions["batch"]), *_figures(m)] for m in found]
+        return [table(rows)]
+    if any("verdict" in m.conditions for m in found):
+        return [_changes(name, found)]
+    if all("runtime" in m.conditions for m in found):
+        return _side_by_side(name, found)
+    if all("between" in m.conditions for m in found):  # what is compared is the heading
+        pairs: dict[str, list[Measurement]] = {}
+        for m in found:
+            pairs.setdefault(_of(m), []).append(m)
+        return [
+            table([[pair, "value", "95 % interval"], *([m.name, *_figures(m)] for m in own)])
+            for pair, own in pairs.items()
+        ]
+    rows = [[name, "of", "value", "95 % interval"]]
+    return [table([*rows, *([m.name, _of(m), *_figures(m)] for m in found)])]
+
+
+def _of(m: Measurement) -> str:
+    return str(m.conditions.get("of", ""))
+
+
+def _side_by_side(name: str, found: Sequence[Measurement]) -> list[list[str]]:
+    """A row for each figure and a column for each runtime, a model's runtimes in one table as far
+    as the line takes them."""
+    same = len({m.name for m in found}) == 1 and found[0].name == name  # its name is the heading
+    cells = {(_row(m, same), _of(m)): _cell(m) for m in found}
+    labels = list(dict.fromkeys(row for row, _ in cells))
+    front = max(len(name), *(len(label) for label in labels))
+    blocks: list[list[str]] = []
+    for ofs in _fitting(found, cells, front):
+        rows = [[name, *ofs], *([r, *(cells.get((r, of), "") for of in ofs)] for r in labels)]
+        blocks.append(table([row for row in rows if any(row[1:])]))
+    return blocks
+
+
+def _fitting(
+    found: Iterable[Measurement], cells: Mapping[tuple[str, str], str], front: int
+) -> list[list[str]]:
+    """The runtimes of each model, cut where the line is full."""
+    made: list[list[str]] = []
+    model, left = "", 0
+    for m in {_of(m): m for m in found}.values():
+        wide = 2 + max(len(_of(m)), *(len(c) for (_, of), c in cells.items() if of == _of(m)))
+        if str(m.conditions.get("model")) != model or wide > left:
+            made.append([])
+            model, left = str(m.conditions.get("model")), WIDTH - front
+        made[-1].append(_of(m))
+        left -= wide
+    return made
+
+
+def _row(m: Measurement, same: bool) -> str:
+    """What a figure is of: its name, and the batch or shape where there is one."""
+    at = at_of(m.conditions)
+    return ", ".join(filter(None, ("" if same and at else m.name, at)))
+
+
+def at_of(conditions: Mapping[str, Json]) -> str:
+    """ "batch 8", or the sizes of other axes where they are what was changed."""
+    if shape := conditions.get("shape"):
+        return ", ".join(f"{k} {v}" for k, v in shape.items())
+    batch = conditions.get("batch")
+    return "" if batch is None else f"batch {batch}"
+
+
+def _cell(m: Measurement) -> str:
+    """ "88.33 % (84.21 to 91.49)"; of a first run, the time that the same takes later too."""
+    if m.value is None:
+        return "-"
+    steady = m.conditions.get("steady_ms")
+    more = f" ({spanned(*m.interval, m.unit, bare=True)})" if m.interval else ""
+    return quantity(m.value, m.unit) + (f", later {steady:.2f}" if steady is not None else more)
+
+
+def _changes(name: str, found: Iterable[Measurement]) -> list[str]:
+    """What is not as it was, from one report to the next."""
+    scores = name == "score change"
+    head = ("old", "new") if scores else ("value", "95 % interval")
+    rows = [[name, "of", *head, "verdict"]]
     for m in found:
-        of = str(m.conditions.get("of", "")) if of_each else ""
-        batch = [str(m.conditions.get("batch") or "")] if with_batch else []
-        rows.append([m.name, of, *batch, *_figures(m)])
+        c = m.conditions
+        unit = "share" if m.unit == "points" else m.unit
+        figures = [quantity(c[k], unit) for k in head] if scores else _figures(m)
+        label = m.name.removesuffix(" change") if scores else _row(m, False)
+        rows.append([label, _of(m), *figures, str(c.get("verdict", ""))])
     return table(rows)
 
 
 def _figures(m: Measurement) -> tuple[str, str]:
-    interval = "" if m.interval is None else " to ".join(quantity(v, m.unit) for v in m.interval)
+    interval = "" if m.interval is None else spanned(*m.interval, m.unit)
     return "-" if m.value is None else quantity(m.value, m.unit), interval
+
+
+def spanned(low: float, high: float, unit: str, bare: bool = False) -> str:
+    """Both ends of an interval, a unit of both named once, or not at all where it is `bare`."""
+    a, b = quantity(low, unit), quantity(high, unit)
+    word = b.partition(" ")[2]
+    if word and a.endswith(f" {word}"):
+        a = a.removesuffix(f" {word}")
+        b = b.removesuffix(f" {word}") if bare else b
+    return f"{a} to {b}"
 
 
 def _latency(found: list[Measurement]) -> list[str]:
@@ -509,7 +605,10 @@ def quantity(value: float, unit: str) -> str:
     if unit == "points":
         return f"{100 * value:+.2f} points"
     if unit == "abs":
-        return f"{value:.2g}"
+        size = abs(value)
+        return f"{value:#.2g}" if size < 1 else f"{value:.{2 if size < 10 else 1}f}"
+    if unit == "per second":
+        return f"{value:.{2 if value < 10 else 0}f} per second"
     if unit == "count":
         return f"{value:.0f}"
     if unit == "ratio":

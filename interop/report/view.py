@@ -12,7 +12,7 @@ from math import isfinite
 from typing import TypeGuard
 
 from interop.facts import Json, Measurement
-from interop.report.text import quantity
+from interop.report.text import at_of, quantity, spanned
 
 ABSENT = "not measured"
 MOST_ITEMS, MOST_CHARACTERS, MOST_ROWS = 30, 2000, 200
@@ -89,9 +89,7 @@ def span(m: Measurement) -> str:
     found = interval_of(m)
     if found is None:
         return ""
-    low, high = (quantity(v, m.unit) for v in found)
-    unit = high.partition(" ")[2]
-    return f"{low.removesuffix(' ' + unit) if unit else low} to {high}"
+    return spanned(*found, m.unit)
 
 
 def with_span(m: Measurement) -> str:
@@ -108,6 +106,11 @@ def batch_of(m: Measurement) -> float:
     """The batch size, by which measurements are ordered; 0 where there is none."""
     batch = m.conditions.get("batch")
     return batch if known(batch) else 0
+
+
+def shape_of(m: Measurement) -> str:
+    """ "batch 8", or the sizes of other axes where they are what was changed."""
+    return at_of(m.conditions)
 
 
 def listed(words: Iterable[str]) -> str:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from interop.bench import bench
+from interop.bench import Options, bench
 from interop.data import Folder
-from interop.errors import ConfigError, DataError
-from interop.facts import Answer, Measurement, Report
+from interop.errors import ConfigError, DataError, ModelError
+from interop.export import Options as Building
+from interop.facts import Answer, Identity, Measurement, Report
 from interop.identity import identify_file, keys
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT, SPEECH = ROOT / "fixtures/text", ROOT / "fixtures/speech"
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +28,13 @@ def two(digits: Path) -> Report:
     models = [
         identify_file(digits / f, content_hash=True) for f in ("shufflenet.pth", "squeezenet.pth")
     ]
-    return bench(models, digits / "heldout", batches=(1, 2), threads=1, seconds=0.5)
+    options = Options(batches=(1, 2), threads=1, seconds=0.5)
+    return bench(models, digits / "heldout", options=options)
+
+
+@pytest.fixture(scope="module")
+def of_text() -> Identity:
+    return identify_file(TEXT / "model", whole=True)
 
 
 def found(report: Report, name: str, **conditions: object) -> Measurement:
@@ -68,13 +81,45 @@ def test_both_runtimes_and_both_models_are_measured(two: Report) -> None:
 
 def test_one_model_against_the_other(two: Report) -> None:
     top = [found(two, "top-1", of=f"{r} pytorch").value for r in "AB"]
-    change = found(two, "accuracy change")
+    change = found(two, "accuracy change", between="models")
     assert change.value == pytest.approx(top[1] - top[0])
-    assert 0 <= found(two, "McNemar's exact test").value <= 1
+    assert 0 <= found(two, "McNemar's exact test", between="models").value <= 1
     flips = found(two, "flips", between="models")
     assert len(flips.conditions["flipped"]) == flips.value
     stored = {p["of"]: p["samples"] for p in two.details["predictions"]}
     assert len(stored["A pytorch"]) == len(stored["B onnxruntime"]) == 320
+    right = [sum(one[2] for one in stored[f"{r} pytorch"].values()) for r in "AB"]
+    assert right == [round(320 * t) for t in top]
+    # Each sample that flipped can be shown.
+    assert set(two.details["previews"]) == {f["sample"] for f in flips.conditions["flipped"]}
+    assert all(p["png"] for p in two.details["previews"].values())
+
+
+def test_throughput_and_first_runs_are_measured(two: Report) -> None:
+    for of in ("A pytorch", "A onnxruntime", "B pytorch", "B onnxruntime"):
+        for batch in (1, 2):
+            rate = found(two, "throughput", of=of, batch=batch)
+            assert rate.unit == "per second" and rate.value > 0
+        first = found(two, "first run", of=of, batch=2)
+        assert first.value > 0 and first.conditions["steady_ms"] > 0
+
+
+def test_the_walk_says_where_its_time_went(two: Report) -> None:
+    pace = two.details["pace"]["A"]
+    assert set(pace["running_seconds"]) == {"pytorch", "onnxruntime"}
+    assert 0 <= pace["share_waiting"] < 1
+    assert two.details["task"] == "image-classification"
+
+
+def test_a_user_can_read_what_is_printed(two: Report) -> None:
+    from interop.report import render
+
+    text = render(two, "text")
+    assert max(map(len, text.splitlines())) <= 80
+    for nonsense in ("None", "nan", "{", "[", "_samples"):
+        assert nonsense not in text
+    for said in ("A pytorch", "B onnxruntime", "macro F1", "throughput", "first run, batch 2"):
+        assert said in text
 
 
 def test_the_report_says_under_which_conditions(two: Report) -> None:
@@ -110,9 +155,154 @@ def test_unknown_facts_are_loud(digits: Path, derived: Path) -> None:
         bench([identify_file(derived / "plain.pth", preprocessing=how, labels=nine)], "x")
 
 
+def test_a_module_of_ones_own_is_built_and_measured(
+    derived: Path, digits: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.py"
+    root = Path(__file__).resolve().parents[2]
+    file.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(root)!r})\n"
+        "from fixtures.make import shufflenet\n"
+        "def make():\n"
+        "    return shufflenet(10)\n"
+    )
+    model = identify_file(digits / "shufflenet.pth")
+    building = [Building(factory=f"{file}:make")]
+    report = bench([model], digits / "heldout", batches=(), building=building)
+    assert found(report, "top-1", of="A onnxruntime").value > 0.95
+    wrong = [Building(factory=f"{file}:nothing")]
+    with pytest.raises(ModelError, match="no attribute 'nothing'"):
+        bench([model], digits / "heldout", batches=(), building=wrong)
+
+
+def test_what_is_asked_for_must_make_sense(digits: Path) -> None:
+    model = identify_file(digits / "shufflenet.pth")
+    for models, data, options, said in (
+        ([], None, Options(), "0 models"),
+        ([model] * 3, None, Options(), "3 models"),
+        ([model], None, Options(batches=()), "neither accuracy nor latency"),
+        ([model], None, Options(batches=(0,)), "at least 1"),
+        ([model], None, Options(runtimes=("tensorrt",)), "is no runtime"),
+        ([model], digits / "heldout", Options(task="poetry"), "is no task"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            bench(models, data, options=options)
+
+
+def test_models_for_different_tasks_are_not_compared(of_text: Identity, tmp_path: Path) -> None:
+    none = replace(of_text.labels, names=None, applicable=False)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label,value\nhallo,German,1\nhola,Spanish,2\n")
+    columns = {"text": "text"}
+    with pytest.raises(ConfigError, match="different tasks"):
+        bench([of_text, replace(of_text, labels=none)], rows, columns=columns, batches=())
+
+
 def test_folders_are_matched_by_name(digits: Path, tmp_path: Path) -> None:
     heldout = tmp_path / "heldout"
     shutil.copytree(digits / "heldout", heldout)
     (heldout / "nine").rename(heldout / "9")
     with pytest.raises(DataError, match="'9' is no label"):
         bench([identify_file(digits / "shufflenet.pth")], heldout, batches=())
+
+
+# ---------------------------------------------------------------- texts and speech
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def by_transformers(folder: Path, auto: str, inputs: list[dict[str, Any]]) -> np.ndarray:
+    """Logits of the model as transformers itself loads it, one input after the other."""
+    import transformers
+
+    model = getattr(transformers, auto).from_pretrained(folder).eval()
+    with torch.inference_mode():
+        return np.concatenate([model(**one).logits.numpy() for one in inputs])
+
+
+def agrees(report: Report, logits: np.ndarray, truth: list[int]) -> None:
+    """Each figure of both runtimes is the one that these logits give."""
+    from sklearn.metrics import f1_score, log_loss
+
+    chosen = logits.argmax(1)
+    for of in ("A pytorch", "A onnxruntime"):
+        assert found(report, "top-1", of=of).value == (chosen == truth).mean()
+        f1 = f1_score(truth, chosen, average="macro")
+        assert found(report, "macro F1", of=of).value == pytest.approx(f1)
+        exact = logits.astype(np.float64)
+        softmax = np.exp(exact) / np.exp(exact).sum(1, keepdims=True)
+        loss = log_loss(truth, softmax, labels=range(logits.shape[1]))
+        assert found(report, "negative log likelihood", of=of).value == pytest.approx(loss, 1e-4)
+    assert found(report, "flips", between="runtimes").value == 0
+    assert report.outcome is Answer.YES
+
+
+def shuffled(items: list[str]) -> list[str]:
+    return [items[i] for i in np.random.default_rng(0).permutation(len(items))]
+
+
+def test_a_text_classifier_scores_what_transformers_says(of_text: Identity) -> None:
+    from transformers import AutoTokenizer
+
+    report = bench([of_text], TEXT / "heldout.csv", batches=())
+    rows = rows_of(TEXT / "heldout.csv")
+    prepare = AutoTokenizer.from_pretrained(TEXT / "model")
+    inputs = [dict(prepare(r["text"], truncation=True, return_tensors="pt")) for r in rows]
+    logits = by_transformers(TEXT / "model", "AutoModelForSequenceClassification", inputs)
+    names = list(of_text.labels.names or ())
+    agrees(report, logits, [names.index(r["label"]) for r in rows])
+    assert 0.8 < found(report, "top-1", of="A pytorch").value < 1
+    assert report.details["task"] == "text-classification"
+    assert report.inputs[-1].summary == "300 texts"
+
+
+def test_shuffled_labels_show(of_text: Identity, tmp_path: Path) -> None:
+    rows = rows_of(TEXT / "heldout.csv")
+    labels = shuffled([r["label"] for r in rows])
+    with (tmp_path / "shuffled.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("sentence", "class"))
+        writer.writerows((r["text"], label) for r, label in zip(rows, labels, strict=True))
+    columns = {"text": "sentence", "label": "class"}
+    report = bench([of_text], tmp_path / "shuffled.csv", batches=(), columns=columns)
+    top = found(report, "top-1", of="A pytorch")
+    assert top.value < 0.35, "of five languages, by chance"
+    assert top.interval[0] < 0.2 + 0.06 and top.conditions["samples"] == 300
+    with pytest.raises(ConfigError, match="'missing'"):
+        bench([of_text], tmp_path / "shuffled.csv", batches=(), columns={"text": "missing"})
+
+
+def test_a_speech_classifier_scores_what_transformers_says(tmp_path: Path) -> None:
+    import soundfile
+    from transformers import AutoFeatureExtractor
+
+    identity = identify_file(SPEECH / "model", whole=True)
+    report = bench([identity], SPEECH / "heldout", batches=())
+    names = list(identity.labels.names or ())
+    clips = sorted((SPEECH / "heldout").glob("*/*"))
+    extract = AutoFeatureExtractor.from_pretrained(SPEECH / "model")
+    inputs = []
+    for clip in clips:
+        samples, rate = soundfile.read(clip, dtype="float32")
+        inputs.append(dict(extract(samples, sampling_rate=rate, return_tensors="pt")))
+    logits = by_transformers(SPEECH / "model", "AutoModelForAudioClassification", inputs)
+    agrees(report, logits, [names.index(c.parent.name) for c in clips])
+    assert 0.8 < found(report, "top-1", of="A pytorch").value < 1
+    assert report.details["task"] == "audio-classification"
+    # The same clips under another digit's name: next to none is right.
+    for name, other in zip(names, [*names[1:], names[0]], strict=True):
+        shutil.copytree(SPEECH / "heldout" / name, tmp_path / other)
+    moved = found(bench([identity], tmp_path, batches=()), "top-1", of="A pytorch")
+    assert moved.value < 0.1
+
+
+def test_a_text_classifier_cannot_stand_in_for_a_digit_reader(
+    of_text: Identity, digits: Path
+) -> None:
+    reader = identify_file(digits / "shufflenet.pth")
+    with pytest.raises((ConfigError, ModelError, DataError)):
+        bench([reader, of_text], digits / "heldout", batches=())

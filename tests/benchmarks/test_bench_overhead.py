@@ -52,14 +52,13 @@ def test_loading_is_the_time_that_batches_took_to_come(
     assert 0 < found["share"] < 1
     assert found["holds"] == (found["share"] <= bench_overhead.MOST_LOADING)
 
-    from interop.data import Folder
+    from interop.data.preparing import Pictures
 
-    plain = Folder.batches
+    plain = Pictures.__call__
 
-    def slow(self: Folder, how: Any, size: int) -> Any:
-        for batch in plain(self, how, size):
-            time.sleep(found["wall_seconds"])
-            yield batch
+    def slow(self: Pictures, records: Any) -> Any:
+        time.sleep(2 * found["wall_seconds"])
+        return plain(self, records)
 
-    monkeypatch.setattr(Folder, "batches", slow)
+    monkeypatch.setattr(Pictures, "__call__", slow)
     assert bench_overhead.loading(folder, 1)["share"] > found["share"] + 0.2

@@ -88,7 +88,7 @@ def test_data_that_is_missing_or_does_not_match(
 ) -> None:
     model = digits / "shufflenet.pth"
     line = refused(interop("bench", model, "--data", tmp_path / "nowhere"))
-    assert "no such folder" in line
+    assert "no such file or folder" in line
     (tmp_path / "zero").mkdir()
     (tmp_path / "wolf").mkdir()
     line = refused(interop("bench", model, "--data", tmp_path))
@@ -122,6 +122,10 @@ def test_cuda_asked_for_and_not_had_is_3(interop: Run, digits: Path) -> None:
         (["bench", "a.pth", "--data", "x", "--seconds", "nan"], "must be positive"),
         (["bench", "a.pth", "--data", "x", "--batch", "one"], "no list like 1,8,32"),
         (["bench", "a.pth", "--data", "x", "--report", "pdf:x"], "is not FORMAT:PATH"),
+        (["bench", "--data", "x"], "one model or two, not 0"),
+        (["bench", "a.pth", "--column", "text"], "is not ROLE=NAME"),
+        (["bench", "a.pth", "--column", "=sentence"], "is not ROLE=NAME"),
+        (["bench", "--compare", "none.json", "none.json"], "no report"),
         (["gate", "a.pth", "--baseline", "b.pth", "--policy", "none.toml"], "No such file"),
         (["gate", "a.pth", "--baseline", "b.pth", "--evidence", "none.json"], "no report"),
     ],

@@ -277,6 +277,79 @@ def test_a_figure_that_is_no_accuracy_is_not_called_one() -> None:
     assert "How good is each?" in found.words and "less is better" in found.words
 
 
+def test_a_flip_is_right_where_the_task_says_so() -> None:
+    conditions = {"group": "change of model", "between": "models", "of": "B against A"}
+    # The words of an answer say how sure it is, and are never those of the truth.
+    flip = {"path": "p", "truth": "cat", "a": "cat (52 %)", "b": "dog (51 %)"}
+
+    def words(*right: list[bool | None]) -> str:
+        flipped = [{**flip, "right": r} for r in right]
+        more = {**conditions, "flipped": flipped}
+        m = Measurement("flips", "count", float(len(right)), None, (), more)
+        return page(replace(bench(), measurements=(m,))).words
+
+    assert "A alone is right on 1, B alone on 2, neither on 1." in words(
+        [True, False], [False, True], [False, True], [False, False]
+    )
+    assert "both on 1, neither on 0" in words([True, True])
+    assert "knows no right or wrong" in words([None, None])
+
+
+def test_first_runs_copies_and_throughput_are_shown() -> None:
+    where = lane("A", "pytorch")
+    process = {"group": "own process", **where}
+    found = (
+        Measurement("throughput", "per second", 1239.1, (1098.4, 1357.6), (1.0,),
+                    {"group": "throughput", "batch": 8, **where}),
+        Measurement("copies", "share", 0.25, (0.2, 0.3), (7.125,),
+                    {"group": "copies", "batch": 8, "bound_ms": 7.125, **where}),
+        Measurement("first run", "ms", 11.93, None, (),
+                    {**process, "batch": 8, "shape": {}, "steady_ms": 4.05}),
+        Measurement("first run", "ms", 6.25, None, (),
+                    {**process, "batch": 1, "shape": {"sequence": 24}, "steady_ms": 0.99}),
+        Measurement("latency", "ms", 8.5, (8.25, 8.75), (8.5,),
+                    {"group": "latency", "batch": 8, "p90": 9.0, "p99": 9.5, "per_second": 941.0,
+                     "cpu_samples": [31.4159], "device_samples": [27.1828], **where}),
+    )  # fmt: skip
+    report = replace(bench(), measurements=found)
+    source = render(report, "html")
+    words = " ".join(re.sub(r"<[^>]+>", " ", source).split())
+    assert "1239 per second" in words and "1098 to 1358 per second" in words
+    assert "copies A pytorch batch 8 25.00 % 20.00 to 30.00 %" in words
+    assert "first run A pytorch batch 8 11.93 ms 4.05 ms" in words
+    assert "first run A pytorch sequence 24 6.25 ms 0.99 ms" in words
+    drawing = next(d for d in re.findall(r"<svg.*?</svg>", source, re.DOTALL) if "First run" in d)
+    for said in ("batch 8", "sequence 24", "A pytorch, first", "A pytorch, later", "4.05 ms"):
+        assert said in drawing
+    for samples in ("31.4", "27.18", "_samples", "7.125"):
+        assert samples not in words and samples not in drawing
+
+
+@pytest.mark.parametrize(
+    ("better", "interval", "said"),
+    [
+        (-1, (0.5, 1.5), "B is worse than A by 1.00; the 95 % interval (0.50 to 1.50) does not"),
+        (1, (0.5, 1.5), "B is better than A by 1.00; the 95 % interval (0.50 to 1.50) does not"),
+        (-1, (-0.5, 2.5), "No difference is shown; a loss of 2.50 is not ruled out."),
+        (1, (-0.5, 2.5), "No difference is shown; a loss of 0.50 is not ruled out."),
+    ],
+)
+def test_a_change_without_right_and_wrong_is_read_by_what_is_better(
+    better: int, interval: tuple[float, float], said: str
+) -> None:
+    conditions = {"group": "change of model", "between": "models", "of": "B against A"}
+    change = Measurement("MAE change", "abs", 1.0, interval, (), {**conditions, "better": better})
+    assert said in page(replace(bench(), measurements=(change,))).words
+
+
+def test_the_test_of_the_runtimes_is_not_taken_for_that_of_the_models() -> None:
+    of = {"group": "change of runtime", "between": "runtimes", "of": "A: x against y"}
+    other = Measurement("McNemar's exact test", "p", 0.001, None, (), of)
+    report = bench()
+    words = page(replace(report, measurements=(other, *report.measurements))).words
+    assert "No difference is shown (McNemar p = 0.219)" in words
+
+
 def test_a_significant_loss_is_called_one() -> None:
     report = bench()
     changed = [replace(m, value=0.004) if m.unit == "p" else m for m in report.measurements]
