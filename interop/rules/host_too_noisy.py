@@ -33,7 +33,8 @@ _SPREAD = 3.0
 
 def check(case: Case) -> Iterator[Finding]:
     # How much a comparison must be able to tell: bench's own bound, or the policy's budget.
-    limit = case.budgets.get("noise", case.budgets.get("latency-ratio"))
+    bounds = [case.budgets[b] for b in ("noise", "latency-ratio", "p99-ratio") if b in case.budgets]
+    limit = bounds[0] if bounds else _inverse(case.budgets.get("throughput-ratio"))
     if limit is None:
         return
     for m in case.measurements:
@@ -54,3 +55,7 @@ def check(case: Case) -> Iterator[Finding]:
                 f"{times:.1f} times their median",
                 facts={"batch": batch, "p90": m.conditions["p90"], "p50": m.value},
             )
+
+
+def _inverse(ratio: float | None) -> float | None:
+    return 1 / ratio if ratio else None
