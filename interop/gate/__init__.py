@@ -5,61 +5,93 @@ Pure: what the policy still lacks is run by `cli/gate.py`, which hands the Repor
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, date, datetime
 
 from interop.check.verdicts import breaking
-from interop.facts import Answer, Case, Finding, Input, Json, Measurement, Report, Unreadable
-from interop.gate.policy import MEASURED, Policy
+from interop.facts import (
+    Answer,
+    Case,
+    Finding,
+    Input,
+    Json,
+    Level,
+    Measurement,
+    Proof,
+    Report,
+    Unreadable,
+    Verdict,
+)
+from interop.gate import evidence, waivers
+from interop.gate.measured import derived, of_files
+from interop.gate.policy import Policy
 from interop.rules import run
 
 __all__ = ["gate", "lacking", "refuse"]
 
 
-def gate(policy: Policy, reports: Sequence[Report]) -> Report:
+def gate(
+    policy: Policy,
+    reports: Sequence[Report],
+    *,
+    sealed: Proof | None = None,
+    unchanged: bool = False,
+    now: float | None = None,
+) -> Report:
     """Judge a candidate by a policy.
 
-    `reports` holds the check of baseline against candidate, made with content hashes, and the
-    export and bench reports there are, whoever made them. A report of other files counts as
-    lacking: it is never judged.
+    `reports` holds the check of baseline against candidate, made here with content hashes, and the
+    reports that were handed in (`details["evidence_file"]` names their file) or made for it. A
+    report of other files, or an older one than the policy allows, counts as lacking: it is never
+    judged. `sealed` is the proof that a bundle's files are those of its receipt. `unchanged` says
+    that the candidate is the baseline byte for byte: then nothing has to be shown of a change, and
+    what no file states is the same for both. `now` is the time by which ages count (seconds since
+    1970; the clock's by default).
     """
-    checked = next(r for r in reports if r.command == "check")
-    own = _releveled(checked.findings, policy)
-    decided = breaking(own, policy.intent)
+    now = time.time() if now is None else now
+    checked = evidence.own_check(reports)
+    unchanged = unchanged or _same(checked)
+    own = _own(policy, checked, reports, now, unchanged)
+    standing, _ = waivers.apply(own, policy.waivers, _day(now))
+    decided = breaking(standing, policy.intent)
     failed = decided is not None and decided[0] is Answer.NO
+    failed = failed or (sealed is not None and not sealed.holds)
     # Evidence can only add faults: where the files decide already, none is missed.
-    missing = {} if failed else lacking(policy, reports)
-    exported = _evidence(policy, reports, "export", missing)
-    benched = _evidence(policy, reports, "bench", missing)
-    measured = (*_size(checked), *(benched.measurements if benched else ()))
-    case = Case(
-        proofs=exported.proofs if exported else (),
-        measurements=measured,
-        budgets=policy.budgets,
-        lacking=missing,
+    missing = {} if failed or unchanged else evidence.lacking(policy, reports, now)
+    exported, benched = (
+        None if failed or unchanged else evidence.taken(policy, reports, command, missing, now)
+        for command in ("export", "bench")
     )
-    found, _ = run(case, policy.levels)
-    findings = [*own, *found]
-    outcome, why = _judge(policy, findings)
+    proofs = [*([sealed] if sealed else []), *(exported.proofs if exported else ())]
+    measured = (*of_files(checked, exported), *(derived(benched, policy) if benched else ()))
+    case = Case(
+        proofs=tuple(proofs), measurements=measured, budgets=policy.budgets, lacking=missing
+    )
+    found, told = waivers.apply(
+        [*own, *_budgets(policy, case, exported)], policy.waivers, _day(now)
+    )
+    verdict = _verdict(policy, checked, standing, unchanged)
+    outcome, why = _judge(policy, found, verdict, unchanged)
     return Report(
         command="gate",
         outcome=outcome,
         summary=why,
         inputs=_named(checked.inputs),
-        verdicts=tuple(v for v in checked.verdicts if v.intent is policy.intent),
-        findings=tuple(f for f in findings if not f.breaks or policy.intent in f.breaks),
+        verdicts=(verdict,),
+        findings=tuple(f for f in found if not f.breaks or policy.intent in f.breaks),
         proofs=case.proofs,
-        measurements=tuple(
-            m for m in measured if m.name == "file size" or m.conditions.get("between") == "models"
-        ),
+        measurements=tuple(m for m in measured if _shown(m, policy)),
         skipped=checked.skipped,
         details={
             "intent": str(policy.intent),
             "policy": policy.source,
-            "evidence": _sources(policy, exported, benched, missing),
+            "evidence": _sources(policy, checked, exported, benched, missing, unchanged),
+            "waivers": told,
             "other_intents": [
                 f"{f.rule} ({', '.join(f.breaks)})"
-                for f in findings
+                for f in found
                 if f.breaks and policy.intent not in f.breaks
             ],
         },
@@ -79,77 +111,95 @@ def refuse(policy: Policy, unreadable: Unreadable) -> Report:
     )
 
 
-def lacking(policy: Policy, reports: Sequence[Report]) -> dict[str, str]:
+def lacking(
+    policy: Policy, reports: Sequence[Report], *, unchanged: bool = False, now: float | None = None
+) -> dict[str, str]:
     """The evidence that the policy asks for and `reports` does not hold, each with the reason."""
-    missing: dict[str, str] = {}
-    for command, wanted in (("export", policy.export), ("bench", policy.bench)):
-        if not wanted:
-            continue
-        there = [r for r in reports if r.command == command]
-        faults = [_fault(policy, r, reports) for r in there]
-        if not there:
-            missing[command] = f"missing: the policy asks for it ({policy.reason(command)})"
-        elif all(faults):
-            missing[command] = faults[0]
-    return missing
+    if unchanged or _same(evidence.own_check(reports)):
+        return {}
+    return evidence.lacking(policy, reports, time.time() if now is None else now)
 
 
-def _fault(policy: Policy, report: Report, reports: Sequence[Report]) -> str:
-    """Why a report is no evidence for these two files and this policy; "" where it is."""
-    a, b = (_content(i) for i in next(r for r in reports if r.command == "check").inputs)
-    # Order counts: a bench of candidate against baseline has every change the wrong way round.
-    measured = [_content(i) for i in report.inputs if i.role != "data"]
-    if measured != ([b] if report.command == "export" else [a, b]):
-        wanted = "the candidate" if report.command == "export" else "the baseline and the candidate"
-        return f"foreign: the report is not of {wanted}, by their content hashes"
-    if report.command == "bench":
-        used = next((i.facts.get("sha256") for i in report.inputs if i.role == "data"), None)
-        if policy.data_sha256 is not None and used != policy.data_sha256:
-            return f"foreign: measured on other data than the policy's {policy.data}"
-        device = report.details.get("device")
-        if device != policy.device:
-            return f"foreign: measured on {device}, the policy asks for {policy.device}"
-        there = {m.name for m in report.measurements if m.conditions.get("between") == "models"}
-        for budget, name in MEASURED.items():
-            if budget in policy.budgets and name not in there:
-                return f"missing: the report holds no {name!r} for the budget {budget}"
-    return ""
+# ---------------------------------------------------------------- the findings
 
 
-def _content(given: Input) -> str | None:
-    found = given.facts.get("content_sha256")
-    return found if isinstance(found, str) else None
+def _own(
+    policy: Policy, checked: Report, reports: Sequence[Report], now: float, unchanged: bool
+) -> list[Finding]:
+    """What the files themselves show: here, and in a check that was made elsewhere."""
+    found = list(checked.findings)
+    known = {(f.rule, f.what) for f in found}
+    for report in reports:
+        handed = report.command == "check" and report is not checked
+        if handed and not evidence.fault(policy, report, checked, now):
+            found += [f for f in report.findings if (f.rule, f.what) not in known]
+    found = [replace(f, level=policy.levels.get(f.rule, f.level)) for f in found]
+    return [_settled(f) for f in found] if unchanged else found
 
 
-def _evidence(
-    policy: Policy, reports: Sequence[Report], command: str, missing: Mapping[str, str]
-) -> Report | None:
-    wanted = policy.export if command == "export" else policy.bench
-    if not wanted or command in missing:
-        return None
-    there = (r for r in reports if r.command == command and not _fault(policy, r, reports))
-    return next(there, None)
+def _settled(found: Finding) -> Finding:
+    """What no file states is nothing to hold against a file that did not change."""
+    if found.answer is not Answer.UNKNOWN:
+        return found
+    said = f"{found.what}; the candidate is the baseline, byte for byte"
+    return replace(found, level=Level.NOTE, breaks=(), what=said)
 
 
-def _size(checked: Report) -> tuple[Measurement, ...]:
-    size = checked.inputs[1].facts.get("bytes")
-    if not isinstance(size, int):
-        return ()
-    return (
-        Measurement("file size", "bytes", size, conditions={"group": "file", "of": "candidate"}),
-    )
+def _budgets(policy: Policy, case: Case, exported: Report | None) -> list[Finding]:
+    """What proofs, measurements and missing evidence show; it counts whatever the intent is."""
+    found = list(run(case, policy.levels)[0])
+    known = {f.rule for f in found}
+    for said in exported.findings if exported else ():
+        if said.level is Level.ERROR and said.rule not in known:
+            found.append(replace(said, level=policy.levels.get(said.rule, said.level)))
+    return [replace(f, breaks=(policy.intent,)) for f in found]
 
 
-def _releveled(findings: Sequence[Finding], policy: Policy) -> list[Finding]:
-    return [replace(f, level=policy.levels.get(f.rule, f.level)) for f in findings]
+def _verdict(
+    policy: Policy, checked: Report, standing: Sequence[Finding], unchanged: bool
+) -> Verdict:
+    """The answer to the policy's question by the files alone, after levels and waivers."""
+    was = next(v for v in checked.verdicts if v.intent is policy.intent)
+    decided = breaking(standing, policy.intent)
+    if decided:
+        answer, found = decided
+        return Verdict(policy.intent, answer, found.what)
+    if unchanged:
+        return Verdict(policy.intent, Answer.YES, "the candidate is the baseline, byte for byte")
+    if was.answer in (Answer.YES, Answer.NA):
+        return was
+    return Verdict(policy.intent, Answer.YES, "what stands against it is waived, or switched off")
 
 
-def _judge(policy: Policy, findings: Sequence[Finding]) -> tuple[Answer, str]:
+def _judge(
+    policy: Policy, findings: Sequence[Finding], verdict: Verdict, unchanged: bool
+) -> tuple[Answer, str]:
     decided = breaking(findings, policy.intent)
     if decided:
         answer, found = decided
         return answer, f"{found.rule}: {found.what}"
+    if verdict.answer is Answer.NA:
+        return Answer.UNKNOWN, f"{policy.intent} has no meaning here: {verdict.why}"
+    if unchanged:
+        return Answer.YES, "unchanged: the candidate is the baseline, byte for byte"
     return Answer.YES, f"{policy.intent} holds, within the budgets of the policy"
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def _same(checked: Report) -> bool:
+    """Whether the two files are one by their content, and all that is known of them is the same."""
+    a, b = (i.facts for i in checked.inputs)
+    return a.get("content_sha256") is not None and a == b
+
+
+def _shown(m: Measurement, policy: Policy) -> bool:
+    told = m.conditions
+    if m.name in ("opset", "peak memory"):
+        budget = "opset" if m.name == "opset" else "peak-memory-mb"
+        return any(b.startswith(budget) for b in policy.budgets) and told.get("model") != "A"
+    return m.name in ("file size", "providers not allowed") or told.get("between") == "models"
 
 
 def _named(inputs: Sequence[Input]) -> tuple[Input, ...]:
@@ -158,18 +208,28 @@ def _named(inputs: Sequence[Input]) -> tuple[Input, ...]:
 
 
 def _sources(
-    policy: Policy, exported: Report | None, benched: Report | None, missing: Mapping[str, str]
+    policy: Policy,
+    checked: Report,
+    exported: Report | None,
+    benched: Report | None,
+    missing: Mapping[str, str],
+    unchanged: bool,
 ) -> dict[str, Json]:
+    """Where the evidence of each command came from, or why there is none."""
+    asked = evidence.wanted(policy, checked)
     shown: dict[str, Json] = {}
-    for command, wanted, found in (
-        ("export", policy.export, exported),
-        ("bench", policy.bench, benched),
-    ):
-        if not wanted:
+    for command, found in (("export", exported), ("bench", benched)):
+        if not asked[command]:
             shown[command] = "not asked for by the policy"
-        elif found is None:
-            shown[command] = missing.get(command, "not needed: the files themselves decide")
-        else:
-            where = found.details.get("evidence_file")
+        elif found is not None:
+            where = evidence.handed_in(found)
             shown[command] = f"taken from {where}" if where else "run here"
+        elif unchanged:
+            shown[command] = "not needed: the candidate is the baseline, byte for byte"
+        else:
+            shown[command] = missing.get(command, "not needed: the files themselves decide")
     return shown
+
+
+def _day(now: float) -> date:
+    return datetime.fromtimestamp(now, UTC).date()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from interop.facts import Case, Finding, Graph, Identity, Measurement, Port, Rule
 from interop.rules import finding
 
+SIGNIFICANT = 0.05  # McNemar's p below which a change of accuracy is no chance
+
 
 def unreadable(rule: Rule, case: Case) -> Iterator[Finding]:
     """A finding for each file that the reader refused under the rule's id."""
@@ -31,6 +33,21 @@ def judged(case: Case, name: str, budget: str) -> Iterator[tuple[Measurement, fl
         between = m.conditions.get("between") == "models"
         if m.name == name and between and m.value is not None and bound is not None:
             yield m, m.value, bound
+
+
+def beyond_chance(m: Measurement, allowed: float) -> str:
+    """By which rule a drop of accuracy beyond `allowed` points is no chance; "" where it may be.
+
+    The whole interval of the drop lies beyond what is allowed, or McNemar's exact test tells the
+    two models apart; a report that has neither is taken at its word.
+    """
+    p = m.conditions.get("mcnemar_p")
+    if m.interval is not None and -100 * m.interval[1] > allowed:
+        low, high = (-100 * end for end in reversed(m.interval))
+        return f"its 95 % interval, {low:.2f} to {high:.2f}, lies beyond"
+    if p is not None and p < SIGNIFICANT:
+        return f"McNemar p = {p:.2g}"
+    return "no interval and no test are known" if m.interval is None and p is None else ""
 
 
 def unstated(

@@ -2,7 +2,9 @@
 
 What
     On the same samples the candidate's accuracy lies further below the baseline's than the policy's
-    `accuracy-drop`, in percentage points.
+    `accuracy-drop`, in percentage points, and not by chance: the whole 95 % interval of the drop
+    lies beyond what is allowed, or McNemar's exact test of the change has p < 0.05. A drop that may
+    be chance is `evidence-weak`.
 
 Why
     This is what the gate is for.
@@ -20,7 +22,7 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding
-from interop.rules._shared import judged
+from interop.rules._shared import beyond_chance, judged
 
 RULE = Rule("accuracy-drop", Level.ERROR, (Intent.REPLACE,), needs=("measurements",))
 
@@ -28,11 +30,16 @@ RULE = Rule("accuracy-drop", Level.ERROR, (Intent.REPLACE,), needs=("measurement
 def check(case: Case) -> Iterator[Finding]:
     for m, change, allowed in judged(case, "accuracy change", "accuracy-drop"):
         drop = -100 * change
-        if drop > allowed:
-            p = m.conditions.get("mcnemar_p")
+        rule = beyond_chance(m, allowed)
+        if drop > allowed and rule:
             yield finding(
                 RULE,
-                f"top-1 fell by {drop:.2f} points, {allowed:g} allowed"
-                + (f" (McNemar p = {p:.2g})" if p is not None else ""),
-                facts={"points": drop, "allowed": allowed, "mcnemar_p": p},
+                f"{m.conditions.get('figure', 'top-1')} fell by {drop:.2f} points, {allowed:g} "
+                f"allowed ({rule})",
+                facts={
+                    "points": drop,
+                    "allowed": allowed,
+                    "mcnemar_p": m.conditions.get("mcnemar_p"),
+                    "by": rule,
+                },
             )

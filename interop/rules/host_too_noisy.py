@@ -34,7 +34,8 @@ _SHOWN = 2
 
 def check(case: Case) -> Iterator[Finding]:
     # How much a comparison must be able to tell: bench's own bound, or the policy's budget.
-    limit = case.budgets.get("noise", case.budgets.get("latency-ratio"))
+    bounds = [case.budgets[b] for b in ("noise", "latency-ratio", "p99-ratio") if b in case.budgets]
+    limit = bounds[0] if bounds else _inverse(case.budgets.get("throughput-ratio"))
     if limit is None:
         return
     said: dict[Json, list[str]] = {}
@@ -59,3 +60,7 @@ def check(case: Case) -> Iterator[Finding]:
         more = f"; and {len(why) - _SHOWN} more like it" if len(why) > _SHOWN else ""
         what = f"batch {batch}: {'; '.join(why[:_SHOWN])}{more}"
         yield finding(RULE, what, facts={"batch": batch, **facts[batch]})
+
+
+def _inverse(ratio: float | None) -> float | None:
+    return 1 / ratio if ratio else None

@@ -2,7 +2,8 @@
 
 What
     The ratio of the candidate's median latency to the baseline's, with its whole 95 % interval,
-    lies above the policy's `latency-ratio`.
+    lies above the policy's `latency-ratio`; or that of their 99th percentiles above its
+    `p99-ratio`.
 
 Why
     A model that is a point better and twice as slow may need twice the machines.
@@ -26,12 +27,18 @@ RULE = Rule("latency-regressed", Level.ERROR, (Intent.REPLACE,), needs=("measure
 
 
 def check(case: Case) -> Iterator[Finding]:
-    for m, ratio, allowed in judged(case, "latency ratio", "latency-ratio"):
-        low, high = m.interval or (ratio, ratio)
-        if low > allowed:
-            yield finding(
-                RULE,
-                f"batch {m.conditions.get('batch')}: {ratio:.2f} times the baseline's latency "
-                f"({low:.2f} to {high:.2f}), {allowed:g} allowed",
-                facts={"ratio": ratio, "interval": [low, high], "allowed": allowed},
-            )
+    for name, budget, what in (
+        ("latency ratio", "latency-ratio", "latency"),
+        ("p99 ratio", "p99-ratio", "99th percentile of latency"),
+    ):
+        for m, ratio, allowed in judged(case, name, budget):
+            if m.interval is None and budget == "p99-ratio":
+                continue  # too few runs: evidence-weak says so
+            low, high = m.interval or (ratio, ratio)
+            if low > allowed:
+                yield finding(
+                    RULE,
+                    f"batch {m.conditions.get('batch')}: {ratio:.2f} times the baseline's {what} "
+                    f"({low:.2f} to {high:.2f}), {allowed:g} allowed",
+                    facts={"ratio": ratio, "interval": [low, high], "allowed": allowed},
+                )

@@ -41,8 +41,8 @@ def benched(a: str, b: str, *measured: Measurement, device: str = "cpu") -> Repo
     )
 
 
-def change(points: float) -> Measurement:
-    conditions = {"between": "models", "mcnemar_p": 0.5}
+def change(points: float, p: float = 0.01) -> Measurement:
+    conditions = {"between": "models", "mcnemar_p": p}
     return Measurement("accuracy change", "points", points / 100, conditions=conditions)
 
 

@@ -1,0 +1,57 @@
+"""A bundle folder -> the proof that its files have the bytes that its receipt has the hashes of.
+
+Reads bytes and nothing else: no torch, and no code of the bundle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from time import perf_counter
+
+from interop.errors import ReadError
+from interop.facts import Json, Proof
+from interop.reading import places
+from interop.reading.folder import is_plain
+from interop.reading.source import Source, is_remote
+
+RECEIPT = "interop.json"
+_MAX_RECEIPT = 1 << 26
+
+
+def sealed(path: str) -> Proof | None:
+    """Proves "files" of a bundle; None where `path` is no folder with a receipt."""
+    if not places.is_folder(path) or RECEIPT not in (there := places.names(path)):
+        return None
+    began = perf_counter()
+    try:
+        files = json.loads(places.text(places.joined(path, RECEIPT), _MAX_RECEIPT))["files"]
+        hashes = dict(files) if all(isinstance(x, str) for x in files.values()) else None
+    except (ReadError, ValueError, KeyError, TypeError, AttributeError):
+        hashes = None
+    if not hashes:
+        what = f"{RECEIPT} is no receipt: it names no files with their hashes"
+        return Proof("files", False, what, {}, perf_counter() - began)
+    faults = {n: why for n, digest in hashes.items() if (why := _fault(path, n, digest))}
+    more = sorted(n for n in there if n not in hashes and n != RECEIPT and n[0] != ".")
+    what = "; ".join(f"{name} {why}" for name, why in faults.items())
+    if not faults:
+        what = f"all {len(hashes)} files have the bytes that were proved"
+        what += f"; not of the bundle: {', '.join(more)}" if more else ""
+    facts: Mapping[str, Json] = {"faults": faults, "more": more}
+    return Proof("files", not faults, what, facts, perf_counter() - began)
+
+
+def _fault(folder: str, name: str, digest: str) -> str:
+    path = places.joined(folder, name)
+    if not is_plain(name) or (not is_remote(path) and os.path.islink(path)):  # noqa: PTH114
+        return "is no plain name of a file in the bundle"
+    if not places.exists(path):
+        return "is missing"
+    try:
+        with Source(path) as source:
+            same = source.sha256() == digest
+    except ReadError as error:
+        return f"cannot be read ({error.what})"
+    return "" if same else "has other bytes than when it was proved"

@@ -1,0 +1,72 @@
+"""What was judged before -> its Report, as long as neither file, policy nor tool has changed.
+
+One small file an entry, written beside and renamed into place: a run that is killed leaves none
+half-written, and two at once overwrite one another with the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from interop import __version__
+from interop.errors import ConfigError
+from interop.facts import Json
+
+
+def default_folder() -> Path:
+    """$XDG_CACHE_HOME/interop, or ~/.cache/interop."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    base = Path(given) if given and Path(given).is_absolute() else Path.home() / ".cache"
+    return base / "interop"
+
+
+class Cache:
+    """Entries below a folder. With `must`, one that cannot be written is an error (ConfigError);
+    else the cache is left alone from then on, and `fault` says why."""
+
+    def __init__(self, folder: Path, *, must: bool = False) -> None:
+        self.folder = folder / "gate"
+        self.must = must
+        self.fault = ""
+
+    def get(self, key: str) -> dict[str, Json] | None:
+        """What was stored; None where nothing was, or it cannot be read."""
+        try:
+            found = json.loads(self._path(key).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def put(self, key: str, value: Mapping[str, Json]) -> None:
+        """Store a JSON value, whole or not at all."""
+        if self.fault:
+            return
+        path = self._path(key)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(value), "utf-8")
+            part.replace(path)
+        except OSError as error:
+            self.fault = f"{self.folder}: cannot be written ({error.strerror})"
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            if self.must:
+                raise ConfigError(
+                    f"cannot be written ({error.strerror})",
+                    where=str(self.folder),
+                    fix="give another --cache, or --no-cache",
+                ) from None
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"
+
+
+def key(*parts: object) -> str:
+    """One name for all that an answer depends on; the tool's version is always in it."""
+    return sha256(repr((__version__, *parts)).encode()).hexdigest()

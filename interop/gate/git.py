@@ -1,0 +1,242 @@
+"""What a git repository holds: "git:REF:path" -> a file or folder of this machine, and which model
+files there are with what identifies their content.
+
+git itself is asked; nothing is written to the repository. A file in Git LFS is taken from the
+repository's own store of objects, else fetched by git-lfs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from hashlib import file_digest
+from pathlib import Path
+
+from interop.errors import ConfigError
+
+PREFIX = "git:"
+_POINTER = re.compile(
+    rb"version https://git-lfs[^\n]*\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
+)
+_MOST_POINTER = 1024  # bytes; the specification's own bound
+_PLAIN = ("100644", "100755", "100664")
+_STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file of a commit: the id of its content, and its size in bytes as git stores it."""
+
+    oid: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """ "git:REF:path"; `path` is "" where it is the candidate's own, from the root of the
+    repository."""
+
+    ref: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.ref}:{self.path}"
+
+
+def parse(given: str) -> Spec | None:
+    """The parts of a git address; None where it is none. Raises ConfigError for half of one."""
+    if not given.startswith(PREFIX) or Path(given).exists():
+        return None
+    ref, colon, path = given.removeprefix(PREFIX).partition(":")
+    if not colon or not ref or ref.startswith("-"):
+        raise ConfigError(
+            "is no git:REF:path", where=given, fix="write it like git:origin/main:models/prod.pth"
+        )
+    return Spec(ref, path)
+
+
+def is_pointer(file: Path) -> bool:
+    """Whether a file is what Git LFS leaves in place of one that it has not fetched."""
+    return _small(file) and _POINTER.match(file.read_bytes()) is not None
+
+
+def _small(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size <= _MOST_POINTER
+
+
+class Repository:
+    """The repository around a folder. Raises ConfigError where there is none, or no git."""
+
+    def __init__(self, within: Path) -> None:
+        within = within if within.is_dir() else within.parent
+        found = self._run(within, "rev-parse", "--show-toplevel", "--git-common-dir")
+        if found.returncode:
+            fix = "run it in a repository; safe.directory must allow it"
+            raise ConfigError(
+                f"is in no git repository ({_said(found)})", where=str(within), fix=fix
+            )
+        top, common = os.fsdecode(found.stdout).splitlines()[:2]
+        self.root = Path(top)
+        self.objects = (within / common).resolve() / "lfs" / "objects"
+
+    def commit(self, ref: str) -> str:
+        """The id of the commit that `ref` names."""
+        found = self._git(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
+        )
+        if found.returncode:
+            raise ConfigError(
+                "no such commit, branch or tag here",
+                where=f"{PREFIX}{ref}",
+                fix=f"git fetch origin {ref} (a CI checkout of one commit: fetch-depth: 0), or "
+                "name another",
+            )
+        return os.fsdecode(found.stdout).strip()
+
+    def files(self, ref: str, under: str = "") -> dict[str, Blob]:
+        """Path from the root -> blob of each plain file of a commit, those under a path alone."""
+        command = ["ls-tree", "-r", "-l", "-z", "--full-tree", self.commit(ref)]
+        found = self._git(*command, *(["--", under] if under else []))
+        made = {}
+        for line in os.fsdecode(found.stdout).split("\0")[:-1]:
+            about, _, path = line.partition("\t")
+            mode, kind, oid, size = about.split()
+            if kind == "blob" and mode in _PLAIN:
+                made[path] = Blob(oid, int(size))
+        return made
+
+    def clean(self) -> tuple[dict[str, str], list[str]]:
+        """Path -> blob id of the files that are as the index has them; and the paths of those that
+        are not, untracked ones among them. What .gitignore names is in neither."""
+        # Without the optional locks: two gates, or a person's git, may be at work beside.
+        said = self._git(
+            "--no-optional-locks", "status", "--porcelain", "-z", "--no-renames", "-uall"
+        )
+        if said.returncode:
+            raise ConfigError(_said(said), where=str(self.root), fix="see git status")
+        lines = os.fsdecode(said.stdout).split("\0")[:-1]
+        changed = {line[3:]: line[1] for line in lines if line[1] != " "}
+        listed = os.fsdecode(self._git("ls-files", "-s", "-z").stdout).split("\0")[:-1]
+        blobs = {}
+        for line in listed:
+            about, _, path = line.partition("\t")
+            mode, oid, stage = about.split()
+            if mode in _PLAIN and stage == "0" and path not in changed:
+                blobs[path] = oid
+        return blobs, [path for path, state in changed.items() if state != "D"]
+
+    def fetch(self, spec: Spec, into: Path) -> Path:
+        """The file or folder of a spec, as a file or folder below `into`."""
+        # git itself knows "./x" from here; the path of a spec counts from the root.
+        path = spec.path.removeprefix("./").rstrip("/")
+        found = self.files(spec.ref, path)
+        if not found:
+            raise self._no_path(spec)
+        single = found.keys() == {path}
+        for name, blob in found.items():
+            target = into / (Path(name).name if single else Path(name).relative_to(path))
+            self.take(blob, target, f"{PREFIX}{spec.ref}:{name}")
+        return into / Path(path).name if single else into
+
+    def take(self, blob: Blob, target: Path, where: str) -> None:
+        """Write a blob's content, or what it points at in Git LFS, to a new file."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if blob.size <= _MOST_POINTER:
+                data = self._git("cat-file", "blob", blob.oid).stdout
+                if pointer := _POINTER.match(data):
+                    self._from_lfs(data, pointer, target, where)
+                    return
+                target.write_bytes(data)
+                return
+            with target.open("wb") as out:
+                done = self._git("cat-file", "blob", blob.oid, out=out.fileno())
+            if done.returncode or target.stat().st_size != blob.size:
+                raise _unwritten(where, target, _said(done))
+        except OSError as error:
+            raise _unwritten(where, target, error.strerror or str(error)) from None
+
+    def pointed(self, file: Path, into: Path) -> Path:
+        """The file itself; where it is a pointer that Git LFS left in place of a file, the file."""
+        pointer = _POINTER.match(data := file.read_bytes()) if _small(file) else None
+        if pointer is None:
+            return file
+        target = into / file.name
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            self._from_lfs(data, pointer, target, str(file))
+        except OSError as error:
+            raise _unwritten(str(file), target, error.strerror or str(error)) from None
+        return target
+
+    def _from_lfs(self, data: bytes, pointer: re.Match[bytes], target: Path, where: str) -> None:
+        oid, size = pointer[1].decode(), int(pointer[2])
+        kept = self.objects / oid[:2] / oid[2:4] / oid
+        if kept.is_file() and kept.stat().st_size == size:
+            try:
+                os.link(kept, target)
+            except OSError:  # another file system
+                shutil.copyfile(kept, target)
+            return
+        with target.open("wb") as out:
+            done = self._git("lfs", "smudge", given=data, out=out.fileno())
+        with target.open("rb") as file:
+            same = file_digest(file, "sha256").hexdigest() == oid
+        if not same:
+            target.unlink()
+            raise ConfigError(
+                f"lies in Git LFS and its {size:,} bytes are not here"
+                + (f" ({said})" if (said := _said(done)) else ""),
+                where=where,
+                fix="install git-lfs and run: git lfs fetch origin REF",
+            )
+
+    def _no_path(self, spec: Spec) -> ConfigError:
+        near = get_close_matches(spec.path, self.files(spec.ref), n=1, cutoff=0.5)
+        fix = f"did you mean {PREFIX}{spec.ref}:{near[0]}?" if near else (
+            f"the path counts from the root of the repository, {self.root}"
+        )  # fmt: skip
+        return ConfigError(f"{spec.ref} holds no {spec.path!r}", where=str(spec), fix=fix)
+
+    def _git(
+        self, *arguments: str, given: bytes | None = None, out: int = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[bytes]:
+        return self._run(self.root, *arguments, given=given, out=out)
+
+    @staticmethod
+    def _run(
+        folder: Path, *arguments: str, given: bytes | None = None, out: int = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[bytes]:
+        try:
+            return subprocess.run(
+                ["git", "-C", str(folder), *arguments],
+                input=given,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                # A path with "*" in its name is a path, and no question is put to a terminal.
+                env={**os.environ, "GIT_LITERAL_PATHSPECS": "1", "GIT_TERMINAL_PROMPT": "0"},
+                check=False,
+            )
+        except FileNotFoundError:
+            raise ConfigError("git is not installed", fix="install git, or give a file") from None
+
+
+def unit_id(blobs: Mapping[str, str], paths: Iterable[str]) -> tuple[str, ...] | None:
+    """What identifies the content of some files by their blobs; None where one is not clean."""
+    found = [f"{path.rpartition('/')[2]} {blobs.get(path)}" for path in sorted(paths)]
+    return None if any(x.endswith(" None") for x in found) else tuple(found)
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else ""
+
+
+def _unwritten(where: str, target: Path, why: str) -> ConfigError:
+    fix = "make room, or set TMPDIR to a folder that has it"
+    return ConfigError(f"cannot be copied to {target.parent} ({why})", where=where, fix=fix)
