@@ -241,7 +241,7 @@ def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> l
         # Latency takes long: it is measured where a budget asks for it.
         timed = any(b in policy.budgets for b in _TIMED)
         alone = (1,) if "peak-memory-mb" in policy.budgets else ()
-        more = {"seconds": _P99_SECONDS} if "p99-ratio" in policy.budgets else {}
+        more: dict[str, Any] = {"seconds": _P99_SECONDS} if "p99-ratio" in policy.budgets else {}
         made.append(
             bench(
                 [a, b],
