@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from interop.facts import Json, Proof
+from interop.models.signature import unmarked
 from interop.proof import detections
 from interop.proof.exact import exact
 from interop.proof.feed import SINGLE, Feed, Shapes
@@ -51,6 +52,7 @@ class Reference:
     answer alike when it was asked the same again. `sets` are the outputs' names where they are a
     set of detections, of which `alone` may be without a partner; then there is one bound.
     `widely` runs a batch in float64, where that can be had; `eps` is the module's rounding.
+    `refused` are the labels of batches that the module itself does not take.
     """
 
     batches: tuple[Batch, ...]
@@ -67,6 +69,7 @@ class Reference:
     alone: int = 0
     eps: float = 0.0
     widely: Widely | None = None
+    refused: tuple[str, ...] = ()
 
     def without(self, labels: Collection[str]) -> Reference:
         """The same comparison without some batches, whose bounds are not these."""
@@ -153,7 +156,12 @@ def reference(
     give_back()
     home = next(module.parameters(), torch.empty(0)).device
     with TorchRuntime(module, device) as runtime:
-        native = tuple(runtime.outputs(b) for b in batches)
+        ran = [_natively(runtime, module, b, must=i == 0) for i, b in enumerate(batches)]
+        taken = [i for i, out in enumerate(ran) if out is not None]
+        refused = tuple(x for x, out in zip(labels, ran, strict=True) if out is None)
+        wide = [wide[i] for i in taken if i < len(wide)]
+        labels, batches = tuple(labels[i] for i in taken), tuple(batches[i] for i in taken)
+        native = tuple(out for out in ran if out is not None)
         again = _again(module, batches)
         unsteady = not _repeated(native[again], runtime.outputs(batches[again]), REPEATS[device])
     module.to(home)
@@ -161,8 +169,25 @@ def reference(
     held = Reference(
         batches, native, native, (), (), "native", feed.samples, feed.fixed_batch(shapes),
         unsteady, labels, sets, eps=rounding(module), widely=lambda batch: exact(module, batch),
+        refused=refused,
     )  # fmt: skip
     return _bounded(held, wide, rounding(module))
+
+
+def _natively(
+    runtime: TorchRuntime, module: nn.Module, batch: Batch, *, must: bool
+) -> tuple[Array, ...] | None:
+    """What the module gives; None where it refuses: a graph may leave an axis open of which the
+    module itself takes one size alone, and nothing is to be compared at another. Such a try leaves
+    no mark; one that it answers may, and is then found out when it is asked again."""
+    found: tuple[Array, ...] | None = None
+    try:
+        with unmarked(module, only_after_error=True):
+            found = runtime.outputs(batch)
+    except Exception:  # whatever the module's own code raises
+        if must:
+            raise
+    return found
 
 
 def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: float) -> Reference:
@@ -258,6 +283,8 @@ def parity(held: Reference, runtime: OnnxRuntime) -> Proof:
     }  # fmt: skip
     if again:
         facts["by_their_own_float64"] = again
+    if held.refused:
+        facts["refused_by_the_module"] = list(held.refused)
     if held.fixed_batch:
         facts["fixed_batch"] = held.fixed_batch
     if held.sets:

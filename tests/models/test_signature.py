@@ -22,6 +22,7 @@ from interop.models.signature import (
     seeded,
     signature,
     torchvision,
+    unmarked,
 )
 from interop.models.signature.types import DETECTIONS
 
@@ -432,3 +433,27 @@ def test_torchaudios_models_take_frames_or_samples():
         80,
     )
     assert torchaudio.signature("hubert_base", nn.Module()).varying == ("samples",)
+
+
+def test_trying_a_size_leaves_no_mark():
+    """As Swin of transformers does, which keeps the small window that a small picture makes."""
+
+    class Marked(nn.Module):
+        window = 7
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.window = min(self.window, x.shape[-1])
+            return x[..., : self.window]
+
+    module = Marked()
+    axes = Signature((Argument("x", ("batch", "length")),), {"length": 16}, {"length": 3})
+    forward = Forward(module, axes)
+    assert runs(forward, axes, {"length": 3}, torch.float32)
+    assert module.window == 7
+    with unmarked(module, only_after_error=True):
+        module(torch.zeros(1, 5))
+    assert module.window == 5
+    with pytest.raises(RuntimeError), unmarked(module, only_after_error=True):
+        module(torch.zeros(1, 2))
+        raise RuntimeError
+    assert module.window == 5

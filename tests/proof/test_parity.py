@@ -11,8 +11,8 @@ from torch import nn
 
 from interop.export.routes import ROUTES
 from interop.models.signature import seeded
+from interop.proof import Feed, parity, reference
 from interop.proof import graph as graphs
-from interop.proof import parity, reference
 from interop.proof.parity import FLOOR, MULTIPLE, Reference, differences
 from interop.runtimes import OnnxRuntime
 from tests.proof.conftest import SHAPE, Small, fed, made, small
@@ -318,3 +318,25 @@ def test_a_batch_beyond_the_bound_is_judged_by_a_float64_run_of_its_own(exported
         assert not parity(tight, Off()).holds
     # What was judged so has no bound by which a canary could be noticed.
     assert tight.without(["7"]).labels == ("1", "2")
+
+
+class OneSize(nn.Module):
+    """Takes rows of 16 alone, and its graph any: nothing is to be compared at another size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[-1] != 16:
+            raise ValueError("rows of 16 are wanted")
+        return x * self.scale
+
+
+def test_what_the_module_itself_refuses_is_not_compared():
+    feed = Feed.of(np.random.default_rng(0).standard_normal((9, 16), dtype=np.float32))
+    held = reference(OneSize().eval(), feed, shapes={"input": ("batch", None)})
+    assert held.labels and held.refused == (f"2, axis_1 {held.refused[0].split()[-1]}",)
+    assert len(held.batches) == len(held.native) == len(held.labels) == len(held.bounds)
+    with pytest.raises(ValueError, match="rows of 16"):
+        reference(OneSize().eval(), Feed.of(np.zeros((9, 15), np.float32)))

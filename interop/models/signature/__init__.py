@@ -4,7 +4,7 @@ An axis has a size or a name; named axes may vary: "batch", "sequence", "height"
 modules take is told in a file a library, by what the module says of itself.
 """
 
-from interop.models.signature.forward import Forward, narrowed, runs
+from interop.models.signature.forward import Forward, narrowed, runs, unmarked
 from interop.models.signature.of import signature
 from interop.models.signature.types import (
     BATCH,
@@ -30,4 +30,5 @@ __all__ = [
     "seeded",
     "signature",
     "stacked",
+    "unmarked",
 ]

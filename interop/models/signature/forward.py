@@ -85,11 +85,30 @@ def runs(
     given = tuple(torch.from_numpy(a) for a in arrays)
     given = tuple(t.to(dtype) if t.is_floating_point() else t for t in given)
     try:
-        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
+        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr), unmarked(forward):
             forward(*given)
     except Exception:  # whatever the module's own code raises at a size that it does not take
         return False
     return True
+
+
+@contextlib.contextmanager
+def unmarked(module: nn.Module, *, only_after_error: bool = False) -> Iterator[None]:
+    """Behind it, the plain attributes of all parts are what they were.
+
+    Some modules keep what one input made of them (Swin of transformers halves its windows for a
+    small picture, for good): trying a size must not change how the next one is answered.
+    """
+    before = [(part, dict(part.__dict__)) for part in module.modules()]
+    fine = False
+    try:
+        yield
+        fine = True
+    finally:
+        if not (fine and only_after_error):
+            for part, held in before:
+                part.__dict__.clear()
+                part.__dict__.update(held)
 
 
 def _named(found: Any, leave: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
