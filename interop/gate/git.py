@@ -86,9 +86,7 @@ class Repository:
 
     def commit(self, ref: str) -> str:
         """The id of the commit that `ref` names."""
-        found = self._git(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
-        )
+        found = self._git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
         if found.returncode:
             raise ConfigError(
                 "no such commit, branch or tag here",
