@@ -10,7 +10,7 @@ import click
 
 from interop.cli.output import fetching, progress, write_file
 from interop.errors import ConfigError
-from interop.facts import Identity, Report
+from interop.facts import Identity, Json, Report
 from interop.gate.keys import KEYS
 from interop.gate.policy import read_policy
 
@@ -168,8 +168,9 @@ def _facts(seen: list[Identity]) -> dict[str, tuple[str, str]]:
         if how is not None:
             from interop.identity.keys import preprocessing_json
 
-            value = json.dumps(preprocessing_json(how))
-            found["preprocess"] = (f"'{value}'", "from the one that says so; is it so?")
+            parts = (f"{k} = {_toml(v)}" for k, v in preprocessing_json(how).items())
+            table = f"{{ {', '.join(parts)} }}"
+            found["preprocess"] = (table, "from the one that says so; is it so?")
     return found
 
 
@@ -215,7 +216,7 @@ _SAMPLES = {
 }
 
 
-def _toml(value: list[str]) -> str:
+def _toml(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -232,7 +232,7 @@ def unit_id(blobs: Mapping[str, str], paths: Iterable[str]) -> tuple[str, ...] |
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1][:200] if lines else ""
+    return "; ".join(lines[-2:])[:300]
 
 
 def _unwritten(where: str, target: Path, why: str) -> ConfigError:

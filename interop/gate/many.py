@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from interop.errors import ConfigError, InteropError
+from interop.errors import ConfigError, InteropError, ReadError
 from interop.facts import Answer, Finding, Input, Intent, Json, Level, Report
 from interop.gate import cache as caches
 from interop.gate.git import Repository, Spec, parse, unit_id
@@ -217,9 +217,9 @@ def _one(job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say 
     if setting.repository is not None:
         here = setting.repository.pointed(here, scratch / "candidate")
     candidate = Side(str(here), path)
-    evident = _needs_evidence(job.policy)
     if job.state != "changed":
-        return judge(candidate, candidate, job.policy, unchanged=True, content_hash=False)
+        return _alone(job, candidate)
+    evident = _needs_evidence(job.policy)
     if setting.repository is not None:
         spec = Spec(setting.ref, path)
         there = setting.repository.fetch(spec, scratch / "baseline")
@@ -227,16 +227,26 @@ def _one(job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say 
     else:
         assert setting.baseline is not None
         baseline = Side(str(setting.baseline / path))
-    return judge(
-        candidate,
-        baseline,
-        job.policy,
-        setting.handed if evident else (),
-        content_hash=evident or setting.repository is None,
-        make=make,
-        data_hash=setting.data_hash,
-        progress=say,
-    )
+    try:
+        return judge(
+            candidate,
+            baseline,
+            job.policy,
+            setting.handed if evident else (),
+            content_hash=evident or setting.repository is None,
+            make=make,
+            data_hash=setting.data_hash,
+            progress=say,
+        )
+    except ReadError as error:
+        if job.unit.perhaps and error.rule == "file-unrecognised":  # it was no model before
+            return _alone(job, candidate)
+        raise
+
+
+def _alone(job: Job, candidate: Side) -> Report:
+    """A model by itself, against nothing but itself."""
+    return judge(candidate, candidate, job.policy, unchanged=True, content_hash=False)
 
 
 def _needs_evidence(policy: Policy) -> bool:

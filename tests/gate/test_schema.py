@@ -40,7 +40,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "name": ("", 3),
     "names": ([], "a", [1]),
     "words": ({"text": 1}, "a"),
-    "facts": (3, [1]),
+    "facts": (3, [1], "{}"),
     "age": ("14", "days", 14, "0 days", "14 fortnights", "14  days"),
 }
 

@@ -109,7 +109,6 @@ def test_details_agree_with_counts_by_hand() -> None:
     assert dog["f1"] == pytest.approx(0.8) and cow["support"] == 0
 
 
-
 def test_ten_thousand_samples_of_a_thousand_classes_are_scored_in_seconds() -> None:
     answers, truth = made(1000, 10_000)
     start = time.perf_counter()
