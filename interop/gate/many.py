@@ -10,8 +10,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from filecmp import cmp
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -207,18 +208,20 @@ def _record(
 ) -> dict[str, Json]:
     """What became of one model, as JSON."""
     with TemporaryDirectory(prefix="interop-gate-") as scratch:
-        report = _one(job, setting, Path(scratch), make, say)
+        job, report = _one(job, setting, Path(scratch), make, say)
     return _told(job, report)
 
 
-def _one(job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say | None) -> Report:
+def _one(
+    job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say | None
+) -> tuple[Job, Report]:
     path = job.unit.path
     here = setting.root / path
     if setting.repository is not None:
         here = setting.repository.pointed(here, scratch / "candidate")
     candidate = Side(str(here), path)
     if job.state != "changed":
-        return _alone(job, candidate)
+        return job, _alone(job, candidate)
     evident = _needs_evidence(job.policy)
     if setting.repository is not None:
         spec = Spec(setting.ref, path)
@@ -227,21 +230,32 @@ def _one(job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say 
     else:
         assert setting.baseline is not None
         baseline = Side(str(setting.baseline / path))
+    if _equal(Path(candidate.path), Path(baseline.path)):  # touched, or copied
+        return replace(job, state="unchanged"), _alone(job, candidate)
     try:
-        return judge(
+        return job, judge(
             candidate,
             baseline,
             job.policy,
             setting.handed if evident else (),
-            content_hash=evident or setting.repository is None,
+            content_hash=evident,
             make=make,
             data_hash=setting.data_hash,
             progress=say,
         )
     except ReadError as error:
         if job.unit.perhaps and error.rule == "file-unrecognised":  # it was no model before
-            return _alone(job, candidate)
+            return job, _alone(job, candidate)
         raise
+
+
+def _equal(a: Path, b: Path) -> bool:
+    """Whether two files, or all files of two folders, have the same bytes."""
+    if a.is_dir() and b.is_dir():
+        names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
+        same = names == sorted(p.relative_to(b) for p in b.rglob("*") if p.is_file())
+        return same and all(_equal(a / name, b / name) for name in names)
+    return a.is_file() and b.is_file() and cmp(a, b, shallow=False)
 
 
 def _alone(job: Job, candidate: Side) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -101,6 +102,18 @@ def test_what_was_judged_comes_from_the_cache(
     (repository / "models" / "good.pth").write_bytes(b"another")
     with pytest.raises(AssertionError, match="judged again"):
         run(repository, cache=cache)
+
+
+def test_a_touched_file_is_unchanged_all_the_same(repository: Path, tmp_path: Path) -> None:
+    touched = repository / "models" / "same0.pth"
+    os.utime(touched, ns=(1, 1))
+    served = tmp_path / "served"
+    shutil.copytree(repository / "models", served)
+    for report in (run(repository), run(repository / "models", baseline=str(served))):
+        (told,) = (s for path, s in states(report).items() if path.endswith("same0.pth"))
+        assert told == ("unchanged", "yes")
+    touched.write_bytes(touched.read_bytes()[:-1] + b"x")
+    assert states(run(repository))["models/same0.pth"][0] == "changed"
 
 
 def test_answers_that_rest_on_evidence_are_not_kept(repository: Path, tmp_path: Path) -> None:
