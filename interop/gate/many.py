@@ -86,13 +86,15 @@ def gate_all(
     todo = [job for job in jobs if job.unit.path not in found]
     for job, record in _judged(todo, setting, workers or _cpus()):
         say(f"{len(found) + 1} of {len(jobs)} models")
+        keep = record.pop("keep")
         found[job.unit.path] = record
-        if cache is not None and record.pop("keep"):
+        if cache is not None and keep:
             cache.put(job.key, record)
     if make is not None:  # measuring is never done two at a time
         for job in jobs:
             if any(f["rule"] == "evidence-missing" for f in found[job.unit.path]["findings"]):
                 found[job.unit.path] = _record(job, setting, make, say)
+                found[job.unit.path].pop("keep")
     gone = sorted(set(before) - {u.path for u in units})
     return _report(policy, [found[job.unit.path] for job in jobs], gone)
 

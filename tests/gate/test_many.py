@@ -58,6 +58,9 @@ def test_each_is_held_against_the_same_path(repository: Path, workers: int) -> N
     assert [(i.role, i.path) for i in report.inputs] == [
         ("FAIL", "models/bad.pth"), ("pass", "models/good.pth"),
     ]  # fmt: skip
+    assert set(report.details["models"][0]) == {
+        "path", "state", "outcome", "summary", "findings", "cached",
+    }  # fmt: skip
     (found,) = report.findings
     assert found.rule == "label-order-changed" and found.place == "models/bad.pth"
     assert found.facts["model"] == "models/bad.pth"
@@ -124,6 +127,22 @@ def test_answers_that_rest_on_evidence_are_not_kept(repository: Path, tmp_path: 
     assert [m["path"] for m in second.details["models"] if not m["cached"]] == [
         "models/bad.pth", "models/good.pth",
     ]  # fmt: skip
+
+
+def test_what_is_missing_is_made_one_by_one_where_it_can_be(repository: Path, digits: Path) -> None:
+    from tests.gate.test_gate import exported
+
+    asked = []
+
+    def make(policy: Policy, missing: dict[str, str], a: Any, b: Any) -> list[Report]:
+        asked.append(sorted(missing))
+        return [exported(b.manifest.content_sha256)]
+
+    policy = replace(POLICY, export=True)
+    assert states(run(repository, policy=policy))["models/good.pth"] == ("changed", "unknown")
+    report = run(repository, policy=policy, make=make, workers=2)
+    assert states(report)["models/good.pth"] == ("changed", "yes")
+    assert asked == [["export"]] and "keep" not in report.details["models"][1]
 
 
 def test_a_damaged_entry_of_the_cache_is_judged_anew(repository: Path, tmp_path: Path) -> None:
