@@ -72,11 +72,14 @@ def _write(repository: Path, what: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--repository", type=Path, help="made here before, or now, and kept")
+    given = parser.parse_args()
+    repeats = given.repeats
     first, second = [], []
     with tempfile.TemporaryDirectory() as folder:
-        repository, cache = Path(folder) / "repository", Path(folder) / "cache"
-        make(repository)
+        repository, cache = given.repository or Path(folder) / "repository", Path(folder) / "cache"
+        if not repository.exists():
+            make(repository)
         command = [sys.executable, "-m", "interop", "gate", "--all", str(repository)]
         command += ["--baseline", "git:main:", "--policy", str(repository / "interop.toml")]
         command += ["--cache", str(cache)]

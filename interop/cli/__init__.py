@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": "Make a bundle's proofs again, on this machine.",
     "bench": "Measure accuracy and latency, PyTorch against ONNX Runtime.",
     "gate": "Pass or fail a candidate by a policy, for CI.",
+    "init": "Write a first policy, fitted to two models.",
     "explain": "Explain a rule: what, why, an example, the fix.",
     "doctor": "Look at this machine's installation.",
     "index": "Rebuild the index by which bare state dicts are known.",

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from errno import ENOSPC
 from hashlib import file_digest
 from pathlib import Path
 
@@ -86,9 +87,7 @@ class Repository:
 
     def commit(self, ref: str) -> str:
         """The id of the commit that `ref` names."""
-        found = self._git(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
-        )
+        found = self._git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
         if found.returncode:
             raise ConfigError(
                 "no such commit, branch or tag here",
@@ -112,23 +111,31 @@ class Repository:
 
     def clean(self) -> tuple[dict[str, str], list[str]]:
         """Path -> blob id of the files that are as the index has them; and the paths of those that
-        are not, untracked ones among them. What .gitignore names is in neither."""
-        # Without the optional locks: two gates, or a person's git, may be at work beside.
-        said = self._git(
-            "--no-optional-locks", "status", "--porcelain", "-z", "--no-renames", "-uall"
-        )
-        if said.returncode:
-            raise ConfigError(_said(said), where=str(self.root), fix="see git status")
-        lines = os.fsdecode(said.stdout).split("\0")[:-1]
-        changed = {line[3:]: line[1] for line in lines if line[1] != " "}
-        listed = os.fsdecode(self._git("ls-files", "-s", "-z").stdout).split("\0")[:-1]
+        may not be, untracked ones among them. What .gitignore names is in neither.
+
+        A file that was touched counts among the latter: whether its content changed is not looked
+        at here, since that takes reading it.
+        """
+        # Plumbing alone, which writes no index: two gates, or a person's git, may be at work
+        # beside.
+        dirty = self._names("diff-files", "--name-only", "-z")
+        gone = set(self._names("ls-files", "--deleted", "-z"))
         blobs = {}
-        for line in listed:
+        for line in self._names("ls-files", "-s", "-z"):
             about, _, path = line.partition("\t")
             mode, oid, stage = about.split()
-            if mode in _PLAIN and stage == "0" and path not in changed:
+            if mode in _PLAIN and stage == "0":
                 blobs[path] = oid
-        return blobs, [path for path, state in changed.items() if state != "D"]
+        for path in dirty:
+            blobs.pop(path, None)
+        new = self._names("ls-files", "--others", "--exclude-standard", "-z")
+        return blobs, [path for path in dict.fromkeys([*dirty, *new]) if path not in gone]
+
+    def _names(self, *arguments: str) -> list[str]:
+        done = self._git(*arguments)
+        if done.returncode:
+            raise ConfigError(_said(done), where=str(self.root), fix="see git status")
+        return os.fsdecode(done.stdout).split("\0")[:-1]
 
     def fetch(self, spec: Spec, into: Path) -> Path:
         """The file or folder of a spec, as a file or folder below `into`."""
@@ -157,7 +164,9 @@ class Repository:
             with target.open("wb") as out:
                 done = self._git("cat-file", "blob", blob.oid, out=out.fileno())
             if done.returncode or target.stat().st_size != blob.size:
-                raise _unwritten(where, target, _said(done))
+                # git does not say that it was for want of room.
+                full = shutil.disk_usage(target.parent).free < blob.size
+                raise _unwritten(where, target, os.strerror(ENOSPC) if full else _said(done))
         except OSError as error:
             raise _unwritten(where, target, error.strerror or str(error)) from None
 
@@ -234,7 +243,7 @@ def unit_id(blobs: Mapping[str, str], paths: Iterable[str]) -> tuple[str, ...] |
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1][:200] if lines else ""
+    return "; ".join(lines[-2:])[:300]
 
 
 def _unwritten(where: str, target: Path, why: str) -> ConfigError:

@@ -48,15 +48,17 @@ def judge(
     a candidate like that fails.
     """
     whole = policy.values and not unchanged
-    a = _identify(baseline, policy, content_hash, whole)
+    same = candidate == baseline
+    a = None if same else _identify(baseline, policy, content_hash, whole)
     if not unchanged and (seal := sealed(baseline.path)) and not seal.holds:
         fix = "give the bundle as it was exported, or the file in it"
         raise ReadError(seal.what, where=baseline.name or baseline.path, fix=fix,
                         rule="bundle-changed")  # fmt: skip
     try:
-        b = a if candidate == baseline else _identify(candidate, policy, content_hash, whole)
+        b = _identify(candidate, policy, content_hash, whole)
     except ReadError as error:
         return refuse(policy, _unreadable(candidate, error))
+    a = b if a is None else a
     checked = check_identities(
         _called(a, baseline),
         _called(b, candidate),

@@ -31,7 +31,7 @@ KINDS = {
     "name": "the name of an architecture",
     "names": "a list of names",
     "words": "a table of names",
-    "facts": "a table, or JSON text",
+    "facts": "a table such as {resize = [8, 8], mean = [0, 0, 0], std = [1, 1, 1]}",
     "age": 'an age such as "14 days"',
     "level": f"one of {', '.join(map(str, Level))}",
 }

@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from filecmp import cmp
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from interop.errors import ConfigError, InteropError
+from interop.errors import ConfigError, InteropError, ReadError
 from interop.facts import Answer, Finding, Input, Intent, Json, Level, Report
 from interop.gate import cache as caches
 from interop.gate.git import Repository, Spec, parse, unit_id
@@ -85,13 +86,15 @@ def gate_all(
     todo = [job for job in jobs if job.unit.path not in found]
     for job, record in _judged(todo, setting, workers or _cpus()):
         say(f"{len(found) + 1} of {len(jobs)} models")
+        keep = record.pop("keep")
         found[job.unit.path] = record
-        if cache is not None and record.pop("keep"):
+        if cache is not None and keep:
             cache.put(job.key, record)
     if make is not None:  # measuring is never done two at a time
         for job in jobs:
             if any(f["rule"] == "evidence-missing" for f in found[job.unit.path]["findings"]):
                 found[job.unit.path] = _record(job, setting, make, say)
+                found[job.unit.path].pop("keep")
     gone = sorted(set(before) - {u.path for u in units})
     return _report(policy, [found[job.unit.path] for job in jobs], gone)
 
@@ -207,19 +210,21 @@ def _record(
 ) -> dict[str, Json]:
     """What became of one model, as JSON."""
     with TemporaryDirectory(prefix="interop-gate-") as scratch:
-        report = _one(job, setting, Path(scratch), make, say)
+        job, report = _one(job, setting, Path(scratch), make, say)
     return _told(job, report)
 
 
-def _one(job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say | None) -> Report:
+def _one(
+    job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say | None
+) -> tuple[Job, Report]:
     path = job.unit.path
     here = setting.root / path
     if setting.repository is not None:
         here = setting.repository.pointed(here, scratch / "candidate")
     candidate = Side(str(here), path)
-    evident = _needs_evidence(job.policy)
     if job.state != "changed":
-        return judge(candidate, candidate, job.policy, unchanged=True, content_hash=False)
+        return job, _alone(job, candidate)
+    evident = _needs_evidence(job.policy)
     if setting.repository is not None:
         spec = Spec(setting.ref, path)
         there = setting.repository.fetch(spec, scratch / "baseline")
@@ -227,16 +232,37 @@ def _one(job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say 
     else:
         assert setting.baseline is not None
         baseline = Side(str(setting.baseline / path))
-    return judge(
-        candidate,
-        baseline,
-        job.policy,
-        setting.handed if evident else (),
-        content_hash=evident or setting.repository is None,
-        make=make,
-        data_hash=setting.data_hash,
-        progress=say,
-    )
+    if _equal(Path(candidate.path), Path(baseline.path)):  # touched, or copied
+        return replace(job, state="unchanged"), _alone(job, candidate)
+    try:
+        return job, judge(
+            candidate,
+            baseline,
+            job.policy,
+            setting.handed if evident else (),
+            content_hash=evident,
+            make=make,
+            data_hash=setting.data_hash,
+            progress=say,
+        )
+    except ReadError as error:
+        if job.unit.perhaps and error.rule == "file-unrecognised":  # it was no model before
+            return job, _alone(job, candidate)
+        raise
+
+
+def _equal(a: Path, b: Path) -> bool:
+    """Whether two files, or all files of two folders, have the same bytes."""
+    if a.is_dir() and b.is_dir():
+        names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
+        same = names == sorted(p.relative_to(b) for p in b.rglob("*") if p.is_file())
+        return same and all(_equal(a / name, b / name) for name in names)
+    return a.is_file() and b.is_file() and cmp(a, b, shallow=False)
+
+
+def _alone(job: Job, candidate: Side) -> Report:
+    """A model by itself, against nothing but itself."""
+    return judge(candidate, candidate, job.policy, unchanged=True, content_hash=False)
 
 
 def _needs_evidence(policy: Policy) -> bool:

@@ -358,7 +358,7 @@ def _takes(kind: str, value: Any) -> bool:
     if kind == "words":
         return isinstance(value, Mapping) and all(isinstance(n, str) for n in value.values())
     if kind == "facts":
-        return isinstance(value, (Mapping, str))
+        return isinstance(value, Mapping)
     if kind == "intent":
         return isinstance(value, str) and value in tuple(Intent)
     if kind == "device":

@@ -29,7 +29,7 @@ _TYPES: dict[str, dict[str, Json]] = {
     "name": _TEXT,
     "names": {"type": "array", "minItems": 1, "items": {"type": "string"}},
     "words": {"type": "object", "additionalProperties": {"type": "string"}},
-    "facts": {"type": ["object", "string"]},
+    "facts": {"type": "object"},
     "age": {"type": "string", "pattern": "^[1-9][0-9]{0,5} (minute|hour|day|week)s?$"},
     "level": {"enum": [str(level) for level in Level]},
 }

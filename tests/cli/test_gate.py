@@ -1,0 +1,208 @@
+"""`interop gate` as a person types it: the policy it finds, baselines, --all, full disks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from interop.cli.gate import data_hash
+from interop.facts import Answer, Report
+from interop.gate.policy import Policy
+from tests.cli.test_bad_input import refused
+from tests.conftest import ROOT, Run
+from tests.gate.test_git import git
+
+
+@pytest.fixture
+def repository(tmp_path: Path, digits: Path, derived: Path) -> Path:
+    root = tmp_path / "repository"
+    (root / "models").mkdir(parents=True)
+    git(root, "init", "-q", "-b", "main")
+    shutil.copy(digits / "shufflenet.pth", root / "models" / "prod.pth")
+    (root / "pyproject.toml").write_text(
+        '[project]\nname = "x"\n\n[tool.interop]\nvalues = false\n'
+        "[tool.interop.budgets]\nsize-mb = 9\n"
+    )
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "models")
+    shutil.copy(derived / "relabelled.pth", root / "models" / "prod.pth")
+    return root
+
+
+def test_the_policy_is_found_upwards_and_told(interop: Run, repository: Path) -> None:
+    done = interop("gate", "--show-config", cwd=repository / "models")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split("  #")[0].strip(): line for line in done.stdout.splitlines()}
+    assert lines["values = false"].endswith("pyproject.toml:5")
+    assert lines["budgets.size-mb = 9"].endswith("pyproject.toml:7")
+    assert lines['intent = "replace"'].endswith("# default")
+    (repository / "interop.toml").write_text("[budgets]\nsize-mb = 8\n")
+    done = interop("gate", "--show-config", cwd=repository / "models")
+    assert "budgets.size-mb = 8" in done.stdout and "interop.toml:2" in done.stdout
+    assert "values = true" in done.stdout, "the two files are not mixed"
+    (repository / ".git").rename(repository / "git")
+    done = interop("gate", "--show-config", cwd=repository / "models")
+    assert "# policy: (defaults)" in done.stdout, "without a repository, this folder alone"
+
+
+def test_show_config_of_one_model_has_its_sections(interop: Run, repository: Path) -> None:
+    (repository / "interop.toml").write_text(
+        '[[models]]\npath = "models/*"\n[models.budgets]\nsize-mb = 1\n'
+    )
+    done = interop("gate", "models/prod.pth", "--show-config", cwd=repository)
+    assert "budgets.size-mb = 1 " in done.stdout and "interop.toml:4" in done.stdout
+    done = interop("gate", "other.pth", "--show-config", cwd=repository)
+    assert "budgets.size-mb = none" in done.stdout
+
+
+def test_a_pull_request_is_held_against_main(interop: Run, repository: Path) -> None:
+    for baseline in ("git:main:models/prod.pth", "git:main:"):
+        done = interop("gate", "models/prod.pth", "--baseline", baseline, cwd=repository)
+        assert done.returncode == 1, done.stderr
+        assert "label-order-changed" in done.stdout and "git:main:models/prod.pth" in done.stdout
+    git(repository, "checkout", "-q", "models/prod.pth")
+    done = interop("gate", "models/prod.pth", "--baseline", "git:main:", cwd=repository)
+    assert done.returncode == 0 and "unchanged" in done.stdout
+    line = refused(interop("gate", "models/prod.pth", "--baseline", "git:x:", cwd=repository))
+    assert "no such commit" in line and "git fetch" in line
+
+
+def test_all_models_at_once(interop: Run, repository: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all.json"
+    arguments = ["gate", "--all", "--baseline", "git:main:", "--cache", tmp_path / "cache"]
+    done = interop(*arguments, "--report", f"json:{out}", cwd=repository)
+    assert done.returncode == 1 and "models/prod.pth" in done.stdout, done.stderr
+    assert json.loads(out.read_text())["details"]["models"][0]["cached"] is False
+    done = interop(*arguments, cwd=repository)
+    assert done.returncode == 1 and "1 from the cache" in done.stdout
+    done = interop(*arguments[:4], "--no-cache", cwd=repository)
+    assert "0 from the cache" in done.stdout
+
+
+def test_what_is_left_out_is_asked_for(interop: Run, repository: Path) -> None:
+    assert "--baseline" in refused(interop("gate", "models/prod.pth", cwd=repository))
+    assert "CANDIDATE" in refused(interop("gate", "--baseline", "git:main:", cwd=repository))
+
+
+def test_data_of_any_kind_has_the_hash_that_bench_gives_it(tmp_path: Path, digits: Path) -> None:
+    from interop.bench.accuracy import BATCH  # numpy is there
+    from interop.check.inputs import dataset_hash
+    from interop.data import open_data
+    from interop.identity import identify_file
+
+    assert BATCH
+    model = identify_file(digits / "shufflenet.pth")
+    table = tmp_path / "texts.csv"
+    table.write_text("text,label\nfine,one\npoor,zero\n")
+    for data, task in ((digits / "heldout", "image-classification"),
+                       (table, "text-classification")):  # fmt: skip
+        report = Report("bench", Answer.YES, "", details={"task": task})
+        opened = open_data(data, task, model.labels.names)
+        wanted = dataset_hash(r.sha256 for r in opened.records())
+        assert data_hash(Policy(data=data), report, model, model) == wanted
+    table.write_text("text,label\nfine,zero\npoor,zero\nmore,one\n")
+    data_hash.__globals__["_hash_of"].cache_clear()
+    assert data_hash(Policy(data=table), report, model, model) != wanted
+
+
+# ---------------------------------------------------------------- disks, kills, neighbours
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_exit_2_with_the_cause(interop: Run, repository: Path) -> None:
+    arguments = ["gate", "models/prod.pth", "--baseline", "git:main:"]
+    done = interop(*arguments, "--report", f"json:{FULL}", cwd=repository)
+    assert done.returncode == 2 and "No space left on device" in done.stderr
+    with FULL.open("w") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", "interop", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=repository, check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    assert told.returncode == 2, told.stderr
+    assert "standard output: cannot be written (No space left" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A file system of 64 KiB; the test is skipped where none may be mounted."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield place  # type: ignore[misc]
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_temporary_folder_and_cache_are_told(
+    interop: Run, repository: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["gate", "--all", "--baseline", "git:main:"]
+    (tiny / "fill").write_bytes(b"x" * 65536)
+    done = interop(*arguments, "--cache", tiny / "cache", cwd=repository)
+    assert done.returncode == 2 and "No space left on device" in done.stderr
+    assert not list(tiny.rglob("*.part"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tiny))
+    done = interop(*arguments, cwd=repository)
+    assert done.returncode == 1, "a cache that nobody asked for is done without"
+    assert "nothing is cached" in done.stderr
+    (tiny / "fill").unlink()
+    monkeypatch.setenv("TMPDIR", str(tiny))
+    done = interop(*arguments, "--no-cache", cwd=repository)
+    assert done.returncode == 2 and "No space left" in done.stderr and "TMPDIR" in done.stderr
+    assert [p.name for p in tiny.iterdir() if p.name.startswith("interop-gate")] == []
+
+
+def test_a_read_only_folder_is_exit_2(interop: Run, repository: Path, tiny: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny)], check=True)
+    done = interop(
+        "gate", "models/prod.pth", "--baseline", "git:main:", "--report", f"json:{tiny}/r.json",
+        cwd=repository,
+    )  # fmt: skip
+    assert done.returncode == 2 and "Read-only file system" in done.stderr
+
+
+def test_two_at_once_and_a_killed_one_leave_whole_files(repository: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "out.json", tmp_path / "cache"
+    command = [
+        sys.executable, "-m", "interop", "gate", "--all", "--baseline", "git:main:",
+        "--cache", str(cache), "--report", f"json:{out}",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start() -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(
+            command, cwd=repository, env=environment, stdout=quiet, stderr=quiet
+        )
+
+    both = [start(), start()]
+    assert [p.wait() for p in both] == [1, 1]
+    whole = json.loads(out.read_text())
+    for wait in (0.1, 0.25, 0.4):
+        shutil.rmtree(cache)
+        killed = start()
+        time.sleep(wait)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        assert (
+            json.loads(out.read_text())["summary"].partition("(")[0]
+            == (whole["summary"].partition("(")[0])
+        )
+        for entry in cache.rglob("*.json"):
+            json.loads(entry.read_text())
+        cache.mkdir(exist_ok=True)
+    again = start()
+    assert again.wait() == 1

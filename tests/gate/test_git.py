@@ -1,0 +1,170 @@
+"""git:REF:path: what a branch has, through Git LFS too; a ref or path that is not there is said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from interop.errors import ConfigError
+from interop.gate.git import Repository, Spec, is_pointer, parse
+from interop.gate.units import grouped, in_folder, in_repository
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """main: models/a.pth, models/b/ (a folder of two files), and one path with odd letters."""
+    root = tmp_path / "repository"
+    (root / "models" / "b").mkdir(parents=True)
+    git(root, "init", "-q", "-b", "main")
+    (root / "models" / "a.pth").write_bytes(b"first" * 1000)
+    (root / "models" / "b" / "config.json").write_text("{}")
+    (root / "models" / "b" / "model.safetensors").write_bytes(b"weights")
+    (root / "models" / "ö *.pth").write_bytes(b"odd")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "models")
+    return root
+
+
+def pointer(data: bytes) -> bytes:
+    lines = ("version https://git-lfs.github.com/spec/v1",
+             f"oid sha256:{sha256(data).hexdigest()}", f"size {len(data)}", "")  # fmt: skip
+    return "\n".join(lines).encode()
+
+
+def test_what_is_a_git_address() -> None:
+    assert parse("git:main:models/a.pth") == Spec("main", "models/a.pth")
+    assert parse("git:v1.2:") == Spec("v1.2", "")
+    assert parse("models/a.pth") is None and parse("https://example.org/a:b") is None
+    for half in ("git:main", "git::a.pth", "git:--help:a.pth"):
+        with pytest.raises(ConfigError, match="is no git:REF:path"):
+            parse(half)
+
+
+def test_a_file_and_a_folder_of_a_commit(repository: Path, tmp_path: Path) -> None:
+    (repository / "models" / "a.pth").write_bytes(b"second")
+    there = Repository(repository / "models")
+    file = there.fetch(Spec("main", "models/a.pth"), tmp_path / "one")
+    assert file.name == "a.pth" and file.read_bytes() == b"first" * 1000
+    folder = there.fetch(Spec("HEAD", "models/b/"), tmp_path / "two")
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    odd = there.fetch(Spec("main", "models/ö *.pth"), tmp_path / "three")
+    assert odd.read_bytes() == b"odd"
+    assert git(repository, "status", "--porcelain").split() == ["M", "models/a.pth"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (Spec("main", "models/c.pth"), "did you mean git:main:models/a.pth?"),
+        (Spec("main", "zzz"), "counts from the root of the repository"),
+        (Spec("mian", "models/a.pth"), "no such commit, branch or tag here; git fetch origin mian"),
+    ],
+)
+def test_what_is_not_there_is_said(repository: Path, tmp_path: Path, spec: Spec, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Repository(repository).fetch(spec, tmp_path / "out")
+    assert said in str(caught.value)
+
+
+def test_no_repository_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is in no git repository"):
+        Repository(tmp_path)
+
+
+def test_a_pointer_is_resolved_from_the_repositorys_own_objects(
+    repository: Path, tmp_path: Path
+) -> None:
+    data = b"large" * 1000
+    oid = sha256(data).hexdigest()
+    (repository / "models" / "large.pth").write_bytes(pointer(data))
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "large")
+    kept = repository / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(data)
+    there = Repository(repository)
+    file = there.fetch(Spec("main", "models/large.pth"), tmp_path / "out")
+    assert file.read_bytes() == data
+    # The candidate may be a pointer too, where CI did not pull.
+    here = repository / "models" / "large.pth"
+    assert is_pointer(here) and there.pointed(here, tmp_path / "c").read_bytes() == data
+    plain = repository / "models" / "a.pth"
+    assert not is_pointer(plain) and there.pointed(plain, tmp_path / "c") == plain
+    # A store that is cut off is no source.
+    kept.write_bytes(data[:-1])
+    with pytest.raises(ConfigError, match="lies in Git LFS and its 5,000 bytes are not here"):
+        there.fetch(Spec("main", "models/large.pth"), tmp_path / "again")
+    assert not list((tmp_path / "again").iterdir()), "nothing half-written is left"
+
+
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+def test_git_lfs_itself_fetches_what_is_not_here(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    data = b"large" * 1000
+    git(repository, "lfs", "install", "--local")
+    git(repository, "lfs", "track", "*.pt")
+    (repository / "large.pt").write_bytes(data)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "large")
+    git(tmp_path, "clone", "-q", "--bare", str(repository), "remote.git")
+    remote = tmp_path / "remote.git"
+    git(repository, "remote", "add", "origin", f"file://{remote}")
+    git(repository, "lfs", "push", "--all", "origin")
+    oid = sha256(data).hexdigest()
+    there = Repository(repository)
+    assert there.files("main")["large.pt"].size < 1024, "the commit holds a pointer"
+    (there.objects / oid[:2] / oid[2:4] / oid).unlink()
+    file = there.fetch(Spec("main", "large.pt"), tmp_path / "out")
+    assert file.read_bytes() == data
+
+
+def test_the_models_of_a_tree() -> None:
+    found = grouped([
+        "a.pth", "notes.txt", "b/config.json", "b/model.safetensors", "b/checkpoint/x.pt",
+        "c/interop.json", "c/model.onnx", "d/x.bin", "d/optimizer.pt", "d/rng_state_0.pth",
+        "e/.metadata", "e/__0_0.distcp", "f/config.json", "f/other.txt",
+    ])  # fmt: skip
+    assert sorted(found) == ["a.pth", "b", "c", "d/x.bin", "e"]
+    assert "b/checkpoint/x.pt" in found["b"]
+
+
+def test_unchanged_is_what_git_calls_so_and_ignored_files_are_left_out(repository: Path) -> None:
+    before = {u.path: u for u in in_repository(Repository(repository))}
+    assert sorted(before) == ["models/a.pth", "models/b", "models/ö *.pth"]
+    assert all(u.clean for u in before.values())
+    (repository / ".gitignore").write_text("scratch.pth\n")
+    (repository / "scratch.pth").write_bytes(b"x")
+    (repository / "new.pth").write_bytes(b"x")
+    (repository / "models" / "b" / "config.json").write_text("{ }")
+    (repository / "models" / "ö *.pth").unlink()
+    after = {u.path: u for u in in_repository(Repository(repository))}
+    assert sorted(after) == ["models/a.pth", "models/b", "new.pth"]
+    assert after["models/a.pth"] == before["models/a.pth"]
+    assert not after["models/b"].clean and not after["new.pth"].clean
+    assert [u.path for u in in_repository(Repository(repository), "models/b")] == ["models/b"]
+
+
+def test_outside_of_git_size_and_time_tell(tmp_path: Path) -> None:
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "a.pth").write_bytes(b"x")
+    (tmp_path / "a.pth").write_bytes(b"x")
+    (unit,) = in_folder(tmp_path)
+    assert unit.path == "a.pth" and not unit.clean
+    os.utime(tmp_path / "a.pth", ns=(1, 1))
+    assert in_folder(tmp_path)[0].identity != unit.identity

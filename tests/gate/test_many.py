@@ -1,0 +1,244 @@
+"""All models of a repository in one go: the changed are judged, the others come from the cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interop.errors import ConfigError
+from interop.facts import Report
+from interop.gate import many
+from interop.gate.cache import Cache
+from interop.gate.many import gate_all
+from interop.gate.policy import Policy, read_policy
+from tests.gate.test_git import git, pointer
+
+POLICY = Policy(values=False)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, digits: Path, derived: Path) -> Path:
+    """main holds six models; then one is retrained and one has its labels permuted."""
+    root = tmp_path / "repository"
+    (root / "models").mkdir(parents=True)
+    git(root, "init", "-q", "-b", "main")
+    for name in ("good", "bad", "same0", "same1", "same2", "same3"):
+        shutil.copy(digits / "shufflenet.pth", root / "models" / f"{name}.pth")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "models")
+    shutil.copy(derived / "retrained.pth", root / "models" / "good.pth")
+    shutil.copy(derived / "relabelled.pth", root / "models" / "bad.pth")
+    return root
+
+
+def states(report: Report) -> dict[str, tuple[str, str]]:
+    return {m["path"]: (m["state"], m["outcome"]) for m in report.details["models"]}
+
+
+def run(root: Path, **more: Any) -> Report:
+    return gate_all(root, more.pop("policy", POLICY), more.pop("baseline", "git:main:"), **more)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_is_held_against_the_same_path(repository: Path, workers: int) -> None:
+    report = run(repository, workers=workers)
+    assert report.exit_code == 1
+    assert states(report) == {
+        "models/bad.pth": ("changed", "no"),
+        "models/good.pth": ("changed", "yes"),
+        **{f"models/same{n}.pth": ("unchanged", "yes") for n in range(4)},
+    }
+    assert [(i.role, i.path) for i in report.inputs] == [
+        ("FAIL", "models/bad.pth"), ("pass", "models/good.pth"),
+    ]  # fmt: skip
+    assert set(report.details["models"][0]) == {
+        "path", "state", "outcome", "summary", "findings", "cached",
+    }  # fmt: skip
+    (found,) = report.findings
+    assert found.rule == "label-order-changed" and found.place == "models/bad.pth"
+    assert found.facts["model"] == "models/bad.pth"
+    assert report.summary == "1 of 6 models fail, 5 pass (4 unchanged, 0 from the cache)"
+    shutil.copy(repository / "models" / "good.pth", repository / "models" / "bad.pth")
+    assert run(repository, workers=workers).exit_code == 0
+
+
+def test_new_broken_and_removed_models_are_told(repository: Path, derived: Path) -> None:
+    models = repository / "models"
+    shutil.copy(derived / "plain.pth", models / "new.pth")
+    shutil.copy(derived / "truncated.pth", models / "same0.pth")
+    shutil.copy(derived / "hostile.pth", models / "evil.pth")
+    (models / "same1.pth").unlink()
+    (models / "table.npz").write_text("no model at all")
+    report = run(repository)
+    told = states(report)
+    assert told["models/new.pth"] == ("new", "yes")
+    assert told["models/same0.pth"] == ("changed", "no")
+    assert told["models/evil.pth"] == ("new", "no")
+    assert told["models/table.npz"] == ("new", "n/a"), "an ending that may be anything"
+    assert report.details["removed"] == ["models/same1.pth"]
+    asks = run(repository, policy=replace(POLICY, export=True))
+    assert states(asks)["models/new.pth"] == ("new", "unknown"), "never a pass without evidence"
+
+
+def test_what_was_judged_comes_from_the_cache(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    first = run(repository, cache=cache)
+
+    def never(*_: object, **__: object) -> Report:
+        raise AssertionError("judged again")
+
+    monkeypatch.setattr(many, "judge", never)
+    second = run(repository, cache=cache)
+    assert states(second) == states(first) and second.findings == first.findings
+    assert second.summary.endswith("(4 unchanged, 6 from the cache)")
+    with pytest.raises(AssertionError, match="judged again"):
+        run(repository, cache=cache, policy=replace(POLICY, settings={"values": (False, "")}))
+    (repository / "models" / "good.pth").write_bytes(b"another")
+    with pytest.raises(AssertionError, match="judged again"):
+        run(repository, cache=cache)
+
+
+def test_a_touched_file_is_unchanged_all_the_same(repository: Path, tmp_path: Path) -> None:
+    touched = repository / "models" / "same0.pth"
+    os.utime(touched, ns=(1, 1))
+    served = tmp_path / "served"
+    shutil.copytree(repository / "models", served)
+    for report in (run(repository), run(repository / "models", baseline=str(served))):
+        (told,) = (s for path, s in states(report).items() if path.endswith("same0.pth"))
+        assert told == ("unchanged", "yes")
+    touched.write_bytes(touched.read_bytes()[:-1] + b"x")
+    assert states(run(repository))["models/same0.pth"][0] == "changed"
+
+
+def test_answers_that_rest_on_evidence_are_not_kept(repository: Path, tmp_path: Path) -> None:
+    cache, policy = Cache(tmp_path / "cache"), replace(POLICY, bench=True)
+    assert run(repository, cache=cache, policy=policy).exit_code == 1
+    second = run(repository, cache=cache, policy=policy)
+    assert states(second)["models/good.pth"] == ("changed", "unknown")
+    assert [m["path"] for m in second.details["models"] if not m["cached"]] == [
+        "models/bad.pth", "models/good.pth",
+    ]  # fmt: skip
+
+
+def test_what_is_missing_is_made_one_by_one_where_it_can_be(repository: Path, digits: Path) -> None:
+    from tests.gate.test_gate import exported
+
+    asked = []
+
+    def make(policy: Policy, missing: dict[str, str], a: Any, b: Any) -> list[Report]:
+        asked.append(sorted(missing))
+        return [exported(b.manifest.content_sha256)]
+
+    policy = replace(POLICY, export=True)
+    assert states(run(repository, policy=policy))["models/good.pth"] == ("changed", "unknown")
+    report = run(repository, policy=policy, make=make, workers=2)
+    assert states(report)["models/good.pth"] == ("changed", "yes")
+    assert asked == [["export"]] and "keep" not in report.details["models"][1]
+
+
+def test_a_damaged_entry_of_the_cache_is_judged_anew(repository: Path, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    first = run(repository, cache=cache)
+    entries = list(cache.folder.rglob("*.json"))
+    assert len(entries) == 6 and not list(cache.folder.rglob("*.part"))
+    entries[0].write_text("{")
+    assert states(run(repository, cache=cache)) == states(first)
+    json.loads(entries[0].read_text())
+
+
+def test_sections_hold_for_their_paths(repository: Path) -> None:
+    policy = repository / "interop.toml"
+    policy.write_text(
+        'values = false\n[[models]]\npath = "models/bad.pth"\n'
+        '[models.rules]\nlabel-order-changed = "warn"\n'
+    )
+    assert run(repository, policy=read_policy(policy)).exit_code == 0
+    policy.write_text(policy.read_text().replace("bad.pth", "other.pth"))
+    assert run(repository, policy=read_policy(policy)).exit_code == 1
+
+
+def test_a_folder_is_a_baseline_too(repository: Path, tmp_path: Path, digits: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    for name in ("good", "bad", "same0"):
+        shutil.copy(digits / "shufflenet.pth", served / f"{name}.pth")
+    report = run(repository / "models", baseline=str(served))
+    told = states(report)
+    assert told["bad.pth"] == ("changed", "no") and told["good.pth"] == ("changed", "yes")
+    assert told["same1.pth"] == ("new", "yes")
+
+
+def test_lfs_pointers_on_both_sides(
+    repository: Path, tmp_path: Path, digits: Path, derived: Path
+) -> None:
+    for name, file in (
+        ("before", digits / "shufflenet.pth"),
+        ("after", derived / "relabelled.pth"),
+    ):
+        data = file.read_bytes()
+        text = pointer(data)
+        oid = text.split(b"sha256:")[1][:64].decode()
+        kept = repository / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(data)
+        (repository / "models" / "large.pth").write_bytes(text)
+        if name == "before":
+            git(repository, "add", "models/large.pth")
+            git(repository, "commit", "-q", "-m", "large")
+            assert states(run(repository))["models/large.pth"] == ("unchanged", "yes")
+    assert states(run(repository))["models/large.pth"] == ("changed", "no")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "said"),
+    [
+        ("git:mian:", "no such commit"),
+        ("git:main:models/a.pth", "names one path, for many models"),
+        ("nowhere", "is no folder"),
+    ],
+)
+def test_a_baseline_that_is_none_is_said(repository: Path, baseline: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        run(repository, baseline=baseline)
+
+
+def test_an_unreadable_baseline_is_an_error(repository: Path) -> None:
+    (repository / "models" / "same3.pth").write_bytes(b"no model")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "broken")
+    (repository / "models" / "same3.pth").write_bytes(b"no model either")
+    for workers in (1, 2):
+        with pytest.raises(Exception, match=r"same3\.pth") as caught:
+            run(repository, workers=workers)
+        assert getattr(caught.value, "exit_code", 0) == 2
+
+
+def test_a_data_file_that_changed_is_still_no_model(repository: Path) -> None:
+    (repository / "models" / "table.npz").write_text("no model at all")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "data")
+    (repository / "models" / "table.npz").write_text("nor now")
+    assert states(run(repository))["models/table.npz"] == ("changed", "n/a")
+
+
+def test_a_folder_without_models_is_said(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "none")
+    with pytest.raises(ConfigError, match="holds no model files"):
+        run(tmp_path)
+
+
+def test_nothing_of_the_repository_is_written(repository: Path) -> None:
+    index = (repository / ".git" / "index").read_bytes()
+    run(repository)
+    assert (repository / ".git" / "index").read_bytes() == index
+    assert subprocess.run(["git", "fsck"], cwd=repository, check=False).returncode == 0
