@@ -99,7 +99,10 @@ def unmarked(module: nn.Module, *, only_after_error: bool = False) -> Iterator[N
     Some modules keep what one input made of them (Swin of transformers halves its windows for a
     small picture, for good): trying a size must not change how the next one is answered.
     """
-    before = [(part, dict(part.__dict__)) for part in module.modules()]
+    before = [
+        (part, {name: (value, _copied(value)) for name, value in part.__dict__.items()})
+        for part in module.modules()
+    ]
     fine = False
     try:
         yield
@@ -108,7 +111,17 @@ def unmarked(module: nn.Module, *, only_after_error: bool = False) -> Iterator[N
         if not (fine and only_after_error):
             for part, held in before:
                 part.__dict__.clear()
-                part.__dict__.update(held)
+                for name, (value, contents) in held.items():
+                    part.__dict__[name] = value
+                    if contents is not None:
+                        value.clear()
+                        value.update(contents)
+
+
+def _copied(value: Any) -> Any:
+    """What a mapping or set holds, to be put back into it: hooks are counted in one place and kept
+    in another, and only both together are as they were."""
+    return value.copy() if isinstance(value, (dict, set)) else None
 
 
 def _named(found: Any, leave: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
