@@ -300,6 +300,7 @@ def _pretrained(name: str, folder: Path) -> str:
     if encodes and getattr(module.config, "decoder_start_token_id", None) is None:
         module.config.decoder_start_token_id = 0  # as every published one of its family has
     _shake(module)
+    _settle(module, "transformers", own)
     with library._quiet():
         module.save_pretrained(folder / "model")
     return str(folder / "model")
@@ -343,13 +344,19 @@ def _settle(module: Any, library: str, name: str) -> None:
     from torch import nn
 
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if not norms or library not in ("torchvision", "timm"):
+    if not norms or library not in ("torchvision", "timm", "transformers"):
         return
     from interop.models.catalog import timm, torchvision
 
     if name == "s3d":
         return  # made for larger clips than the others, and answers to each as it is
-    shape = (timm if library == "timm" else torchvision).input_size(name) or (3, 224, 224)
+    if library == "transformers":
+        if module.main_input_name != "pixel_values":
+            return
+        side = getattr(module.config, "image_size", None) or 224
+        shape = (3, side, side)
+    else:
+        shape = (timm if library == "timm" else torchvision).input_size(name) or (3, 224, 224)
     draw = torch.Generator().manual_seed(1)
     module.eval()
     before = [(m, m.momentum) for m in norms]

@@ -247,7 +247,8 @@ class Work:
                 return Made(route, opset, accounts, inputs)
             why = next(p.what for p in found if not p.holds)
             self.attempts.append({"route": route.name, "why": why})
-            failed = failed or found
+            # Where no other route could do better, its reason is the one to tell.
+            failed = found if hopeless else failed or found
             if self.parted is None and (label := _parting(found)):
                 self.parted = route, label
             if hopeless:

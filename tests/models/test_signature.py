@@ -207,6 +207,13 @@ WHISPER = {
 THREE = ("input_ids", "attention_mask", "token_type_ids")
 FREE = {"pixel_values": ("batch", 3, "height", "width")}
 # class: (config, fields, axes once narrowed, names of the outputs)
+CLIP = {
+    "vision_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+                      "num_attention_heads": 2, "image_size": 32, "patch_size": 8},
+    "text_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+                    "num_attention_heads": 2, "vocab_size": 20},
+    "num_labels": 3,
+}  # fmt: skip
 KINDS = {
     "BertForSequenceClassification": ("BertConfig", TEXT, dict.fromkeys(THREE, TWO), ("logits",)),
     "DistilBertForSequenceClassification": (
@@ -226,6 +233,8 @@ KINDS = {
         "T5Config", T5 | {"num_labels": 3}, dict.fromkeys(THREE[:2], TWO), ("logits",)),
     "ViTForImageClassification": (
         "ViTConfig", PICTURE, {"pixel_values": ("batch", 3, 32, 32)}, ("logits",)),
+    "CLIPForImageClassification": (
+        "CLIPConfig", CLIP, {"pixel_values": ("batch", 3, 32, 32)}, ("logits",)),
     "ResNetForImageClassification": ("ResNetConfig", RESNET, FREE, ("logits",)),
     "SegformerForSemanticSegmentation": ("SegformerConfig", SEGFORMER, FREE, ("logits",)),
     "Wav2Vec2ForCTC": ("Wav2Vec2Config", SOUND, {"input_values": ("batch", "samples")},

@@ -49,7 +49,7 @@ def signature(module: Any) -> Signature:
         return _pictures(module, config, name)
     arguments, sizes, others = _text(config, name, takes)
     if "pixel_values" in takes:
-        picture = _pictures(module, getattr(config, "vision_config", config), name)
+        picture = _pictures(module, config, name)
         arguments = [*arguments, *picture.arguments]
         sizes, others = {**sizes, **picture.sizes}, {**others, **picture.others}
     found = Signature(tuple(arguments), sizes, others, by_name=True, leave=_LEAVE)
@@ -125,6 +125,8 @@ def _attention_step(config: Any) -> int:
 
 
 def _pictures(module: Any, config: Any, name: str) -> Signature:
+    if getattr(config, "image_size", None) is None:  # the seeing half of a model of two
+        config = getattr(config, "vision_config", config)
     side = getattr(config, "image_size", None)
     if side is None:
         backbone = getattr(config, "backbone_config", None)
