@@ -20,6 +20,7 @@ SEED = 0
 # What is measured once a run: a change below this share of it is not called one. A process's start
 # hangs on the disk's cache.
 SINGLE = {"bytes": 0.1, "ms": 0.5}
+ANSWER = 4  # what is stored of one: truth, answer, whether it is right, its key
 SLOWER, FASTER, SAME = "slower", "faster", "no change shown"
 # Where these differ, a change of latency may be the machine's and not the model's.
 MACHINE = ("processor", "cpus", "gpu", "device", "system")
@@ -39,6 +40,12 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
         if any(given.role == "old" for given in report.inputs):
             raise ConfigError(
                 "is a comparison itself", where=name, fix="give the two reports that it compares"
+            )
+        if any(len(told) < ANSWER for p in _predictions(report) for told in p["samples"].values()):
+            raise ConfigError(
+                "its answers were stored by an older version, which do not tell right from wrong",
+                where=name,
+                fix="bench again",
             )
     pairs = _pairs(old, new)
     if not pairs:
@@ -69,6 +76,10 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
     )
 
 
+def _predictions(report: Report) -> Sequence[Mapping[str, Json]]:
+    return report.details.get("predictions") or ()
+
+
 def _key(m: Measurement) -> Key:
     return m.name, str(m.conditions.get("of", "")), m.conditions.get("batch")
 
@@ -94,9 +105,9 @@ def _unmatched(old: Report, new: Report) -> list[Skipped]:
 
 def _accuracy(old: Report, new: Report) -> list[Measurement]:
     """Answers to the samples that both saw, one by one."""
-    before = {p["of"]: p for p in old.details.get("predictions") or ()}
+    before = {p["of"]: p for p in _predictions(old)}
     made: list[Measurement] = []
-    for after in new.details.get("predictions") or ():
+    for after in _predictions(new):
         found = before.get(after["of"])
         if found is None:
             continue

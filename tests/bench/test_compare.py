@@ -280,3 +280,10 @@ def test_the_command_compares_stored_reports(interop: Run, tmp_path: Path) -> No
         lines = done.stderr.strip().splitlines()
         assert done.returncode == 2 and said in done.stderr, done.stderr
         assert done.stdout == "" and "Traceback" not in done.stderr and len(lines) <= 3
+
+
+def test_answers_of_an_older_version_are_told_apart() -> None:
+    told = {"of": "A pytorch", "samples": {"ab": ["cat", "cat"]}}
+    old = Report("bench", Answer.YES, "", details={"predictions": [told]})
+    with pytest.raises(ConfigError, match="older version"):
+        compare(old, old)
