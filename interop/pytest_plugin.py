@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from interop.facts import Report
 
 # What the marker may say: facts for files that do not state their own, and rules' levels.
-FACTS = ("arch", "labels", "preprocess", "levels")
+FACTS = ("arch", "labels", "preprocess", "levels", "values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Checker:
             self._place(a),
             self._place(b),
             intent=intent,
+            values=bool(self.facts.get("values", True)),  # a NaN is seen, as the gate sees it
             arch=self.facts.get("arch"),
             labels=None if labels is None else Labels(tuple(labels), "the test's marker"),
             preprocessing=None
@@ -96,8 +97,8 @@ def _words(report: Report, intent: str) -> str:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "interop(arch, labels, preprocess, levels): a test of model files; facts that they do not "
-        "state themselves",
+        "interop(arch, labels, preprocess, levels, values): a test of model files; facts that they "
+        "do not state themselves, and whether values are read",
     )
 
 

@@ -36,6 +36,9 @@ def test_misspelt(interop):
 def test_missing(interop):
     interop.assert_reloadable("{good}", "nowhere.pth")
 
+def test_not_a_number(interop):
+    interop.assert_replaceable("{good}", "{nan}")
+
 def test_without():
     pass
 """
@@ -45,7 +48,9 @@ def test_without():
 def ran(tmp_path_factory: pytest.TempPathFactory, digits: Path, derived: Path) -> str:
     folder = tmp_path_factory.mktemp("team")
     good, other, plain = digits / "shufflenet.pth", digits / "base.pth", derived / "plain.pth"
-    (folder / "test_models.py").write_text(TESTS.format(good=good, other=other, plain=plain))
+    (folder / "test_models.py").write_text(
+        TESTS.format(good=good, other=other, plain=plain, nan=derived / "nan.pth")
+    )
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
     command = [
         sys.executable,
@@ -84,8 +89,15 @@ def test_what_is_not_known_fails_until_the_marker_states_it(ran: str) -> None:
     assert "PASSED test_models.py::test_stated" in ran
 
 
+def test_values_are_read(ran: str) -> None:
+    assert "FAILED test_models.py::test_not_a_number" in ran and "tensor-not-finite" in ran
+
+
 def test_a_misspelt_fact_and_a_missing_file_are_said(ran: str) -> None:
-    assert "the interop marker takes arch, labels, preprocess, levels by name, not lables" in ran
+    assert (
+        "the interop marker takes arch, labels, preprocess, levels, values by name, not lables"
+        in ran
+    )
     assert "nowhere.pth" in ran and "FAILED test_models.py::test_missing" in ran
 
 
