@@ -72,14 +72,15 @@ class Prepared:
     """Some records as a model takes them.
 
     `inputs` are arrays by the model's input names, rows first; `rows` says of which record each row
-    is (a long text becomes several). `about` holds what is needed to read the outputs, a row each:
-    the words of tokens, the size of a picture before it was resized.
+    is (a long text becomes several). `about` holds what is needed to read the outputs, a mapping a
+    row: "words" or "offsets" of tokens, the "size" of a picture and what it was "scaled" to, the
+    number of "samples".
     """
 
     inputs: Mapping[str, Array]
     records: tuple[Record, ...]
     rows: tuple[int, ...]
-    about: tuple[Any, ...] = ()
+    about: tuple[Mapping[str, Any], ...] = ()
 
 
 class Data(ABC):

@@ -102,8 +102,8 @@ def _need(place: Path, names: Sequence[str], what: str, lacking: str) -> None:
 class Pictures(Preparation):
     """Pictures by `facts.Preprocessing`: float32 (n, channels, height, width).
 
-    Where it leaves the shape to the picture, one goes at a time. `about` is each picture's
-    (height, width) as it was stored.
+    Where it leaves the shape to the picture, one goes at a time. `about` has each picture's "size"
+    as it was stored and "scaled", its size as it is fed, both (height, width).
     """
 
     def __init__(self, how: Preprocessing, names: Sequence[str]) -> None:
@@ -124,7 +124,7 @@ class Pictures(Preparation):
 
 class AnySize(Preparation):
     """Pictures for a detector that resizes by itself, as torchvision's do: float32 RGB of
-    (1, 3, height, width) between 0 and 1, one at a time. `about` is the picture's (height, width).
+    (1, 3, height, width) between 0 and 1, one at a time. `about` as of Pictures.
     """
 
     most = 1
@@ -203,5 +203,8 @@ def _pictures(
                 where=record.name,
                 fix="add a crop to the preprocessing, or take one picture at a time",
             )
-    about = tuple((p.height, p.width) for p in found)
+    about = tuple(
+        {"size": (p.height, p.width), "scaled": array.shape[-2:]}
+        for p, array in zip(found, made, strict=True)
+    )
     return Prepared({name: np.stack(made)}, tuple(records), tuple(range(len(records))), about)

@@ -24,9 +24,10 @@ class Tokens(Preparation):
     to the longest of the batch.
 
     Longer texts than the model takes are cut; those of question answering and text generation
-    become several rows instead. `about` is, a row each: for question answering the place of each
-    token in the context, (start, end) in characters, or None; for token classification the number
-    of each token's word, or None; for text generation how many tokens are no padding. Where the
+    become several rows instead. `about` has, a row each: for question answering "offsets", the
+    place of each token in the context, (start, end) in characters, or None; for token
+    classification "words", the number of each token's word, or None; and always "tokens", how many
+    are no padding. Where the
     model takes no attention mask, one text goes at a time, so that padding cannot change an answer.
     Raises ConfigError, ExtraMissing.
     """
@@ -107,14 +108,17 @@ class Tokens(Preparation):
             }  # fmt: skip
         return self.tokenizer([question], [context], return_offsets_mapping=True, **cut)
 
-    def _about(self, made: Any, row: int) -> Any:
+    def _about(self, made: Any, row: int) -> dict[str, Any]:
+        said: dict[str, Any] = {"tokens": len(made["input_ids"][row])}
         if self.task == "question-answering":
             of = made.sequence_ids(row)
             places = made["offset_mapping"][row]
-            return tuple(tuple(p) if s == 1 else None for s, p in zip(of, places, strict=True))
+            said["offsets"] = [
+                tuple(p) if s == 1 else None for s, p in zip(of, places, strict=True)
+            ]
         if self.task == "token-classification":
-            return tuple(made.word_ids(row))
-        return len(made["input_ids"][row]) if self.task == "text-generation" else None
+            said["words"] = list(made.word_ids(row))
+        return said
 
     def _padded(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Array]:
         lengths = np.array([len(r["input_ids"]) for r in rows])

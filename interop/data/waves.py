@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ class Waves(Preparation):
 
     Sounds of several lengths are padded to the longest of the batch where the extractor gives a
     mask and the model takes it; else one goes at a time, so that padding cannot change an answer.
-    `about` is the seconds of each sound. `tokenizer` is the one in the same folder, for models that
-    write down what they hear, and None where there is none. Raises ConfigError, ExtraMissing.
+    `about` has "samples", how many of each sound there are at that rate. `tokenizer` is the one in
+    the same folder, for models that write down what they hear, and None where there is none;
+    `blank` is its padding, which CTC has for "nothing". Raises ConfigError, ExtraMissing.
     """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
@@ -57,8 +58,22 @@ class Waves(Preparation):
                 fix="take the sound out of the data set",
             ) from None
         inputs = {name: _array(made[name]) for name in self.names}
-        about = tuple(len(s.samples) / s.rate for s in sounds)
+        about = tuple({"samples": len(h)} for h in heard)
         return Prepared(inputs, tuple(records), tuple(range(len(records))), about)
+
+    @property
+    def blank(self) -> int | None:
+        return None if self.tokenizer is None else self.tokenizer.pad_token_id
+
+    @property
+    def decode(self) -> Callable[[Sequence[int]], str] | None:
+        """Classes without repeats and blanks -> the text; None without a tokenizer."""
+        if self.tokenizer is None:
+            return None
+        groups = (
+            {} if not hasattr(self.tokenizer, "word_delimiter_token") else {"group_tokens": False}
+        )
+        return lambda ids: str(self.tokenizer.decode(list(ids), **groups))
 
     def _extracted(self, heard: Sequence[NDArray[np.float32]], *, padding: bool) -> Any:
         how = {"padding": True} if padding else {}

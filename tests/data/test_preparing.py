@@ -33,7 +33,7 @@ def test_pictures_are_what_the_folder_makes_of_them():
         assert [r.truth for r in new.records] == was.labels.tolist()
         assert tuple(r.sha256 for r in new.records) == was.hashes
     assert batches[0].rows == tuple(range(64))
-    assert batches[0].about[0] == (8, 8)
+    assert batches[0].about[0]["size"] == (8, 8)
     assert prepare.said["resize"] == [64, 64]
 
 
@@ -50,7 +50,7 @@ def test_pictures_of_their_own_shape_go_one_at_a_time():
 def test_a_detector_is_given_the_picture_as_it_is():
     prepare = preparation(model(), "object-detection", ["images"])
     made = prepare([a_record(Image.new("L", (5, 4), 51))])
-    assert (prepare.most, made.about) == (1, ((4, 5),))
+    assert (prepare.most, made.about) == (1, ({"size": (4, 5), "scaled": (4, 5)},))
     assert made.inputs["images"].shape == (1, 3, 4, 5)
     assert np.unique(made.inputs["images"]).tolist() == [np.float32(0.2)]
 

@@ -60,9 +60,9 @@ def test_a_long_context_becomes_windows_that_miss_no_character():
     seen = np.zeros(len(context), dtype=int)
     for row, about in zip(made.rows, made.about, strict=True):
         kinds = made.inputs["token_type_ids"][made.rows.index(row)]
-        assert about[0] is None and kinds[0] == 0
+        assert about["offsets"][0] is None and kinds[0] == 0
         if row == 0:
-            for place in filter(None, about):
+            for place in filter(None, about["offsets"]):
                 seen[slice(*place)] += 1
     assert all(seen[i] for i, c in enumerate(context) if not c.isspace())
     assert seen.max() > 1  # the windows overlap
@@ -72,7 +72,7 @@ def test_a_long_context_becomes_windows_that_miss_no_character():
 
 def test_tokens_know_their_word():
     made = Tokens(FOLDER, "token-classification", ALL)([a_record(("Geben", "Sie", "ein"))])
-    (words,) = made.about
+    words = made.about[0]["words"]
     assert words[0] is None and words[-1] is None
     assert sorted(set(words[1:-1])) == [0, 1, 2]
     assert len(words) == made.inputs["input_ids"].shape[1]
@@ -82,7 +82,7 @@ def test_a_text_to_go_on_with_is_taken_piece_by_piece():
     prepare = Tokens(FOLDER, "text-generation", ["input_ids", "attention_mask", "position_ids"])
     made = prepare([a_record("wort " * 100), a_record("ein")])
     assert made.rows.count(0) > 1 and made.rows[-1] == 1
-    assert made.inputs["attention_mask"].sum(1).tolist() == list(made.about)
+    assert made.inputs["attention_mask"].sum(1).tolist() == [a["tokens"] for a in made.about]
     assert made.inputs["position_ids"][0].tolist() == list(range(64))
 
 
