@@ -9,6 +9,7 @@ import base64
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ BATCHES = (1, 8, 32)
 NOISE = 1.25
 PREVIEWS = 24
 CALIBRATION = 64
+SAMPLES = 16  # batches of 1, 2 and 7 use each once
 Say = Callable[[str], None]
 
 
@@ -109,7 +111,7 @@ def bench(
             device=options.device,
             threads=options.threads,
             tf32=options.tf32,
-            options=options.building,
+            options=_building(models, wanted, options),
             calibrate=_calibration(models, wanted),
             say=say,
         )
@@ -137,6 +139,21 @@ def _wanted(identity: Identity, data: str | Path, options: Options) -> Wanted:
     labels = identity.labels.names or ()
     opened = open_data(data, name, labels, columns=options.columns, split=options.split)
     return Wanted(task_of(name, labels), opened)
+
+
+def _building(
+    models: Sequence[Identity], wanted: Sequence[Wanted], options: Options
+) -> list[Building]:
+    """How each module is made; where it is exported first, its proofs use pictures of the data."""
+    given = options.building or [Building(device=options.device)] * len(models)
+    made = []
+    for identity, one, how in zip_longest(models, wanted, given):
+        if one is not None and one.data.kind == "pictures" and how.samples is None:
+            prepare = preparation(identity, one.task.name, ("input",), kind="pictures")
+            if prepare.most is None:
+                how = replace(how, samples=prepare(one.data.spread(SAMPLES)).inputs["input"])
+        made.append(how)
+    return made
 
 
 def _calibration(

@@ -262,6 +262,8 @@ def _answers(a: Answered, b: Answered, conditions: dict[str, Json]) -> list[Meas
         tests = [share("negative flips", ours & ~theirs, conditions), test]
     else:
         made.append(_headline_change(a, b, conditions))
+    if not a.task.discrete:  # numbers: how far they lie apart says what flips would
+        return made
     made += [
         share("agreement", same, conditions),
         Measurement(

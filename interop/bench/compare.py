@@ -22,13 +22,16 @@ SEED = 0
 SINGLE = {"bytes": 0.1, "ms": 0.5}
 ANSWER = 4  # what is stored of one: truth, answer, whether it is right, its key
 SLOWER, FASTER, SAME = "slower", "faster", "no change shown"
+OTHERS = "changed"
+LOSSES = (SLOWER, "worse")
 # Where these differ, a change of latency may be the machine's and not the model's.
 MACHINE = ("processor", "cpus", "gpu", "device", "system")
 Key = tuple[str, str, Json]
 
 
 def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -> Report:
-    """What changed; the outcome is YES, and UNKNOWN where a host was too noisy to tell.
+    """What changed; the outcome is NO where something is worse or slower beyond noise, else UNKNOWN
+    where a host was too noisy to tell, else YES.
 
     Raises ConfigError where a report is not of bench, or the two have nothing in common.
     """
@@ -54,7 +57,9 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
             where=" and ".join(names),
             fix="bench the same runtimes and batch sizes in both",
         )
-    found = [*_accuracy(old, new), *_figures(pairs), *_latencies(old, new, pairs), *_single(pairs)]
+    _same_subject(old, new, names)
+    found = [*_accuracy(old, new), *_figures(old, new, pairs), *_latencies(old, new, pairs)]
+    found += _single(pairs)
     moved = _conditions(old, new)
     machine = {k: v for k, v in moved.items() if k in MACHINE}
     noisy = [
@@ -64,16 +69,45 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
     ]
     return Report(
         command="bench",
-        outcome=Answer.UNKNOWN if noisy else Answer.YES,
+        outcome=_outcome(found, noisy),
         summary=_summary(found, machine, noisy),
         inputs=tuple(
             Input(role, name, report.summary, {"command": "bench"})
             for role, name, report in zip(("old", "new"), names, (old, new), strict=True)
         ),
         measurements=tuple(found),
-        skipped=tuple(_unmatched(old, new)),
+        skipped=(*_other_samples(old, new), *_unmatched(old, new)),
         details={"conditions changed": moved} if moved else {},
     )
+
+
+def _outcome(found: Sequence[Measurement], noisy: Sequence[str]) -> Answer:
+    if any(m.conditions.get("verdict") in LOSSES for m in found):
+        return Answer.NO
+    return Answer.UNKNOWN if noisy else Answer.YES
+
+
+def _same_subject(old: Report, new: Report, names: tuple[str, str]) -> None:
+    """ConfigError for reports of other tasks, or of data sets that share no sample."""
+    where, fix = " and ".join(names), "compare two runs on the same task and data"
+    tasks = [r.details.get("task") for r in (old, new)]
+    if None not in tasks and tasks[0] != tasks[1]:
+        raise ConfigError(f"are of {tasks[0]} and of {tasks[1]}", where=where, fix=fix)
+    hashes = [_hashes(r) for r in (old, new)]
+    if all(hashes) and not hashes[0] & hashes[1]:
+        raise ConfigError("were measured on data that share no sample", where=where, fix=fix)
+
+
+def _hashes(report: Report) -> set[str]:
+    return {h for p in _predictions(report) for h in p["samples"]}
+
+
+def _other_samples(old: Report, new: Report) -> list[Skipped]:
+    before, after = _hashes(old), _hashes(new)
+    if before == after:
+        return []
+    shared = f"{len(before & after)} samples are shared by {len(before)} and {len(after)}"
+    return [Skipped("each score against the other", f"of other data: {shared}")]
 
 
 def _predictions(report: Report) -> Sequence[Mapping[str, Json]]:
@@ -129,14 +163,19 @@ def _accuracy(old: Report, new: Report) -> list[Measurement]:
             if test.value is not None and test.value < 0.05:
                 verdict = "worse" if (points.value or 0) < 0 else "better"
             made += [_with(points, verdict=verdict), test]
-        made.append(share("agreement", same, conditions))
+        verdict = SAME if same.all() else OTHERS
+        made.append(_with(share("agreement", same, conditions), verdict=verdict))
     return made
 
 
-def _figures(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Measurement]:
+def _figures(
+    old: Report, new: Report, pairs: Sequence[tuple[Measurement, Measurement]]
+) -> list[Measurement]:
     """Each score's difference. It is called a change where the two intervals do not meet, which is
-    stricter than a test of the difference: the two runs may have seen other samples."""
-    made = []
+    stricter than a test of the difference. Of other samples it would say nothing, and none is."""
+    made: list[Measurement] = []
+    if _hashes(old) != _hashes(new):
+        return made
     for a, b in pairs:
         if b.conditions.get("group") != "accuracy" or a.value is None or b.value is None:
             continue

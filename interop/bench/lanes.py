@@ -59,7 +59,9 @@ class LaneSpec:
     @classmethod
     def parse(cls, text: str) -> Self:
         """ "onnxruntime:io-binding:float16" -> the spec. ConfigError names what there is."""
-        runtime, *parts = text.split(":")
+        # An execution provider by its name alone is ONNX Runtime's.
+        alone = text.endswith("ExecutionProvider") and ":" not in text
+        runtime, *parts = (f"onnxruntime:{text}" if alone else text).split(":")
         if runtime not in WAYS:
             raise ConfigError(
                 f"{runtime!r} is no runtime", where=text, fix=f"give one of {', '.join(WAYS)}"

@@ -5,6 +5,8 @@ ONNX Runtime goes on with the CPU where CUDA cannot be had; here that is never c
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,11 +250,13 @@ class OnnxRuntime(Runtime):
 
     def _start(self, model: str | Path | bytes, options: Any) -> Any:
         try:
-            return onnxruntime.InferenceSession(
-                model if isinstance(model, bytes) else str(model),
-                options,
-                providers=self._providers(),
-            )
+            # What a provider that does not load has to say, it prints on stdout: a report's place.
+            with contextlib.redirect_stdout(sys.stderr):
+                return onnxruntime.InferenceSession(
+                    model if isinstance(model, bytes) else str(model),
+                    options,
+                    providers=self._providers(),
+                )
         except Exception as error:  # its exceptions have no common base of their own
             raise ModelError(
                 f"ONNX Runtime refuses the graph: {_first_line(error)}",

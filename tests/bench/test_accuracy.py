@@ -339,13 +339,11 @@ def test_a_task_without_right_and_wrong_has_its_first_figure_compared() -> None:
     b = numbers([1, 2, 4, 7], truths, "B")
     assert a.right is None
     found = by_name(between_models(a, b))
-    assert set(found) == {"MAE change", "agreement", "flips"}
+    assert set(found) == {"MAE change"}  # computed numbers are never the same to the last bit
     change = found["MAE change"]
     assert (change.value, change.unit, change.conditions["better"]) == (1.0, "abs", -1)
     low, high = change.interval or (nan, nan)
     assert low <= 1.0 <= high and low < high
-    assert found["agreement"].value == 0.5 and found["flips"].value == 2
-    assert found["flips"].conditions["flipped"][0]["right"] == [None, None]
     equal = by_name(between_models(a, numbers([1, 2, 3, 4], truths, "B")))["MAE change"]
     assert (equal.value, equal.interval) == (0.0, (0.0, 0.0))
 

@@ -263,7 +263,8 @@ def test_the_command_compares_stored_reports(interop: Run, tmp_path: Path) -> No
         other=replace(report(), command="check"),
     )
     done = interop("bench", "--compare", files["old"], files["new"], "--format", "json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
+    assert interop("bench", "--compare", files["old"], files["old"]).returncode == 0
     assert "worse" in done.stderr and "slower" in done.stderr
     document = json.loads(done.stdout)
     assert document["inputs"][0]["role"] == "old"
@@ -287,3 +288,20 @@ def test_answers_of_an_older_version_are_told_apart() -> None:
     old = Report("bench", Answer.YES, "", details={"predictions": [told]})
     with pytest.raises(ConfigError, match="older version"):
         compare(old, old)
+
+
+def test_reports_of_other_tasks_or_data_are_refused() -> None:
+    def told(task: str, *hashes: str) -> Report:
+        samples = {h: ["cat", "cat", True, "k"] for h in hashes}
+        top = Measurement("top-1", "share", 1.0, (0.9, 1.0), (), {"group": "accuracy", "of": "A"})
+        predictions = [{"of": "A", "samples": samples}]
+        details = {"task": task, "predictions": predictions}
+        return Report("bench", Answer.YES, "", measurements=(top,), details=details)
+
+    with pytest.raises(ConfigError, match="are of text-classification and of regression"):
+        compare(told("text-classification", "a"), told("regression", "a"))
+    with pytest.raises(ConfigError, match="share no sample"):
+        compare(told("regression", "a"), told("regression", "b"))
+    some = compare(told("regression", "a", "b"), told("regression", "b"))
+    assert "1 samples are shared by 2 and 1" in some.skipped[0].why
+    assert not [m for m in some.measurements if m.conditions["group"] == "score change"]

@@ -43,6 +43,8 @@ class Task(ABC):
 
     name: str
     headline: str
+    # Whether two answers can be the same; numbers that are computed never are, to the last bit.
+    discrete: bool = True
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
         self.labels = tuple(labels)

@@ -25,6 +25,7 @@ class Regression(Task):
 
     name = "regression"
     headline = "MAE"
+    discrete = False
 
     def answers(
         self, outputs: Mapping[str, Array], batch: Prepared, prepare: Preparation
