@@ -46,9 +46,9 @@ def judge(
 
     `unchanged`: the two are one, byte for byte, which the caller knows; then the values are not
     read. `alone`: the two are one because nothing else is there to hold a new model against; its
-    values are read as those of any other. Without `content_hash` no report that is handed in can be of these files. Raises ReadError
-    for a baseline that cannot be read, or a bundle of which the bytes are not those of its receipt;
-    a candidate like that fails.
+    values are read as those of any other. Without `content_hash` no report that is handed in can be
+    of these files. Raises ReadError for a baseline that cannot be read, or a bundle of which the
+    bytes are not those of its receipt; a candidate like that fails.
     """
     whole = policy.values and (alone or not unchanged)
     unchanged = unchanged or alone
