@@ -459,6 +459,10 @@ class Pairing:
     rows: RowMatch | None = None
 
 
+# The proofs of an export, in the order in which they are made; it counts where all of them hold.
+PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """One of the proofs of an export: does it hold, the sentence that says so, and the figures."""

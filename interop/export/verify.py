@@ -21,8 +21,8 @@ from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents
 from interop.export.subject import once
 from interop.export.weights import Held
-from interop.export.work import GRAPH, PROOFS, WEIGHTS, Options, Progress, Work
-from interop.facts import Answer, Input, Json, Proof, Report, Skipped
+from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
+from interop.facts import PROOFS, Answer, Input, Json, Proof, Report, Skipped
 from interop.identity import identify_file
 from interop.models.signature import Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure

@@ -31,7 +31,7 @@ from interop.export import (
 from interop.export.decisions import decisions
 from interop.export.extras import Extra
 from interop.export.weights import Held
-from interop.facts import Answer, Identity, Json, Measurement, Proof, Report, Skipped
+from interop.facts import PROOFS, Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
 from interop.models.signature import Argument, Forward, Signature, drawn, narrowed, runs, signature
 from interop.models.signature.transformers import is_one, takes_batches
@@ -42,7 +42,6 @@ from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
-PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
 Progress = Callable[[str], None]
 # What ONNX Runtime has few operators for, and what to do instead.
 LACKING = {

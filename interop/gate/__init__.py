@@ -6,7 +6,7 @@ Pure: what the policy still lacks is run by `cli/gate.py`, which hands the Repor
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -25,11 +25,15 @@ from interop.facts import (
     Verdict,
 )
 from interop.gate import evidence, waivers
-from interop.gate.measured import derived, of_files
+from interop.gate.measured import derived, finite, of_files
 from interop.gate.policy import Policy
-from interop.rules import run
+from interop.rules import all_rules, finding, run
 
 __all__ = ["gate", "lacking", "refuse"]
+
+# What says that an export failed, by its rule.
+_OF_EXPORT = ("loaded-fraction-low", "onnx-weights-differ", "output-drift", "comparison-blind",
+              "graph-invalid")  # fmt: skip
 
 
 def gate(
@@ -61,11 +65,12 @@ def gate(
     # Evidence can only add faults: where the files decide already, none is missed.
     missing = {} if failed or unchanged else evidence.lacking(policy, reports, now)
     exported, benched = (
-        None if failed or unchanged else evidence.taken(policy, reports, command, missing, now)
+        () if failed or unchanged else evidence.taken(policy, reports, command, missing, now)
         for command in ("export", "bench")
     )
-    proofs = [*([sealed] if sealed else []), *(exported.proofs if exported else ())]
-    measured = (*of_files(checked, exported), *(derived(benched, policy) if benched else ()))
+    proofs = [*([sealed] if sealed else []), *(p for r in exported for p in r.proofs)]
+    figures = (m for r in benched for m in derived(r, policy) if finite(m))
+    measured = (*of_files(checked, exported), *figures)
     case = Case(
         proofs=tuple(proofs), measurements=measured, budgets=policy.budgets, lacking=missing
     )
@@ -145,14 +150,22 @@ def _settled(found: Finding) -> Finding:
     return replace(found, level=Level.NOTE, breaks=(), what=said)
 
 
-def _budgets(policy: Policy, case: Case, exported: Report | None) -> list[Finding]:
+def _budgets(policy: Policy, case: Case, exported: Sequence[Report]) -> list[Finding]:
     """What proofs, measurements and missing evidence show; it counts whatever the intent is."""
     found = list(run(case, policy.levels)[0])
     known = {f.rule for f in found}
-    for said in exported.findings if exported else ():
+    for said in (f for r in exported for f in r.findings):
         if said.level is Level.ERROR and said.rule not in known:
             found.append(replace(said, level=policy.levels.get(said.rule, said.level)))
+    found += _unproved(exported, found)
     return [replace(f, breaks=(policy.intent,)) for f in found]
+
+
+def _unproved(exported: Sequence[Report], found: Sequence[Finding]) -> Iterator[Finding]:
+    """What an export failed at and no finding tells: its rule is switched off, or none is of it."""
+    why = next((w for r in exported if (w := evidence.failed(r))), "")
+    if why and not any(f.rule in _OF_EXPORT and f.level is Level.ERROR for f in found):
+        yield finding(all_rules()["graph-invalid"].rule, f"the export is no proof: {why}")
 
 
 def _verdict(
@@ -210,8 +223,8 @@ def _named(inputs: Sequence[Input]) -> tuple[Input, ...]:
 def _sources(
     policy: Policy,
     checked: Report,
-    exported: Report | None,
-    benched: Report | None,
+    exported: Sequence[Report],
+    benched: Sequence[Report],
     missing: Mapping[str, str],
     unchanged: bool,
 ) -> dict[str, Json]:
@@ -221,9 +234,10 @@ def _sources(
     for command, found in (("export", exported), ("bench", benched)):
         if not asked[command]:
             shown[command] = "not asked for by the policy"
-        elif found is not None:
-            where = evidence.handed_in(found)
-            shown[command] = f"taken from {where}" if where else "run here"
+        elif found:
+            files = [where for r in found if (where := evidence.handed_in(r))]
+            taken = [f"taken from {', '.join(files)}"] if files else []
+            shown[command] = "; ".join([*taken, *["run here"] * (len(files) < len(found))])
         elif unchanged:
             shown[command] = "not needed: the candidate is the baseline, byte for byte"
         else:

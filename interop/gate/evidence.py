@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from interop.facts import Input, Measurement, Report
+from interop.facts import PROOFS, Answer, Input, Measurement, Report
 from interop.gate.keys import MEASURED
-from interop.gate.measured import derived
+from interop.gate.measured import derived, finite
 from interop.gate.policy import Policy
 
 COMMANDS = ("check", "export", "bench")
+# Budgets of which the host's noise decides whether they can be judged.
+_TIMED = ("latency-ratio", "p99-ratio", "throughput-ratio")
 _SKEW = 300.0  # seconds by which two machines' clocks may differ
 # Which reason is told where several reports are refused: the nearest to being good.
 _NEAREST = ("stale", "missing", "foreign")
@@ -60,13 +62,24 @@ def lacking(policy: Policy, reports: Sequence[Report], now: float) -> dict[str, 
 
 def taken(
     policy: Policy, reports: Sequence[Report], command: str, missing: Mapping[str, str], now: float
-) -> Report | None:
-    """The report of a command that counts; None where none is asked for or none does."""
+) -> tuple[Report, ...]:
+    """The reports of a command that count, where it is asked for: one is complete, and all others
+    of these files are judged with it by what they hold, whatever their order."""
     checked = own_check(reports)
     if command in missing or not wanted(policy, checked)[command]:
-        return None
+        return ()
     there = (r for r in reports if r.command == command and r is not checked)
-    return next((r for r in there if not fault(policy, r, checked, now)), None)
+    return tuple(
+        r for r in there if not _foreign(policy, r, checked) and not _stale(policy, r, now)
+    )
+
+
+def failed(exported: Report) -> str:
+    """What an export itself says against its candidate; "" where it is none of a failed proof."""
+    bad = [p.name for p in exported.proofs if not p.holds]
+    if bad:
+        return f"{bad[0]} does not hold"
+    return f"its outcome is no ({exported.summary})" if exported.outcome is Answer.NO else ""
 
 
 def fault(policy: Policy, report: Report, checked: Report, now: float) -> str:
@@ -78,9 +91,14 @@ def fault(policy: Policy, report: Report, checked: Report, now: float) -> str:
 def is_of(report: Report, checked: Report) -> bool:
     """Whether a report is of the files of a check, by their content hashes."""
     a, b = (_content(i) for i in checked.inputs)
-    # Order counts: a bench of candidate against baseline has every change the wrong way round.
-    measured = [_content(i) for i in report.inputs if i.role != "data"]
-    return None not in measured and measured == ([b] if report.command == "export" else [a, b])
+    if a is None or b is None:
+        return False
+    given = [(i.role, _content(i)) for i in report.inputs if i.role != "data"]
+    if report.command == "export":
+        return [content for _, content in given] == [b]
+    # Order counts: a bench of candidate against baseline has every change the wrong way round, and
+    # figures are of "A" and "B" by the role alone.
+    return given == [("A", a), ("B", b)]
 
 
 def _foreign(policy: Policy, report: Report, checked: Report) -> str:
@@ -100,18 +118,45 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> str:
 def _incomplete(policy: Policy, report: Report) -> str:
     if report.command == "check" and not report.details.get("values"):
         return "missing: the report compares no values (interop check --values)"
+    if report.command == "export":
+        return _unproved(report)
     if report.command == "bench":
-        there = {m.name for m in derived(report, policy) if _of_candidate(m)}
+        there = derived(report, policy)
         for budget, name in MEASURED.items():
-            if budget in policy.budgets and name not in there:
+            figures = [m for m in there if m.name == name and _of_candidate(m)]
+            if budget in policy.budgets and not figures:
                 return f"missing: the report holds no {name!r} for the budget {budget}"
-        if policy.providers and "providers not allowed" not in there:
+            if budget in policy.budgets and not all(map(finite, figures)):
+                return f"missing: {name!r}, for the budget {budget}, has no finite value"
+        if any(b in policy.budgets for b in _TIMED) and not _calm(there):
+            return "missing: the noise of the host has no finite value"
+        if policy.providers and not any(m.name == "providers not allowed" for m in there):
             return "missing: the report tells no execution provider (bench it in ONNX Runtime)"
     return ""
 
 
+def _unproved(exported: Report) -> str:
+    """Which proofs an export lacks; one that failed stops there, and lacks none."""
+    if failed(exported):
+        return ""
+    lacks = [name for name in PROOFS if name not in {p.name for p in exported.proofs}]
+    if lacks:
+        s = "s" * (len(lacks) > 1)
+        return f"missing: the report lacks the proof{s} {', '.join(lacks)}"
+    if exported.outcome is not Answer.YES:
+        return f"missing: the report's outcome is {exported.outcome}"
+    return ""
+
+
 def _of_candidate(m: Measurement) -> bool:
-    return m.conditions.get("between") == "models" or m.conditions.get("model") == "B"
+    if m.name == "peak memory":  # each model's own
+        return m.conditions.get("model") == "B"
+    return m.conditions.get("between") == "models"
+
+
+def _calm(measured: Sequence[Measurement]) -> bool:
+    """Whether what the host's noise was is known, where it was measured."""
+    return all(finite(m) for m in measured if m.name == "latency noise")
 
 
 def _stale(policy: Policy, report: Report, now: float) -> str:

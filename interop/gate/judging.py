@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from interop.check import check_identities
 from interop.errors import ReadError
-from interop.facts import Identity, Report, Unreadable
+from interop.facts import Identity, Level, Report, Unreadable
 from interop.gate import evidence, gate, lacking, refuse
 from interop.gate.bundle import sealed
 from interop.gate.policy import Policy
@@ -18,6 +18,7 @@ from interop.reading.source import shown
 Make = Callable[[Policy, dict[str, str], Identity, Identity], list[Report]]
 # The hash of a policy's data set, for the task of a bench report and the labels of the two files.
 DataHash = Callable[[Policy, Report, Identity, Identity], str]
+_OWN_BASE = "weights-unchanged-from-base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ def judge(
     handed: Sequence[Report] = (),
     *,
     unchanged: bool = False,
+    alone: bool = False,
     content_hash: bool = True,
     make: Make | None = None,
     data_hash: DataHash | None = None,
@@ -43,11 +45,15 @@ def judge(
     """Judge a candidate by the files, what was handed in and what `make` can make of the rest.
 
     `unchanged`: the two are one, byte for byte, which the caller knows; then the values are not
-    read. Without `content_hash` no report that is handed in can be of these files. Raises ReadError
-    for a baseline that cannot be read, or a bundle of which the bytes are not those of its receipt;
-    a candidate like that fails.
+    read. `alone`: the two are one because nothing else is there to hold a new model against; its
+    values are read as those of any other. Without `content_hash` no report that is handed in can be
+    of these files. Raises ReadError for a baseline that cannot be read, or a bundle of which the
+    bytes are not those of its receipt; a candidate like that fails.
     """
-    whole = policy.values and not unchanged
+    whole = policy.values and (alone or not unchanged)
+    unchanged = unchanged or alone
+    if alone:  # that it is its own base says nothing
+        policy = replace(policy, levels={**policy.levels, _OWN_BASE: Level.OFF})
     same = candidate == baseline
     a = None if same else _identify(baseline, policy, content_hash, whole)
     if not unchanged and (seal := sealed(baseline.path)) and not seal.holds:

@@ -164,7 +164,7 @@ def _judged(
     index.load()  # once, before the processes part
     with ProcessPoolExecutor(workers, initializer=_share, initargs=(setting,)) as pool:
         # What has to be read as a whole goes first: the pool ends even.
-        order = sorted(jobs, key=lambda job: job.state != "changed")
+        order = sorted(jobs, key=lambda job: job.state == "unchanged")
         waiting = {pool.submit(_in_pool, part): part for part in _parts(order, workers)}
         try:
             for done in as_completed(waiting):
@@ -180,11 +180,11 @@ def _judged(
 
 
 def _parts(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Job]]:
-    """Changed models one by one, the others by the dozen: each hand-over costs."""
+    """Changed and new models one by one, the others by the dozen: each hand-over costs."""
     size = max(1, min(12, len(jobs) // (4 * workers)))
     start = 0
     while start < len(jobs):
-        step = 1 if jobs[start].state == "changed" else size
+        step = size if jobs[start].state == "unchanged" else 1
         yield jobs[start : start + step]
         start += step
 
@@ -262,7 +262,14 @@ def _equal(a: Path, b: Path) -> bool:
 
 def _alone(job: Job, candidate: Side) -> Report:
     """A model by itself, against nothing but itself."""
-    return judge(candidate, candidate, job.policy, unchanged=True, content_hash=False)
+    return judge(
+        candidate,
+        candidate,
+        job.policy,
+        unchanged=True,
+        alone=job.state == "new",
+        content_hash=False,
+    )
 
 
 def _needs_evidence(policy: Policy) -> bool:
@@ -312,7 +319,7 @@ def _report(policy: Policy, records: Sequence[dict[str, Json]], gone: Sequence[s
     return Report(
         command="gate",
         outcome=outcome,
-        summary=_summary(records, counts),
+        summary=_summary(records, counts, len(gone)),
         # What did not change and passes is counted, and stands in the details.
         inputs=tuple(
             Input(_WORD[r["outcome"]], r["path"], r["summary"], {"state": r["state"]})
@@ -346,11 +353,13 @@ def _findings(record: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _summary(records: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> str:
+def _summary(records: Sequence[Mapping[str, Any]], counts: Mapping[str, int], gone: int) -> str:
     judged = len(records) - counts["n/a"]
     words = [f"{counts['no']} of {judged} models fail", f"{counts['unknown']} are inconclusive"]
     said = [w for w, n in zip(words, (counts["no"], counts["unknown"]), strict=True) if n]
     said.append(f"{counts['yes']} of {judged} models pass" if not said else f"{counts['yes']} pass")
+    new = sum(r["state"] == "new" and r["outcome"] != "n/a" for r in records)
+    said += [f"{new} new (judged alone)"] * bool(new) + [f"{gone} gone"] * bool(gone)
     same = sum(r["state"] == "unchanged" for r in records)
     known = sum(bool(r["cached"]) for r in records)
     return f"{', '.join(said)} ({same} unchanged, {known} from the cache)"

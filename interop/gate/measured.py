@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import isfinite
 
 from interop.facts import Json, Measurement, Report
 from interop.gate.policy import Policy
@@ -32,15 +33,23 @@ def derived(benched: Report, policy: Policy) -> tuple[Measurement, ...]:
     )
 
 
-def of_files(checked: Report, exported: Report | None) -> Iterator[Measurement]:
-    """The candidate's size on disk in bytes, and the opset of its graph where it is known."""
+def finite(m: Measurement) -> bool:
+    """Whether it has a value, and that and its interval and samples are numbers that a budget can
+    be held against: a NaN would compare as false with every bound, and so pass."""
+    return m.value is not None and all(map(isfinite, (m.value, *(m.interval or ()), *m.samples)))
+
+
+def of_files(checked: Report, exported: Sequence[Report]) -> Iterator[Measurement]:
+    """The candidate's size on disk in bytes, and the opset of its graph where it is known: by its
+    own graph, else by each export of it."""
     facts = checked.inputs[1].facts
     conditions: dict[str, Json] = {"group": "file", "of": "candidate"}
     if isinstance(size := facts.get("bytes"), int):
         yield Measurement("file size", "bytes", size, conditions=conditions)
-    opset = _opset(facts.get("graph")) or (exported.details.get("opset") if exported else None)
-    if isinstance(opset, int):
-        yield Measurement("opset", "count", opset, conditions=conditions)
+    own = _opset(facts.get("graph"))
+    for opset in [own] if own else [r.details.get("opset") for r in exported]:
+        if isinstance(opset, int):
+            yield Measurement("opset", "count", opset, conditions=conditions)
 
 
 def _opset(graph: Json) -> int | None:
@@ -66,20 +75,23 @@ def _pairs(
     ratio: Callable[[Measurement, Measurement], Ratio],
 ) -> list[Measurement]:
     """The ratio of B to A wherever both were measured alike."""
-    sides: dict[tuple[Json, Json], dict[str, Measurement]] = {}
+    sides: dict[tuple[str, str], dict[str, Measurement]] = {}
     for m in found:
-        if m.name == name and m.value:
-            alike = (m.conditions.get("runtime"), m.conditions.get("batch"))
+        if m.name == name:
+            alike = (str(m.conditions.get("runtime")), str(m.conditions.get("batch")))
             sides.setdefault(alike, {})[str(m.conditions.get("model"))] = m
     out = []
-    for (runtime, batch), side in sides.items():
+    for (runtime, _), side in sides.items():
         if {"A", "B"} <= side.keys():
-            value, interval, more = ratio(side["A"], side["B"])
+            a, b = side["A"], side["B"]
+            whole = finite(a) and finite(b) and a.value and b.value
+            # A side without a value makes a ratio without one, which no budget takes for a pass.
+            value, interval, more = ratio(a, b) if whole else (None, None, {})
             conditions = {
                 "group": made,
                 "between": "models",
                 "of": f"B {runtime} / A {runtime}",
-                "batch": batch,
+                "batch": a.conditions.get("batch"),
                 **more,
             }
             out.append(Measurement(made, "ratio", value, interval, (), conditions))

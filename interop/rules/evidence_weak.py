@@ -53,6 +53,15 @@ def check(case: Case) -> Iterator[Finding]:
                 f"{allowed:g} allowed",
                 facts={"percent": 100 * high, "allowed": allowed},
             )
+    for m, share, wanted in judged(case, "agreement", "agreement"):
+        low = m.interval[0] if m.interval else share
+        if 100 * low < wanted <= 100 * share:
+            yield finding(
+                RULE,
+                f"the two agree on {100 * share:.2f} %, but may on {100 * low:.2f} %; "
+                f"at least {wanted:g} asked for",
+                facts={"percent": 100 * low, "wanted": wanted},
+            )
     for m, ratio, allowed in judged(case, "p99 ratio", "p99-ratio"):
         if m.interval is None:
             runs = m.conditions.get("runs")

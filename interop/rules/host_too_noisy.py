@@ -49,7 +49,7 @@ def check(case: Case) -> Iterator[Finding]:
                     0, f"the same runtime against itself {low:.2f} to {high:.2f}"
                 )
                 facts.setdefault(batch, {})["interval"] = [low, high]
-        elif m.name == "latency" and m.value and m.conditions.get("p90", 0) > _SPREAD * m.value:
+        elif m.name == "latency" and m.value and (m.conditions.get("p90") or 0) > _SPREAD * m.value:
             times = m.conditions["p90"] / m.value
             of = str(m.conditions.get("of"))
             said.setdefault(batch, []).append(

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from interop.check import check
-from interop.facts import Finding, Intent, Level, Report
+from interop.facts import PROOFS, Answer, Finding, Intent, Level, Measurement, Proof, Report
 from interop.gate import gate
 from interop.gate.bundle import sealed
 from interop.gate.policy import Policy
-from tests.gate.test_gate import benched, change, exported, hashes
+from tests.gate.test_gate import benched, change, exported, hashes, ratio
 
 NOW = 1_900_000_000.0
 DAY = 86400.0
@@ -140,3 +140,126 @@ def test_a_broken_receipt_is_no_proof(tmp_path: Path, change: Any, said: str) ->
 def test_what_is_no_bundle_has_no_seal(tmp_path: Path, derived: Path) -> None:
     assert sealed(str(tmp_path)) is None
     assert sealed(str(derived / "plain.pth")) is None
+
+
+NAN = float("nan")
+BETWEEN = {"between": "models"}
+
+
+@pytest.mark.parametrize("value", [None, NAN, float("inf")])
+@pytest.mark.parametrize("lost", ["value", "interval"])
+def test_a_budget_on_a_figure_without_a_value_is_missing_evidence(
+    good: Report, value: Any, lost: str
+) -> None:
+    a, b = hashes(good)
+    names = {"accuracy-drop": "accuracy change", "negative-flips": "negative flips",
+             "agreement": "agreement", "latency-ratio": "latency ratio"}  # fmt: skip
+    for budget, name in names.items():
+        figure = 0.0 if budget in ("accuracy-drop", "negative-flips") else 1.0
+        sound = Measurement(name, "share", figure, (figure, figure), (), BETWEEN)
+        policy = Policy(bench=True, budgets={budget: 1.0})
+        assert gate(policy, [good, benched(a, b, sound)]).exit_code == 0, budget
+        if lost == "value":
+            poor = replace(sound, value=value)
+        else:
+            poor = replace(sound, interval=(NAN if value is None else value, figure))
+        for reports in ((poor,), (sound, poor), (poor, sound)):
+            made = gate(policy, [good, benched(a, b, *reports)])
+            assert made.exit_code == 3 and f"{name!r}, for the budget" in made.summary
+
+
+def test_ratios_of_sides_without_a_value_are_missing_evidence(good: Report) -> None:
+    a, b = hashes(good)
+
+    def side(name: str, model: str, value: Any, batch: int) -> Measurement:
+        told = {"model": model, "runtime": "onnxruntime", "batch": batch}
+        return Measurement(name, "per second", value, None, (), told)
+
+    policy = Policy(bench=True, budgets={"throughput-ratio": 0.9})
+    whole = [side("throughput", m, 100.0, 1) for m in "AB"]
+    assert gate(policy, [good, benched(a, b, *whole)]).exit_code == 0
+    for lost in (None, NAN, 0.0):
+        poor = [side("throughput", "A", 100.0, 8), side("throughput", "B", lost, 8)]
+        assert gate(policy, [good, benched(a, b, *whole, *poor)]).exit_code == 3
+    memory = Policy(bench=True, budgets={"peak-memory-mb": 1e3})
+    assert gate(memory, [good, benched(a, b, side("peak memory", "B", 1e6, 1))]).exit_code == 0
+    assert gate(memory, [good, benched(a, b, side("peak memory", "B", NAN, 1))]).exit_code == 3
+    unjudged = replace(change(0), conditions={"model": "B"})
+    drop = Policy(bench=True, budgets={"accuracy-drop": 1.0})
+    assert gate(drop, [good, benched(a, b, unjudged)]).exit_code == 3, "no rule looks at it"
+
+
+def test_latency_on_a_host_of_unknown_noise_is_missing_evidence(good: Report) -> None:
+    a, b = hashes(good)
+    noise = Measurement("latency noise", "ratio", 1.0, (0.9, 1.1), (), {"between": "runs"})
+    policy = Policy(bench=True, budgets={"latency-ratio": 1.2})
+    assert gate(policy, [good, benched(a, b, ratio(0.9, 1.1), noise)]).exit_code == 0
+    unknown = replace(noise, interval=(NAN, NAN))
+    made = gate(policy, [good, benched(a, b, ratio(0.9, 1.1), unknown)])
+    assert made.exit_code == 3 and "noise of the host" in made.summary
+    gone = {"between": "runs", "batch": 1, "of": "A", "p90": None}
+    spread = Measurement("latency", "ms", 10.0, None, (), gone)
+    assert gate(policy, [good, benched(a, b, ratio(0.9, 1.1), spread)]).exit_code == 0
+
+
+@pytest.mark.parametrize("lost", PROOFS)
+def test_an_export_counts_with_all_its_proofs_alone(good: Report, lost: str) -> None:
+    _, b = hashes(good)
+    whole = exported(b)
+    policy = Policy(export=True)
+    poor = replace(whole, proofs=tuple(p for p in whole.proofs if p.name != lost))
+    made = gate(policy, [good, poor])
+    assert made.exit_code == 3 and f"lacks the proof {lost}" in made.summary
+    assert gate(policy, [good, poor, whole]).exit_code == 0
+    for reports in ((whole,), (poor,), ()):
+        bad = replace(whole, proofs=(*poor.proofs, Proof(lost, False, "what was seen")))
+        for order in ((*reports, bad), (bad, *reports)):
+            assert gate(policy, [good, *order]).exit_code == 1, lost
+    rules = ("output-drift", "loaded-fraction-low", "onnx-weights-differ", "comparison-blind",
+             "graph-invalid")  # fmt: skip
+    for level in (Level.OFF, Level.NOTE, Level.WARN):
+        made = gate(replace(policy, levels=dict.fromkeys(rules, level)), [good, bad])
+        assert made.exit_code == 1 and f"{lost} does not hold" in made.summary, level
+
+
+def test_an_export_whose_outcome_is_not_yes_is_no_pass(good: Report) -> None:
+    _, b = hashes(good)
+    policy = Policy(export=True)
+    said = gate(policy, [good, replace(exported(b), outcome=Answer.NO, summary="no bundle")])
+    assert said.exit_code == 1 and "its outcome is no (no bundle)" in said.summary
+    unsure = gate(policy, [good, replace(exported(b), outcome=Answer.UNKNOWN)])
+    assert unsure.exit_code == 3 and "outcome is unknown" in unsure.summary
+
+
+def test_of_several_reports_the_worst_counts_in_any_order(good: Report) -> None:
+    a, b = hashes(good)
+    policy = Policy(bench=True, budgets={"accuracy-drop": 1.0})
+    fine, bad = benched(a, b, change(0)), benched(a, b, change(-5))
+    for reports in ([fine, bad], [bad, fine]):
+        made = gate(policy, [good, *reports])
+        assert made.exit_code == 1 and made.summary.startswith("accuracy-drop")
+    both = replace(policy, budgets={"accuracy-drop": 1.0, "latency-ratio": 1.2})
+    complete = benched(a, b, change(0), ratio(0.9, 1.1))
+    for reports in ([complete, bad], [bad, complete]):
+        assert gate(both, [good, *reports]).exit_code == 1, "judged by what it holds"
+    assert gate(both, [good, complete, fine]).exit_code == 0
+    told = gate(policy, [good, handed(fine, NOW), handed(fine, NOW)]).details["evidence"]
+    assert told["bench"] == "taken from bench.json, bench.json"
+    opset = Policy(budgets={"opset-max": 17.0})
+    low, high = (exported(b, details={"opset": n}) for n in (17, 18))
+    for exports in ([low, high], [high, low]):
+        assert gate(opset, [good, *exports]).exit_code == 1
+
+
+def test_agreement_is_judged_by_its_interval(good: Report) -> None:
+    a, b = hashes(good)
+    policy = Policy(bench=True, budgets={"agreement": 95.0})
+    for value, ends, code in (
+        (0.97, (0.955, 0.98), 0),
+        (0.97, (0.90, 0.99), 3),
+        (0.94, (0.90, 0.99), 1),
+    ):
+        figure = Measurement("agreement", "share", value, ends, (), BETWEEN)
+        made = gate(policy, [good, benched(a, b, figure)])
+        assert made.exit_code == code, value
+        assert code != 3 or made.summary.startswith("evidence-weak: the two agree on 97.00 %")

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from interop.check import check
-from interop.facts import Answer, Input, Level, Measurement, Proof, Report, Unreadable
+from interop.facts import (
+    PROOFS,
+    Answer,
+    Input,
+    Level,
+    Measurement,
+    Proof,
+    Report,
+    Unreadable,
+)
 from interop.gate import gate, lacking, refuse
 from interop.gate.policy import Policy
 from interop.rules import all_rules
@@ -25,7 +34,8 @@ def hashes(checked: Report) -> list[str]:
 
 
 def exported(sha: str | None, **parts: Any) -> Report:
-    proofs = (Proof("parity", parts.pop("holds", True), "what was seen"),)
+    holds = parts.pop("holds", True)
+    proofs = tuple(Proof(n, holds or n != "parity", "what was seen") for n in PROOFS)
     given = Input("checkpoint", "candidate.pth", "", {"content_sha256": sha})
     return Report("export", Answer.YES, "", inputs=(given,), proofs=proofs, **parts)
 
@@ -39,6 +49,11 @@ def benched(a: str, b: str, *measured: Measurement, device: str = "cpu") -> Repo
     return Report(
         "bench", Answer.YES, "", inputs=given, measurements=measured, details={"device": device}
     )
+
+
+def called(report: Report, *roles: str) -> Report:
+    named = [replace(i, role=r) for i, r in zip(report.inputs, roles, strict=False)]
+    return replace(report, inputs=(*named, *report.inputs[len(roles) :]))
 
 
 def change(points: float, p: float = 0.01) -> Measurement:
@@ -104,7 +119,15 @@ def test_good_evidence_passes_and_bad_evidence_fails(good: Report) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["of another file", "the wrong way round", "of one model", "on a GPU"]
+    "kind",
+    [
+        "of another file",
+        "the wrong way round",
+        "of one model",
+        "on a GPU",
+        "of swapped roles",
+        "of a role that is none",
+    ],
 )
 def test_foreign_evidence_is_never_a_pass(good: Report, kind: str) -> None:
     a, b = hashes(good)
@@ -114,6 +137,8 @@ def test_foreign_evidence_is_never_a_pass(good: Report, kind: str) -> None:
         "the wrong way round": benched(b, a, change(0)),
         "of one model": replace(benched(a, b, change(0)), inputs=benched(a, b).inputs[1:]),
         "on a GPU": benched(a, b, change(0), device="cuda"),
+        "of swapped roles": called(benched(a, b, change(0)), "B", "A"),
+        "of a role that is none": called(benched(a, b, change(0)), "A", "C"),
     }[kind]
     made = gate(policy, [good, foreign])
     assert made.exit_code == 3

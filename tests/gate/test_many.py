@@ -242,3 +242,27 @@ def test_nothing_of_the_repository_is_written(repository: Path) -> None:
     run(repository)
     assert (repository / ".git" / "index").read_bytes() == index
     assert subprocess.run(["git", "fsck"], cwd=repository, check=False).returncode == 0
+
+
+def test_the_values_of_a_new_model_are_read(repository: Path, derived: Path) -> None:
+    import torch
+
+    sound = repository / "models" / "new.pth"
+    shutil.copy(derived / "retrained.pth", sound)
+    (repository / "models" / "same1.pth").unlink()
+    made = run(repository, policy=Policy())
+    assert states(made)["models/new.pth"] == ("new", "yes")
+    assert not [f for f in made.findings if f.facts["model"] == "models/new.pth"]
+    assert made.summary == (
+        "1 of 6 models fail, 5 pass, 1 new (judged alone), 1 gone (3 unchanged, 0 from the cache)"
+    )
+    saved = torch.load(sound, weights_only=True)
+    state = saved.get("state_dict", saved)
+    next(v for v in state.values() if v.is_floating_point()).view(-1)[0] = float("nan")
+    torch.save(saved, sound)
+    for workers in (1, 2):
+        made = run(repository, policy=Policy(), workers=workers)
+        assert states(made)["models/new.pth"] == ("new", "no")
+    (found,) = (f for f in made.findings if f.facts["model"] == "models/new.pth")
+    assert found.rule == "tensor-not-finite"
+    assert states(run(repository))["models/new.pth"] == ("new", "yes"), "values = false"
