@@ -212,6 +212,7 @@ def _report(
     }
     if answered:
         details["task"] = wanted[0].task.name
+        details["split"] = options.split
         details["prepared"] = {
             c.role: dict(p.said) for c, p in zip(contenders, prepares, strict=True)
         }

@@ -112,6 +112,11 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> str:
         device = report.details.get("device")
         if device != policy.device:
             return f"foreign: measured on {device}, the policy asks for {policy.device}"
+        for what, asked in (("task", policy.task), ("split", policy.split)):
+            said = report.details.get(what)
+            if asked is not None and said != asked:
+                told = f"is of the {what} {said}" if said else f"does not tell its {what}"
+                return f"foreign: the report {told}, the policy asks for {asked}"
     return ""
 
 

@@ -20,9 +20,15 @@ class Key(NamedTuple):
     what: str
 
 
+# What bench measures at, by the Hub's words; here, since bench itself loads the torch side.
+TASKS = ("image-classification", "text-classification", "audio-classification",
+         "image-segmentation", "object-detection", "token-classification", "question-answering",
+         "text-generation", "automatic-speech-recognition", "regression")  # fmt: skip
+
 KINDS = {
     "intent": f"one of {', '.join(map(str, Intent))}",
     "device": "one of cpu, cuda",
+    "task": f"one of {', '.join(TASKS)}",
     "flag": "true or false",
     "number": "a number",
     "percent": "a number from 0 to 100",
@@ -63,8 +69,9 @@ KEYS: tuple[Key, ...] = (
         "it too"),
     Key("evidence.max-age", "age", None, "how old a report that is handed in may be"),
     Key("evidence.data", "path", None, "the data set of which bench evidence must be"),
-    Key("evidence.task", "text", None, "the task of that data set, where the model does not tell"),
-    Key("evidence.split", "text", None, "the part of that data set"),
+    Key("evidence.task", "task", None, "the task of which bench evidence must be; needed where "
+        "the model does not tell its own"),
+    Key("evidence.split", "text", None, "the part of that data set of which it must be"),
     Key("evidence.columns", "words", None, "that data set's columns, by their role"),
     Key("evidence.device", "device", "cpu", "where bench runs"),
     Key("evidence.providers", "names", None, "the execution providers that nodes may run on"),

@@ -143,10 +143,12 @@ def _providers(benched: Report, policy: Policy) -> Iterator[Measurement]:
     """How many execution providers took nodes of the candidate that the policy does not allow."""
     took: dict[str, list[str]] = {}
     for name, told in benched.environment.items():
-        if not name.startswith("B ") or not isinstance(told, dict) or not told.get("providers"):
+        there = told.get("providers") if isinstance(told, dict) else None
+        if not name.startswith("B ") or not there or not isinstance(there, (list, tuple)):
             continue
-        took.setdefault(str(told["providers"][0]), [])
-        for node in told.get("elsewhere") or ():
+        took.setdefault(str(there[0]), [])
+        elsewhere = told.get("elsewhere") or ()
+        for node in elsewhere if isinstance(elsewhere, (list, tuple)) else [elsewhere]:
             what, _, provider = str(node).rpartition(" on ")
             took.setdefault(provider, []).append(what)
     if not policy.providers or not took:

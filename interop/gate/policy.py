@@ -17,7 +17,7 @@ from typing import Any
 
 from interop.errors import ConfigError
 from interop.facts import Intent, Labels, Level, Preprocessing
-from interop.gate.keys import BUDGETS, BY_NAME, GROUPS, KEYS, KINDS, MEASURED, WAIVER
+from interop.gate.keys import BUDGETS, BY_NAME, GROUPS, KEYS, KINDS, MEASURED, TASKS, WAIVER
 from interop.gate.toml import Lines, load
 from interop.identity.keys import parse_preprocessing
 from interop.rules import all_rules, explain
@@ -363,6 +363,8 @@ def _takes(kind: str, value: Any) -> bool:
         return isinstance(value, str) and value in tuple(Intent)
     if kind == "device":
         return value in ("cpu", "cuda")
+    if kind == "task":
+        return isinstance(value, str) and value in TASKS
     if kind == "age":
         return isinstance(value, str) and AGE.fullmatch(value) is not None
     return isinstance(value, str) and bool(value)

@@ -258,6 +258,17 @@ def test_a_text_classifier_scores_what_transformers_says(of_text: Identity) -> N
     assert 0.8 < found(report, "top-1", of="A pytorch").value < 1
     assert report.details["task"] == "text-classification"
     assert report.inputs[-1].summary == "300 texts"
+    assert report.details["split"] is None
+
+
+def test_a_report_tells_the_split(of_text: Identity, tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    rows = rows_of(TEXT / "heldout.csv")[:6]
+    part = Dataset.from_list([{"text": r["text"], "label": r["label"]} for r in rows])
+    DatasetDict({"test": part, "train": part}).save_to_disk(str(tmp_path / "saved"))
+    report = bench([of_text], tmp_path / "saved", batches=(), split="train")
+    assert report.details["split"] == "train"
 
 
 def test_shuffled_labels_show(of_text: Identity, tmp_path: Path) -> None:

@@ -206,3 +206,20 @@ def test_two_at_once_and_a_killed_one_leave_whole_files(repository: Path, tmp_pa
         cache.mkdir(exist_ok=True)
     again = start()
     assert again.wait() == 1
+
+
+def test_evidence_with_a_figure_that_is_no_number_is_exit_2(
+    interop: Run, repository: Path, tmp_path: Path
+) -> None:
+    from interop.facts import Measurement
+    from interop.report.json import render
+
+    figure = Measurement("agreement", "share", 0.5)
+    file = tmp_path / "bench.json"
+    text = render(Report("bench", Answer.YES, "", measurements=(figure,)))
+    arguments = ("gate", "models/prod.pth", "--baseline", "git:main:", "--evidence", str(file))
+    file.write_text(text)
+    assert interop(*arguments, cwd=repository).returncode == 1, "it is read, and the files judged"
+    file.write_text(text.replace("0.5", '"half"'))
+    said = refused(interop(*arguments, cwd=repository))
+    assert str(file) in said and "value is 'half', no number" in said and "--report json" in said

@@ -263,3 +263,19 @@ def test_agreement_is_judged_by_its_interval(good: Report) -> None:
         made = gate(policy, [good, benched(a, b, figure)])
         assert made.exit_code == code, value
         assert code != 3 or made.summary.startswith("evidence-weak: the two agree on 97.00 %")
+
+
+@pytest.mark.parametrize("what", ["task", "split"])
+def test_evidence_is_of_the_policys_task_and_split(good: Report, what: str) -> None:
+    a, b = hashes(good)
+    asked = {"task": "regression", "split": "test"}[what]
+    plain = benched(a, b, change(0))
+    policy = replace(Policy(bench=True), **{what: asked})
+    fitting = replace(plain, details={**plain.details, what: asked})
+    assert gate(policy, [good, fitting]).exit_code == 0
+    other = replace(plain, details={**plain.details, what: "train"})
+    for report, said in ((other, f"of the {what} train"), (plain, f"not tell its {what}")):
+        made = gate(policy, [good, report])
+        assert made.exit_code == 3 and said in made.summary
+        assert made.findings[0].rule == "evidence-foreign"
+        assert gate(Policy(bench=True), [good, report]).exit_code == 0

@@ -11,13 +11,14 @@ import jsonschema
 import pytest
 
 from interop.errors import ConfigError
-from interop.gate.keys import KEYS
+from interop.gate.keys import KEYS, TASKS
 from interop.gate.policy import parse_policy
 from interop.gate.schema import SCHEMA_FILE, schema, text
 
 GOOD: dict[str, tuple[Any, ...]] = {
     "intent": ("reload", "transfer", "replace"),
     "device": ("cpu", "cuda"),
+    "task": TASKS,
     "flag": (True, False),
     "number": (0, 1.5, 1000),
     "percent": (0, 1.5, 100),
@@ -32,6 +33,7 @@ GOOD: dict[str, tuple[Any, ...]] = {
 BAD: dict[str, tuple[Any, ...]] = {
     "intent": ("reuse", 1),
     "device": ("tpu", 3),
+    "task": ("image-clasification", "", 3, ["regression"]),
     "flag": ("yes", 1),
     "number": (-1, True, "1", [1]),
     "percent": (-1, 101, True, "1"),
@@ -61,6 +63,12 @@ def parsed(given: dict[str, Any]) -> bool:
 def valid(given: dict[str, Any]) -> bool:
     checker = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text("utf-8")))
     return not list(checker.iter_errors(json.loads(json.dumps(given, default=str))))
+
+
+def test_a_policy_takes_the_tasks_that_bench_has() -> None:
+    from interop.bench.tasks import TASKS as MEASURED
+
+    assert set(TASKS) == set(MEASURED)
 
 
 def test_the_stored_schema_is_the_one_that_the_keys_give() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -164,3 +165,72 @@ def test_a_table_wraps_its_last_column() -> None:
 )
 def test_quantities_have_their_units(value: float, unit: str, shown: str) -> None:
     assert quantity(value, unit) == shown
+
+
+DAMAGED: dict[str, Any] = {
+    "value": ("measurements", "abc", "value is 'abc', no number"),
+    "interval": ("measurements", [1.0], "no two numbers"),
+    "interval ": ("measurements", "12", "no two numbers"),
+    "interval  ": ("measurements", [1.0, "b"], "interval is 'b', no number"),
+    "samples": ("measurements", ["a"], "samples is 'a', no number"),
+    "samples ": ("measurements", None, "no list"),
+    "conditions": ("measurements", [], "conditions is [], no object"),
+    "conditions ": ("measurements", {"mcnemar_p": "low"}, "mcnemar_p is 'low', no number"),
+    "conditions  ": ("measurements", {"runtime": ["x"]}, "no plain value"),
+    "value ": ("measurements", 10**400, "too large"),
+    "holds": ("proofs", "false", "neither true nor false"),
+    "rule": ("findings", ["x"], "rule is ['x'], no text"),
+    "breaks": ("findings", None, "breaks is None, no list"),
+    "facts": ("inputs", None, "facts is None, no object"),
+}
+
+
+@pytest.mark.parametrize("key", DAMAGED)
+def test_a_damaged_value_is_said_with_its_file(tmp_path: Path, key: str) -> None:
+    part, value, said = DAMAGED[key]
+    made = {
+        "inputs": Input("A", "a.pth", ""),
+        "findings": Finding("key-missing", Level.ERROR, (), Answer.NO, "w"),
+        "proofs": Proof("parity", True, "w"),
+        "measurements": Measurement("agreement", "share", 0.5, (0.4, 0.6), (1.0,)),
+    }[part]
+    report = Report("bench", Answer.YES, "", **{part: (made,)})
+    file = tmp_path / "report.json"
+    document: Any = to_json(report)
+    file.write_text(json.dumps(document))
+    assert read_report(file) == report
+    document[part][0][key.strip()] = value
+    file.write_text(json.dumps(document))
+    with pytest.raises(ConfigError) as caught:
+        read_report(file)
+    assert said in caught.value.what and caught.value.where == str(file) and caught.value.fix
+
+
+@pytest.mark.parametrize("key", ["inputs", "measurements", "environment", "details", "summary"])
+@pytest.mark.parametrize("value", [3, [3]])
+def test_a_report_of_another_shape_is_said(tmp_path: Path, key: str, value: Any) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps({**to_json(Report("bench", Answer.YES, "")), key: value}))
+    with pytest.raises(ConfigError, match=f"a damaged report .{key} is"):
+        read_report(file)
+    file.write_text("[" * 200_000)
+    with pytest.raises(ConfigError, match="not JSON"):
+        read_report(file)
+
+
+def test_a_figure_without_a_value_is_read_as_what_it_is(tmp_path: Path) -> None:
+    nan, file = float("nan"), tmp_path / "report.json"
+    file.write_text(
+        render(
+            Report(
+                "bench",
+                Answer.YES,
+                "",
+                measurements=(Measurement("agreement", "share", nan, (nan, 1.0), (nan, 2.0)),),
+            ),
+            "json",
+        )
+    )
+    (read,) = read_report(file).measurements
+    assert read.value is None and read.interval is not None and read.interval[0] != read.interval[0]
+    assert read.interval[1] == 1.0 and read.samples[0] != read.samples[0]
