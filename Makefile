@@ -25,7 +25,7 @@ test: $(READY)  ## ruff, mypy, import-linter and pytest
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 fuzz: $(READY)  ## many random and mutated files for every reader (INTEROP_FUZZ_EXAMPLES each)
 	INTEROP_FUZZ=long $(BIN)/python -m pytest tests/fuzz -n auto
