@@ -1,0 +1,89 @@
+"""A labelled data set's path -> the names of its classes, for a model that is yet to be trained.
+
+A model that exists brings its labels, and the data set is matched to them; one that is being made
+takes the data set's own: folders and words in the alphabet's order, numbers in theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from interop.data.arrays import Arrays
+from interop.data.base import Data
+from interop.data.columns import LABEL, Table
+from interop.data.folder import ClassFolder
+from interop.data.opening import open_data
+from interop.data.vision import Torchvision
+from interop.errors import DataError
+
+# Tasks whose answers are classes.
+CLASSIFIED = (
+    "image-classification", "text-classification", "audio-classification", "token-classification",
+)  # fmt: skip
+# Names of folders that are parts of a data set, and no classes.
+PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+
+
+def class_names(
+    path: str | Path,
+    task: str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+) -> tuple[str, ...]:
+    """The class names of the data set at `path`; () where the task has no classes.
+
+    Raises DataError where it names fewer than two, and what `open_data` raises.
+    """
+    if task not in CLASSIFIED:
+        return ()
+    found = _names(open_data(path, task, None, columns=columns, split=split))
+    if len(found) < 2:
+        raise DataError(
+            f"has {len(found)} class{'es' if len(found) != 1 else ''}",
+            where=str(path),
+            fix="give a data set whose samples are of two classes or more",
+        )
+    return found
+
+
+def _names(data: Data) -> tuple[str, ...]:
+    if isinstance(data, ClassFolder):
+        return _folders(data)
+    if isinstance(data, Torchvision):
+        from interop.data.vision import _spellings
+
+        names = _spellings(data._found)
+        return tuple(str(n[0] if isinstance(n, tuple) else n) for n in names)
+    if isinstance(data, Arrays):
+        given = data.inputs.labels
+        return tuple(map(str, range(int(given.max()) + 1))) if given is not None else ()
+    assert isinstance(data, Table)
+    return _values(data)
+
+
+def _folders(data: ClassFolder) -> tuple[str, ...]:
+    below = sorted(p for p in data.path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if below and {p.name.lower() for p in below} <= PARTS:
+        raise DataError(
+            f"holds parts of a data set ({', '.join(p.name for p in below)}), no classes",
+            where=str(data.path),
+            fix=f"give one of them, such as {below[0]}",
+        )
+    return tuple(p.name for p in below)
+
+
+def _values(table: Table) -> tuple[str, ...]:
+    """The values of the label column; all numbers up to the largest where all are numbers."""
+    column = table.columns[LABEL]
+    found: set[str] = set()
+    for place, row in table.table.rows(only=[column]):
+        where = table.table.where(place)
+        if table.task == "token-classification":
+            found.update(map(str, table._words(row, LABEL, where)))
+        else:
+            found.add(str(table._cell(row, LABEL, where)))
+    if all(v.isdecimal() and v.isascii() for v in found):
+        return tuple(map(str, range(max(map(int, found), default=-1) + 1)))
+    return tuple(sorted(found))

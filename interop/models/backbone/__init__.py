@@ -1,0 +1,85 @@
+"""What a person names as pretrained -> a module that bears its weights, under a head for a task.
+
+`find` says what is meant, `under_head` builds it for a task, `bare` builds what gives features.
+One module a library; what was loaded is proved, and what is new is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from interop.errors import ModelError
+from interop.facts import Identity, Labels
+from interop.models.backbone import own, torchaudio, transformers, vision
+from interop.models.backbone.features import Features
+from interop.models.backbone.finding import RANDOM, find
+from interop.models.backbone.types import Backbone, Source
+from interop.models.signature import signature
+
+__all__ = ["RANDOM", "Backbone", "Features", "Source", "bare", "find", "input_names", "under_head"]
+
+
+def under_head(
+    source: Source,
+    task: str,
+    labels: Sequence[str] = (),
+    *,
+    outputs: int | None = None,
+    factory: str | None = None,
+    seed: int = 0,
+) -> Backbone:
+    """The source's backbone under a head for `task` with `labels` (or so many `outputs`).
+
+    `factory` is a person's own code that makes the module for the new task. The head's weights are
+    drawn by `seed`. Raises ModelError where no module can be made, and where the file's weights do
+    not fill the backbone: that is never passed over.
+    """
+    width = outputs if outputs is not None else len(labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if factory is not None:
+            made = own.under_head(source, factory)
+        elif source.library == "transformers":
+            made = transformers.under_head(source, task, tuple(labels), width)
+        elif source.library == "torchaudio":
+            made = torchaudio.under_head(source, width)
+        else:
+            made = vision.under_head(source, width)
+    if not made.proof.holds:
+        raise ModelError(
+            made.proof.what,
+            where=source.name,
+            fix="give the weights of this very architecture, or name another one with --arch",
+            rule="loaded-fraction-low",
+        )
+    return made
+
+
+def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int = 0) -> Features:
+    """The source's backbone alone: its module gives features (n, width).
+
+    Of a model of transformers for texts or sounds that is the mean of the last hidden states over
+    what is no padding; of all others what its head is handed, a feature map's mean. `at` names the
+    part of a person's own module whose outputs are the features. Raises what `under_head` raises.
+    """
+    if source.library == "transformers" and factory is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Features.of_transformers(transformers.bare(source))
+    made = under_head(source, "", outputs=2, factory=factory, seed=seed)
+    return Features.of_module(made, at)
+
+
+def input_names(source: Source, backbone: Backbone | Features) -> tuple[str, ...]:
+    """The names of what the module takes, in its order; "input" where it is one tensor."""
+    if source.library == "transformers" and backbone.factory is None:
+        return signature(source.identity, backbone.module).names
+    return ("input",)
+
+
+def relabelled(identity: Identity, labels: Sequence[str]) -> Identity:
+    """The identity with the labels of the new task."""
+    return replace(identity, labels=Labels(tuple(labels), "the data set"), head=None)

@@ -1,0 +1,111 @@
+"""Weights of torchvision or timm -> their architecture's module under a new head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from interop.errors import ModelError
+from interop.facts import Proof
+from interop.identity.index import under
+from interop.models import catalog
+from interop.models.backbone.filling import fill
+from interop.models.backbone.types import Backbone, Source
+from interop.models.building import build_with_notes
+from interop.models.building.fitting import put
+from interop.models.loading import NAME, load
+from interop.models.weights import state_dict
+
+OWN = "give the module for the new task with --model package.module:factory"
+
+
+def under_head(source: Source, outputs: int) -> Backbone:
+    """Raises ModelError where the architecture is unknown, or has no head to be replaced."""
+    if source.library not in ("torchvision", "timm"):
+        raise ModelError(
+            "its architecture is unknown" if not source.library else f"is {source.library}'s",
+            where=source.name,
+            fix=OWN,
+        )
+    name = f"{source.library}/{source.arch}"
+    notes: tuple[str, ...] = ()
+    if source.random:
+        module, proof = catalog.module(name), _drawn(name)
+    else:
+        module, proof, notes = _with_weights(source, name)
+    heads = _heads(module, source)
+    _replace(module, source, heads, outputs)
+    fresh = tuple(n for n in module.state_dict() if any(under(n, p) for p in heads))
+    module.requires_grad_(True)
+    return Backbone(module.eval(), heads[0], fresh, proof, notes)
+
+
+def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[str, ...]]:
+    """The module with the file's weights; of a head that no library has, without that head."""
+    identity = source.identity
+    try:
+        module, notes = build_with_notes(identity, arch=name)
+        return module, load(module, identity), notes
+    except ModelError:
+        head = identity.head
+        if head is None or head.kind in ("linear", "conv1x1"):
+            raise
+    module = catalog.module(name)
+    heads = _heads(module, source)
+    own = {n for h in (identity.head, *identity.side_heads) if h for n in h.tensors}
+    given = {n: t for n, t in _tensors(source).items() if n not in own}
+    _, proof = fill(module, given, new=heads)
+    return module, proof, ("its own head was left aside",)
+
+
+def _tensors(source: Source) -> dict[str, torch.Tensor]:
+    return state_dict(source.identity.tensors, source.identity.manifest.path)
+
+
+def _drawn(name: str) -> Proof:
+    facts = {"backbone_fraction": 0.0, "fresh": [], "left_aside": []}
+    return Proof(NAME, True, f"nothing was loaded: {name} with weights drawn at random", facts)
+
+
+def _heads(module: nn.Module, source: Source) -> list[str]:
+    """Paths of the layers that the new task replaces, the main one first."""
+    if source.library == "timm":
+        stated: Any = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
+        paths = [stated] if isinstance(stated, str) else list(stated)
+    else:
+        from interop.models.catalog.torchvision import _heads as known
+
+        shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+        paths = [path for path, _ in known(source.arch.removeprefix("quantized_"), shapes)]
+        side = {path for path, role in known(source.arch, shapes) if "classes" not in role}
+        if side or not paths:
+            raise ModelError(
+                f"{source.arch} gives more than classes, and its heads are not replaced here",
+                where=source.name,
+                fix=OWN,
+            )
+    if not paths:
+        raise ModelError(f"timm names no classifier of {source.arch}", where=source.name, fix=OWN)
+    return paths
+
+
+def _replace(module: Any, source: Source, heads: list[str], outputs: int) -> None:
+    """New layers of the same kind, as wide as the task asks for."""
+    if source.library == "timm":
+        module.reset_classifier(outputs)
+        return
+    for path in heads:
+        there: Any = module.get_submodule(path)
+        bias = there.bias is not None
+        if isinstance(there, nn.Linear):
+            put(module, path, nn.Linear(there.in_features, outputs, bias=bias))
+        elif isinstance(there, nn.Conv2d):
+            put(
+                module,
+                path,
+                nn.Conv2d(there.in_channels, outputs, there.kernel_size, bias=bias),  # type: ignore[arg-type]
+            )
+        else:
+            raise ModelError(f"its head {path} is no plain layer", where=source.name, fix=OWN)
