@@ -7,12 +7,10 @@ One module a library; what was loaded is proved, and what is new is named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
 from interop.errors import ModelError
-from interop.facts import Identity, Labels
 from interop.models.backbone import own, torchaudio, transformers, vision
 from interop.models.backbone.features import Features
 from interop.models.backbone.finding import RANDOM, find
@@ -59,18 +57,24 @@ def under_head(
 
 
 def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int = 0) -> Features:
-    """The source's backbone alone: its module gives features (n, width).
+    """The source's module as it was saved, to be asked for features and for its own answers.
 
-    Of a model of transformers for texts or sounds that is the mean of the last hidden states over
-    what is no padding; of all others what its head is handed, a feature map's mean. `at` names the
-    part of a person's own module whose outputs are the features. Raises what `under_head` raises.
+    Of a model of transformers for texts or sounds the features are the mean of the last hidden
+    states over what is no padding; of all others what the head is handed, a feature map's mean.
+    `at` names the part of a person's own module whose outputs are the features. Raises what
+    `under_head` raises.
     """
-    if source.library == "transformers" and factory is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return Features.of_transformers(transformers.bare(source))
-    made = under_head(source, "", outputs=2, factory=factory, seed=seed)
-    return Features.of_module(made, at)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if factory is not None:
+            return Features.of_module(own.under_head(source, factory), at)
+        if source.library == "transformers":
+            return Features.of_transformers(
+                transformers.as_saved(source), answers=not source.random
+            )
+        if source.library == "torchaudio":
+            return Features.of_module(torchaudio.as_saved(source), at)
+        return Features.of_module(vision.as_saved(source), at)
 
 
 def input_names(source: Source, backbone: Backbone | Features) -> tuple[str, ...]:
@@ -78,8 +82,3 @@ def input_names(source: Source, backbone: Backbone | Features) -> tuple[str, ...
     if source.library == "transformers" and backbone.factory is None:
         return signature(source.identity, backbone.module).names
     return ("input",)
-
-
-def relabelled(identity: Identity, labels: Sequence[str]) -> Identity:
-    """The identity with the labels of the new task."""
-    return replace(identity, labels=Labels(tuple(labels), "the data set"), head=None)

@@ -1,10 +1,13 @@
-"""A backbone -> the module that gives its features, one vector a sample."""
+"""A module as it was saved -> its features, one vector a sample, and its own answers beside them.
+
+Both come of one run: what a head is handed is caught on its way.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,107 +18,165 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.models.backbone.types import Backbone
-from interop.models.building.fitting import put
+from interop.models.signature.transformers import is_one
+
+Array = NDArray[Any]
 
 
 @dataclass(slots=True)
 class Features:
-    """`module` without a head; `how` says what its features are, `at` whose outputs they are."""
+    """`module`, and where in it the features are: `at` is the path of a part, whose output they are
+    or, with `before`, what it is handed. `how` says it in words.
+
+    `answers` tells whether the module has a trained head, so that its outputs mean something.
+    """
 
     module: nn.Module
     how: str
     at: str = ""
+    before: bool = False
+    answers: bool = True
     factory: str | None = None
 
     @classmethod
-    def of_transformers(cls, module: nn.Module) -> Features:
+    def of_transformers(cls, module: Any, *, answers: bool) -> Features:
+        """Raises nothing; a base model by itself has no answers."""
         module.requires_grad_(False)
-        if _pictures(module):
-            return cls(module, "the pooled output of the base model")
-        return cls(module, "the mean of the last hidden states")
+        alone = module.base_model is module
+        at = "" if alone else str(module.base_model_prefix)
+        said = "the last hidden states' mean" if not _sees(module) else "the base model's pooling"
+        return cls(module, said, at, answers=answers and not alone)
 
     @classmethod
     def of_module(cls, made: Backbone, at: str) -> Features:
         """What the head is handed, or what the part `at` gives. Raises ModelError for no part."""
         module = made.module.requires_grad_(False)
+        trained = not made.fresh
         if at:
             try:
                 module.get_submodule(at)
             except AttributeError:
                 raise ModelError(f"has no part {at!r}", fix="name a submodule's path") from None
-            return cls(module, f"what {at} gives", at, made.factory)
+            return cls(module, f"what {at} gives", at, False, trained, made.factory)
         if not made.head:
             raise ModelError(
                 "where its features are is not known", fix="name the part with --features"
             )
-        put(module, made.head, nn.Identity())
-        return cls(module, f"what {made.head} is handed", "", made.factory)
+        how = f"what {made.head} is handed"
+        return cls(module, how, made.head, True, trained, made.factory)
 
-    def __call__(self, inputs: Mapping[str, NDArray[Any]], device: str = "cpu") -> NDArray[Any]:
-        """Float32 features (rows, width) of prepared inputs, rows first."""
-        given = {n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in inputs.items()}
-        first = next((p for p in self.module.parameters()), None)
-        if first is not None:
-            given = {
-                n: t.to(device, first.dtype if t.is_floating_point() else t.dtype)
-                for n, t in given.items()
-            }
-        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
-            found = self._run(given)
-        return found.float().cpu().numpy()
+    def __call__(
+        self, inputs: Mapping[str, Array], device: str = "cpu", *, pooled: bool = True
+    ) -> tuple[Array, Array | None]:
+        """Float32 features of prepared inputs (rows first), and the module's main output.
 
-    def _run(self, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        if hasattr(self.module, "config") and hasattr(self.module, "main_input_name"):
-            return _of_base(self.module, given)
-        if not self.at:
-            return _vector(_first(self.module(*given.values())))
+        Features are (rows, width), or (rows, steps, width) as they lie in a sequence where they are
+        not `pooled`. The output is None where the module has no trained head.
+        """
+        given = self._given(inputs, device)
         held: list[torch.Tensor] = []
-        part = self.module.get_submodule(self.at)
-        hook = part.register_forward_hook(lambda m, i, o: held.append(_first(o)))
+        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr), self._caught(held):
+            found = self._run(given)
+            if not held:
+                raise ModelError(f"{self.at} is not run", fix="name a part that a forward runs")
+            states = held[-1]
+            vectors = self._vectors(states, given) if pooled else states
+        answers = _host(first_tensor(found)) if self.answers else None
+        return _host(vectors), answers
+
+    def layers(
+        self, inputs: Mapping[str, Array], paths: Sequence[str], device: str = "cpu"
+    ) -> dict[str, Array]:
+        """What each of some parts gives, one vector a row, by the part's path."""
+        given = self._given(inputs, device)
+        held: dict[str, torch.Tensor] = {}
+        hooks = []
+        for path in paths:
+
+            def keep(_: Any, __: Any, found: Any, path: str = path) -> None:
+                held[path] = vector(first_tensor(found))
+
+            hooks.append(self.module.get_submodule(path).register_forward_hook(keep))
         try:
-            self.module(*given.values())
+            with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
+                self._run(given)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {path: _host(held[path]) for path in paths if path in held}
+
+    def _given(self, inputs: Mapping[str, Array], device: str) -> dict[str, torch.Tensor]:
+        given = {n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in inputs.items()}
+        floats = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        dtype = next(floats, torch.float32)
+        return {
+            n: t.to(device, dtype if t.is_floating_point() else t.dtype) for n, t in given.items()
+        }
+
+    def _run(self, given: Mapping[str, torch.Tensor]) -> Any:
+        return self.module(**given) if is_one(self.module) else self.module(*given.values())
+
+    @contextlib.contextmanager
+    def _caught(self, held: list[torch.Tensor]) -> Iterator[None]:
+        """Within it, runs leave in `held` what the features are made of."""
+        part = self.module.get_submodule(self.at) if self.at else self.module
+
+        def handed(_: Any, given: Any) -> None:
+            held.append(first_tensor(given))
+
+        def gave(_: Any, __: Any, found: Any) -> None:
+            held.append(self._of_output(found))
+
+        hook = part.register_forward_pre_hook(handed) if self.before else (
+            part.register_forward_hook(gave)
+        )  # fmt: skip
+        try:
+            yield
         finally:
             hook.remove()
-        if not held:
-            raise ModelError(f"{self.at} is not run", fix="name a part that a forward runs")
-        return _vector(held[-1])
+
+    def _of_output(self, found: Any) -> torch.Tensor:
+        if not is_one(self.module):
+            return first_tensor(found)
+        pooled = getattr(found, "pooler_output", None)
+        if _sees(self.module) and pooled is not None:
+            return torch.as_tensor(pooled)
+        states = getattr(found, "last_hidden_state", None)
+        states = first_tensor(found) if states is None else states
+        # The class token, which a picture's classifiers take.
+        return states[:, 0] if _sees(self.module) and states.ndim == 3 else states
+
+    def _vectors(self, states: torch.Tensor, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        mask = given.get("attention_mask")
+        if mask is None or states.ndim != 3 or not is_one(self.module):
+            return vector(states)
+        if mask.shape[1] != states.shape[1]:  # of samples, where the states are of frames
+            base: Any = self.module.get_submodule(self.at) if self.at else self.module
+            mask = base._get_feature_vector_attention_mask(states.shape[1], mask)
+        weight = mask.to(states.dtype)[:, :, None]
+        return (states * weight).sum(1) / weight.sum(1).clamp_min(1)
 
 
-def _pictures(module: Any) -> bool:
+def _sees(module: Any) -> bool:
     return bool(module.main_input_name == "pixel_values")
 
 
-def _of_base(module: Any, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    found = module(**given)
-    states = getattr(found, "last_hidden_state", None)
-    pooled = getattr(found, "pooler_output", None)
-    if _pictures(module) and pooled is not None:
-        return _vector(pooled)
-    if states is None:
-        states = _first(found)
-    if _pictures(module) and states.ndim == 3:
-        return states[:, 0]  # the class token, which its classifiers take
-    mask = given.get("attention_mask")
-    if mask is None or states.ndim != 3:
-        return _vector(states)
-    if mask.shape[1] != states.shape[1]:  # of samples, where the states are of frames
-        mask = module._get_feature_vector_attention_mask(states.shape[1], mask)
-    weight = mask.to(states.dtype)[:, :, None]
-    return (states * weight).sum(1) / weight.sum(1).clamp_min(1)
+def _host(tensor: torch.Tensor) -> Array:
+    return tensor.float().cpu().numpy()
 
 
-def _first(found: Any) -> torch.Tensor:
-    """The main tensor of what a module gave."""
+def first_tensor(found: Any) -> torch.Tensor:
+    """The main tensor of what a module gave, or was given. Raises ModelError where none is."""
     if isinstance(found, torch.Tensor):
         return found
     if isinstance(found, Mapping):
-        return _first(next(iter(found.values())))
+        return first_tensor(next(iter(found.values())))
     if isinstance(found, (tuple, list)) and found:
-        return _first(found[0])
+        return first_tensor(found[0])
     raise ModelError(f"gives {type(found).__name__}, no tensor", fix="name a part with --features")
 
 
-def _vector(found: torch.Tensor) -> torch.Tensor:
+def vector(found: torch.Tensor) -> torch.Tensor:
     """One vector a row: the mean over a map's places, or a sequence's steps."""
     if found.ndim == 4:
         return found.mean((2, 3))

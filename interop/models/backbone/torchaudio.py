@@ -17,6 +17,17 @@ _HEADS = ("out", "aux")
 
 def under_head(source: Source, outputs: int) -> Backbone:
     """Raises ModelError where the file has no head to be replaced."""
+    made = as_saved(source)
+    module, path = made.module, made.head
+    there: Any = module.get_submodule(path)
+    put(module, path, nn.Linear(there.in_features, outputs, bias=there.bias is not None))
+    fresh = tuple(n for n in module.state_dict() if n.startswith(f"{path}."))
+    module.requires_grad_(True)
+    return Backbone(module.eval(), path, fresh, made.proof, made.notes)
+
+
+def as_saved(source: Source) -> Backbone:
+    """The module with the file's own head."""
     if source.random:
         raise ModelError(
             "torchaudio's sizes are told by weights alone", where=source.name,
@@ -27,8 +38,4 @@ def under_head(source: Source, outputs: int) -> Backbone:
     path = next((p for p in _HEADS if isinstance(getattr(module, p, None), nn.Linear)), "")
     if not path:
         raise ModelError("has no output layer", where=source.name, fix="give --model")
-    there: Any = module.get_submodule(path)
-    put(module, path, nn.Linear(there.in_features, outputs, bias=there.bias is not None))
-    fresh = tuple(n for n in module.state_dict() if n.startswith(f"{path}."))
-    module.requires_grad_(True)
-    return Backbone(module.eval(), path, fresh, proof, notes)
+    return Backbone(module.eval(), path, (), proof, notes)

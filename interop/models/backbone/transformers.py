@@ -39,7 +39,7 @@ def under_head(source: Source, task: str, labels: tuple[str, ...], outputs: int)
     if source.random:
         fresh, proof = tuple(module.state_dict()), _drawn(kind)
     else:
-        old = bare(source, whole=True)
+        old = as_saved(source)
         same = ctc and type(old).__name__ == kind
         state = (old if same else old.base_model).state_dict()
         own = module if same else module.base_model
@@ -57,8 +57,8 @@ def under_head(source: Source, task: str, labels: tuple[str, ...], outputs: int)
     return Backbone(module.eval(), _head_of(module, fresh), fresh, proof, notes, labels=labels)
 
 
-def bare(source: Source, *, whole: bool = False) -> Any:
-    """The folder's module with all of its weights, or its base model alone."""
+def as_saved(source: Source) -> Any:
+    """The folder's module with all of its weights."""
     _config(source)
     module: Any
     if source.random:
@@ -71,7 +71,7 @@ def bare(source: Source, *, whole: bool = False) -> Any:
                 proof.what, where=source.name, fix="put the config.json beside it that it was "
                 "saved with", rule="loaded-fraction-low",
             )  # fmt: skip
-    return module.eval() if whole else module.base_model.eval()
+    return module.eval()
 
 
 def _config(source: Source) -> dict[str, Json]:

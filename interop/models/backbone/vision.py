@@ -18,11 +18,22 @@ from interop.models.building.fitting import put
 from interop.models.loading import NAME, load
 from interop.models.weights import state_dict
 
+_LEFT = ("its own head was left aside",)
 OWN = "give the module for the new task with --model package.module:factory"
 
 
 def under_head(source: Source, outputs: int) -> Backbone:
     """Raises ModelError where the architecture is unknown, or has no head to be replaced."""
+    made = as_saved(source)
+    module, heads = made.module, _heads(made.module, source)
+    _replace(module, source, heads, outputs)
+    fresh = tuple(n for n in module.state_dict() if _is_of(n, heads))
+    module.requires_grad_(True)
+    return Backbone(module.eval(), heads[0], fresh, made.proof, made.notes)
+
+
+def as_saved(source: Source) -> Backbone:
+    """The module with the file's own head; `fresh` names its tensors where the file has none."""
     if source.library not in ("torchvision", "timm"):
         raise ModelError(
             "its architecture is unknown" if not source.library else f"is {source.library}'s",
@@ -36,10 +47,13 @@ def under_head(source: Source, outputs: int) -> Backbone:
     else:
         module, proof, notes = _with_weights(source, name)
     heads = _heads(module, source)
-    _replace(module, source, heads, outputs)
-    fresh = tuple(n for n in module.state_dict() if any(under(n, p) for p in heads))
-    module.requires_grad_(True)
+    own = not source.random and notes != _LEFT
+    fresh = () if own else tuple(n for n in module.state_dict() if _is_of(n, heads))
     return Backbone(module.eval(), heads[0], fresh, proof, notes)
+
+
+def _is_of(name: str, heads: list[str]) -> bool:
+    return any(under(name, path) for path in heads)
 
 
 def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[str, ...]]:
@@ -57,7 +71,7 @@ def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[st
     own = {n for h in (identity.head, *identity.side_heads) if h for n in h.tensors}
     given = {n: t for n, t in _tensors(source).items() if n not in own}
     _, proof = fill(module, given, new=heads)
-    return module, proof, ("its own head was left aside",)
+    return module, proof, _LEFT
 
 
 def _tensors(source: Source) -> dict[str, torch.Tensor]:
