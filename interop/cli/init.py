@@ -197,7 +197,6 @@ _EXAMPLES = {
     "budgets.peak-memory-mb": "1024",
     "budgets.opset-min": "13",
     "budgets.opset-max": "18",
-    "evidence.split": '"test"',
     "evidence.providers": '["CPUExecutionProvider"]',
 }
 _SAMPLES = {
@@ -206,7 +205,8 @@ _SAMPLES = {
     "flag": "true",
     "age": '"14 days"',
     "path": '"data/heldout"',
-    "text": '"image-classification"',
+    "task": '"image-classification"',
+    "text": '"test"',
     "words": '{ text = "body" }',
     "device": '"cuda"',
     "names": '["cat", "dog"]',
