@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -128,15 +129,16 @@ def padding(source: Source) -> int | None:
     it has none, that of the end of a text."""
     place = Path(source.identity.manifest.path)
     folder = place if place.is_dir() else place.parent
-    if not (folder / "tokenizer_config.json").is_file():
-        found = _config(source).get("eos_token_id")
-    else:
-        from interop.data.tokens import loaded
+    found = _config(source).get("eos_token_id")
+    if (folder / "tokenizer_config.json").is_file():
+        import transformers
 
-        tokenizer = loaded("AutoTokenizer", folder)
-        found = tokenizer.pad_token_id
-        if found is None:
-            found = tokenizer.eos_token_id
+        with contextlib.suppress(OSError, ValueError, ImportError):  # as if there were none
+            tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+            pad = tokenizer.pad_token_id
+            found = tokenizer.eos_token_id if pad is None else pad
     return found if isinstance(found, int) else None
 
 
