@@ -1,0 +1,1 @@
+"""Candidate models x a task -> how reusable each is, and which can stand in for which."""
