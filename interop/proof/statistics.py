@@ -11,14 +11,17 @@ from interop.facts import Json, Measurement
 
 
 def share(name: str, which: NDArray[np.bool_], conditions: Mapping[str, Json]) -> Measurement:
-    """A share of samples with Wilson's score interval (Wilson 1927)."""
+    """A share of samples with its 95 % interval."""
+    count, n = int(which.sum()), len(which)
+    return Measurement(name, "share", count / n, wilson(count, n), conditions=conditions)
+
+
+def wilson(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share, `count` of `n`, without continuity correction (1927)."""
     from scipy.stats import binomtest
 
-    count = int(which.sum())
-    ci = binomtest(count, len(which)).proportion_ci(0.95, "wilson")
-    return Measurement(
-        name, "share", count / len(which), (float(ci.low), float(ci.high)), conditions=conditions
-    )
+    ci = binomtest(count, n).proportion_ci(level, "wilson")
+    return float(ci.low), float(ci.high)
 
 
 def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from interop.proof.statistics import change, mcnemar, paired_interval, share
+from interop.proof.statistics import change, mcnemar, paired_interval, share, wilson
+from tests.assess.cases import VECTORS
 
 
 def test_no_difference_is_no_certainty() -> None:
@@ -41,3 +44,21 @@ def test_a_share_has_wilsons_interval() -> None:
     # z ** 2 / (n + z ** 2), by hand.
     assert found.value == 0 and found.interval[0] == 0
     assert found.interval[1] == pytest.approx(1.959964**2 / (320 + 1.959964**2), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(VECTORS["mcnemar"]))
+def test_mcnemar_of_other_libraries(name: str) -> None:
+    """statsmodels' exact test; Edwards' corrected chi-square, which many mean by McNemar's, is
+    another figure and p = 0 where no answer differs (M2)."""
+    case = VECTORS["mcnemar"][name]
+    assert mcnemar(case["b"], case["c"]) == pytest.approx(case["p"], rel=1e-8, abs=0)
+    assert mcnemar(case["c"], case["b"]) == pytest.approx(case["p"], rel=1e-8, abs=0)
+    assert case["edwards"] != pytest.approx(case["p"], rel=1e-4, abs=0)
+
+
+@pytest.mark.parametrize("case", VECTORS["wilson"], ids=lambda c: f"{c['count']}/{c['n']}")
+def test_wilson_of_other_libraries(case: dict[str, Any]) -> None:
+    """statsmodels' and scipy's, without the continuity correction."""
+    found = wilson(case["count"], case["n"], 1 - case["alpha"])
+    assert found == pytest.approx(case["interval"], rel=1e-8, abs=1e-12)
+    assert found != pytest.approx(case["corrected"], rel=1e-5)
