@@ -57,13 +57,14 @@ OWN, PROBE = "as it is", "probe"
 class Options:
     """What is measured, and how.
 
-    `folds` times `repeats` of cross-validation; `held` is the share that is kept for a test set,
-    touched once. `margin` is a share of 1: accuracies within it count as equivalent. `seconds` is
-    the time for latency (0: none). `cache` keeps features and probes (None: nothing is kept).
-    `tuning` asks for fine-tuning on the folds as well. `weights` make one score of several figures.
+    `task` is the Hub's word, where models and data do not tell. `folds` times `repeats` of
+    cross-validation; `held` is the share that is kept for a test set, touched once. `margin` is a
+    share of 1: accuracies within it count as equivalent. `seconds` is the time for latency (0:
+    none). `cache` keeps features and probes (None: nothing is kept). `tuning` asks for fine-tuning
+    on the folds as well. `weights` make one score of several figures.
     """
 
-    task: str = "image-classification"
+    task: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     split: str | None = None
     group: str | None = None
@@ -129,12 +130,11 @@ def assess(
         Spec(n, m, arch, factory, features, labels, preprocessing, options.seed)
         for n, m in zip(names_of(models), models, strict=True)
     ]
-    say("reading the data set")
-    of = labelled(
-        DataSpec(str(data), options.task, (), options.columns, options.split, options.group)
-    )
     say("reading the models")
     sources = [spec.source() for spec in specs]
+    say("reading the data set")
+    task = _task(sources[0], data, options, labels)
+    of = labelled(DataSpec(str(data), task, (), options.columns, options.split, options.group))
     found = _seen(specs, sources, of, options, say)
     plan = None
     if of.truth is not None:
@@ -144,13 +144,24 @@ def assess(
     return _report(found, of, plan, options, made)
 
 
+def _task(source: Source, data: str | Path, options: Options, labels: Labels | None) -> str:
+    from interop.finetune.options import Options as Asked
+    from interop.finetune.wanted import task_name
+
+    if options.task is not None:
+        return options.task
+    return task_name(
+        source, data, Asked(columns=options.columns, split=options.split, labels=labels)
+    )
+
+
 def _check(options: Options) -> None:
     if not 0 < options.margin < 0.5:
         raise ConfigError(f"a margin of {options.margin}", where="--margin", fix="0.01 is a point")
     for name in options.weights:
         if name not in AXES:
             raise ConfigError(
-                f"{name!r} is no figure of the score", where="assess.weights",
+                f"{name!r} is no figure of the score", where="assess",
                 fix=f"there is {', '.join(AXES)}",
             )  # fmt: skip
 

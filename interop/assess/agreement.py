@@ -61,6 +61,17 @@ def tost_paired(b: int, c: int, n: int, margin: float) -> float:
     return float(max(norm.sf(_tango(b, c, n, -margin)), norm.cdf(_tango(b, c, n, margin))))
 
 
+def not_worse_paired(b: int, c: int, n: int, margin: float) -> float:
+    """The p-value of the first model not being worse than the second by `margin` or more: the lower
+    side of `tost_paired` alone, whose terms these are. It says nothing against a gain."""
+    from scipy.stats import norm
+
+    _check_counts(b, c, n)
+    if not 0 < margin < 1:
+        raise ConfigError(f"a margin of {margin} is not between 0 and 1", fix="0.01 is one point")
+    return float(norm.sf(_tango(b, c, n, -margin)))
+
+
 def tango_interval(b: int, c: int, n: int, level: float = 0.9) -> tuple[float, float]:
     """The score interval of the difference (b - c) / n of two paired accuracies (Tango 1998).
 

@@ -78,11 +78,14 @@ KEYS: tuple[Key, ...] = (
     Key("facts.arch", "name", None, "which architecture, where the weights allow several"),
     Key("facts.labels", "names", None, "class names, for files that name none"),
     Key("facts.preprocess", "facts", None, "how inputs are prepared, for files that do not say"),
+    Key("assess.accuracy", "number", None, "weight of the accuracy in assess's one score"),
+    Key("assess.latency", "number", None, "weight of the latency in it"),
+    Key("assess.size", "number", None, "weight of the weights' bytes in it"),
 )  # fmt: skip
 
 BY_NAME = {key.name: key for key in KEYS}
 # Tables whose keys stand above.
-GROUPS = ("budgets", "evidence", "facts")
+GROUPS = ("budgets", "evidence", "facts", "assess")
 WAIVER = ("rule", "place", "reason", "expires")
 
 # Budgets that only a bench report can be held against, and the measurement that each judges.

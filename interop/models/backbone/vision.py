@@ -43,7 +43,10 @@ def as_saved(source: Source) -> Backbone:
     name = f"{source.library}/{source.arch}"
     notes: tuple[str, ...] = ()
     if source.random:
-        module, proof = catalog.module(name), _drawn(name)
+        # As wide as the head of the file that was named for its architecture, where one was.
+        head = source.identity.head
+        width = {"num_classes": head.outputs} if head is not None and head.outputs else {}
+        module, proof = catalog.module(name, **width), _drawn(name)
     else:
         module, proof, notes = _with_weights(source, name)
     heads = _heads(module, source)

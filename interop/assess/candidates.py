@@ -1,0 +1,234 @@
+"""A model as a person named it -> its features and answers on a data set, kept by content.
+
+What a frozen backbone makes of a sample never changes: it is computed once, and found again by the
+hash of the weights, of the samples and of how they were prepared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interop import __version__
+from interop.assess import work
+from interop.assess.labelled import DataSpec
+from interop.bench.tasks import task as task_of
+from interop.data import preparation
+from interop.data.base import Data, Preparation, Prepared
+from interop.errors import ConfigError
+from interop.facts import Json, Labels, Preprocessing
+from interop.models.backbone import Features, Source, bare, find, input_names
+
+BATCH = 32
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One candidate as it was asked for; small, so that it goes to other processes.
+
+    `name` is unique among the candidates. `factory` and `features` are of one's own modules.
+    """
+
+    name: str
+    given: str
+    arch: str | None = None
+    factory: str | None = None
+    features: str = ""
+    labels: Labels | None = None
+    preprocessing: Preprocessing | None = None
+    seed: int = 0
+
+    def source(self) -> Source:
+        return find(
+            self.given, arch=self.arch, labels=self.labels, preprocessing=self.preprocessing
+        )
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a candidate makes of a data set.
+
+    `features` float32 (rows, width), None where the task is not probed. `outputs` float32
+    (records, classes) are its own head's, where it has one that gives a row of numbers a record;
+    `answers` its own answers as texts, of a task whose answers are. `seconds` is processor
+    time, of the run that computed them.
+    """
+
+    features: Array | None
+    outputs: Array | None
+    answers: tuple[str, ...] | None
+    seconds: float
+    cached: bool = False
+    about: dict[str, Json] = field(default_factory=dict)
+
+    def as_arrays(self) -> dict[str, Array]:
+        """All of it as arrays by name, which files and other processes take."""
+        said = {
+            "about": self.about, "seconds": self.seconds, "answers": self.answers,
+            "cached": self.cached,
+        }  # fmt: skip
+        arrays: dict[str, Array] = {"said": np.array(json.dumps(said))}
+        if self.features is not None:
+            arrays["features"] = self.features
+        if self.outputs is not None:
+            arrays["outputs"] = self.outputs
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Seen:
+        said = json.loads(str(arrays["said"]))
+        answers = said["answers"]
+        return cls(
+            arrays.get("features"), arrays.get("outputs"),
+            None if answers is None else tuple(answers),
+            said["seconds"], said["cached"], said["about"],
+        )  # fmt: skip
+
+
+def names_of(given: Sequence[str]) -> list[str]:
+    """A short name for each, no two the same: the file's stem, with folders where it takes them."""
+    parts = [_parts(g) for g in given]
+    found = []
+    for own in parts:
+        others = [p for p in parts if p is not own]
+        depth = 1
+        while depth < len(own) and any(p[-depth:] == own[-depth:] for p in others):
+            depth += 1
+        found.append("/".join(own[-depth:]))
+    seen: dict[str, int] = {}
+    for place, name in enumerate(found):
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            found[place] = f"{name} ({seen[name]})"
+    return found
+
+
+def _parts(given: str) -> list[str]:
+    mark = "random " if given.startswith("random:") else ""
+    plain = Path(given.removeprefix("random:"))
+    own = [p for p in plain.with_suffix("").parts if p not in ("/", ".", "..")]
+    own = own if plain.suffix in _SUFFIXES else [p for p in plain.parts if p not in ("/", "..")]
+    return [*own[:-1], mark + own[-1]] if own else [given]
+
+
+_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".onnx", ".ckpt", ".tar")
+
+
+def see(
+    spec: Spec, data: DataSpec, folder: Path | None, device: str = "cpu", threads: int | None = None
+) -> Seen:
+    """The candidate's features and answers on all records; from `folder` where they are there.
+
+    Raises what `find`, `bare`, `preparation` and `Features` raise.
+    """
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    source = spec.source()
+    opened = data.open()
+    made = bare(source, factory=spec.factory, at=spec.features, seed=spec.seed)
+    made.module.to(device)
+    prepare = preparation(source.identity, data.task, input_names(source, made), kind=opened.kind)
+    key = _key(spec, source, made, data, opened, prepare)
+    if folder is not None and key and (kept := work.load(folder, key)) is not None:
+        found = Seen.from_arrays(kept)
+        found.cached = True
+        return found
+    found = _run(made, opened, prepare, data, device)
+    found.about = {"features": made.how, "prepared": dict(prepare.said)}
+    if folder is not None and key:
+        work.store(folder, key, found.as_arrays())
+    return found
+
+
+def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, device: str) -> Seen:
+    began = process_time()
+    vectors: list[Array] = []
+    outputs: list[Array | None] = []
+    answers: list[str] = []
+    probed = data.task != "automatic-speech-recognition"
+    if not probed and not made.answers:
+        raise ConfigError(
+            f"has no head for {data.task}, and speech is assessed by a model's own answers",
+            fix="fine-tune it first (interop finetune)",
+        )
+    task = task_of(data.task, data.labels) if not probed else None
+    for batch in prepare.batches(opened, BATCH):
+        by_word = data.task == "token-classification"
+        states, answered = made(batch.inputs, device, pooled=not by_word)
+        if probed:
+            vectors += _of_words(states, batch) if by_word else _of_records(states, batch)
+            outputs.append(_rows(answered, batch))
+        if task is not None and answered is not None:
+            said = task.answers({"logits": answered}, batch, prepare)
+            answers += [str(task.key(a)) for a in said]
+    kept = None if not outputs or any(o is None for o in outputs) else outputs
+    return Seen(
+        np.stack(vectors).astype(np.float32) if vectors else None,
+        np.concatenate([o for o in kept if o is not None]) if kept else None,
+        tuple(answers) if task is not None else None,
+        process_time() - began,
+    )
+
+
+def _of_records(states: Array, batch: Prepared) -> Iterator[Array]:
+    """One vector a record: the mean of its rows."""
+    rows = np.array(batch.rows)
+    for place in range(len(batch.records)):
+        yield states[rows == place].mean(axis=0)
+
+
+def _of_words(states: Array, batch: Prepared) -> Iterator[Array]:
+    """One vector a word: that of its first token; zeros where it was cut off."""
+    for place, record in enumerate(batch.records):
+        own = np.zeros((len(record.truth), states.shape[-1]), dtype=np.float32)
+        seen: set[int] = set()
+        for row in [r for r, of in enumerate(batch.rows) if of == place]:
+            for step, word in enumerate(batch.about[row]["words"]):
+                if word is not None and word not in seen and word < len(own):
+                    own[word] = states[row, step]
+                    seen.add(word)
+        yield from own
+
+
+def _rows(answered: Array | None, batch: Prepared) -> Array | None:
+    """The head's outputs, one row a record; None where they are of another form."""
+    if answered is None or answered.ndim != 2 or len(answered) != len(batch.rows):
+        return None
+    rows = np.array(batch.rows)
+    return np.stack([answered[rows == i].mean(axis=0) for i in range(len(batch.records))])
+
+
+# ---------------------------------------------------------------- what is kept on disk
+
+
+def _key(
+    spec: Spec, source: Source, made: Features, data: DataSpec, opened: Data, prepare: Preparation
+) -> str:
+    """The name under which features are kept; "" where what they are of has no hash."""
+    if spec.factory is not None:
+        return ""  # somebody's code may have changed
+    of = source.sha256 or (f"{spec.given} seed {spec.seed}" if source.random else "")
+    if not of:
+        return ""
+    digest = sha256()
+    for record in opened.records():
+        digest.update(record.sha256.encode())
+    said = json.dumps(
+        [
+            __version__, of, source.library, source.arch, made.how, spec.features, data.task,
+            list(data.labels), dict(prepare.said), digest.hexdigest(),
+        ],
+        sort_keys=True, default=str,
+    )  # fmt: skip
+    return sha256(said.encode()).hexdigest()

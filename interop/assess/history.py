@@ -1,0 +1,92 @@
+"""What lies beside a candidate's weights -> how it was trained, as far as anything says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from interop.facts import Identity, Json
+
+# What people call the settings of a training, by the word that the report uses.
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "optimizer": ("optimizer", "optim", "opt"),
+    "learning rate": ("learning_rate", "rate", "lr", "base_lr"),
+    "epochs": ("epochs", "num_train_epochs", "num_epochs", "epoch", "max_epochs"),
+    "batch": ("batch", "batch_size", "train_batch_size", "per_device_train_batch_size"),
+    "weight decay": ("weight_decay", "wd"),
+    "data": ("data", "dataset", "datasets", "train_data", "data_path"),
+    "base": ("base", "base_model", "base_model_name_or_path", "pretrained"),
+    "seed": ("seed",),
+}
+# Where a checkpoint keeps them: its own record, a trainer's arguments.
+_PLACES = ("training", "args", "hyper_parameters", "hparams", "config", "training.json",
+           "trainer_state.json", "training_args")  # fmt: skip
+_FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
+_LINE = re.compile(r"^([A-Za-z_]+):\s*(.*)$")
+
+
+def training(identity: Identity) -> dict[str, str]:
+    """Each setting that is known, in words, with where it stands; {} where nothing tells."""
+    metadata = identity.manifest.metadata
+    found: dict[str, str] = {}
+    for place in _PLACES:
+        if isinstance(held := metadata.get(place), Mapping):
+            _take(found, held, place)
+    _take(found, metadata, "the checkpoint")
+    path = Path(identity.manifest.path)
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir():
+        _take(found, _json(folder / "training.json"), "training.json")
+        _take(found, _card(folder / "README.md"), "README.md")
+    return found
+
+
+def _take(found: dict[str, str], held: Mapping[str, Json], place: str) -> None:
+    for word, names in _WORDS.items():
+        value = next((held[n] for n in names if n in held), None)
+        if word not in found and value is not None and (said := _said(value)):
+            found[word] = f"{said} ({place})"
+
+
+def _said(value: Json) -> str:
+    """A setting in a few words; "" of what is none (an optimizer's state)."""
+    if isinstance(value, bool) or value is None:
+        return ""
+    if isinstance(value, (str, int, float)):
+        return str(value)[:60]
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        return str(value["name"])[:60]
+    if isinstance(value, list) and value and all(isinstance(v, (str, int, float)) for v in value):
+        return ", ".join(map(str, value))[:60]
+    return ""
+
+
+def _json(path: Path) -> Mapping[str, Json]:
+    import json
+
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, Mapping):
+        return {}
+    settings = found.get("settings")
+    return {**found, **settings} if isinstance(settings, Mapping) else found
+
+
+def _card(path: Path) -> Mapping[str, Json]:
+    """The plain entries of a model card's front matter: names with one value, or a list of them."""
+    try:
+        front = _FRONT.match(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+    found: dict[str, Json] = {}
+    name = ""
+    for line in front.group(1).splitlines() if front else ():
+        if (entry := _LINE.match(line)) is not None:
+            name = entry.group(1)
+            found[name] = entry.group(2).strip("\"' ") or []
+        elif line.lstrip().startswith("- ") and isinstance(found.get(name), list):
+            found[name].append(line.lstrip()[2:].strip("\"' "))
+    return {k: v for k, v in found.items() if v}

@@ -1,0 +1,121 @@
+"""Two candidates' answers to the same rows -> whether one can stand in for the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from interop.assess.agreement import (
+    cohen_kappa,
+    not_worse_paired,
+    tost_paired,
+)
+from interop.facts import Answer
+from interop.proof.statistics import mcnemar, paired_interval
+
+Array = NDArray[Any]
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """B in A's place, on `count` rows.
+
+    `agreement` and the two shares of flips are 0 to 1: `lost` of rows that A alone has right, `won`
+    that B alone has. `change` is B's accuracy less A's with its 95 % interval. `equivalent` is the
+    p-value of TOST against the margin, `not_worse` that of its lower side alone, `worse` that of
+    the opposite, `differs` that of McNemar's exact test. `stands_in` is YES where B is shown not to
+    be worse by the margin or more; NO where it is shown to be; else UNKNOWN. `kappa` is None where
+    both give one answer throughout.
+    """
+
+    a: str
+    b: str
+    basis: str
+    count: int
+    agreement: float
+    kappa: float | None
+    lost: float
+    won: float
+    change: float
+    interval: tuple[float, float]
+    equivalent: float
+    not_worse: float
+    worse: float
+    differs: float
+    stands_in: Answer
+
+
+def compared(
+    a: str, b: str, basis: str, ours: Array, theirs: Array, right_a: Array, right_b: Array,
+    margin: float,
+) -> Pair:  # fmt: skip
+    """`ours` and `theirs` (n,) are answers by A and by B, `right_a` and `right_b` (n,) bool.
+
+    `margin` is a share of 1.
+    """
+    count = len(right_a)
+    lost, won = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
+    not_worse = not_worse_paired(won, lost, count, margin)
+    worse = 1 - not_worse
+    if not_worse < ALPHA:
+        verdict = Answer.YES
+    elif worse < ALPHA:
+        verdict = Answer.NO
+    else:
+        verdict = Answer.UNKNOWN
+    return Pair(
+        a, b, basis, count,
+        float((ours == theirs).mean()),
+        cohen_kappa(ours, theirs),
+        lost / count, won / count, (won - lost) / count,
+        paired_interval(lost, won, count),
+        tost_paired(won, lost, count, margin),
+        not_worse,
+        worse,
+        mcnemar(lost, won),
+        verdict,
+    )  # fmt: skip
+
+
+def sentence(
+    pair: Pair, margin: float, callers: str, latency: tuple[float, tuple[float, float]] | None
+) -> str:
+    """The verdict for people: "B can stand in for A on this task (within 1 point, p = 0.003),
+    callers unchanged, 0.4 x the latency"."""
+    points = f"{100 * margin:g} point{'s' if margin != 0.01 else ''}"
+    if pair.stands_in is Answer.YES and pair.equivalent < ALPHA:
+        said = (
+            f"{pair.b} can stand in for {pair.a} on this task (within {points}, "
+            f"p {_p(pair.equivalent)})"
+        )
+    elif pair.stands_in is Answer.YES:
+        said = (
+            f"{pair.b} can stand in for {pair.a} on this task ({_moved(pair)}, worse by {points} "
+            f"is refuted with p {_p(pair.not_worse)})"
+        )
+    elif pair.stands_in is Answer.NO:
+        said = (
+            f"{pair.b} cannot stand in for {pair.a} on this task ({_moved(pair)}, p "
+            f"{_p(pair.worse)})"
+        )
+    else:
+        said = (
+            f"whether {pair.b} can stand in for {pair.a} is open ({_moved(pair)}): {pair.count} "
+            f"samples do not settle it within {points} (p {_p(pair.not_worse)})"
+        )
+    parts = [said, callers]
+    if latency is not None:
+        parts.append(f"{latency[0]:.2g} x the latency")
+    return ", ".join(p for p in parts if p)
+
+
+def _moved(pair: Pair) -> str:
+    points = 100 * pair.change
+    return f"{abs(points):.1f} points {'better' if points >= 0 else 'worse'}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"

@@ -1,0 +1,192 @@
+"""`interop assess MODELS… --data D`: which model is worth reusing, which may stand in for which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from interop.cli.output import (
+    check_targets,
+    fetching,
+    finish,
+    interface_options,
+    need_torch_side,
+    progress,
+    progress_done,
+    report_options,
+)
+from interop.errors import ConfigError
+from interop.facts import Labels, Preprocessing
+
+
+@click.command(
+    name="assess",
+    epilog="""\b
+Example:
+  interop assess a.pth b.pth random:a.pth --data train --report html:assess.html
+  interop assess bert/ roberta/ --data reviews.csv --task text-classification
+  interop assess *.pth --data train --finetune 5 --jobs 4
+  interop assess *.pth --data train --backend dask --scheduler tcp://head:8786
+
+\b
+A MODEL is a checkpoint, a bundle, a folder of transformers', a name such as
+torchvision/resnet18 whose weights lie in the library's cache, or "random:"
+and one of these: the same architecture with weights drawn at random, a control
+that must come last. Features and probes are kept; a run that was killed goes
+on where it was.
+Exit code 0 where the assessment was made, whatever it says.""",
+)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL…")
+@click.option("--data", required=True, metavar="D", help="A labelled data set, as bench takes it.")
+@click.option("--task", metavar="NAME", help="What the data is for, by the Hub's word.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="ROLE=NAME",
+    help="A table's column: text=sentence, label=class; repeatable.",
+)  # fmt: skip
+@click.option("--split", metavar="NAME", help="The part of a data set that has several.")
+@click.option(
+    "--group", metavar="COLUMN|PATTERN",
+    help="What belongs together and is never on both sides of a fold.",
+)  # fmt: skip
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--test", "held", type=click.FloatRange(0, 0.5), default=0.2, show_default=True,
+    help="Share that is kept for a test set, used once; 0 for none.",
+)  # fmt: skip
+@click.option(
+    "--margin", type=click.FloatRange(0, 50, min_open=True, max_open=True), default=1.0,
+    show_default=True, help="Points of accuracy within which two count as equivalent.",
+)  # fmt: skip
+@click.option(
+    "--finetune", "epochs", type=click.IntRange(1), metavar="EPOCHS",
+    help="Also fine-tune each model on each fold; scores are then held to that order.",
+)  # fmt: skip
+@click.option(
+    "--policy", type=click.Path(path_type=Path, dir_okay=False),
+    help="An interop.toml whose [assess] weights make one score.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="Threads of the models.")
+@click.option(
+    "--seconds", type=click.FloatRange(0), default=2.0, show_default=True,
+    help="Time for the latency of all models; 0 leaves it out.",
+)  # fmt: skip
+@click.option(
+    "--backend", type=click.Choice(["loky", "threading", "dask", "ray"]), default="loky",
+    show_default=True, help="Where joblib does the work.",
+)  # fmt: skip
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="So many at once."
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Dask's; without, a cluster is started here.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path, file_okay=False),
+    help="Where features are kept.  [default: ~/.cache/interop]",
+)  # fmt: skip
+@click.option("--no-cache", is_flag=True, help="Keep nothing.")
+@click.option(
+    "--model", "factory", metavar="MODULE:FACTORY",
+    help="Your own function that makes the module. It is your code, and it is run.",
+)  # fmt: skip
+@click.option("--features", default="", metavar="PATH", help="The part of it that gives features.")
+@interface_options
+@report_options
+def command(
+    models: tuple[str, ...],
+    data: str,
+    task: str | None,
+    columns: tuple[str, ...],
+    split: str | None,
+    group: str | None,
+    folds: int,
+    repeats: int,
+    held: float,
+    margin: float,
+    epochs: int | None,
+    policy: Path | None,
+    seed: int,
+    device: str,
+    threads: int | None,
+    seconds: float,
+    backend: str,
+    jobs: int,
+    scheduler: str | None,
+    cache: Path | None,
+    no_cache: bool,
+    factory: str | None,
+    features: str,
+    arch: str | None,
+    labels: Labels | None,
+    preprocess: Preprocessing | None,
+    form: str,
+    reports: tuple[str, ...],
+) -> None:
+    """Assess which of several pretrained MODELs is worth reusing on a task, and which may
+    stand in for which.
+
+    All are probed on the same folds of the same data: accuracy with intervals, what
+    each costs, scores that need no training, and every pair held against each other.
+    """
+    check_targets(reports, *models)
+    roles = _columns(columns)
+    weights = _weights(policy) if policy is not None else {}
+    fetching(progress)
+    need_torch_side("assess")
+    from interop.assess import Options, Tuning, assess
+    from interop.assess.work import Pool
+    from interop.gate.cache import default_folder
+
+    if factory:
+        click.echo(f"running {factory}: your own code", err=True)
+    options = Options(
+        task=task,
+        columns=roles,
+        split=split,
+        group=group,
+        folds=folds,
+        repeats=repeats,
+        held=held,
+        margin=margin / 100,
+        seed=seed,
+        device=device,
+        threads=threads,
+        seconds=seconds,
+        cache=None if no_cache else cache or default_folder(),
+        pool=Pool(backend, jobs, scheduler),
+        tuning=Tuning({"epochs": epochs}) if epochs else None,
+        weights=weights,
+    )
+    report = assess(
+        models, data, options=options, arch=arch, factory=factory, features=features,
+        labels=labels, preprocessing=preprocess, progress=progress,
+    )  # fmt: skip
+    progress_done()
+    finish(report, form, reports)
+
+
+# A policy's keys, and the figures that they are weights of.
+_FIGURES = {"accuracy": "accuracy", "latency": "latency", "size": "weight bytes"}
+
+
+def _weights(policy: Path) -> dict[str, float]:
+    from interop.gate.policy import read_policy
+
+    settings = read_policy(policy).settings
+    return {
+        figure: float(settings[f"assess.{key}"][0])
+        for key, figure in _FIGURES.items()
+        if f"assess.{key}" in settings
+    }
+
+
+def _columns(given: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        role, equals, name = one.partition("=")
+        if not equals or not role or not name:
+            raise ConfigError(f"--column {one!r} is not ROLE=NAME", fix="write it as text=sentence")
+        found[role] = name
+    return found
