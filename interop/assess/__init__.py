@@ -145,11 +145,11 @@ def assess(
 
 
 def _task(source: Source, data: str | Path, options: Options, labels: Labels | None) -> str:
+    if options.task is not None:
+        return options.task
     from interop.finetune.options import Options as Asked
     from interop.finetune.wanted import task_name
 
-    if options.task is not None:
-        return options.task
     return task_name(
         source, data, Asked(columns=options.columns, split=options.split, labels=labels)
     )
