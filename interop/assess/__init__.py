@@ -107,8 +107,8 @@ def assess(
     *,
     options: Options | None = None,
     arch: str | None = None,
-    factory: str | None = None,
-    features: str = "",
+    factories: Mapping[str, str] | None = None,
+    features: Mapping[str, str] | None = None,
     labels: Labels | None = None,
     preprocessing: Preprocessing | None = None,
     progress: Say | None = None,
@@ -117,8 +117,9 @@ def assess(
     """Assess each model (whatever `models.backbone.find` takes) on the labelled data set.
 
     `options`, or its fields by name, say how. `arch`, `labels` and `preprocessing` are for files
-    that do not state their own, `factory` and `features` for one's own modules. Raises ConfigError,
-    DataError, ModelError, ReadError and ExtraMissing.
+    that do not state their own. `factories` and `features` are for one's own modules: what makes
+    each, and which part of it gives features, by the candidate's short name ("" is all). Raises
+    ConfigError, DataError, ModelError, ReadError and ExtraMissing.
     """
     options = replace(options or Options(), **given)
     say = progress or (lambda _: None)
@@ -126,10 +127,9 @@ def assess(
         raise ConfigError("no model was given", fix="assess takes one model or more")
     require_torch_device(options.device)
     _check(options)
-    specs = [
-        Spec(n, m, arch, factory, features, labels, preprocessing, options.seed)
-        for n, m in zip(names_of(models), models, strict=True)
-    ]
+    specs = _specs(
+        models, arch, factories or {}, features or {}, labels, preprocessing, options.seed
+    )
     say("reading the models")
     sources = [spec.source() for spec in specs]
     say("reading the data set")
@@ -142,6 +142,31 @@ def assess(
         _probed(found, of, plan, options, say)
     made = _looked_into(found, of, options, say)
     return _report(found, of, plan, options, made)
+
+
+def _specs(
+    models: Sequence[str],
+    arch: str | None,
+    factories: Mapping[str, str],
+    features: Mapping[str, str],
+    labels: Labels | None,
+    preprocessing: Preprocessing | None,
+    seed: int,
+) -> list[Spec]:
+    names = names_of(models)
+    for name in (*factories, *features):
+        if name and name not in names:
+            raise ConfigError(
+                f"{name!r} is none of the models", fix=f"they are called {', '.join(names)}"
+            )
+
+    def own(given: Mapping[str, str], name: str) -> str | None:
+        return given.get(name, given.get(""))
+
+    return [
+        Spec(n, m, arch, own(factories, n), own(features, n) or "", labels, preprocessing, seed)
+        for n, m in zip(names, models, strict=True)
+    ]
 
 
 def _task(source: Source, data: str | Path, options: Options, labels: Labels | None) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-STRENGTHS = tuple(float(10.0**e) for e in (-4, -3, -2, -1, 0, 1))
+STRENGTHS = tuple(float(10.0**e) for e in (-4, -3, -2, -1, 0))
 INNER = 3
 _STEPS = 300
 

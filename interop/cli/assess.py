@@ -88,10 +88,14 @@ Exit code 0 where the assessment was made, whatever it says.""",
 )  # fmt: skip
 @click.option("--no-cache", is_flag=True, help="Keep nothing.")
 @click.option(
-    "--model", "factory", metavar="MODULE:FACTORY",
-    help="Your own function that makes the module. It is your code, and it is run.",
+    "--model", "factories", multiple=True, metavar="[NAME=]MODULE:FACTORY",
+    help="Your own function that makes the module (of the model called NAME). It is your code, "
+    "and it is run.",
 )  # fmt: skip
-@click.option("--features", default="", metavar="PATH", help="The part of it that gives features.")
+@click.option(
+    "--features", multiple=True, metavar="[NAME=]PATH",
+    help="The part of your own module that gives features.",
+)  # fmt: skip
 @interface_options
 @report_options
 def command(
@@ -116,8 +120,8 @@ def command(
     scheduler: str | None,
     cache: Path | None,
     no_cache: bool,
-    factory: str | None,
-    features: str,
+    factories: tuple[str, ...],
+    features: tuple[str, ...],
     arch: str | None,
     labels: Labels | None,
     preprocess: Preprocessing | None,
@@ -139,8 +143,8 @@ def command(
     from interop.assess.work import Pool
     from interop.gate.cache import default_folder
 
-    if factory:
-        click.echo(f"running {factory}: your own code", err=True)
+    for factory in factories:
+        click.echo(f"running {factory.rpartition('=')[2]}: your own code", err=True)
     options = Options(
         task=task,
         columns=roles,
@@ -160,7 +164,8 @@ def command(
         weights=weights,
     )
     report = assess(
-        models, data, options=options, arch=arch, factory=factory, features=features,
+        models, data, options=options, arch=arch, factories=_by_name(factories),
+        features=_by_name(features),
         labels=labels, preprocessing=preprocess, progress=progress,
     )  # fmt: skip
     progress_done()
@@ -180,6 +185,12 @@ def _weights(policy: Path) -> dict[str, float]:
         for key, figure in _FIGURES.items()
         if f"assess.{key}" in settings
     }
+
+
+def _by_name(given: tuple[str, ...]) -> dict[str, str]:
+    """ "NAME=VALUE" by name; a bare value is for all, under ""."""
+    parts = [one.rpartition("=") for one in given]
+    return {name: value for name, _, value in parts}
 
 
 def _columns(given: tuple[str, ...]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from interop.models.signature import BATCH, Argument, Arrays, Signature, drawn, stacked
 
 SIZES = (1, 2, 7)
+# Of a video, or a picture of half a million numbers, each row takes a gigabyte on its way through.
+FEWER, VAST = (1, 2, 3), 1 << 19
 SINGLE = "input"  # what a batch is called where the model takes none
 _STEP = 32  # how much longer an axis is tried at that a graph leaves open and nobody named
 Shapes = Mapping[str, Sequence[int | str | None]]
@@ -39,8 +41,15 @@ class Feed:
             samples,
         )
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch sizes that are tried where none is fixed."""
+        one = self.example(1)
+        return FEWER if sum(a.size for a in one.values()) >= VAST else SIZES
+
     def batches(self, shapes: Shapes | None = None) -> list[tuple[str, Arrays]]:
-        """Batches of 1, 2 and 7, one after the other, and one of other sizes; with what each is.
+        """Batches of 1, 2 and 7 (3 of vast inputs), one after the other, and one of other sizes;
+        with what each is.
 
         `shapes` are a graph's own, an input each: where its batch axis is a number only that size
         is taken, and every other axis that it leaves open has another size in the last batch.
@@ -51,7 +60,7 @@ class Feed:
             found = [(f"{SINGLE} {i + 1}", self._rows([i])) for i in range(2)]
         else:
             fixed = self.fixed_batch(shapes)
-            sizes = (fixed,) if fixed else SIZES
+            sizes = (fixed,) if fixed else self.sizes
             ends = np.cumsum(sizes)
             found = [
                 (str(n), self._rows(range(int(end) - n, int(end))))

@@ -96,3 +96,11 @@ def test_the_same_every_time():
     one, other = (Feed(TOKENS).batches(OPEN) for _ in range(2))
     for (_, a), (_, b) in zip(one, other, strict=True):
         assert all(np.array_equal(a[n], b[n]) for n in a)
+
+
+def test_of_vast_inputs_fewer_rows_are_run_at_a_time():
+    def feed(*shape):
+        return Feed(Signature((Argument("input", (BATCH, *shape)),)))
+
+    assert labels(feed(3, 16, 112, 112).batches()) == ["1", "2", "3"]
+    assert labels(feed(3, 224, 224).batches()) == ["1", "2", "7"]
