@@ -100,7 +100,7 @@ def test_the_same_every_time():
 
 def test_of_vast_inputs_fewer_rows_are_run_at_a_time():
     def feed(*shape):
-        return Feed(Signature((Argument("input", (BATCH, *shape)),)))
+        return Feed(Signature((Argument("input", ("batch", *shape)),)))
 
     assert labels(feed(3, 16, 112, 112).batches()) == ["1", "2", "3"]
     assert labels(feed(3, 224, 224).batches()) == ["1", "2", "7"]
