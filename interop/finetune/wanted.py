@@ -129,8 +129,8 @@ def padding(source: Source) -> int | None:
     tokenizer = tokenizer_of(source) if source.library == "transformers" else None
     if tokenizer is None:
         return None
-    found = tokenizer.pad_token_id
-    return tokenizer.eos_token_id if found is None else found
+    numbers = tokenizer.pad_token_id, tokenizer.eos_token_id
+    return next((int(n) for n in numbers if n is not None), None)
 
 
 def padded(prepare: Preparation) -> str:

@@ -36,8 +36,9 @@ def under_head(
 
     `factory` is a person's own code that makes the module for the new task. `padding` is the number
     of the token that texts are padded with, for a config that names none (None: that of a text's
-    end); of CTC it is the blank. The head's weights are drawn by `seed`. Raises ModelError where no module can be made, and where the file's weights do
-    not fill the backbone: that is never passed over.
+    end); of CTC it is the blank. The head's weights are drawn by `seed`. Raises ModelError where no
+    module can be made, and where the file's weights do not fill the backbone: that is never passed
+    over.
     """
     width = outputs if outputs is not None else len(labels)
     with torch.random.fork_rng(devices=[]):
