@@ -479,8 +479,8 @@ class Measurement:
     """A measured quantity: raw samples, the figure made of them, and the conditions.
 
     `unit` is "ms", "bytes", "ratio", "share" (0 to 1), "points" (a difference of shares), "count",
-    "abs" (in the outputs' own unit), "p" (a probability) or "per second". `interval` is the 95 %
-    interval of `value`. `samples` are in the order in which they were taken.
+    "abs" (in the outputs' own unit), "p" (a probability), "per second" or "s" (seconds). `interval`
+    is the 95 % interval of `value`. `samples` are in the order in which they were taken.
     """
 
     name: str

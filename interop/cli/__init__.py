@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into ONNX and safetensors, with proof.",
     "verify": "Make a bundle's proofs again, on this machine.",
     "bench": "Measure accuracy and latency, PyTorch against ONNX Runtime.",
+    "finetune": "Train pretrained weights for a new task, with proof.",
     "assess": "Say which model is worth reusing, and which can stand in for which.",
     "gate": "Pass or fail a candidate by a policy, for CI.",
     "init": "Write a first policy, fitted to two models.",

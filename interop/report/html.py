@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.facts import Answer, Finding, Json, Proof, Report
+from interop.report import learning
 from interop.report.measured import Measured, cards, figures, flips, tables
 from interop.report.view import Card, Table, facts_table, flat, plain
 from interop.report.words import word
@@ -23,6 +24,7 @@ _SIGNS = {Answer.YES: "✓", Answer.NO: "✗", Answer.UNKNOWN: "?", Answer.NA: "
 # Shown in a place of their own, or of use to programs alone.
 _ELSEWHERE = (
     "values", "conditions", "predictions", "problems", "intent", "previews", "classes",
+    "curves",
 )  # fmt: skip
 
 
@@ -50,7 +52,7 @@ def view(report: Report) -> dict[str, Any]:
         "sign": _SIGNS,
         "alarms": alarms(report),
         "cards": [*_values(report), *cards(measured)],
-        "figures": figures(measured),
+        "figures": [*learning.figures(report), *figures(measured)],
         "tables": [*_moved(report), *tables(measured)],
         "flips": flips(measured),
         "findings": [(f, _facts_of(f)) for f in report.findings],

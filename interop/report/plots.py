@@ -295,6 +295,42 @@ def lines(name: str, title: str, series: Sequence[Line], x_name: str, y_name: st
     return _svg(name, title, said, body, bottom + 42)
 
 
+def learning_curves(name: str, title: str, series: Sequence[Line], y_name: str) -> str:
+    """Lines over epochs, on even axes that hold the values alone; the label at the end."""
+    xs = [x for s in series for x, _ in s.points]
+    top, bottom, left, right = 22.0, 182.0, 48.0, 286.0
+    fit = fitted([y for s in series for _, y in s.points])
+    y_scale = Scale(fit.low, fit.high, fit.log, start=bottom, end=top)
+    x_scale = Scale(min(xs) - 0.5, max(xs) + 0.5, start=left, end=right)
+    body = _text(left - 40, 13, y_name, "quiet") + _text(
+        (left + right) / 2, bottom + 34, "epoch", "tick quiet"
+    )
+    for value in y_scale.ticks(24):
+        y = y_scale.at(value)
+        body += f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
+        body += _text(left - 6, y + 4, f"{value:.4g}", "figure")
+    for value in (v for v in x_scale.ticks(24) if v == round(v)):
+        body += _text(x_scale.at(value), bottom + 16, f"{value:g}", "tick")
+    body += f'<path class="axis" d="M{left} {bottom}H{right}"/>'
+    ends = _apart([y_scale.at(s.points[-1][1]) for s in series], 17, top, bottom)
+    for one, end in zip(series, ends, strict=True):
+        at = [(x_scale.at(x), y_scale.at(y)) for x, y in one.points]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
+        body += (
+            f'<g class="{Mark("", "", runtime=one.runtime, model=one.model).look}">'
+            f"<title>{escape(one.label)}</title>"
+            f'<path class="trend" d="M{path}"/>'
+            f'<path class="leader" d="M{at[-1][0]:.1f} {at[-1][1]:.1f}L{right + 8} {end:.1f}"/>'
+            + _marker(one.runtime, right + 12, end)
+            + _text(right + 21, end + 4, one.label)
+            + "</g>"
+        )
+    said = "; ".join(
+        f"{s.label}: from {s.points[0][1]:.4g} to {s.points[-1][1]:.4g}" for s in series
+    )
+    return _svg(name, title, said, body, bottom + 42)
+
+
 def _batches(xs: Sequence[float], start: float, end: float) -> Callable[[float], float]:
     """Batch sizes mostly double: they lie on a logarithmic axis; a single one in the middle."""
     if len(xs) < 2 or xs[0] <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from textwrap import wrap
 
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
@@ -19,6 +20,7 @@ def render(report: Report) -> str:
 
 
 MOST_STATE_DICTS, MOST_NAMES, MOST_HEADS = 8, 12, 6
+_TRAINED = ("validation", "training")  # of a training: the curves have a table of their own
 BESIDE = "beside"  # the role of a module beside the backbone that is not known to be a head
 
 
@@ -113,6 +115,24 @@ def _bench(report: Report) -> list[list[str]]:
     ]
 
 
+def _finetune(report: Report) -> list[list[str]]:
+    from interop.report.learning import learning_table
+
+    d = report.details
+    shown = [m for m in report.measurements if m.conditions.get("group") in _TRAINED]
+    notes = [line for text in d.get("notes", ()) for line in wrap(text, WIDTH)]
+    resumed = ["went on where a run before had stopped"] if d.get("resumed") else []
+    return [
+        _inputs(report),
+        _proofs(report.proofs),
+        *learning_table(report),
+        *_measured(replace(report, measurements=tuple(shown))),
+        _findings(report),
+        [*resumed, *notes],
+        wrap(f"wrote {d['out']}", WIDTH) if d.get("out") else ["nothing was written"],
+    ]
+
+
 def _moved(found: Mapping[str, Json] | None) -> list[str]:
     """The conditions that two runs do not have in common."""
     if not found:
@@ -168,6 +188,7 @@ _SHAPES: dict[str, Callable[[Report], list[list[str]]]] = {
     "verify": _verify,
     "port": _port,
     "bench": _bench,
+    "finetune": _finetune,
     "gate": _gate,
     "doctor": _doctor,
 }

@@ -25,7 +25,9 @@ def pieces(count=4):
 
 
 def answers(pool, folder=None, said=None):
-    found = work.done(pieces(), pool, folder, "probes", (lambda _: None) if said is None else said.append)
+    found = work.done(
+        pieces(), pool, folder, "probes", (lambda _: None) if said is None else said.append
+    )
     return [r["sure"] for r in found]
 
 

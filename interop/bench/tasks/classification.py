@@ -59,6 +59,9 @@ class Classification(Task):
     def key(self, answer: Logits) -> Hashable:
         return self._name(int(answer.argmax()))
 
+    def figure(self, answers: Sequence[Logits], truths: Sequence[int]) -> float:
+        return float(np.mean([self.right(a, t) for a, t in zip(answers, truths, strict=True)]))
+
     def words(self, answer: Logits) -> str:
         sure = float(np.exp(-_nll(answer[None], answer[None].argmax(axis=1))[0]))
         return f"{self._name(int(answer.argmax()))} ({100 * sure:.0f} %)"

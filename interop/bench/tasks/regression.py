@@ -74,6 +74,10 @@ class Regression(Task):
             made.append(explained)
         return made
 
+    def figure(self, answers: Sequence[Numbers], truths: Sequence[float | Array]) -> float:
+        found, truth = _both(answers, truths)
+        return float(np.abs(truth - found).mean())
+
     def words(self, answer: Numbers) -> str:
         return _shown(answer)
 

@@ -6,7 +6,7 @@ blanks left out. No language model helps.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +90,10 @@ class SpeechRecognition(Task):
             share_of("exact match", exact),
         ]
 
+    def figure(self, answers: Sequence[Said], truths: Sequence[str]) -> float:
+        figure, count = _rates([a.text for a in answers], truths, words=True)
+        return figure(np.arange(count))
+
     def words(self, answer: Said) -> str:
         return answer.text
 
@@ -126,10 +130,18 @@ def _folded(text: str) -> str:
 
 
 def _rate(name: str, said: Sequence[str], real: Sequence[str], *, words: bool) -> Score:
+    figure, count = _rates(said, real, words=words)
+    return score(name, "ratio", count, figure, better=-1)
+
+
+def _rates(
+    said: Sequence[str], real: Sequence[str], *, words: bool
+) -> tuple[Callable[[NDArray[np.int64]], float], int]:
+    """The error rate of drawn pairs as a function of their places, and how many there are."""
     pairs = [(_folded(a), _folded(b)) for a, b in zip(said, real, strict=True)]
     faults = np.array([_faults(a, b, words=words) for a, b in pairs])
     size = np.array([len(b.split()) if words else len(b) for _, b in pairs], dtype=np.float64)
-    return score(name, "ratio", len(pairs), ratio(faults, size), better=-1)
+    return ratio(faults, size), len(pairs)
 
 
 def _faults(said: str, real: str, *, words: bool) -> float:

@@ -75,21 +75,30 @@ class TokenClassification(Task):
     def scores(self, answers: Sequence[Tagged], truths: Sequence[Sequence[str]]) -> list[Score]:
         """Precision, recall and F1 of the things (micro) and the share of words whose tag is right;
         the latter alone where tags mark no things. The intervals draw sentences."""
-        count = len(answers)
+        ways = self._ways(answers, truths)
+        return [score(name, "share", len(answers), figure) for name, figure in ways.items()]
+
+    def figure(self, answers: Sequence[Tagged], truths: Sequence[Sequence[str]]) -> float:
+        return self._ways(answers, truths)[self.headline](np.arange(len(answers)))
+
+    def _ways(
+        self, answers: Sequence[Tagged], truths: Sequence[Sequence[str]]
+    ) -> dict[str, Callable[[NDArray[np.int64]], float]]:
+        """Each figure of drawn sentences as a function of their places, the headline first."""
         right = np.array([_same(a.tags, t) for a, t in zip(answers, truths, strict=True)])
         words = np.array([len(t) for t in truths])
-        accuracy = score("tag accuracy", "share", count, ratio(right * 1.0, words * 1.0))
+        accuracy = {"tag accuracy": ratio(right * 1.0, words * 1.0)}
         if not self.things:
-            return [accuracy]
+            return accuracy
         found, there = _things([a.tags for a in answers]), _things(truths)
         hits = np.array([len(a & b) for a, b in zip(found, there, strict=True)]) * 1.0
         said, real = (np.array([len(s) for s in side]) * 1.0 for side in (found, there))
-        return [
-            score("F1", "share", count, _or_zero(2 * hits, said + real)),
-            score("precision", "share", count, _or_zero(hits, said)),
-            score("recall", "share", count, _or_zero(hits, real)),
-            accuracy,
-        ]
+        return {
+            "F1": _or_zero(2 * hits, said + real),
+            "precision": _or_zero(hits, said),
+            "recall": _or_zero(hits, real),
+            **accuracy,
+        }
 
     def words(self, answer: Tagged) -> str:
         return " ".join(answer.tags)

@@ -27,13 +27,16 @@ def under_head(
     *,
     outputs: int | None = None,
     factory: str | None = None,
+    padding: int | None = None,
     seed: int = 0,
 ) -> Backbone:
     """The source's backbone under a head for `task` with `labels` (or so many `outputs`).
 
-    `factory` is a person's own code that makes the module for the new task. The head's weights are
-    drawn by `seed`. Raises ModelError where no module can be made, and where the file's weights do
-    not fill the backbone: that is never passed over.
+    `factory` is a person's own code that makes the module for the new task. `padding` is the number
+    of the token that texts are padded with, for a config that names none (None: that of a text's
+    end); of CTC it is the blank. The head's weights are drawn by `seed`. Raises ModelError where no
+    module can be made, and where the file's weights do not fill the backbone: that is never passed
+    over.
     """
     width = outputs if outputs is not None else len(labels)
     with torch.random.fork_rng(devices=[]):
@@ -41,7 +44,7 @@ def under_head(
         if factory is not None:
             made = own.under_head(source, factory)
         elif source.library == "transformers":
-            made = transformers.under_head(source, task, tuple(labels), width)
+            made = transformers.under_head(source, task, tuple(labels), width, padding)
         elif source.library == "torchaudio":
             made = torchaudio.under_head(source, width)
         else:

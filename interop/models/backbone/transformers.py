@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -29,12 +27,25 @@ _AUTO = {
 }
 
 
-def under_head(source: Source, task: str, labels: tuple[str, ...], outputs: int) -> Backbone:
-    """Raises ModelError where transformers has no class of this family for the task."""
+def under_head(
+    source: Source, task: str, labels: tuple[str, ...], outputs: int, padding: int | None = None
+) -> Backbone:
+    """Raises ModelError where transformers has no class of this family for the task.
+
+    `padding` is the token that texts are padded with where the config names none; of CTC the blank.
+    """
     config = _config(source)
     kind = _class(source, task, config)
     ctc = task == "automatic-speech-recognition"
-    given = source if ctc else _stating(source, task, labels, outputs)
+    if ctc and source.arch == kind:
+        given = source  # it keeps its head, and with it its vocabulary
+    elif ctc:
+        blank = {"vocab_size": outputs, "pad_token_id": padding}
+        given = _with_config(
+            source, {**config, **{k: v for k, v in blank.items() if v is not None}}
+        )
+    else:
+        given = _stating(source, task, labels, outputs, padding)
     module = _built(given, kind)
     notes: tuple[str, ...] = ()
     if source.random:
@@ -108,7 +119,9 @@ def _class(source: Source, task: str, config: dict[str, Json]) -> str:
     return str(found if isinstance(found, str) else found[0])
 
 
-def _stating(source: Source, task: str, labels: tuple[str, ...], outputs: int) -> Source:
+def _stating(
+    source: Source, task: str, labels: tuple[str, ...], outputs: int, padding: int | None
+) -> Source:
     """The source, its config stating the new task."""
     names = labels or tuple(f"LABEL_{i}" for i in range(outputs))
     stated: dict[str, Json] = {
@@ -120,26 +133,9 @@ def _stating(source: Source, task: str, labels: tuple[str, ...], outputs: int) -
     stated.pop("num_labels", None)
     if stated.get("pad_token_id") is None:
         # Classifiers of decoders look for the last token that is no padding.
-        stated["pad_token_id"] = padding(source)
+        end = stated.get("eos_token_id")
+        stated["pad_token_id"] = padding if padding is not None else end
     return _with_config(source, stated)
-
-
-def padding(source: Source) -> int | None:
-    """The number of the token that texts are padded with, as the tokenizer's file has it; where
-    it has none, that of the end of a text."""
-    place = Path(source.identity.manifest.path)
-    folder = place if place.is_dir() else place.parent
-    found = _config(source).get("eos_token_id")
-    if (folder / "tokenizer_config.json").is_file():
-        import transformers
-
-        with contextlib.suppress(OSError, ValueError, ImportError):  # as if there were none
-            tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False
-            )
-            pad = tokenizer.pad_token_id
-            found = tokenizer.eos_token_id if pad is None else pad
-    return found if isinstance(found, int) else None
 
 
 def _with_config(source: Source, config: dict[str, Json]) -> Source:

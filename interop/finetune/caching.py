@@ -1,0 +1,105 @@
+"""A frozen backbone under a head -> the features of all samples, computed once.
+
+That is the same training only where the head is a function of the features alone: it is held
+against a whole forward first, and where the two do not agree nothing is cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from interop.data.base import Prepared
+from interop.facts import Proof
+from interop.finetune.running import Runner
+from interop.finetune.samples import Part, Samples, Say, whole
+
+NAME = "cached features"
+# Of the largest output: two orders of the same sums differ by rounding.
+CLOSE = 1e-5
+_TRIED = 8
+
+
+class _Tap:
+    """What a part of a module is handed while the module runs."""
+
+    def __init__(self, part: nn.Module) -> None:
+        self.seen: list[Any] = []
+        self._hook = part.register_forward_pre_hook(self._take, with_kwargs=True)
+
+    def _take(self, module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.seen.append(given[0] if len(given) == 1 and not named else None)
+
+    def __enter__(self) -> _Tap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+
+def handed(runner: Runner, part: nn.Module, batch: Prepared) -> tuple[Any, torch.Tensor]:
+    """What `part` is handed in a forward, None where that is not one tensor, and the output."""
+    with _Tap(part) as tap:
+        outputs = runner(batch.inputs)[0]
+    return (tap.seen[0] if len(tap.seen) == 1 else None), outputs
+
+
+def prove(
+    runner: Runner, head: str, names: Collection[str], samples: Samples
+) -> tuple[Proof | None, str]:
+    """The proof that the head of cached features gives what the module gives, or why it does not.
+
+    `names` are the parameters that the head's training changes.
+    """
+    began = perf_counter()
+    if not head or any(n != head and not n.startswith(f"{head}.") for n in names):
+        return None, "more than the last layer is new"
+    part = runner.module.get_submodule(head)
+    picks = whole(samples).batches(_TRIED)[0]
+    runner.module.eval()
+    with torch.no_grad():
+        features, outputs = handed(runner, part, samples.take(picks))
+        if not isinstance(features, torch.Tensor) or features.ndim != 2:
+            return None, "the head is not handed one vector a sample"
+        if len(features) != len(picks):
+            return None, "the head is not handed one vector a sample"
+        with runner._precision():
+            again = part(features)
+    if not isinstance(again, torch.Tensor) or again.shape != outputs.shape:
+        return None, "more than the head makes the outputs"
+    apart = float((again.float() - outputs.float()).abs().max())
+    largest = float(outputs.float().abs().max())
+    if not apart <= CLOSE * max(largest, 1.0):
+        return None, "more than the head makes the outputs"
+    said = f"head(features) is the whole forward to {apart:.1g} on {len(picks)} samples"
+    facts = {"largest_difference": apart, "largest_output": largest, "width": features.shape[1]}
+    return Proof(NAME, True, said, facts, perf_counter() - began), ""
+
+
+def features(runner: Runner, head: str, samples: Samples, size: int, say: Say) -> Samples:
+    """The same samples, prepared as the features that the head is handed, float32."""
+    part = runner.module.get_submodule(head)
+    rows: list[Any] = []
+    runner.module.eval()
+    with torch.no_grad():
+        for picks in whole(samples).batches(size):
+            found, _ = handed(runner, part, samples.take(picks))
+            rows.append(found.float().cpu().numpy())
+            say(f"features of {sum(map(len, rows))} of {len(samples)} samples")
+    arrays = {"features": np.concatenate(rows)}
+    return Samples(samples.records, samples.prepare, arrays=arrays)
+
+
+def cached(
+    runner: Runner, head: str, parts: tuple[Part, Part], size: int, say: Say
+) -> tuple[Part, Part]:
+    """Both parts with features for inputs; a data set that both are of is gone over once."""
+    made = {id(p.samples): p.samples for p in parts}
+    found = {key: features(runner, head, own, size, say) for key, own in made.items()}
+    first, second = (Part(found[id(p.samples)], p.picks) for p in parts)
+    return first, second
