@@ -264,8 +264,6 @@ def _floor(given: ArrayLike, x: Array) -> float:
 
 def _directions(x: Array, floor: float) -> tuple[Array, Array]:
     """The left singular vectors (N, k) and singular values (k,) of `x` (N, D) above `floor`."""
-    if x.shape[0] < x.shape[1]:  # x = R'Q' has those of R', which is N x N
-        x = np.asarray(np.linalg.qr(x.T, mode="r")).T
     u, s, _ = np.linalg.svd(x, full_matrices=False)
     keep = s > floor
     return u[:, keep], s[keep]
@@ -337,15 +335,12 @@ def _greatest_evidence(s2: Array, inside: Array, total: Array, n: int) -> Array:
             options={"xatol": 1e-9},
         )
         best[t] = max(best[t], found[at, t], -fine.fun)
-        if not outside[t]:  # k = n and h -> inf: all of t is signal
-            q = (inside[:, t] / s2).sum()
-            limit = -n / 2 * (np.log(2 * np.pi * q / n) + 1) - np.log(s2).sum() / 2
-            best[t] = max(best[t], limit)
     return np.asarray(best)
 
 
 def _grid(s2: Array, inside: Array, outside: Array, n: int) -> Array:
-    """The logarithms of h to try: from where X adds nothing to where more of it only costs.
+    """The logarithms of h to try: from where X adds nothing to where more of it only costs, or
+    where N directions fit t (k = n) changes nothing.
 
     For large h the slope of the evidence is 0 at h = sum(inside / s2) / outside (n - k) / k.
     """

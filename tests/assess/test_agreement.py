@@ -207,7 +207,7 @@ def test_values_that_are_all_the_same_claim_no_certainty() -> None:
     assert corrected_t([0.0] * 5, 0.25) == (0.0, 1.0, None)
     assert corrected_t([0.02] * 5, 0.25) == (None, None, None)
     assert corrected_interval([1.0] * 5, 0.25) is None
-    assert corrected_interval([1e6 + 0.1] * 5, 0.25) is None  # whose deviation is rounding
+    assert corrected_interval([1e6, 1e6, np.nextafter(1e6, 2e6)], 0.25) is None
     assert corrected_interval([1.0, 1.0, 0.99], 0.25) is not None
 
 

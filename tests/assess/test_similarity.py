@@ -95,6 +95,17 @@ def test_unrelated_wide_features_are_alike_only_by_the_biased_form() -> None:
     assert np.mean([linear_cka(x, y, debiased=False) for x, y in drawn]) > 0.8
 
 
+def test_wide_features_are_not_squared() -> None:
+    import tracemalloc
+
+    x = np.random.default_rng(0).normal(size=(40, 5000))
+    tracemalloc.start()
+    linear_cka(x, x[:, ::-1])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5000**2 * 8 / 2
+
+
 @pytest.mark.parametrize(
     ("x", "y", "said"),
     [
