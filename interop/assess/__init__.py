@@ -50,7 +50,7 @@ Array = NDArray[Any]
 Say = Callable[[str], None]
 # Figures of the Pareto front, and whether more of each is better.
 AXES: Mapping[str, int] = {"accuracy": 1, "latency": -1, "weight bytes": -1}
-OWN, PROBE = "as it is", "probe"
+OWN, PROBE, TUNED = "as it is", "probe", "fine-tuned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +244,12 @@ def _probed(
         say(f"{candidate.name}: scores without training")
         candidate.scores = cheap.scores(candidate.seen, of.truth, classes, plan.rest, options.seed)
     if options.tuning is not None:
-        for candidate in found:
-            candidate.tuned = tune(
-                candidate.spec, of, plan, options.tuning, options.seed, options.device,
-                options.pool, _folder(options, "tuned"), say,
-            )  # fmt: skip
+        tuned = tune(
+            [c.spec for c in found], of, plan, options.tuning, options.device, options.pool,
+            _folder(options, "tuned"), say,
+        )  # fmt: skip
+        for candidate, made in zip(found, tuned, strict=True):
+            candidate.tuned = made
 
 
 @dataclass(slots=True)
@@ -314,6 +315,7 @@ def _report(
             Measurement(n, "abs", v, conditions={"group": "transferability", "of": candidate.name})
             for n, v in candidate.scores.items()
         ]
+    measured += _reference(found)
     outcomes = _outcomes(found)
     order, against = _order(found, outcomes)
     measured += order
@@ -444,11 +446,28 @@ def _outcomes(found: Sequence[Candidate]) -> dict[str, float]:
     return made
 
 
+def _reference(found: Sequence[Candidate]) -> list[Measurement]:
+    """How alike each candidate's features are to the first one's, by debiased linear CKA."""
+    first = found[0]
+    made = []
+    for c in found[1:]:
+        if first.seen.features is None or c.seen.features is None:
+            continue
+        rows = np.linspace(0, len(c.seen.features) - 1, min(len(c.seen.features), 2000)).astype(int)
+        value = layers.cka(first.seen.features[rows], c.seen.features[rows])
+        conditions = {"group": "similarity", "of": c.name, "to": first.name}
+        made.append(Measurement("linear CKA", "abs", value, conditions=conditions))
+    return made
+
+
 def _order(
     found: Sequence[Candidate], outcomes: Mapping[str, float]
 ) -> tuple[list[Measurement], str]:
     tuned = all(c.tuned is not None for c in found)
-    against = "fine-tuned accuracy" if tuned else "accuracy of the probes"
+    first = next(iter(found[0].trial.figures)) if found[0].trial is not None else "accuracy"
+    against = f"fine-tuned {found[0].tuned.name}" if tuned and found[0].tuned else (
+        f"{first} of the probes"
+    )  # fmt: skip
     if len(outcomes) < 2 or len(outcomes) < len(found):
         return [], against
     scored = {c.name: dict(c.scores) for c in found}
@@ -546,17 +565,24 @@ def _turned(found: Json) -> Json:
 def _both(
     a: Candidate, b: Candidate, of: Labelled
 ) -> tuple[str, Array, Array, Array, Array] | None:
-    """Answers of both on the same footing: by their own heads where both have one, else by their
-    probes, each on rows that it was not trained on."""
+    """Answers of both on the same footing: by their own heads where both have one, else as they
+    were fine-tuned or probed, each on rows that it was not trained on."""
     own_a, own_b = _own_answers(a, of), _own_answers(b, of)
     if own_a is not None and own_b is not None:
         return OWN, own_a[0], own_b[0], own_a[1].astype(bool), own_b[1].astype(bool)
-    if a.trial is None or b.trial is None or of.truth is None:
+    if of.truth is None:
         return None
-    ours, theirs = a.trial.answers[0], b.trial.answers[0]
+    basis = PROBE
+    if a.tuned is not None and b.tuned is not None and a.tuned.answers is not None:
+        assert b.tuned.answers is not None
+        basis, ours, theirs = TUNED, a.tuned.answers, b.tuned.answers
+    elif a.trial is not None and b.trial is not None:
+        ours, theirs = a.trial.answers[0], b.trial.answers[0]
+    else:
+        return None
     there = (ours >= 0) & (theirs >= 0)
     ours, theirs, truth = ours[there], theirs[there], of.truth[there]
-    return PROBE, ours, theirs, ours == truth, theirs == truth
+    return basis, ours, theirs, ours == truth, theirs == truth
 
 
 def _pair_json(pair: Pair) -> dict[str, Json]:

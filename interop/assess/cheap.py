@@ -30,11 +30,11 @@ def scores(
     assert seen.features is not None
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST])
-    x, y = seen.features[rows].astype(np.float64), truth[rows]
+    x, y = seen.features[rows], truth[rows]  # as float32, so that rank is cut by its own rounding
     if not classes:
         return {"LogME": _tried(lambda: transferability.logme_regression(x, y))}
     near = np.random.default_rng(seed).permutation(len(x))[:MOST_NEIGHBOURS]
-    unit = x / (np.sqrt((x**2).mean()) or 1.0)
+    unit = x / np.float32(np.sqrt((x.astype(np.float64) ** 2).mean()) or 1.0)
     asked: dict[str, Callable[[], float]] = {
         "LogME": lambda: transferability.logme(x, y),
         "H-score": lambda: transferability.h_score(x, y),

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from interop.assess.similarity import linear_cka
 from interop.errors import DataError
 from interop.facts import Json
 from interop.models.backbone import Features
@@ -64,11 +63,12 @@ def _rows(found: Any) -> bool:
 
 def alike(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, Json]:
     """Debiased linear CKA of each layer of the one (rows) with each of the other (columns)."""
-    values = [[_cka(x, y) for y in theirs.values()] for x in ours.values()]
+    values = [[cka(x, y) for y in theirs.values()] for x in ours.values()]
     return {"a": list(ours), "b": list(theirs), "values": values}
 
 
-def _cka(x: Array, y: Array) -> float | None:
+def cka(x: Array, y: Array) -> float | None:
+    """Debiased linear CKA of features of the same samples; None where it is not defined."""
     try:
         return float(linear_cka(x, y))
     except DataError:  # a layer that gives the same to all samples

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from interop.data import preparation
 from interop.data.base import Data
 from interop.data.class_names import CLASSIFIED
 from interop.data.subset import Subset
-from interop.facts import Labels
+from interop.facts import Identity, Labels
 from interop.finetune import (
     Work,
     _built,
@@ -27,9 +27,7 @@ from interop.finetune import (
     _settings,
     _tuned,
     goals,
-    replace_goal,
     samples,
-    undo_scale,
     wanted,
 )
 from interop.finetune.options import Options
@@ -43,9 +41,11 @@ from interop.models.backbone import Source, input_names
 @dataclass(frozen=True, slots=True)
 class Learned:
     """`answers` are the task's own to the test records, in order; `figure` is the task's figure of
-    them, of which more is better where `better` is 1. `history` are the epochs of all phases."""
+    them, called `name`, of which more is better where `better` is 1. `history` are the epochs of
+    all phases."""
 
     answers: list[Any]
+    name: str
     figure: float
     better: int
     history: tuple[Epoch, ...]
@@ -67,12 +67,10 @@ def learned(
         work = _work(source, Subset(data, train), task, labels, how, Path(scratch), say)
         for name in how.phases:
             {"probe": _probed, "full": _tuned}[name](work)
-        undo_scale(work)
-        final = replace_goal(work.goal)
         held = samples.whole(Samples.read(Subset(data, test), work.prepare, say))
         runner = Runner(work.backbone.module, how.device)
-        _, figure, answers = evaluate(runner, final, held, how.batch)
-        return Learned(answers, figure, work.goal.better, tuple(work.kept.history))
+        _, figure, answers = evaluate(runner, work.goal, held, how.batch)
+        return Learned(answers, work.goal.name, figure, work.goal.better, tuple(work.kept.history))
 
 
 def _work(
@@ -110,7 +108,5 @@ def _work(
                 training, validation, goal, kept, say, lambda _: None)  # fmt: skip
 
 
-def _relabelled(source: Source, labels: Labels) -> Any:
-    from dataclasses import replace
-
+def _relabelled(source: Source, labels: Labels) -> Identity:
     return replace(source.identity, labels=labels, head=None)
