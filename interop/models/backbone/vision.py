@@ -24,8 +24,9 @@ OWN = "give the module for the new task with --model package.module:factory"
 def under_head(source: Source, outputs: int) -> Backbone:
     """Raises ModelError where the architecture is unknown, or has no head to be replaced."""
     if source.library not in ("torchvision", "timm"):
+        why = f" ({source.identity.ambiguity})" if source.identity.ambiguity else ""
         raise ModelError(
-            "its architecture is unknown" if not source.library else f"is {source.library}'s",
+            f"is {source.library}'s" if source.library else f"its architecture is unknown{why}",
             where=source.name,
             fix=OWN,
         )
