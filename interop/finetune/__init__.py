@@ -210,7 +210,7 @@ def _settings(
         "labels": list(labels),
         "data sha256": training.samples.about()["sha256"],
         "validation sha256": validation.samples.about()["sha256"],
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
 
 
@@ -238,7 +238,7 @@ def _scalable(backbone: Backbone, goal: goals.Numbers, training: Part) -> None:
 def _refused(source: Source, data: str | Path, error: ModelError) -> Report:
     """Nothing is trained on a backbone that is partly fresh."""
     proof = Proof("loaded fraction", False, error.what)
-    findings, _ = run(Case(proofs=(proof,)))
+    findings, _ = run(Case(b=source.identity, proofs=(proof,)))
     return Report(
         command="finetune",
         outcome=Answer.NO,

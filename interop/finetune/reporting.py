@@ -198,5 +198,5 @@ def _conditions(work: Work) -> dict[str, Json]:
         "device": name,
         "precision": work.how.precision,
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }

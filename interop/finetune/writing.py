@@ -80,7 +80,8 @@ def write(
     beside["labels"] = list(labels.names) if labels.names is not None else NOT_APPLICABLE
     if identity.preprocessing is not None:
         beside["preprocess"] = preprocessing_json(identity.preprocessing)
-    beside |= record
+    # Pickle writes an object that stands twice once: which ones do depends on where they came from.
+    beside = json.loads(json.dumps({**beside, **record}))
     state = {n: t.detach().cpu().contiguous() for n, t in backbone.module.state_dict().items()}
     with _placed(out) as part:
         if out.suffix == ".safetensors":

@@ -35,8 +35,9 @@ def under_head(source: Source, outputs: int) -> Backbone:
 def as_saved(source: Source) -> Backbone:
     """The module with the file's own head; `fresh` names its tensors where the file has none."""
     if source.library not in ("torchvision", "timm"):
+        why = f" ({source.identity.ambiguity})" if source.identity.ambiguity else ""
         raise ModelError(
-            "its architecture is unknown" if not source.library else f"is {source.library}'s",
+            f"is {source.library}'s" if source.library else f"its architecture is unknown{why}",
             where=source.name,
             fix=OWN,
         )

@@ -1,0 +1,48 @@
+"""Small real data: a few of the digits that no committed backbone is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from interop.facts import Report
+from interop.finetune import Options, finetune
+
+Train = Callable[..., Report]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """14 training digits of each class, as class folders."""
+    from fixtures.make import split, write_pictures
+
+    images, classes, training, _ = split()
+    few = [i for c in range(10) for i in training[classes[training] == c][:14]]
+    folder = tmp_path_factory.mktemp("digits")
+    write_pictures(folder, images, classes, np.array(few))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The same sums whichever machine, and no contest with other tests' processes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def train(digits: Path) -> Train:
+    """Fine-tunes with few epochs; further options by name."""
+
+    def run(data: Path, out: Path, backbone: Any = None, **given: Any) -> Report:
+        options = Options(out=out, **{"epochs": 2, "rate": 2e-3, **given})
+        return finetune(str(backbone or digits / "base.pth"), data, options)
+
+    return run
