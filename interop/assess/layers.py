@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from interop.assess.similarity import linear_cka
 from interop.errors import DataError
 from interop.facts import Json
 from interop.models.backbone import Features

@@ -97,7 +97,8 @@ def tune(
         source = spec.source()
         name = work.key(
             "tuned 1", source.sha256 or spec.given, source.arch, spec.seed,
-            repr(spec.preprocessing), of.sha256, of.labels, of.spec.task, train, test, sorted(how.settings.items()), device,
+            repr(spec.preprocessing), of.sha256, of.labels, of.spec.task, train, test,
+            sorted(how.settings.items()), device,
         ) if stable else ""  # fmt: skip
         pieces.append(work.Piece(one, given, name))
     results = work.done(pieces, pool, folder, "fine-tuning", say)
