@@ -16,7 +16,7 @@ from interop.models.backbone import Features
 
 Array = NDArray[Any]
 MOST = 6
-SAMPLES = 256
+SAMPLES = 128
 
 
 def chosen(made: Features, inputs: Mapping[str, Array], most: int = MOST) -> list[str]:
