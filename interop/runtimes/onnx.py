@@ -147,15 +147,15 @@ class OnnxRuntime(Runtime):
     def outputs(self, batch: Batch) -> tuple[Array, ...]:
         assert self._session is not None, "the runtime is closed"
         given = self._given(batch)
-        if self.how == "plain":
-            found = self._session.run(None, given)
-        else:
-            held = self._hold(given)
-            if self.how == "io-binding":  # new memory: what the last run gave out is its caller's
-                self._bind_outputs(held)
-            self._replay(held)
-            found = held.binding.copy_outputs_to_cpu()
+        found = self._session.run(None, given) if self.how == "plain" else self._held_run(given)
         return tuple(a.astype(np.float32) if a.dtype == np.float16 else a for a in found)
+
+    def _held_run(self, given: Mapping[str, Array]) -> Any:
+        held = self._hold(given)
+        if self.how == "io-binding":  # new memory: what the last run gave out is its caller's
+            self._bind_outputs(held)
+        self._replay(held)
+        return held.binding.copy_outputs_to_cpu()
 
     def bind(self, batch: Batch) -> Bound:
         """Inputs and outputs stay on the device; on the CPU without io-binding as of `outputs`."""
@@ -163,6 +163,18 @@ class OnnxRuntime(Runtime):
             return super().bind(batch)
         held = self._hold(self._given(batch))
         return Bound(lambda: self._replay(held))
+
+    def ready(self, batch: Batch) -> Bound:
+        assert self._session is not None, "the runtime is closed"
+        given = self._given(batch)
+        arrays = batch.values() if isinstance(batch, Mapping) else (batch,)
+        cast = {id(a) for a in given.values()} - {id(a) for a in arrays}
+        if cast or any(o.type == "tensor(float16)" for o in self._session.get_outputs()):
+            return super().ready(batch)
+        if self.how == "plain":
+            session = self._session
+            return Bound(lambda: session.run(None, given))
+        return Bound(lambda: self._held_run(given))
 
     def clock(self) -> Callable[[], float] | None:
         return clock.started(self._stream) if self._stream is not None else None

@@ -7,6 +7,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from torch import nn
+from torch.utils import _pytree
 
 from interop.errors import ConfigError, DeviceMissing, ModelError
 from interop.models.signature import Argument, Forward, Signature
@@ -55,6 +56,25 @@ def test_half_precision_is_cast_on_the_way_in_and_out(tmp_path):
     with OnnxRuntime(graph(tmp_path / "h.onnx", TensorProto.FLOAT16)) as runtime:
         np.testing.assert_array_equal(runtime.run(BATCH), BATCH)
         assert runtime.conditions()["dtype"] == "float16"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_ready_batch_gives_what_a_run_does_and_reads_the_callers_numbers(tmp_path, half):
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    module = Outputs().half() if half else Outputs()
+    ways = [TorchRuntime(module, how=how) for how in ("eager", "script")]
+    onnx_ways = [
+        OnnxRuntime(graph(tmp_path / "g.onnx", kind), how=w) for w in ("plain", "io-binding")
+    ]
+    for runtime in [*ways, *onnx_ways]:
+        batch = BATCH.copy()
+        with runtime:
+            ready = runtime.ready(batch)
+            batch += 1  # casts and copies are made at each run, from the host's memory
+            found = [np.asarray(t) for t in _pytree.tree_leaves(ready.run())]
+            for ours, right in zip(found, runtime.outputs(batch), strict=True):
+                assert ours.dtype == right.dtype
+                np.testing.assert_array_equal(ours, right)
 
 
 def test_onnx_runs_any_batch_from_a_file_or_from_bytes(tmp_path):
