@@ -98,7 +98,7 @@ class OnnxRuntime(Runtime):
         self.provider = provider or PROVIDERS[device]
         way = "" if how == "plain" else how
         self.name = " ".join(filter(None, ("onnxruntime", way, provider, precision)))
-        self._where_asked = provider or f"--device {device}"
+        self._where_asked = _lane(provider) if provider else f"--device {device}"
         self._stream: Any = None
         if device == "cuda":
             _load_cuda_libraries()
@@ -348,10 +348,11 @@ def _check_way(how: str, provider: str | None, device: str) -> None:
         raise _missing(
             f"this build of ONNX Runtime {onnxruntime.__version__} has no {provider}; it has "
             + ", ".join(available),
-            provider,
+            _lane(provider),
         )
-    if how == "cuda-graph" and device != "cuda":
-        raise _missing(f"a CUDA graph needs CUDA, and the device is {device}", how)
+    asked = "a CUDA graph" if how == "cuda-graph" else provider
+    if device != "cuda" and (how == "cuda-graph" or provider == PROVIDERS["cuda"]):
+        raise _missing(f"{asked} needs CUDA, and the device is {device}", _lane(provider, how))
 
 
 def _load_cuda_libraries() -> None:
@@ -365,12 +366,23 @@ def _load_cuda_libraries() -> None:
     onnxruntime.preload_dlls()
 
 
+def _lane(provider: str | None, how: str = "") -> str:
+    """What a person asks for with --runtime."""
+    way = how if how != "plain" else ""
+    return ":".join(filter(None, ("onnxruntime", provider, way)))
+
+
 def _missing(what: str, where: str = "--device cuda") -> DeviceMissing:
-    return DeviceMissing(
-        what,
-        where=where,
-        fix="see interop doctor for what the CUDA provider lacks, or ask for --device cpu",
-    )
+    """What was asked for by its device, or by a lane's name: then another device is no answer."""
+    fix = "see interop doctor for what the CUDA provider lacks, or ask for --device cpu"
+    if not where.startswith("--device"):
+        needs = "a build of ONNX Runtime, its libraries and a device that have it are"
+        if where.endswith(":cuda-graph") or "CUDA" in where:
+            needs = "a CUDA device is, with --device cuda"
+        elif "Tensorrt" in where or "TensorRT" in where:
+            needs = "TensorRT's libraries and a CUDA device are"
+        fix = f"leave {where} out, or run it where {needs} (interop doctor)"
+    return DeviceMissing(what, where=where, fix=fix)
 
 
 def _first_line(error: BaseException) -> str:
