@@ -22,6 +22,7 @@ from interop.bench.tasks import task as task_of
 from interop.bench.wanted import need_interface, task_name
 from interop.check.inputs import dataset_hash, describe
 from interop.data import open_data, preparation
+from interop.data.arrays import Arrays
 from interop.data.base import Array, Data, Preparation
 from interop.data.preview import preview
 from interop.errors import ConfigError
@@ -144,7 +145,10 @@ def _wanted(identity: Identity, data: str | Path, options: Options) -> Wanted:
 def _building(
     models: Sequence[Identity], wanted: Sequence[Wanted], options: Options
 ) -> list[Building]:
-    """How each module is made; where it is exported first, its proofs use pictures of the data."""
+    """How each module is made; where it is exported first, its proofs use pictures of the data.
+
+    Of a module of one's own nothing says what it takes, but for the arrays that it is given.
+    """
     given = options.building or [Building(device=options.device)] * len(models)
     made = []
     for identity, one, how in zip_longest(models, wanted, given):
@@ -152,6 +156,8 @@ def _building(
             prepare = preparation(identity, one.task.name, ("input",), kind="pictures")
             if prepare.most is None:
                 how = replace(how, samples=prepare(one.data.spread(SAMPLES)).inputs["input"])
+        if one is not None and isinstance(one.data, Arrays) and how.factory and not how.inputs:
+            how = replace(how, samples=one.data.inputs.spread(SAMPLES))
         made.append(how)
     return made
 
