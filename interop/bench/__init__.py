@@ -21,15 +21,26 @@ from interop.bench.tasks import Task
 from interop.bench.tasks import task as task_of
 from interop.bench.wanted import need_interface, task_name
 from interop.check.inputs import dataset_hash, describe
+from interop.check.pairing import pair
 from interop.data import open_data, preparation
 from interop.data.arrays import Arrays
 from interop.data.base import Array, Data, Preparation
 from interop.data.preview import preview
 from interop.errors import ConfigError
 from interop.export import Options as Building
-from interop.facts import Answer, Case, Identity, Input, Json, Measurement, Report
+from interop.facts import (
+    Answer,
+    Case,
+    Finding,
+    Identity,
+    Input,
+    Intent,
+    Json,
+    Measurement,
+    Report,
+)
 from interop.models.signature import Signature, drawn
-from interop.rules import run
+from interop.rules import all_rules, run
 from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["BATCHES", "Options", "bench"]
@@ -210,8 +221,9 @@ def _report(
         found += measure_process(contenders, inputs, say, options.batches)
     measured = tuple(found)
     conditions = _conditions(contenders)
-    findings, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))
-    noisy = next((f for f in findings if f.rule == "host-too-noisy"), None)
+    noise, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))
+    noisy = next((f for f in noise if f.rule == "host-too-noisy"), None)
+    findings = (*noise, *_interface([c.identity for c in contenders]))
     details |= {
         "conditions": {k: v for k, v in conditions.items() if not isinstance(v, dict)},
         "predictions": [one.as_json() for told in answered for one in told],
@@ -240,6 +252,18 @@ def _report(
         environment=conditions,
         details=details,
     )
+
+
+def _interface(models: Sequence[Identity]) -> list[Finding]:
+    """What a caller of A would have to change for B, as `check` finds it.
+
+    Answers are compared by name: labels in another order show in no figure here.
+    """
+    if len(models) != 2:
+        return []
+    found, _ = run(Case(a=models[0], b=models[1], pairing=pair(*models)))
+    rules = all_rules()
+    return [f for f in found if "pair" in rules[f.rule].rule.needs and Intent.REPLACE in f.breaks]
 
 
 def _accuracy(answered: Sequence[Sequence[Answered]]) -> list[Measurement]:

@@ -19,7 +19,7 @@ from interop.cli.bench import command
 from interop.data import Folder
 from interop.errors import ConfigError, DataError, ModelError
 from interop.export import Options as Building
-from interop.facts import Answer, Identity, Labels, Measurement, Report
+from interop.facts import Answer, Identity, Labels, Level, Measurement, Report
 from interop.identity import identify_file, keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +96,25 @@ def test_one_model_against_the_other(two: Report) -> None:
     # Each sample that flipped can be shown.
     assert set(two.details["previews"]) == {f["sample"] for f in flips.conditions["flipped"]}
     assert all(p["png"] for p in two.details["previews"].values())
+
+
+def test_labels_in_another_order_are_found_though_no_figure_shows_them(
+    two: Report, digits: Path
+) -> None:
+    one = identify_file(digits / "shufflenet.pth")
+    names = one.labels.names
+    assert names is not None and "label-order-changed" not in {f.rule for f in two.findings}
+    other = replace(one, labels=replace(one.labels, names=(names[1], names[0], *names[2:])))
+    report = bench([one, other], digits / "heldout", batches=(), threads=1)
+    (order,) = (f for f in report.findings if f.rule == "label-order-changed")
+    assert order.level is Level.ERROR and order.facts["moved"] == [0, 1]
+    assert report.outcome is Answer.YES, "bench measures; what may replace what is check's to say"
+    # The same weights under swapped names: by name, 32 of each of the two are answered otherwise.
+    change = found(report, "accuracy change", between="models")
+    assert change.value == pytest.approx(-0.2, abs=0.01)
+    from interop.report import render
+
+    assert "label-order-changed" in render(report, "text")
 
 
 def test_throughput_and_first_runs_are_measured(two: Report) -> None:
