@@ -221,6 +221,8 @@ def _report(
         found += measure_process(contenders, inputs, say, options.batches)
     measured = tuple(found)
     conditions = _conditions(contenders)
+    if not wanted:
+        conditions["inputs"] = _drawn(contenders)
     noise, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))
     noisy = next((f for f in noise if f.rule == "host-too-noisy"), None)
     findings = (*noise, *_interface([c.identity for c in contenders]))
@@ -289,6 +291,16 @@ def _inputs(
         prepare(one.data.spread(min(most, prepare.most or most))).inputs
         for one, prepare in zip(wanted, prepares, strict=True)
     ]
+
+
+def _drawn(contenders: Sequence[Contender]) -> str:
+    """What latency was measured on where there are no data, in words."""
+    of_each = [
+        "; ".join(f"{a.name} ({', '.join(map(str, a.axes))})" for a in c.signature.arguments)
+        for c in contenders
+    ]
+    shown = [f"{c.role} {said}" for c, said in zip(contenders, of_each, strict=True)]
+    return f"drawn numbers: {of_each[0] if len(set(of_each)) == 1 else ', '.join(shown)}"
 
 
 def _pace(told: Sequence[Answered], waited: float) -> dict[str, Json]:
