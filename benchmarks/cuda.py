@@ -250,6 +250,10 @@ class Study:
     def left(self) -> float:
         return self.end - time.monotonic()
 
+    def has_time(self) -> bool:
+        """For one more group; the paths of a rehearsal are all tried, until the clock ends it."""
+        return self.left > 0 and (self.rehearsal or self.left >= self.longest)
+
     def export(self, found: dict[str, Any]) -> None:
         """The model's bundle, and what its proofs say."""
         from interop.export import Options, export
@@ -278,7 +282,7 @@ class Study:
         """Run one group of a model's lanes, if there is time for it."""
         if self.rehearsal:
             group = without_float16(group)
-        if self.left < self.longest:
+        if not self.has_time():
             found["left_out"].append({"group": group.name, "why": "no time within the bound"})
             return
         start = time.monotonic()
@@ -369,6 +373,15 @@ class Study:
                 }
             )  # fmt: skip
         return rows
+
+
+def fewest_runs() -> None:
+    """As few of each kind as there can be: a rehearsal is of the paths, not of the figures."""
+    from interop.bench import latency
+
+    few = {"LEAST_ROUNDS": 2, "MOST_ROUNDS": 2, "WARM_UP_RUNS": 3, "WINDOWS": 2, "LEAST_RUNS": 1}
+    for name, number in few.items():
+        setattr(latency, name, number)
 
 
 def without_float16(group: Group) -> Group:
@@ -472,7 +485,7 @@ def one(study: Study, found: dict[str, Any], left: int) -> None:
     def leave_out(what: str, why: str) -> None:
         found["left_out"].append({"group": what, "why": why})
 
-    if study.left < study.longest:
+    if not study.has_time():
         leave_out("all", "no time within the bound")
         return
     try:
@@ -486,7 +499,7 @@ def one(study: Study, found: dict[str, Any], left: int) -> None:
     share = study.left / left
     begun = time.monotonic()
     for group in GROUPS:
-        if time.monotonic() - begun > share:
+        if time.monotonic() - begun > share and not study.rehearsal:
             leave_out(group.name, "no time within its share")
             continue
         study.group(found, group)
@@ -523,7 +536,8 @@ def main(arguments: list[str] | None = None, stop: Callable[[float], object] | N
     if stop is not None:
         stop(given.bound)
     if given.rehearse:
-        given.device, given.batch, given.seconds = "cpu", [1], min(given.seconds, 0.1)
+        given.device, given.batch, given.seconds = "cpu", [1], 0.0
+        fewest_runs()
     import torch
 
     if given.device == "cuda" and not torch.cuda.is_available():

@@ -60,12 +60,21 @@ def test_what_there_is_no_time_for_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_rehearsal_is_short_and_leaves_float16_out(tmp_path: Path) -> None:
+def test_a_rehearsal_is_short_and_leaves_float16_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from interop.bench import latency
+
+    for name in ("LEAST_ROUNDS", "MOST_ROUNDS", "WARM_UP_RUNS", "WINDOWS", "LEAST_RUNS"):
+        monkeypatch.setattr(latency, name, getattr(latency, name))  # to be put back
     wide = cuda.Group("16 bits", ("pytorch:bfloat16", "pytorch:float16", "onnxruntime:float16"))
     assert cuda.without_float16(wide).specs == ("pytorch:bfloat16",)
     assert cuda.main(["--rehearse", "--no-compile", "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "cuda-rehearsal-cpu.json").read_text())
     assert found["batches"] == [1] and found["complete"] is True
+    (model,) = found["models"]
+    assert {len(m["samples"]) for g in model["groups"] for m in g["measurements"]
+            if m["name"] == "latency"} == {2}  # fmt: skip
 
 
 @pytest.mark.usefixtures("small")
