@@ -32,12 +32,12 @@ Example:
   interop bench --compare monday.json friday.json
 
 \b
-D is a folder of pictures or sounds with one folder a class, a COCO file,
-images/ with masks/, a CSV, JSONL or Parquet file, an .npz of inputs, a folder
-of Hugging Face datasets, or torchvision:CIFAR10=FOLDER. Classes are matched
-to the model's labels by name. An .npz holds an array for each input, by the
-name in the module's forward, a row a sample, and "labels"; of your own module
-(--model) it also tells what it takes.
+D is a folder of pictures or sounds with one folder a class, a COCO file, VOC's
+XML, images/ with masks/, a CSV, JSONL or Parquet file, an .npz of inputs, a
+folder of Hugging Face datasets, or torchvision:CIFAR10=FOLDER. Classes are
+matched to the model's labels by name. An .npz holds an array for each input, by
+the name in the module's forward, a row a sample, and "labels"; of your own
+module (--model) it also tells what it takes.
 A RUNTIME is pytorch (:compile, :torchscript, :float16, :bfloat16), openvino
 or onnxruntime (:io-binding, :cuda-graph, :float16, :int8, :int8-static, or a
 provider's name). The others are held against the first.
@@ -48,7 +48,7 @@ Exit code 3 where the device is not had or the host is too noisy to tell.""",
 @click.option("--task", metavar="NAME", help="What the model is for, by the Hub's word.")
 @click.option(
     "--column", "columns", multiple=True, metavar="ROLE=NAME",
-    help="A table's column: text=sentence, label=class; repeatable.",
+    help="A table's column: text=sentence, text_pair=reply, label=class; repeatable.",
 )  # fmt: skip
 @click.option("--split", metavar="NAME", help="The part of a data set that has several.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
