@@ -32,12 +32,12 @@ Example:
   interop bench --compare monday.json friday.json
 
 \b
-D is a folder of pictures or sounds with one folder a class, a COCO file, VOC's
-XML, images/ with masks/, a CSV, JSONL or Parquet file, an .npz of inputs, a
-folder of Hugging Face datasets, or torchvision:CIFAR10=FOLDER. Classes are
-matched to the model's labels by name. An .npz holds an array for each input, by
-the name in the module's forward, a row a sample, and "labels"; of your own
-module (--model) it also tells what it takes.
+D is a folder of pictures or sounds with one folder a class, a COCO file,
+VOC's XML, images/ with masks/, a CSV, JSONL or Parquet file, an .npz of
+inputs, a folder of Hugging Face datasets, or torchvision:CIFAR10=FOLDER.
+Classes are matched to the model's labels by name. An .npz holds an array for
+each input, by the name in the module's forward, a row a sample, and "labels";
+of your own module (--model) it also tells what it takes.
 A RUNTIME is pytorch (:compile, :torchscript, :float16, :bfloat16), openvino
 or onnxruntime (:io-binding, :cuda-graph, :float16, :int8, :int8-static, or a
 provider's name). The others are held against the first.
