@@ -1,29 +1,32 @@
 """Parity and latency on a CUDA GPU, of every way that bench knows, against what the card could do.
 
     python -m benchmarks.cuda                    on a machine with a GPU
-    python -m benchmarks.cuda --device cpu --models resnet50 --batch 1 --seconds 0.3
-                                                 the rehearsal, stored apart, in build/
+    python -m benchmarks.cuda --rehearse         on a CPU: each model at batch 1 for a moment,
+                                                 without float16; stored in build/, no evidence
 
 Five models with random weights (enough for latency and parity, not for accuracy), bounded to 8
-minutes. Each is exported with its proofs on the device (float32, TF32 off), then its lanes are run
-in groups: those within a group are interleaved. torch.compile comes last, for it takes the longest.
-A run's floor is what the card needs at the least: its operations at the rate of a large matrix
-product of the same precision, or its weights, inputs and outputs through the card's own memory,
-whichever is longer. The result goes to benchmarks/results/cuda-<gpu>.json after every group, so
-that a run that is cut short keeps what it has; what was left out is named. Exit 3 where there is no
-GPU: a figure measured on a CPU is never called CUDA.
+minutes by a clock of its own, at which it ends wherever it is. Each is exported with its proofs on
+the device (float32, TF32 off), then its lanes are run in groups: those within a group are
+interleaved. torch.compile comes last, for it takes the longest. A run's floor is what the card
+needs at the least: its operations at the rate of a large matrix product of the same precision, or
+its weights, inputs and outputs through the card's own memory, whichever is longer. The result goes
+to benchmarks/results/cuda-<gpu>.json after every group, so that a run that is cut short keeps what
+it has ("complete" is then false); what was left out is named. Exit 3 where there is no GPU: a
+figure measured on a CPU is never called CUDA.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -239,12 +242,17 @@ class Study:
     store: Callable[[], None]
     rates: dict[str, Any]
     end: float
+    rehearsal: bool = False
     costs: dict[tuple[str, int], Cost] = field(default_factory=dict)
     longest: float = 0.0
 
     @property
     def left(self) -> float:
         return self.end - time.monotonic()
+
+    def has_time(self) -> bool:
+        """For one more group; the paths of a rehearsal are all tried, until the clock ends it."""
+        return self.left > 0 and (self.rehearsal or self.left >= self.longest)
 
     def export(self, found: dict[str, Any]) -> None:
         """The model's bundle, and what its proofs say."""
@@ -272,7 +280,9 @@ class Study:
 
     def group(self, found: dict[str, Any], group: Group) -> None:
         """Run one group of a model's lanes, if there is time for it."""
-        if self.left < self.longest:
+        if self.rehearsal:
+            group = without_float16(group)
+        if not self.has_time():
             found["left_out"].append({"group": group.name, "why": "no time within the bound"})
             return
         start = time.monotonic()
@@ -365,6 +375,20 @@ class Study:
         return rows
 
 
+def fewest_runs() -> None:
+    """As few of each kind as there can be: a rehearsal is of the paths, not of the figures."""
+    from interop.bench import latency
+
+    few = {"LEAST_ROUNDS": 2, "MOST_ROUNDS": 2, "WARM_UP_RUNS": 3, "WINDOWS": 2, "LEAST_RUNS": 1}
+    for name, number in few.items():
+        setattr(latency, name, number)
+
+
+def without_float16(group: Group) -> Group:
+    """What a CPU has in reasonable time."""
+    return replace(group, specs=tuple(s for s in group.specs if "float16" not in s.split(":")))
+
+
 def shortened(measurement: dict[str, Any]) -> dict[str, Any]:
     """A measurement with its raw samples to a tenth of a microsecond, by the wall's clock alone."""
     kept = {k: v for k, v in measurement["conditions"].items() if not k.endswith("_samples")}
@@ -408,6 +432,7 @@ def run(given: argparse.Namespace, path: Path) -> dict[str, Any]:
         "batches": given.batch,
         "card": card(given.device),
         "models": models,
+        "complete": False,
     }
 
     def store() -> None:
@@ -419,7 +444,7 @@ def run(given: argparse.Namespace, path: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="interop-cuda-") as folder:
         study = Study(
             given.device, given.batch, given.seconds, Path(folder), store, result["card"],
-            started + given.bound,
+            started + given.bound, given.rehearse,
         )  # fmt: skip
         for name in given.models:
             models.append({"model": name, "groups": [], "left_out": []})
@@ -427,11 +452,31 @@ def run(given: argparse.Namespace, path: Path) -> dict[str, Any]:
             store()
             print(line(models[-1]), flush=True)
         study.longest = 0.0  # what a compiled group takes is another matter
+        exported = [m for m in models if m.get("bundle")]
         for group in () if given.no_compile else COMPILED:
-            for found in (m for m in models if m.get("bundle")):
+            for found in exported[:1] if given.rehearse else exported:
                 study.group(found, group)
                 store()
+    result["complete"] = True
+    store()
     return result
+
+
+def stop_at(bound: float) -> threading.Timer:
+    """Ends the process at the bound, whatever it is in: a compiler asks for no time.
+
+    What was stored by then is whole: a file is written beside the last one and put in its place.
+    """
+
+    def end() -> None:
+        print(f"the bound of {bound:.0f} s is reached: what is stored is kept", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)
+
+    timer = threading.Timer(bound, end)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def one(study: Study, found: dict[str, Any], left: int) -> None:
@@ -440,7 +485,7 @@ def one(study: Study, found: dict[str, Any], left: int) -> None:
     def leave_out(what: str, why: str) -> None:
         found["left_out"].append({"group": what, "why": why})
 
-    if study.left < study.longest:
+    if not study.has_time():
         leave_out("all", "no time within the bound")
         return
     try:
@@ -454,7 +499,7 @@ def one(study: Study, found: dict[str, Any], left: int) -> None:
     share = study.left / left
     begun = time.monotonic()
     for group in GROUPS:
-        if time.monotonic() - begun > share:
+        if time.monotonic() - begun > share and not study.rehearsal:
             leave_out(group.name, "no time within its share")
             continue
         study.group(found, group)
@@ -474,7 +519,8 @@ def line(found: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, stop: Callable[[float], object] | None = None) -> int:
+    """`stop` is told the bound, to end what goes on beyond it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
@@ -482,8 +528,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, nargs="+", default=list(BATCHES))
     parser.add_argument("--bound", type=float, default=BOUND_SECONDS, help="seconds of the whole")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="on the CPU, so that each path has run once"
+    )
     parser.add_argument("--out", type=Path, help="the result's folder")
     given = parser.parse_args(arguments)
+    if stop is not None:
+        stop(given.bound)
+    if given.rehearse:
+        given.device, given.batch, given.seconds = "cpu", [1], 0.0
+        fewest_runs()
     import torch
 
     if given.device == "cuda" and not torch.cuda.is_available():
@@ -499,4 +553,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(stop=stop_at))

@@ -21,14 +21,26 @@ from interop.bench.tasks import Task
 from interop.bench.tasks import task as task_of
 from interop.bench.wanted import need_interface, task_name
 from interop.check.inputs import dataset_hash, describe
+from interop.check.pairing import pair
 from interop.data import open_data, preparation
+from interop.data.arrays import Arrays
 from interop.data.base import Array, Data, Preparation
 from interop.data.preview import preview
 from interop.errors import ConfigError
 from interop.export import Options as Building
-from interop.facts import Answer, Case, Identity, Input, Json, Measurement, Report
+from interop.facts import (
+    Answer,
+    Case,
+    Finding,
+    Identity,
+    Input,
+    Intent,
+    Json,
+    Measurement,
+    Report,
+)
 from interop.models.signature import Signature, drawn
-from interop.rules import run
+from interop.rules import all_rules, run
 from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["BATCHES", "Options", "bench"]
@@ -144,7 +156,10 @@ def _wanted(identity: Identity, data: str | Path, options: Options) -> Wanted:
 def _building(
     models: Sequence[Identity], wanted: Sequence[Wanted], options: Options
 ) -> list[Building]:
-    """How each module is made; where it is exported first, its proofs use pictures of the data."""
+    """How each module is made; where it is exported first, its proofs use pictures of the data.
+
+    Of a module of one's own nothing says what it takes, but for the arrays that it is given.
+    """
     given = options.building or [Building(device=options.device)] * len(models)
     made = []
     for identity, one, how in zip_longest(models, wanted, given):
@@ -152,6 +167,8 @@ def _building(
             prepare = preparation(identity, one.task.name, ("input",), kind="pictures")
             if prepare.most is None:
                 how = replace(how, samples=prepare(one.data.spread(SAMPLES)).inputs["input"])
+        if one is not None and isinstance(one.data, Arrays) and how.factory and not how.inputs:
+            how = replace(how, samples=one.data.inputs.spread(SAMPLES))
         made.append(how)
     return made
 
@@ -204,8 +221,11 @@ def _report(
         found += measure_process(contenders, inputs, say, options.batches)
     measured = tuple(found)
     conditions = _conditions(contenders)
-    findings, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))
-    noisy = next((f for f in findings if f.rule == "host-too-noisy"), None)
+    if not wanted:
+        conditions["inputs"] = _drawn(contenders)
+    noise, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))
+    noisy = next((f for f in noise if f.rule == "host-too-noisy"), None)
+    findings = (*noise, *_interface([c.identity for c in contenders]))
     details |= {
         "conditions": {k: v for k, v in conditions.items() if not isinstance(v, dict)},
         "predictions": [one.as_json() for told in answered for one in told],
@@ -236,6 +256,18 @@ def _report(
     )
 
 
+def _interface(models: Sequence[Identity]) -> list[Finding]:
+    """What a caller of A would have to change for B, as `check` finds it.
+
+    Answers are compared by name: labels in another order show in no figure here.
+    """
+    if len(models) != 2:
+        return []
+    found, _ = run(Case(a=models[0], b=models[1], pairing=pair(*models)))
+    rules = all_rules()
+    return [f for f in found if "pair" in rules[f.rule].rule.needs and Intent.REPLACE in f.breaks]
+
+
 def _accuracy(answered: Sequence[Sequence[Answered]]) -> list[Measurement]:
     found = [m for told in answered for one in told for m in scores(one)]
     for first, *others in answered:
@@ -259,6 +291,16 @@ def _inputs(
         prepare(one.data.spread(min(most, prepare.most or most))).inputs
         for one, prepare in zip(wanted, prepares, strict=True)
     ]
+
+
+def _drawn(contenders: Sequence[Contender]) -> str:
+    """What latency was measured on where there are no data, in words."""
+    of_each = [
+        "; ".join(f"{a.name} ({', '.join(map(str, a.axes))})" for a in c.signature.arguments)
+        for c in contenders
+    ]
+    shown = [f"{c.role} {said}" for c, said in zip(contenders, of_each, strict=True)]
+    return f"drawn numbers: {of_each[0] if len(set(of_each)) == 1 else ', '.join(shown)}"
 
 
 def _pace(told: Sequence[Answered], waited: float) -> dict[str, Json]:

@@ -221,6 +221,8 @@ def _with_lanes(
                 if isinstance(error, DeviceMissing) and spec.is_device:
                     raise
                 first = first or error
+                if error.where == str(spec):  # it stands in front already
+                    error.where = ""
                 skipped.append(Skipped(f"{contender.role} {spec}", str(error)))
                 continue
             undo.callback(lane.runtime.close)

@@ -40,8 +40,9 @@ def need_interface(identity: Identity, task: str) -> None:
     pictures = task.startswith(("image-", "object-"))
     ours = not (identity.architecture or "").startswith("transformers/")
     if pictures and ours and task != "object-detection" and identity.preprocessing is None:
+        fault = identity.preprocessing_fault
         raise ConfigError(
-            "how its inputs are prepared is unknown",
+            "how its inputs are prepared is unknown" + (f" ({fault})" if fault else ""),
             where=where,
             fix="give it with --preprocess; any figure would be of another model",
             rule="preprocessing-unknown",

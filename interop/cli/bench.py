@@ -33,9 +33,11 @@ Example:
 
 \b
 D is a folder of pictures or sounds with one folder a class, a COCO file,
-images/ with masks/, a CSV, JSONL or Parquet file, an .npz of inputs, a folder
-of Hugging Face datasets, or torchvision:CIFAR10=FOLDER. Classes are matched
-to the model's labels by name.
+VOC's XML, images/ with masks/, a CSV, JSONL or Parquet file, an .npz of
+inputs, a folder of Hugging Face datasets, or torchvision:CIFAR10=FOLDER.
+Classes are matched to the model's labels by name. An .npz holds an array for
+each input, by the name in the module's forward, a row a sample, and "labels";
+of your own module (--model) it also tells what it takes.
 A RUNTIME is pytorch (:compile, :torchscript, :float16, :bfloat16), openvino
 or onnxruntime (:io-binding, :cuda-graph, :float16, :int8, :int8-static, or a
 provider's name). The others are held against the first.
@@ -46,7 +48,7 @@ Exit code 3 where the device is not had or the host is too noisy to tell.""",
 @click.option("--task", metavar="NAME", help="What the model is for, by the Hub's word.")
 @click.option(
     "--column", "columns", multiple=True, metavar="ROLE=NAME",
-    help="A table's column: text=sentence, label=class; repeatable.",
+    help="A table's column: text=sentence, text_pair=reply, label=class; repeatable.",
 )  # fmt: skip
 @click.option("--split", metavar="NAME", help="The part of a data set that has several.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
@@ -69,6 +71,13 @@ Exit code 3 where the device is not had or the host is too noisy to tell.""",
     help="Your own function that makes the module. It is your code, and it is run.",
 )
 @click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SPEC",
+    help="What your module takes: tokens=int64<1000(batch,sequence:16); repeatable.",
+)
+@click.option(
     "--base", metavar="FILE|FOLDER", help="The model that a LoRA or other adapter is for."
 )
 @click.option(
@@ -89,6 +98,7 @@ def command(
     seconds: float,
     tf32: bool,
     factory: str | None,
+    inputs: tuple[str, ...],
     base: str | None,
     compare: tuple[str, str] | None,
     arch: str | None,
@@ -125,10 +135,12 @@ def command(
     need_torch_side("bench")
     from interop.bench import bench
     from interop.export import Options
+    from interop.models.signature import parse_argument
 
+    stated = [parse_argument(text, place) for place, text in enumerate(inputs)]
     if factory:
         click.echo(f"running {factory}: your own code", err=True)
-    building = Options(device=device, factory=factory, base=base, arch=arch)
+    building = Options(device=device, factory=factory, base=base, arch=arch, inputs=stated)
     report = bench(
         seen,
         data,

@@ -46,11 +46,12 @@ class Boxes:
 class Record:
     """One sample. `name` is how a person finds it again (a path below the data set, "row 12").
 
-    `sha256` is of what is stored of it. `raw` by the data's kind: a PIL image; a str, for question
-    answering (question, context), for token classification a tuple of words; a Sound; a mapping of
-    arrays by input name. `truth` by the task: a class number; a float or an array of them; an
-    array (height, width) of class numbers, 255 where none counts; Boxes; a tuple of tags; a tuple
-    of answers that are right; the text that is said; None for a language model.
+    `sha256` is of what is stored of it. `raw` by the data's kind: a PIL image; a str, of two texts
+    judged together (text, other), for question answering (question, context), for token
+    classification a tuple of words; a Sound; a mapping of arrays by input name. `truth` by the
+    task: a class number; a float or an array of them; an array (height, width) of class numbers,
+    255 where none counts; Boxes; a tuple of tags; a tuple of answers that are right; the text that
+    is said; None for a language model.
     """
 
     name: str

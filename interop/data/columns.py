@@ -22,12 +22,19 @@ from interop.errors import ConfigError, DataError
 from interop.facts import Json
 
 TEXT = "text"
+TEXT_PAIR = "text_pair"  # the second of two texts that are judged together
 PATH = "path"
 LABEL = "label"
 QUESTION, CONTEXT, ANSWERS = "question", "context", "answers"
-ROLES = (TEXT, PATH, LABEL, QUESTION, CONTEXT, ANSWERS)
+ROLES = (TEXT, TEXT_PAIR, PATH, LABEL, QUESTION, CONTEXT, ANSWERS)
 
 _TEXTS = (TEXT, "sentence", "content", "document", "review", "message", "utterance", "body")
+# Two columns that are a pair where both are there, by the names that data sets give them.
+_PAIRS = (
+    (TEXT, TEXT_PAIR), ("sentence1", "sentence2"), ("premise", "hypothesis"),
+    ("question1", "question2"), ("text1", "text2"), ("text_a", "text_b"),
+)  # fmt: skip
+_OF_PAIRS = ("text-classification", "regression")
 _PICTURES = ("image", "picture", "img")
 _SOUNDS = ("audio", "sound", "wav")
 _FILES = (PATH, "file_name", "filename", "file", "file_path")
@@ -137,7 +144,8 @@ class Table(Data):
             return self._string(row, QUESTION, where), self._string(row, CONTEXT, where)
         if self.task == "token-classification":
             return self._words(row, TEXT, where)
-        return self._string(row, TEXT, where)
+        text = self._string(row, TEXT, where)
+        return (text, self._string(row, TEXT_PAIR, where)) if TEXT_PAIR in self.columns else text
 
     def _string(self, row: Row, role: str, where: str) -> str:
         value = self._cell(row, role, where)
@@ -247,6 +255,14 @@ def _chosen(rows: Rows, task: str, given: Mapping[str, str]) -> dict[str, str]:
             fix=f"the roles are {', '.join(ROLES)}",
         )
     wanted = _COLUMNS.get(task) or (_OF_FILES if _is_of_files(rows, given) else _OF_TEXTS)
+    given = {**_pair(rows, task, wanted, given), **given}
+    if TEXT_PAIR in given:
+        if task not in _OF_PAIRS or TEXT not in wanted:
+            raise ConfigError(
+                f"{task} takes no second text", where=str(rows.path), fix="leave text_pair out"
+            )
+        firsts = tuple(first for first, _ in _PAIRS)
+        wanted = {**wanted, TEXT: (*firsts, *_TEXTS), TEXT_PAIR: ()}
     taken = dict(given)
     for column in given.values():
         if column not in rows.columns:
@@ -267,6 +283,19 @@ def _chosen(rows: Rows, task: str, given: Mapping[str, str]) -> dict[str, str]:
             )
         taken[role] = found
     return {role: taken[role] for role in wanted}
+
+
+def _pair(
+    rows: Rows, task: str, wanted: Mapping[str, Sequence[str]], given: Mapping[str, str]
+) -> dict[str, str]:
+    """The columns of two texts, where a table has both and nobody named another."""
+    if task not in _OF_PAIRS or TEXT not in wanted or {TEXT, TEXT_PAIR} & set(given):
+        return {}
+    there = {c.lower(): c for c in rows.columns}
+    for first, second in _PAIRS:
+        if first in there and second in there:
+            return {TEXT: there[first], TEXT_PAIR: there[second]}
+    return {}
 
 
 def _is_of_files(rows: Rows, given: Mapping[str, str]) -> bool:

@@ -1,6 +1,6 @@
-"""A JSON file in COCO's form and a folder of pictures -> pictures, and the boxes in each.
+"""A JSON file in COCO's form, or a folder of VOC's XML -> pictures, and the boxes in each.
 
-The file is read as a whole, as its form demands; the pictures are read one by one.
+COCO's file is read as a whole, as its form demands; XML and pictures are read one by one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
 
 import numpy as np
 
@@ -122,3 +123,136 @@ def _parsed(path: Path) -> Mapping[str, Json]:
     if not isinstance(content, dict):
         raise DataError("is not in COCO's form", where=str(path), fix=_FIX)
     return content
+
+
+# ---------------------------------------------------------------- VOC's form
+
+_XML = "Annotations"
+_PICTURES = ("JPEGImages", "images")
+_MOST_XML = 1 << 22  # bytes of one picture's annotation
+_VOC_FIX = "give VOC's form: Annotations/NAME.xml with an object for each box, and JPEGImages/"
+
+
+def is_voc(path: Path) -> bool:
+    """Whether it is a folder with VOC's XML in it."""
+    return (path / _XML).is_dir()
+
+
+class VocBoxes(Data):
+    """The pictures that a folder's Annotations/*.xml are of, by name, and the boxes of each.
+
+    The pictures lie in JPEGImages/ (or images/) under the name that their annotation gives.
+    Corners are VOC's, which count pixels from 1 and include the last: x1 and y1 are one less here.
+    Objects that are marked difficult count neither way, as in VOC's own scoring. Names are found
+    among the labels; without labels a class is the name's place among all of them, sorted. One
+    picture's XML is read at a time, and a document that declares a type, by which XML grows without
+    bound or reads other files, is refused. Raises DataError.
+    """
+
+    kind = "pictures"
+
+    def __init__(self, path: str | Path, labels: Sequence[str] | None = None) -> None:
+        self.path = Path(path)
+        self._files = sorted((self.path / _XML).glob("*.xml"))
+        if not self._files:
+            raise DataError("holds no XML", where=str(self.path / _XML), fix=_VOC_FIX)
+        self.folder = next((self.path / n for n in _PICTURES if (self.path / n).is_dir()), None)
+        if self.folder is None:
+            raise DataError("has no JPEGImages/", where=str(self.path), fix=_VOC_FIX)
+        self.ignored = 0
+        used: set[str] = set()
+        for file in self._files:
+            _, boxes = _annotated(file)
+            used |= {name for _, name, _ in boxes}
+            self.ignored += sum(box is None for box, _, _ in boxes)
+        self._classes: Mapping[Any, int] = {name: n for n, name in enumerate(sorted(used))}
+        if labels:
+            self._classes = matched(
+                sorted(used), labels, what="the names of objects", where=str(self.path / _XML),
+                fix="name each object like the model's label, or give the labels with --labels",
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def records(self, picks: Sequence[int] | None = None) -> Iterator[Record]:
+        assert self.folder is not None
+        for file in self._files if picks is None else [self._files[i] for i in picks]:
+            name, boxes = _annotated(file)
+            path = self.folder / name
+            data = pictures.read(path)
+            picture = pictures.decode(data, where=str(path))
+            kept = [(box, self._classes[of], hard) for box, of, hard in boxes if box is not None]
+            truth = Boxes(
+                np.array([b for b, _, _ in kept], dtype=np.float32).reshape(-1, 4),
+                np.array([of for _, of, _ in kept], dtype=np.int64),
+                crowd=np.array([hard for _, _, hard in kept], dtype=bool),
+            )
+            yield Record(name, sha256(data).hexdigest(), picture, truth)
+
+
+_Box = tuple[tuple[float, float, float, float] | None, str, bool]
+
+
+def _annotated(path: Path) -> tuple[str, list[_Box]]:
+    """A picture's file name, and of each object the corners (None where they enclose nothing), the
+    name and whether it is difficult."""
+    root = _xml(path)
+    # Some tools write a path of their own machine there.
+    name = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
+    name = name or f"{path.stem}.jpg"
+    found: list[_Box] = []
+    for place, one in enumerate(root.iter("object")):
+        where = f"{path}, object {place + 1}"
+        box, of = one.find("bndbox"), (one.findtext("name") or "").strip()
+        if not of or box is None:
+            raise DataError("has no name, or no bndbox", where=where, fix=_VOC_FIX)
+        said = [(box.findtext(k) or "").strip() for k in ("xmin", "ymin", "xmax", "ymax")]
+        try:
+            x1, y1, x2, y2 = map(float, said)
+            if not np.isfinite([x1, y1, x2, y2]).all():
+                raise ValueError
+        except ValueError:
+            raise DataError(
+                f"its bndbox holds {', '.join(s or 'nothing' for s in said)}",
+                where=where,
+                fix=_VOC_FIX,
+            ) from None
+        corners = (x1 - 1, y1 - 1, x2, y2)
+        empty = x2 < x1 or y2 < y1
+        hard = (one.findtext("difficult") or "").strip() == "1"
+        found.append((None if empty else corners, of, hard))
+    return name, found
+
+
+def _xml(path: Path) -> Element:
+    """The root of a small document without a DOCTYPE."""
+    from xml.parsers import expat
+
+    try:
+        data = path.read_bytes() if path.stat().st_size <= _MOST_XML else None
+    except OSError as error:
+        raise DataError(
+            f"cannot be read ({error.strerror})", where=str(path), fix=_VOC_FIX
+        ) from None
+    if data is None:
+        raise DataError(f"is larger than {_MOST_XML} bytes", where=str(path), fix=_VOC_FIX)
+    builder = TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+
+    def refuse(*_: object) -> None:
+        raise DataError(
+            "declares a document type, which no annotation needs",
+            where=str(path),
+            fix="take its <!DOCTYPE …> out",
+        )
+
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except (expat.ExpatError, RecursionError) as error:
+        raise DataError(f"cannot be read as XML ({error})", where=str(path), fix=_VOC_FIX) from None
+    return builder.close()

@@ -10,7 +10,7 @@ from interop.data import tables, vision
 from interop.data.arrays import Arrays, Inputs
 from interop.data.base import Data
 from interop.data.columns import Table
-from interop.data.detection import CocoBoxes
+from interop.data.detection import CocoBoxes, VocBoxes, is_voc
 from interop.data.folder import ClassFolder, Folder, SoundFolder
 from interop.data.masks import MaskFolder
 from interop.errors import ConfigError, DataError
@@ -20,8 +20,10 @@ FORMS: Mapping[str, str] = {
     "image-classification": "a folder of pictures a class, torchvision:NAME=FOLDER, or a table "
     "with a path and a label",
     "image-segmentation": "a folder with images/ and masks/, or torchvision:NAME=FOLDER",
-    "object-detection": "a JSON file in COCO's form, or the folder that it lies in",
-    "text-classification": "a CSV, JSONL or Parquet file with a text and a label",
+    "object-detection": "a JSON file in COCO's form, the folder that it lies in, or a folder with "
+    "Annotations/ (VOC's XML) and JPEGImages/",
+    "text-classification": "a CSV, JSONL or Parquet file with a text (or text and text_pair) and "
+    "a label",
     "token-classification": "a JSONL or Parquet file with words and tags",
     "question-answering": "a CSV, JSONL or Parquet file with question, context and answers",
     "text-generation": "a text file, or a CSV, JSONL or Parquet file with a text",
@@ -104,7 +106,7 @@ def _other(path: Path, task: str, labels: Sequence[str] | None) -> Data:
     if path.suffix.lower() == ".npz" and task in _OF_ARRAYS:
         return Arrays(Inputs(path), task, labels)
     if task == "object-detection" and (path.is_dir() or path.suffix.lower() == ".json"):
-        return CocoBoxes(path, labels)
+        return VocBoxes(path, labels) if is_voc(path) else CocoBoxes(path, labels)
     if path.is_dir() and task == "image-segmentation":
         return MaskFolder(path, labels)
     if path.is_dir() and task == "image-classification":

@@ -23,7 +23,8 @@ class Tokens(Preparation):
     """What the tokenizer makes of texts: int64 (rows, tokens) by input name, padded on the right
     to the longest of the batch.
 
-    Longer texts than the model takes are cut; those of question answering and text generation
+    Two texts that are judged together go in as the tokenizer's pair. Longer texts than the model
+    takes are cut (of two, the longer first); those of question answering and text generation
     become several rows instead. `about` has, a row each: for question answering "offsets", the
     place of each token in the context, (start, end) in characters, or None; for token
     classification "words", the number of each token's word, or None; and always "tokens", how many
@@ -86,6 +87,9 @@ class Tokens(Preparation):
         if self.task == "token-classification":
             words = list(_as(tuple, record))
             return self.tokenizer([words], is_split_into_words=True, **cut)
+        if isinstance(record.raw, tuple) and self.task in ("text-classification", "regression"):
+            text, other = record.raw
+            return self.tokenizer([text], [other], **cut)
         text = _as(str, record)
         if self.task == "text-generation" and cut and self.tokenizer.is_fast:
             return self.tokenizer([text], return_overflowing_tokens=True, stride=0, **cut)

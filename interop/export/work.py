@@ -136,7 +136,9 @@ class Work:
 
         Raises ModelError where the module itself fails on its input: no exporter is to blame.
         """
-        takes = signature(self.identity, module, self.options.inputs)
+        given = self.options.samples
+        named = given if isinstance(given, Mapping) else None
+        takes = signature(self.identity, module, self.options.inputs, named)
         samples = self.samples(takes)
         if samples is not None:
             takes = subject.like(takes, samples)
@@ -176,6 +178,8 @@ class Work:
             return None
         if not isinstance(given, Mapping):
             given = {takes.names[0]: given}
+        elif len(given) == len(takes.names) == 1:  # one array for one input needs no name
+            given = {takes.names[0]: next(iter(given.values()))}
         if set(given) != set(takes.names):
             raise DataError(
                 f"holds {', '.join(given)}, where the model takes {', '.join(takes.names)}",

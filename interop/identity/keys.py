@@ -129,15 +129,20 @@ def labels(metadata: Mapping[str, Json]) -> Labels:
 
 def preprocessing(metadata: Mapping[str, Json]) -> tuple[Preprocessing | None, str]:
     """The preprocessing that a file describes, or what is wrong with its description."""
-    fault = ""
+    fault = silent = ""
     for found in _stated(metadata, "preprocess"):
         try:
             return parse_preprocessing(found.value, found.source), ""
         except ConfigError as error:
-            fault = fault or f"{found.source}: {error.what}"
+            said = f"{found.source}: {error.what}"
+            if _is_object(found.value):  # it may say the same as the config beside it
+                silent = silent or said
+            else:
+                fault = fault or said
     if fault:
         return None, fault
-    return ecosystems.preprocessing(metadata)
+    how, fault = ecosystems.preprocessing(metadata)
+    return how, fault or ("" if how else silent)
 
 
 def _stated(metadata: Mapping[str, Json], fact: str) -> Iterator[Stated]:
@@ -151,7 +156,8 @@ def _stated(metadata: Mapping[str, Json], fact: str) -> Iterator[Stated]:
                 try:
                     value = json.loads(value)
                 except ValueError:
-                    continue
+                    if fact != "preprocess":
+                        continue
             if (read := form(value)) is not None:
                 yield Stated(read, f"{where}key {key!r}")
 
@@ -204,13 +210,28 @@ def parse_preprocessing(value: Json, source: str, *, where: str = "") -> Preproc
     Raises ConfigError where a field is unknown, missing or of the wrong form.
     """
     fix = 'write {"resize": [224, 224], "mean": [...], "std": [...]}'
+    if _is_object(value):
+        raise ConfigError(
+            f"is kept as {value[1:-1]}, not as plain numbers and words",
+            where=where or source,
+            fix=fix,
+        )
     if not isinstance(value, dict):
         raise ConfigError("is no description of preprocessing", where=where or source, fix=fix)
+    for name, held in value.items():
+        if _is_object(held):
+            raise ConfigError(
+                f"{name} is kept as {held[1:-1]}, not as plain numbers or words",
+                where=where or source,
+                fix=fix,
+            )
     known = ("resize", "mean", "std", "crop", "color", "interpolation")
     if strange := sorted(set(value) - set(known)):
         raise ConfigError(
             f"unknown field {strange[0]!r}", where=where or source, fix=f"known: {', '.join(known)}"
         )
+    if lacking := [name for name in ("resize", "mean", "std") if name not in value]:
+        raise ConfigError(f"has no {' and no '.join(lacking)}", where=where or source, fix=fix)
     try:
         resize, crop = value["resize"], value.get("crop")
         made = Preprocessing(
@@ -222,8 +243,8 @@ def parse_preprocessing(value: Json, source: str, *, where: str = "") -> Preproc
             interpolation=value.get("interpolation", "bilinear"),
             source=source,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"cannot be read ({error!r})", where=where or source, fix=fix) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"cannot be read ({error})", where=where or source, fix=fix) from error
     channels = {"RGB": 3, "L": 1}.get(made.color)
     wrong = (
         (channels is None and f"color {made.color!r} is neither 'RGB' nor 'L'")
@@ -239,6 +260,11 @@ def parse_preprocessing(value: Json, source: str, *, where: str = "") -> Preproc
     if wrong:
         raise ConfigError(wrong, where=where or source, fix=fix)
     return made
+
+
+def _is_object(value: Json) -> bool:
+    """What the reader of pickles leaves in place of an object."""
+    return isinstance(value, str) and value[:1] == "<" and value[-1:] == ">"
 
 
 def preprocessing_json(given: Preprocessing) -> dict[str, Json]:

@@ -6,15 +6,17 @@ What has no JSON form, and what is larger than any description of a model, is le
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 from interop.facts import Json
-from interop.reading.tree import Array, Bag, Blob, Made, Mapping, Node, Text
-from interop.reading.weights import ASIDE
+from interop.reading.tree import Array, Bag, Blob, Global, Made, Mapping, Node, Text
+from interop.reading.weights import ASIDE, PREPARING
 
 MAX_DEPTH = 12
 MAX_VALUES = 300_000
 MAX_TEXT = 1 << 20
 MAX_ARRAY = 100_000
+_FIELDS = 100
 
 
 class _Nothing(Exception):
@@ -33,11 +35,26 @@ def describe(tree: Node) -> dict[str, Json]:
     for key, value in mapping.named.items():
         if key.lower() in ASIDE or len(key) > MAX_TEXT:
             continue
-        try:
+        with suppress(_Nothing):
             described[key] = _json(value, budget, MAX_DEPTH)
-        except _Nothing:
-            continue
+        if key.lower() in PREPARING:
+            described[key] = _marked(value, budget)
     return described
+
+
+def _marked(node: Node, budget: list[int]) -> Json:
+    """As JSON, with "<what it is>" where a value has no such form.
+
+    Left out, as elsewhere, a broken statement would pass for another one, or for none.
+    """
+    if type(node) is Mapping:
+        return {key: _marked(value, budget) for key, value in list(node.named.items())[:_FIELDS]}
+    try:
+        return _json(node, budget, MAX_DEPTH)
+    except _Nothing:
+        made = node.func if type(node) is Made else None
+        name = f"{made.module}.{made.name}" if type(made) is Global else type(node).__name__
+        return f"<{name}>"
 
 
 def value(node: Node) -> Json:

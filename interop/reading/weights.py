@@ -33,6 +33,8 @@ callbacks loops loop_state train_dataloader dataloader dataloaders sampler sampl
 criterion loss loss_state losses metrics normalizer
 """
 ASIDE = frozenset(_ASIDE.split())
+# Where a checkpoint says how inputs are prepared: a mean kept as a tensor is no weight.
+PREPARING = frozenset(("preprocess", "preprocessing"))
 # What torch.optim.Optimizer.state_dict() gives, whatever name it was saved under.
 _OPTIMIZER = frozenset(("state", "param_groups"))
 
@@ -110,7 +112,7 @@ class Weights:
                 tensors += [(f"{key}.{n}", t) for n, t in enumerate(value) if type(t) is Tensor]
             elif type(value) in _CONTAINERS:
                 below = _join(place, key)
-                if key.lower() not in ASIDE:
+                if key.lower() not in ASIDE | PREPARING:
                     self._visit(value, below, depth + 1)
                 elif self._holds_tensor(value):
                     self.held_aside.append(below)

@@ -34,6 +34,8 @@ from interop.report.view import (
 
 SIGNIFICANT = 0.05
 NOISY = "host too noisy to tell"
+MOST_PAIRS = 2  # of runtimes that are columns of a table; more of them are its rows
+_RATIOS = "Ratios of median latency with their 95 % intervals. Noise: one runtime against itself."
 MOST_CLASSES = 24  # of a matrix that is drawn
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 Words = Callable[[Measurement], str]
@@ -205,6 +207,8 @@ def _faster(measured: Measured) -> Card | None:
     if not ratios:
         return None
     pairs = list(dict.fromkeys(of(m) for m in ratios))
+    if len(pairs) > MOST_PAIRS:
+        return _fastest(ratios, pairs, measured)
     cells = {(of(m), m.conditions.get("batch")): with_span(m) for m in ratios}
     rows = []
     for batch in dict.fromkeys(m.conditions.get("batch") for m in sorted(ratios, key=batch_of)):
@@ -217,18 +221,48 @@ def _faster(measured: Measured) -> Card | None:
             )
         )
     says = " ".join(_speed(p, [m for m in ratios if of(m) == p], measured) for p in pairs)
-    note = "Ratios of median latency with their 95 % intervals. Noise: one runtime against itself."
-    table = Table("", ("batch", *pairs, "noise"), tuple(rows), note=note)
+    table = Table("", ("batch", *pairs, "noise"), tuple(rows), note=_RATIOS)
     return Card("Which runtime is faster?", says, table)
+
+
+def _fastest(ratios: Sequence[Measurement], pairs: Sequence[str], measured: Measured) -> Card:
+    """Many lanes: a row each, and one sentence for all of which the same can be said."""
+    same: dict[tuple[str, str], list[str]] = {}
+    for pair in pairs:
+        top, _, base = pair.partition(" / ")
+        words = _speeds([m for m in ratios if of(m) == pair], measured)
+        same.setdefault((base, words), []).append(top)
+    says = [f"{listed(tops)} against {base}: {words}." for (base, words), tops in same.items()]
+    bases = list(dict.fromkeys(base for base, _ in same))
+    batches = list(dict.fromkeys(m.conditions.get("batch") for m in sorted(ratios, key=batch_of)))
+    cells = {(of(m), m.conditions.get("batch")): with_span(m) for m in ratios}
+    rows = [
+        (
+            pair.partition(" / ")[0] if len(bases) == 1 else pair,
+            *(cells.get((pair, batch), ABSENT) for batch in batches),
+        )
+        for pair in pairs
+    ]
+    noise = [measured.noise(batch) for batch in batches]
+    rows.append(("noise", *((span(m) if m else "") or ABSENT for m in noise)))
+    head = f"against {bases[0]}" if len(bases) == 1 else ""
+    columns = (head, *(f"batch {batch}" for batch in batches))
+    return Card(
+        "Which runtime is faster?", " ".join(says), Table("", columns, tuple(rows), note=_RATIOS)
+    )
 
 
 def _speed(pair: str, found: Iterable[Measurement], measured: Measured) -> str:
     """ "A onnxruntime against A pytorch: faster at batch 1 and 8, slower at batch 32." """
+    return f"{pair.replace(' / ', ' against ')}: {_speeds(found, measured)}."
+
+
+def _speeds(found: Iterable[Measurement], measured: Measured) -> str:
+    """ "faster at batch 1 and 8, slower at batch 32" """
     said: dict[str, list[str]] = {}
     for m in found:
         said.setdefault(measured.versus(m), []).append(f"{batch_of(m):g}")
-    parts = [f"{word} at batch {listed(batches)}" for word, batches in said.items()]
-    return f"{pair.replace(' / ', ' against ')}: {', '.join(parts)}."
+    return ", ".join(f"{word} at batch {listed(batches)}" for word, batches in said.items())
 
 
 # ---------------------------------------------------------------- the drawings

@@ -423,4 +423,4 @@ def tick(value: float, unit: str) -> str:
         return f"{100 * value:.4g} %"
     if unit == "bytes":
         return quantity(value, unit).replace(".0 ", " ") if value else "0"
-    return f"{value:.4g}"
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"

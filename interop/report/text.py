@@ -8,7 +8,7 @@ from textwrap import wrap
 
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
 from interop.report.plain import plain
-from interop.report.table import WIDTH, shorten_path, table
+from interop.report.table import WIDTH, by_row, shorten_path, table
 from interop.report.words import headline
 
 
@@ -281,16 +281,11 @@ def _figure(value: float | None) -> str:
 def _findings(report: Report) -> list[str]:
     if not report.findings:
         return []
-    lines = table(
-        [
-            ["level", "rule", "breaks"],
-            *([_head(f)[0], _head(f)[1], _head(f)[2]] for f in report.findings),
-        ]
-    )
+    first, *others = by_row([["level", "rule", "breaks"], *map(_head, report.findings)])
     # The text of a finding wants the whole width: it stands below its head line.
-    out = [lines[0]]
-    for line, found in zip(lines[1:], report.findings, strict=True):
-        out.append(line)
+    out = list(first)
+    for lines, found in zip(others, report.findings, strict=True):
+        out += lines
         out += wrap(found.what, WIDTH, initial_indent="  ", subsequent_indent="  ")
         if found.hint:
             out += wrap(
@@ -584,13 +579,25 @@ def _changes(name: str, found: Iterable[Measurement]) -> list[str]:
     scores = name == "score change"
     head = ("old", "new") if scores else ("value", "95 % interval")
     rows = [[name, "of", *head, "verdict"]]
+    found = list(found)
     for m in found:
         c = m.conditions
         unit = "share" if m.unit == "points" else m.unit
         figures = [quantity(c[k], unit) for k in head] if scores else _figures(m)
         label = m.name.removesuffix(" change") if scores else _row(m, False)
         rows.append([label, _of(m), *figures, str(c.get("verdict", ""))])
-    return table(rows)
+    wide = sum(2 + max(len(row[i]) for row in rows) for i in range(len(rows[0]))) - 2
+    if wide <= WIDTH:
+        return table(rows)
+    # What has a long name stands above its figures, in full.
+    first, *others = by_row([[row[0], *row[2:]] for row in rows])
+    lines, last = list(first), ""
+    for m, own in zip(found, others, strict=True):
+        if _of(m) != last:
+            lines += wrap(_of(m), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+            last = _of(m)
+        lines += own
+    return lines
 
 
 def _figures(m: Measurement) -> tuple[str, str]:

@@ -21,10 +21,10 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One batch that lies where the device wants it.
+    """One batch to be run again and again, a call of `run` each.
 
-    `run` computes on it, leaves the outputs where they are and returns when they are done: what it
-    takes less than `Runtime.run` on the same batch is the copies.
+    Of `Runtime.bind` it computes on the batch where it lies, leaves the outputs where they are and
+    returns when they are done: what it takes less than that of `Runtime.ready` is the copies.
     """
 
     run: Callable[[], object]
@@ -66,6 +66,15 @@ class Runtime(ABC):
         What comes back stops it and gives milliseconds; None where the device has none (the CPU).
         """
         return None
+
+    def ready(self, batch: Batch) -> Bound:
+        """`batch` to be run again and again from host memory, where the outputs come back to.
+
+        Its `run` takes the same way as `outputs` (casts and copies are made anew each time), less
+        what need not be done again: looking inputs up, sorting outputs, sending what a module
+        prints to stderr, which is left to the caller.
+        """
+        return Bound(lambda: self.outputs(batch))
 
     @abstractmethod
     def conditions(self) -> dict[str, Json]:

@@ -98,7 +98,7 @@ class OnnxRuntime(Runtime):
         self.provider = provider or PROVIDERS[device]
         way = "" if how == "plain" else how
         self.name = " ".join(filter(None, ("onnxruntime", way, provider, precision)))
-        self._where_asked = provider or f"--device {device}"
+        self._where_asked = _lane(provider) if provider else f"--device {device}"
         self._stream: Any = None
         if device == "cuda":
             _load_cuda_libraries()
@@ -147,15 +147,15 @@ class OnnxRuntime(Runtime):
     def outputs(self, batch: Batch) -> tuple[Array, ...]:
         assert self._session is not None, "the runtime is closed"
         given = self._given(batch)
-        if self.how == "plain":
-            found = self._session.run(None, given)
-        else:
-            held = self._hold(given)
-            if self.how == "io-binding":  # new memory: what the last run gave out is its caller's
-                self._bind_outputs(held)
-            self._replay(held)
-            found = held.binding.copy_outputs_to_cpu()
+        found = self._session.run(None, given) if self.how == "plain" else self._held_run(given)
         return tuple(a.astype(np.float32) if a.dtype == np.float16 else a for a in found)
+
+    def _held_run(self, given: Mapping[str, Array]) -> Any:
+        held = self._hold(given)
+        if self.how == "io-binding":  # new memory: what the last run gave out is its caller's
+            self._bind_outputs(held)
+        self._replay(held)
+        return held.binding.copy_outputs_to_cpu()
 
     def bind(self, batch: Batch) -> Bound:
         """Inputs and outputs stay on the device; on the CPU without io-binding as of `outputs`."""
@@ -163,6 +163,18 @@ class OnnxRuntime(Runtime):
             return super().bind(batch)
         held = self._hold(self._given(batch))
         return Bound(lambda: self._replay(held))
+
+    def ready(self, batch: Batch) -> Bound:
+        assert self._session is not None, "the runtime is closed"
+        given = self._given(batch)
+        arrays = batch.values() if isinstance(batch, Mapping) else (batch,)
+        cast = {id(a) for a in given.values()} - {id(a) for a in arrays}
+        if cast or any(o.type == "tensor(float16)" for o in self._session.get_outputs()):
+            return super().ready(batch)
+        if self.how == "plain":
+            session = self._session
+            return Bound(lambda: session.run(None, given))
+        return Bound(lambda: self._held_run(given))
 
     def clock(self) -> Callable[[], float] | None:
         return clock.started(self._stream) if self._stream is not None else None
@@ -336,10 +348,11 @@ def _check_way(how: str, provider: str | None, device: str) -> None:
         raise _missing(
             f"this build of ONNX Runtime {onnxruntime.__version__} has no {provider}; it has "
             + ", ".join(available),
-            provider,
+            _lane(provider),
         )
-    if how == "cuda-graph" and device != "cuda":
-        raise _missing(f"a CUDA graph needs CUDA, and the device is {device}", how)
+    asked = "a CUDA graph" if how == "cuda-graph" else provider
+    if device != "cuda" and (how == "cuda-graph" or provider == PROVIDERS["cuda"]):
+        raise _missing(f"{asked} needs CUDA, and the device is {device}", _lane(provider, how))
 
 
 def _load_cuda_libraries() -> None:
@@ -353,12 +366,23 @@ def _load_cuda_libraries() -> None:
     onnxruntime.preload_dlls()
 
 
+def _lane(provider: str | None, how: str = "") -> str:
+    """What a person asks for with --runtime."""
+    way = how if how != "plain" else ""
+    return ":".join(filter(None, ("onnxruntime", provider, way)))
+
+
 def _missing(what: str, where: str = "--device cuda") -> DeviceMissing:
-    return DeviceMissing(
-        what,
-        where=where,
-        fix="see interop doctor for what the CUDA provider lacks, or ask for --device cpu",
-    )
+    """What was asked for by its device, or by a lane's name: then another device is no answer."""
+    fix = "see interop doctor for what the CUDA provider lacks, or ask for --device cpu"
+    if not where.startswith("--device"):
+        needs = "a build of ONNX Runtime, its libraries and a device that have it are"
+        if where.endswith(":cuda-graph") or "CUDA" in where:
+            needs = "a CUDA device is, with --device cuda"
+        elif "Tensorrt" in where or "TensorRT" in where:
+            needs = "TensorRT's libraries and a CUDA device are"
+        fix = f"leave {where} out, or run it where {needs} (interop doctor)"
+    return DeviceMissing(what, where=where, fix=fix)
 
 
 def _first_line(error: BaseException) -> str:

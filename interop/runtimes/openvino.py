@@ -35,8 +35,8 @@ class OpenVinoRuntime(Runtime):
         if device != "cpu":
             raise DeviceMissing(
                 f"OpenVINO is run on the CPU alone here, not on {device}",
-                where="--device",
-                fix="ask for --device cpu with --runtime openvino",
+                where="openvino",
+                fix="leave openvino out, or ask for it alone with --device cpu",
             )
         self._openvino = _imported()
         self.device, self.where = device, str(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from interop.bench import Options, bench
+from interop.cli.bench import command
 from interop.data import Folder
 from interop.errors import ConfigError, DataError, ModelError
 from interop.export import Options as Building
-from interop.facts import Answer, Identity, Measurement, Report
+from interop.facts import Answer, Identity, Labels, Level, Measurement, Report
 from interop.identity import identify_file, keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +96,25 @@ def test_one_model_against_the_other(two: Report) -> None:
     # Each sample that flipped can be shown.
     assert set(two.details["previews"]) == {f["sample"] for f in flips.conditions["flipped"]}
     assert all(p["png"] for p in two.details["previews"].values())
+
+
+def test_labels_in_another_order_are_found_though_no_figure_shows_them(
+    two: Report, digits: Path
+) -> None:
+    one = identify_file(digits / "shufflenet.pth")
+    names = one.labels.names
+    assert names is not None and "label-order-changed" not in {f.rule for f in two.findings}
+    other = replace(one, labels=replace(one.labels, names=(names[1], names[0], *names[2:])))
+    report = bench([one, other], digits / "heldout", batches=(), threads=1)
+    (order,) = (f for f in report.findings if f.rule == "label-order-changed")
+    assert order.level is Level.ERROR and order.facts["moved"] == [0, 1]
+    assert report.outcome is Answer.YES, "bench measures; what may replace what is check's to say"
+    # The same weights under swapped names: by name, 32 of each of the two are answered otherwise.
+    change = found(report, "accuracy change", between="models")
+    assert change.value == pytest.approx(-0.2, abs=0.01)
+    from interop.report import render
+
+    assert "label-order-changed" in render(report, "text")
 
 
 def test_throughput_and_first_runs_are_measured(two: Report) -> None:
@@ -174,6 +196,70 @@ def test_a_module_of_ones_own_is_built_and_measured(
     wrong = [Building(factory=f"{file}:nothing")]
     with pytest.raises(ModelError, match="no attribute 'nothing'"):
         bench([model], digits / "heldout", batches=(), building=wrong)
+
+
+OWN = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(30, 8), nn.Linear(8 + 3, 2)
+
+    def forward(self, tokens, extra):
+        return self.head(torch.cat([self.words(tokens).mean(1), extra], 1))
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A module that takes two inputs, which no library knows, and its weights."""
+    (tmp_path / "own.py").write_text(OWN)
+    space: dict[str, Any] = {}
+    exec(OWN, space)
+    torch.manual_seed(0)
+    torch.save(space["Net"]().state_dict(), tmp_path / "own.pth")
+    return tmp_path
+
+
+def test_arrays_tell_what_a_module_of_ones_own_takes(own: Path) -> None:
+    draw = np.random.default_rng(0)
+    arrays = {  # in another order than forward names them
+        "extra": draw.standard_normal((40, 3)),
+        "tokens": draw.integers(0, 30, (40, 7)),
+        "labels": draw.integers(0, 2, 40),
+    }
+    np.savez(own / "data.npz", **arrays)
+    model = identify_file(own / "own.pth", labels=Labels(("no", "yes"), "--labels"))
+    building = [Building(factory=f"{own / 'own.py'}:Net")]
+    given = {"task": "text-classification", "building": building, "threads": 1}
+    report = bench([model], own / "data.npz", batches=(2,), seconds=0.1, **given)
+    space: dict[str, Any] = {}
+    exec(OWN, space)
+    net = space["Net"]()
+    net.load_state_dict(torch.load(own / "own.pth", weights_only=True))
+    tokens, extra = torch.from_numpy(arrays["tokens"]), torch.from_numpy(arrays["extra"]).float()
+    right = (net(tokens, extra).argmax(1).numpy() == arrays["labels"]).mean()
+    for of in ("A pytorch", "A onnxruntime"):
+        assert found(report, "top-1", of=of).value == right
+        assert found(report, "latency", of=of, batch=2).value > 0
+    without = {k: v for k, v in arrays.items() if k != "extra"}
+    np.savez(own / "less.npz", **without)
+    with pytest.raises(ModelError, match="fails on an input of shape"):
+        bench([model], own / "less.npz", batches=(), **given)
+
+
+def test_input_says_what_a_module_of_ones_own_takes_where_there_are_no_data(own: Path) -> None:
+    given = [str(own / "own.pth"), "--model", f"{own / 'own.py'}:Net", "--batch", "1"]
+    given += ["--seconds", "0.1", "--threads", "1", "--format", "json"]
+    done = CliRunner().invoke(command, given)
+    assert isinstance(done.exception, ModelError) and "--input 'tokens=" in str(done.exception)
+    given += ["--input", "tokens=int64<30(batch,7)", "--input", "extra=float32(batch,3)"]
+    done = CliRunner().invoke(command, given)
+    report = json.loads(done.stdout)
+    assert {m["name"] for m in report["measurements"]} >= {"latency", "throughput"}
 
 
 def test_what_is_asked_for_must_make_sense(digits: Path) -> None:

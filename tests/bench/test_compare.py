@@ -305,3 +305,30 @@ def test_reports_of_other_tasks_or_data_are_refused() -> None:
     some = compare(told("regression", "a", "b"), told("regression", "b"))
     assert "1 samples are shared by 2 and 1" in some.skipped[0].why
     assert not [m for m in some.measurements if m.conditions["group"] == "score change"]
+
+
+def test_every_line_fits_80_columns_however_long_a_lane_is_called(tmp_path: Path) -> None:
+    lane = "A onnxruntime io-binding NvTensorRTRTXExecutionProvider float16"
+
+    def renamed(given: Report, **environment: Json) -> Report:
+        found = []
+        for m in given.measurements:
+            of = str(m.conditions["of"]).replace("A pytorch", lane)
+            more = {"runtime": lane[2:]} if "runtime" in m.conditions else {}
+            found.append(replace(m, conditions={**m.conditions, "of": of, **more}))
+        told = [{**p, "of": lane} for p in given.details["predictions"]]
+        return replace(
+            given, measurements=tuple(found), details={**given.details, "predictions": told}
+        )
+
+    old = renamed(report())
+    new = renamed(report(answered(22), timed(2.0, seed=1), gpu="another", processor="p" * 90))
+    paths = (str(tmp_path / ("monday" * 20 + ".json")), str(tmp_path / ("friday" * 20 + ".json")))
+    text = render(compare(old, new, paths), "text")
+    for line in text.splitlines():
+        assert len(line) <= 80, line
+    assert SLOWER in text and "io-binding" in text
+    words = text.split()
+    assert any(w.startswith("NvTensorRTRTX") for w in words), "no name is cut short"
+    other = render(compare(old, replace(new, measurements=new.measurements[:-1]), paths), "text")
+    assert max(map(len, other.splitlines())) <= 80, "what was not compared is wrapped too"

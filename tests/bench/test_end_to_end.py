@@ -175,3 +175,42 @@ def test_boxes_are_read_in_the_pictures_own_pixels(tmp_path: Path) -> None:
 
 def truths_as_answers(truths: list) -> list:
     return [replace(t, scores=np.ones(len(t.labels), np.float32), crowd=None) for t in truths]
+
+
+@pytest.mark.parametrize("names", [("sentence1", "sentence2"), ("premise", "claim")])
+def test_two_texts_are_judged_together(tmp_path: Path, names: tuple[str, str]) -> None:
+    labels = {0: "follows", 1: "contradicts", 2: "neither"}
+    model = saved(tmp_path / "m", "BertForSequenceClassification", id2label=labels,
+                  label2id={v: k for k, v in labels.items()})  # fmt: skip
+    draw = np.random.default_rng(0)
+    first, second = names
+    rows = []
+    for _ in range(24):
+        a, b = (" ".join(draw.choice(WORDS, int(draw.integers(2, 30)))) for _ in range(2))
+        rows.append({first: a, second: b, "label": labels[int(draw.integers(3))]})
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)))
+    net = transformers.AutoModelForSequenceClassification.from_pretrained(model).eval()
+    tokens = transformers.AutoTokenizer.from_pretrained(model)
+
+    def loss(*sides: str) -> float:
+        longest = net.config.max_position_embeddings
+        told = []
+        for row in rows:
+            made = tokens(*(row[s] for s in sides), return_tensors="pt", truncation=True,
+                          max_length=min(longest, tokens.model_max_length))  # fmt: skip
+            with torch.no_grad():
+                odds = torch.log_softmax(net(**made).logits[0].double(), 0)
+            told.append(-float(odds[net.config.label2id[row["label"]]]))
+        return float(np.mean(told))
+
+    assert abs(loss(first, second) - loss(first)) > 1e-3, "the second text counts"
+    columns = {} if first == "sentence1" else {"text": first, "text_pair": second}
+    given = {"columns": columns, "batches": (), "threads": 1}
+    report = bench([identify_file(model, content_hash=True)], data, **given)
+    wanted = loss(first, second)
+    assert figure(report, "negative log likelihood") == pytest.approx([wanted] * 2, abs=1e-5)
+    alone = {**given, "columns": {"text": first}}
+    report = bench([identify_file(model, content_hash=True)], data, **alone)
+    wanted = loss(first)
+    assert figure(report, "negative log likelihood") == pytest.approx([wanted] * 2, abs=1e-5)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from interop.bench.latency import (
     LEAST_ROUNDS,
@@ -22,7 +25,8 @@ from interop.bench.latency import (
     warm_up,
 )
 from interop.models.signature import Argument, Signature
-from interop.runtimes import Bound
+from interop.runtimes import Bound, OnnxRuntime, Runtime, TorchRuntime
+from tests.runtimes.test_runtimes import graph
 
 
 class Sleeper:
@@ -43,6 +47,9 @@ class Sleeper:
         time.sleep(self.seconds + self.cold)
         self.cold = 0.0
         return batch
+
+    def ready(self, batch: Any) -> Bound:
+        return Bound(lambda: self.run(batch))
 
 
 class OnDevice(Sleeper):
@@ -123,6 +130,54 @@ def test_every_sample_has_its_wall_processor_and_device_time() -> None:
     busy = lane(Busy(0, []))
     interleave([busy], 0.0, lambda n: None)
     assert np.median(busy.cpu) >= 4
+
+
+def ours_within(run: Any) -> list[str]:
+    """The names of the functions of this package that a call goes through."""
+    seen: list[str] = []
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        module = frame.f_globals.get("__name__", "")
+        if event == "call" and (module.startswith("interop.") or module == "contextlib"):
+            seen.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+@pytest.mark.parametrize("how", ["eager", "script", "plain"])
+def test_the_timed_span_holds_the_models_call_and_no_bookkeeping(tmp_path: Path, how: str) -> None:
+    runtime: Runtime
+    if how == "plain":
+        runtime = OnnxRuntime(graph(tmp_path / "relu.onnx"))
+    else:
+        runtime = TorchRuntime(nn.Linear(6, 2).eval(), how=how)
+    with runtime:
+        timed = Lane("A", runtime, np.zeros((1, 6), np.float32))
+        timed.run()
+        # Inputs are looked up, stdout is turned away and outputs are sorted, but not in the span.
+        assert "outputs" in ours_within(lambda: runtime.run(timed.batch))
+        assert set(ours_within(timed.ready())) <= {"<lambda>", "run"}
+
+
+def test_what_a_module_prints_while_it_is_measured_is_no_part_of_stdout(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Chatty(nn.Module):
+        def forward(self, x: Any) -> Any:
+            print("here I am")
+            return x
+
+    with TorchRuntime(Chatty()) as runtime:
+        model = Model("A", runtime)
+        inputs = [np.zeros((4, 3), np.float32)]
+        measure([model], inputs, (1,), 0.0, lambda _: None)  # type: ignore[list-item]
+    out, err = capsys.readouterr()
+    assert not out and "here I am" in err
 
 
 def test_warm_up_says_whether_it_settled() -> None:

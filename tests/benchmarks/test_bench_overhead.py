@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import bench_overhead
 from interop.bench.latency import Lane
+from interop.runtimes import Bound
 
 
 class Sleeper:
@@ -24,6 +25,9 @@ class Sleeper:
 
     def run(self, batch: Any) -> None:
         time.sleep(self.seconds)
+
+    def ready(self, batch: Any) -> Bound:
+        return Bound(lambda: self.run(batch))
 
 
 def test_a_loop_of_the_same_runs_is_one_and_a_slower_harness_is_not() -> None:

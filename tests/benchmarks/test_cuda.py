@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,6 +57,52 @@ def test_what_there_is_no_time_for_is_named(tmp_path: Path) -> None:
     assert cuda.main([*given, "--out", str(tmp_path)]) == 1
     found = json.loads((tmp_path / "cuda-rehearsal-cpu.json").read_text())
     assert found["models"][0]["left_out"][0]["why"] == "no time within the bound"
+
+
+@pytest.mark.usefixtures("small")
+def test_a_rehearsal_is_short_and_leaves_float16_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from interop.bench import latency
+
+    for name in ("LEAST_ROUNDS", "MOST_ROUNDS", "WARM_UP_RUNS", "WINDOWS", "LEAST_RUNS"):
+        monkeypatch.setattr(latency, name, getattr(latency, name))  # to be put back
+    wide = cuda.Group("16 bits", ("pytorch:bfloat16", "pytorch:float16", "onnxruntime:float16"))
+    assert cuda.without_float16(wide).specs == ("pytorch:bfloat16",)
+    assert cuda.main(["--rehearse", "--no-compile", "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "cuda-rehearsal-cpu.json").read_text())
+    assert found["batches"] == [1] and found["complete"] is True
+    (model,) = found["models"]
+    assert {len(m["samples"]) for g in model["groups"] for m in g["measurements"]
+            if m["name"] == "latency"} == {2}  # fmt: skip
+
+
+@pytest.mark.usefixtures("small")
+def test_a_run_that_is_killed_keeps_the_groups_that_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = cuda.Study._measured
+
+    def killed(self: cuda.Study, name: str, group: cuda.Group) -> dict[str, Any]:
+        if group is cuda.GROUPS[1]:
+            raise KeyboardInterrupt
+        return measured(self, name, group)
+
+    monkeypatch.setattr(cuda.Study, "_measured", killed)
+    given = ["--device", "cpu", "--batch", "1", "--seconds", "0", "--no-compile"]
+    with pytest.raises(KeyboardInterrupt):
+        cuda.main([*given, "--out", str(tmp_path)])
+    found = json.loads((tmp_path / "cuda-rehearsal-cpu.json").read_text())
+    assert len(found["models"][0]["groups"]) == 1 and found["complete"] is False
+
+
+def test_the_bound_ends_the_process_whatever_it_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(cuda.os, "_exit", ended.append)
+    cuda.stop_at(0.05).join(5)
+    assert ended == [1]
+    cuda.stop_at(60).cancel()
+    assert ended == [1]
 
 
 def test_operations_are_those_of_the_products() -> None:

@@ -170,3 +170,17 @@ def test_without_labels_a_class_is_not_known(tmp_path):
 def test_a_text_that_is_none_is_an_error(tmp_path):
     with pytest.raises(DataError, match="row 1: its text is a int, not a text"):
         truths(table(tmp_path, [{"text": 5}], "text-generation"))
+
+
+def test_a_second_text_is_refused_where_a_task_takes_one(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "other": "b"}')
+    with pytest.raises(ConfigError, match="text-generation takes no second text"):
+        Table(open_rows(path), "text-generation", None, {"text_pair": "other"})
+    data = Table(
+        open_rows(path),
+        "text-classification",
+        None,
+        {"text_pair": "other", "label": "other"},
+    )
+    assert next(data.records()).raw == ("a", "b")

@@ -95,7 +95,7 @@ def test_what_cannot_be_had_is_said(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="takes 'pixels', which no tokenizer gives"):
         Tokens(FOLDER, "text-classification", ["input_ids", "pixels"])
     with pytest.raises(DataError, match="is a tuple, and the model takes texts"):
-        Tokens(FOLDER, "text-classification", ALL)([a_record(("a", "b"))])
+        Tokens(FOLDER, "text-generation", ALL)([a_record(("a", "b"))])
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ConfigError, match="transformers cannot read"):
         Tokens(tmp_path, "text-classification", ALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,40 @@ def test_bad_preprocessing_ends_in_one_line(change: dict[str, object], said: str
     keys.parse_preprocessing(good, "here")
     with pytest.raises(ConfigError, match=said):
         keys.parse_preprocessing({**good, **change}, "here")
+
+
+class Resize:
+    """What a person's own transform may be: an object that only its class can read."""
+
+
+PREPARED = {"resize": [64, 64], "mean": [0.3] * 3, "std": [0.4] * 3}
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"resize": [64, 64], "std": [1.0]}, "has no mean"),
+        ('{"resize": [2', "is no description of preprocessing"),
+        ({**PREPARED, "resize": "big"}, "cannot be read"),
+        (Resize(), "is kept as tests.identity.test_identify.Resize, not as plain"),
+        ({**PREPARED, "crop": Resize()}, "crop is kept as tests.identity.test_identify.Resize"),
+        ({**PREPARED, "mean": torch.tensor([0.3] * 3)}, "mean is kept as Tensor, not as plain"),
+    ],
+)
+def test_a_broken_statement_of_preprocessing_says_why_it_was_not_taken(
+    tmp_path: Path, stated: object, said: str
+) -> None:
+    from interop.bench.wanted import need_interface
+
+    path = tmp_path / "m.pth"
+    torch.save({"state_dict": {"a.weight": torch.zeros(3, 2)}, "preprocess": stated}, path)
+    found = identify_file(path)
+    assert found.preprocessing is None
+    assert found.preprocessing_fault.startswith("key 'preprocess': ")
+    assert said in found.preprocessing_fault
+    with pytest.raises(ConfigError, match=re.escape(found.preprocessing_fault)):
+        need_interface(found, "image-classification")
+    good = {"state_dict": {"a.weight": torch.zeros(3, 2)}, "preprocess": PREPARED}
+    torch.save(good, path)
+    assert identify_file(path).preprocessing_fault == ""
+    assert identify_file(path).preprocessing is not None

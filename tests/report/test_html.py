@@ -234,6 +234,36 @@ def test_bench_answers_first() -> None:
     assert "The first 1 of 6" in words and "1970-01-01 00:00 UTC" in words
 
 
+def test_many_lanes_are_rows_and_what_is_alike_is_said_once() -> None:
+    from interop.report.measured import Measured, cards
+
+    lanes = [f"A onnxruntime{way}" for way in ("", " io-binding", " int8", " float16")]
+    found = []
+    for batch in (1, 8):
+        for n, name in enumerate(lanes):
+            low = 0.3 if batch == 8 or n < 2 else 0.9
+            found.append(
+                Measurement(
+                    "latency ratio", "ratio", low + 0.1, (low, low + 0.2),
+                    conditions={**RATIO, "of": f"{name} / A pytorch", "batch": batch},
+                )
+            )  # fmt: skip
+        at = {"group": "latency ratio", "of": "A pytorch / itself", "batch": batch}
+        found.append(Measurement("latency noise", "ratio", 1.0, (0.98, 1.03), conditions=at))
+    report = replace(bench(), measurements=tuple(found), findings=())
+    (card,) = (c for c in cards(Measured(report)) if c.question == "Which runtime is faster?")
+    assert card.answer == (
+        "A onnxruntime and A onnxruntime io-binding against A pytorch: faster at batch 1 and 8. "
+        "A onnxruntime int8 and A onnxruntime float16 against A pytorch: no difference shown at "
+        "batch 1, faster at batch 8."
+    )
+    assert card.table is not None
+    assert card.table.head == ("against A pytorch", "batch 1", "batch 8")
+    assert [row[0] for row in card.table.rows] == [*lanes, "noise"]
+    assert card.table.rows[-1][1:] == ("0.980 to 1.030", "0.980 to 1.030")
+    assert "against A pytorch" in page(report).words
+
+
 def test_what_flipped_is_shown_with_its_picture_and_its_words() -> None:
     found = page(bench())
     assert ("src", f"data:image/png;base64,{PNG}") in found.attributes

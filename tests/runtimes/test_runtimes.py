@@ -7,6 +7,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from torch import nn
+from torch.utils import _pytree
 
 from interop.errors import ConfigError, DeviceMissing, ModelError
 from interop.models.signature import Argument, Forward, Signature
@@ -55,6 +56,25 @@ def test_half_precision_is_cast_on_the_way_in_and_out(tmp_path):
     with OnnxRuntime(graph(tmp_path / "h.onnx", TensorProto.FLOAT16)) as runtime:
         np.testing.assert_array_equal(runtime.run(BATCH), BATCH)
         assert runtime.conditions()["dtype"] == "float16"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_ready_batch_gives_what_a_run_does_and_reads_the_callers_numbers(tmp_path, half):
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    module = Outputs().half() if half else Outputs()
+    ways = [TorchRuntime(module, how=how) for how in ("eager", "script")]
+    onnx_ways = [
+        OnnxRuntime(graph(tmp_path / "g.onnx", kind), how=w) for w in ("plain", "io-binding")
+    ]
+    for runtime in [*ways, *onnx_ways]:
+        batch = BATCH.copy()
+        with runtime:
+            ready = runtime.ready(batch)
+            batch += 1  # casts and copies are made at each run, from the host's memory
+            found = [np.asarray(t) for t in _pytree.tree_leaves(ready.run())]
+            for ours, right in zip(found, runtime.outputs(batch), strict=True):
+                assert ours.dtype == right.dtype
+                np.testing.assert_array_equal(ours, right)
 
 
 def test_onnx_runs_any_batch_from_a_file_or_from_bytes(tmp_path):
@@ -298,13 +318,35 @@ def test_bound_numbers_are_not_the_callers(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"how": "cuda-graph"}, "a CUDA graph needs CUDA"),
-        ({"provider": "NoSuchProvider"}, "has no NoSuchProvider; it has .*CPUExecutionProvider"),
+        (
+            {"how": "cuda-graph"},
+            "onnxruntime:cuda-graph: a CUDA graph needs CUDA, and the device is cpu; "
+            "leave onnxruntime:cuda-graph out, or run it where a CUDA device is, with --device",
+        ),
+        (
+            {"provider": "NoSuchProvider"},
+            "has no NoSuchProvider; it has .*CPUExecutionProvider; leave "
+            "onnxruntime:NoSuchProvider out, or run it where a build",
+        ),
+        ({"provider": CUDA}, "CUDAExecutionProvider needs CUDA, and the device is cpu; leave"),
     ],
 )
-def test_what_this_machine_lacks_is_exit_3(tmp_path, given, said):
-    with pytest.raises(DeviceMissing, match=said):
+def test_what_this_machine_lacks_is_exit_3(tmp_path, monkeypatch, given, said):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    with pytest.raises(DeviceMissing, match=said) as error:
         OnnxRuntime(graph(tmp_path / "a.onnx"), **given)
+    # It was asked for by its name: the CPU instead is no answer to that.
+    assert "--device cpu" not in str(error.value)
+
+
+def test_a_provider_of_the_build_that_does_not_start_is_told_by_its_lane(tmp_path, monkeypatch):
+    name = "TensorrtExecutionProvider"
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [name, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: Fallen([CPU], [CPU]))
+    said = f"onnxruntime:{name}: {name} does not start: .*TensorRT's libraries and a CUDA device"
+    with pytest.raises(DeviceMissing, match=said) as error:
+        OnnxRuntime(b"", provider=name)
+    assert "--device cpu" not in str(error.value)
 
 
 def test_a_provider_that_takes_no_node_is_not_that_provider(tmp_path, monkeypatch):
@@ -312,7 +354,7 @@ def test_a_provider_that_takes_no_node_is_not_that_provider(tmp_path, monkeypatc
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: Fallen(["Other"], [CPU]))
     with pytest.raises(DeviceMissing, match=r"no node .* was given to Other") as error:
         OnnxRuntime(b"", provider="Other")
-    assert error.value.where == "Other"
+    assert error.value.where == "onnxruntime:Other"
     session = Fallen(["Other", CPU], ["Other"])
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, **k: session)
     runtime = OnnxRuntime(b"", provider="Other", precision="int8")

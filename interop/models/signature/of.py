@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from interop.errors import ModelError
@@ -19,12 +21,16 @@ _CHANNELS: Mapping[str, int] = {"RGB": 3, "L": 1}
 
 
 def signature(
-    identity: Identity, module: nn.Module, given: Sequence[tuple[Argument, Mapping[str, int]]] = ()
+    identity: Identity,
+    module: nn.Module,
+    given: Sequence[tuple[Argument, Mapping[str, int]]] = (),
+    samples: Mapping[str, NDArray[Any]] | None = None,
 ) -> Signature:
     """What the module takes.
 
     In this order: what a person said (`given`), what the library's own modules are known to take,
-    the preprocessing, the module's `example_input_array`. Raises ModelError where none tells.
+    the preprocessing, the module's `example_input_array`, real inputs by name (`samples`, rows
+    first). Raises ModelError where none tells.
     """
     if given:
         return _stated(given)
@@ -35,7 +41,12 @@ def signature(
         return found
     if library == "torchaudio":
         return torchaudio.signature(name, module)
-    return _plain(identity, module, library, name)
+    try:
+        return _plain(identity, module, library, name)
+    except ModelError:
+        if samples:
+            return _of_samples(samples, module)
+        raise
 
 
 def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]]) -> Signature:
@@ -118,6 +129,15 @@ def _of_example(example: Any, identity: Identity) -> Signature:
         )
     arguments = tuple(_like(name, tensor) for name, tensor in named.items())
     return Signature(arguments, by_name=isinstance(example, Mapping))
+
+
+def _of_samples(samples: Mapping[str, NDArray[Any]], module: nn.Module) -> Signature:
+    """Arrays with a row a sample: in the order in which forward names them, where it does."""
+    fit = {name: array for name, array in samples.items() if array.dtype.kind in "fiub"}
+    asked = list(inspect.signature(module.forward).parameters)
+    known = [name for name in asked if name in fit]
+    names = known if len(known) == len(fit) else list(fit)
+    return Signature(tuple(_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names))
 
 
 def _like(name: str, tensor: torch.Tensor) -> Argument:
