@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -29,6 +28,7 @@ from interop.facts import Identity, Report
 from interop.gate import git
 from interop.gate.judging import Side, judge
 from interop.gate.policy import Policy, find_policy, read_policy
+from interop.gate.scratch import scratch, sweep
 from interop.identity import split_place
 from interop.report.json import read_report
 
@@ -118,6 +118,7 @@ def command(
         raise click.UsageError("Missing option '--baseline'", click.get_current_context())
     if candidate is None and not everything:
         raise click.UsageError("Missing argument 'CANDIDATE'", click.get_current_context())
+    sweep()
     fetching(progress)
     inputs = [x for x in (candidate, baseline, *evidence) if x is not None]
     check_targets(reports, *inputs, *([path] if path else []))
@@ -133,10 +134,10 @@ def command(
 
 
 def _one(candidate: str, baseline: str, policy: Policy, handed: list[Report]) -> Report:
-    with tempfile.TemporaryDirectory(prefix="interop-gate-") as scratch:
+    with scratch() as place:
         return judge(
-            _candidate(candidate, Path(scratch)),
-            _baseline(baseline, candidate, Path(scratch) / "baseline"),
+            _candidate(candidate, place),
+            _baseline(baseline, candidate, place / "baseline"),
             policy,
             handed,
             make=_run,
@@ -224,11 +225,11 @@ def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> l
         need_torch_side("gate")
         from interop.export import export
 
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch() as folder:
             made.append(
                 export(
                     b,
-                    Path(folder) / "candidate",
+                    folder / "candidate",
                     device=policy.device,
                     samples=_samples(b, policy),
                     progress=progress,

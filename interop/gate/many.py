@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from filecmp import cmp
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from interop.errors import ConfigError, InteropError, ReadError
@@ -23,6 +22,7 @@ from interop.gate import cache as caches
 from interop.gate.git import Repository, Spec, parse, unit_id
 from interop.gate.judging import DataHash, Make, Side, judge
 from interop.gate.policy import Policy
+from interop.gate.scratch import scratch
 from interop.gate.units import Unit, grouped, in_folder, in_repository
 
 Say = Callable[[str], None]
@@ -209,25 +209,25 @@ def _record(
     job: Job, setting: Setting, make: Make | None = None, say: Say | None = None
 ) -> dict[str, Json]:
     """What became of one model, as JSON."""
-    with TemporaryDirectory(prefix="interop-gate-") as scratch:
-        job, report = _one(job, setting, Path(scratch), make, say)
+    with scratch() as place:
+        job, report = _one(job, setting, place, make, say)
     return _told(job, report)
 
 
 def _one(
-    job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say | None
+    job: Job, setting: Setting, place: Path, make: Make | None, say: Say | None
 ) -> tuple[Job, Report]:
     path = job.unit.path
     here = setting.root / path
     if setting.repository is not None:
-        here = setting.repository.pointed(here, scratch / "candidate")
+        here = setting.repository.pointed(here, place / "candidate")
     candidate = Side(str(here), path)
     if job.state != "changed":
         return job, _alone(job, candidate)
     evident = _needs_evidence(job.policy)
     if setting.repository is not None:
         spec = Spec(setting.ref, path)
-        there = setting.repository.fetch(spec, scratch / "baseline")
+        there = setting.repository.fetch(spec, place / "baseline")
         baseline = Side(str(there), str(Spec(setting.ref[:12], path)))
     else:
         assert setting.baseline is not None

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import struct
 from math import prod
+from os.path import normpath
 from pathlib import Path
 
 from interop.errors import ReadError
@@ -449,6 +450,12 @@ class _Reader:
         self.externals[location] = path, places.size(path)
         return self.externals[location]
 
+    def external_size(self) -> int:
+        """Bytes of all files beside the graph that hold its tensors, each counted once."""
+        others = {normpath(path): size for path, size in self.externals.values()}
+        others.pop(normpath(self.source.path), None)
+        return sum(others.values())
+
     # ------------------------------------------------------------ quantized weights
 
     def use(
@@ -531,7 +538,7 @@ class _Reader:
             path=self.source.path,
             file=self.source.path,
             container="onnx",
-            size=self.source.size,
+            size=self.source.size + self.external_size(),
             header_sha256=self.header_sha256(),
             state_dicts=(StateDict("", tensors, ordered=False),) if tensors else (),
             metadata=self.metadata,

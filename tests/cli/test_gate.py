@@ -208,6 +208,20 @@ def test_two_at_once_and_a_killed_one_leave_whole_files(repository: Path, tmp_pa
     assert again.wait() == 1
 
 
+def test_what_a_killed_run_left_is_gone_after_the_next_and_nothing_is_said(
+    interop: Run, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f"interop-gate-{dead.pid}-abcdefgh"
+    left.mkdir()
+    (left / "model.pth").write_bytes(b"x")
+    done = interop("gate", "models/prod.pth", "--baseline", "git:main:", cwd=repository)
+    assert done.returncode == 1 and not list(tmp_path.glob("interop-gate-*"))
+    assert "interop-gate-" not in done.stdout + done.stderr
+
+
 def test_evidence_with_a_figure_that_is_no_number_is_exit_2(
     interop: Run, repository: Path, tmp_path: Path
 ) -> None:
