@@ -185,12 +185,14 @@ def _print_policy(policy: Policy) -> None:
 
 
 def _candidate(given: str, scratch: Path) -> Side:
-    """The candidate; of a pointer that Git LFS left in its place, the file itself."""
+    """The candidate; where Git LFS left pointers in place of its files, the files themselves."""
     path, place = split_place(given)
     here = Path(path)
-    if "://" in path or not here.is_file() or not git.is_pointer(here):
+    if "://" in path or not here.exists() or not git.has_pointers(here):
         return Side(given)
-    there = git.Repository(here.parent).pointed(here, scratch / "candidate")
+    there = git.Repository(here if here.is_dir() else here.parent).pointed(
+        here, scratch / "candidate"
+    )
     return Side(f"{there}#{place}" if place else str(there), given)
 
 

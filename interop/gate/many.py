@@ -19,6 +19,7 @@ from typing import Any
 from interop.errors import ConfigError, InteropError, ReadError
 from interop.facts import Answer, Finding, Input, Intent, Json, Level, Report
 from interop.gate import cache as caches
+from interop.gate.beside import DESCRIPTIONS, named_by
 from interop.gate.git import Repository, Spec, parse, unit_id
 from interop.gate.judging import DataHash, Make, Side, judge
 from interop.gate.policy import Policy
@@ -252,11 +253,19 @@ def _one(
 
 
 def _equal(a: Path, b: Path) -> bool:
-    """Whether two files, or all files of two folders, have the same bytes."""
+    """Whether two models have the same bytes: all files of two folders; of two files also those
+    beside them that say what they are or hold their weights."""
     if a.is_dir() and b.is_dir():
         names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
         same = names == sorted(p.relative_to(b) for p in b.rglob("*") if p.is_file())
-        return same and all(_equal(a / name, b / name) for name in names)
+        return same and all(_same_bytes(a / name, b / name) for name in names)
+    if not _same_bytes(a, b):
+        return False
+    told = [n for n in DESCRIPTIONS if (a.parent / n).is_file() or (b.parent / n).is_file()]
+    return all(_same_bytes(a.parent / n, b.parent / n) for n in (*told, *named_by(a)))
+
+
+def _same_bytes(a: Path, b: Path) -> bool:
     return a.is_file() and b.is_file() and cmp(a, b, shallow=False)
 
 
@@ -340,7 +349,8 @@ def _report(policy: Policy, records: Sequence[dict[str, Json]], gone: Sequence[s
 def _findings(record: Mapping[str, Any]) -> Iterator[Finding]:
     """The findings of one model, each told with its path."""
     for told in record["findings"]:
-        place = f"{record['path']}#{told['place']}" if told["place"] else record["path"]
+        within = told["place"] if told["place"] != record["path"] else ""
+        place = f"{record['path']}#{within}" if within else record["path"]
         yield Finding(
             rule=told["rule"],
             level=Level(told["level"]),

@@ -70,6 +70,15 @@ def read(source: Source) -> Manifest | None:
     return _Reader(source).read()
 
 
+def locations(path: str) -> list[str]:
+    """The external files that a model names, as it names them; none has to be there. [] where the
+    bytes are no ONNX model. Raises ReadError where they are a damaged one."""
+    with Source(path) as source:
+        reader = _Locations(source)
+        reader.read()
+        return list(reader.externals)
+
+
 class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -554,6 +563,13 @@ class _Reader:
             at = max(at, stop)
         digest.update(self.data[at : self.source.size])
         return digest.hexdigest()
+
+
+class _Locations(_Reader):
+    """Takes every external file for one that is there and large enough."""
+
+    def external_file(self, name: str, location: str) -> tuple[str, int]:
+        return self.externals.setdefault(location, (location, 1 << 62))
 
 
 def _operator(domain: str, kind: str) -> str:

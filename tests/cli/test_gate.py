@@ -87,6 +87,34 @@ def test_all_models_at_once(interop: Run, repository: Path, tmp_path: Path) -> N
     assert "0 from the cache" in done.stdout
 
 
+def test_what_lies_at_a_ref_is_called_by_its_address(
+    interop: Run, repository: Path, digits: Path, tmp_path: Path
+) -> None:
+    """Never by the place of the copy that was made of it."""
+    models, out = repository / "models", tmp_path / "r.json"
+    oid = "0" * 64
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 5000\n"
+    (models / "large.pth").write_text(text)
+    (models / "broken.pth").write_bytes(b"no model")
+    (models / "sharded").mkdir()
+    listed = {"weight_map": {"w": "a.safetensors"}}
+    (models / "sharded" / "model.safetensors.index.json").write_text(json.dumps(listed))
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "more")
+    for path, said in (
+        ("large.pth", "git:main:models/large.pth: lies in Git LFS and its 5,000 bytes"),
+        ("broken.pth", "git:main:models/broken.pth: "),
+        ("sharded", "git:main:models/sharded: the shard 'a.safetensors' is missing"),
+        ("sharded/model.safetensors.index.json", "git:main:models/sharded: the shard"),
+    ):
+        given = ("gate", "models/prod.pth", "--baseline", f"git:main:models/{path}")
+        done = interop(*given, cwd=repository)
+        assert said in refused(done) and "/tmp" not in done.stderr, done.stderr
+    interop("gate", "models/prod.pth", "--baseline", "git:main:", "--report", f"json:{out}",
+            cwd=repository)  # fmt: skip
+    assert "interop-gate-" not in out.read_text()
+
+
 def test_what_is_left_out_is_asked_for(interop: Run, repository: Path) -> None:
     assert "--baseline" in refused(interop("gate", "models/prod.pth", cwd=repository))
     assert "CANDIDATE" in refused(interop("gate", "--baseline", "git:main:", cwd=repository))

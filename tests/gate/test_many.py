@@ -266,3 +266,100 @@ def test_the_values_of_a_new_model_are_read(repository: Path, derived: Path) -> 
     (found,) = (f for f in made.findings if f.facts["model"] == "models/new.pth")
     assert found.rule == "tensor-not-finite"
     assert states(run(repository))["models/new.pth"] == ("new", "yes"), "values = false"
+
+
+# ---------------------------------------------------------------- files beside a model
+
+
+def described(names: list[str]) -> str:
+    return json.dumps({
+        "id2label": {str(n): name for n, name in enumerate(names)},
+        "preprocess": {"resize": [8, 8], "mean": [0.5] * 3, "std": [0.5] * 3},
+    })  # fmt: skip
+
+
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.mark.parametrize("folder", ["", "models/x/"])
+@pytest.mark.parametrize("name", ["weights.pth", "pytorch_model.bin"])
+def test_a_change_of_config_json_alone_is_judged(
+    repository: Path, derived: Path, tmp_path: Path, folder: str, name: str
+) -> None:
+    place = repository / folder
+    place.mkdir(exist_ok=True)
+    shutil.copy(derived / "plain.pth", place / name)
+    (place / "config.json").write_text(described(DIGITS))
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "described")
+    cache = Cache(tmp_path / "cache")
+    model = "models/x" if folder and name != "weights.pth" else f"{folder}{name}"
+    first = run(repository, cache=cache)
+    assert states(first)[model] == ("unchanged", "yes"), first.findings
+    (place / "config.json").write_text(described([*DIGITS[1:], DIGITS[0]]))
+    report = run(repository, cache=cache)
+    assert states(report)[model] == ("changed", "no")
+    assert {f.rule for f in report.findings} == {"label-order-changed"}
+    assert {f.place for f in report.findings} == {model}
+    (place / "config.json").write_text(described(DIGITS))
+    assert states(run(repository, cache=cache))[model] == ("unchanged", "yes")
+
+
+def external(place: Path, seed: int, location: str = "weights.bin") -> None:
+    """A graph whose one weight lies in another file."""
+    (place.parent / location).unlink(missing_ok=True)  # it would be written at its end
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.random.default_rng(seed).normal(size=(4, 4)).astype("float32")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 4]) for n in "xy"]
+    graph = helper.make_graph(
+        [node], "g", ports[:1], ports[1:], [numpy_helper.from_array(weight, "w")]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save_model(
+        model, str(place), save_as_external_data=True, location=location, size_threshold=0
+    )
+
+
+def test_new_weights_in_a_file_beside_a_graph_are_judged(repository: Path) -> None:
+    graphs = repository / "models" / "graphs"
+    graphs.mkdir()
+    external(graphs / "net.onnx", 0)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "graph")
+    assert states(run(repository))["models/graphs/net.onnx"][0] == "unchanged"
+    before = (graphs / "net.onnx").read_bytes()
+    external(graphs / "net.onnx", 1)
+    assert (graphs / "net.onnx").read_bytes() == before, "the graph itself is the same"
+    policy = Policy()
+    (graphs / "weights.bin").write_bytes(b"\xff" * 64)  # NaN
+    report = run(repository, policy=policy)
+    assert states(report)["models/graphs/net.onnx"] == ("changed", "no")
+    assert "tensor-not-finite" in {f.rule for f in report.findings}
+    external(graphs / "net.onnx", 0)
+    os.utime(graphs / "weights.bin", ns=(1, 1))
+    assert states(run(repository))["models/graphs/net.onnx"][0] == "unchanged"
+
+
+def test_an_index_of_shards_is_one_model_with_its_shards(repository: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    def write(place: Path, value: float) -> None:
+        names = ("big-00001-of-00002.safetensors", "big-00002-of-00002.safetensors")
+        for n, name in enumerate(names):
+            save_file({f"layer{n}.weight": torch.full((3, 3), value) + torch.eye(3)}, place / name)
+        listed = {"weight_map": {f"layer{n}.weight": name for n, name in enumerate(names)}}
+        (place / "big.safetensors.index.json").write_text(json.dumps(listed))
+
+    write(repository, 1.0)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "shards")
+    assert states(run(repository))["big.safetensors.index.json"][0] == "unchanged"
+    assert not any(path.startswith("big-") for path in states(run(repository)))
+    write(repository, float("nan"))
+    report = run(repository, policy=Policy())
+    assert states(report)["big.safetensors.index.json"] == ("changed", "no")
