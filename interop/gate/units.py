@@ -74,10 +74,15 @@ def _units(root: Path, paths: list[str], under: str, blobs: dict[str, str]) -> I
     inner = f"{under.rstrip('/')}/" if under not in ("", ".") else ""
     for path, files in sorted(grouped(p for p in paths if p.startswith(inner)).items()):
         clean = unit_id(blobs, files)
-        perhaps = files[0] == path and not path.lower().endswith((*ENDINGS, ".index.json"))
+        perhaps = files[0] == path and may_be_other(path)
         yield Unit(
             path, tuple(files), clean or _stamps(root, files), clean is not None, perhaps
         )  # fmt: skip
+
+
+def may_be_other(path: str) -> bool:
+    """Whether the ending alone does not say that a file is a model."""
+    return path.lower().endswith(PERHAPS)
 
 
 def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:

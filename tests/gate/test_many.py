@@ -74,15 +74,20 @@ def test_new_broken_and_removed_models_are_told(repository: Path, derived: Path)
     shutil.copy(derived / "plain.pth", models / "new.pth")
     shutil.copy(derived / "truncated.pth", models / "same0.pth")
     shutil.copy(derived / "hostile.pth", models / "evil.pth")
-    (models / "same1.pth").unlink()
     (models / "table.npz").write_text("no model at all")
+    git(repository, "rm", "-q", "--cached", "models/same1.pth")
+    (models / "old").mkdir()
+    shutil.copy(models / "same1.pth", models / "old" / "gone.onnx")
+    git(repository, "add", "models/old")
+    git(repository, "commit", "-q", "-m", "one to remove")
+    (models / "old" / "gone.onnx").unlink()
     report = run(repository)
     told = states(report)
     assert told["models/new.pth"] == ("new", "yes")
     assert told["models/same0.pth"] == ("changed", "no")
     assert told["models/evil.pth"] == ("new", "no")
     assert told["models/table.npz"] == ("new", "n/a"), "an ending that may be anything"
-    assert report.details["removed"] == ["models/same1.pth"]
+    assert report.details["removed"] == ["models/old/gone.onnx"]
     asks = run(repository, policy=replace(POLICY, export=True))
     assert states(asks)["models/new.pth"] == ("new", "unknown"), "never a pass without evidence"
 
@@ -249,12 +254,15 @@ def test_the_values_of_a_new_model_are_read(repository: Path, derived: Path) -> 
 
     sound = repository / "models" / "new.pth"
     shutil.copy(derived / "retrained.pth", sound)
-    (repository / "models" / "same1.pth").unlink()
+    (repository / "models" / "table.onnx").write_bytes(sound.read_bytes())
+    git(repository, "add", "models/table.onnx")
+    git(repository, "commit", "-q", "-m", "one to remove")
+    (repository / "models" / "table.onnx").unlink()
     made = run(repository, policy=Policy())
     assert states(made)["models/new.pth"] == ("new", "yes")
     assert not [f for f in made.findings if f.facts["model"] == "models/new.pth"]
     assert made.summary == (
-        "1 of 6 models fail, 5 pass, 1 new (judged alone), 1 gone (3 unchanged, 0 from the cache)"
+        "1 of 7 models fail, 6 pass, 1 new (judged alone), 1 gone (4 unchanged, 0 from the cache)"
     )
     saved = torch.load(sound, weights_only=True)
     state = saved.get("state_dict", saved)
@@ -363,3 +371,56 @@ def test_an_index_of_shards_is_one_model_with_its_shards(repository: Path) -> No
     write(repository, float("nan"))
     report = run(repository, policy=Policy())
     assert states(report)["big.safetensors.index.json"] == ("changed", "no")
+
+
+# ---------------------------------------------------------------- renamed
+
+
+def test_a_model_that_was_renamed_and_swapped_is_held_against_what_it_was(
+    repository: Path, derived: Path
+) -> None:
+    models = repository / "models"
+    (models / "same0.pth").unlink()
+    shutil.copy(derived / "relabelled.pth", models / "better.pth")
+    report = run(repository)
+    assert states(report)["models/better.pth"] == ("renamed", "no")
+    (record,) = (m for m in report.details["models"] if m["path"] == "models/better.pth")
+    assert record["was"] == "models/same0.pth"
+    assert record["summary"].startswith("taken as the renamed models/same0.pth; label-order")
+    assert report.details["removed"] == [] and "1 renamed" in report.summary
+    shutil.copy(derived / "retrained.pth", models / "better.pth")
+    assert states(run(repository))["models/better.pth"] == ("renamed", "yes")
+    asks = run(repository, policy=replace(POLICY, export=True))
+    assert states(asks)["models/better.pth"] == ("renamed", "unknown"), "as any that changed"
+
+
+def test_where_a_rename_is_not_clear_it_is_said_and_is_no_pass(
+    repository: Path, derived: Path
+) -> None:
+    models = repository / "models"
+    shutil.copy(derived / "retrained.pth", models / "solo.pth")
+    git(repository, "add", "models/solo.pth")
+    git(repository, "commit", "-q", "-m", "solo")
+    (models / "same0.pth").unlink()
+    (models / "same1.pth").unlink()
+    shutil.copy(derived / "retrained.pth", models / "better.pth")
+    report = run(repository)
+    assert states(report)["models/better.pth"] == ("new", "unknown")
+    (said,) = (i.summary for i in report.inputs if i.path == "models/better.pth")
+    assert "may be models/same0.pth or models/same1.pth under another name" in said
+    # The name without its ending tells, and so do the same bytes.
+    (models / "better.pth").rename(models / "same1.pt")
+    git(repository, "mv", "models/solo.pth", "models/moved.ckpt")
+    told = states(run(repository))
+    assert told["models/same1.pt"][0] == told["models/moved.ckpt"][0] == "renamed"
+    assert told["models/moved.ckpt"][1] == "yes"
+
+
+def test_what_replaces_no_readable_model_is_new(repository: Path, derived: Path) -> None:
+    broken = repository / "models" / "broken.onnx"
+    broken.write_bytes(b"no model")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "broken")
+    broken.unlink()
+    shutil.copy(derived / "retrained.pth", repository / "models" / "broken.pth")
+    assert states(run(repository))["models/broken.pth"] == ("new", "yes")
