@@ -11,7 +11,7 @@ from interop.errors import ReadError
 from interop.facts import Identity, Level, Report, Unreadable
 from interop.gate import evidence, gate, lacking, refuse
 from interop.gate.beside import described
-from interop.gate.bundle import sealed
+from interop.gate.bundle import lost, sealed
 from interop.gate.policy import Policy
 from interop.identity import identify, split_place
 from interop.reading import read
@@ -78,6 +78,8 @@ def judge(
     )
     # A bundle's bytes are held against its receipt whether or not they are new.
     seal = sealed(candidate.path)
+    if seal is None and (alone or not unchanged):
+        seal = lost(candidate.path, "" if same else baseline.path)
     policy = _of_data(policy, handed, checked, data_hash, a, b)
     made = [checked, *handed]
     first = gate(policy, made, sealed=seal, unchanged=unchanged)

@@ -100,6 +100,8 @@ def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
 def _is_model(names: set[str]) -> bool:
     if names & set(_WHOLE):
         return True
+    if {"model.onnx", "model.safetensors"} <= names:
+        return True
     if ".metadata" in names and any(n.endswith(".distcp") for n in names):
         return True
     return "config.json" in names and bool(names & set(folders._PREFERRED))
