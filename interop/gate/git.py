@@ -123,22 +123,31 @@ class Repository:
         may not be, untracked ones among them. What .gitignore names is in neither.
 
         A file that was touched counts among the latter: whether its content changed is not looked
-        at here, since that takes reading it.
+        at here, since that takes reading it. So does one that git was told to take for unchanged
+        (assume-unchanged, skip-worktree); what a sparse checkout leaves out is in neither.
         """
         # Plumbing alone, which writes no index: two gates, or a person's git, may be at work
         # beside.
         dirty = self._names("diff-files", "--name-only", "-z")
         gone = set(self._names("ls-files", "--deleted", "-z"))
         blobs = {}
-        for line in self._names("ls-files", "-s", "-z"):
+        for line in self._names("ls-files", "-s", "-v", "-z"):
             about, _, path = line.partition("\t")
-            mode, oid, stage = about.split()
+            tag, mode, oid, stage = about.split()
             if mode in _PLAIN and stage == "0":
                 blobs[path] = oid
+            if tag == "S" or tag.islower():
+                blobs.pop(path, None)
+                dirty += [path] * (self.root / path).is_file()
         for path in dirty:
             blobs.pop(path, None)
         new = self._names("ls-files", "--others", "--exclude-standard", "-z")
         return blobs, [path for path in dict.fromkeys([*dirty, *new]) if path not in gone]
+
+    def left_out(self) -> set[str]:
+        """The paths that a sparse checkout leaves out of the working tree."""
+        listed = self._names("ls-files", "-t", "-z")
+        return {p for p in (x[2:] for x in listed if x[0] == "S") if not (self.root / p).exists()}
 
     def _names(self, *arguments: str) -> list[str]:
         done = self._git(*arguments)

@@ -134,7 +134,12 @@ def _survey(
     units = in_repository(repository, Path(under).as_posix())
     blobs = repository.files(spec.ref, "" if under == "." else Path(under).as_posix())
     oids = {path: blob.oid for path, blob in blobs.items()}
-    before = {path: unit_id(oids, files) or () for path, files in grouped(blobs).items()}
+    absent = repository.left_out()
+    before = {
+        path: unit_id(oids, files) or ()
+        for path, files in grouped(blobs).items()
+        if not absent.issuperset(files)
+    }
     setting = Setting(
         repository.root, repository, repository.commit(spec.ref), None, handed, data_hash
     )

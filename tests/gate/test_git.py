@@ -163,6 +163,17 @@ def test_unchanged_is_what_git_calls_so_and_ignored_files_are_left_out(repositor
     assert [u.path for u in in_repository(Repository(repository), "models/b")] == ["models/b"]
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_what_git_was_told_to_overlook_is_looked_at(repository: Path, flag: str) -> None:
+    git(repository, "update-index", flag, "models/a.pth")
+    (repository / "models" / "a.pth").write_bytes(b"swapped")
+    assert git(repository, "status", "--porcelain") == ""
+    units = {u.path: u for u in in_repository(Repository(repository))}
+    assert not units["models/a.pth"].clean and units["models/b"].clean
+    (repository / "models" / "a.pth").unlink()  # as a sparse checkout leaves it out
+    assert "models/a.pth" not in {u.path for u in in_repository(Repository(repository))}
+
+
 def test_outside_of_git_size_and_time_tell(tmp_path: Path) -> None:
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "a.pth").write_bytes(b"x")

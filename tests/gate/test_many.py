@@ -124,6 +124,18 @@ def test_a_touched_file_is_unchanged_all_the_same(repository: Path, tmp_path: Pa
     assert states(run(repository))["models/same0.pth"][0] == "changed"
 
 
+def test_what_git_was_told_to_overlook_is_judged(repository: Path) -> None:
+    path = repository / "models" / "bad.pth"
+    git(repository, "update-index", "--assume-unchanged", "models/bad.pth", "models/same0.pth")
+    assert states(run(repository))["models/bad.pth"] == ("changed", "no")
+    assert states(run(repository))["models/same0.pth"] == ("unchanged", "yes")
+    # A sparse checkout has removed nothing.
+    git(repository, "update-index", "--skip-worktree", "models/same1.pth")
+    (repository / "models" / "same1.pth").unlink()
+    report = run(repository)
+    assert report.details["removed"] == [] and path.is_file()
+
+
 def test_answers_that_rest_on_evidence_are_not_kept(repository: Path, tmp_path: Path) -> None:
     cache, policy = Cache(tmp_path / "cache"), replace(POLICY, bench=True)
     assert run(repository, cache=cache, policy=policy).exit_code == 1
