@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -130,7 +128,7 @@ def command(
         assert candidate is not None
         report = _one(candidate, baseline, policy.of(split_place(candidate)[0]), handed)
     progress_done()
-    _finish(report, form, reports)
+    finish(report, form, reports)
 
 
 def _one(candidate: str, baseline: str, policy: Policy, handed: list[Report]) -> Report:
@@ -331,20 +329,3 @@ def _pictures(folder: Path) -> list[str]:
             fix="pip install 'model-interop[run]'",
         )
     return [sha256(p.read_bytes()).hexdigest() for p in seen]
-
-
-# ---------------------------------------------------------------- the end
-
-
-def _finish(report: Report, form: str, reports: tuple[str, ...]) -> None:
-    """Print and write; a full disk under stdout is exit 2, with the cause."""
-    try:
-        finish(report, form, reports)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        # What is left in the buffer would fail again when the interpreter goes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise ConfigError(
-            f"cannot be written ({error.strerror})", where="standard output", fix="make room"
-        ) from None
