@@ -14,6 +14,7 @@ import pytest
 
 from interop.errors import ConfigError
 from interop.facts import Report
+from interop.gate import cache as caches
 from interop.gate import many
 from interop.gate.cache import Cache
 from interop.gate.many import gate_all
@@ -160,6 +161,23 @@ def test_what_is_missing_is_made_one_by_one_where_it_can_be(repository: Path, di
     report = run(repository, policy=policy, make=make, workers=2)
     assert states(report)["models/good.pth"] == ("changed", "yes")
     assert asked == [["export"]] and "keep" not in report.details["models"][1]
+
+
+def test_another_code_is_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "interop"
+    (package / "rules" / "__pycache__").mkdir(parents=True)
+    (package / "rules" / "one.py").write_text("level = 1")
+    monkeypatch.setattr(caches, "PACKAGE", package)
+    first = caches.key("model")
+    assert caches.key("model") == first != caches.key("other")
+    for path, differs in (("rules/__pycache__/one.pyc", False), ("rules/one.py", True)):
+        (package / path).write_text("level = 2")
+        os.utime(package / path, ns=(1, 1))
+        caches._code.cache_clear()
+        assert (caches.key("model") != first) is differs, path
+    monkeypatch.undo()
+    listed = {p.name for p in caches.PACKAGE.iterdir()}
+    assert listed >= set(caches._JUDGING), "what was moved is not left out unseen"
 
 
 def test_a_damaged_entry_of_the_cache_is_judged_anew(repository: Path, tmp_path: Path) -> None:
