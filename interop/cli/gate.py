@@ -108,7 +108,7 @@ def command(
     handed in is made here where the policy says how.
     """
     path = policy_file or find_policy(Path.cwd())
-    policy = read_policy(path) if path is not None else Policy()
+    policy = read_policy(_near(path)) if path is not None else Policy()
     if show_config:
         _print_policy(policy if candidate is None else policy.of(candidate))
         return
@@ -129,6 +129,11 @@ def command(
         report = _one(candidate, baseline, policy.of(split_place(candidate)[0]), handed)
     progress_done()
     finish(report, form, reports)
+
+
+def _near(path: Path) -> Path:
+    """A file below the working directory by its path from here, as people write it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _one(candidate: str, baseline: str, policy: Policy, handed: list[Report]) -> Report:
