@@ -326,8 +326,28 @@ def test_evidence_is_of_the_policys_task_and_split(good: Report, what: str) -> N
     fitting = replace(plain, details={**plain.details, what: asked})
     assert gate(policy, [good, fitting]).exit_code == 0
     other = replace(plain, details={**plain.details, what: "train"})
-    for report, said in ((other, f"of the {what} train"), (plain, f"not tell its {what}")):
+    mends = f"does not tell its {what}, the policy asks for {asked}; measure again with interop "
+    for report, said, rule in (
+        (other, f"of the {what} train", "evidence-foreign"),
+        (plain, f"{mends}bench … --{what} {asked}", "evidence-missing"),
+    ):
         made = gate(policy, [good, report])
         assert made.exit_code == 3 and said in made.summary
-        assert made.findings[0].rule == "evidence-foreign"
+        assert made.findings[0].rule == rule
         assert gate(Policy(bench=True), [good, report]).exit_code == 0
+    # Beside one that counts, its figures are left out.
+    poor = benched(a, b, change(-50))
+    budget = replace(policy, budgets={"accuracy-drop": 1.0})
+    assert gate(budget, [good, fitting, poor]).exit_code == 0
+
+
+def test_a_restore_is_no_export_of_the_candidate(good: Report) -> None:
+    _, b = hashes(good)
+    report = exported(b)
+    back = replace(report, inputs=(replace(report.inputs[0], role="graph"),))
+    made = gate(Policy(export=True), [good, back])
+    assert made.exit_code == 3 and made.findings[0].rule == "evidence-foreign"
+    assert "is of a restore" in made.summary and "interop export CHECKPOINT" in made.summary
+    failed = replace(back, outcome=Answer.NO)
+    assert gate(Policy(export=True), [good, failed]).exit_code == 3, "no fault of the candidate's"
+    assert gate(Policy(export=True), [good, back, report]).exit_code == 0
