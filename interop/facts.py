@@ -203,7 +203,8 @@ class Manifest:
     """One model file as facts; no code of the file has run.
 
     `container` is what the bytes are, one of those in `interop.reading.formats`.
-    `path` is what was asked for, `file` the file that was read (they differ for a bundle folder).
+    `path` is what was asked for, `file` the file that was read (they differ for a bundle folder);
+    `size` counts the bytes of the files in which its tensors lie too (external data, shards).
     `metadata` holds what stands beside the weights (epoch, arch, labels, a safetensors header's
     strings, an ONNX model's properties), as JSON values. `held_aside` names the places of tensors
     that are no weights (an optimizer's state).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 
@@ -103,12 +104,28 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         sys.stderr.close()
         code = 0
-    except Exception:
-        import traceback
+    except Exception as error:
+        if isinstance(error, OSError) and _printing(error):
+            code = _say(f"standard output: cannot be written ({error.strerror}); make room", 2)
+        else:
+            import traceback
 
-        traceback.print_exc()
-        code = _say("a fault of interop's own; the lines above belong in a bug report", 4)
+            traceback.print_exc()
+            code = _say("a fault of interop's own; the lines above belong in a bug report", 4)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _printing(error: OSError) -> bool:
+    """Whether it was printing that failed. What is left in the buffer is dropped then: it would
+    fail once more when the interpreter goes."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    failed = at is not None and (at.tb_frame.f_globals.get("__name__"), at.tb_frame.f_code.co_name)
+    if failed not in (("click.utils", "echo"), ("interop.cli.output", "finish")):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _say(line: str, code: int) -> int:

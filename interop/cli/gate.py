@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -29,6 +26,7 @@ from interop.facts import Identity, Report
 from interop.gate import git
 from interop.gate.judging import Side, judge
 from interop.gate.policy import Policy, find_policy, read_policy
+from interop.gate.scratch import scratch, sweep
 from interop.identity import split_place
 from interop.report.json import read_report
 
@@ -110,7 +108,7 @@ def command(
     handed in is made here where the policy says how.
     """
     path = policy_file or find_policy(Path.cwd())
-    policy = read_policy(path) if path is not None else Policy()
+    policy = read_policy(_near(path)) if path is not None else Policy()
     if show_config:
         _print_policy(policy if candidate is None else policy.of(candidate))
         return
@@ -118,6 +116,7 @@ def command(
         raise click.UsageError("Missing option '--baseline'", click.get_current_context())
     if candidate is None and not everything:
         raise click.UsageError("Missing argument 'CANDIDATE'", click.get_current_context())
+    sweep()
     fetching(progress)
     inputs = [x for x in (candidate, baseline, *evidence) if x is not None]
     check_targets(reports, *inputs, *([path] if path else []))
@@ -129,14 +128,19 @@ def command(
         assert candidate is not None
         report = _one(candidate, baseline, policy.of(split_place(candidate)[0]), handed)
     progress_done()
-    _finish(report, form, reports)
+    finish(report, form, reports)
+
+
+def _near(path: Path) -> Path:
+    """A file below the working directory by its path from here, as people write it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _one(candidate: str, baseline: str, policy: Policy, handed: list[Report]) -> Report:
-    with tempfile.TemporaryDirectory(prefix="interop-gate-") as scratch:
+    with scratch() as place:
         return judge(
-            _candidate(candidate, Path(scratch)),
-            _baseline(baseline, candidate, Path(scratch) / "baseline"),
+            _candidate(candidate, place),
+            _baseline(baseline, candidate, place / "baseline"),
             policy,
             handed,
             make=_run,
@@ -184,12 +188,14 @@ def _print_policy(policy: Policy) -> None:
 
 
 def _candidate(given: str, scratch: Path) -> Side:
-    """The candidate; of a pointer that Git LFS left in its place, the file itself."""
+    """The candidate; where Git LFS left pointers in place of its files, the files themselves."""
     path, place = split_place(given)
     here = Path(path)
-    if "://" in path or not here.is_file() or not git.is_pointer(here):
+    if "://" in path or not here.exists() or not git.has_pointers(here):
         return Side(given)
-    there = git.Repository(here.parent).pointed(here, scratch / "candidate")
+    there = git.Repository(here if here.is_dir() else here.parent).pointed(
+        here, scratch / "candidate"
+    )
     return Side(f"{there}#{place}" if place else str(there), given)
 
 
@@ -224,11 +230,11 @@ def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> l
         need_torch_side("gate")
         from interop.export import export
 
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch() as folder:
             made.append(
                 export(
                     b,
-                    Path(folder) / "candidate",
+                    folder / "candidate",
                     device=policy.device,
                     samples=_samples(b, policy),
                     progress=progress,
@@ -328,20 +334,3 @@ def _pictures(folder: Path) -> list[str]:
             fix="pip install 'model-interop[run]'",
         )
     return [sha256(p.read_bytes()).hexdigest() for p in seen]
-
-
-# ---------------------------------------------------------------- the end
-
-
-def _finish(report: Report, form: str, reports: tuple[str, ...]) -> None:
-    """Print and write; a full disk under stdout is exit 2, with the cause."""
-    try:
-        finish(report, form, reports)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        # What is left in the buffer would fail again when the interpreter goes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise ConfigError(
-            f"cannot be written ({error.strerror})", where="standard output", fix="make room"
-        ) from None

@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -130,7 +131,8 @@ def write_file(path: Path, text: str) -> None:
         part.write_text(text, "utf-8")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only folder refuses this too
+            part.unlink(missing_ok=True)
         raise ConfigError(
             f"cannot be written ({error.strerror})", where=str(path), fix="choose another place"
         ) from None

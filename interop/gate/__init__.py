@@ -195,7 +195,8 @@ def _judge(
         return Answer.UNKNOWN, f"{policy.intent} has no meaning here: {verdict.why}"
     if unchanged:
         return Answer.YES, "unchanged: the candidate is the baseline, byte for byte"
-    return Answer.YES, f"{policy.intent} holds, within the budgets of the policy"
+    held = ", within the budgets of the policy" if policy.budgets else ""
+    return Answer.YES, f"{policy.intent} holds{held}"
 
 
 # ---------------------------------------------------------------- what is shown

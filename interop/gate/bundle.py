@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from time import perf_counter
 
 from interop.errors import ReadError
 from interop.facts import Json, Proof
+from interop.gate.beside import RECEIPT, named_by
 from interop.reading import places
 from interop.reading.folder import is_plain
 from interop.reading.source import Source, is_remote
 
-RECEIPT = "interop.json"
 _MAX_RECEIPT = 1 << 26
 
 
@@ -41,6 +42,22 @@ def sealed(path: str) -> Proof | None:
         what += f"; not of the bundle: {', '.join(more)}" if more else ""
     facts: Mapping[str, Json] = {"faults": faults, "more": more}
     return Proof("files", not faults, what, facts, perf_counter() - began)
+
+
+def lost(path: str, baseline: str) -> Proof | None:
+    """The proof "files" of a folder that should have a receipt and has none, which fails: the
+    baseline is a bundle, or its graph has its weights in model.safetensors, as a bundle's has. None
+    where there is a receipt, or none is to be expected."""
+    if is_remote(path) or not places.is_folder(path) or RECEIPT in (there := places.names(path)):
+        return None
+    if not is_remote(baseline) and places.exists(places.joined(baseline, RECEIPT)):
+        why = "the baseline is a bundle with its receipt"
+    elif "model.onnx" in there and "model.safetensors" in named_by(Path(path, "model.onnx")):
+        why = "its model.onnx has its weights in model.safetensors, as a bundle's has"
+    else:
+        return None
+    what = f"{RECEIPT} is missing: {why}, and nothing proves these files"
+    return Proof("files", False, what, {"faults": {RECEIPT: "is missing"}}, 0.0)
 
 
 def _fault(folder: str, name: str, digest: str) -> str:

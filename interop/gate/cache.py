@@ -10,12 +10,17 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+import interop
 from interop import __version__
 from interop.errors import ConfigError
 from interop.facts import Json
+
+PACKAGE = Path(interop.__file__).parent
+_JUDGING = ("facts.py", "errors.py", "reading", "identity", "check", "rules", "gate")
 
 
 def default_folder() -> Path:
@@ -68,5 +73,21 @@ class Cache:
 
 
 def key(*parts: object) -> str:
-    """One name for all that an answer depends on; the tool's version is always in it."""
-    return sha256(repr((__version__, *parts)).encode()).hexdigest()
+    """One name for all that an answer depends on; the tool's own code is always in it."""
+    return sha256(repr((__version__, _code(PACKAGE), *parts)).encode()).hexdigest()
+
+
+@cache
+def _code(package: Path) -> str:
+    """A hash of what the parts that judge lie in, by size and time of change: an install that is
+    edited in place keeps its version."""
+    found = []
+    for name in _JUDGING:
+        part = package / name
+        files = part.rglob("*") if part.is_dir() else (part,)
+        for file in files:
+            if "__pycache__" not in file.parts and file.is_file():
+                state = file.stat()
+                place = file.relative_to(package).as_posix()
+                found.append((place, state.st_size, state.st_mtime_ns))
+    return sha256(repr(sorted(found)).encode()).hexdigest()

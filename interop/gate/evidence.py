@@ -105,6 +105,12 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> str:
     if not is_of(report, checked):
         of = "the candidate" if report.command == "export" else "the baseline and the candidate"
         return f"foreign: the report is not of {of}, by their content hashes"
+    if report.command == "export" and _restores(report):
+        return (
+            "foreign: the report is of a restore, which takes weights back out of a graph and "
+            "proves other things; give the checkpoint that the graph is of as the candidate, and "
+            "the report of its export (interop export CHECKPOINT --report json:PATH)"
+        )
     if report.command == "bench":
         used = next((i.facts.get("sha256") for i in report.inputs if i.role == "data"), None)
         if policy.data_sha256 is not None and used != policy.data_sha256:
@@ -115,9 +121,20 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> str:
         for what, asked in (("task", policy.task), ("split", policy.split)):
             said = report.details.get(what)
             if asked is not None and said != asked:
-                told = f"is of the {what} {said}" if said else f"does not tell its {what}"
+                if not said:
+                    flag = f"interop bench … --{what} {asked}"
+                    return (
+                        f"missing: the report does not tell its {what}, the policy asks for "
+                        f"{asked}; measure again with {flag}"
+                    )
+                told = f"is of the {what} {said}"
                 return f"foreign: the report {told}, the policy asks for {asked}"
     return ""
+
+
+def _restores(exported: Report) -> bool:
+    """Whether an export went from a graph to a state dict."""
+    return any(given.role == "graph" for given in exported.inputs)
 
 
 def _incomplete(policy: Policy, report: Report) -> str:

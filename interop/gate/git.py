@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import ENOSPC
 from hashlib import file_digest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from interop.errors import ConfigError
+from interop.gate.beside import DESCRIPTIONS, PICKLES, named_by, read_of
 
 PREFIX = "git:"
 _POINTER = re.compile(
@@ -70,6 +71,14 @@ def _small(file: Path) -> bool:
     return file.is_file() and file.stat().st_size <= _MOST_POINTER
 
 
+def has_pointers(model: Path) -> bool:
+    """Whether Git LFS left pointers in place of a model's file, or of files that it needs."""
+    if model.is_file():
+        return any(map(is_pointer, (model, *(model.parent / name for name in named_by(model)))))
+    front, names = _parts_of(model)
+    return any(is_pointer(front / name) for name in names)
+
+
 class Repository:
     """The repository around a folder. Raises ConfigError where there is none, or no git."""
 
@@ -114,22 +123,31 @@ class Repository:
         may not be, untracked ones among them. What .gitignore names is in neither.
 
         A file that was touched counts among the latter: whether its content changed is not looked
-        at here, since that takes reading it.
+        at here, since that takes reading it. So does one that git was told to take for unchanged
+        (assume-unchanged, skip-worktree); what a sparse checkout leaves out is in neither.
         """
         # Plumbing alone, which writes no index: two gates, or a person's git, may be at work
         # beside.
         dirty = self._names("diff-files", "--name-only", "-z")
         gone = set(self._names("ls-files", "--deleted", "-z"))
         blobs = {}
-        for line in self._names("ls-files", "-s", "-z"):
+        for line in self._names("ls-files", "-s", "-v", "-z"):
             about, _, path = line.partition("\t")
-            mode, oid, stage = about.split()
+            tag, mode, oid, stage = about.split()
             if mode in _PLAIN and stage == "0":
                 blobs[path] = oid
+            if tag == "S" or tag.islower():
+                blobs.pop(path, None)
+                dirty += [path] * (self.root / path).is_file()
         for path in dirty:
             blobs.pop(path, None)
         new = self._names("ls-files", "--others", "--exclude-standard", "-z")
         return blobs, [path for path in dict.fromkeys([*dirty, *new]) if path not in gone]
+
+    def left_out(self) -> set[str]:
+        """The paths that a sparse checkout leaves out of the working tree."""
+        listed = self._names("ls-files", "-t", "-z")
+        return {p for p in (x[2:] for x in listed if x[0] == "S") if not (self.root / p).exists()}
 
     def _names(self, *arguments: str) -> list[str]:
         done = self._git(*arguments)
@@ -138,17 +156,50 @@ class Repository:
         return os.fsdecode(done.stdout).split("\0")[:-1]
 
     def fetch(self, spec: Spec, into: Path) -> Path:
-        """The file or folder of a spec, as a file or folder below `into`."""
+        """The file or folder of a spec, at its own path below `into`: a file with all those beside
+        it that say what it is or hold its weights, of a folder's files in Git LFS those that its
+        reader goes by."""
         # git itself knows "./x" from here; the path of a spec counts from the root.
         path = spec.path.removeprefix("./").rstrip("/")
-        found = self.files(spec.ref, path)
-        if not found:
+        front = path.rpartition("/")[0]
+        found = self.files(spec.ref, front)
+        if path in found:
+            there = {n.removeprefix(f"{front}/" if front else ""): n for n in found}
+            name = path.rpartition("/")[2]
+            described = [there[n] for n in there if n in DESCRIPTIONS and n != name]
+            self._take(found, [path, *described], spec.ref, into)
+            held = [there[n] for n in named_by(into / path) if n in there and n != name]
+            self._take(found, held, spec.ref, into)
+            return into / path
+        within = {n: blob for n, blob in found.items() if not path or n.startswith(f"{path}/")}
+        if not within:
             raise self._no_path(spec)
-        single = found.keys() == {path}
-        for name, blob in found.items():
-            target = into / (Path(name).name if single else Path(name).relative_to(path))
-            self.take(blob, target, f"{PREFIX}{spec.ref}:{name}")
-        return into / Path(path).name if single else into
+        self._take(within, self._of_folder(within, path), spec.ref, into)
+        for name in [n for n in within if (into / n).is_file() and n.endswith(".onnx")]:
+            place = PurePosixPath(name).parent
+            held = [str(place / n) for n in named_by(into / name)]
+            held = [n for n in held if n in within and not (into / n).exists()]
+            self._take(within, held, spec.ref, into)
+        return into / path
+
+    def _of_folder(self, within: Mapping[str, Blob], path: str) -> list[str]:
+        """Of a folder's files all but those in Git LFS that its reader does not look at."""
+        front = f"{path}/" if path else ""
+        names = [n.removeprefix(front) for n in within]
+        wanted = read_of([n for n in names if "/" not in n])
+        if wanted is None:
+            return list(within)
+        large = {f"{front}{n}" for n in names if n not in wanted}
+        return [n for n, blob in within.items() if n not in large or not self._in_lfs(blob)]
+
+    def _in_lfs(self, blob: Blob) -> bool:
+        if blob.size > _MOST_POINTER:
+            return False
+        return _POINTER.match(self._git("cat-file", "blob", blob.oid).stdout) is not None
+
+    def _take(self, found: Mapping[str, Blob], paths: Iterable[str], ref: str, into: Path) -> None:
+        for path in paths:
+            self.take(found[path], into / path, f"{PREFIX}{ref}:{path}")
 
     def take(self, blob: Blob, target: Path, where: str) -> None:
         """Write a blob's content, or what it points at in Git LFS, to a new file."""
@@ -170,27 +221,39 @@ class Repository:
         except OSError as error:
             raise _unwritten(where, target, error.strerror or str(error)) from None
 
-    def pointed(self, file: Path, into: Path) -> Path:
-        """The file itself; where it is a pointer that Git LFS left in place of a file, the file."""
-        pointer = _POINTER.match(data := file.read_bytes()) if _small(file) else None
-        if pointer is None:
-            return file
-        target = into / file.name
+    def pointed(self, model: Path, into: Path) -> Path:
+        """A file or folder of the working tree itself; where Git LFS left pointers in place of
+        files of it, a copy of it below `into` that has the files."""
+        if not has_pointers(model):
+            return model
+        front, names = _parts_of(model)
+        for name in names:
+            self._put(front / name, into / name)
+        if model.is_dir():
+            return into
+        # A graph or an index that was a pointer itself names its files only now.
+        for name in named_by(into / model.name):
+            if (front / name).is_file() and not (into / name).exists():
+                self._put(front / name, into / name)
+        return into / model.name
+
+    def _put(self, file: Path, target: Path) -> None:
+        """A file of the working tree, or what it points at in Git LFS, under another name."""
         try:
-            into.mkdir(parents=True, exist_ok=True)
-            self._from_lfs(data, pointer, target, str(file))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            data = file.read_bytes() if _small(file) else b""
+            if pointer := _POINTER.match(data):
+                self._from_lfs(data, pointer, target, str(file))
+            else:
+                _copy(file, target)
         except OSError as error:
             raise _unwritten(str(file), target, error.strerror or str(error)) from None
-        return target
 
     def _from_lfs(self, data: bytes, pointer: re.Match[bytes], target: Path, where: str) -> None:
         oid, size = pointer[1].decode(), int(pointer[2])
         kept = self.objects / oid[:2] / oid[2:4] / oid
         if kept.is_file() and kept.stat().st_size == size:
-            try:
-                os.link(kept, target)
-            except OSError:  # another file system
-                shutil.copyfile(kept, target)
+            _copy(kept, target)
             return
         with target.open("wb") as out:
             done = self._git("lfs", "smudge", given=data, out=out.fileno())
@@ -202,7 +265,7 @@ class Repository:
                 f"lies in Git LFS and its {size:,} bytes are not here"
                 + (f" ({said})" if (said := _said(done)) else ""),
                 where=where,
-                fix="install git-lfs and run: git lfs fetch origin REF",
+                fix=f"install git-lfs and run: git lfs {_fetching(where)}",
             )
 
     def _no_path(self, spec: Spec) -> ConfigError:
@@ -235,14 +298,41 @@ class Repository:
             raise ConfigError("git is not installed", fix="install git, or give a file") from None
 
 
+def _parts_of(model: Path) -> tuple[Path, list[str]]:
+    """The folder of a model, and the files in it that its reader looks at, by their paths there."""
+    if model.is_dir():
+        names = [p.relative_to(model).as_posix() for p in model.rglob("*") if p.is_file()]
+        wanted = read_of([n for n in names if "/" not in n])
+        # What is unsafe in a pickle beside the model is told of too.
+        named = [n for n in names if wanted is None or n in wanted or n.endswith(PICKLES)]
+        plain = [n for n in names if n not in named and not is_pointer(model / n)]
+        return model, [*named, *plain]
+    beside = [n for n in sorted(DESCRIPTIONS) if (model.parent / n).is_file()]
+    held = [n for n in named_by(model) if (model.parent / n).is_file()]
+    return model.parent, list(dict.fromkeys([model.name, *beside, *held]))
+
+
+def _copy(file: Path, target: Path) -> None:
+    try:
+        os.link(file.resolve(), target)
+    except OSError:  # another file system
+        shutil.copyfile(file, target)
+
+
 def unit_id(blobs: Mapping[str, str], paths: Iterable[str]) -> tuple[str, ...] | None:
     """What identifies the content of some files by their blobs; None where one is not clean."""
     found = [f"{path.rpartition('/')[2]} {blobs.get(path)}" for path in sorted(paths)]
     return None if any(x.endswith(" None") for x in found) else tuple(found)
 
 
+def _fetching(where: str) -> str:
+    spec = where.split(":")
+    return f"fetch origin {spec[1]}" if f"{spec[0]}:" == PREFIX and len(spec) > 2 else "pull"
+
+
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = done.stderr.decode(errors="replace").strip().splitlines()
+    lines = [line for line in lines if not line.startswith(("Errors logged to", "Use `git lfs"))]
     return "; ".join(lines[-2:])[:300]
 
 

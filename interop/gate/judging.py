@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from interop.check import check_identities
 from interop.errors import ReadError
 from interop.facts import Identity, Level, Report, Unreadable
 from interop.gate import evidence, gate, lacking, refuse
-from interop.gate.bundle import sealed
+from interop.gate.beside import described
+from interop.gate.bundle import lost, sealed
 from interop.gate.policy import Policy
-from interop.identity import identify_file
+from interop.identity import identify, split_place
+from interop.reading import read
 from interop.reading.source import shown
 
 # What is missing, and the two files -> the reports that can be made here.
@@ -75,6 +78,8 @@ def judge(
     )
     # A bundle's bytes are held against its receipt whether or not they are new.
     seal = sealed(candidate.path)
+    if seal is None and (alone or not unchanged):
+        seal = lost(candidate.path, "" if same else baseline.path)
     policy = _of_data(policy, handed, checked, data_hash, a, b)
     made = [checked, *handed]
     first = gate(policy, made, sealed=seal, unchanged=unchanged)
@@ -86,14 +91,36 @@ def judge(
 
 
 def _identify(side: Side, policy: Policy, content_hash: bool, whole: bool) -> Identity:
-    return identify_file(
-        side.path,
-        content_hash=content_hash,
-        whole=whole,
-        arch=policy.arch,
-        labels=policy.labels,
-        preprocessing=policy.preprocessing,
+    """What a side is of: a file with what the descriptions beside it say, as its folder is read."""
+    path, place = split_place(side.path)
+    try:
+        manifest = read(path, content_hash=content_hash, whole=whole)
+        if Path(path).is_file():
+            said = {**described(Path(path)), **manifest.metadata}
+            manifest = replace(manifest, metadata=said)
+        return identify(
+            manifest,
+            place=place,
+            arch=policy.arch,
+            labels=policy.labels,
+            preprocessing=policy.preprocessing,
+        )
+    except ReadError as error:
+        raise _told(error, side) from None
+
+
+def _told(error: ReadError, side: Side) -> ReadError:
+    """The error of a copy with the names that people know the files by."""
+    if not side.name:
+        return error
+    copy, known = side.path, side.name
+    while copy and known and copy[-1] == known[-1]:
+        copy, known = copy[:-1], known[:-1]
+    what, where, fix = (
+        said.replace(copy, known) if len(copy) > 1 else said
+        for said in (error.what, error.where, error.fix)
     )
+    return ReadError(what, where=where, fix=fix, rule=error.rule)
 
 
 def _called(identity: Identity, side: Side) -> Identity:

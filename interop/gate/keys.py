@@ -58,7 +58,8 @@ KEYS: tuple[Key, ...] = (
         "the candidate's 99th percentile of latency over the baseline's"),
     Key("budgets.throughput-ratio", "number", None,
         "the candidate's throughput over the baseline's must be at least this"),
-    Key("budgets.size-mb", "number", None, "megabytes that the candidate's file may take"),
+    Key("budgets.size-mb", "number", None, "megabytes that the candidate's file may take, with "
+        "the files that hold its weights"),
     Key("budgets.peak-memory-mb", "number", None,
         "megabytes that the candidate's process may take at its peak, in each runtime measured"),
     Key("budgets.opset-min", "number", None, "the lowest ONNX opset of the exported graph"),

@@ -14,16 +14,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from filecmp import cmp
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from interop.errors import ConfigError, InteropError, ReadError
 from interop.facts import Answer, Finding, Input, Intent, Json, Level, Report
 from interop.gate import cache as caches
+from interop.gate.beside import DESCRIPTIONS, named_by
 from interop.gate.git import Repository, Spec, parse, unit_id
 from interop.gate.judging import DataHash, Make, Side, judge
 from interop.gate.policy import Policy
-from interop.gate.units import Unit, grouped, in_folder, in_repository
+from interop.gate.renames import renames
+from interop.gate.scratch import scratch
+from interop.gate.units import Unit, grouped, in_folder, in_repository, may_be_other
 
 Say = Callable[[str], None]
 _FEW = 3  # so few are judged sooner than a pool has started
@@ -32,14 +34,18 @@ _WORD = {"yes": "pass", "no": "FAIL", "unknown": "inconclusive", "n/a": "skipped
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One model to be judged. `state` is "changed", "unchanged" or "new" (no baseline holds it);
-    `before` identifies the baseline's content, `key` the answer in the cache."""
+    """One model to be judged. `state` is "changed", "unchanged", "renamed" (the baseline holds it
+    under `was`) or "new" (no baseline holds it; `may` are the paths that it may have had, where
+    that is not clear); `before` identifies the baseline's content, `key` the answer in the cache.
+    """
 
     unit: Unit
     state: str
     policy: Policy
     before: tuple[str, ...]
     key: str
+    was: str = ""
+    may: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,10 @@ def gate_all(
     if not units:
         raise ConfigError("holds no model files", where=str(root), fix="give another folder")
     today = datetime.now(UTC).date()
-    jobs = [_job(unit, setting.root, before, policy, today) for unit in units]
+    new = {u.path: u.identity for u in units if u.path not in before and not u.perhaps}
+    gone = {path: before[path] for path in sorted(before.keys() - {u.path for u in units})}
+    renamed, unclear = renames(new, {p: i for p, i in gone.items() if not may_be_other(p)})
+    jobs = [_job(unit, setting.root, before, policy, today, renamed, unclear) for unit in units]
     found: dict[str, dict[str, Json]] = {}
     for job in jobs:
         if cache is not None and (known := cache.get(job.key)) is not None:
@@ -95,8 +104,8 @@ def gate_all(
             if any(f["rule"] == "evidence-missing" for f in found[job.unit.path]["findings"]):
                 found[job.unit.path] = _record(job, setting, make, say)
                 found[job.unit.path].pop("keep")
-    gone = sorted(set(before) - {u.path for u in units})
-    return _report(policy, [found[job.unit.path] for job in jobs], gone)
+    removed = [path for path in gone if path not in renamed.values()]
+    return _report(policy, [found[job.unit.path] for job in jobs], removed)
 
 
 # ---------------------------------------------------------------- which there are
@@ -125,7 +134,12 @@ def _survey(
     units = in_repository(repository, Path(under).as_posix())
     blobs = repository.files(spec.ref, "" if under == "." else Path(under).as_posix())
     oids = {path: blob.oid for path, blob in blobs.items()}
-    before = {path: unit_id(oids, files) or () for path, files in grouped(blobs).items()}
+    absent = repository.left_out()
+    before = {
+        path: unit_id(oids, files) or ()
+        for path, files in grouped(blobs).items()
+        if not absent.issuperset(files)
+    }
     setting = Setting(
         repository.root, repository, repository.commit(spec.ref), None, handed, data_hash
     )
@@ -133,13 +147,21 @@ def _survey(
 
 
 def _job(
-    unit: Unit, root: Path, before: Mapping[str, tuple[str, ...]], policy: Policy, today: date
+    unit: Unit,
+    root: Path,
+    before: Mapping[str, tuple[str, ...]],
+    policy: Policy,
+    today: date,
+    renamed: Mapping[str, str],
+    unclear: Mapping[str, Sequence[str]],
 ) -> Job:
-    was = before.get(unit.path)
+    path, may = renamed.get(unit.path, unit.path), tuple(unclear.get(unit.path, ()))
+    was = before.get(path)
     state = "new" if was is None else "unchanged" if was == unit.identity else "changed"
+    state = "renamed" if path != unit.path else state
     own = policy.of(root / unit.path)
-    name = caches.key(unit.path, unit.identity, was, own.sha256(today))
-    return Job(unit, state, own, was or (), name)
+    name = caches.key(unit.path, unit.identity, path, was, may, own.sha256(today))
+    return Job(unit, state, own, was or (), name, path, may)
 
 
 # ---------------------------------------------------------------- judging them
@@ -209,31 +231,32 @@ def _record(
     job: Job, setting: Setting, make: Make | None = None, say: Say | None = None
 ) -> dict[str, Json]:
     """What became of one model, as JSON."""
-    with TemporaryDirectory(prefix="interop-gate-") as scratch:
-        job, report = _one(job, setting, Path(scratch), make, say)
+    with scratch() as place:
+        job, report = _one(job, setting, place, make, say)
     return _told(job, report)
 
 
 def _one(
-    job: Job, setting: Setting, scratch: Path, make: Make | None, say: Say | None
+    job: Job, setting: Setting, place: Path, make: Make | None, say: Say | None
 ) -> tuple[Job, Report]:
     path = job.unit.path
     here = setting.root / path
     if setting.repository is not None:
-        here = setting.repository.pointed(here, scratch / "candidate")
+        here = setting.repository.pointed(here, place / "candidate")
     candidate = Side(str(here), path)
-    if job.state != "changed":
+    if job.state not in ("changed", "renamed"):
         return job, _alone(job, candidate)
     evident = _needs_evidence(job.policy)
     if setting.repository is not None:
-        spec = Spec(setting.ref, path)
-        there = setting.repository.fetch(spec, scratch / "baseline")
-        baseline = Side(str(there), str(Spec(setting.ref[:12], path)))
+        spec = Spec(setting.ref, job.was)
+        there = setting.repository.fetch(spec, place / "baseline")
+        baseline = Side(str(there), str(Spec(setting.ref[:12], job.was)))
     else:
         assert setting.baseline is not None
-        baseline = Side(str(setting.baseline / path))
+        baseline = Side(str(setting.baseline / job.was))
     if _equal(Path(candidate.path), Path(baseline.path)):  # touched, or copied
-        return replace(job, state="unchanged"), _alone(job, candidate)
+        same = replace(job, state="unchanged" if job.state == "changed" else job.state)
+        return same, _alone(job, candidate)
     try:
         return job, judge(
             candidate,
@@ -248,15 +271,26 @@ def _one(
     except ReadError as error:
         if job.unit.perhaps and error.rule == "file-unrecognised":  # it was no model before
             return job, _alone(job, candidate)
+        if job.state == "renamed":  # what was removed was no readable model: nothing to go by
+            job = replace(job, state="new")
+            return job, _alone(job, candidate)
         raise
 
 
 def _equal(a: Path, b: Path) -> bool:
-    """Whether two files, or all files of two folders, have the same bytes."""
+    """Whether two models have the same bytes: all files of two folders; of two files also those
+    beside them that say what they are or hold their weights."""
     if a.is_dir() and b.is_dir():
         names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
         same = names == sorted(p.relative_to(b) for p in b.rglob("*") if p.is_file())
-        return same and all(_equal(a / name, b / name) for name in names)
+        return same and all(_same_bytes(a / name, b / name) for name in names)
+    if not _same_bytes(a, b):
+        return False
+    told = [n for n in DESCRIPTIONS if (a.parent / n).is_file() or (b.parent / n).is_file()]
+    return all(_same_bytes(a.parent / n, b.parent / n) for n in (*told, *named_by(a)))
+
+
+def _same_bytes(a: Path, b: Path) -> bool:
     return a.is_file() and b.is_file() and cmp(a, b, shallow=False)
 
 
@@ -289,6 +323,14 @@ def _told(job: Job, report: Report) -> dict[str, Json]:
             summary = "new: the policy asks for evidence; gate it by itself, against another model"
     elif job.state == "new":
         summary = f"new; {summary}"
+    elif job.state == "renamed":
+        summary = f"taken as the renamed {job.was}; {summary}"
+    if job.may and outcome is Answer.YES:
+        outcome = Answer.UNKNOWN
+        summary = (
+            f"new, and may be {' or '.join(job.may)} under another name: gate it against the one "
+            "that it replaces, or rename in one commit and swap in the next"
+        )
     rules = {f.rule for f in report.findings}
     if job.unit.perhaps and "file-unrecognised" in rules and len(rules) == 1:
         outcome, summary, findings = Answer.NA, "is no model", []
@@ -299,8 +341,9 @@ def _told(job: Job, report: Report) -> dict[str, Json]:
         "summary": summary,
         "findings": to_json(findings),
         "cached": False,
+        **({"was": job.was} if job.state == "renamed" else {}),
         # Evidence ages, and lies outside of the files.
-        "keep": job.state != "changed" or not _needs_evidence(job.policy),
+        "keep": job.state not in ("changed", "renamed") or not _needs_evidence(job.policy),
     }
 
 
@@ -340,7 +383,8 @@ def _report(policy: Policy, records: Sequence[dict[str, Json]], gone: Sequence[s
 def _findings(record: Mapping[str, Any]) -> Iterator[Finding]:
     """The findings of one model, each told with its path."""
     for told in record["findings"]:
-        place = f"{record['path']}#{told['place']}" if told["place"] else record["path"]
+        within = told["place"] if told["place"] != record["path"] else ""
+        place = f"{record['path']}#{within}" if within else record["path"]
         yield Finding(
             rule=told["rule"],
             level=Level(told["level"]),
@@ -359,6 +403,8 @@ def _summary(records: Sequence[Mapping[str, Any]], counts: Mapping[str, int], go
     said = [w for w, n in zip(words, (counts["no"], counts["unknown"]), strict=True) if n]
     said.append(f"{counts['yes']} of {judged} models pass" if not said else f"{counts['yes']} pass")
     new = sum(r["state"] == "new" and r["outcome"] != "n/a" for r in records)
+    moved = sum(r["state"] == "renamed" for r in records)
+    said += [f"{moved} renamed"] * bool(moved)
     said += [f"{new} new (judged alone)"] * bool(new) + [f"{gone} gone"] * bool(gone)
     same = sum(r["state"] == "unchanged" for r in records)
     known = sum(bool(r["cached"]) for r in records)

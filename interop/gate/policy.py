@@ -85,7 +85,7 @@ class Policy:
     labels: Labels | None = None
     preprocessing: Preprocessing | None = None
     waivers: tuple[Waiver, ...] = ()
-    source: str = "(defaults)"
+    source: str = "defaults"
     folder: Path | None = None
     settings: Settings = field(default_factory=dict)
     sections: tuple[Section, ...] = ()

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from interop.gate.beside import ENDINGS, INDEX, by_name
 from interop.gate.git import Repository, unit_id
 from interop.reading import folder as folders
 
-# Files of these endings are models, or are meant to be.
-ENDINGS = (".safetensors", ".pth", ".pt", ".pth.tar", ".ckpt", ".th", ".ts", ".onnx", ".pt2",
-           ".keras")  # fmt: skip
 # Files of these may be anything; they count where they are read as a model.
 PERHAPS = (".bin", ".pkl", ".pickle", ".h5", ".hdf5", ".npz")
 _WHOLE = ("interop.json", "saved_model.pb", *folders._INDEXES)
@@ -21,7 +19,8 @@ _SKIPPED = ("rng_state", ".")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One model: `path` from the root, its files, and what identifies their content.
+    """One model: `path` from the root, its files (of a single one itself first, then those beside
+    it that say what it is or may hold its weights), and what identifies their content.
 
     `identity` is of git's blobs where the files are as the index has them (`clean`), else of path,
     size and time of change. `perhaps`: the ending alone does not say that it is a model.
@@ -62,10 +61,12 @@ def grouped(paths: Iterable[str]) -> dict[str, list[str]]:
         if owner is not None:
             found.setdefault(owner, []).extend(inner)
             continue
-        for path in inner:
-            name = _name(path)
-            if name.lower().endswith((*ENDINGS, *PERHAPS)) and not _beside(name):
-                found[path] = [path]
+        by_path = {_name(path): path for path in inner}
+        shards = {n for name in by_path if INDEX.fullmatch(name) for n in by_name(name, by_path)}
+        for name, path in by_path.items():
+            model = name.lower().endswith((*ENDINGS, *PERHAPS)) and not _beside(name)
+            if INDEX.fullmatch(name) or (model and name not in shards):
+                found[path] = [path, *(by_path[n] for n in by_name(name, by_path))]
     return found
 
 
@@ -73,10 +74,15 @@ def _units(root: Path, paths: list[str], under: str, blobs: dict[str, str]) -> I
     inner = f"{under.rstrip('/')}/" if under not in ("", ".") else ""
     for path, files in sorted(grouped(p for p in paths if p.startswith(inner)).items()):
         clean = unit_id(blobs, files)
-        perhaps = files == [path] and not path.lower().endswith(ENDINGS)
+        perhaps = files[0] == path and may_be_other(path)
         yield Unit(
             path, tuple(files), clean or _stamps(root, files), clean is not None, perhaps
         )  # fmt: skip
+
+
+def may_be_other(path: str) -> bool:
+    """Whether the ending alone does not say that a file is a model."""
+    return path.lower().endswith(PERHAPS)
 
 
 def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
@@ -93,6 +99,8 @@ def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
 
 def _is_model(names: set[str]) -> bool:
     if names & set(_WHOLE):
+        return True
+    if {"model.onnx", "model.safetensors"} <= names:
         return True
     if ".metadata" in names and any(n.endswith(".distcp") for n in names):
         return True

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import struct
 from math import prod
+from os.path import normpath
 from pathlib import Path
 
 from interop.errors import ReadError
@@ -67,6 +68,15 @@ Scopes = tuple[str, ...]  # what stands before the names of this graph and of th
 def read(source: Source) -> Manifest | None:
     """None where the bytes are no ONNX model; ReadError where they are a damaged one."""
     return _Reader(source).read()
+
+
+def locations(path: str) -> list[str]:
+    """The external files that a model names, as it names them; none has to be there. [] where the
+    bytes are no ONNX model. Raises ReadError where they are a damaged one."""
+    with Source(path) as source:
+        reader = _Locations(source)
+        reader.read()
+        return list(reader.externals)
 
 
 class _Reader:
@@ -449,6 +459,12 @@ class _Reader:
         self.externals[location] = path, places.size(path)
         return self.externals[location]
 
+    def external_size(self) -> int:
+        """Bytes of all files beside the graph that hold its tensors, each counted once."""
+        others = {normpath(path): size for path, size in self.externals.values()}
+        others.pop(normpath(self.source.path), None)
+        return sum(others.values())
+
     # ------------------------------------------------------------ quantized weights
 
     def use(
@@ -531,7 +547,7 @@ class _Reader:
             path=self.source.path,
             file=self.source.path,
             container="onnx",
-            size=self.source.size,
+            size=self.source.size + self.external_size(),
             header_sha256=self.header_sha256(),
             state_dicts=(StateDict("", tensors, ordered=False),) if tensors else (),
             metadata=self.metadata,
@@ -547,6 +563,13 @@ class _Reader:
             at = max(at, stop)
         digest.update(self.data[at : self.source.size])
         return digest.hexdigest()
+
+
+class _Locations(_Reader):
+    """Takes every external file for one that is there and large enough."""
+
+    def external_file(self, name: str, location: str) -> tuple[str, int]:
+        return self.externals.setdefault(location, (location, 1 << 62))
 
 
 def _operator(domain: str, kind: str) -> str:

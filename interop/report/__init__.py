@@ -10,6 +10,7 @@ from importlib import import_module
 
 from interop.errors import ConfigError
 from interop.facts import Report
+from interop.report.plain import tame
 
 # format -> the module that renders it; loaded when it is asked for
 FORMATS = {
@@ -22,6 +23,9 @@ FORMATS = {
     "html": "interop.report.html",
 }
 
+# Those that have no escapes of their own for the end of a line.
+_BARE = ("text",)
+
 __all__ = ["FORMATS", "render"]
 
 
@@ -30,4 +34,4 @@ def render(report: Report, form: str) -> str:
     if form not in FORMATS:
         raise ConfigError(f"unknown format {form!r}", fix=f"known: {', '.join(FORMATS)}")
     make: Callable[[Report], str] = import_module(FORMATS[form]).render
-    return make(report)
+    return make(tame(report) if form in _BARE else report)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from textwrap import wrap
 
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
-from interop.report.plain import plain
+from interop.report.plain import one_name, plain
 from interop.report.table import WIDTH, by_row, shorten_path, table
 from interop.report.words import headline
 
@@ -144,7 +144,8 @@ def _moved(found: Mapping[str, Json] | None) -> list[str]:
 def _gate(report: Report) -> list[list[str]]:
     first = wrap(headline(report), WIDTH, subsequent_indent="      ")
     evidence = report.details.get("evidence") or {}
-    shown = table([[k, str(v)] for k, v in evidence.items()])
+    policy = {"policy": report.details["policy"]} if "policy" in report.details else {}
+    shown = table([[k, one_name(str(v))] for k, v in {**policy, **evidence}.items()])
     if others := report.details.get("other_intents"):
         line = f"not asked by this policy: {', '.join(others)}"
         shown += wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -2,7 +2,8 @@
 
 What
     The bundle's receipt (interop.json) holds the hash of each of its files; one differs, is
-    missing, or leads out of the folder.
+    missing, or leads out of the folder. Or the receipt itself is missing, of a folder that stands
+    where a bundle stood, or that is laid out as one.
 
 Why
     The proofs of the receipt are of other weights, labels or preprocessing than those that ship.

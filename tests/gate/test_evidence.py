@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from interop.check import check
 from interop.facts import PROOFS, Answer, Finding, Intent, Level, Measurement, Proof, Report
 from interop.gate import gate
-from interop.gate.bundle import sealed
+from interop.gate.bundle import lost, sealed
 from interop.gate.policy import Policy
 from tests.gate.test_gate import benched, change, exported, hashes, ratio
 
@@ -137,6 +138,57 @@ def test_a_broken_receipt_is_no_proof(tmp_path: Path, change: Any, said: str) ->
     assert proof is not None and not proof.holds and said in proof.what
 
 
+def test_a_folder_that_lost_its_receipt_is_no_pass(
+    digits: Path, derived: Path, tmp_path: Path
+) -> None:
+    """Where a bundle stood; and wherever the graph has its weights in model.safetensors."""
+    import onnx
+    from safetensors.torch import save_file
+
+    from interop.gate.judging import Side, judge
+    from tests.gate.test_many import external
+
+    def folder(name: str, weights: Path) -> Path:
+        place = tmp_path / name
+        place.mkdir()
+        shutil.copy(weights, place / "digits.pth")
+        return place
+
+    before, after = (folder(n, derived / "retrained.pth") for n in ("before", "after"))
+    policy = Policy(values=False)
+
+    def judged(a: Path, b: Path) -> Report:
+        return judge(Side(str(b)), Side(str(a)), policy)
+
+    assert judged(before, after).exit_code == 0, "neither is a bundle"
+    files = {"digits.pth": sha256((before / "digits.pth").read_bytes()).hexdigest()}
+    (before / "interop.json").write_text(json.dumps({"schema": 1, "files": files}))
+    made = judged(before, after)
+    assert made.exit_code == 1
+    assert made.summary.startswith("bundle-changed: interop.json is missing: the baseline is a")
+    shutil.copy(before / "interop.json", after)
+    assert judged(before, after).exit_code == 0
+    # A single file has no receipt of its own.
+    assert judged(before, after / "digits.pth").exit_code == 0
+
+    like = tmp_path / "like"
+    like.mkdir()
+    external(like / "model.onnx", 0, "w.bin")
+    import torch
+
+    save_file({"w": torch.eye(4)}, like / "model.safetensors")
+    assert lost(str(like), "") is None, "weights of its own"
+    graph = onnx.load(like / "model.onnx", load_external_data=False)
+    for entry in graph.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = "model.safetensors"
+    onnx.save(graph, like / "model.onnx")
+    proof = lost(str(like), "")
+    assert proof is not None and not proof.holds and "as a bundle's has" in proof.what
+    (like / "interop.json").write_text("{}")
+    assert lost(str(like), "") is None
+
+
 def test_what_is_no_bundle_has_no_seal(tmp_path: Path, derived: Path) -> None:
     assert sealed(str(tmp_path)) is None
     assert sealed(str(derived / "plain.pth")) is None
@@ -178,8 +230,8 @@ def test_ratios_of_sides_without_a_value_are_missing_evidence(good: Report) -> N
     policy = Policy(bench=True, budgets={"throughput-ratio": 0.9})
     whole = [side("throughput", m, 100.0, 1) for m in "AB"]
     assert gate(policy, [good, benched(a, b, *whole)]).exit_code == 0
-    for lost in (None, NAN, 0.0):
-        poor = [side("throughput", "A", 100.0, 8), side("throughput", "B", lost, 8)]
+    for value in (None, NAN, 0.0):
+        poor = [side("throughput", "A", 100.0, 8), side("throughput", "B", value, 8)]
         assert gate(policy, [good, benched(a, b, *whole, *poor)]).exit_code == 3
     memory = Policy(bench=True, budgets={"peak-memory-mb": 1e3})
     assert gate(memory, [good, benched(a, b, side("peak memory", "B", 1e6, 1))]).exit_code == 0
@@ -274,8 +326,28 @@ def test_evidence_is_of_the_policys_task_and_split(good: Report, what: str) -> N
     fitting = replace(plain, details={**plain.details, what: asked})
     assert gate(policy, [good, fitting]).exit_code == 0
     other = replace(plain, details={**plain.details, what: "train"})
-    for report, said in ((other, f"of the {what} train"), (plain, f"not tell its {what}")):
+    mends = f"does not tell its {what}, the policy asks for {asked}; measure again with interop "
+    for report, said, rule in (
+        (other, f"of the {what} train", "evidence-foreign"),
+        (plain, f"{mends}bench … --{what} {asked}", "evidence-missing"),
+    ):
         made = gate(policy, [good, report])
         assert made.exit_code == 3 and said in made.summary
-        assert made.findings[0].rule == "evidence-foreign"
+        assert made.findings[0].rule == rule
         assert gate(Policy(bench=True), [good, report]).exit_code == 0
+    # Beside one that counts, its figures are left out.
+    poor = benched(a, b, change(-50))
+    budget = replace(policy, budgets={"accuracy-drop": 1.0})
+    assert gate(budget, [good, fitting, poor]).exit_code == 0
+
+
+def test_a_restore_is_no_export_of_the_candidate(good: Report) -> None:
+    _, b = hashes(good)
+    report = exported(b)
+    back = replace(report, inputs=(replace(report.inputs[0], role="graph"),))
+    made = gate(Policy(export=True), [good, back])
+    assert made.exit_code == 3 and made.findings[0].rule == "evidence-foreign"
+    assert "is of a restore" in made.summary and "interop export CHECKPOINT" in made.summary
+    failed = replace(back, outcome=Answer.NO)
+    assert gate(Policy(export=True), [good, failed]).exit_code == 3, "no fault of the candidate's"
+    assert gate(Policy(export=True), [good, back, report]).exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -107,7 +108,9 @@ def test_a_pointer_is_resolved_from_the_repositorys_own_objects(
     kept.write_bytes(data[:-1])
     with pytest.raises(ConfigError, match="lies in Git LFS and its 5,000 bytes are not here"):
         there.fetch(Spec("main", "models/large.pth"), tmp_path / "again")
-    assert not list((tmp_path / "again").iterdir()), "nothing half-written is left"
+    assert not [p for p in (tmp_path / "again").rglob("*") if p.is_file()], (
+        "nothing half-written is left"
+    )
 
 
 @pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
@@ -160,6 +163,17 @@ def test_unchanged_is_what_git_calls_so_and_ignored_files_are_left_out(repositor
     assert [u.path for u in in_repository(Repository(repository), "models/b")] == ["models/b"]
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_what_git_was_told_to_overlook_is_looked_at(repository: Path, flag: str) -> None:
+    git(repository, "update-index", flag, "models/a.pth")
+    (repository / "models" / "a.pth").write_bytes(b"swapped")
+    assert git(repository, "status", "--porcelain") == ""
+    units = {u.path: u for u in in_repository(Repository(repository))}
+    assert not units["models/a.pth"].clean and units["models/b"].clean
+    (repository / "models" / "a.pth").unlink()  # as a sparse checkout leaves it out
+    assert "models/a.pth" not in {u.path for u in in_repository(Repository(repository))}
+
+
 def test_outside_of_git_size_and_time_tell(tmp_path: Path) -> None:
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "a.pth").write_bytes(b"x")
@@ -168,3 +182,99 @@ def test_outside_of_git_size_and_time_tell(tmp_path: Path) -> None:
     assert unit.path == "a.pth" and not unit.clean
     os.utime(tmp_path / "a.pth", ns=(1, 1))
     assert in_folder(tmp_path)[0].identity != unit.identity
+
+
+# ---------------------------------------------------------------- files beside it
+
+
+def stored(root: Path, data: bytes) -> Path:
+    """Where the repository keeps an object of Git LFS, put there."""
+    oid = sha256(data).hexdigest()
+    kept = root / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4] / oid
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(data)
+    return kept
+
+
+@pytest.fixture
+def several(repository: Path) -> Path:
+    """graphs/: a graph with its weights in two files, one in Git LFS, and a third that is not its
+    own; shards/: an index with its shards; hub/: a folder with weights in two formats, in LFS."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graphs = repository / "graphs"
+    graphs.mkdir()
+    node = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Add", ["h", "b"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 4]) for n in "xy"]
+    held = [numpy_helper.from_array(np.ones((4, 4), "float32"), "w"),
+            numpy_helper.from_array(np.ones(4, "float32"), "b")]  # fmt: skip
+    for tensor, file in zip(held, ("w.bin", "bias.dat"), strict=True):
+        onnx.external_data_helper.set_external_data(tensor, location=file)
+        (graphs / file).write_bytes(tensor.raw_data)
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+    graph = helper.make_graph(node, "g", ports[:1], ports[1:], held)
+    onnx.save(helper.make_model(graph), graphs / "net.onnx")
+    stored(repository, (graphs / "w.bin").read_bytes())
+    (graphs / "w.bin").write_bytes(pointer((graphs / "w.bin").read_bytes()))
+    (graphs / "other.bin").write_bytes(pointer(b"nowhere"))
+    (graphs / "config.json").write_text("{}")
+    shards = repository / "shards"
+    shards.mkdir()
+    names = ("a-00001-of-00002.safetensors", "elsewhere.safetensors")
+    for name in names:
+        (shards / name).write_bytes(b"x")
+    listed = dict(zip("pqr", (*names, "../models/a.pth"), strict=True))
+    (shards / "a.safetensors.index.json").write_text(json.dumps({"weight_map": listed}))
+    hub = repository / "hub"
+    hub.mkdir()
+    (hub / "config.json").write_text("{}")
+    (hub / "model.safetensors").write_bytes(pointer(b"weights"))
+    stored(repository, b"weights")
+    (hub / "tf_model.h5").write_bytes(pointer(b"not here"))
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "several")
+    return repository
+
+
+def under(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_file_comes_with_those_that_it_needs(several: Path, tmp_path: Path) -> None:
+    there = Repository(several)
+    file = there.fetch(Spec("main", "graphs/net.onnx"), tmp_path / "a")
+    assert file == tmp_path / "a" / "graphs" / "net.onnx"
+    own = ["bias.dat", "config.json", "net.onnx", "w.bin"]
+    assert under(tmp_path / "a") == [f"graphs/{name}" for name in own]
+    assert (file.parent / "w.bin").stat().st_size == 64
+    there.fetch(Spec("main", "shards/a.safetensors.index.json"), tmp_path / "b")
+    assert len(under(tmp_path / "b")) == 3, "what leads out of the folder is left out"
+    there.fetch(Spec("main", "hub"), tmp_path / "c")
+    assert under(tmp_path / "c") == ["hub/config.json", "hub/model.safetensors"]
+    assert (tmp_path / "c" / "hub" / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_candidate_with_pointers_among_its_files_is_had_whole(
+    several: Path, tmp_path: Path
+) -> None:
+    there = Repository(several)
+    for n, model in enumerate(("graphs/net.onnx", "hub")):
+        made = there.pointed(several / model, tmp_path / str(n))
+        assert made != several / model
+        copied = [p for p in (tmp_path / str(n)).rglob("*") if p.is_file()]
+        assert copied and not any(map(is_pointer, copied))
+    assert "w.bin" in under(tmp_path / "0") and "other.bin" not in under(tmp_path / "0")
+    assert is_pointer(several / "graphs" / "w.bin"), "the working tree stays as it is"
+    # The graph itself in Git LFS too.
+    graph = several / "graphs" / "net.onnx"
+    stored(several, graph.read_bytes())
+    graph.write_bytes(pointer(graph.read_bytes()))
+    there.pointed(graph, tmp_path / "2")
+    assert under(tmp_path / "2") == ["bias.dat", "config.json", "net.onnx", "w.bin"]
+    assert (tmp_path / "2" / "w.bin").stat().st_size == 64

@@ -14,6 +14,7 @@ import pytest
 
 from interop.errors import ConfigError
 from interop.facts import Report
+from interop.gate import cache as caches
 from interop.gate import many
 from interop.gate.cache import Cache
 from interop.gate.many import gate_all
@@ -74,15 +75,20 @@ def test_new_broken_and_removed_models_are_told(repository: Path, derived: Path)
     shutil.copy(derived / "plain.pth", models / "new.pth")
     shutil.copy(derived / "truncated.pth", models / "same0.pth")
     shutil.copy(derived / "hostile.pth", models / "evil.pth")
-    (models / "same1.pth").unlink()
     (models / "table.npz").write_text("no model at all")
+    git(repository, "rm", "-q", "--cached", "models/same1.pth")
+    (models / "old").mkdir()
+    shutil.copy(models / "same1.pth", models / "old" / "gone.onnx")
+    git(repository, "add", "models/old")
+    git(repository, "commit", "-q", "-m", "one to remove")
+    (models / "old" / "gone.onnx").unlink()
     report = run(repository)
     told = states(report)
     assert told["models/new.pth"] == ("new", "yes")
     assert told["models/same0.pth"] == ("changed", "no")
     assert told["models/evil.pth"] == ("new", "no")
     assert told["models/table.npz"] == ("new", "n/a"), "an ending that may be anything"
-    assert report.details["removed"] == ["models/same1.pth"]
+    assert report.details["removed"] == ["models/old/gone.onnx"]
     asks = run(repository, policy=replace(POLICY, export=True))
     assert states(asks)["models/new.pth"] == ("new", "unknown"), "never a pass without evidence"
 
@@ -119,6 +125,18 @@ def test_a_touched_file_is_unchanged_all_the_same(repository: Path, tmp_path: Pa
     assert states(run(repository))["models/same0.pth"][0] == "changed"
 
 
+def test_what_git_was_told_to_overlook_is_judged(repository: Path) -> None:
+    path = repository / "models" / "bad.pth"
+    git(repository, "update-index", "--assume-unchanged", "models/bad.pth", "models/same0.pth")
+    assert states(run(repository))["models/bad.pth"] == ("changed", "no")
+    assert states(run(repository))["models/same0.pth"] == ("unchanged", "yes")
+    # A sparse checkout has removed nothing.
+    git(repository, "update-index", "--skip-worktree", "models/same1.pth")
+    (repository / "models" / "same1.pth").unlink()
+    report = run(repository)
+    assert report.details["removed"] == [] and path.is_file()
+
+
 def test_answers_that_rest_on_evidence_are_not_kept(repository: Path, tmp_path: Path) -> None:
     cache, policy = Cache(tmp_path / "cache"), replace(POLICY, bench=True)
     assert run(repository, cache=cache, policy=policy).exit_code == 1
@@ -143,6 +161,23 @@ def test_what_is_missing_is_made_one_by_one_where_it_can_be(repository: Path, di
     report = run(repository, policy=policy, make=make, workers=2)
     assert states(report)["models/good.pth"] == ("changed", "yes")
     assert asked == [["export"]] and "keep" not in report.details["models"][1]
+
+
+def test_another_code_is_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "interop"
+    (package / "rules" / "__pycache__").mkdir(parents=True)
+    (package / "rules" / "one.py").write_text("level = 1")
+    monkeypatch.setattr(caches, "PACKAGE", package)
+    first = caches.key("model")
+    assert caches.key("model") == first != caches.key("other")
+    for path, differs in (("rules/__pycache__/one.pyc", False), ("rules/one.py", True)):
+        (package / path).write_text("level = 2")
+        os.utime(package / path, ns=(1, 1))
+        caches._code.cache_clear()
+        assert (caches.key("model") != first) is differs, path
+    monkeypatch.undo()
+    listed = {p.name for p in caches.PACKAGE.iterdir()}
+    assert listed >= set(caches._JUDGING), "what was moved is not left out unseen"
 
 
 def test_a_damaged_entry_of_the_cache_is_judged_anew(repository: Path, tmp_path: Path) -> None:
@@ -249,12 +284,15 @@ def test_the_values_of_a_new_model_are_read(repository: Path, derived: Path) -> 
 
     sound = repository / "models" / "new.pth"
     shutil.copy(derived / "retrained.pth", sound)
-    (repository / "models" / "same1.pth").unlink()
+    (repository / "models" / "table.onnx").write_bytes(sound.read_bytes())
+    git(repository, "add", "models/table.onnx")
+    git(repository, "commit", "-q", "-m", "one to remove")
+    (repository / "models" / "table.onnx").unlink()
     made = run(repository, policy=Policy())
     assert states(made)["models/new.pth"] == ("new", "yes")
     assert not [f for f in made.findings if f.facts["model"] == "models/new.pth"]
     assert made.summary == (
-        "1 of 6 models fail, 5 pass, 1 new (judged alone), 1 gone (3 unchanged, 0 from the cache)"
+        "1 of 7 models fail, 6 pass, 1 new (judged alone), 1 gone (4 unchanged, 0 from the cache)"
     )
     saved = torch.load(sound, weights_only=True)
     state = saved.get("state_dict", saved)
@@ -266,3 +304,153 @@ def test_the_values_of_a_new_model_are_read(repository: Path, derived: Path) -> 
     (found,) = (f for f in made.findings if f.facts["model"] == "models/new.pth")
     assert found.rule == "tensor-not-finite"
     assert states(run(repository))["models/new.pth"] == ("new", "yes"), "values = false"
+
+
+# ---------------------------------------------------------------- files beside a model
+
+
+def described(names: list[str]) -> str:
+    return json.dumps({
+        "id2label": {str(n): name for n, name in enumerate(names)},
+        "preprocess": {"resize": [8, 8], "mean": [0.5] * 3, "std": [0.5] * 3},
+    })  # fmt: skip
+
+
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.mark.parametrize("folder", ["", "models/x/"])
+@pytest.mark.parametrize("name", ["weights.pth", "pytorch_model.bin"])
+def test_a_change_of_config_json_alone_is_judged(
+    repository: Path, derived: Path, tmp_path: Path, folder: str, name: str
+) -> None:
+    place = repository / folder
+    place.mkdir(exist_ok=True)
+    shutil.copy(derived / "plain.pth", place / name)
+    (place / "config.json").write_text(described(DIGITS))
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "described")
+    cache = Cache(tmp_path / "cache")
+    model = "models/x" if folder and name != "weights.pth" else f"{folder}{name}"
+    first = run(repository, cache=cache)
+    assert states(first)[model] == ("unchanged", "yes"), first.findings
+    (place / "config.json").write_text(described([*DIGITS[1:], DIGITS[0]]))
+    report = run(repository, cache=cache)
+    assert states(report)[model] == ("changed", "no")
+    assert {f.rule for f in report.findings} == {"label-order-changed"}
+    assert {f.place for f in report.findings} == {model}
+    (place / "config.json").write_text(described(DIGITS))
+    assert states(run(repository, cache=cache))[model] == ("unchanged", "yes")
+
+
+def external(place: Path, seed: int, location: str = "weights.bin") -> None:
+    """A graph whose one weight lies in another file."""
+    (place.parent / location).unlink(missing_ok=True)  # it would be written at its end
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.random.default_rng(seed).normal(size=(4, 4)).astype("float32")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 4]) for n in "xy"]
+    graph = helper.make_graph(
+        [node], "g", ports[:1], ports[1:], [numpy_helper.from_array(weight, "w")]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save_model(
+        model, str(place), save_as_external_data=True, location=location, size_threshold=0
+    )
+
+
+def test_new_weights_in_a_file_beside_a_graph_are_judged(repository: Path) -> None:
+    graphs = repository / "models" / "graphs"
+    graphs.mkdir()
+    external(graphs / "net.onnx", 0)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "graph")
+    assert states(run(repository))["models/graphs/net.onnx"][0] == "unchanged"
+    before = (graphs / "net.onnx").read_bytes()
+    external(graphs / "net.onnx", 1)
+    assert (graphs / "net.onnx").read_bytes() == before, "the graph itself is the same"
+    policy = Policy()
+    (graphs / "weights.bin").write_bytes(b"\xff" * 64)  # NaN
+    report = run(repository, policy=policy)
+    assert states(report)["models/graphs/net.onnx"] == ("changed", "no")
+    assert "tensor-not-finite" in {f.rule for f in report.findings}
+    external(graphs / "net.onnx", 0)
+    os.utime(graphs / "weights.bin", ns=(1, 1))
+    assert states(run(repository))["models/graphs/net.onnx"][0] == "unchanged"
+
+
+def test_an_index_of_shards_is_one_model_with_its_shards(repository: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    def write(place: Path, value: float) -> None:
+        names = ("big-00001-of-00002.safetensors", "big-00002-of-00002.safetensors")
+        for n, name in enumerate(names):
+            save_file({f"layer{n}.weight": torch.full((3, 3), value) + torch.eye(3)}, place / name)
+        listed = {"weight_map": {f"layer{n}.weight": name for n, name in enumerate(names)}}
+        (place / "big.safetensors.index.json").write_text(json.dumps(listed))
+
+    write(repository, 1.0)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "shards")
+    assert states(run(repository))["big.safetensors.index.json"][0] == "unchanged"
+    assert not any(path.startswith("big-") for path in states(run(repository)))
+    write(repository, float("nan"))
+    report = run(repository, policy=Policy())
+    assert states(report)["big.safetensors.index.json"] == ("changed", "no")
+
+
+# ---------------------------------------------------------------- renamed
+
+
+def test_a_model_that_was_renamed_and_swapped_is_held_against_what_it_was(
+    repository: Path, derived: Path
+) -> None:
+    models = repository / "models"
+    (models / "same0.pth").unlink()
+    shutil.copy(derived / "relabelled.pth", models / "better.pth")
+    report = run(repository)
+    assert states(report)["models/better.pth"] == ("renamed", "no")
+    (record,) = (m for m in report.details["models"] if m["path"] == "models/better.pth")
+    assert record["was"] == "models/same0.pth"
+    assert record["summary"].startswith("taken as the renamed models/same0.pth; label-order")
+    assert report.details["removed"] == [] and "1 renamed" in report.summary
+    shutil.copy(derived / "retrained.pth", models / "better.pth")
+    assert states(run(repository))["models/better.pth"] == ("renamed", "yes")
+    asks = run(repository, policy=replace(POLICY, export=True))
+    assert states(asks)["models/better.pth"] == ("renamed", "unknown"), "as any that changed"
+
+
+def test_where_a_rename_is_not_clear_it_is_said_and_is_no_pass(
+    repository: Path, derived: Path
+) -> None:
+    models = repository / "models"
+    shutil.copy(derived / "retrained.pth", models / "solo.pth")
+    git(repository, "add", "models/solo.pth")
+    git(repository, "commit", "-q", "-m", "solo")
+    (models / "same0.pth").unlink()
+    (models / "same1.pth").unlink()
+    shutil.copy(derived / "retrained.pth", models / "better.pth")
+    report = run(repository)
+    assert states(report)["models/better.pth"] == ("new", "unknown")
+    (said,) = (i.summary for i in report.inputs if i.path == "models/better.pth")
+    assert "may be models/same0.pth or models/same1.pth under another name" in said
+    # The name without its ending tells, and so do the same bytes.
+    (models / "better.pth").rename(models / "same1.pt")
+    git(repository, "mv", "models/solo.pth", "models/moved.ckpt")
+    told = states(run(repository))
+    assert told["models/same1.pt"][0] == told["models/moved.ckpt"][0] == "renamed"
+    assert told["models/moved.ckpt"][1] == "yes"
+
+
+def test_what_replaces_no_readable_model_is_new(repository: Path, derived: Path) -> None:
+    broken = repository / "models" / "broken.onnx"
+    broken.write_bytes(b"no model")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "broken")
+    broken.unlink()
+    shutil.copy(derived / "retrained.pth", repository / "models" / "broken.pth")
+    assert states(run(repository))["models/broken.pth"] == ("new", "yes")

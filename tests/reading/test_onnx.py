@@ -97,6 +97,15 @@ def test_external_data_is_found_and_hashed(tmp_path: Path) -> None:
     assert read(tmp_path / "m.onnx", content_hash=True).content_sha256 != before
 
 
+def test_the_size_counts_the_files_that_hold_the_weights(tmp_path: Path) -> None:
+    _external(tmp_path / "m.onnx")
+    (tmp_path / "beside.bin").write_bytes(b"of something else")
+    sizes = [(tmp_path / name).stat().st_size for name in ("m.onnx", "w.bin")]
+    assert read(tmp_path / "m.onnx").size == sum(sizes)
+    onnx.save(_model(), tmp_path / "whole.onnx")
+    assert read(tmp_path / "whole.onnx").size == (tmp_path / "whole.onnx").stat().st_size
+
+
 def test_external_data_that_is_missing_or_short_is_truncated(tmp_path: Path) -> None:
     _external(tmp_path / "m.onnx")
     (tmp_path / "w.bin").write_bytes(b"short")
