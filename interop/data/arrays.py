@@ -76,6 +76,9 @@ class Arrays(Data):
         given, self.task = inputs.labels, task
         if given is None:
             return
+        if task == "automatic-speech-recognition":
+            _check_texts(given, self.path)
+            return
         axes = {"regression": None, "image-segmentation": 3}.get(task, 1)
         kinds = "iuf" if axes is None else "iu"
         if (axes and given.ndim != axes) or given.dtype.kind not in kinds:
@@ -107,12 +110,23 @@ class Arrays(Data):
         if self.inputs.labels is None:
             return None
         value = self.inputs.labels[row]
+        if self.task == "automatic-speech-recognition":
+            return str(value)
         if self.task == "regression":
             return float(value) if value.ndim == 0 else value.astype(np.float64)
         if value.ndim:
             checked_mask(value, self.names, where=where)
             return value
         return in_range(int(value), self.names, where=where)
+
+
+def _check_texts(given: NDArray[Any], path: Path) -> None:
+    if given.ndim != 1 or given.dtype.kind != "U":
+        raise DataError(
+            f"its labels are {given.dtype} of shape {given.shape}, and no texts",
+            where=str(path),
+            fix="give what is said in each row as a text under the name labels",
+        )
 
 
 def checked_mask(mask: NDArray[Any], labels: Sequence[str] | None, *, where: str) -> None:

@@ -33,7 +33,7 @@ FORMS: Mapping[str, str] = {
 }
 _OF_ARRAYS = (
     "image-classification", "image-segmentation", "text-classification", "audio-classification",
-    "regression",
+    "automatic-speech-recognition", "regression",
 )  # fmt: skip
 
 

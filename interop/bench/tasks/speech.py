@@ -56,13 +56,14 @@ class SpeechRecognition(Task):
         needs = f"one output ({rows}, frames, {classes or 'classes'})"
         logits = pick(outputs, ("logits",), fits, needs)
         # Rows of samples may be longer than the longest sound, where the model has one length.
+        # Arrays that somebody prepared say nothing of padding: all of their frames count.
         lengths = [about["samples"] for about in batch.about]
         padded = max(lengths + [v.shape[1] for v in batch.inputs.values() if v.ndim == 2])
         found = []
         for own in rows_of(batch):
             parts, gaps = [], []
             for row in own:
-                share = lengths[row] / padded if padded else 1.0
+                share = lengths[row] / padded if lengths and padded else 1.0
                 frames = logits[row][: max(1, round(share * logits.shape[1]))]
                 parts.append(self._text(frames.argmax(axis=1), prepare))
                 gaps += [float(two_largest(frames).min()) / 2] if len(frames) else []
