@@ -31,6 +31,8 @@ from interop.rules import all_rules, finding, run
 
 __all__ = ["gate", "lacking", "refuse"]
 
+_WEIGHT = (Level.ERROR, Level.WARN, Level.NOTE, Level.OFF)
+
 # What says that an export failed, by its rule.
 _OF_EXPORT = ("loaded-fraction-low", "onnx-weights-differ", "output-drift", "comparison-blind",
               "graph-invalid")  # fmt: skip
@@ -79,6 +81,7 @@ def gate(
     )
     verdict = _verdict(policy, checked, standing, unchanged)
     outcome, why = _judge(policy, found, verdict, unchanged)
+    found.sort(key=lambda f: _WEIGHT.index(f.level))  # the gravest first, whoever made it
     return Report(
         command="gate",
         outcome=outcome,

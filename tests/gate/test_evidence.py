@@ -164,7 +164,7 @@ def test_a_folder_that_lost_its_receipt_is_no_pass(
     files = {"digits.pth": sha256((before / "digits.pth").read_bytes()).hexdigest()}
     (before / "interop.json").write_text(json.dumps({"schema": 1, "files": files}))
     made = judged(before, after)
-    assert made.exit_code == 1
+    assert made.exit_code == 1 and made.findings[0].rule == "bundle-changed", "the gravest first"
     assert made.summary.startswith("bundle-changed: interop.json is missing: the baseline is a")
     shutil.copy(before / "interop.json", after)
     assert judged(before, after).exit_code == 0
