@@ -285,7 +285,11 @@ def _looked_into(found: Sequence[Candidate], of: Labelled, options: Options, say
             given = prepare(records[start : start + size])
             for path, array in made.layers(given.inputs, paths).items():
                 parts.setdefault(path, []).append(array[: len(given.rows)])
-        candidate.layers = {p: np.concatenate(a) for p, a in parts.items()}
+        candidate.layers = {
+            path: np.concatenate(arrays)
+            for path, arrays in parts.items()
+            if len({a.shape[1] for a in arrays}) == 1  # else it is as long as the sound
+        }
         ready.append((candidate.name, made, one))
     if options.seconds > 0:
         for _, made, _ in ready:

@@ -53,7 +53,13 @@ def _scaled(train: Array, test: Array) -> tuple[Array, Array]:
     spread = train.std(axis=0, dtype=np.float64)
     spread[spread < 1e-12] = 1.0
     scale = spread * np.sqrt(train.shape[1])  # so that one strength means the same at any width
-    return (train - middle) / scale, (test - middle) / scale
+    x, after = (train - middle) / scale, (test - middle) / scale
+    if x.shape[1] <= len(x):
+        return x, after
+    # A penalised fit lies in the span of the training rows: in a basis of that it is the same one,
+    # with as many numbers as there are rows.
+    basis, _ = np.linalg.qr(x.T)
+    return x @ basis, after @ basis
 
 
 def _classified(

@@ -63,6 +63,15 @@ def test_the_probabilities_are_scikit_learns():
     np.testing.assert_allclose(np.exp(found["sure"]), np.exp(theirs), atol=1e-4)
 
 
+def test_more_features_than_rows_are_fitted_in_the_rows_span(monkeypatch):
+    x, y = made(count=60, width=300, apart=0.35)
+    short = run(x, y, 3)[0]
+    monkeypatch.setattr(np.linalg, "qr", lambda a: (np.eye(len(a)), None))
+    whole = run(x, y, 3)[0]
+    assert short["strength"] == whole["strength"]
+    np.testing.assert_allclose(np.exp(short["sure"]), np.exp(whole["sure"]), atol=5e-3)
+
+
 def test_a_class_that_training_lacks_is_never_answered():
     x, y = made()
     y[:80][y[:80] == 2] = 0

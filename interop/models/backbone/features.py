@@ -93,8 +93,10 @@ class Features:
         hooks = []
         for path in paths:
 
-            def keep(_: Any, __: Any, found: Any, path: str = path) -> None:
-                held[path] = vector(first_tensor(found))
+            def keep(part: nn.Module, _: Any, found: Any, path: str = path) -> None:
+                tensor = first_tensor(found)
+                turned = tensor.ndim == 3 and _convolves(part)
+                held[path] = vector(tensor.transpose(1, 2) if turned else tensor)
 
             hooks.append(self.module.get_submodule(path).register_forward_hook(keep))
         try:
@@ -155,6 +157,13 @@ class Features:
             mask = base._get_feature_vector_attention_mask(states.shape[1], mask)
         weight = mask.to(states.dtype)[:, :, None]
         return (states * weight).sum(1) / weight.sum(1).clamp_min(1)
+
+
+def _convolves(part: nn.Module) -> bool:
+    """Whether what a part gives has its steps last, (rows, channels, steps), as convolutions have
+    it and nothing else."""
+    kinds = {type(m) for m in part.modules()}
+    return nn.Conv1d in kinds and nn.Linear not in kinds
 
 
 def _sees(module: Any) -> bool:
