@@ -105,7 +105,7 @@ def test_a_decoder_without_padding_is_given_one(train: Train, tmp_path: Path) ->
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "m").eval()
     again = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
     assert again.pad_token == "[SEP]" and model.config.pad_token_id == again.pad_token_id
-    # A text alone and beside a longer one have the same answer: the padding is known for what it is.
+    # A text alone and beside a longer one have the same answer: what pads is known.
     with torch.no_grad():
         alone = model(**again(["Geben Sie"], return_tensors="pt")).logits[0]
         beside = ["Geben Sie", "Geben Sie eine Zahl ein bitte oder nicht"]
@@ -149,7 +149,8 @@ def test_speech_by_its_characters(train: Train, tmp_path: Path) -> None:
     special = {"<pad>": 0, "<s>": 1, "<unk>": 2, "|": 3}
     (base / "vocab.json").write_text(json.dumps({**special, **letters}))
     given = {"tokenizer_class": "Wav2Vec2CTCTokenizer", "word_delimiter_token": "|",
-             "pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "<s>"}  # fmt: skip
+             "pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>",
+             "eos_token": "<s>"}  # fmt: skip
     (base / "tokenizer_config.json").write_text(json.dumps(given))
     (tmp_path / "clips").mkdir()
     made = []
