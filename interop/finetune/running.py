@@ -28,7 +28,7 @@ class Runner:
 
     def __call__(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
         given = {n: self._tensor(a) for n, a in inputs.items()}
-        with self._precision(), contextlib.redirect_stdout(sys.stderr):
+        with self.precise(), contextlib.redirect_stdout(sys.stderr):
             try:
                 if hasattr(self.module, "config") and hasattr(self.module, "main_input_name"):
                     return [self.module(**given).logits]
@@ -45,7 +45,8 @@ class Runner:
         made = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
         return made.float() if made.is_floating_point() else made
 
-    def _precision(self) -> Any:
+    def precise(self) -> Any:
+        """Within it products have the precision that was asked for."""
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device, dtype=getattr(torch, self.precision))

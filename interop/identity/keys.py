@@ -111,6 +111,10 @@ def labels(metadata: Mapping[str, Json]) -> Labels:
 
     Unknown, with the reason as their source, where two keys disagree or a label stands twice.
     """
+    config = metadata.get("config.json")
+    if isinstance(config, Mapping) and config.get("problem_type") == "regression":
+        # transformers' own word for it; the names beside it are placeholders.
+        return Labels(None, "config.json key 'problem_type'", applicable=False)
     stated = list(_stated(metadata, "labels"))
     if not stated:
         return Labels()
