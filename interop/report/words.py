@@ -16,6 +16,7 @@ from interop.report.plain import plain
 _WORDS = {
     "gate": {"yes": "PASS", "no": "FAIL", "unknown": "INCONCLUSIVE"},
     "bench": {"yes": "measured", "unknown": "too noisy to tell"},
+    "assess": {"yes": "assessed"},
     "export": {"yes": "exported, proved", "no": "not proved"},
     "verify": {"yes": "proved again", "no": "not proved", "unknown": "not all proofs made"},
     "doctor": {"yes": "fine", "no": "conflicts"},
