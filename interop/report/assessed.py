@@ -6,6 +6,7 @@ Models go by their place in the ranking, so that a table has room for eight with
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from interop.facts import Input, Measurement, Report
@@ -17,6 +18,7 @@ CHEAP, ORDER = "transferability", "order"
 SIGNS = {"yes": "yes", "no": "no"}  # of a replacement; whatever else is said of one is open
 OPEN, NOT_COMPARED = "?", "–"
 MOST_SENTENCES = 16
+FRONT = "front"  # the column that marks it
 INTERCHANGE = "Which can stand in for which"
 
 _FIGURES = {
@@ -96,7 +98,8 @@ class Assessed:
 
     @property
     def data(self) -> Input | None:
-        return next((i for i in self.report.inputs if i.role == "data"), None)
+        # A model may go by that name too; the data set comes last.
+        return next((i for i in reversed(self.report.inputs) if i.role == "data"), None)
 
     def given(self, name: str) -> Input | None:
         return next((i for i in self.report.inputs if i.role == name), None)
@@ -179,7 +182,7 @@ def answers(of_all: Assessed) -> list[str]:
     first = of_all.outcome(best)
     if first is None or not known(first.value):
         return ["The models are not ranked: nothing was trained on the data, for the task is not "
-                "one that a probe answers."]  # fmt: skip
+                "one that a probe answers. What they answer as they are stands below."]  # fmt: skip
     how = "fine-tuned" if of_all.group == TUNED else "with a probe on its frozen features"
     figure = f"{of_all.main} {_with_unit(first)}"
     if len(of_all.names) == 1:
@@ -250,7 +253,9 @@ def front_in_words(of_all: Assessed) -> str:
         who = "All models are on it"
     else:
         away = [n for n in of_all.names if n not in names]
-        who = f"{listed(names)} {'is' if len(names) == 1 else 'are'} on it, {listed(away)} not"
+        who = f"{_named(of_all, names)} {'is' if len(names) == 1 else 'are'} on it (*), "
+        who += f"{_named(of_all, away)} not"
+        who = _capital(who) if _named(of_all, names).startswith(_PLACES) else who
     said = (
         f"A model is on the front (Pareto's) if no other is at least as good in {listed(axes)} and "
         f"better in one of them; small differences count too. {who}."
@@ -265,6 +270,18 @@ def front_in_words(of_all: Assessed) -> str:
     ):
         said += " A figure that a model lacks may be anything, so that model stays on it."
     return said
+
+
+def _named(of_all: Assessed, names: Sequence[str], most: int = 60) -> str:
+    """Models by name, or by place where that would fill lines."""
+    said = listed(names)
+    if len(said) <= most:
+        return said
+    places = listed(str(of_all.names.index(n) + 1) for n in names)
+    return f"{_PLACES[len(names) > 1]} {places}"
+
+
+_PLACES = ("model", "models")
 
 
 def _word(axis: str, main: str) -> str:
@@ -325,7 +342,7 @@ def ranking(of_all: Assessed) -> Table:
     probe = next(iter(of_all.figures(REUSE)), "") if group == TUNED else ""
     scored = any(known(c.get("score")) for c in of_all.candidates)
     outcomes = [of_all.outcome(n) for n in of_all.names]
-    heads = ["model", "front"]
+    heads = ["model", FRONT]
     if main:
         tuned = "fine-tuned " if group == TUNED else ""
         heads.append(f"{tuned}{main}{_unit(outcomes)} (95 % interval)")
@@ -343,7 +360,18 @@ def ranking(of_all: Assessed) -> Table:
         cells += [number(candidate.get("score"), "abs")] if scored else []
         rows.append(tuple(cells))
     figures = tuple(range(2, len(heads)))
-    return Table("Ranking", tuple(heads), tuple(rows), figures, _about_ranking(of_all, scored))
+    title = "Ranking" if main else "The models, in the order in which they were given"
+    return Table(title, tuple(heads), tuple(rows), figures, _about_ranking(of_all, scored))
+
+
+def worded(table: Table) -> Table:
+    """The ranking with words where a terminal has room for a mark."""
+    if FRONT not in table.head:
+        return table
+    at = table.head.index(FRONT)
+    rows = tuple((*r[:at], "yes" if r[at] else "no", *r[at + 1 :]) for r in table.rows)
+    head = tuple("on the front" if h == FRONT else h for h in table.head)
+    return replace(table, head=head, rows=rows, note=table.note.replace(" (*)", ""))
 
 
 def _about_ranking(of_all: Assessed, scored: bool) -> str:
@@ -411,13 +439,12 @@ def costs(of_all: Assessed) -> Table | None:
     rows = []
     for name in of_all.names:
         features = of_all.get(COST, name, "features, processor time")
-        kept = " (kept)" if features is not None and features.conditions.get("cached") else ""
         operations = of_all.get(COST, name, "FLOPs")
         rows.append((
             of_all.known_as(name),
             amount(operations.value if operations else None),
             _mega(of_all.get(COST, name, "activation bytes")),
-            seconds(features) + kept,
+            seconds(features),
             seconds(of_all.get(COST, name, "probes, processor time")),
             *(seconds(of_all.get(TUNED, name, f)) for f in tuned),
         ))  # fmt: skip
@@ -426,11 +453,17 @@ def costs(of_all: Assessed) -> Table | None:
         "two of them. Training memory: what one sample leaves in memory for a step of training. "
         "Features, probes: processor time for all samples here, and for all probes."
     )
-    if any("(kept)" in row[3] for row in rows):
-        note += " Kept: taken from an earlier run, with the time that they took then."
+    kept = [n for n in of_all.names if _kept(of_all, n)]
+    if kept:
+        note += f" The features of {_named(of_all, kept)} are from an earlier run, with its times."
     if tuned:
         note += " Fine-tuning: processor time of a fold; to 95 %: until 95 % of its best was there."
     return Table("What each costs", tuple(heads), tuple(rows), tuple(range(1, len(heads))), note)
+
+
+def _kept(of_all: Assessed, name: str) -> bool:
+    m = of_all.get(COST, name, "features, processor time")
+    return m is not None and bool(m.conditions.get("cached"))
 
 
 _TIMES = {"training, processor time": "fine-tuning", "time to 95 % of its best": "to 95 %"}
@@ -559,7 +592,8 @@ def predicted(of_all: Assessed) -> Table | None:
     if not names:
         return None
     rows = tuple((n, _tau(of_all, n, taus.get(n)), _SCORES.get(n, "")) for n in names)
-    against = (of_all.report.details.get("order") or {}).get("against") or "accuracy"
+    against = str((of_all.report.details.get("order") or {}).get("against") or "accuracy")
+    against = against.replace("accuracy", of_all.main or "accuracy")
     note = (
         f"Foretold: how well the score put the models in the order of the {against} (weighted "
         "Kendall's tau): 1 the same order, 0 no relation, -1 the reverse; places at the top count "

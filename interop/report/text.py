@@ -129,7 +129,8 @@ def _assess(report: Report) -> list[list[str]]:
     ]
     for one in assessed.tables(of_all):
         title = [one.title.upper()]
-        blocks = grid(one.head, one.rows, one.figures)
+        head = ["*" if h == assessed.FRONT else h for h in one.head]
+        blocks = grid(head, one.rows, one.figures)
         said.append([*title, *blocks[0]])
         said += blocks[1:]
         said[-1] = [*said[-1], *wrap(one.note, WIDTH, break_on_hyphens=False)]

@@ -27,6 +27,7 @@ from interop.report.assessed import (
 from interop.report.table import WIDTH, grid
 
 NAMES = ("squeeze", "shuffle", "base", "random base", "vit", "swin", "convnext", "mixer")
+OWN, PROBE = "as it is", "probe"
 LONG = tuple(f"experiments/2026-11/vit_base_patch16_{n}_augreg_in21k_ft_in1k" for n in range(8))
 
 
@@ -54,7 +55,12 @@ def sample(
                         "weight bytes": 4e6 - 1e5 * n},
         })  # fmt: skip
     pairs = (
-        [] if regression else [_pair(names, a, b) for a, b in permutations(range(len(names)), 2)]
+        []
+        if regression
+        else [
+            _pair(names, a, b, OWN if speech else PROBE)
+            for a, b in permutations(range(len(names)), 2)
+        ]
     )
     labels = ["cat", "dog", "newt"]
     inputs = [Input(n, f"models/{n}.pth", "torchvision/resnet18  head fc 512 -> 3") for n in names]
@@ -72,7 +78,8 @@ def sample(
             "task": "regression" if regression else "image-classification",
             "candidates": candidates,
             "folds": None if speech else {
-                "folds": 5, "repeats": 2, "how": "stratified by class, by group (subject)",
+                "folds": 5, "repeats": 2,
+                "how": ("" if regression else "stratified by class, ") + "by group (subject)",
                 "held_back": 64, "rows": 256, "grouped_by": "subject",
             },
             "labels": [] if regression else labels,
@@ -134,7 +141,7 @@ def _figures(
         made.append(one("transferability", "LogME", "abs", 1.15 - n / 7))
     if not speech and not regression:
         made.append(one("transferability", "LEEP", "abs", None if n == 2 else -0.1 - n))
-    if n == 0 and not speech:
+    if n == 1 and not speech:
         taus = (("LogME", 0.52), *(() if regression else (("LEEP", 1.0),)))
         made += [
             Measurement("weighted Kendall's tau", "abs", tau, None, (),
@@ -144,7 +151,7 @@ def _figures(
     return made
 
 
-def _pair(names: Sequence[str], a: int, b: int) -> dict[str, Json]:
+def _pair(names: Sequence[str], a: int, b: int, basis: str) -> dict[str, Json]:
     """Worse models do not stand in for better ones; that of the next two places is open."""
     said = "yes" if b < a else "unknown" if b == a + 1 else "no"
     words = {"yes": "can stand in for", "no": "cannot stand in for"}
@@ -154,7 +161,7 @@ def _pair(names: Sequence[str], a: int, b: int) -> dict[str, Json]:
     layers = [f"features.block{n}.norm" for n in range(6)]
     values = [[round(1 / (1 + abs(i - j)), 3) for j in range(6)] for i in range(6)]
     return {
-        "a": names[a], "b": names[b], "basis": "probe", "samples": 256, "agreement": 0.9 - b / 20,
+        "a": names[a], "b": names[b], "basis": basis, "samples": 256, "agreement": 0.9 - b / 20,
         "kappa": 0.8, "negative_flips": 0.1, "positive_flips": 0.0, "change": -0.1,
         "interval": [-0.2, 0.0], "equivalence_p": 0.5, "not_worse_p": 0.5, "mcnemar_p": 0.5,
         "stands_in": said, "interface": {"answer": "yes", "why": "the same"},
@@ -242,7 +249,7 @@ def test_what_was_fine_tuned_is_ranked_by_that() -> None:
 
 def test_the_front_is_said_in_words() -> None:
     said = front_in_words(Assessed(CASES["four"]))
-    assert "squeeze and shuffle are on it, base and random base not" in said
+    assert "squeeze and shuffle are on it (*), base and random base not" in said
     assert "accuracy, latency and size" in said
     without = front_in_words(Assessed(CASES["no latency"]))
     assert "accuracy and size" in without
@@ -256,7 +263,7 @@ def test_figures_that_are_missing_say_so() -> None:
     found = costs(of_all)
     assert found is not None
     assert [row[1] for row in found.rows] == ["6.4 G", "not measured", "6.4 G", "6.4 G"]
-    assert found.rows[1][3] == "0.259 s (kept)"
+    assert found.rows[1][3] == "0.259 s"
     assert "nan" not in told(CASES["no latency"]) and "None" not in told(CASES["no latency"])
     held = Measurement("accuracy", "share", float("nan"), None, (), {"group": "reuse", "of": "x"})
     odd = replace(sample(("x",)), measurements=(held,))
@@ -349,10 +356,9 @@ def test_scores_say_of_how_many_models_their_order_is() -> None:
     assert table is not None
     assert [row[:2] for row in table.rows] == [("LogME", "0.52"), ("LEEP", "1.00 (3 of 4 models)")]
     assert all(row[2] for row in table.rows), "each says what it asks"
-    one = predicted(
-        Assessed(replace(sample(("x",)), measurements=sample(("x",)).measurements[:-2]))
-    )
+    one = predicted(Assessed(CASES["one"]))
     assert one is not None and {row[1] for row in one.rows} == {"not measured"}
+    assert "that takes two ranked models" in one.note
 
 
 def test_training_is_told_where_it_is_known() -> None:
