@@ -44,6 +44,7 @@ from interop.report.view import Card, Figure, Table, interval_of, known, listed
 MOST_SAID = 12  # sentences of a card
 MOST_ALIKE = 3  # pairs whose layers are drawn
 MOST_KEYS = 4  # curves of training
+LABELS = 262.0  # where labels of lines begin
 LOOKS = {"yes": "yes", "no": "no", OPEN: "unknown", NOT_COMPARED: "none"}
 
 
@@ -227,7 +228,7 @@ def _pareto(of_all: Assessed) -> Figure | None:
     x_name = "milliseconds a sample" if axis == "latency" else "size of the weights"
     x_unit = "ms" if axis == "latency" else "bytes"
     title = f"What {of_all.main} costs"
-    path = _unbeaten([p for p in points if p.held])
+    path = unbeaten([p for p in points if p.held])
     units = x_unit, found[0][1].unit
     svg = plots.scatter("pareto", title, points, x_name, of_all.main, units, path)
     note = "Up and to the left is better. Filled: on the Pareto front; hollow: not. "
@@ -239,7 +240,7 @@ def _pareto(of_all: Assessed) -> Figure | None:
     return Figure(title, svg, note.strip())
 
 
-def _unbeaten(points: Sequence[Point]) -> list[Span]:
+def unbeaten(points: Sequence[Point]) -> list[Span]:
     """Of points the places that no other beats in both axes, from the left."""
     path: list[Span] = []
     for p in sorted(points, key=lambda p: (p.x, -p.y)):
@@ -291,7 +292,8 @@ def _few(of_all: Assessed) -> Figure | None:
     if not series:
         return None
     title = "How many labelled samples it takes"
-    svg = plots.lines("few", title, series, "training samples of each class", "accuracy, %")
+    x_name = "training samples of each class"
+    svg = plots.lines("few", title, series, x_name, "accuracy, %", right=LABELS)
     return Figure(title, svg, "Accuracy of a probe trained on so few. Further up sooner is better.")
 
 
@@ -311,7 +313,9 @@ def _curves(of_all: Assessed) -> list[Figure]:
         if series:
             word = str(key).replace("_", " ")
             title = f"Fine-tuning, {word}"
-            svg = plots.lines(f"curve-{len(made)}", title, series, "epoch", word, even=True)
+            svg = plots.lines(
+                f"curve-{len(made)}", title, series, "epoch", word, even=True, right=LABELS
+            )
             made.append(Figure(title, svg, "Epoch by epoch, the mean over the folds."))
     return made
 

@@ -290,15 +290,16 @@ def _grid(scale: Scale, unit: str, bottom: float, reference: float | None) -> st
 
 
 def lines(
-    name: str, title: str, series: Sequence[Line], x_name: str, y_name: str, *, even: bool = False
-) -> str:
+    name: str, title: str, series: Sequence[Line], x_name: str, y_name: str, *,
+    even: bool = False, right: float = 286.0,
+) -> str:  # fmt: skip
     """Lines with a marker at each point and the label at the end; y starts at zero.
 
-    x is logarithmic as batch sizes are, unless it goes in `even` steps.
+    x is logarithmic as batch sizes are, unless it goes in `even` steps. Labels stand from `right`.
     """
     xs = sorted({x for s in series for x, _ in s.points})
     ys = [y for s in series for _, y in s.points]
-    top, bottom, left, right = 22.0, 232.0, 48.0, 286.0
+    top, bottom, left = 22.0, 232.0, 48.0
     y_scale = fitted([0.0, *ys], zero=True)
     y_scale = Scale(y_scale.low, y_scale.high, start=bottom, end=top)
     x_scale = (_steady if even else _batches)(xs, left + 14, right - 10)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import pairwise, permutations
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from interop.facts import Answer, Input, Json, Measurement, Report, Skipped
-from interop.report import render
+from interop.report import FORMATS, plots, render
 from interop.report.assessed import (
     ABOUT_P,
     MOST_SENTENCES,
@@ -24,7 +28,15 @@ from interop.report.assessed import (
     sentences,
     trained,
 )
-from interop.report.table import WIDTH, grid
+from interop.report.assessed_page import cards, figures, unbeaten
+from interop.report.json import from_json, to_json
+from interop.report.plots import Point
+from interop.report.table import WIDTH, grid, shorten
+
+from .browser import SCHEMES, WIDTHS, browser, chromium
+from .golden import HOSTILE
+from .test_html import CONTRAST, FITS, Page
+from .test_markdown import OURS, Shown
 
 NAMES = ("squeeze", "shuffle", "base", "random base", "vit", "swin", "convnext", "mixer")
 OWN, PROBE = "as it is", "probe"
@@ -395,3 +407,214 @@ def test_folds_and_notes_are_told() -> None:
     assert "Interchange: not measured, because answers that are numbers" in told(
         CASES["regression"]
     )
+
+
+# ---------------------------------------------------------------- the page
+
+
+def drawing(report: Report, title: str) -> str:
+    """The drawing of a title; "" where there is none."""
+    found = (f.svg for f in figures(Assessed(report)) if f.title == title)
+    return next(found, "")
+
+
+def titles(case: str) -> list[str]:
+    return [f.title for f in figures(Assessed(CASES[case]))]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_page_is_whole(case: str) -> None:
+    source = render(CASES[case], "html")
+    made = Page(source)
+    assert "script" not in made.tags
+    ids = [v for k, v in made.attributes if k == "id"]
+    assert len(ids) == len(set(ids))
+    for svg in re.findall(r"<svg.*?</svg>", source, re.DOTALL):
+        ElementTree.fromstring(svg)
+        assert "nan" not in svg and "inf" not in svg
+    # What tables, cards and drawings show is not shown again as raw facts.
+    assert not {"candidates", "interchange", "confusion", "curves"} & set(made.text.split("\n"))
+    assert "stands in: " not in made.text and "negative flips: " not in made.text
+
+
+def test_drawings_are_of_what_was_measured() -> None:
+    assert titles("fine-tuned") == [
+        "Accuracy", "What accuracy costs", "Who can stand in for whom",
+        "How many labelled samples it takes", "Fine-tuning, loss", "Fine-tuning, accuracy",
+        "Latency, one sample at a time",
+        "Layers of 1 squeeze and 2 shuffle", "Layers of 1 squeeze and 3 base",
+        "Layers of 1 squeeze and 4 random base",
+        *(f"Confusion, {n}, by its probes" for n in NAMES[:4]),
+    ]  # fmt: skip
+    assert titles("regression") == ["R2", "What R2 costs", "Latency, one sample at a time"]
+    assert "What accuracy costs" not in titles("one"), "one dot is no plot"
+    assert not any("Latency" in t for t in titles("no latency"))
+    assert "size of the weights" in drawing(CASES["no latency"], "What accuracy costs")
+    assert titles("speech")[0] == "Answers"
+
+
+def test_the_drawn_matrix_is_that_of_the_table() -> None:
+    found = _looks(drawing(CASES["four"], "Who can stand in for whom"))
+    assert found == [
+        "self", "yes", "yes", "yes",
+        "unknown", "self", "yes", "yes",
+        "no", "unknown", "self", "yes",
+        "no", "no", "unknown", "self",
+    ]  # fmt: skip
+    report = CASES["four"]
+    pairs = [{**p, "stands_in": "unknown"} for p in report.details["interchange"]]
+    report = replace(report, details={**report.details, "interchange": pairs})
+    svg = drawing(report, "Who can stand in for whom")
+    assert set(_looks(svg)) == {"self", "unknown"} and ">yes<" not in svg and ": yes" not in svg
+
+
+def _looks(svg: str) -> list[str]:
+    return re.findall(r'class="cell (\w+)"', svg)
+
+
+def test_the_front_is_filled_and_what_is_beaten_hollow() -> None:
+    svg = drawing(CASES["four"], "What accuracy costs")
+    assert re.findall(r'<g class="r(\d) m(\d)"', svg) == [
+        ("0", "0"), ("1", "0"), ("2", "1"), ("3", "1"),
+    ]  # fmt: skip
+    assert 'class="front"' not in svg, "the first beats all others: there is no line to draw"
+    points = [Point(n, "", x, y) for n, x, y in (("a", 1, 0.5), ("b", 2, 0.4), ("c", 3, 0.9))]
+    assert unbeaten(points) == [(1, 0.5), (3, 0.9)]
+    path = unbeaten(points)
+    drawn = plots.scatter("p", "t", points, "x", "y", ("ms", "share"), path)
+    assert drawn.count('class="front"') == 1
+    # Points in one place are drawn, and their labels stand apart.
+    same = plots.scatter("p", "t", [points[0]] * 3, "x", "y", ("ms", "share"))
+    places = [float(y) for y in re.findall(r'<text x="276.0" y="([\d.]+)">a', same)]
+    assert len(places) == 3 and all(b - a >= 16.9 for a, b in pairwise(places))
+
+
+def test_a_curve_is_the_mean_of_the_folds() -> None:
+    svg = drawing(CASES["fine-tuned"], "Fine-tuning, loss")
+    # Folds add 0.00, 0.01 and 0.02 to a loss of 2 / epoch.
+    assert "1 squeeze: 2.01 at 1, 1.01 at 2, 0.677 at 3" in svg
+    assert "Fine-tuning, loss" not in titles("four")
+
+
+def test_cards_answer_first() -> None:
+    found = {c.question: c for c in cards(Assessed(CASES["four"]))}
+    assert list(found) == [
+        "Which should I reuse?", "Which can stand in for which?",
+        "Could I have known without training?", "Do they work as they are?",
+        "What does this rest on?",
+    ]  # fmt: skip
+    said = found["Which can stand in for which?"].answer
+    assert said == "Of 12 replacements 6 are shown to hold, 3 are shown not to, and 3 are open."
+    # LEEP is 1.00, but of three models alone: it is not the answer.
+    said = found["Could I have known without training?"].answer
+    assert said == "In part: LogME comes to 0.52, where 1 is the same order."
+    assert "Which can stand in for which?" not in {
+        c.question for c in cards(Assessed(CASES["regression"]))
+    }
+
+
+@pytest.mark.skipif(chromium() is None, reason="needs chromium and chromedriver on the PATH")
+def test_pages_in_a_browser(tmp_path: Path) -> None:
+    """No word on the console, no sideways scroll, no words over words, readable contrast."""
+    with browser() as window:
+        for case in ("eight, long names", "regression", "one"):
+            file = tmp_path / "page.html"
+            file.write_text(render(CASES[case], "html"), "utf-8")
+            for width in WIDTHS:
+                for scheme in SCHEMES:
+                    window.show(file, width, scheme)
+                    assert window.console() == []
+                    assert window.run(FITS), (case, width)
+                    assert [f for f in window.run(CONTRAST) if f[0] < 4.5] == [], (case, scheme)
+                assert window.run(_OVER) == [], (case, width)
+        # The check can fail: two words in one place, and one beyond the edge.
+        words = '<text x="10" y="20">one</text><text x="12" y="22">two</text>'
+        svg = f'<svg viewBox="0 0 400 40">{words}<text x="395" y="20">three</text></svg>'
+        file.write_text(f"<!doctype html><body>{svg}", "utf-8")
+        window.show(file, 1280, "light")
+        assert window.run(_OVER) == [["one", "two"], ["three", "beyond the edge"]]
+
+
+# Words of a drawing that lie over others (rotated ones aside), or beyond its edge.
+_OVER = """
+const found = [];
+for (const svg of document.querySelectorAll('svg')) {
+  const edge = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll('text')];
+  const boxes = texts.map(t => t.getBoundingClientRect());
+  texts.forEach((t, i) => {
+    const a = boxes[i];
+    if (!t.getAttribute('transform'))
+      texts.slice(i + 1).forEach((u, n) => {
+        const b = boxes[i + 1 + n];
+        const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+        const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+        if (wide > 1 && high > Math.min(a.height, b.height) * 0.4 && !u.getAttribute('transform'))
+          found.push([t.textContent, u.textContent]);
+      });
+    if (a.right > edge.right + 1 || a.left < edge.left - 1 || a.bottom > edge.bottom + 1)
+      found.push([t.textContent, 'beyond the edge']);
+  });
+}
+return found;
+"""
+
+
+# ---------------------------------------------------------------- all formats
+
+
+def test_markdown_is_a_section_of_a_card() -> None:
+    source = render(CASES["four"], "markdown")
+    heads = [line for line in source.splitlines() if line.startswith("#")]
+    assert heads[0] == "## Reuse and interchange on a task"
+    assert all(line.startswith(("## ", "### ")) for line in heads)
+    assert "### Limits of this evidence" in heads
+    shown = " ".join(Shown(source).text.split())
+    for words in (
+        "content hash sha256 de85251b1871", "256 samples were cut into 5 parts",
+        "95.0 (91.0 to 99.0)", "fine-tuning can change the order",
+        "Whether a model has seen these samples in its own training is not known",
+        "whether shuffle can stand in for squeeze is open",
+    ):  # fmt: skip
+        assert words in shown
+    assert "| 2 shuffle | ? |  | yes | yes |" in source
+
+
+@pytest.mark.parametrize("form", [f for f in FORMATS if f != "text"])
+def test_hostile_names_stay_names(form: str) -> None:
+    h = HOSTILE
+    report = sample((h, f"{h} 2", "base"), tuned=True)
+    details = {**report.details, "notes": [h], "order": {"against": h}}
+    candidates = [{**c, "training": {h: h}} for c in details["candidates"]]
+    report = replace(report, details={**details, "candidates": candidates})
+    made = render(report, form)
+    if form == "html":
+        assert "script" not in Page(made).tags
+    if form == "markdown":
+        shown = Shown(made)
+        assert shown.tags <= OURS | {"h2", "h3"} and shown.attributes == []
+        assert "@octocat" not in shown.text
+    if form == "junit":
+        ElementTree.fromstring(made)
+    if form in ("json", "sarif"):
+        json.loads(made)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_report_that_lacks_everything_is_still_rendered(form: str) -> None:
+    bare = Report("assess", Answer.YES, "nothing was measured")
+    assert "nothing was measured" in render(bare, form) or form == "text"
+    odd = replace(bare, details={"candidates": [{"name": "a"}, {"name": "b"}], "interchange": [{}]})
+    assert render(odd, form)
+
+
+def test_what_is_stored_renders_as_it_did() -> None:
+    report = CASES["eight"]
+    stored = from_json(json.loads(json.dumps(to_json(report))))
+    for form in ("text", "markdown", "html"):
+        assert render(stored, form) == render(report, form)
+
+
+def test_a_name_is_cut_in_its_middle() -> None:
+    assert shorten("a-very-long-name", 9) == "a-ve…name"
+    assert shorten("short", 9) == "short"
