@@ -26,6 +26,11 @@ _ELSEWHERE = (
     "values", "conditions", "predictions", "problems", "intent", "previews", "classes",
     "curves",
 )  # fmt: skip
+# Of an assessment all that its tables, cards and drawings show.
+_ASSESSED = (
+    "candidates", "folds", "confusion", "curves", "order", "interchange", "margin", "weights",
+    "notes",
+)  # fmt: skip
 
 
 def render(report: Report) -> str:
@@ -46,14 +51,13 @@ def render(report: Report) -> str:
 def view(report: Report) -> dict[str, Any]:
     """All that the template lays out."""
     measured = Measured(report)
+    shown = _assessed(report) if report.command == "assess" else _measured(report, measured)
     return {
         "report": report,
         "word": word(report),
         "sign": _SIGNS,
         "alarms": alarms(report),
-        "cards": [*_values(report), *cards(measured)],
-        "figures": [*learning.figures(report), *figures(measured)],
-        "tables": [*_moved(report), *tables(measured)],
+        **shown,
         "flips": flips(measured),
         "findings": [(f, _facts_of(f)) for f in report.findings],
         "proofs": [(p, _facts_of(p)) for p in report.proofs],
@@ -63,6 +67,26 @@ def view(report: Report) -> dict[str, Any]:
         "skipped": _skipped(report),
         "placed": providers(report.environment),
         "facts_tables": _facts(report),
+    }
+
+
+def _measured(report: Report, measured: Measured) -> dict[str, Any]:
+    return {
+        "cards": [*_values(report), *cards(measured)],
+        "figures": [*learning.figures(report), *figures(measured)],
+        "tables": [*_moved(report), *tables(measured)],
+    }
+
+
+def _assessed(report: Report) -> dict[str, Any]:
+    from interop.report import assessed_page
+    from interop.report.assessed import Assessed
+
+    of_all = Assessed(report)
+    return {
+        "cards": assessed_page.cards(of_all),
+        "figures": assessed_page.figures(of_all),
+        "tables": assessed_page.page_tables(of_all),
     }
 
 
@@ -143,10 +167,11 @@ def _facts(report: Report) -> list[Table]:
     }
     if "unix_time" in host:
         host["made at"] = plain(host.pop("unix_time"), "unix_time")
+    elsewhere = (*_ELSEWHERE, *(_ASSESSED if report.command == "assess" else ()))
     rest = {
         k: v
         for k, v in report.details.items()
-        if k not in _ELSEWHERE and (k not in conditions or conditions[k] != v)
+        if k not in elsewhere and (k not in conditions or conditions[k] != v)
     }
     made = (
         facts_table("Conditions", conditions),

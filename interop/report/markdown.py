@@ -1,4 +1,4 @@
-"""A Report -> Markdown for a comment on a pull request, or a job's summary.
+"""A Report -> Markdown for a comment on a pull request, a job's summary or a card.
 
 The verdict is the first line. Names come from files that others made: none is markup here, names
 nobody (@), points at no issue (#) and leads nowhere.
@@ -7,7 +7,7 @@ nobody (@), points at no issue (#) and leads nowhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from interop.facts import Finding, Measurement, Report
 from interop.report.text import quantity
@@ -27,8 +27,13 @@ _TAME = re.compile(r"[^`|\\\s](?:[^`|\\\n]*[^`|\\\s])?")
 
 
 def render(report: Report) -> str:
-    """The comment: verdict, what was compared, verdicts and proofs, figures, findings."""
+    """The comment: verdict, what was compared, verdicts and proofs, figures, findings.
+
+    Of an assessment it is a section for a model card, its headings at level 2 and below.
+    """
     first = f"**{text(word(report))}** {text(headline(report).removeprefix(word(report)).strip())}"
+    if report.command == "assess":
+        return _fitting([block for block in (first.strip(), *_assessed(report)) if block])
     blocks = [
         first.strip(),
         _inputs(report),
@@ -45,11 +50,53 @@ def render(report: Report) -> str:
     return _fitting([block for block in blocks if block])
 
 
+def _assessed(report: Report) -> Iterator[str]:
+    """What was measured, on what, how sure it is, and what it does not show."""
+    from interop.report import assessed
+
+    of_all = assessed.Assessed(report)
+    yield "## Reuse and interchange on a task"
+    yield _said("Result", assessed.answers(of_all))
+    yield _said("Data", [assessed.data_in_words(of_all)])
+    yield _said("Method", assessed.folds_in_words(of_all))
+    rows = ((str(n + 1), text(c), code(i.path), text(i.summary))
+            for n, c in enumerate(of_all.names) if (i := of_all.given(c)))  # fmt: skip
+    yield _table(("", "model", "file", "what it is"), rows)
+    first, *rest = assessed.tables(of_all)
+    for one in (assessed.worded(first), *assessed.all_figures(of_all), *rest):
+        yield f"### {one.title}"
+        yield _table(tuple(map(text, one.head)), (tuple(map(text, row)) for row in one.rows))
+        yield tame(one.note)
+        if one.title == assessed.INTERCHANGE:
+            yield from _replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)
+    yield "### Limits of this evidence"
+    yield _said("Scope", assessed.limits(of_all))
+    yield _said("Of the run", assessed.notes(report))
+
+
+def _replacements(found: Sequence[tuple[str, str]], most: int) -> Iterator[str]:
+    from interop.report.assessed import ABOUT_P
+
+    yield _table(("", "why"), ((text(word), text(said)) for word, said in found[:most]))
+    more = len(found) - most
+    yield (f"… and {more} more, in the JSON report. " if more > 0 else "") + ABOUT_P
+
+
+def _said(label: str, sentences: Sequence[str]) -> str:
+    """A paragraph that begins with a word of ours: what begins a line can be markup."""
+    said = " ".join(sentences)
+    return f"**{label}:** {tame(said)}" if said else ""
+
+
 def text(words: str) -> str:
     """Words as one line of text, wherever in a line they stand but at its start."""
     cut = one_line(words)
-    cut = cut if len(cut) <= MOST_TEXT else cut[:MOST_TEXT] + "…"
-    return _MARKUP.sub(_entity, cut)
+    return tame(cut if len(cut) <= MOST_TEXT else cut[:MOST_TEXT] + "…")
+
+
+def tame(words: str) -> str:
+    """Words as one line in which nothing is markup, however long."""
+    return _MARKUP.sub(_entity, one_line(words))
 
 
 def _entity(found: re.Match[str]) -> str:

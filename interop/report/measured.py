@@ -272,7 +272,7 @@ def figures(measured: Measured) -> list[Figure]:
     """The drawings that the measurements have figures for."""
     made = [
         _accuracy(measured),
-        *confusions(measured),
+        *matrices(measured.classes),
         *_latencies(measured),
         _throughput(measured),
         _ratios(measured),
@@ -541,10 +541,10 @@ def _tally(rows: Sequence[tuple[str, ...]], before: str, after: str) -> str:
 # ---------------------------------------------------------------- class by class
 
 
-def confusions(measured: Measured) -> list[Figure]:
+def matrices(classes: Iterable[Mapping[str, Json]]) -> list[Figure]:
     """Truth against answer, for models of so few classes that a person can see each."""
     made = []
-    for n, one in enumerate(measured.classes):
+    for n, one in enumerate(classes):
         matrix, labels = one.get("confusion"), [str(v) for v in one.get("labels") or ()]
         if not matrix or not 2 <= len(labels) <= MOST_CLASSES:
             continue

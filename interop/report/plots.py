@@ -1,4 +1,4 @@
-"""Figures and their intervals -> drawings as inline SVG, by hand: a page needs four kinds.
+"""Figures and their intervals -> drawings as inline SVG, by hand: a page needs six kinds.
 
 Every drawing is `WIDTH` units wide and scales with its place. Colours are CSS classes of the page
 (`r0`, `r1`: the runtime), so that light, dark and print each have their own; the runtime also has a
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 
 from interop.report.text import quantity
 
@@ -65,6 +65,32 @@ class Line:
     points: tuple[Span, ...]
     runtime: int = 0
     model: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place over two axes; `size` is the radius of its dot, `look` numbers its colour.
+
+    What is not `held` is drawn hollow.
+    """
+
+    label: str
+    text: str
+    x: float
+    y: float
+    size: float = 5.0
+    look: int = 0
+    held: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A square: the lines of text in it, what it says in full, its class or its shade (0 to 1)."""
+
+    lines: tuple[str, ...]
+    said: str
+    look: str = ""
+    shade: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +275,13 @@ def _grid(scale: Scale, unit: str, bottom: float, reference: float | None) -> st
         out += _text(x, bottom + 14, tick(value, unit), "tick" + side)
     if reference is not None:
         out += f'<path class="reference" d="M{scale.at(reference):.1f} 2V{bottom:.1f}"/>'
-    words = {"ms": "milliseconds", "share": "share", "ratio": "ratio", "bytes": "memory"}
+    words = {
+        "ms": "milliseconds",
+        "share": "share",
+        "abs": "value",
+        "ratio": "ratio",
+        "bytes": "memory",
+    }
     axis = words.get(unit, unit) + (", logarithmic axis" if scale.log else "")
     return out + _text(RIGHT, bottom + 30, axis, "figure quiet")
 
@@ -257,40 +289,49 @@ def _grid(scale: Scale, unit: str, bottom: float, reference: float | None) -> st
 # ---------------------------------------------------------------- lines over batch size
 
 
-def lines(name: str, title: str, series: Sequence[Line], x_name: str, y_name: str) -> str:
-    """Lines with a marker at each point and the label at the end; y starts at zero."""
+def lines(
+    name: str, title: str, series: Sequence[Line], x_name: str, y_name: str, *,
+    even: bool = False, right: float = 286.0,
+) -> str:  # fmt: skip
+    """Lines with a marker at each point and the label at the end; y starts at zero.
+
+    x is logarithmic as batch sizes are, unless it goes in `even` steps. Labels stand from `right`.
+    """
     xs = sorted({x for s in series for x, _ in s.points})
     ys = [y for s in series for _, y in s.points]
-    top, bottom, left, right = 22.0, 232.0, 48.0, 286.0
+    top, bottom, left = 22.0, 232.0, 48.0
     y_scale = fitted([0.0, *ys], zero=True)
     y_scale = Scale(y_scale.low, y_scale.high, start=bottom, end=top)
-    x_scale = _batches(xs, left + 14, right - 10)
+    x_scale = (_steady if even else _batches)(xs, left + 14, right - 10)
     body = _text(left - 40, 13, y_name, "quiet")
     body += _text((left + right) / 2, bottom + 34, x_name, "tick quiet")
     for value in y_scale.ticks(24):
         y = y_scale.at(value)
         body += f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
         body += _text(left - 6, y + 4, f"{value:g}", "figure")
+    last = -inf
     for x in xs:
-        body += _text(x_scale(x), bottom + 16, f"{x:g}", "tick")
+        if x_scale(x) - last >= 26:
+            last = x_scale(x)
+            body += _text(last, bottom + 16, f"{x:g}", "tick")
     body += f'<path class="axis" d="M{left} {bottom}H{right}"/>'
     ends = _apart([y_scale.at(s.points[-1][1]) for s in series], 17, top, bottom)
     for one, end in zip(series, ends, strict=True):
         mark = Mark(one.label, "", runtime=one.runtime, model=one.model)
         at = [(x_scale(x), y_scale.at(y)) for x, y in one.points]
-        said = ", ".join(f"{y:.0f} at {x:g}" for x, y in one.points)
+        said = ", ".join(f"{_said(y)} at {x:g}" for x, y in one.points)
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
         body += (
             f'<g class="{mark.look}"><title>{escape(one.label)}: {said}</title>'
             f'<path class="trend" d="M{path}"/>'
             f'<path class="leader" d="M{at[-1][0]:.1f} {at[-1][1]:.1f}L{right + 8} {end:.1f}"/>'
-            + "".join(_marker(one.runtime, x, y) for x, y in at)
+            + "".join(_marker(one.runtime, x, y) for x, y in at[:: ceil(len(at) / 20)])
             + _marker(one.runtime, right + 12, end)
             + _text(right + 21, end + 4, one.label)
             + "</g>"
         )
     said = "; ".join(
-        f"{s.label}: " + ", ".join(f"{y:.0f} at {x:g}" for x, y in s.points) for s in series
+        f"{s.label}: " + ", ".join(f"{_said(y)} at {x:g}" for x, y in s.points) for s in series
     )
     return _svg(name, title, said, body, bottom + 42)
 
@@ -331,6 +372,15 @@ def learning_curves(name: str, title: str, series: Sequence[Line], y_name: str) 
     return _svg(name, title, said, body, bottom + 42)
 
 
+def _said(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _steady(xs: Sequence[float], start: float, end: float) -> Callable[[float], float]:
+    room = 0.0 if xs[0] < xs[-1] else 1.0
+    return Scale(xs[0] - room, xs[-1] + room, False, start, end).at
+
+
 def _batches(xs: Sequence[float], start: float, end: float) -> Callable[[float], float]:
     """Batch sizes mostly double: they lie on a logarithmic axis; a single one in the middle."""
     if len(xs) < 2 or xs[0] <= 0:
@@ -350,6 +400,52 @@ def _apart(wanted: Sequence[float], gap: float, top: float, bottom: float) -> li
         placed[n] = min(placed[n], limit)
         limit = placed[n] - gap
     return [placed[n] for n in range(len(wanted))]
+
+
+# ---------------------------------------------------------------- one figure against another
+
+
+def scatter(
+    name: str, title: str, points: Sequence[Point], x_name: str, y_name: str,
+    units: tuple[str, str], path: Sequence[Span] = (),
+) -> str:  # fmt: skip
+    """A dot for each point, its label beside the drawing; `path` is drawn through some of them."""
+    top, bottom, left, right = 24.0, 252.0, 56.0, 256.0
+    x_scale = fitted([p.x for p in points])
+    x_scale = Scale(x_scale.low, x_scale.high, x_scale.log, left + 12, right - 12)
+    y_scale = fitted([p.y for p in points], bounds=(0.0, 1.0) if units[1] == "share" else None)
+    y_scale = Scale(y_scale.low, y_scale.high, y_scale.log, bottom - 12, top + 12)
+    body = _text(LEFT, 13, y_name, "quiet")
+    body += _text((left + right) / 2, bottom + 34, x_name, "tick quiet")
+    for value in y_scale.ticks(24):
+        y = y_scale.at(value)
+        body += f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
+        body += _text(left - 6, y + 4, tick(value, units[1]), "figure")
+    for value in x_scale.ticks(40):
+        x = x_scale.at(value)
+        body += f'<path class="grid" d="M{x:.1f} {top}V{bottom}"/>'
+        body += _text(x, bottom + 16, tick(value, units[0]), "tick")
+    body += f'<path class="axis" d="M{left} {bottom}H{right}"/>'
+    if len(path) > 1:
+        drawn = "L".join(f"{x_scale.at(x):.1f} {y_scale.at(y):.1f}" for x, y in path)
+        body += f'<path class="front" d="M{drawn}"/>'
+    ends = _apart([y_scale.at(p.y) for p in points], 17, top, bottom)
+    # Leaders first and large dots before small ones: nothing hides what is small.
+    for p, end in zip(points, ends, strict=True):
+        x, y = x_scale.at(p.x), y_scale.at(p.y)
+        body += f'<path class="leader" d="M{x:.1f} {y:.1f}L{right + 6} {end:.1f}"/>'
+    for p, end in sorted(zip(points, ends, strict=True), key=lambda one: -one[0].size):
+        look = f"r{p.look % COLOURS} {'m0' if p.held else 'm1'}"
+        radius = f'r="{p.size:.1f}"'
+        body += (
+            f'<g class="{look}"><title>{escape(p.label)}: {escape(p.text)}</title>'
+            f'<circle class="dot" cx="{x_scale.at(p.x):.1f}" cy="{y_scale.at(p.y):.1f}" {radius}/>'
+            f'<circle class="dot" cx="{right + 11}" cy="{end:.1f}" r="4"/>'
+            + _text(right + 20, end + 4, p.label)
+            + "</g>"
+        )
+    said = "; ".join(f"{p.label}: {p.text}" for p in points)
+    return _svg(name, title, said, body, bottom + 42)
 
 
 # ---------------------------------------------------------------- truth against answer
@@ -386,6 +482,44 @@ def matrix(name: str, title: str, labels: Sequence[str], counts: Sequence[Sequen
         )
     worst = [words for _, words in sorted(said, reverse=True)[:10]]
     return _svg(name, title, "; ".join(worst) or "no mistakes", body, bottom + 74)
+
+
+def cells(
+    name: str, title: str, rows: Sequence[str], columns: Sequence[str],
+    squares: Sequence[Sequence[Cell]], *, slanted: bool = False, left: float = 116.0,
+) -> str:  # fmt: skip
+    """Squares in rows and columns, names at the left, of columns above or `slanted` below."""
+    top = 8.0 if slanted else 22.0
+    wide = min(52.0, (RIGHT - left) / max(len(columns), 1))
+    high = min(wide, 36.0)
+    body, said = "", []
+    for i, row in enumerate(rows):
+        y = top + i * high
+        body += _text(left - 6, y + high / 2 + 4, row, "side")
+        for j, column in enumerate(columns):
+            cell, x = squares[i][j], left + j * wide
+            look = f"cell {cell.look}".strip()
+            shade = f' fill-opacity="{cell.shade:.2f}"' if cell.shade is not None else ""
+            body += (
+                f"<g><title>{escape(cell.said)}</title>"
+                f'<rect class="{look}" x="{x + 1:.1f}" y="{y + 1:.1f}" width="{wide - 2:.1f}" '
+                f'height="{high - 2:.1f}"{shade}/>'
+            )
+            middle = y + high / 2 + 4 - 7 * (len(cell.lines) - 1)
+            for n, line in enumerate(cell.lines):
+                body += _text(x + wide / 2, middle + 14 * n, line, "in")
+            body += "</g>"
+            said.append(cell.said)
+            if i == 0 and not slanted:
+                body += _text(x + wide / 2, 14, column, "tick")
+    bottom = top + len(rows) * high
+    if not slanted:
+        return _svg(name, title, "; ".join(filter(None, said)), body, bottom + 4)
+    for j, column in enumerate(columns):
+        place = f"translate({left + (j + 0.5) * wide + 4:.1f} {bottom + 10:.1f}) rotate(-60)"
+        body += f'<text class="side" transform="{place}">{escape(column)}</text>'
+    deep = 20 + 6.4 * max(map(len, columns), default=0)
+    return _svg(name, title, "; ".join(filter(None, said)), body, bottom + deep)
 
 
 def _short(label: str) -> str:

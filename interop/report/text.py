@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
 from interop.report.plain import one_name, plain
-from interop.report.table import WIDTH, by_row, shorten_path, table
+from interop.report.table import WIDTH, by_row, grid, shorten_path, table
 from interop.report.words import headline
+
+if TYPE_CHECKING:
+    from interop.report.assessed import Assessed
 
 
 def render(report: Report) -> str:
@@ -133,6 +137,58 @@ def _finetune(report: Report) -> list[list[str]]:
     ]
 
 
+def _assess(report: Report) -> list[list[str]]:
+    # What lays out this one rests on this module's figures.
+    from interop.report import assessed
+
+    of_all = assessed.Assessed(report)
+    said: list[list[str]] = [
+        wrap(" ".join(assessed.answers(of_all)), WIDTH),
+        _models(of_all),
+        wrap(" ".join(assessed.folds_in_words(of_all)), WIDTH) if of_all.main else [],
+    ]
+    for one in assessed.tables(of_all):
+        title = [one.title.upper()]
+        head = ["*" if h == assessed.FRONT else h for h in one.head]
+        blocks = grid(head, one.rows, one.figures)
+        said.append([*title, *blocks[0]])
+        said += blocks[1:]
+        said[-1] = [*said[-1], *wrap(one.note, WIDTH, break_on_hyphens=False)]
+        if one.title == assessed.INTERCHANGE:
+            said += _replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)
+            said.append(wrap(assessed.ABOUT_P, WIDTH))
+    said.append([line for n in assessed.notes(report) for line in wrap(n, WIDTH)])
+    return [block for block in said if block]
+
+
+def _models(of_all: Assessed) -> list[str]:
+    """Each model by its place, in full; and the data."""
+    lines = []
+    for name in of_all.names:
+        given = of_all.given(name)
+        words = [of_all.known_as(name), *([given.path, given.summary] if given else ())]
+        lines += wrap("  ".join(words), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    from interop.report.assessed import data_in_words
+
+    data = data_in_words(of_all)
+    return [
+        *lines,
+        *(
+            wrap(f"data  {data}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+            if data
+            else ()
+        ),
+    ]
+
+
+def _replacements(found: Sequence[tuple[str, str]], most: int) -> list[list[str]]:
+    lines = []
+    for word, sentence in found[:most]:
+        lines += wrap(f"{word.ljust(3)}  {sentence}", WIDTH, subsequent_indent=" " * 5)
+    more = len(found) - most
+    return [[*lines, *([f"and {more} more (--report json:PATH has all)"] if more > 0 else ())]]
+
+
 def _moved(found: Mapping[str, Json] | None) -> list[str]:
     """The conditions that two runs do not have in common."""
     if not found:
@@ -190,6 +246,7 @@ _SHAPES: dict[str, Callable[[Report], list[list[str]]]] = {
     "port": _port,
     "bench": _bench,
     "finetune": _finetune,
+    "assess": _assess,
     "gate": _gate,
     "doctor": _doctor,
 }

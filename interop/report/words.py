@@ -17,6 +17,7 @@ _WORDS = {
     "gate": {"yes": "PASS", "no": "FAIL", "unknown": "INCONCLUSIVE"},
     "bench": {"yes": "measured", "unknown": "too noisy to tell"},
     "finetune": {"yes": "trained", "no": "not trained"},
+    "assess": {"yes": "assessed"},
     "export": {"yes": "exported, proved", "no": "not proved"},
     "verify": {"yes": "proved again", "no": "not proved", "unknown": "not all proofs made"},
     "doctor": {"yes": "fine", "no": "conflicts"},

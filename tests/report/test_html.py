@@ -531,18 +531,18 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
                 for scheme in SCHEMES:
                     window.show(file, width, scheme)
                     assert window.console() == []
-                    assert window.run(_FITS), (name, width)
+                    assert window.run(FITS), (name, width)
                     assert window.run("return document.body.innerText").count(report.summary)
-                    low = [found for found in window.run(_CONTRAST) if found[0] < 4.5]
+                    low = [found for found in window.run(CONTRAST) if found[0] < 4.5]
                     assert low == [], (name, width, scheme)
                     dark = window.run("return matchMedia('(prefers-color-scheme: dark)').matches")
                     assert dark == (scheme == "dark")
         assert window.pdf().startswith(b"%PDF")
 
 
-_FITS = "return document.documentElement.scrollWidth <= window.innerWidth"
+FITS = "return document.documentElement.scrollWidth <= window.innerWidth"
 # The contrast (WCAG 2.2, 1.4.3) of each word's colour against the nearest background behind it.
-_CONTRAST = """
+CONTRAST = """
 const rgb = c => c.match(/[\\d.]+/g).map(Number);
 const light = c => { const [r, g, b] = rgb(c).map(v => v / 255)
     .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);

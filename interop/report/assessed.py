@@ -1,0 +1,690 @@
+"""A Report of `assess` -> the tables and sentences that each format lays out.
+
+Models go by their place in the ranking, so that a table has room for eight with long names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from interop.facts import Input, Measurement, Report
+from interop.report.view import ABSENT, Table, interval_of, known, listed, of, plain
+
+REUSE, TUNED, OWN = "reuse", "fine-tuned", "as it is"
+HELD, FEW, COST = "held-back test set", "sample efficiency", "cost"
+CHEAP, ORDER = "transferability", "order"
+SIGNS = {"yes": "yes", "no": "no"}  # of a replacement; whatever else is said of one is open
+OPEN, NOT_COMPARED = "?", "–"
+MOST_SENTENCES = 16
+FRONT = "front"  # the column that marks it
+INTERCHANGE = "Which can stand in for which"
+
+_FIGURES = {
+    "accuracy": "the share of samples answered right",
+    "macro F1": "for each class a figure that falls with the samples missed and with those called "
+    "so wrongly, averaged so that rare classes count as much as common ones",
+    "R2": "the share of the targets' spread that the answers explain: 1 is exact, 0 is no better "
+    "than always answering the mean",
+    "mean absolute error": "how far answers lie from the targets, in their unit; less is better",
+}
+_SCORES = {
+    "LogME": "how well a linear model of the features accounts for the labels",
+    "H-score": "how far the classes' features lie apart, against their whole spread",
+    "regularised H-score": "the same, made steady for few samples and many features",
+    "TransRate": "how much of the features' variety the classes account for",
+    "NLEEP": "how well groups of like features foretell the class",
+    "PARC": "whether samples that differ in their features differ in class",
+    "kNN probe": "share of samples whose nearest neighbours are of their class",
+    "LEEP": "how well the model's own old answers, with their odds, foretell the class",
+    "NCE": "how much the model's own old answer leaves open of the class",
+    "linear probe": "accuracy of a linear classifier on the frozen features",
+}
+_AXES = {"latency": "latency", "weight bytes": "size"}
+
+
+class Assessed:
+    """What a report of `assess` says, by candidate, the best first."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        d = report.details
+        self.candidates: list[Mapping[str, Any]] = [
+            c for c in d.get("candidates") or () if isinstance(c, Mapping)
+        ]
+        self.names = [str(c.get("name", "")) for c in self.candidates]
+        self.pairs = [p for p in d.get("interchange") or () if isinstance(p, Mapping)]
+        self.folds: Mapping[str, Any] = d.get("folds") or {}
+        self._found: dict[tuple[str, str], dict[str, Measurement]] = {}
+        for m in report.measurements:
+            key = str(m.conditions.get("group", "")), of(m)
+            self._found.setdefault(key, {}).setdefault(m.name, m)
+
+    def known_as(self, name: str) -> str:
+        """A model by its place and name: "1 resnet50"."""
+        return f"{self.names.index(name) + 1} {name}" if name in self.names else name
+
+    def get(self, group: str, name: str, figure: str) -> Measurement | None:
+        return self._found.get((group, name), {}).get(figure)
+
+    def figures(self, group: str) -> list[str]:
+        """Names of a group's figures, in the order in which they came."""
+        return list(dict.fromkeys(
+            m.name for m in self.report.measurements if m.conditions.get("group") == group
+        ))  # fmt: skip
+
+    @property
+    def group(self) -> str:
+        """What the ranking goes by: fine-tuned figures where there are any, else the probes'."""
+        return TUNED if any(g == TUNED for g, _ in self._found) else REUSE
+
+    @property
+    def main(self) -> str:
+        """The figure that the ranking goes by; "" where nothing was trained."""
+        return next(iter(self.figures(self.group)), "")
+
+    def outcome(self, name: str) -> Measurement | None:
+        return self.get(self.group, name, self.main)
+
+    def on_front(self) -> list[str]:
+        return [str(c.get("name", "")) for c in self.candidates if c.get("front") is True]
+
+    def pair(self, original: str, instead: str) -> Mapping[str, Any] | None:
+        """What is known of `instead` in the place of `original`."""
+        return next(
+            (p for p in self.pairs if p.get("a") == original and p.get("b") == instead), None
+        )
+
+    @property
+    def data(self) -> Input | None:
+        # A model may go by that name too; the data set comes last.
+        return next((i for i in reversed(self.report.inputs) if i.role == "data"), None)
+
+    def given(self, name: str) -> Input | None:
+        return next((i for i in self.report.inputs if i.role == name), None)
+
+
+def verdict(pair: Mapping[str, Any] | None) -> str:
+    """ "yes", "no", "?" where the samples leave it open, "–" where the two were not compared."""
+    return NOT_COMPARED if pair is None else SIGNS.get(str(pair.get("stands_in")), OPEN)
+
+
+# ---------------------------------------------------------------- figures as words
+
+
+def amount(value: object) -> str:
+    """A count in the unit that people say: "354.9 k"."""
+    if not known(value):
+        return ABSENT
+    for unit, size in ((" G", 1e9), (" M", 1e6), (" k", 1e3)):
+        if value >= size:
+            return f"{value / size:.1f}{unit}"
+    return f"{value:.0f}"
+
+
+def number(value: object, unit: str) -> str:
+    """A figure without its unit: shares in percent."""
+    if not known(value):
+        return ABSENT
+    if unit == "share":
+        return f"{100 * value:.1f}"
+    size = abs(value)
+    return f"{value:.{3 if size < 1 else 2 if size < 100 else 1}f}"
+
+
+def ranged(m: Measurement | None) -> str:
+    """ "99.6 (98.5 to 100.0)", a share in percent."""
+    if m is None:
+        return ABSENT
+    interval = interval_of(m)
+    around = " to ".join(number(v, m.unit) for v in interval) if interval else ""
+    return number(m.value, m.unit) + (f" ({around})" if around else "")
+
+
+def lone(m: Measurement | None) -> str:
+    return ABSENT if m is None else number(m.value, m.unit)
+
+
+def seconds(m: Measurement | None) -> str:
+    """A time in ms, as people say it."""
+    if m is None or not known(m.value):
+        return ABSENT
+    value = m.value / 1000
+    return f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"
+
+
+def _unit(found: Iterable[Measurement | None]) -> str:
+    """ ", %" where figures are shares."""
+    return ", %" if any(m is not None and m.unit == "share" for m in found) else ""
+
+
+def _mega(m: Measurement | None) -> str:
+    return ABSENT if m is None or not known(m.value) else f"{m.value / 1e6:.{_places(m.value)}f}"
+
+
+def _places(value: float) -> int:
+    return 2 if value < 1e7 else 1 if value < 1e9 else 0
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+# ---------------------------------------------------------------- the answers
+
+
+def answers(of_all: Assessed) -> list[str]:
+    """Which model to take, in a few sentences."""
+    if not of_all.names:
+        return []
+    best = of_all.names[0]
+    first = of_all.outcome(best)
+    if first is None or not known(first.value):
+        return ["The models are not ranked: nothing was trained on the data, for the task is not "
+                "one that a probe answers. What they answer as they are stands below."]  # fmt: skip
+    how = "fine-tuned" if of_all.group == TUNED else "with a probe on its frozen features"
+    figure = f"{of_all.main} {_with_unit(first)}"
+    if len(of_all.names) == 1:
+        return [f"{best} comes to {figure}, {how}; there is no other model to hold it against."]
+    said = [f"{best} comes first: {figure}, {how}."]
+    if near := _near(of_all, first):
+        said.append(
+            f"The order among it and {listed(near)} is not settled: their intervals overlap."
+        )
+    return [*said, *_controls(of_all)]
+
+
+def _with_unit(m: Measurement) -> str:
+    """ "99.6 % (98.5 to 100.0)"."""
+    figure, bracket, rest = ranged(m).partition(" (")
+    return figure + (" %" if m.unit == "share" else "") + bracket + rest
+
+
+def _near(of_all: Assessed, first: Measurement) -> list[str]:
+    """The models whose intervals reach into that of the first."""
+    found = []
+    ours = interval_of(first)
+    for name in of_all.names[1:]:
+        m = of_all.outcome(name)
+        theirs = interval_of(m) if m is not None else None
+        if ours and theirs and theirs[1] >= ours[0] and ours[1] >= theirs[0]:
+            found.append(name)
+    return found
+
+
+def _controls(of_all: Assessed) -> list[str]:
+    """Whether weights drawn at random do as well as trained ones."""
+    said = []
+    for place, candidate in enumerate(of_all.candidates):
+        name = of_all.names[place]
+        if not candidate.get("random") or not known(getattr(of_all.outcome(name), "value", None)):
+            continue
+        rest = zip(of_all.names, of_all.candidates, strict=True)
+        below = [
+            n
+            for n, c in list(rest)[place + 1 :]
+            if not c.get("random") and of_all.outcome(n) is not None
+        ]
+        if below:
+            said.append(
+                f"{name} has weights drawn at random and still comes before {listed(below)}: what "
+                f"{'that model' if len(below) == 1 else 'those models'} learnt is no help here."
+            )
+        elif place + 1 == len(of_all.names) and place:
+            said.append(
+                f"{name}, whose weights were drawn at random as a control, comes last, as it should"
+                "."
+            )
+    return said
+
+
+def front_in_words(of_all: Assessed) -> str:
+    """What the Pareto front is, and who is on it."""
+    names = of_all.on_front()
+    if not names or len(of_all.names) < 2:
+        return ""
+    main = of_all.main or "accuracy"
+    points = [c.get("figures") or {} for c in of_all.candidates]
+    axes = [main] if any(known(p.get("accuracy")) for p in points) else []
+    axes += [w for k, w in _AXES.items() if any(known(p.get(k)) for p in points)]
+    missing = [w for w in (main, *_AXES.values()) if w not in axes]
+    if len(names) == len(of_all.names):
+        who = "All models are on it"
+    else:
+        away = [n for n in of_all.names if n not in names]
+        who = f"{_named(of_all, names)} {'is' if len(names) == 1 else 'are'} on it (*), "
+        who += f"{_named(of_all, away)} not"
+        who = _capital(who) if _named(of_all, names).startswith(_PLACES) else who
+    said = (
+        f"A model is on the front (Pareto's) if no other is at least as good in {listed(axes)} and "
+        f"better in one of them; small differences count too. {who}."
+    )
+    if missing:
+        said += (
+            f" {_capital(listed(missing))} {'was' if len(missing) == 1 else 'were'} not measured"
+        )
+        said += " and plays no part." if len(missing) == 1 else " and play no part."
+    if any(
+        not known(p.get(k)) for p in points for k in ("accuracy", *_AXES) if _word(k, main) in axes
+    ):
+        said += " A figure that a model lacks may be anything, so that model stays on it."
+    return said
+
+
+def _named(of_all: Assessed, names: Sequence[str], most: int = 60) -> str:
+    """Models by name, or by place where that would fill lines."""
+    said = listed(names)
+    if len(said) <= most:
+        return said
+    places = listed(str(of_all.names.index(n) + 1) for n in names)
+    return f"{_PLACES[len(names) > 1]} {places}"
+
+
+_PLACES = ("model", "models")
+
+
+def _word(axis: str, main: str) -> str:
+    return main if axis == "accuracy" else _AXES[axis]
+
+
+# ---------------------------------------------------------------- what it rests on
+
+
+def data_in_words(of_all: Assessed) -> str:
+    """The data set by name, size and the front of its hash."""
+    data = of_all.data
+    if data is None:
+        return ""
+    digest = str(data.facts.get("sha256") or "")
+    known_by = f", content hash sha256 {digest[:12]}…" if digest else ""
+    return f"{data.path}: {data.summary}{known_by}"
+
+
+def folds_in_words(of_all: Assessed) -> list[str]:
+    """How the samples were shared out."""
+    f = of_all.folds
+    if not f:
+        return ["No folds: the models answered all samples as they are, and nothing was trained."]
+    noun = "words" if of_all.report.details.get("task") == "token-classification" else "samples"
+    count, repeats, how = f.get("folds"), f.get("repeats") or 1, str(f.get("how") or "")
+    said = [
+        f"{f.get('rows')} {noun} were cut into {count} parts (folds); each part was answered by a "
+        f"probe, a linear model on the frozen features, trained on the other "
+        f"{count - 1 if isinstance(count, int) else 'ones'}, with the same parts for all models."
+    ]
+    if repeats != 1:
+        said.append(f"This was done {repeats} times, cut anew each time.")
+    if "stratified" in how:
+        said.append("Stratified: each part has about the same share of each class.")
+    if "by group" in how:
+        by = f.get("grouped_by")
+        what = f"of one {by}" if by else "that belong together"
+        said.append(f"By group: {noun} {what} are never on both sides.")
+    if how and "stratified" not in how and "by group" not in how:
+        said.append(f"Parts were drawn {how}.")
+    held = f.get("held_back")
+    if held:
+        said.append(f"{held} further {noun} were held back as a test set and used once.")
+    else:
+        said.append(f"No {noun} were held back as a test set.")
+    return said
+
+
+# ---------------------------------------------------------------- the tables
+
+
+def ranking(of_all: Assessed) -> Table:
+    """The candidates by what they came to, with what they cost beside it."""
+    main, group = of_all.main, of_all.group
+    second = next(iter(of_all.figures(REUSE)[1:]), "") if group == REUSE else ""
+    test = next(iter(of_all.figures(HELD)), "")
+    probe = next(iter(of_all.figures(REUSE)), "") if group == TUNED else ""
+    scored = any(known(c.get("score")) for c in of_all.candidates)
+    outcomes = [of_all.outcome(n) for n in of_all.names]
+    heads = ["model", FRONT]
+    if main:
+        tuned = "fine-tuned " if group == TUNED else ""
+        heads.append(f"{tuned}{main}{_unit(outcomes)} (95 % interval)")
+    extra = [(REUSE, second, second), (REUSE, probe, f"probe {probe}"), (HELD, test, "test set")]
+    extra = [(g, f, w) for g, f, w in extra if f]
+    heads += [f"{w}{_unit(of_all.get(g, n, f) for n in of_all.names)}" for g, f, w in extra]
+    heads += ["ms a sample", "size, MB", "params, M", *(["score"] if scored else [])]
+    rows = []
+    for name, candidate in zip(of_all.names, of_all.candidates, strict=True):
+        cells = [of_all.known_as(name), "*" if candidate.get("front") is True else ""]
+        cells += [ranged(of_all.outcome(name))] if main else []
+        cells += [lone(of_all.get(g, name, f)) for g, f, _ in extra]
+        cells += [lone(of_all.get(COST, name, "latency"))]
+        cells += [_mega(of_all.get(COST, name, f)) for f in ("weight bytes", "weights")]
+        cells += [number(candidate.get("score"), "abs")] if scored else []
+        rows.append(tuple(cells))
+    figures = tuple(range(2, len(heads)))
+    title = "Ranking" if main else "The models, in the order in which they were given"
+    return Table(title, tuple(heads), tuple(rows), figures, _about_ranking(of_all, scored))
+
+
+def worded(table: Table) -> Table:
+    """The ranking with words where a terminal has room for a mark."""
+    if FRONT not in table.head:
+        return table
+    at = table.head.index(FRONT)
+    rows = tuple((*r[:at], "yes" if r[at] else "no", *r[at + 1 :]) for r in table.rows)
+    head = tuple("on the front" if h == FRONT else h for h in table.head)
+    return replace(table, head=head, rows=rows, note=table.note.replace(" (*)", ""))
+
+
+def _about_ranking(of_all: Assessed, scored: bool) -> str:
+    shown = [of_all.main, *of_all.figures(REUSE)[1:2]] if of_all.group == REUSE else [of_all.main]
+    said = [f"{_capital(n)}: {_FIGURES[n]}." for n in dict.fromkeys(shown) if n in _FIGURES]
+    if any(interval_of(m) for n in of_all.names if (m := of_all.outcome(n)) is not None):
+        said.append(
+            "95 % interval: where the figure would lie on other samples of this kind; made wider "
+            "because folds share what they train on, and left out where all folds came to the same."
+        )
+    if of_all.folds.get("held_back") and of_all.main:
+        said.append("Test set: the held-back samples.")
+    if (
+        m := next((m for n in of_all.names if (m := of_all.get(COST, n, "latency"))), None)
+    ) is None:
+        said.append("Latency was not measured.")
+    else:
+        said.append(
+            f"ms a sample: the median time of one sample at a time, in PyTorch on "
+            f"{_device(m)}, all models in turns."
+        )
+    if scored:
+        weights = of_all.report.details.get("weights") or {}
+        parts = listed(f"{_AXES.get(k, k)} {v:g}" for k, v in weights.items())
+        said.append(f"Score: the policy's weights ({parts}) of figures set from 0 (the worst here) "
+                    "to 1 (the best here).")  # fmt: skip
+    return " ".join([*said, front_in_words(of_all)]).strip()
+
+
+def _device(m: Measurement) -> str:
+    return {"cpu": "the CPU", "cuda": "the GPU"}.get(
+        str(m.conditions.get("device")), "this machine"
+    )
+
+
+def all_figures(of_all: Assessed) -> list[Table]:
+    """Every figure of quality with its interval."""
+    made = []
+    for group, title in (
+        (TUNED, "Fine-tuned"),
+        (REUSE, "A probe on frozen features, over the folds"),
+        (HELD, "A probe on frozen features, on the held-back test set"),
+    ):
+        shown = [f for f in of_all.figures(group) if "time" not in f]
+        if not shown:
+            continue
+        found = {f: [of_all.get(group, n, f) for n in of_all.names] for f in shown}
+        heads = ("model", *(f"{f}{_unit(found[f])}" for f in shown))
+        rows = tuple(
+            (of_all.known_as(n), *(ranged(found[f][i]) for f in shown))
+            for i, n in enumerate(of_all.names)
+        )
+        note = "In brackets: the 95 % interval."
+        made.append(Table(title, heads, rows, tuple(range(1, len(heads))), note))
+    return made
+
+
+def costs(of_all: Assessed) -> Table | None:
+    """What each takes to run, and what it took to find this out."""
+    if not of_all.figures(COST):
+        return None
+    tuned = [f for f in of_all.figures(TUNED) if "time" in f]
+    heads = ["model", "operations a sample", "training memory, MB", "features", "probes"]
+    heads += [_TIMES.get(f, f) for f in tuned]
+    rows = []
+    for name in of_all.names:
+        features = of_all.get(COST, name, "features, processor time")
+        operations = of_all.get(COST, name, "FLOPs")
+        rows.append((
+            of_all.known_as(name),
+            amount(operations.value if operations else None),
+            _mega(of_all.get(COST, name, "activation bytes")),
+            seconds(features),
+            seconds(of_all.get(COST, name, "probes, processor time")),
+            *(seconds(of_all.get(TUNED, name, f)) for f in tuned),
+        ))  # fmt: skip
+    note = (
+        "Operations: floating-point operations for one sample, a multiplication and its addition "
+        "two of them. Training memory: what one sample leaves in memory for a step of training. "
+        "Features, probes: processor time for all samples here, and for all probes."
+    )
+    kept = [n for n in of_all.names if _kept(of_all, n)]
+    if kept:
+        note += f" The features of {_named(of_all, kept)} are from an earlier run, with its times."
+    if tuned:
+        note += " Fine-tuning: processor time of a fold; to 95 %: until 95 % of its best was there."
+    return Table("What each costs", tuple(heads), tuple(rows), tuple(range(1, len(heads))), note)
+
+
+def _kept(of_all: Assessed, name: str) -> bool:
+    m = of_all.get(COST, name, "features, processor time")
+    return m is not None and bool(m.conditions.get("cached"))
+
+
+_TIMES = {"training, processor time": "fine-tuning", "time to 95 % of its best": "to 95 %"}
+
+
+def few(of_all: Assessed) -> Table | None:
+    """Accuracy with few samples of each class."""
+    found = [m for m in of_all.report.measurements if m.conditions.get("group") == FEW]
+    names = list(dict.fromkeys(m.name for m in sorted(found, key=_count)))
+    if not names:
+        return None
+    heads = ("model", *(f"{n.removeprefix('accuracy at ')}, %" for n in names))
+    rows = tuple(
+        (of_all.known_as(c), *(ranged(of_all.get(FEW, c, n)) for n in names)) for c in of_all.names
+    )
+    note = (
+        "Accuracy of a probe that is given only so many samples of each class to train on, with "
+        "its 95 % interval: which model serves where labels are scarce."
+    )
+    return Table(
+        "How many labelled samples it takes", heads, rows, tuple(range(1, len(heads))), note
+    )
+
+
+def _count(m: Measurement) -> float:
+    count = m.conditions.get("samples")
+    return count if known(count) else 0.0
+
+
+def as_it_is(of_all: Assessed) -> Table | None:
+    """What models answer with the head that they have."""
+    names = of_all.figures(OWN)
+    if not names:
+        return None
+    found = {n: [of_all.get(OWN, c, n) for c in of_all.names] for n in names}
+    heads = ("model", *(f"{n}{_unit(found[n])}" for n in names))
+    rows = tuple(
+        (of_all.known_as(c), *(ranged(found[n][i]) for n in names))
+        for i, c in enumerate(of_all.names)
+        if any(found[n][i] is not None for n in names)
+    )
+    note = (
+        "All samples answered by the model's own head, without any training here. Mind: nothing "
+        "shows that a model has not been trained on these very samples; if it was, its figure is "
+        "too good."
+    )
+    return Table("As it is", heads, rows, tuple(range(1, len(heads))), note)
+
+
+def interchange(of_all: Assessed) -> Table | None:
+    """Who may stand in for whom: a row for each stand-in, a column for each model replaced."""
+    if not of_all.pairs:
+        return None
+    heads = ("model", *(f"for {n + 1}" for n in range(len(of_all.names))))
+    rows = tuple(
+        (
+            of_all.known_as(instead),
+            *("" if a == instead else verdict(of_all.pair(a, instead)) for a in of_all.names),
+        )
+        for instead in of_all.names
+    )
+    points = _points(of_all)
+    note = (
+        f"Can the model of a row stand in for that of a column? yes: it is shown not to be worse "
+        f"by {points} or more; no: it is shown to be; ?: open, these samples do not settle it, "
+        f"which is not a yes."
+    )
+    if any(
+        verdict(of_all.pair(a, b)) == NOT_COMPARED
+        for a in of_all.names
+        for b in of_all.names
+        if a != b
+    ):
+        note += f" {NOT_COMPARED}: not compared."
+    return Table(
+        INTERCHANGE, heads, rows, tuple(range(1, len(heads))), f"{note} {_basis(of_all)}".strip()
+    )
+
+
+def _points(of_all: Assessed) -> str:
+    margin = of_all.report.details.get("margin")
+    if not known(margin):
+        return "the margin"
+    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'} of accuracy"
+
+
+def _basis(of_all: Assessed) -> str:
+    """Whose answers the pairs were compared by."""
+    own = [p for p in of_all.pairs if p.get("basis") == OWN]
+    said = []
+    if len(own) < len(of_all.pairs):
+        said.append("Compared by the answers of probes to samples that they were not trained on.")
+    if own:
+        which = "Compared" if len(own) == len(of_all.pairs) else "Pairs marked “own heads”"
+        said.append(f"{which} by the models' own answers as they are: a model that was trained on "
+                    "these very samples looks better than it is.")  # fmt: skip
+    return " ".join(said)
+
+
+def sentences(of_all: Assessed) -> list[tuple[str, str]]:
+    """(verdict, sentence) of each pair: yes first, then what is open, then no."""
+    order = {"yes": 0, OPEN: 1, "no": 2}
+    mixed = {p.get("basis") for p in of_all.pairs} == {OWN, "probe"}
+    found = [
+        (
+            verdict(p),
+            str(p.get("sentence") or "")
+            + (" (own heads)" if mixed and p.get("basis") == OWN else ""),
+        )
+        for p in of_all.pairs
+    ]
+    return sorted(found, key=lambda s: order[s[0]])
+
+
+ABOUT_P = (
+    "p: how likely a result as clear as this would be by chance if the contrary held; below 0.05 "
+    "counts as shown. Callers: the programs that use the model."
+)
+
+
+def predicted(of_all: Assessed) -> Table | None:
+    """How well each score that needs no training foretold the order."""
+    names = of_all.figures(CHEAP)
+    taus = {of(m): m for m in of_all.report.measurements if m.conditions.get("group") == ORDER}
+    names = list(dict.fromkeys([*names, *taus]))
+    if not names:
+        return None
+    rows = tuple((n, _tau(of_all, n, taus.get(n)), _SCORES.get(n, "")) for n in names)
+    against = str((of_all.report.details.get("order") or {}).get("against") or "accuracy")
+    against = against.replace("accuracy", of_all.main or "accuracy")
+    note = (
+        f"Foretold: how well the score put the models in the order of the {against} (weighted "
+        "Kendall's tau): 1 the same order, 0 no relation, -1 the reverse; places at the top count "
+        f"most. With {len(of_all.names)} models that is a hint, not a proof."
+    )
+    if not taus:
+        note = "How well the scores foretell the order is not known: that takes two ranked models."
+    heads = ("score", "foretold", "what it asks")
+    return Table("Could it have been known without training?", heads, rows, (1,), note)
+
+
+def _tau(of_all: Assessed, score: str, m: Measurement | None) -> str:
+    if m is None:
+        return ABSENT
+    if not known(m.value):
+        return "not defined"
+    have = _defined(of_all, score)
+    models = len(of_all.names)
+    some = f" ({have} of {models} models)" if have not in (0, models) else ""
+    return f"{m.value:.2f}{some}"
+
+
+def _defined(of_all: Assessed, score: str) -> int:
+    """Of how many models a score was defined; 0 where it is no score of its own."""
+    found = [of_all.get(CHEAP, n, score) for n in of_all.names]
+    return sum(m is not None and known(m.value) for m in found)
+
+
+def scores(of_all: Assessed) -> Table | None:
+    """Each score of each model."""
+    names = of_all.figures(CHEAP)
+    if not names:
+        return None
+    heads = ("score", *(str(n + 1) for n in range(len(of_all.names))))
+    rows = tuple(
+        (name, *(_score(of_all.get(CHEAP, c, name)) for c in of_all.names)) for name in names
+    )
+    note = (
+        "The columns are the models by their place in the ranking. More is better. Each score has "
+        "a scale of its own; only figures of one row can be held against each other."
+    )
+    return Table("Scores without training", heads, rows, tuple(range(1, len(heads))), note)
+
+
+def _score(m: Measurement | None) -> str:
+    return "none" if m is None or not known(m.value) else number(m.value, m.unit)
+
+
+def trained(of_all: Assessed) -> Table | None:
+    """How each model was trained, as far as its file tells."""
+    rows = []
+    told = False
+    for name, c in zip(of_all.names, of_all.candidates, strict=True):
+        known_of = c.get("training") or {}
+        told = told or bool(known_of) or bool(c.get("random"))
+        words = "; ".join(f"{k} {plain(v)}" for k, v in known_of.items())
+        if c.get("random"):
+            words = "not at all: its weights were drawn at random, as a control"
+        rows.append((of_all.known_as(name), words or "not known: its file does not tell"))
+    note = "" if told else "No file tells how its model was trained."
+    return Table("How each was trained", ("model", "training"), tuple(rows), (), note)
+
+
+def notes(report: Report) -> list[str]:
+    """What the run itself has to add, and what it left out."""
+    skipped = [f"{_capital(one.rule)}: not measured, because {one.why}." for one in report.skipped]
+    return [*skipped, *(str(n) for n in report.details.get("notes") or ())]
+
+
+def tables(of_all: Assessed) -> list[Table]:
+    """All tables, in the order in which questions come up."""
+    made: Sequence[Table | None] = (
+        ranking(of_all), interchange(of_all), few(of_all), as_it_is(of_all), costs(of_all),
+        predicted(of_all), scores(of_all), trained(of_all),
+    )  # fmt: skip
+    return [t for t in made if t is not None]
+
+
+def limits(of_all: Assessed) -> list[str]:
+    """What this evidence does not show."""
+    said = []
+    data = of_all.data
+    if data is not None:
+        said.append(f"It holds for this data set and for data like it; {data.summary} are what it "
+                    "rests on.")  # fmt: skip
+    if of_all.group == REUSE and of_all.main:
+        said.append("Probes leave the backbone as it is: fine-tuning can change the order.")
+    if of_all.figures(OWN):
+        said.append("Whether a model has seen these samples in its own training is not known.")
+    if any(verdict(p) == OPEN for p in of_all.pairs):
+        said.append("What is open (?) is not shown either way; more samples may settle it.")
+    if any(of_all.get(COST, n, "latency") for n in of_all.names):
+        said.append("Latency is that of one machine.")
+    return said

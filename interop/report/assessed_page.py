@@ -1,0 +1,411 @@
+"""A Report of `assess` -> the answers and drawings that the page has besides its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from interop.facts import Json, Measurement, Report
+from interop.report import plots
+from interop.report.assessed import (
+    ABOUT_P,
+    COST,
+    FEW,
+    HELD,
+    NOT_COMPARED,
+    OPEN,
+    OWN,
+    REUSE,
+    Assessed,
+    all_figures,
+    answers,
+    as_it_is,
+    data_in_words,
+    folds_in_words,
+    front_in_words,
+    interchange,
+    limits,
+    notes,
+    predicted,
+    ranged,
+    ranking,
+    sentences,
+    tables,
+    verdict,
+    worded,
+)
+from interop.report.measured import matrices
+from interop.report.plots import Block, Cell, Line, Mark, Point, Span
+from interop.report.table import shorten
+from interop.report.view import Card, Figure, Table, interval_of, known, listed
+
+MOST_SAID = 12  # sentences of a card
+MOST_ALIKE = 3  # pairs whose layers are drawn
+MOST_KEYS = 4  # curves of training
+LABELS = 262.0  # where labels of lines begin
+LOOKS = {"yes": "yes", "no": "no", OPEN: "unknown", NOT_COMPARED: "none"}
+
+
+# ---------------------------------------------------------------- the answers
+
+
+def cards(of_all: Assessed) -> list[Card]:
+    """The questions that models are assessed for, each with its answer first."""
+    made = (_reuse(of_all), _stand_in(of_all), _foretold(of_all), _own(of_all), _basis(of_all))
+    return [card for card in made if card is not None]
+
+
+def _reuse(of_all: Assessed) -> Card | None:
+    said = answers(of_all)
+    if not said:
+        return None
+    whole = ranking(of_all)
+    columns = [0, *([2] if of_all.main else []), *_places(whole.head, ("ms a sample", "size, MB"))]
+    head = tuple(whole.head[i] for i in columns)
+    rows = tuple((shorten(r[0], 30), *(r[i] for i in columns[1:])) for r in whole.rows)
+    note = front_in_words(of_all).replace(" (*)", "")
+    figures = tuple(range(1, len(head)))
+    return Card("Which should I reuse?", " ".join(said), Table("", head, rows, figures, note))
+
+
+def _places(head: Sequence[str], wanted: Iterable[str]) -> list[int]:
+    return [head.index(name) for name in wanted if name in head]
+
+
+def _stand_in(of_all: Assessed) -> Card | None:
+    found = sentences(of_all)
+    table = interchange(of_all)
+    if not found or table is None:
+        return None
+    tally = {word: sum(said == word for said, _ in found) for word in ("yes", OPEN, "no")}
+    answer = (
+        f"Of {len(found)} replacements {tally['yes']} are shown to hold, {tally['no']} are shown "
+        f"not to, and {tally[OPEN]} are open."
+    )
+    more = len(found) - MOST_SAID
+    rest = f"And {more} more, in the JSON report. " if more > 0 else ""
+    rows = tuple(found[:MOST_SAID])
+    return Card("Which can stand in for which?", answer,
+                Table("", ("", "said of it"), rows, (), f"{rest}{ABOUT_P}"))  # fmt: skip
+
+
+def _foretold(of_all: Assessed) -> Card | None:
+    table = predicted(of_all)
+    if table is None:
+        return None
+    return Card("Could I have known without training?", _nearest(of_all), table)
+
+
+def _nearest(of_all: Assessed) -> str:
+    """Which score came nearest to the order of the outcome, of those that all models have."""
+    table = predicted(of_all)
+    found = [(row[0], float(row[1])) for row in (table.rows if table else ()) if _whole(row[1])]
+    if not found:
+        return "Not known: no score that all models have was held against an order."
+    best = max(value for _, value in found)
+    names = [name for name, value in found if value == best]
+    if best < 0.5:
+        return f"No: the nearest, {listed(names)}, comes to {best:.2f}, where 1 is the same order."
+    word = "Yes" if best > 0.95 else "In part"
+    came = "comes" if len(names) == 1 else "come"
+    return f"{word}: {listed(names)} {came} to {best:.2f}, where 1 is the same order."
+
+
+def _whole(cell: str) -> bool:
+    """Whether it is a figure of all models: nothing but the number."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _own(of_all: Assessed) -> Card | None:
+    table = as_it_is(of_all)
+    if table is None:
+        return None
+    count = len(table.rows)
+    answer = f"{count} of {len(of_all.names)} models have a head for this task."
+    return Card("Do they work as they are?", answer, table)
+
+
+def _basis(of_all: Assessed) -> Card | None:
+    data = data_in_words(of_all)
+    if not data:
+        return None
+    rows = [("how", said) for said in folds_in_words(of_all)]
+    rows += [("limit", said) for said in limits(of_all)]
+    rows += [("note", said) for said in notes(of_all.report)]
+    return Card("What does this rest on?", data, Table("", (), tuple(rows)))
+
+
+# ---------------------------------------------------------------- the drawings
+
+
+def figures(of_all: Assessed) -> list[Figure]:
+    """The drawings that the report has figures for."""
+    made = [
+        _outcomes(of_all),
+        _pareto(of_all),
+        _matrix(of_all),
+        _few(of_all),
+        *_curves(of_all),
+        _latency(of_all),
+        *_layers(of_all),
+        *matrices(_matrices(of_all.report)),
+    ]
+    return [figure for figure in made if figure is not None]
+
+
+def _label(of_all: Assessed, name: str, most: int = 30) -> str:
+    return shorten(of_all.known_as(name), most)
+
+
+def _look(of_all: Assessed, name: str) -> tuple[int, int]:
+    """A colour and marker for each, filled for four and hollow for the next four."""
+    place = of_all.names.index(name)
+    return place % plots.COLOURS, place // 4
+
+
+def _mark(of_all: Assessed, name: str, m: Measurement) -> Mark:
+    text = ranged(m).replace(" (", " % (", 1) if m.unit == "share" else ranged(m)
+    text = f"{text} %" if m.unit == "share" and "%" not in text else text
+    return Mark(_label(of_all, name), text, m.value, interval_of(m), *_look(of_all, name))
+
+
+def _outcomes(of_all: Assessed) -> Figure | None:
+    main = of_all.main
+    wanted = [(of_all.group, main, "over the folds")]
+    if of_all.group != REUSE:
+        wanted.append((REUSE, next(iter(of_all.figures(REUSE)), ""), "of a probe, over the folds"))
+    wanted.append((HELD, next(iter(of_all.figures(HELD)), ""), "on the held-back test set"))
+    if not main:
+        wanted = [(OWN, next(iter(of_all.figures(OWN)), ""), "as it is")]
+    blocks = []
+    unit = ""
+    for group, figure, where in wanted:
+        found = [(n, of_all.get(group, n, figure)) for n in of_all.names]
+        marks = [_mark(of_all, n, m) for n, m in found if m is not None and known(m.value)]
+        units = {m.unit for _, m in found if m is not None}
+        if marks and (not unit or units == {unit}):
+            unit = unit or units.pop()
+            how = "fine-tuned, " if group not in (REUSE, HELD, OWN) else ""
+            blocks.append(Block(f"{figure}, {how}{where}", tuple(marks)))
+    if not blocks:
+        return None
+    title = f"{(main or 'answers')[:1].upper()}{(main or 'answers')[1:]}"
+    svg = plots.intervals("outcomes", title, blocks, unit)
+    return Figure(title, svg, "Dot: the figure. Rod: its 95 % interval, where there is one.")
+
+
+def _pareto(of_all: Assessed) -> Figure | None:
+    """Outcome against latency, or against size where no latency was measured."""
+    axis = (
+        "latency" if any(of_all.get(COST, n, "latency") for n in of_all.names) else "weight bytes"
+    )
+    found = []
+    for name in of_all.names:
+        outcome, cost = of_all.outcome(name), of_all.get(COST, name, axis)
+        if outcome is not None and cost is not None and known(outcome.value) and known(cost.value):
+            found.append((name, outcome, cost))
+    if len(found) < 2:
+        return None
+    sizes = {n: getattr(of_all.get(COST, n, "weight bytes"), "value", None) for n, _, _ in found}
+    largest = max((v for v in sizes.values() if known(v)), default=0.0)
+    points, front = [], of_all.on_front()
+    for name, outcome, cost in found:
+        fast = f"{cost.value:.3g} ms" if axis == "latency" else ""
+        size = sizes[name]
+        heavy = f"{size / 1e6:.3g} MB" if known(size) else ""
+        text = ", ".join(filter(None, (ranged(outcome), fast, heavy)))
+        radius = 3.5 + 6.5 * (size / largest) ** 0.5 if known(size) and largest else 5.0
+        assert cost.value is not None and outcome.value is not None
+        points.append(Point(_label(of_all, name, 18), text, cost.value, outcome.value,
+                            radius if axis == "latency" else 5.0,
+                            of_all.names.index(name), name in front))  # fmt: skip
+    x_name = "milliseconds a sample" if axis == "latency" else "size of the weights"
+    x_unit = "ms" if axis == "latency" else "bytes"
+    title = f"What {of_all.main} costs"
+    path = unbeaten([p for p in points if p.held])
+    units = x_unit, found[0][1].unit
+    svg = plots.scatter("pareto", title, points, x_name, of_all.main, units, path)
+    note = "Up and to the left is better. Filled: on the Pareto front; hollow: not. "
+    note += "The larger a dot, the more bytes of weights. " if axis == "latency" else ""
+    if len(path) > 1:
+        note += "Dotted: the models that none beats in the two figures drawn."
+    lacking = [n for n in of_all.names if n not in {name for name, _, _ in found}]
+    note += f" Not drawn, for a figure is missing: {listed(lacking)}." if lacking else ""
+    return Figure(title, svg, note.strip())
+
+
+def unbeaten(points: Sequence[Point]) -> list[Span]:
+    """Of points the places that no other beats in both axes, from the left."""
+    path: list[Span] = []
+    for p in sorted(points, key=lambda p: (p.x, -p.y)):
+        if not path or p.y > path[-1][1]:
+            path.append((p.x, p.y))
+    return path
+
+
+def _matrix(of_all: Assessed) -> Figure | None:
+    if not of_all.pairs:
+        return None
+    names = of_all.names
+    squares = [[_square(of_all, a, b) for a in names] for b in names]
+    columns = [f"for {n + 1}" for n in range(len(names))]
+    rows = [_label(of_all, n, 15) for n in names]
+    title = "Who can stand in for whom"
+    svg = plots.cells("interchange", title, rows, columns, squares)
+    note = (
+        "The model of a row in the place of that of a column: yes, no, or ? where these samples do "
+        "not settle it. Below it: on how many of 100 samples the two agree."
+    )
+    return Figure(title, svg, note)
+
+
+def _square(of_all: Assessed, original: str, instead: str) -> Cell:
+    if original == instead:
+        return Cell((), "", "self")
+    pair = of_all.pair(original, instead)
+    word = verdict(pair)
+    agreement = pair.get("agreement") if pair else None
+    share = f"{100 * agreement:.0f}" if known(agreement) else ""
+    words = {OPEN: "open", NOT_COMPARED: "not compared"}.get(word, word)
+    said = f"{instead} for {original}: {words}" + (f", they agree on {share} %" if share else "")
+    return Cell(tuple(filter(None, (word, share))), said, LOOKS[word])
+
+
+def _few(of_all: Assessed) -> Figure | None:
+    series = []
+    for name in of_all.names:
+        found = [m for m in of_all.report.measurements if m.conditions.get("group") == FEW
+                 and m.conditions.get("of") == name]  # fmt: skip
+        points = sorted(
+            (float(m.conditions["samples"]), 100 * m.value)
+            for m in found
+            if known(m.value) and known(m.conditions.get("samples"))
+        )
+        if points:
+            series.append(Line(_label(of_all, name, 14), tuple(points), *_look(of_all, name)))
+    if not series:
+        return None
+    title = "How many labelled samples it takes"
+    x_name = "training samples of each class"
+    svg = plots.lines("few", title, series, x_name, "accuracy, %", right=LABELS)
+    return Figure(title, svg, "Accuracy of a probe trained on so few. Further up sooner is better.")
+
+
+def _curves(of_all: Assessed) -> list[Figure]:
+    """What training came to epoch by epoch: a drawing a figure, the mean of the folds."""
+    found = [c for c in of_all.report.details.get("curves") or () if isinstance(c, Mapping)]
+    rows = [r for c in found for r in c.get("epochs") or () if isinstance(r, Mapping)]
+    keys = [k for k in dict.fromkeys(k for r in rows for k in r)
+            if k not in _NO_CURVES and any(known(r.get(k)) for r in rows)]  # fmt: skip
+    made: list[Figure] = []
+    for key in keys[:MOST_KEYS]:
+        series = [
+            Line(_label(of_all, n, 14), points, *_look(of_all, n))
+            for n in of_all.names
+            if (points := _mean_curve([c for c in found if c.get("of") == n], key))
+        ]
+        if series:
+            word = str(key).replace("_", " ")
+            title = f"Fine-tuning, {word}"
+            svg = plots.lines(
+                f"curve-{len(made)}", title, series, "epoch", word, even=True, right=LABELS
+            )
+            made.append(Figure(title, svg, "Epoch by epoch, the mean over the folds."))
+    return made
+
+
+_NO_CURVES = ("epoch", "step", "seconds", "rate", "seed", "phase")
+
+
+def _mean_curve(curves: Sequence[Mapping[str, Any]], key: str) -> tuple[Span, ...]:
+    by_epoch: dict[float, list[float]] = {}
+    for curve in curves:
+        for place, row in enumerate(curve.get("epochs") or ()):
+            at = row.get("epoch", place + 1)
+            if known(row.get(key)) and known(at):
+                by_epoch.setdefault(float(at), []).append(row[key])
+    return tuple((at, fmean(values)) for at, values in sorted(by_epoch.items()))
+
+
+def _latency(of_all: Assessed) -> Figure | None:
+    marks = []
+    for name in of_all.names:
+        m = of_all.get(COST, name, "latency")
+        if m is None or not known(m.value):
+            continue
+        samples = tuple(v for v in m.samples if known(v))
+        marks.append(Mark(_label(of_all, name), f"{m.value:.3g} ms", m.value, None,
+                          *_look(of_all, name), samples=samples, lines=(m.value,)))  # fmt: skip
+    if not marks:
+        return None
+    title = "Latency, one sample at a time"
+    svg = plots.strips("latency", title, [Block("", tuple(marks))], "ms")
+    return Figure(title, svg, "Dots: runs, all models in turns. Line across: the median.")
+
+
+def _layers(of_all: Assessed) -> list[Figure]:
+    """How alike the layers of some pairs are: those that are most alike first."""
+    found = []
+    for a, b in combinations(of_all.names, 2):
+        pair = of_all.pair(a, b) or {}
+        cka = pair.get("cka")
+        if isinstance(cka, Mapping) and (values := _square_values(cka)):
+            near = fmean(max((v for v in row if known(v)), default=0.0) for row in values)
+            found.append((near, a, b, cka, values))
+    made = []
+    for n, (_, a, b, cka, values) in enumerate(sorted(found, key=lambda f: -f[0])[:MOST_ALIKE]):
+        rows, columns = ([_tail(str(x)) for x in cka[side]] for side in ("a", "b"))
+        squares = [
+            [_alike(str(cka["a"][i]), str(cka["b"][j]), v) for j, v in enumerate(row)]
+            for i, row in enumerate(values)
+        ]
+        title = f"Layers of {_label(of_all, a)} and {_label(of_all, b)}"
+        svg = plots.cells(f"layers-{n}", title, rows, columns, squares, slanted=True, left=140.0)
+        note = (
+            f"Rows: layers of {a}, from input to output; columns: of {b}. 1: both tell the samples "
+            "apart in the same way; 0: in unrelated ways (linear CKA, centred kernel alignment)."
+        )
+        made.append(Figure(title, svg, note))
+    return made
+
+
+def _square_values(cka: Mapping[str, Any]) -> list[list[Json]]:
+    """The figures, if they have a row and a column for each layer."""
+    rows, columns = cka.get("a") or [], cka.get("b") or []
+    values = cka.get("values") or []
+    whole = len(values) == len(rows) and all(len(r) == len(columns) for r in values)
+    return [list(r) for r in values] if whole and rows and columns else []
+
+
+def _tail(name: str, most: int = 19) -> str:
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _alike(ours: str, theirs: str, value: Json) -> Cell:
+    if not known(value):
+        return Cell(("–",), f"{ours}, {theirs}: not defined", "none")
+    shade = 0.05 + 0.6 * min(max(value, 0.0), 1.0)
+    return Cell((f"{max(value, 0.0):.2f}",), f"{ours}, {theirs}: {value:.2f}", "", shade)
+
+
+def _matrices(report: Report) -> list[Mapping[str, Any]]:
+    found = report.details.get("confusion") or ()
+    return [
+        {**c, "of": f"{c.get('of', '')}, by its probes"} for c in found if isinstance(c, Mapping)
+    ]
+
+
+# ---------------------------------------------------------------- the tables
+
+
+def page_tables(of_all: Assessed) -> list[Table]:
+    """All tables; what cards have shown in full is not repeated."""
+    shown = {t.title for t in (predicted(of_all), as_it_is(of_all)) if t is not None}
+    first, *rest = (worded(t) for t in tables(of_all) if t.title not in shown)
+    return [first, *all_figures(of_all), *rest]
