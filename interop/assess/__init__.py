@@ -262,7 +262,11 @@ class _Looked:
 
 
 def _looked_into(found: Sequence[Candidate], of: Labelled, options: Options, say: Say) -> _Looked:
-    """Costs and layers; the modules are made once more, all of them at a time for the latency."""
+    """Costs and layers; the modules are made once more, all of them at a time for the latency.
+
+    Weights drawn at random are no part of that: what they give falls towards zero from layer to
+    layer, and numbers that near to it slow a processor down many times.
+    """
     data = of.spec.open()
     records = data.spread(layers.SAMPLES)
     ready: list[tuple[str, Features, Mapping[str, Array]]] = []
@@ -290,7 +294,8 @@ def _looked_into(found: Sequence[Candidate], of: Labelled, options: Options, say
             for path, arrays in parts.items()
             if len({a.shape[1] for a in arrays}) == 1  # else it is as long as the sound
         }
-        ready.append((candidate.name, made, one))
+        if not candidate.source.random or all(c.source.random for c in found):
+            ready.append((candidate.name, made, one))
     if options.seconds > 0:
         for _, made, _ in ready:
             made.module.to(options.device)
@@ -325,7 +330,7 @@ def _report(
     measured += order
     ranked = sorted(found, key=lambda c: -outcomes.get(c.name, float("-inf")))
     points = {c.name: _point(c, outcomes, looked) for c in found}
-    on_front = front([points[c.name] for c in found], AXES)
+    on_front = _front(found, points)
     pairs, skipped = _pairs(found, of, options, looked)
     details: dict[str, Json] = {
         "task": of.spec.task,
@@ -338,7 +343,7 @@ def _report(
                 "random": c.source.random,
                 "cached": c.seen.cached,
                 "training": {} if c.source.random else history.training(c.source.identity),
-                "front": on_front[found.index(c)],
+                "front": c.name in on_front,
                 "figures": points[c.name],
                 "score": _score(c.name, points, options.weights),
             }
@@ -496,6 +501,14 @@ def _point(
         "latency": None if fast is None else fast.value,
         "weight bytes": candidate.costs.get("weight bytes"),
     }
+
+
+def _front(
+    found: Sequence[Candidate], points: Mapping[str, Mapping[str, float | None]]
+) -> set[str]:
+    """Names on the Pareto front. A control is not among them, unless there is nothing else."""
+    real = [c.name for c in found if not c.source.random] or [c.name for c in found]
+    return {n for n, best in zip(real, front([points[n] for n in real], AXES), strict=True) if best}
 
 
 def _score(
