@@ -650,5 +650,7 @@ def _summary(
     stands = [p for p in details["interchange"] if p["stands_in"] == "yes"]
     said = f"{len(ranked)} model{'s' if len(ranked) > 1 else ''}"
     if best.name in outcomes:
-        said += f", best {best.name} ({100 * outcomes[best.name]:.1f} %)"
+        value = outcomes[best.name]
+        numbers = best.trial is not None and "R2" in best.trial.figures
+        said += f", best {best.name} ({f'R2 {value:.3f}' if numbers else f'{100 * value:.1f} %'})"
     return f"{said}; {len(stands)} of {len(details['interchange'])} replacements hold"

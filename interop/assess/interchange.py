@@ -108,7 +108,9 @@ def sentence(
         )
     parts = [said, callers]
     if latency is not None:
-        parts.append(f"{latency[0]:.2g} x the latency")
+        value, (low, high) = latency
+        same = low <= 1 <= high
+        parts.append("about the same latency" if same else f"{value:.2g} x the latency")
     return ", ".join(p for p in parts if p)
 
 

@@ -250,7 +250,7 @@ def front_in_words(of_all: Assessed) -> str:
     axes += [w for k, w in _AXES.items() if any(known(p.get(k)) for p in points)]
     missing = [w for w in (main, *_AXES.values()) if w not in axes]
     if len(names) == len(of_all.names):
-        who = "All models are on it"
+        who = "All models are on it (*)"
     else:
         away = [n for n in of_all.names if n not in names]
         who = f"{_named(of_all, names)} {'is' if len(names) == 1 else 'are'} on it (*), "
@@ -384,21 +384,20 @@ def _about_ranking(of_all: Assessed, scored: bool) -> str:
         )
     if of_all.folds.get("held_back") and of_all.main:
         said.append("Test set: the held-back samples.")
-    if (
-        m := next((m for n in of_all.names if (m := of_all.get(COST, n, "latency"))), None)
-    ) is None:
-        said.append("Latency was not measured.")
-    else:
+    timed = [m for n in of_all.names if (m := of_all.get(COST, n, "latency")) is not None]
+    if timed:
         said.append(
             f"ms a sample: the median time of one sample at a time, in PyTorch on "
-            f"{_device(m)}, all models in turns."
+            f"{_device(timed[0])}, all models in turns."
         )
+    elif len(of_all.names) < 2:
+        said.append("Latency was not measured.")
     if scored:
         weights = of_all.report.details.get("weights") or {}
         parts = listed(f"{_AXES.get(k, k)} {v:g}" for k, v in weights.items())
         said.append(f"Score: the policy's weights ({parts}) of figures set from 0 (the worst here) "
                     "to 1 (the best here).")  # fmt: skip
-    return " ".join([*said, front_in_words(of_all)]).strip()
+    return "\n".join(filter(None, [*said, front_in_words(of_all)]))
 
 
 def _device(m: Measurement) -> str:
@@ -450,14 +449,16 @@ def costs(of_all: Assessed) -> Table | None:
         ))  # fmt: skip
     note = (
         "Operations: floating-point operations for one sample, a multiplication and its addition "
-        "two of them. Training memory: what one sample leaves in memory for a step of training. "
+        "two of them.\nTraining memory: what one sample leaves in memory for a step of training.\n"
         "Features, probes: processor time for all samples here, and for all probes."
     )
     kept = [n for n in of_all.names if _kept(of_all, n)]
     if kept:
-        note += f" The features of {_named(of_all, kept)} are from an earlier run, with its times."
+        note += f"\nThe features of {_named(of_all, kept)} are from an earlier run, with its times."
     if tuned:
-        note += " Fine-tuning: processor time of a fold; to 95 %: until 95 % of its best was there."
+        note += (
+            "\nFine-tuning: processor time of a fold; to 95 %: until 95 % of its best was there."
+        )
     return Table("What each costs", tuple(heads), tuple(rows), tuple(range(1, len(heads))), note)
 
 
@@ -527,9 +528,10 @@ def interchange(of_all: Assessed) -> Table | None:
     )
     points = _points(of_all)
     note = (
-        f"Can the model of a row stand in for that of a column? yes: it is shown not to be worse "
-        f"by {points} or more; no: it is shown to be; ?: open, these samples do not settle it, "
-        f"which is not a yes."
+        f"Can the model of a row stand in for that of a column?\n"
+        f"yes: it is shown not to be worse by {points} or more.\n"
+        "no: it is shown to be.\n"
+        "?: open. These samples do not settle it, which is not a yes."
     )
     if any(
         verdict(of_all.pair(a, b)) == NOT_COMPARED
@@ -537,9 +539,9 @@ def interchange(of_all: Assessed) -> Table | None:
         for b in of_all.names
         if a != b
     ):
-        note += f" {NOT_COMPARED}: not compared."
+        note += f"\n{NOT_COMPARED}: not compared."
     return Table(
-        INTERCHANGE, heads, rows, tuple(range(1, len(heads))), f"{note} {_basis(of_all)}".strip()
+        INTERCHANGE, heads, rows, tuple(range(1, len(heads))), f"{note}\n{_basis(of_all)}".strip()
     )
 
 

@@ -8,9 +8,15 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
+<<<<<<< HEAD
 from interop.report.plain import one_name, plain
 from interop.report.table import WIDTH, by_row, grid, shorten_path, table
 from interop.report.words import headline
+=======
+from interop.report.plain import plain
+from interop.report.table import WIDTH, grid, shorten_path, table
+from interop.report.words import headline, one_line
+>>>>>>> hr
 
 if TYPE_CHECKING:
     from interop.report.assessed import Assessed
@@ -138,55 +144,52 @@ def _finetune(report: Report) -> list[list[str]]:
 
 
 def _assess(report: Report) -> list[list[str]]:
-    # What lays out this one rests on this module's figures.
+    # What it lays out rests on this module's figures.
     from interop.report import assessed
 
     of_all = assessed.Assessed(report)
-    said: list[list[str]] = [
-        wrap(" ".join(assessed.answers(of_all)), WIDTH),
-        _models(of_all),
-        wrap(" ".join(assessed.folds_in_words(of_all)), WIDTH) if of_all.main else [],
+    said = [
+        _prose(" ".join(assessed.answers(of_all))),
+        _models(of_all, assessed.data_in_words(of_all)),
+        _prose(" ".join(assessed.folds_in_words(of_all))) if of_all.main else [],
     ]
     for one in assessed.tables(of_all):
-        title = [one.title.upper()]
         head = ["*" if h == assessed.FRONT else h for h in one.head]
-        blocks = grid(head, one.rows, one.figures)
-        said.append([*title, *blocks[0]])
-        said += blocks[1:]
-        said[-1] = [*said[-1], *wrap(one.note, WIDTH, break_on_hyphens=False)]
+        rows = [[one_line(cell) for cell in row] for row in one.rows]
+        first, *rest = grid(head, rows, one.figures)
+        said += [[one.title.upper(), *first], *rest, _prose(one.note)]
         if one.title == assessed.INTERCHANGE:
-            said += _replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)
-            said.append(wrap(assessed.ABOUT_P, WIDTH))
-    said.append([line for n in assessed.notes(report) for line in wrap(n, WIDTH)])
-    return [block for block in said if block]
+            said += [_replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)]
+            said += [_prose(assessed.ABOUT_P)]
+    return [*said, _prose("\n".join(map(one_line, assessed.notes(report))))]
 
 
-def _models(of_all: Assessed) -> list[str]:
+def _prose(text: str) -> list[str]:
+    """Text that fills lines; a line of its own for each that it has."""
+    return [
+        line
+        for part in text.splitlines()
+        for line in wrap(plain(part), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    ]
+
+
+def _models(of_all: Assessed, data: str) -> list[str]:
     """Each model by its place, in full; and the data."""
     lines = []
     for name in of_all.names:
         given = of_all.given(name)
         words = [of_all.known_as(name), *([given.path, given.summary] if given else ())]
-        lines += wrap("  ".join(words), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    from interop.report.assessed import data_in_words
-
-    data = data_in_words(of_all)
-    return [
-        *lines,
-        *(
-            wrap(f"data  {data}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-            if data
-            else ()
-        ),
-    ]
+        lines += _prose("  ".join(map(one_line, words)))
+    return lines + (_prose(f"data  {one_line(data)}") if data else [])
 
 
-def _replacements(found: Sequence[tuple[str, str]], most: int) -> list[list[str]]:
+def _replacements(found: Sequence[tuple[str, str]], most: int) -> list[str]:
     lines = []
     for word, sentence in found[:most]:
-        lines += wrap(f"{word.ljust(3)}  {sentence}", WIDTH, subsequent_indent=" " * 5)
+        text = f"{word.ljust(3)}  {one_line(sentence)}"
+        lines += wrap(text, WIDTH, subsequent_indent=" " * 5, break_on_hyphens=False)
     more = len(found) - most
-    return [[*lines, *([f"and {more} more (--report json:PATH has all)"] if more > 0 else ())]]
+    return [*lines, *([f"and {more} more (--report json:PATH has all)"] if more > 0 else ())]
 
 
 def _moved(found: Mapping[str, Json] | None) -> list[str]:

@@ -282,6 +282,17 @@ def test_figures_that_are_missing_say_so() -> None:
     assert "not measured" in told(odd) and "nan" not in told(odd)
 
 
+def test_a_score_is_shown_with_its_weights() -> None:
+    report = CASES["four"]
+    candidates = [{**c, "score": 0.5} for c in report.details["candidates"]]
+    details = {**report.details, "candidates": candidates}
+    details["weights"] = {"accuracy": 2.0, "weight bytes": 1.0}
+    table = ranking(Assessed(replace(report, details=details)))
+    assert table.head[-1] == "score" and table.rows[0][-1] == "0.500"
+    assert "the policy's weights (accuracy 2 and size 1)" in table.note
+    assert "score" not in ranking(Assessed(report)).head
+
+
 # ---------------------------------------------------------------- which for which
 
 
@@ -580,7 +591,7 @@ def test_markdown_is_a_section_of_a_card() -> None:
     assert "| 2 shuffle | ? |  | yes | yes |" in source
 
 
-@pytest.mark.parametrize("form", [f for f in FORMATS if f != "text"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_hostile_names_stay_names(form: str) -> None:
     h = HOSTILE
     report = sample((h, f"{h} 2", "base"), tuned=True)
@@ -588,6 +599,9 @@ def test_hostile_names_stay_names(form: str) -> None:
     candidates = [{**c, "training": {h: h}} for c in details["candidates"]]
     report = replace(report, details={**details, "candidates": candidates})
     made = render(report, form)
+    if form == "text":
+        assert max(map(len, made.splitlines())) <= WIDTH
+        assert "\x1b" not in made and "\u202e" not in made
     if form == "html":
         assert "script" not in Page(made).tags
     if form == "markdown":
