@@ -8,15 +8,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from interop.facts import Finding, Input, Json, Measurement, Proof, Report
-<<<<<<< HEAD
 from interop.report.plain import one_name, plain
 from interop.report.table import WIDTH, by_row, grid, shorten_path, table
-from interop.report.words import headline
-=======
-from interop.report.plain import plain
-from interop.report.table import WIDTH, grid, shorten_path, table
 from interop.report.words import headline, one_line
->>>>>>> hr
 
 if TYPE_CHECKING:
     from interop.report.assessed import Assessed
