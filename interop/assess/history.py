@@ -32,7 +32,7 @@ def training(identity: Identity) -> dict[str, str]:
     found: dict[str, str] = {}
     for place in _PLACES:
         if isinstance(held := metadata.get(place), Mapping):
-            _take(found, held, place)
+            _take(found, _flat(held), place)
     _take(found, metadata, "the checkpoint")
     path = Path(identity.manifest.path)
     folder = path if path.is_dir() else path.parent
@@ -69,10 +69,19 @@ def _json(path: Path) -> Mapping[str, Json]:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    if not isinstance(found, Mapping):
-        return {}
-    settings = found.get("settings")
-    return {**found, **settings} if isinstance(settings, Mapping) else found
+    return _flat(found) if isinstance(found, Mapping) else {}
+
+
+def _flat(held: Mapping[str, Json]) -> Mapping[str, Json]:
+    """A record with its settings beside the rest, and a data set by the hash that it is known by."""
+    record = held.get("training")
+    inner = record if isinstance(record, Mapping) else held
+    settings = inner.get("settings")
+    made = {**held, **inner, **(settings if isinstance(settings, Mapping) else {})}
+    data = made.get("data")
+    if isinstance(data, Mapping) and isinstance(data.get("sha256"), str):
+        made["data"] = f"{data.get('samples')} samples, sha256 {data['sha256'][:12]}…"
+    return made
 
 
 def _card(path: Path) -> Mapping[str, Json]:
