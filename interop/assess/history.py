@@ -73,7 +73,7 @@ def _json(path: Path) -> Mapping[str, Json]:
 
 
 def _flat(held: Mapping[str, Json]) -> Mapping[str, Json]:
-    """A record with its settings beside the rest, and a data set by the hash that it is known by."""
+    """A record with its settings beside the rest, and its data set by number and hash."""
     record = held.get("training")
     inner = record if isinstance(record, Mapping) else held
     settings = inner.get("settings")
