@@ -70,6 +70,12 @@ def test_the_table_of_coverage_is_that_of_the_stored_study() -> None:
     assert len(rows) > 20
 
 
+def test_the_assessment_is_the_one_that_the_tests_hold() -> None:
+    block = readme.ASSESSED.search(TEXT)
+    assert block is not None
+    assert block.group(0).strip().splitlines()[2:-2] == readme.assessed()
+
+
 def test_the_formats_are_those_that_are_read() -> None:
     block = readme.FORMATS.search(TEXT)
     assert block is not None

@@ -265,10 +265,13 @@ def front_in_words(of_all: Assessed) -> str:
             f" {_capital(listed(missing))} {'was' if len(missing) == 1 else 'were'} not measured"
         )
         said += " and plays no part." if len(missing) == 1 else " and play no part."
+    real = [c.get("figures") or {} for c in of_all.candidates if not c.get("random")]
     if any(
-        not known(p.get(k)) for p in points for k in ("accuracy", *_AXES) if _word(k, main) in axes
+        not known(p.get(k)) for p in real for k in ("accuracy", *_AXES) if _word(k, main) in axes
     ):
         said += " A figure that a model lacks may be anything, so that model stays on it."
+    if 0 < len(real) < len(points):
+        said += " A control is not held against the others for it, and its latency not measured."
     return said
 
 
