@@ -188,16 +188,13 @@ def test_numbers_come_out_in_their_own_unit(
             number = names.index(path.parent.name)
             rows.writerow((path.relative_to(pictures), 1000 + 50.5 * number if centred else number))
     report = train(
-        table, tmp_path / "m.pth", task=None if centred else "regression", mode="probe", epochs=12,
+        table, tmp_path / "m.pth", task=None if centred else "regression", mode="probe", epochs=8,
         probe_rate=1e-2, batch=16,
     )  # fmt: skip
     values = {m.name: m.value for m in report.measurements if m.conditions["group"] == "validation"}
     assert values["MAE"] < 0.75 * values["chance"]
     identity = identify_file(tmp_path / "m.pth", content_hash=True, whole=True)
     assert not identity.labels.applicable
-    seen = bench([identity], table, batches=(), runtimes=["pytorch"])
-    mae = next(m.value for m in seen.measurements if m.name == "MAE")
-    assert mae < values["chance"]
     table.unlink()
 
 
