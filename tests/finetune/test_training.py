@@ -93,7 +93,9 @@ def test_batch_norm_of_one_sample_is_explained() -> None:
 
 
 def test_inputs_that_a_module_does_not_take_are_explained() -> None:
-    with pytest.raises(ModelError, match=r"Linear: does not take what was prepared: .*mat1 and mat2"):
+    with pytest.raises(
+        ModelError, match=r"Linear: does not take what was prepared: .*mat1 and mat2"
+    ):
         Runner(nn.Linear(3, 2))({"input": np.zeros((2, 4), np.float32)})
 
 
