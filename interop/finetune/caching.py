@@ -58,10 +58,11 @@ def prove(
     `names` are the parameters that the head's training changes.
     """
     began = perf_counter()
-    if not head or any(n != head and not n.startswith(f"{head}.") for n in names):
-        return None, "more than the last layer is new"
     batch = samples.take(whole(samples).batches(_TRIED)[0])
     runner.module.eval()
+    rest = [n for n in names if n != head and not n.startswith(f"{head}.")]
+    if not head or (rest and _matters(runner, rest, batch)):
+        return None, "more than the last layer is new"
     apart, largest, width = 0.0, 1.0, 0
     # Once more with the head's weights negated: what cuts off at zero shows on one side alone.
     for _ in range(2):
@@ -91,6 +92,16 @@ def _compared(runner: Runner, part: nn.Module, batch: Prepared) -> tuple[float, 
         return _MORE
     apart = float((again.float() - outputs.float()).abs().max())
     return apart, float(outputs.float().abs().max()), features.shape[1]
+
+
+def _matters(runner: Runner, names: Collection[str], batch: Prepared) -> bool:
+    """Whether the output hangs on these parameters; side heads have no part in it."""
+    with torch.no_grad():
+        before = runner(batch.inputs)[0]
+        _negate(runner.module, names)
+        after = runner(batch.inputs)[0]
+        _negate(runner.module, names)
+    return not torch.equal(before, after)
 
 
 def _negate(module: nn.Module, names: Collection[str]) -> None:

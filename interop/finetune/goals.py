@@ -162,7 +162,7 @@ class Speech(OfTask):
         odds = functional.log_softmax(outputs.float(), dim=-1).transpose(0, 1)
         losses = functional.ctc_loss(
             odds,
-            torch.tensor([i for t in targets for i in t], dtype=torch.int64),
+            torch.tensor([i for t in targets for i in t], dtype=torch.int64, device=odds.device),
             self._heard(batch, outputs.shape[1]),
             torch.tensor([len(t) for t in targets]),
             blank=int(self.prepare.blank),  # type: ignore[attr-defined]

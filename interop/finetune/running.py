@@ -28,18 +28,10 @@ class Runner:
 
     def __call__(self, inputs: Mapping[str, Array]) -> list[torch.Tensor]:
         given = {n: self._tensor(a) for n, a in inputs.items()}
-        with self.precise(), contextlib.redirect_stdout(sys.stderr):
-            try:
-                if hasattr(self.module, "config") and hasattr(self.module, "main_input_name"):
-                    return [self.module(**given).logits]
-                return _tensors(self.module(*given.values()))
-            except ValueError as error:
-                if "more than 1 value per channel" in str(error):
-                    raise ModelError(
-                        "batch normalisation needs two samples or more in each batch",
-                        fix="give a larger --batch, or train the head alone with --mode probe",
-                    ) from None
-                raise
+        with explained(self.module), self.precise(), contextlib.redirect_stdout(sys.stderr):
+            if hasattr(self.module, "config") and hasattr(self.module, "main_input_name"):
+                return [self.module(**given).logits]
+            return _tensors(self.module(*given.values()))
 
     def _tensor(self, array: Array) -> torch.Tensor:
         made = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -50,6 +42,29 @@ class Runner:
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device, dtype=getattr(torch, self.precision))
+
+
+@contextlib.contextmanager
+def explained(module: nn.Module) -> Iterator[None]:
+    """What a forward or its gradients may fail with, as a ModelError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise ModelError(
+            "the device's memory is too small for it",
+            fix="give a smaller --batch, and --accumulate more of them",
+        ) from None
+    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as error:
+        if "more than 1 value per channel" in str(error):
+            raise ModelError(
+                "batch normalisation needs two samples or more in each batch",
+                fix="give a larger --batch, or train the head alone with --mode probe",
+            ) from None
+        raise ModelError(
+            f"does not take what was prepared: {(str(error) or repr(error)).splitlines()[0]}",
+            where=type(module).__name__,
+            fix="give the size that it is made for with --preprocess, or your module with --model",
+        ) from error
 
 
 def _tensors(found: Any) -> list[torch.Tensor]:

@@ -137,10 +137,17 @@ class Kept:
                 fix=again,
             ) from None
         if other:
-            said = ", ".join(f"{k} was {a!r} and is {b!r}" for k, (a, b) in sorted(other.items()))
+            said = ", ".join(
+                f"{k} was {_short(v)} and is {_short(w)}" for k, (v, w) in sorted(other.items())
+            )
             raise ConfigError(
                 f"a training with other settings is there: {said}",
                 where=str(self.folder),
                 fix=f"give what it was given, give another -o, or {again}",
             )
         self.resumed = True
+
+
+def _short(value: Json) -> str:
+    said = repr(value)
+    return said if len(said) <= 32 else f"{said[:31]}…"

@@ -18,7 +18,7 @@ from interop.errors import ModelError
 from interop.finetune import rates
 from interop.finetune.goals import Goal
 from interop.finetune.options import PHASES, Options
-from interop.finetune.running import SIDE, Runner, seed_all
+from interop.finetune.running import SIDE, Runner, explained, seed_all
 from interop.finetune.samples import Part, cut
 from interop.finetune.state import Epoch, Kept
 
@@ -127,7 +127,8 @@ def _epoch(
         for batch in parts:
             loss = _loss(phase, batch)
             total += float(loss.detach())
-            scaler.scale(loss / sum(counts)).backward()
+            with explained(phase.runner.module):
+                scaler.scale(loss / sum(counts)).backward()
         count += sum(counts)
         if how.clip:
             scaler.unscale_(optimizer)

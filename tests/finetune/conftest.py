@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,15 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = [i for c in range(10) for i in training[classes[training] == c][:14]]
     folder = tmp_path_factory.mktemp("digits")
     write_pictures(folder, images, classes, np.array(few))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three of the classes."""
+    folder = tmp_path_factory.mktemp("few")
+    for name in ("one", "two", "three"):
+        shutil.copytree(pictures / name, folder / name)
     return folder
 
 

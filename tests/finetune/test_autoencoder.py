@@ -18,9 +18,9 @@ from .conftest import Train
 HOW = parse_preprocessing({"resize": [32, 32], "mean": [0.3] * 3, "std": [0.4] * 3}, "a test")
 
 
-def test_the_encoder_becomes_the_backbone(train: Train, pictures: Path, tmp_path: Path) -> None:
+def test_the_encoder_becomes_the_backbone(train: Train, few: Path, tmp_path: Path) -> None:
     report = train(
-        pictures, tmp_path / "m.pth", backbone="random:torchvision/shufflenet_v2_x0_5",
+        few, tmp_path / "m.pth", backbone="random:torchvision/shufflenet_v2_x0_5",
         mode="probe", pretrain="autoencoder", pretrain_epochs=2, epochs=1, preprocessing=HOW,
     )  # fmt: skip
     proof = next(p for p in report.proofs if p.name == "transferred fraction")
@@ -32,7 +32,7 @@ def test_the_encoder_becomes_the_backbone(train: Train, pictures: Path, tmp_path
     assert training["settings"]["pretrain"] == "autoencoder"
     assert training["curves"][0]["phase"] == "pretrain"
     plain = train(
-        pictures, tmp_path / "n.pth", backbone="random:torchvision/shufflenet_v2_x0_5",
+        few, tmp_path / "n.pth", backbone="random:torchvision/shufflenet_v2_x0_5",
         mode="probe", epochs=1, preprocessing=HOW,
     )  # fmt: skip
     assert len(plain.proofs) == len(report.proofs) - 1
@@ -41,7 +41,7 @@ def test_the_encoder_becomes_the_backbone(train: Train, pictures: Path, tmp_path
 
 
 def test_a_killed_pretraining_goes_on(
-    train: Train, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Train, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from interop.finetune import training
 
@@ -50,7 +50,7 @@ def test_a_killed_pretraining_goes_on(
         "pretrain": "autoencoder", "pretrain_epochs": 2, "preprocessing": HOW,
     }  # fmt: skip
     out = tmp_path / "m.pth"
-    train(pictures, out, **given)
+    train(few, out, **given)
     expected = out.read_bytes()
     real = training._epoch
     for stop in (2, 4):  # within the pretraining; after it, within the probe
@@ -65,9 +65,9 @@ def test_a_killed_pretraining_goes_on(
 
         monkeypatch.setattr(training, "_epoch", failing)
         with pytest.raises(KeyboardInterrupt):
-            train(pictures, out, **given)
+            train(few, out, **given)
         monkeypatch.setattr(training, "_epoch", real)
-        again = train(pictures, out, **given)
+        again = train(few, out, **given)
         assert out.read_bytes() == expected
         assert any(p.name == "transferred fraction" for p in again.proofs)
 
@@ -92,21 +92,21 @@ def test_the_usual_recipe_loads_nothing() -> None:
     assert not classifier.load_state_dict(inner).missing_keys
 
 
-def test_any_nesting_of_unlabelled_pictures(train: Train, pictures: Path, tmp_path: Path) -> None:
+def test_any_nesting_of_unlabelled_pictures(train: Train, few: Path, tmp_path: Path) -> None:
     import shutil
 
-    for n, path in enumerate(sorted(pictures.rglob("*.png"))[:20]):
+    for n, path in enumerate(sorted(few.rglob("*.png"))[:20]):
         target = tmp_path / "raw" / f"a{n % 2}" / f"b{n % 3}"
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target / f"{n}.png")
     (tmp_path / "raw" / "notes.txt").write_text("no picture")
     report = train(
-        pictures, tmp_path / "m.pth", mode="probe", pretrain="autoencoder", pretrain_epochs=1,
+        few, tmp_path / "m.pth", mode="probe", pretrain="autoencoder", pretrain_epochs=1,
         unlabelled=tmp_path / "raw", epochs=1,
     )  # fmt: skip
     assert report.details["curves"][0]["phase"] == "pretrain"
     with pytest.raises(ConfigError, match="--unlabelled"):
-        train(pictures, tmp_path / "n.pth", unlabelled=tmp_path / "raw")
+        train(few, tmp_path / "n.pth", unlabelled=tmp_path / "raw")
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 28, 28), (3, 30, 50)])

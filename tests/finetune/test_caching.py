@@ -65,6 +65,15 @@ def test_what_comes_after_or_before_the_head_is_noticed(
     assert prove(Runner(Net(after)), "head", names, samples()) == (None, why)
 
 
+def test_a_side_head_has_no_part_in_it() -> None:
+    net = Net(nn.Identity())
+    net.side = nn.Linear(6, 4)
+    before = {n: t.clone() for n, t in net.state_dict().items()}
+    proof, _ = prove(Runner(net), "head", (*HEAD, "side.weight"), samples())
+    assert proof is not None
+    assert all(torch.equal(before[n], t) for n, t in net.state_dict().items())
+
+
 def test_a_head_of_maps_has_no_vectors() -> None:
     from torchvision.models import squeezenet1_1
 

@@ -92,6 +92,13 @@ def test_batch_norm_of_one_sample_is_explained() -> None:
         Runner(net)({"input": np.zeros((1, 4), np.float32)})
 
 
+def test_inputs_that_a_module_does_not_take_are_explained() -> None:
+    with pytest.raises(
+        ModelError, match=r"Linear: does not take what was prepared: .*mat1 and mat2"
+    ):
+        Runner(nn.Linear(3, 2))({"input": np.zeros((2, 4), np.float32)})
+
+
 def test_side_heads_come_after_the_main_one() -> None:
     class Two(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
