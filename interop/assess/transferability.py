@@ -106,8 +106,8 @@ def nleep(
     samples to each, and not fewer than classes. At most 0. It depends on the seed, by 0.1 or more
     where samples are few, and is near 0 by overfitting where they are few for the PCA's axes.
     Li, Jia, Sang, Zhu, Green, Wang, Gong, CVPR 2021.
-    Raises DataError for fewer samples than components, fewer than two classes, or values that are
-    not finite.
+    Raises DataError for fewer samples than components, fewer than two classes, values that are not
+    finite, or a mixture that collapses (samples that are too far apart, or too few, for it).
     """
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
@@ -123,7 +123,10 @@ def nleep(
         # A mixture that has not settled is still one: the score takes it as it is.
         warnings.simplefilter("ignore")
         seen = PCA(n_components=0.8, svd_solver="full").fit_transform(x)
-        mixture = GaussianMixture(k, random_state=seed).fit(seen)
+        try:
+            mixture = GaussianMixture(k, random_state=seed).fit(seen)
+        except ValueError as error:  # a component of one sample has no covariance
+            raise DataError(f"a mixture of {k} collapses ({str(error)[:60]}…)") from None
     return leep(mixture.predict_proba(seen), labels)
 
 

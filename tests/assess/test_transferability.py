@@ -513,3 +513,12 @@ def test_the_numbers_load_neither_torch_nor_scikit_learn() -> None:
     lines += ["import sys", "print([m for m in ('torch', 'sklearn', 'scipy') if m in sys.modules])"]
     code = [sys.executable, "-c", "\n".join(lines)]
     assert subprocess.run(code, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_mixture_that_collapses_is_told() -> None:
+    """Features of a network that overflows: products of them lose all digits of a covariance."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 60)) * 1e18 * 10 ** random.uniform(0, 3, size=(40, 1))
+    with pytest.raises(DataError, match="collapses"):
+        scores.nleep(x, np.arange(40) % 4)
+    assert scores.nleep(x / 1e18, np.arange(40) % 4) <= 0

@@ -58,7 +58,8 @@ class SpeechRecognition(Task):
         # Rows of samples may be longer than the longest sound, where the model has one length.
         # Arrays that somebody prepared say nothing of padding: all of their frames count.
         lengths = [about["samples"] for about in batch.about]
-        padded = max(lengths + [v.shape[1] for v in batch.inputs.values() if v.ndim == 2])
+        rows_of_samples = [v.shape[1] for v in batch.inputs.values() if v.ndim == 2]
+        padded = max(lengths + rows_of_samples, default=0)
         found = []
         for own in rows_of(batch):
             parts, gaps = [], []
