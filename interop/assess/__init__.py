@@ -436,6 +436,8 @@ def _costs(candidate: Candidate, looked: _Looked) -> list[Measurement]:
     seconds = 1000 * candidate.seen.seconds
     of = {**conditions, "cached": candidate.seen.cached}
     made.append(Measurement("features, processor time", "ms", seconds, conditions=of))
+    if (device := candidate.seen.about.get("device_seconds")) is not None:
+        made.append(Measurement("features, device time", "ms", 1000 * device, conditions=of))
     if candidate.trial is not None:
         value = 1000 * candidate.trial.seconds
         made.append(Measurement("probes, processor time", "ms", value, conditions=conditions))

@@ -26,6 +26,7 @@ from interop.data.base import Data, Preparation, Prepared
 from interop.errors import ConfigError
 from interop.facts import Json, Labels, Preprocessing
 from interop.models.backbone import Features, Source, bare, find, input_names
+from interop.runtimes import clock
 
 BATCH = 32
 Array = NDArray[Any]
@@ -145,14 +146,14 @@ def see(
         found.cached = True
         return found
     found = _run(made, opened, prepare, data, device)
-    found.about = {"features": made.how, "prepared": dict(prepare.said)}
+    found.about |= {"features": made.how, "prepared": dict(prepare.said)}
     if folder is not None and key:
         work.store(folder, key, found.as_arrays())
     return found
 
 
 def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, device: str) -> Seen:
-    began = process_time()
+    began, on_device = process_time(), 0.0
     vectors: list[Array] = []
     outputs: list[Array | None] = []
     answers: list[str] = []
@@ -165,7 +166,9 @@ def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, dev
     task = task_of(data.task, data.labels) if not probed else None
     for batch in prepare.batches(opened, BATCH):
         by_word = data.task == "token-classification"
+        stop = clock.started() if device == "cuda" else None
         states, answered = made(batch.inputs, device, pooled=not by_word)
+        on_device += stop() / 1000 if stop is not None else 0.0
         if probed:
             vectors += _of_words(states, batch) if by_word else _of_records(states, batch)
             outputs.append(_rows(answered, batch))
@@ -178,6 +181,7 @@ def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, dev
         np.concatenate([o for o in kept if o is not None]) if kept else None,
         tuple(answers) if task is not None else None,
         process_time() - began,
+        about={"device_seconds": on_device} if device == "cuda" else {},
     )
 
 

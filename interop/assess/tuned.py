@@ -30,14 +30,15 @@ class Tuning:
 
 @dataclass(slots=True)
 class Tuned:
-    """Fold by fold: the task's `figure` on its test part, processor `seconds` of training, those
-    until 95 % of the best validation figure, and the epochs. `answers` (rows,) are class numbers of
+    """Fold by fold: the task's `figure` on its test part, processor `seconds` of training
+    (`device` those of a GPU), those until 95 % of the best validation figure, and the epochs. `answers` (rows,) are class numbers of
     the first repeat's folds, -1 where none; None of a task without classes."""
 
     name: str = "accuracy"
     better: int = 1
     figures: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    device: list[float] = field(default_factory=list)
     soon: list[float] = field(default_factory=list)
     histories: list[list[dict[str, Json]]] = field(default_factory=list)
     answers: NDArray[np.int64] | None = None
@@ -60,6 +61,7 @@ class Tuned:
                 {**conditions, "better": self.better},
             ),
             _seconds("training, processor time", self.seconds, conditions),
+            *([_seconds("training, device time", self.device, conditions)] if self.device else []),
             _seconds("time to 95 % of its best", self.soon, conditions),
         ]  # fmt: skip
 
@@ -143,6 +145,8 @@ def _take(tuned: Tuned, result: work.Result, of: Labelled, repeat: int) -> None:
     tuned.figures.append(float(result["figure"]))
     tuned.histories.append(rows)
     tuned.seconds.append(sum(r["cpu_seconds"] for r in rows))
+    if all(r.get("device_seconds") is not None for r in rows):
+        tuned.device.append(sum(r["device_seconds"] for r in rows))
     tuned.soon.append(soon(rows, tuned.better))
     if "answers" in result and repeat == 0:
         if tuned.answers is None:

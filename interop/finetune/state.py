@@ -28,7 +28,7 @@ class Epoch:
     """One row of the learning curves; `epoch` counts from 1 in each phase.
 
     `rate` is the highest one of the epoch's last step, `seconds` of the wall and `cpu_seconds` of
-    the process, validation and all.
+    the process, validation and all; `device_seconds` are of the GPU's stream, None without one.
     """
 
     phase: str
@@ -39,6 +39,7 @@ class Epoch:
     rate: float
     seconds: float
     cpu_seconds: float
+    device_seconds: float | None = None
 
 
 class Kept:

@@ -21,6 +21,7 @@ from interop.finetune.options import PHASES, Options
 from interop.finetune.running import SIDE, Runner, explained, seed_all
 from interop.finetune.samples import Part, cut
 from interop.finetune.state import Epoch, Kept
+from interop.runtimes import clock
 
 Say = Callable[[str], None]
 
@@ -66,6 +67,7 @@ def train(phase: Phase, how: Options, kept: Kept, say: Say) -> None:
             break
         before = (0.0, 0.0) if epoch else phase.spent
         wall, cpu = perf_counter() - before[0], process_time() - before[1]
+        stop = clock.started() if how.device == "cuda" else None
         loss = _epoch(phase, epoch, how, optimizer, scaler)
         held, figure, _ = evaluate(phase.runner, phase.goal, phase.validation, how.batch)
         if not isfinite(loss) or not isfinite(held):
@@ -77,6 +79,7 @@ def train(phase: Phase, how: Options, kept: Kept, say: Say) -> None:
             phase.name, epoch + 1, loss, held, figure,
             max(g["lr"] for g in optimizer.param_groups),
             perf_counter() - wall, process_time() - cpu,
+            None if stop is None else stop() / 1000,
         )  # fmt: skip
         kept.add(row, phase.whole, optimizer, scaler, phase.goal.better)
         say(

@@ -436,8 +436,9 @@ def costs(of_all: Assessed) -> Table | None:
     if not of_all.figures(COST):
         return None
     tuned = [f for f in of_all.figures(TUNED) if "time" in f]
+    devices = [f for f in of_all.figures(COST) if "device time" in f]  # where there is a GPU
     heads = ["model", "operations a sample", "training memory, MB", "features", "probes"]
-    heads += [_TIMES.get(f, f) for f in tuned]
+    heads += [_TIMES.get(f, f) for f in (*devices, *tuned)]
     rows = []
     for name in of_all.names:
         features = of_all.get(COST, name, "features, processor time")
@@ -448,6 +449,7 @@ def costs(of_all: Assessed) -> Table | None:
             _mega(of_all.get(COST, name, "activation bytes")),
             seconds(features),
             seconds(of_all.get(COST, name, "probes, processor time")),
+            *(seconds(of_all.get(COST, name, f)) for f in devices),
             *(seconds(of_all.get(TUNED, name, f)) for f in tuned),
         ))  # fmt: skip
     note = (
@@ -470,7 +472,10 @@ def _kept(of_all: Assessed, name: str) -> bool:
     return m is not None and bool(m.conditions.get("cached"))
 
 
-_TIMES = {"training, processor time": "fine-tuning", "time to 95 % of its best": "to 95 %"}
+_TIMES = {
+    "training, processor time": "fine-tuning", "time to 95 % of its best": "to 95 %",
+    "training, device time": "fine-tuning, GPU", "features, device time": "features, GPU",
+}  # fmt: skip
 
 
 def few(of_all: Assessed) -> Table | None:
