@@ -30,9 +30,11 @@ class Tuning:
 
 @dataclass(slots=True)
 class Tuned:
-    """Fold by fold: the task's `figure` on its test part, processor `seconds` of training
-    (`device` those of a GPU), those until 95 % of the best validation figure, and the epochs. `answers` (rows,) are class numbers of
-    the first repeat's folds, -1 where none; None of a task without classes."""
+    """Fold by fold: the task's `figure` on its test part, processor `seconds` of training (`device`
+    those of a GPU), those until 95 % of the best validation figure, and the epochs. `answers`
+    (rows,) are class numbers of the first repeat's folds, -1 where none; None of a task without
+    classes.
+    """
 
     name: str = "accuracy"
     better: int = 1
