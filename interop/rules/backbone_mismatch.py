@@ -30,8 +30,9 @@ def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.b is not None and case.pairing is not None
     if case.pairing.mapped:
         return
-    head = set(case.a.head.tensors) if case.a.head else set()
-    reshaped = [p for p in case.pairing.reshaped if p.a.name not in head]
+    # Side heads (auxiliary, distillation) go with the task too.
+    heads = {n for h in (case.a.head, *case.a.side_heads) if h is not None for n in h.tensors}
+    reshaped = [p for p in case.pairing.reshaped if p.a.name not in heads]
     old, new = _name(case.a), _name(case.b)
     mine, theirs = ({x.name for x in i.architectures} for i in (case.a, case.b))
     if mine and theirs and not mine & theirs:

@@ -106,3 +106,23 @@ def test_label_spaces_are_compared_as_sets(tmp_path: Path) -> None:
         torch.save({"state_dict": state, "labels": list(names)}, tmp_path / "b.pth")
         heads = check(tmp_path / "a.pth", tmp_path / "b.pth").details["heads"]
         assert (heads["labels"], heads["labels_why"]) == said
+
+
+def test_an_auxiliary_head_of_another_width_does_not_keep_from_transferring(tmp_path):
+    """A fine-tuned Inception has other classes in its side branch too."""
+    import torch
+    from torchvision.models import get_model
+
+    from interop.check import check
+
+    for count in (20, 10):
+        module = get_model("googlenet", weights=None, num_classes=count, init_weights=False,
+                           aux_logits=True)  # fmt: skip
+        torch.save(module.state_dict(), tmp_path / f"{count}.pth")
+    report = check(tmp_path / "20.pth", tmp_path / "10.pth", intent="transfer")
+    assert report.exit_code == 0, report.summary
+    changed = torch.load(tmp_path / "10.pth", weights_only=True)
+    changed["aux1.conv.conv.weight"] = torch.zeros(64, 512, 1, 1)  # no head: a layer before it
+    torch.save(changed, tmp_path / "changed.pth")
+    report = check(tmp_path / "20.pth", tmp_path / "changed.pth", intent="transfer")
+    assert report.exit_code != 0
