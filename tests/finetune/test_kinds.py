@@ -128,14 +128,16 @@ def test_tags(train: Train, tmp_path: Path) -> None:
         probe_rate=2e-2, batch=8, epochs=3,
     )  # fmt: skip
     assert report.measurements[0].name == "F1" and values(report)["F1"] > 0.8
-    assert "[one vector" not in str(report.details["notes"])
+    assert "not handed one vector a sample" in report.details["notes"][0]  # but one a token
     assert measured(tmp_path / "m", data) > 0.8
 
 
 def test_sounds(train: Train, tmp_path: Path) -> None:
     heard = tmp_path / "clips"
     for name in ("one", "two"):
-        shutil.copytree(FIXTURES / "speech" / "heldout" / name, heard / name)
+        (heard / name).mkdir(parents=True)
+        for clip in sorted((FIXTURES / "speech" / "heldout" / name).iterdir())[:5]:
+            shutil.copy(clip, heard / name)
     report = train(heard, tmp_path / "m", backbone=SPEECH, mode="full", epochs=2, rate=1e-3)
     assert report.details["task"] == "audio-classification"
     assert measured(tmp_path / "m", heard) > 0.6
