@@ -330,10 +330,6 @@ def _shake(module: Any) -> None:
                 weight.copy_(torch.randn(weight.shape, generator=draw) * scale)
             elif weight.numel() > 1 and weight.min() == weight.max() and weight.abs().max() < 0.1:
                 weight.copy_(torch.rand(weight.shape, generator=draw) + 0.5)  # a layer's scale
-            elif key == "roi_heads.box_predictor.bbox_pred.weight":
-                # As Faster R-CNN's authors begin: boxes near the proposals. torchvision's own draw
-                # throws them about by factors of e, and rounding with them.
-                weight.copy_(torch.randn(weight.shape, generator=draw) * 0.001)
             elif re.search(r"cls_logits\.bias$", key):
                 weight.zero_()  # starts so low that nothing is ever found
 
