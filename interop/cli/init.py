@@ -103,6 +103,8 @@ def text(seen: list[Identity]) -> str:
         "",
         *_group("facts", _facts(seen)),
         "",
+        *_group("assess", {}),
+        "",
         "# A finding that somebody answers for, until a day.",
         "# [[waivers]]",
         '# rule = "tensor-dtype-narrowed"',
