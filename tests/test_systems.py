@@ -124,6 +124,10 @@ def test_pictures_by_a_torchvision_backbone(name, side, pictures, tmp_path):
     assert done["transfer"].answer is Answer.YES, "the backbone is untouched by a probe"
     candidates = {c["name"]: c for c in done["assess"].details["candidates"]}
     assert "adamw" in candidates["tuned"]["training"]["optimizer"]
+    # It was trained on these very pictures, its file says so, and nothing good is concluded.
+    assert candidates["tuned"]["trained_on"] == 80 and candidates["backbone"]["trained_on"] is None
+    pairs = {(p["a"], p["b"]): p["stands_in"] for p in done["assess"].details["interchange"]}
+    assert all(verdict != "yes" for (_, b), verdict in pairs.items() if b == "tuned")
     assert done["bench"].details["task"] == "image-classification"
 
 

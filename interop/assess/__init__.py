@@ -20,7 +20,7 @@ from interop.assess import cheap, history, layers, trial, work
 from interop.assess.candidates import Seen, Spec, names_of, see
 from interop.assess.complexity import complexity, latencies
 from interop.assess.folds import Folds, folds
-from interop.assess.interchange import Pair, compared, sentence
+from interop.assess.interchange import Pair, compared, same, sentence
 from interop.assess.labelled import DataSpec, Labelled, labelled
 from interop.assess.pareto import front
 from interop.assess.tuned import Tuned, Tuning, tune
@@ -50,6 +50,8 @@ Array = NDArray[Any]
 Say = Callable[[str], None]
 # Figures of the Pareto front, and whether more of each is better.
 AXES: Mapping[str, int] = {"accuracy": 1, "latency": -1, "weight bytes": -1}
+# The same model against itself may differ by this much before latencies decide nothing.
+NOISE = 1.25
 OWN, PROBE, TUNED = "as it is", "probe", "fine-tuned"
 
 
@@ -95,6 +97,7 @@ class Candidate:
     trial: trial.Trial | None = None
     tuned: Tuned | None = None
     layers: dict[str, Array] = field(default_factory=dict)
+    taught: int | None = None  # of the samples, how many it was trained on; None where unknown
 
     @property
     def name(self) -> str:
@@ -183,6 +186,9 @@ def _task(source: Source, data: str | Path, options: Options, labels: Labels | N
 def _check(options: Options) -> None:
     if not 0 < options.margin < 0.5:
         raise ConfigError(f"a margin of {options.margin}", where="--margin", fix="0.01 is a point")
+    if options.weights and not sum(options.weights.values()) > 0:
+        raise ConfigError("the weights of the score come to nothing", where="assess",
+                          fix="give one that is above 0")  # fmt: skip
     for name in options.weights:
         if name not in AXES:
             raise ConfigError(
@@ -221,7 +227,14 @@ def _seen(
             say(f"{spec.name}: features of {len(of.names)} samples")
             seen.append(see(spec, of.spec, folder, options.device, options.threads))
     for spec, source, one in zip(specs, sources, seen, strict=True):
-        found.append(Candidate(spec, source, one))
+        taught = 0 if source.random else history.trained_on(source.identity, of.hashes)
+        found.append(Candidate(spec, source, one, taught=taught))
+    # The same weights twice in one run: what the first computed was not computed before it.
+    first: set[str] = set()
+    for c in found:
+        key = c.source.sha256 or c.name
+        c.seen.cached = c.seen.cached and key not in first
+        first |= set() if c.seen.cached else {key}
     return found
 
 
@@ -258,6 +271,7 @@ class _Looked:
 
     latency: dict[str, Measurement] = field(default_factory=dict)
     ratios: dict[tuple[str, str], Measurement] = field(default_factory=dict)
+    noisy: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -303,6 +317,15 @@ def _looked_into(found: Sequence[Candidate], of: Labelled, options: Options, say
             ready, options.seconds, options.threads, options.device,
             lambda n: say(f"latency: round {n}"),
         )  # fmt: skip
+        noise = looked.ratios.pop(("", ""))
+        assert noise.interval is not None
+        looked.noisy = noise.interval[1] > NOISE or noise.interval[0] < 1 / NOISE
+        if looked.noisy:
+            looked.notes.append(
+                "the host was too noisy to order latencies: the same model differed from itself by "
+                f"a ratio of {noise.interval[0]:.2g} to {noise.interval[1]:.2g}; no ratio of two "
+                "models is told"
+            )
     return looked
 
 
@@ -331,6 +354,8 @@ def _report(
     ranked = sorted(found, key=lambda c: -outcomes.get(c.name, float("-inf")))
     points = {c.name: _point(c, outcomes, looked) for c in found}
     on_front = _front(found, points)
+    # A control has no latency, and is no choice: the others are scored among themselves.
+    scored = {c.name: points[c.name] for c in found if not c.source.random} or points
     pairs, skipped = _pairs(found, of, options, looked)
     details: dict[str, Json] = {
         "task": of.spec.task,
@@ -341,11 +366,14 @@ def _report(
                 "features": c.seen.about.get("features", ""),
                 "prepared": c.seen.about.get("prepared", {}),
                 "random": c.source.random,
+                "trained_on": c.taught,
                 "cached": c.seen.cached,
                 "training": {} if c.source.random else history.training(c.source.identity),
                 "front": c.name in on_front,
                 "figures": points[c.name],
-                "score": _score(c.name, points, options.weights),
+                "score": None if c.source.random and len(scored) < len(found) else (
+                    _score(c.name, scored, options.weights)
+                ),
             }
             for c in ranked
         ],
@@ -360,7 +388,7 @@ def _report(
         "interchange": pairs,
         "margin": options.margin,
         "weights": dict(options.weights),
-        "notes": looked.notes,
+        "notes": [*_warnings(found, of), *looked.notes],
     }  # fmt: skip
     return Report(
         command="assess",
@@ -376,6 +404,27 @@ def _report(
                      "jobs": options.pool.jobs, "seed": options.seed},
         details=details,
     )  # fmt: skip
+
+
+def _warnings(found: Sequence[Candidate], of: Labelled) -> list[str]:
+    """What a reader must know before a figure is believed."""
+    said = [
+        f"{c.name} was trained on {c.taught} of these {len(of.names)} samples: its figures here "
+        "are too good"
+        for c in found
+        if c.taught
+    ]
+    for c in found:
+        how = c.source.identity.preprocessing
+        if of.kind == "pictures" and how is not None and "published weights" in how.source:
+            said.append(
+                f"{c.name}: no file says how its pictures are prepared; they are as for "
+                f"{how.source} ({'x'.join(map(str, how.resize))}); --preprocess says otherwise"
+            )
+        features = c.seen.features
+        if features is not None and len(features) > 1 and not np.ptp(features, axis=0).any():
+            said.append(f"{c.name} gives the same features to all samples: nothing of them counts")
+    return said
 
 
 def _described(candidate: Candidate) -> Input:
@@ -497,7 +546,7 @@ def _order(
 def _point(
     candidate: Candidate, outcomes: Mapping[str, float], looked: _Looked
 ) -> dict[str, float | None]:
-    fast = looked.latency.get(candidate.name)
+    fast = None if looked.noisy else looked.latency.get(candidate.name)
     return {
         "accuracy": outcomes.get(candidate.name),
         "latency": None if fast is None else fast.value,
@@ -554,9 +603,15 @@ def _pairs(
         if answered is None:
             continue
         basis, ours, theirs, right_a, right_b = answered
-        pair = compared(a.name, b.name, basis, ours, theirs, right_a, right_b, options.margin)
+        if a.source.sha256 is not None and a.source.sha256 == b.source.sha256:
+            pair = same(a.name, b.name, len(ours), right_a)
+        else:
+            pair = compared(
+                a.name, b.name, basis, ours, theirs, right_a, right_b, options.margin,
+                (a.taught or 0, b.taught or 0),
+            )  # fmt: skip
         interface, callers = _interface(a, b)
-        ratio = looked.ratios.get((a.name, b.name))
+        ratio = None if looked.noisy else looked.ratios.get((a.name, b.name))
         known = None
         if ratio is not None and ratio.value is not None and ratio.interval is not None:
             known = (ratio.value, ratio.interval)

@@ -23,7 +23,7 @@ from interop.assess.labelled import DataSpec
 from interop.bench.tasks import task as task_of
 from interop.data import preparation
 from interop.data.base import Data, Preparation, Prepared
-from interop.errors import ConfigError
+from interop.errors import ConfigError, ModelError
 from interop.facts import Json, Labels, Preprocessing
 from interop.models.backbone import Features, Source, bare, find, input_names
 from interop.runtimes import clock
@@ -139,6 +139,7 @@ def see(
     opened = data.open()
     made = bare(source, factory=spec.factory, at=spec.features, seed=spec.seed)
     made.module.to(device)
+    _check_kind(spec, source, opened)
     prepare = preparation(source.identity, data.task, input_names(source, made), kind=opened.kind)
     key = _key(spec, source, made, data, opened, prepare)
     if folder is not None and key and (kept := work.load(folder, key)) is not None:
@@ -146,14 +147,37 @@ def see(
         found.cached = True
         return found
     found = _run(made, opened, prepare, data, device)
+    if found.features is not None and not np.isfinite(found.features).all():
+        raise ModelError(
+            f"gives features that are no numbers{_not_finite(made)}",
+            where=spec.given,
+            fix="look at it with interop inspect --values, and leave it out",
+            rule="tensor-not-finite",
+        )
     found.about |= {"features": made.how, "prepared": dict(prepare.said)}
     if folder is not None and key:
         work.store(folder, key, found.as_arrays())
     return found
 
 
+def _check_kind(spec: Spec, source: Source, data: Data) -> None:
+    """ConfigError where a model of pictures is given something else."""
+    if source.library in ("torchvision", "timm") and data.kind in ("texts", "sounds"):
+        raise ConfigError(
+            f"is {source.library}/{source.arch}, which takes pictures, and {data.path} holds "
+            f"{data.kind}",
+            where=spec.given,
+            fix="assess models that take the same kind of data",
+        )
+
+
+def _not_finite(made: Features) -> str:
+    """Which weights are no numbers, if any are."""
+    bad = [n for n, t in made.module.state_dict().items() if not t.isfinite().all()]
+    return f" (nor are its weights {', '.join(bad[:3])})" if bad else ""
+
+
 def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, device: str) -> Seen:
-    began, on_device = process_time(), 0.0
     vectors: list[Array] = []
     outputs: list[Array | None] = []
     answers: list[str] = []
@@ -164,6 +188,10 @@ def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, dev
             fix="fine-tune it first (interop finetune)",
         )
     task = task_of(data.task, data.labels) if not probed else None
+    warm = next(prepare.batches(opened, 1), None)
+    if warm is not None:  # what a process does once is no cost of this model's
+        made(warm.inputs, device)
+    began, on_device = process_time(), 0.0
     for batch in prepare.batches(opened, BATCH):
         by_word = data.task == "token-classification"
         stop = clock.started() if device == "cuda" else None

@@ -31,6 +31,8 @@ def scores(
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MOST])
     x, y = seen.features[rows], truth[rows]  # as float32, so that rank is cut by its own rounding
+    # With as many features as samples any labels are fitted: the plain H-score says nothing then.
+    saturated = x.shape[1] >= len(x) - 1
     if not classes:
         return {"LogME": _tried(lambda: transferability.logme_regression(x, y))}
     near = np.random.default_rng(seed).permutation(len(x))[:MOST_NEIGHBOURS]
@@ -51,7 +53,8 @@ def scores(
         sure = _softmax(outputs)
         asked["LEEP"] = lambda: transferability.leep(sure, y)
         asked["NCE"] = lambda: transferability.nce(sure.argmax(axis=1), y)
-    return {name: _tried(score) for name, score in asked.items()}
+    found = {name: _tried(score) for name, score in asked.items()}
+    return {**found, "H-score": None} if saturated else found
 
 
 def _tried(score: Callable[[], float]) -> float | None:

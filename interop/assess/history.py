@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interop.facts import Identity, Json
@@ -22,6 +23,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 # Where a checkpoint keeps them: its own record, a trainer's arguments.
 _PLACES = ("training", "args", "hyper_parameters", "hparams", "config", "training.json",
            "trainer_state.json", "training_args")  # fmt: skip
+_PIECE = 6  # bytes of a sample's hash that a record keeps
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 _LINE = re.compile(r"^([A-Za-z_]+):\s*(.*)$")
 
@@ -40,6 +42,29 @@ def training(identity: Identity) -> dict[str, str]:
         _take(found, _json(folder / "training.json"), "training.json")
         _take(found, _card(folder / "README.md"), "README.md")
     return found
+
+
+def trained_on(identity: Identity, hashes: Sequence[str]) -> int | None:
+    """How many of the samples, by their content hashes, the model was trained on or chosen by, as
+    its own record says (`interop finetune` lists them); None where nothing tells."""
+    listed = _seen(identity)
+    return None if listed is None else sum(bytes.fromhex(h[:12]) in listed for h in hashes)
+
+
+def _seen(identity: Identity) -> frozenset[bytes] | None:
+    path = Path(identity.manifest.path)
+    stands = {**identity.manifest.metadata, **(_whole(path / "training.json") if path.is_dir()
+              else {})}  # fmt: skip
+    record = stands.get("training")
+    data = record.get("data") if isinstance(record, Mapping) else None
+    listed = data.get("seen") if isinstance(data, Mapping) else None
+    if not isinstance(listed, str) or not listed:
+        return None
+    try:
+        held = b64decode(listed, validate=True)
+    except ValueError:
+        return None
+    return frozenset(held[i : i + _PIECE] for i in range(0, len(held), _PIECE))
 
 
 def _take(found: dict[str, str], held: Mapping[str, Json], place: str) -> None:
@@ -63,13 +88,17 @@ def _said(value: Json) -> str:
 
 
 def _json(path: Path) -> Mapping[str, Json]:
+    return _flat(_whole(path))
+
+
+def _whole(path: Path) -> Mapping[str, Json]:
     import json
 
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return _flat(found) if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def _flat(held: Mapping[str, Json]) -> Mapping[str, Json]:

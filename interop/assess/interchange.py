@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,7 +28,8 @@ class Pair:
     p-value of TOST against the margin, `not_worse` that of its lower side alone, `worse` that of
     the opposite, `differs` that of McNemar's exact test. `stands_in` is YES where B is shown not to
     be worse by the margin or more; NO where it is shown to be; else UNKNOWN. `kappa` is None where
-    both give one answer throughout.
+    both give one answer throughout. `doubt` says why a verdict that the figures would allow was not
+    drawn: a model that has been trained on these samples looks better than it is.
     """
 
     a: str
@@ -46,15 +47,17 @@ class Pair:
     worse: float
     differs: float
     stands_in: Answer
+    doubt: str = ""
 
 
 def compared(
     a: str, b: str, basis: str, ours: Array, theirs: Array, right_a: Array, right_b: Array,
-    margin: float,
+    margin: float, taught: tuple[int, int] = (0, 0),
 ) -> Pair:  # fmt: skip
     """`ours` and `theirs` (n,) are answers by A and by B, `right_a` and `right_b` (n,) bool.
 
-    `margin` is a share of 1.
+    `margin` is a share of 1. `taught` tells of A and of B how many of the samples it was trained
+    on: nothing good is concluded of such a B, and nothing bad of whoever is held against such an A.
     """
     count = len(right_a)
     lost, won = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
@@ -66,6 +69,11 @@ def compared(
         verdict = Answer.NO
     else:
         verdict = Answer.UNKNOWN
+    doubt = ""
+    if taught[1] and verdict is Answer.YES:
+        verdict, doubt = Answer.UNKNOWN, f"{b} was trained on {taught[1]} of these samples"
+    elif taught[0] and verdict is Answer.NO:
+        verdict, doubt = Answer.UNKNOWN, f"{a} was trained on {taught[0]} of these samples"
     return Pair(
         a, b, basis, count,
         float((ours == theirs).mean()),
@@ -76,8 +84,18 @@ def compared(
         not_worse,
         worse,
         mcnemar(lost, won),
-        verdict,
+        verdict, doubt,
     )  # fmt: skip
+
+
+def same(a: str, b: str, count: int, right: Array) -> Pair:
+    """The pair of two files with the very same weights, which answer alike whatever is asked.
+
+    `right` (n,) says which of the answers are.
+    """
+    found = compared(a, b, "the same weights", right, right, right, right, 0.5)
+    return replace(found, count=count, kappa=1.0, not_worse=0.0, equivalent=0.0,
+                   stands_in=Answer.YES)  # fmt: skip
 
 
 def sentence(
@@ -86,7 +104,14 @@ def sentence(
     """The verdict for people: "B can stand in for A on this task (within 1 point, p = 0.003),
     callers unchanged, 0.4 x the latency"."""
     points = f"{100 * margin:g} point{'s' if margin != 0.01 else ''}"
-    if pair.stands_in is Answer.YES and pair.equivalent < ALPHA:
+    if pair.basis == "the same weights":
+        said = f"{pair.b} can stand in for {pair.a}: the weights are the same, bit for bit"
+    elif pair.doubt:
+        said = (
+            f"whether {pair.b} can stand in for {pair.a} is open: {pair.doubt}, and its figures "
+            "are too good; assess on samples that none has seen"
+        )
+    elif pair.stands_in is Answer.YES and pair.equivalent < ALPHA:
         said = (
             f"{pair.b} can stand in for {pair.a} on this task (within {points}, "
             f"p {_p(pair.equivalent)})"
@@ -109,8 +134,9 @@ def sentence(
     parts = [said, callers]
     if latency is not None:
         value, (low, high) = latency
-        same = low <= 1 <= high
-        parts.append("about the same latency" if same else f"{value:.2g} x the latency")
+        alike = low <= 1 <= high
+        span = f"{value:.2g} x the latency ({low:.2g} to {high:.2g})"
+        parts.append("about the same latency" if alike else span)
     return ", ".join(p for p in parts if p)
 
 

@@ -145,7 +145,7 @@ def measurements(trial: Trial, of: Labelled, plan: Folds) -> list[Measurement]:
         unit = "abs" if "error" in name or name == "R2" else "share"
         made.append(
             Measurement(
-                name, unit, float(np.mean(values)), _interval(values, plan, unit), tuple(values),
+                name, unit, _mean(values), _interval(values, plan, unit), tuple(values),
                 {**conditions, "group": "reuse", "better": -1 if "error" in name else 1},
             )
         )  # fmt: skip
@@ -176,7 +176,14 @@ def _held(trial: Trial, of: Labelled, plan: Folds) -> list[Measurement]:
     ]
 
 
+def _mean(values: Sequence[float]) -> float | None:
+    """None where a fold has no figure: numbers that are all the same have no R2."""
+    return float(np.mean(values)) if np.isfinite(values).all() else None
+
+
 def _interval(values: Sequence[float], plan: Folds, unit: str) -> tuple[float, float] | None:
+    if not np.isfinite(values).all():
+        return None
     found = corrected_interval(values, plan.test_over_train)
     if found is None or unit != "share":
         return found

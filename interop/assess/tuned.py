@@ -74,8 +74,9 @@ class Tuned:
 
 
 def _seconds(name: str, values: Sequence[float], conditions: Mapping[str, Json]) -> Measurement:
+    values = [1000 * v for v in values]
     return Measurement(
-        name, "s", float(np.mean(values)), None, tuple(values), conditions=conditions
+        name, "ms", float(np.mean(values)), None, tuple(values), conditions=conditions
     )
 
 

@@ -24,7 +24,7 @@ from interop.facts import Labels, Preprocessing
     name="assess",
     epilog="""\b
 Example:
-  interop assess a.pth b.pth random:a.pth --data train --report html:assess.html
+  interop assess a.pth b.pth random:a.pth --data train --report html:a.html
   interop assess bert/ roberta/ --data reviews.csv --task text-classification
   interop assess *.pth --data train --finetune 5 --jobs 4
   interop assess *.pth --data train --backend dask --scheduler tcp://head:8786
@@ -32,8 +32,8 @@ Example:
 \b
 A MODEL is a checkpoint, a bundle, a folder of transformers', a name such as
 torchvision/resnet18 whose weights lie in the library's cache, or "random:"
-and one of these: the same architecture with weights drawn at random, a control
-that must come last. Features and probes are kept; a run that was killed goes
+and one of these: the same architecture with weights drawn at random, a
+control that must come last. Features and probes are kept; a run that was killed goes
 on where it was.
 Exit code 0 where the assessment was made, whatever it says.""",
 )
@@ -47,7 +47,8 @@ Exit code 0 where the assessment was made, whatever it says.""",
 @click.option("--split", metavar="NAME", help="The part of a data set that has several.")
 @click.option(
     "--group", metavar="COLUMN|PATTERN",
-    help="What belongs together and is never on both sides of a fold.",
+    help="What belongs together and is never on both sides of a fold; a table's column speaker, "
+    "user, document and the like is taken unasked.",
 )  # fmt: skip
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=1, show_default=True)
@@ -65,7 +66,7 @@ Exit code 0 where the assessment was made, whatever it says.""",
 )  # fmt: skip
 @click.option(
     "--policy", type=click.Path(path_type=Path, dir_okay=False),
-    help="An interop.toml whose [assess] weights make one score.",
+    help="An interop.toml whose [assess] (accuracy, latency, size) makes one score.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)

@@ -36,6 +36,7 @@ from interop.runtimes.pytorch import require_torch_device
 __all__ = ["MODES", "OPTIMIZERS", "PRECISIONS", "Options", "finetune"]
 
 TRANSFERRED = "transferred fraction"
+FEW = 20  # validation samples below which a figure says next to nothing
 Say = Callable[[str], None]
 
 
@@ -140,8 +141,10 @@ def _prepared(source: Source, data: str | Path, how: Options, say: Say, log: Say
     prepare = preparation(
         source.identity, task, names, folder=wanted.folder(source), kind=opened.kind
     )
-    notes = [*backbone.notes, wanted.padded(prepare)]
+    notes = [*backbone.notes, wanted.padded(prepare), wanted.assumed(source)]
     training, validation = _parts(opened, prepare, task, labels, how, say)
+    if len(validation) < FEW:
+        notes.append(f"{len(validation)} validation samples decide little: give more")
     if twice := samples.shared(training, validation):
         notes.append(f"{twice} of the {len(validation)} validation samples are trained on too")
     notes.append(wanted.unmasked(backbone.module, prepare, training.records + validation.records))
@@ -171,6 +174,14 @@ def _built(
         source, task, labels, outputs=outputs, factory=how.factory,
         padding=wanted.padding(source), seed=how.seed,
     )  # fmt: skip
+    bad = [n for n, t in made.module.state_dict().items() if not t.isfinite().all()]
+    if bad:
+        raise ModelError(
+            f"{len(bad)} of its tensors hold what is no number ({', '.join(bad[:3])})",
+            where=source.name,
+            fix="begin from weights without NaN and infinity (interop inspect tells)",
+            rule="tensor-not-finite",
+        )
     # Half weights cannot take small steps: they are trained and written as float32.
     made.module.float().to(how.device)
     return made

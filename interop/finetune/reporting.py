@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
@@ -25,6 +26,7 @@ CHOSEN = (
     "the written epoch was chosen by these validation samples: bench on others says how it does on "
     "new ones"
 )
+MOST_SEEN = 20_000  # samples that a checkpoint lists by a piece of their hash: 160 kB
 NEAR = 0.95  # of the best figure: the time to it is what says how fast a backbone is reused
 
 
@@ -54,7 +56,11 @@ def record(work: Work) -> dict[str, Json]:
             "made_by": f"interop {__version__}",
             "task": work.task,
             "settings": work.how.settings(),
-            "data": {**_about(work.training), "validation": len(work.validation)},
+            "data": {
+                **_about(work.training),
+                "validation": len(work.validation),
+                "seen": _seen(work),
+            },
             "figure": work.goal.name,
             "best": _best(work),
             "curves": untimed,
@@ -68,6 +74,16 @@ def _about(part: Part) -> dict[str, Json]:
     return {"samples": len(part), "sha256": dataset_hash(hashes)}
 
 
+def _seen(work: Work) -> str:
+    """What was trained on or chosen by, so that nobody takes it for unseen: of each sample's
+    content hash the first six bytes, in order, as base64; "" of more samples than a file should
+    list."""
+    records = [*work.training.records, *work.validation.records]
+    if len(records) > MOST_SEEN:
+        return ""
+    return b64encode(b"".join(sorted(bytes.fromhex(r.sha256[:12]) for r in records))).decode()
+
+
 def _best(work: Work) -> dict[str, Json]:
     return {k: work.kept.best[k] for k in ("phase", "epoch", "figure")}
 
@@ -79,6 +95,7 @@ def report(
     kept = work.kept
     measured = (*scores(work, answers), *_chance(work), *_learning(work), *_times(work))
     first = measured[0]
+    about_data = {k: v for k, v in made["training"]["data"].items() if k != "seen"}
     details: dict[str, Json] = {
         "out": str(work.how.target),
         "task": work.task,
@@ -88,12 +105,13 @@ def report(
         "figure": {"name": work.goal.name, "unit": work.goal.unit, "better": work.goal.better},
         "curves": [asdict(row) for row in kept.history],
         "settings": work.how.settings(),
-        "data": made["training"]["data"],
+        "data": about_data,
         "resumed": kept.resumed,
         "prepared": dict(work.prepare.said),
         "conditions": _conditions(work),
     }
-    details["notes"] = [*kept.notes, CHOSEN]
+    beaten = _not_beaten(first, measured, work.goal.better)
+    details["notes"] = [*kept.notes, CHOSEN, *beaten]
     tables = work.goal.task.details(list(answers), [r.truth for r in work.validation.records])
     if tables:
         details["classes"] = [{"of": _of(work), "labels": list(work.labels), **tables}]
@@ -106,11 +124,21 @@ def report(
         command="finetune",
         outcome=Answer.YES,
         summary=f"{said}; wrote {work.how.target}",
-        inputs=inputs(work.source, data, about, made["training"]["data"]),
+        inputs=inputs(work.source, data, about, about_data),
         proofs=tuple(kept.proofs),
         measurements=measured,
         details=details,
     )
+
+
+def _not_beaten(first: Measurement, measured: Sequence[Measurement], better: int) -> list[str]:
+    """What is to be said where one answer for all would have done as well."""
+    chance = next((m for m in measured if m.name == "chance"), None)
+    if chance is None or first.value is None or chance.value is None:
+        return []
+    if better * first.value > better * chance.value:
+        return []
+    return [f"no better than chance ({chance.conditions['of']}): nothing of use was learned"]
 
 
 def inputs(

@@ -200,3 +200,15 @@ def chance(goal: goals.OfTask, training: Part, validation: Part) -> tuple[str, f
         held = [t for r in validation.records for t in r.truth]
         return f"always {best}", sum(t == best for t in held) / len(held)
     return None
+
+
+def assumed(source: Source) -> str:
+    """The note on a preprocessing that no file states and that was taken from the library."""
+    how = source.identity.preprocessing
+    if how is None or "published weights" not in how.source:
+        return ""
+    return (
+        f"no file says how inputs are prepared: {how.source} had them resized to "
+        f"{'x'.join(map(str, how.resize))}" + (f", cropped to {how.crop[0]}" if how.crop else "")
+        + ", and so are these; --preprocess says otherwise"
+    )  # fmt: skip

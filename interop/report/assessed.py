@@ -13,6 +13,7 @@ from interop.facts import Input, Measurement, Report
 from interop.report.view import ABSENT, Table, interval_of, known, listed, of, plain
 
 REUSE, TUNED, OWN = "reuse", "fine-tuned", "as it is"
+SAME = "the same weights"  # why a pair needed no comparison
 HELD, FEW, COST = "held-back test set", "sample efficiency", "cost"
 CHEAP, ORDER = "transferability", "order"
 SIGNS = {"yes": "yes", "no": "no"}  # of a replacement; whatever else is said of one is open
@@ -192,7 +193,17 @@ def answers(of_all: Assessed) -> list[str]:
         said.append(
             f"The order among it and {listed(near)} is not settled: their intervals overlap."
         )
-    return [*said, *_controls(of_all)]
+    return [*said, *_controls(of_all), *_taught(of_all)]
+
+
+def _taught(of_all: Assessed) -> list[str]:
+    """Whose figures are too good, by the record in its own file."""
+    return [
+        f"Mind: {name} was trained on {c['trained_on']} of these samples, as its file says: its "
+        "figures here are too good."
+        for name, c in zip(of_all.names, of_all.candidates, strict=True)
+        if c.get("trained_on")
+    ]
 
 
 def _with_unit(m: Measurement) -> str:
@@ -220,18 +231,28 @@ def _controls(of_all: Assessed) -> list[str]:
         name = of_all.names[place]
         if not candidate.get("random") or not known(getattr(of_all.outcome(name), "value", None)):
             continue
-        rest = zip(of_all.names, of_all.candidates, strict=True)
-        below = [
-            n
-            for n, c in list(rest)[place + 1 :]
-            if not c.get("random") and of_all.outcome(n) is not None
-        ]
+        own = of_all.outcome(name)
+        others = {
+            n: of_all.outcome(n)
+            for n, c in zip(of_all.names, of_all.candidates, strict=True)
+            if n != name and not c.get("random")
+        }
+        values = {n: m.value for n, m in others.items() if m is not None and known(m.value)}
+        better = -1 if own is not None and own.conditions.get("better") == -1 else 1
+        mine = own.value if own is not None and known(own.value) else 0.0
+        below = [n for n, v in values.items() if better * v < better * mine]
+        level = [n for n, v in values.items() if v == mine]
+        if level:
+            said.append(
+                f"{name} has weights drawn at random and comes to the same as {listed(level)}: "
+                "this data does not tell them apart."
+            )
         if below:
             said.append(
                 f"{name} has weights drawn at random and still comes before {listed(below)}: what "
                 f"{'that model' if len(below) == 1 else 'those models'} learnt is no help here."
             )
-        elif place + 1 == len(of_all.names) and place:
+        elif not level and place + 1 == len(of_all.names) and place:
             said.append(
                 f"{name}, whose weights were drawn at random as a control, comes last, as it should"
                 "."
@@ -386,7 +407,8 @@ def _about_ranking(of_all: Assessed, scored: bool) -> str:
             "because folds share what they train on, and left out where all folds came to the same."
         )
     if of_all.folds.get("held_back") and of_all.main:
-        said.append("Test set: the held-back samples.")
+        by = ", answered by a probe" if of_all.group == TUNED else ""
+        said.append(f"Test set: the held-back samples{by}.")
     timed = [m for n in of_all.names if (m := of_all.get(COST, n, "latency")) is not None]
     if timed:
         said.append(
@@ -562,12 +584,14 @@ def _points(of_all: Assessed) -> str:
 
 def _basis(of_all: Assessed) -> str:
     """Whose answers the pairs were compared by."""
-    own = [p for p in of_all.pairs if p.get("basis") == OWN]
+    found = {str(p.get("basis")) for p in of_all.pairs}
     said = []
-    if len(own) < len(of_all.pairs):
+    if "probe" in found:
         said.append("Compared by the answers of probes to samples that they were not trained on.")
-    if own:
-        which = "Compared" if len(own) == len(of_all.pairs) else "Pairs marked “own heads”"
+    if TUNED in found:
+        said.append("Compared by what each answered on the part that it was not fine-tuned on.")
+    if OWN in found:
+        which = "Compared" if found <= {OWN, SAME} else "Pairs marked “own heads”"
         said.append(f"{which} by the models' own answers as they are: a model that was trained on "
                     "these very samples looks better than it is.")  # fmt: skip
     return " ".join(said)
@@ -576,7 +600,7 @@ def _basis(of_all: Assessed) -> str:
 def sentences(of_all: Assessed) -> list[tuple[str, str]]:
     """(verdict, sentence) of each pair: yes first, then what is open, then no."""
     order = {"yes": 0, OPEN: 1, "no": 2}
-    mixed = {p.get("basis") for p in of_all.pairs} == {OWN, "probe"}
+    mixed = len({p.get("basis") for p in of_all.pairs} - {SAME}) > 1
     found = [
         (
             verdict(p),

@@ -108,7 +108,7 @@ def _nearest(of_all: Assessed) -> str:
     names = [name for name, value in found if value == best]
     if best < 0.5:
         return f"No: the nearest, {listed(names)}, comes to {best:.2f}, where 1 is the same order."
-    word = "Yes" if best > 0.95 else "In part"
+    word = "In hindsight" if best > 0.95 else "In part"
     came = "comes" if len(names) == 1 else "come"
     return f"{word}: {listed(names)} {came} to {best:.2f}, where 1 is the same order."
 

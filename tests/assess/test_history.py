@@ -58,3 +58,20 @@ def test_a_folders_record_and_its_card(tmp_path):
     (tmp_path / "training.json").write_text("no json")
     (tmp_path / "README.md").write_text("no front")
     assert told(tmp_path) == {}
+
+
+def test_samples_that_a_model_was_trained_on_are_known_again(tmp_path):
+    from base64 import b64encode
+    from hashlib import sha256
+
+    from interop.assess.history import trained_on
+
+    hashes = [sha256(bytes([i])).hexdigest() for i in range(10)]
+    listed = b64encode(b"".join(bytes.fromhex(h[:12]) for h in hashes[:4])).decode()
+    path = saved(tmp_path, training={"data": {"samples": 4, "seen": listed}})
+    assert trained_on(identify_file(path), hashes) == 4
+    assert trained_on(identify_file(path), hashes[4:]) == 0
+    assert trained_on(identify_file(saved(tmp_path)), hashes) is None
+    assert (
+        trained_on(identify_file(saved(tmp_path, training={"data": {"seen": "?"}})), hashes) is None
+    )

@@ -77,8 +77,41 @@ def test_the_sentence_says_all_of_it():
     said = sentence(pair(a, a), 0.01, "callers unchanged", (0.4, (0.39, 0.41)))
     assert said == (
         "B can stand in for A on this task (within 1 point, p < 0.001), callers unchanged, "
-        "0.4 x the latency"
+        "0.4 x the latency (0.39 to 0.41)"
     )
     worse = population(0.5, seed=4)
     assert "cannot stand in" in sentence(pair(a, worse), 0.02, "", None)
     assert "worse by 1 point is refuted" in sentence(pair(worse, a), 0.01, "", None)
+
+
+def test_nothing_good_is_concluded_of_a_model_that_saw_the_samples():
+    a, better = population(0.84), population(0.95, seed=6)
+    fair = pair(a, better)
+    assert fair.stands_in is Answer.YES
+    truth = np.zeros(COUNT, dtype=int)
+    ours, theirs = (np.where(r, truth, 1) for r in (a, better))
+    seen = compared("A", "B", "probe", ours, theirs, a, better, 0.01, (0, 12))
+    assert seen.stands_in is Answer.UNKNOWN and "12 of these samples" in seen.doubt
+    assert "is open: B was trained on 12" in sentence(seen, 0.01, "", None)
+    turned = compared("B", "A", "probe", theirs, ours, better, a, 0.01, (12, 0))
+    assert turned.stands_in is Answer.UNKNOWN, "nothing bad of what is held against such a one"
+    assert (
+        compared("A", "B", "probe", theirs, ours, better, a, 0.01, (0, 12)).stands_in is Answer.NO
+    )
+
+
+def test_the_same_weights_need_no_samples():
+    from interop.assess.interchange import same
+
+    few = population(0.9)[:5]
+    found = same("A", "B", 5, few)
+    assert found.stands_in is Answer.YES and found.agreement == 1
+    assert sentence(found, 0.01, "", None) == (
+        "B can stand in for A: the weights are the same, bit for bit"
+    )
+
+
+def test_a_latency_is_told_with_its_interval():
+    a = population(0.9)
+    assert "11 x the latency (5 to 20)" in sentence(pair(a, a), 0.01, "", (11.0, (5.0, 20.0)))
+    assert "about the same latency" in sentence(pair(a, a), 0.01, "", (1.3, (0.9, 2.0)))
