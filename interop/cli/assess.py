@@ -33,8 +33,8 @@ Example:
 A MODEL is a checkpoint, a bundle, a folder of transformers', a name such as
 torchvision/resnet18 whose weights lie in the library's cache, or "random:"
 and one of these: the same architecture with weights drawn at random, a
-control that must come last. Features and probes are kept; a run that was killed goes
-on where it was.
+control that must come last. Features and probes are kept; a run that was
+killed goes on where it was.
 Exit code 0 where the assessment was made, whatever it says.""",
 )
 @click.argument("models", nargs=-1, required=True, metavar="MODEL…")
