@@ -8,6 +8,7 @@ import click
 
 from interop.cli.output import (
     check_targets,
+    columns_of,
     fetching,
     finish,
     interface_options,
@@ -16,7 +17,6 @@ from interop.cli.output import (
     progress_done,
     report_options,
 )
-from interop.errors import ConfigError
 from interop.facts import Labels, Preprocessing
 
 
@@ -136,7 +136,7 @@ def command(
     each costs, scores that need no training, and every pair held against each other.
     """
     check_targets(reports, *models)
-    roles = _columns(columns)
+    roles = columns_of(columns)
     weights = _weights(policy) if policy is not None else {}
     fetching(progress)
     need_torch_side("assess")
@@ -192,13 +192,3 @@ def _by_name(given: tuple[str, ...]) -> dict[str, str]:
     """ "NAME=VALUE" by name; a bare value is for all, under ""."""
     parts = [one.rpartition("=") for one in given]
     return {name: value for name, _, value in parts}
-
-
-def _columns(given: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for one in given:
-        role, equals, name = one.partition("=")
-        if not equals or not role or not name:
-            raise ConfigError(f"--column {one!r} is not ROLE=NAME", fix="write it as text=sentence")
-        found[role] = name
-    return found

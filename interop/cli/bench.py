@@ -6,6 +6,7 @@ import click
 
 from interop.cli.output import (
     check_targets,
+    columns_of,
     fetching,
     finish,
     interface_options,
@@ -14,7 +15,6 @@ from interop.cli.output import (
     progress_done,
     report_options,
 )
-from interop.errors import ConfigError
 from interop.facts import Labels, Preprocessing
 from interop.identity import identify_file
 
@@ -119,7 +119,7 @@ def command(
     check_targets(reports, *models)
     if not seconds > 0:
         raise click.BadParameter("it must be positive", param_hint="--seconds")
-    sizes, roles = _sizes(batch), _columns(columns)
+    sizes, roles = _sizes(batch), columns_of(columns)
     fetching(progress)
     seen = [
         identify_file(
@@ -185,13 +185,3 @@ def _sizes(given: str) -> list[int]:
     if sizes[0] < 1:
         raise click.BadParameter("a batch holds at least 1 sample", param_hint="--batch")
     return sizes
-
-
-def _columns(given: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for one in given:
-        role, equals, name = one.partition("=")
-        if not equals or not role or not name:
-            raise ConfigError(f"--column {one!r} is not ROLE=NAME", fix="write it as text=sentence")
-        found[role] = name
-    return found

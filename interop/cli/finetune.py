@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from interop.cli.bench import _columns
 from interop.cli.output import (
     check_targets,
+    columns_of,
     fetching,
     finish,
     interface_options,
@@ -153,7 +153,7 @@ def command(
     """
     check_targets(reports, backbone)
     fetching(progress)
-    roles = _columns(columns)
+    roles = columns_of(columns)
     need_torch_side("finetune")
     from interop.finetune import Options, finetune
 

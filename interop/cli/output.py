@@ -80,6 +80,17 @@ def _parse_preprocess(
     return None if value is None else read_preprocessing(value)
 
 
+def columns_of(given: tuple[str, ...]) -> dict[str, str]:
+    """--column ROLE=NAME, repeated, by role. Raises ConfigError."""
+    found = {}
+    for one in given:
+        role, equals, name = one.partition("=")
+        if not equals or not role or not name:
+            raise ConfigError(f"--column {one!r} is not ROLE=NAME", fix="write it as text=sentence")
+        found[role] = name
+    return found
+
+
 def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     """Print the report, write the files asked for, and exit with the report's code."""
     report = replace(report, environment={**environment(), **report.environment})
