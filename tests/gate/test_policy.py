@@ -72,7 +72,7 @@ def test_all_that_a_policy_can_say(tmp_path: Path) -> None:
         ("[evidence]\ndevice = 'tpu'", "evidence.device is 'tpu'"),
         ("[facts]\nlabels = 'cat'", "facts.labels is 'cat'; it takes a list of names"),
         ("[facts]\narch = 3", "facts.arch is 3; it takes the name of an architecture"),
-        ("[facts]\npreprocess = {}", "cannot be read"),
+        ("[facts]\npreprocess = {}", "has no resize and no mean and no std"),
         ("rules = 3", "rules is 3; it takes a table"),
         ("intent = ", "is not TOML"),
     ],
