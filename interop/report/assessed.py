@@ -13,6 +13,7 @@ from interop.facts import Input, Measurement, Report
 from interop.report.view import ABSENT, Table, interval_of, known, listed, of, plain
 
 REUSE, TUNED, OWN = "reuse", "fine-tuned", "as it is"
+LIKENESS = "similarity"  # of features, to those of the first model
 SAME = "the same weights"  # why a pair needed no comparison
 HELD, FEW, COST = "held-back test set", "sample efficiency", "cost"
 CHEAP, ORDER = "transferability", "order"
@@ -669,7 +670,24 @@ def scores(of_all: Assessed) -> Table | None:
         "The columns are the models by their place in the ranking. More is better. Each score has "
         "a scale of its own; only figures of one row can be held against each other."
     )
+    alike, first = _alike(of_all)
+    if alike:
+        rows = (*rows, alike)
+        note += (
+            f"\nLikeness: how alike a model's features are to those of {first}, the first that was "
+            "given (linear CKA): 1 the same but for turning and scale, 0 unrelated. It is no merit."
+        )
     return Table("Scores without training", heads, rows, tuple(range(1, len(heads))), note)
+
+
+def _alike(of_all: Assessed) -> tuple[tuple[str, ...], str]:
+    """The row of how alike each model's features are to the first one's, and who that is."""
+    found = {c: of_all.get(LIKENESS, c, "linear CKA") for c in of_all.names}
+    first = next((str(m.conditions.get("to")) for m in found.values() if m is not None), "")
+    if not first:
+        return (), ""
+    cells = ("-" if c == first else _score(m) for c, m in found.items())
+    return ("likeness", *cells), of_all.known_as(first)
 
 
 def _score(m: Measurement | None) -> str:
