@@ -216,7 +216,8 @@ def test_weights_of_a_policy_make_one_score(candidates, kept):
     )  # fmt: skip
     scores = {c["name"]: c["score"] for c in found.details["candidates"]}
     assert scores["squeezenet"] == pytest.approx(0.75)  # the most accurate, and the largest
-    assert scores["random base"] == pytest.approx(0.25, abs=0.01)
+    assert scores["base"] == pytest.approx(0.25)
+    assert scores["random base"] is None, "a control is no choice"
     assert all(c["score"] is None for c in assess(models, HELD, task="image-classification",
                cache=kept, **FAST).details["candidates"])  # fmt: skip
 
