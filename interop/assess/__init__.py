@@ -441,10 +441,8 @@ def _own_answers(candidate: Candidate, of: Labelled) -> tuple[Array, Array] | No
     """What the model's own head answers, and whether that is right; None where it is not a head
     for this task."""
     if candidate.seen.answers is not None:
-        task = task_of(of.spec.task, of.labels)
         said = np.array(candidate.seen.answers, dtype=object)
         keys = [" ".join(t.casefold().split()) for t in of.truths]
-        del task
         return said, said == np.array(keys, dtype=object)
     names = candidate.source.identity.labels.names
     outputs = candidate.seen.outputs
@@ -707,7 +705,14 @@ def _summary(
     stands = [p for p in details["interchange"] if p["stands_in"] == "yes"]
     said = f"{len(ranked)} model{'s' if len(ranked) > 1 else ''}"
     if best.name in outcomes:
-        value = outcomes[best.name]
-        numbers = best.trial is not None and "R2" in best.trial.figures
-        said += f", best {best.name} ({f'R2 {value:.3f}' if numbers else f'{100 * value:.1f} %'})"
+        said += f", best {best.name} ({_said(best, outcomes[best.name])})"
     return f"{said}; {len(stands)} of {len(details['interchange'])} replacements hold"
+
+
+def _said(best: Candidate, value: float) -> str:
+    """A candidate's outcome in its own unit."""
+    if best.tuned is not None and best.tuned.better < 0:
+        return f"{best.tuned.name} {-value:.4g}"
+    if best.tuned is None and best.trial is not None and "R2" in best.trial.figures:
+        return f"R2 {value:.3f}"
+    return f"{100 * value:.1f} %"

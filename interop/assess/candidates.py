@@ -121,6 +121,7 @@ def _parts(given: str) -> list[str]:
     return [*own[:-1], mark + own[-1]] if own else [given]
 
 
+_BESIDE = (".json", ".txt", ".model", ".spm", ".bpe", ".codes")
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".onnx", ".ckpt", ".tar")
 
 
@@ -244,22 +245,37 @@ def _rows(answered: Array | None, batch: Prepared) -> Array | None:
 # ---------------------------------------------------------------- what is kept on disk
 
 
+def content(spec: Spec, source: Source) -> str:
+    """One name for a candidate's weights and for what lies beside them in its folder and changes
+    what they make of a sample (config, tokenizer); "" where nothing tells."""
+    of = source.sha256 or (f"{spec.given} seed {spec.seed}" if source.random else "")
+    path = Path(source.identity.manifest.path)
+    folder = path if path.is_dir() else path.parent
+    if not of or (source.library != "transformers" and folder != path):
+        return of
+    digest = sha256(of.encode())
+    for file in sorted(p for p in folder.iterdir() if p.suffix in _BESIDE and p.is_file()):
+        digest.update(file.name.encode() + b"\0" + sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def _key(
     spec: Spec, source: Source, made: Features, data: DataSpec, opened: Data, prepare: Preparation
 ) -> str:
     """The name under which features are kept; "" where what they are of has no hash."""
     if spec.factory is not None:
         return ""  # somebody's code may have changed
-    of = source.sha256 or (f"{spec.given} seed {spec.seed}" if source.random else "")
+    of = content(spec, source)
     if not of:
         return ""
+    shapes = sorted((n, tuple(t.shape)) for n, t in made.module.state_dict().items())
     digest = sha256()
     for record in opened.records():
         digest.update(record.sha256.encode())
     said = json.dumps(
         [
             __version__, of, source.library, source.arch, made.how, spec.features, data.task,
-            list(data.labels), dict(prepare.said), digest.hexdigest(),
+            list(data.labels), dict(prepare.said), digest.hexdigest(), shapes,
         ],
         sort_keys=True, default=str,
     )  # fmt: skip

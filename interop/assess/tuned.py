@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from interop.assess import work
 from interop.assess.agreement import corrected_interval
-from interop.assess.candidates import Spec
+from interop.assess.candidates import Spec, content
 from interop.assess.folds import Folds
 from interop.assess.labelled import DataSpec, Labelled
 from interop.facts import Json, Measurement
@@ -101,7 +101,7 @@ def tune(
         stable = spec.factory is None
         source = spec.source()
         name = work.key(
-            "tuned 1", source.sha256 or spec.given, source.arch, spec.seed,
+            "tuned 2", content(spec, source) or spec.given, source.arch, spec.seed,
             repr(spec.preprocessing), of.sha256, of.labels, of.spec.task, train, test,
             sorted(how.settings.items()), device,
         ) if stable else ""  # fmt: skip

@@ -129,10 +129,18 @@ def _source(given: str, how: Options) -> Source:
 
 
 def _prepared(source: Source, data: str | Path, how: Options, say: Say, log: Say) -> Work:
-    """The backbone under its new head, the data, and the state of an earlier run."""
+    """What a person named -> all that the phases need."""
     task = wanted.task_name(source, data, how)
     labels = wanted.labels_of(source, task, data, how)
     opened = _opened(data, task, labels, how)
+    return assembled(source, opened, task, labels, how, say, log)
+
+
+def assembled(
+    source: Source, opened: Data, task: str, labels: tuple[str, ...], how: Options, say: Say,
+    log: Say,
+) -> Work:  # fmt: skip
+    """The backbone under its new head, the data in parts, and the state of an earlier run."""
     outputs = len(labels)
     if task == "regression":
         outputs = int(np.size(next(iter(opened.records([0]))).truth))
@@ -264,7 +272,7 @@ def _refused(source: Source, data: str | Path, error: ModelError) -> Report:
 
 
 def _trained(work: Work, data: str | Path) -> Report:
-    phases = {"pretrain": _pretrained, "probe": _probed, "full": _tuned}
+    phases = {"pretrain": _pretrained, "probe": probed, "full": tuned}
     done = work.how.phases.index(work.kept.phase) if work.kept.phase else 0
     for name in work.how.phases[done:]:
         phases[name](work)
@@ -289,7 +297,7 @@ def _as_written(work: Work) -> goals.OfTask:
     return goals.AsWritten(work.goal)
 
 
-def _probed(work: Work) -> None:
+def probed(work: Work) -> None:
     """Trains what is new under the frozen backbone, on cached features where they are the same."""
     head, module = work.head, work.backbone.module
     if work.kept.of("probe"):
@@ -334,7 +342,7 @@ def _once(proofs: list[Proof], proof: Proof) -> None:
         proofs.append(proof)
 
 
-def _tuned(work: Work) -> None:
+def tuned(work: Work) -> None:
     """Trains all weights."""
     module = work.backbone.module
     if not work.kept.of("full") and work.kept.of("probe"):

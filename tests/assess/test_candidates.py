@@ -114,3 +114,36 @@ def test_speech_is_judged_by_ones_own_answers(tmp_path):
             answers = False
 
         _run(NoHead(), None, None, spec, "cpu")
+
+
+def test_another_tokenizer_or_config_beside_the_same_weights_is_not_found(tmp_path):
+    """What lies beside the weights changes what they make of a text."""
+    import json
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "fixtures/text/model", model)
+    data = labelled(DataSpec(str(ROOT / "fixtures/text/heldout.csv"), "text-classification")).spec
+    spec, kept = Spec("t", str(model)), tmp_path / "kept"
+    first = see(spec, data, kept)
+    assert see(spec, data, kept).cached
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
+    other = see(spec, data, kept)
+    assert not other.cached and (other.features != first.features).any()
+
+
+def test_a_control_of_another_shape_is_not_found(tmp_path):
+    """ "random:PATH" is called the same, whatever lies at the path by now."""
+    import json
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "fixtures/text/model", model)
+    data = labelled(DataSpec(str(ROOT / "fixtures/text/heldout.csv"), "text-classification")).spec
+    spec, kept = Spec("t", f"random:{model}"), tmp_path / "kept"
+    see(spec, data, kept)
+    assert see(spec, data, kept).cached
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    assert not see(spec, data, kept).cached

@@ -39,11 +39,6 @@ def under_head(source: Source, factory: str) -> Backbone:
     return Backbone(module.eval(), head or _last(module), fresh, proof, (), factory)
 
 
-def as_saved(source: Source, factory: str) -> Backbone:
-    """The module that the factory makes of the file's very weights, or as much as pairs."""
-    return under_head(source, factory)
-
-
 def _common(names: list[str]) -> str:
     """The path of the module that all of some tensors lie in; "" where that is the whole."""
     shared: list[str] = []
