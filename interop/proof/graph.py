@@ -76,7 +76,8 @@ def weights_on_the_way(model: onnx.ModelProto) -> list[str]:
     met: list[tuple[str, onnx.NodeProto]] = []
     for node in graph.node:
         taken = list(inputs_of(node))
-        brought = [w for name in taken for w in carries.get(name, ())]
+        # Each once: in a chain of nodes that take a value twice, copies would double at each.
+        brought = list(dict.fromkeys(w for name in taken for w in carries.get(name, ())))
         if live.isdisjoint(taken):
             carries.update((out, brought) for out in node.output)
         else:

@@ -141,3 +141,9 @@ def test_the_walk_sees_into_inner_graphs():
         {"inside": (2, 2)},
     )
     assert graphs.weights_on_the_way(model) == ["inside"]
+
+
+def test_the_walk_counts_a_weight_once_however_often_it_is_taken():
+    doubled = [node("Add", f"w{i} w{i}", f"w{i + 1}") for i in range(64)]
+    model = graph_of([*doubled, node("MatMul", "x w64", "y")], {"w0": (2, 2)})
+    assert graphs.weights_on_the_way(model) == ["w0"]
