@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import onnx_ir as ir
 import torch
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
+from interop.export import sparing
 from interop.models.signature import BATCH, Forward, Signature
 from interop.models.signature.forward import FRONT
 from interop.models.signature.types import DETECTIONS
@@ -58,8 +59,6 @@ ROUTES = (
     Route("torchscript, fixed shapes", dynamo=False, open=""),
 )
 _FAR = 4096  # a size beyond this is not tried
-_ASSERTIONS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata",
-               "sym_constrain_range_for_size")  # fmt: skip
 _LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
@@ -99,9 +98,9 @@ def convert(forward: Forward, feed: Feed, route: Route) -> Converted:
     example = feed.example(2 if any(BATCH in a.axes for a in signature.arguments) else 1)
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
-    with _quiet() as said, torch.no_grad(), _attention(route.plain), _unparsed():
+    with _quiet() as said, torch.no_grad(), _attention(route.plain), sparing.unparsed():
         if route.dynamo:
-            program = _sparingly(_dynamo, forward, signature, given, route)
+            program = sparing.sparingly(_dynamo, forward, signature, given, route)
             model = program.model
         else:
             program, model = None, _script(forward, signature, given)
@@ -150,62 +149,6 @@ def _dynamo(
     )
     assert program is not None
     return program
-
-
-def _sparingly(convert: Callable[..., Any], *args: Any) -> Any:
-    """What `convert` gives, without rewriting operators that are all known already.
-
-    torch's exporter traces a captured program a second time, to take operators apart that have no
-    ONNX function; where each has one and nothing is written in place, that is half of the work and
-    changes nothing but that dropout, switched off, is dropped. Should the shorter way fail, the
-    exporter goes its own.
-    """
-    shorter = False
-    try:
-        from torch.onnx._internal.exporter import _decomp, _fx_passes
-
-        whole = _fx_passes.decompose_with_registry
-        known = _decomp.get_onnx_implemented_overloads
-    except (ImportError, AttributeError):  # another torch is built otherwise
-        return convert(*args)
-
-    def apart(program: Any, registry: Any) -> Any:
-        nonlocal shorter
-        if not _is_plain(program, set(known(registry))):
-            return whole(program, registry)
-        shorter = True
-        return program
-
-    with mock.patch.object(_fx_passes, "decompose_with_registry", apart):
-        try:
-            return convert(*args)
-        except Exception:
-            if not shorter:
-                raise
-    return convert(*args)
-
-
-def _is_plain(program: Any, known: Collection[Any]) -> bool:
-    """Whether each operator of the program is known and none writes in place.
-
-    Dropout that is switched off is taken out of such a program.
-    """
-    signature = program.graph_signature
-    if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
-        return False
-    nodes = [n for n in program.graph.nodes if n.op == "call_function"]
-    for node in nodes:
-        name = getattr(node.target, "_opname", "")
-        if name in _ASSERTIONS:  # the exporter takes these out itself
-            continue
-        schema = getattr(node.target, "_schema", None)
-        if node.target not in known or (schema is not None and schema.is_mutable):
-            return False
-    for node in nodes:
-        if node.target is torch.ops.aten.dropout.default and node.args[2:] == (False,):
-            node.replace_all_uses_with(node.args[0])
-            program.graph.erase_node(node)
-    return True
 
 
 def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...]) -> ir.Model:
@@ -321,36 +264,6 @@ def _attention(plain: bool) -> Iterator[None]:
         return scores.softmax(-1) @ value
 
     with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attend):
-        yield
-
-
-class _Signature:
-    """What onnxscript says of one of its functions, found out only when it is asked for."""
-
-    def __init__(self, function: Any, whole: Any) -> None:
-        self.domain = function.opset.domain
-        self._found: Callable[[], Any] = lambda: whole(function)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._found(), name)
-
-
-@contextlib.contextmanager
-def _unparsed() -> Iterator[None]:
-    """Within it, onnxscript does not parse its functions' source to learn their domain.
-
-    torch's exporter asks that of each of its 500 functions, in every process anew, and uses none of
-    the answers: half a second. Where onnxscript is built otherwise, nothing changes.
-    """
-    try:
-        from onnxscript._internal.values import TracedOnnxFunction
-
-        whole: Any = vars(TracedOnnxFunction)["function_ir"].fget
-    except (ImportError, KeyError, AttributeError):
-        yield
-        return
-    lazy: Any = property(lambda function: _Signature(function, whole))
-    with mock.patch.object(TracedOnnxFunction, "function_ir", lazy):
         yield
 
 
