@@ -98,7 +98,7 @@ def _without_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> Non
     weights = index if index.exists() else place / WEIGHTS
     work.proofs.append(same_weights(model, weights, _derived(receipt)))
     feed = Feed(_signature(place, receipt))
-    sound, runtime = structure(model, feed, device=work.options.device)
+    sound, runtime, _ = structure(model, feed, device=work.options.device)
     work.proofs.append(sound)
     if runtime is None or not receipt.get("recorded"):
         return

@@ -33,13 +33,22 @@ from interop.export.extras import Extra
 from interop.export.weights import Held
 from interop.facts import PROOFS, Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
-from interop.models.signature import Argument, Forward, Signature, drawn, narrowed, runs, signature
+from interop.models.signature import (
+    Argument,
+    Arrays,
+    Forward,
+    Signature,
+    drawn,
+    narrowed,
+    runs,
+    signature,
+)
 from interop.models.signature.transformers import is_one, takes_batches
 from interop.models.signature.types import DETECTIONS
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
 from interop.reading import read
 from interop.runtimes import OpenVinoRuntime
-from interop.runtimes.pytorch import tensors
+from interop.runtimes.pytorch import host, tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 Progress = Callable[[str], None]
@@ -101,6 +110,7 @@ class Work:
     measurements: tuple[Measurement, ...] = ()
     parted: tuple[Any, ...] | None = None
     edges: tuple[tuple[str, int], ...] = ()
+    answered: tuple[Arrays, tuple[NDArray[Any], ...]] | None = None
     proving: list[float] = field(default_factory=lambda: [0.0, 0.0])
     start: tuple[float, float] = field(default_factory=lambda: (perf_counter(), process_time()))
 
@@ -156,11 +166,12 @@ class Work:
         return forward, replace(feed, signature=forward.signature)
 
     def run_once(self, forward: Forward) -> None:
-        """Learns the outputs' names. ModelError where the module fails on its own input."""
+        """Learns the outputs' names and a first answer. ModelError where the module fails on it."""
         # One row: what it is to tell, names and whether the module runs at all, no second one adds.
-        example = tensors(drawn(forward.signature, 1), subject.dtype(forward))
+        given = drawn(forward.signature, 1)
+        example = tensors(given, subject.dtype(forward))
         try:
-            forward.learn_outputs(example)
+            found = forward.learn_outputs(example)
         except ModelError:
             raise
         except Exception as error:  # a person's own code may raise anything
@@ -170,6 +181,7 @@ class Work:
                 where=self.identity.manifest.path,
                 fix=subject.remedy(forward.model),
             ) from error
+        self.answered = given, tuple(host(t).copy() for t in found)
 
     def samples(self, takes: Signature) -> Mapping[str, NDArray[Any]] | None:
         """Real samples by the names of the inputs; DataError where those are others."""
@@ -336,7 +348,7 @@ class Work:
         self.progress("proving the weights and the structure")
         same = self.proved(same_weights, model, held.path, derived, state=held.state)
         width = subject.width(self.identity, forward)
-        sound, runtime = self.proved(structure, model, feed, width=width, device=device)
+        sound, runtime, first = self.proved(structure, model, feed, width=width, device=device)
         if runtime is None:
             lacking = subject.dtype(forward) in LACKING
             if lacking:
@@ -347,12 +359,13 @@ class Work:
             truth = self.proved(
                 reference, forward, feed, shapes=runtime.input_shapes, device=device,
                 sets=forward.outputs if forward.signature.kind == DETECTIONS else (),
+                answered=self.answered,
             )  # fmt: skip
             if self.options.runtime == "openvino":
                 with OpenVinoRuntime(model, device) as other:
                     alike = self.proved(parity, truth, other)
             else:
-                alike = self.proved(parity, truth, runtime)
+                alike = self.proved(parity, truth, runtime, first or None)
         found = [same, alike, sound]
         finite = all(np.isfinite(o).all() for outputs in truth.native for o in outputs)
         hopeless = truth.unsteady or not finite
@@ -420,7 +433,7 @@ class Work:
             **self.details,
             "attempts": self.attempts,
             "notes": self.notes,
-            "recorded": self.proved(subject.recorded, forward),
+            "recorded": subject.recorded(self.answered[1] if self.answered else ()),
         }
         document = documents.receipt(
             self.identity, folder, self.source_sha256, self.proofs, conversion

@@ -121,12 +121,19 @@ def _changed(
     array = perturbed(graphs.values(tensor, model.parent), share)
     # numpy knows bfloat16 by extension alone, which ONNX Runtime takes in a graph only.
     if graphs.external(tensor) is not None and array.dtype.kind == "f":
-        return OnnxRuntime(model, device, spin=False, arena=False, instead={name: array})
+        return OnnxRuntime(
+            model, device, spin=False, arena=False, prepack=False, instead={name: array}
+        )
     changed = onnx.ModelProto()
     changed.CopyFrom(graph)
     graphs.embed(changed, name, array)
     return OnnxRuntime(
-        changed.SerializeToString(), device, spin=False, arena=False, folder=model.parent
+        changed.SerializeToString(),
+        device,
+        spin=False,
+        arena=False,
+        prepack=False,
+        folder=model.parent,
     )
 
 

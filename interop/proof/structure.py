@@ -13,6 +13,7 @@ from interop.facts import Json, Proof
 from interop.proof import graph as graphs
 from interop.proof.feed import Feed
 from interop.runtimes import OnnxRuntime
+from interop.runtimes.base import Array
 
 NAME = "structure"
 _SHOWN = 4
@@ -24,8 +25,9 @@ def structure(
     *,
     width: int | None = None,
     device: str = "cpu",
-) -> tuple[Proof, OnnxRuntime | None]:
-    """Proves "structure", and gives the session that it had to open (None where that failed).
+) -> tuple[Proof, OnnxRuntime | None, tuple[Array, ...]]:
+    """Proves "structure"; gives the session that it had to open (None where that failed), too, and
+    what that answered to the first batch (() where it did not).
 
     onnx.checker passes, ONNX Runtime loads the graph on `device`, every float initialiser and the
     outputs for the first batch of `feed` are finite, and the first output is as wide as the head
@@ -44,28 +46,26 @@ def structure(
     facts["nodes"] = len(graph.graph.node)
     faults += _faults_of_weights(graph, model.parent)
     runtime: OnnxRuntime | None = None
+    outputs: tuple[Array, ...] = ()
     try:
         runtime = OnnxRuntime(model, device, spin=False, arena=False)
-        faults += _faults_of_outputs(runtime, feed, width, facts)
+        outputs = runtime.outputs(feed.one(runtime.input_shapes))
+        faults += _faults_of_outputs(outputs, width, facts)
     except ModelError as error:
         faults.append(error.what)
+    except Exception as error:  # ONNX Runtime's own
+        faults.append(f"ONNX Runtime cannot run it: {_line(error)}")
     if faults:
-        return Proof(NAME, False, "; ".join(faults), facts, perf_counter() - start), runtime
+        what = "; ".join(faults)
+        return Proof(NAME, False, what, facts, perf_counter() - start), runtime, outputs
     wide = f", outputs as wide as the head ({width})" if width is not None else ""
     what = f"onnx.checker passes, ONNX Runtime loads it{wide}, weights and outputs are finite"
-    return Proof(NAME, True, what, facts, perf_counter() - start), runtime
+    return Proof(NAME, True, what, facts, perf_counter() - start), runtime, outputs
 
 
 def _faults_of_outputs(
-    runtime: OnnxRuntime,
-    feed: Feed,
-    width: int | None,
-    facts: dict[str, Json],
+    outputs: tuple[Array, ...], width: int | None, facts: dict[str, Json]
 ) -> list[str]:
-    try:
-        outputs = runtime.outputs(feed.one(runtime.input_shapes))
-    except Exception as error:  # ONNX Runtime's own
-        return [f"ONNX Runtime cannot run it: {_line(error)}"]
     faults = []
     facts["outputs"] = [list(o.shape) for o in outputs]
     if not outputs:

@@ -61,7 +61,8 @@ class OnnxRuntime(Runtime):
     `model` is a file, or a graph's bytes with the `folder` of its external data. `instead` are
     other values for initialisers that lie outside of the graph, by their names. `threads` is for
     this session's operators; None leaves ONNX Runtime's own number. `spin` False lets idle threads
-    sleep instead of burning a core; `arena` False gives back what a run took behind it. `tf32` as
+    sleep instead of burning a core; `arena` False gives back what a run took behind it; `prepack`
+    False lays no weights out anew, which for a single run costs more than it saves. `tf32` as
     in TorchRuntime. `elsewhere` lists the nodes that did not land on the provider, as "name
     (operator) on provider".
 
@@ -85,6 +86,7 @@ class OnnxRuntime(Runtime):
         tf32: bool = False,
         spin: bool = True,
         arena: bool = True,
+        prepack: bool = True,
         folder: str | Path | None = None,
         instead: Mapping[str, Array] | None = None,
         how: str = "plain",
@@ -110,6 +112,8 @@ class OnnxRuntime(Runtime):
         self._graphs = 0
         options = _options(threads, spin, folder)
         options.enable_cpu_mem_arena = arena
+        if not prepack:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         if instead:
             given = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in instead.values()]
             options.add_external_initializers(list(instead), given)

@@ -80,7 +80,7 @@ class TorchRuntime(Runtime):
     def outputs(self, batch: Batch) -> tuple[Array, ...]:
         given = self._given(batch)
         # Copying to the host waits for the device: no further synchronisation is needed.
-        return tuple(_host(t) for t in tensors_of(self._run(given)))
+        return tuple(host(t) for t in tensors_of(self._run(given)))
 
     def bind(self, batch: Batch) -> Bound:
         given = self._given(batch)
@@ -101,7 +101,7 @@ class TorchRuntime(Runtime):
             held = {a.__array_interface__["data"][0] for a in arrays}
             if all(t.data_ptr() in held for t in given):  # nothing is cast: it lies there already
                 return Bound(lambda: call(given))
-        return Bound(lambda: tuple(_host(t) for t in tensors_of(call(self._given(batch)))))
+        return Bound(lambda: tuple(host(t) for t in tensors_of(call(self._given(batch)))))
 
     def clock(self) -> Callable[[], float] | None:
         return clock.started() if self.device == "cuda" else None
@@ -329,7 +329,8 @@ def _cannot(way: str, error: Exception) -> ModelError:
     )
 
 
-def _host(tensor: torch.Tensor) -> Array:
+def host(tensor: torch.Tensor) -> Array:
+    """A tensor as an array here; numbers of fewer bits than float32 as float32."""
     tensor = tensor.detach().cpu()
     keeps = not tensor.is_floating_point() or tensor.dtype == torch.float64
     array: Array = (tensor if keeps else tensor.float()).numpy()

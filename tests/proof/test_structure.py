@@ -10,7 +10,7 @@ from tests.proof.conftest import fed, made, small
 
 
 def prove(exported, **options):
-    proof, runtime = structure(exported.model, fed(), **options)
+    proof, runtime, _ = structure(exported.model, fed(), **options)
     if runtime is not None:
         runtime.close()
     return proof
@@ -52,7 +52,7 @@ def test_an_operator_that_onnx_runtime_lacks_fails(exported):
     model.graph.node[-1].domain = "somebody.else"
     model.opset_import.add(domain="somebody.else", version=1)
     exported.model.write_bytes(model.SerializeToString())
-    proof, runtime = structure(exported.model, fed())
+    proof, runtime, _ = structure(exported.model, fed())
     assert not proof.holds
     assert runtime is None
     assert "ONNX Runtime refuses the graph" in proof.what

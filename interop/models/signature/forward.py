@@ -49,11 +49,12 @@ class Forward(nn.Module):
             return target(**dict(zip(how.names, given, strict=True)))
         return target(*given)
 
-    def learn_outputs(self, given: tuple[torch.Tensor, ...]) -> None:
-        """Runs once to learn the outputs' names. Raises whatever the module raises."""
+    def learn_outputs(self, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Runs once to learn the outputs' names, and gives them. Raises what the module raises."""
         with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
             named = _named(self.call(given), self.signature.leave)
         self.outputs = tuple(name for name, _ in named)
+        return tuple(tensor for _, tensor in named)
 
 
 def narrowed(forward: Forward, dtype: torch.dtype) -> Signature:
