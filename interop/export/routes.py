@@ -6,12 +6,15 @@ The routes stand in the order in which they reached most models; each is proved 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import logging
+import os
 import re
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +106,8 @@ def convert(forward: Forward, feed: Feed, route: Route) -> Converted:
             program = sparing.sparingly(_dynamo, forward, signature, given, route)
             model = program.model
         else:
-            program, model = None, _script(forward, signature, given)
+            with _unheard():
+                program, model = None, _script(forward, signature, given)
     _rename(model, signature, forward.outputs)
     traced = [w for w in said if issubclass(w.category, TracerWarning)]
     decided = tuple(dict.fromkeys(f"{Path(w.filename).name}:{w.lineno}" for w in traced))
@@ -112,13 +116,22 @@ def convert(forward: Forward, feed: Feed, route: Route) -> Converted:
 
 
 def why(error: BaseException) -> str:
-    """An exporter's error in one line, without its advice and without paths."""
-    cause = error.__cause__ or error
+    """An exporter's error in one line: its first cause, without advice and without paths."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     # A first line that ends in a colon says nothing without the second.
     said = " ".join(lines[: 1 + lines[0].endswith(":")]) if lines else "no reason given"
     text = re.sub(r"(?:/[\w.+-]+)+/", "", said)
     return f"{type(cause).__name__}: {text[:240]}"
+
+
+def remedy(reasons: Iterable[str]) -> str:
+    """What to do where no route is left, as far as the exporters' reasons tell."""
+    if any("No ONNX function" in why or "UnsupportedOperator" in why for why in reasons):
+        return "write that step with operators that ONNX has, or keep it out of the module"
+    return "leave out of the module what the exporters name, or export the part that is deployed"
 
 
 def _opened(signature: Signature, route: Route) -> Signature:
@@ -265,6 +278,36 @@ def _attention(plain: bool) -> Iterator[None]:
 
     with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attend):
         yield
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """What torch's own C++ prints goes nowhere: of a graph that it gives up, all of it on stdout,
+    where the report is to stand."""
+    kept: list[tuple[int, int]] = []
+    _flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream in (1, 2):
+            with contextlib.suppress(OSError):  # it is closed: then nobody hears it anyway
+                kept.append((stream, os.dup(stream)))
+                os.dup2(nowhere, stream)
+        yield
+    finally:
+        _flush()
+        for stream, before in kept:
+            os.dup2(before, stream)
+            os.close(before)
+        os.close(nowhere)
+
+
+def _flush() -> None:
+    """Writes out what Python and C hold back."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # none, a closed one, or somebody's own
+            stream.flush()
+    with contextlib.suppress(Exception):  # a system whose C library is found otherwise
+        ctypes.CDLL(None).fflush(None)
 
 
 @contextlib.contextmanager

@@ -269,8 +269,10 @@ class Work:
             if hopeless:
                 break
         if not failed:
-            tried = "; ".join(f"{a['route']}: {a['why']}" for a in self.attempts)
-            failed = [Proof("structure", False, f"no exporter route takes the module: {tried}")]
+            first = {a["why"]: a["route"] for a in reversed(self.attempts)}
+            tried = "; ".join(f"{route}: {why}" for why, route in reversed(first.items()))
+            what = f"no exporter route takes the module: {tried}; {routes.remedy(first)}"
+            failed = [Proof("structure", False, what)]
         self.proofs += failed
         return None
 

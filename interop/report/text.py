@@ -54,7 +54,13 @@ def _export(report: Report) -> list[list[str]]:
     d = report.details
     outcome = [f"wrote {d['bundle']}" if d.get("bundle") else "no bundle was written"]
     outcome += table([[f"  {name}", _bytes(size)] for name, size in d.get("files", {}).items()])
-    tried = [f"route {a['route']} given up: {a['why']}" for a in d.get("attempts", ())]
+    reasons: dict[str, list[str]] = {}
+    for one in d.get("attempts", ()):
+        reasons.setdefault(one["why"], []).append(one["route"])
+    tried = [
+        f"route{'s' * (len(some) > 1)} {' / '.join(some)} given up: {why}"
+        for why, some in reasons.items()
+    ]
     route = f", route {d['route']}" if "route" in d else ""
     times = (
         f"conversion {d['conversion_seconds']:.1f} s, proofs {d['proof_seconds']:.1f} s{route}"

@@ -66,14 +66,18 @@ def taken_apart(monkeypatch):
     return calls
 
 
-def graph_of(module: nn.Module, shape: tuple[str | int, ...] = ("batch", 6)):
+def graph_of(
+    module: nn.Module,
+    shape: tuple[str | int, ...] = ("batch", 6),
+    route: routes.Route = routes.ROUTES[0],
+):
     training = module.training
     takes = Signature((Argument("input", shape),))
     forward = Forward(module, takes)
     module.train(training)
     forward.outputs = ("output",)
     rows = np.random.default_rng(0).standard_normal((9, *shape[1:]), dtype=np.float32)
-    return routes.convert(forward, Feed(takes, {"input": rows}), routes.ROUTES[0]).model, rows
+    return routes.convert(forward, Feed(takes, {"input": rows}), route).model, rows
 
 
 def test_a_program_of_known_operators_is_not_taken_apart(taken_apart):
@@ -202,3 +206,26 @@ def test_what_cannot_be_folded_stays_as_the_exporter_wrote_it(tmp_path, monkeypa
     (answer,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"input": rows})
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(answer), module(torch.from_numpy(rows)))
+
+
+class Unknown(nn.Module):
+    """Takes an operator that no exporter has."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.eigvalsh(x.T @ x)
+
+
+def test_what_torch_prints_of_a_graph_that_it_gives_up_is_not_heard(capfd):
+    print("before")
+    with pytest.raises(Exception, match="linalg_eigvalsh") as caught:
+        graph_of(Unknown(), route=next(r for r in routes.ROUTES if not r.dynamo))
+    print("after")
+    assert capfd.readouterr().out == "before\nafter\n"
+    assert "operators that ONNX has" in routes.remedy([routes.why(caught.value)])
+
+
+def test_the_reason_told_is_the_first_cause():
+    with pytest.raises(Exception) as caught:
+        graph_of(Unknown())
+    assert "No ONNX function found" in routes.why(caught.value)
+    assert "operators that ONNX has" in routes.remedy([routes.why(caught.value)])
