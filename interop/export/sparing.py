@@ -26,6 +26,15 @@ _FRESH = frozenset(
      "relu", "gelu", "silu", "sigmoid", "hardswish", "hardtanh", "leaky_relu", "elu")
 )  # fmt: skip
 
+# What torch takes for the same operator under another name.
+_ALSO = {
+    torch.ops.aten.__and__.Tensor: torch.ops.aten.bitwise_and.Tensor,
+    torch.ops.aten.__or__.Tensor: torch.ops.aten.bitwise_or.Tensor,
+    torch.ops.aten.__xor__.Tensor: torch.ops.aten.bitwise_xor.Tensor,
+    torch.ops.aten.min.other: torch.ops.aten.minimum.default,
+    torch.ops.aten.max.other: torch.ops.aten.maximum.default,
+}
+
 
 def sparingly(convert: Callable[..., Any], *args: Any) -> Any:
     """What `convert`, a call of torch's exporter, gives; traced once where that is enough.
@@ -67,7 +76,7 @@ def _rewritten(program: Any, known: Collection[Any]) -> bool:
         return False
     todo: list[tuple[Callable[..., None], Any, Any]] = []
     for node in program.graph.nodes:
-        if node.op != "call_function" or getattr(node.target, "_opname", "") in _ASSERTIONS:
+        if node.op != "call_function" or _name(node) in _ASSERTIONS:
             continue  # the exporter takes assertions out itself
         found = _rewriting(node, known)
         if found is None:
@@ -87,6 +96,8 @@ def _rewriting(node: Any, known: Collection[Any]) -> tuple[Callable[..., None], 
     if node.target in (aten.dropout.default, aten.dropout_.default):
         if node.args[2:] == (False,):
             return _drop, None
+    elif _name(node) in ("detach", "detach_"):
+        return _drop, None
     elif node.target is aten.batch_norm.default:
         training, scaled = node.args[5], node.args[1] is not None and node.args[3] is not None
         if not training and scaled:
@@ -94,6 +105,10 @@ def _rewriting(node: Any, known: Collection[Any]) -> tuple[Callable[..., None], 
     elif node.target is aten.adaptive_avg_pool2d.default:
         if list(node.args[1]) == [1, 1]:
             return _average, aten.mean.dim
+    elif _name(node) == "to":
+        return _cast, aten._to_copy.default
+    elif _ALSO.get(node.target) in known:
+        return _exchange, _ALSO[node.target]
     elif schema is not None and schema.is_mutable:
         other = _out_of_place(node)
         if other in known:
@@ -112,11 +127,15 @@ def _out_of_place(node: Any) -> Any:
         return None
     given = node.args[0]
     # One that writes in place itself is exchanged too, and so gives new memory.
-    made_by = getattr(given.target, "_opname", "").removesuffix("_")
-    if made_by not in _FRESH or len(given.users) != 1:
+    if _name(given).removesuffix("_") not in _FRESH or len(given.users) != 1:
         return None
-    packet = getattr(torch.ops.aten, node.target._opname.removesuffix("_"), None)
+    packet = getattr(torch.ops.aten, _name(node).removesuffix("_"), None)
     return getattr(packet, node.target._overloadname, None)
+
+
+def _name(node: Any) -> str:
+    """The operator's, without its overload's."""
+    return getattr(node.target, "_opname", "")
 
 
 def _keep(node: Any, _: Any) -> None:
@@ -124,7 +143,7 @@ def _keep(node: Any, _: Any) -> None:
 
 
 def _drop(node: Any, _: Any) -> None:
-    """Dropout that is switched off."""
+    """It gives what it is given: dropout that is switched off, say."""
     node.replace_all_uses_with(node.args[0])
     node.graph.erase_node(node)
 
@@ -143,6 +162,15 @@ def _normalise(node: Any, other: Any) -> None:
     first.meta = dict(node.meta)
     value = node.meta["val"]
     node.meta = {**node.meta, "val": (value, value.new_empty((0,)), value.new_empty((0,)))}
+
+
+def _cast(node: Any, other: Any) -> None:
+    """To a type that it may have already: then it is the same value."""
+    value, given = node.meta["val"], node.args[0].meta["val"]
+    if value.dtype == given.dtype:
+        _drop(node, None)
+    else:
+        node.target, node.args, node.kwargs = other, (node.args[0],), {"dtype": value.dtype}
 
 
 def _average(node: Any, other: Any) -> None:

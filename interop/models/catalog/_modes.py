@@ -27,7 +27,9 @@ class EmptyOnMeta(TorchFunctionMode):
 class Undrawn(TorchFunctionMode):
     """Weights have memory, and no random numbers are drawn for it: they are to be replaced."""
 
-    _DRAWS = frozenset({"normal_", "uniform_", "erfinv_", "exponential_"})
+    _DRAWS = frozenset(
+        {"normal_", "uniform_", "erfinv_", "exponential_", "kaiming_normal_", "kaiming_uniform_"}
+    )
     # It draws until all numbers lie within its bounds, which those that nobody drew may never do.
     _UNTIL = "_no_grad_trunc_normal_"
 
