@@ -80,7 +80,8 @@ def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | No
     }
     if not any(faults.values()):
         own = {n: torch.zeros_like(target[n]) for n in counters}
-        own |= {n: target[n].clone() for n in (*computed, *other)}
+        own |= {n: t.clone() for n, t in computed.items()}
+        own |= {n: target[n].clone() for n in other}
         if refusal := _assign(module, {**state, **own}):
             faults["refused"] = [refusal]
         faults["unequal"] = _unequal(module, placed, Fresh(identity.tensors), tied, other)
@@ -158,11 +159,12 @@ def _of_another(
 
 def _computed(
     module: nn.Module, target: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
-) -> list[str]:
-    """Buffers that a file need not have, since the class computes them."""
+) -> dict[str, torch.Tensor]:
+    """Tensors that a file need not have, since the class computes them."""
     if not placing.is_transformers(module):
-        return []
-    return [n for n in target if n not in state and placing.may_be_absent(module, n)]
+        return {}
+    found = {n: placing.computed(module, n) for n in target if n not in state}
+    return {n: tensor for n, tensor in found.items() if tensor is not None}
 
 
 def _ignored(
@@ -212,7 +214,7 @@ def _stated(
     placed: placing.Placed,
     tied: Mapping[str, str],
     ignored: Mapping[str, str],
-    computed: Sequence[str],
+    computed: Mapping[str, torch.Tensor],
     split: Sequence[str],
 ) -> dict[str, Json]:
     """The map from the file's names to the module's, and what it leaves aside."""

@@ -188,10 +188,27 @@ def is_ignored(module: Any, name: str) -> bool:
     return _matches(patterns, name)
 
 
-def may_be_absent(module: Any, name: str) -> bool:
-    """Whether transformers computes such a buffer itself where a file lacks it."""
-    patterns = module._keys_to_ignore_on_load_missing or ()
-    return name in dict(module.named_buffers()) and _matches(patterns, name)
+def computed(module: Any, name: str) -> torch.Tensor | None:
+    """A tensor that transformers computes itself where a file lacks it; None where it does not.
+
+    A buffer is as its constructor left it. A parameter (the sinusoidal positions of Marian) is what
+    the class's own rules for new weights give, if they give the same whatever is drawn.
+    """
+    if not _matches(module._keys_to_ignore_on_load_missing or (), name):
+        return None
+    buffer: torch.Tensor | None = dict(module.named_buffers()).get(name)
+    if buffer is not None:
+        return buffer
+    owner, _, own = name.rpartition(".")
+    made: list[torch.Tensor] = []
+    for seed in (0, 1):
+        part = deepcopy(module.get_submodule(owner))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            getattr(part, own).fill_(seed)  # what the rules leave untouched differs as well
+            module._init_weights(part)
+        made.append(getattr(part, own).detach())
+    return made[0] if torch.equal(*made) else None
 
 
 def _matches(patterns: Iterable[str], name: str) -> bool:

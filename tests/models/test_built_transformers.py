@@ -63,6 +63,8 @@ CASES = {
         "T5Config", {"d_model": 32, "d_kv": 8, "d_ff": 40, "num_layers": 2, "num_heads": 4,
                      "vocab_size": 99, "decoder_start_token_id": 0}, both),
     "BartForConditionalGeneration": ("BartConfig", BART, both),
+    "MarianMTModel": (
+        "MarianConfig", BART | {"pad_token_id": 98, "decoder_start_token_id": 98}, both),
     "WhisperForConditionalGeneration": ("WhisperConfig", WHISPER, mels),
     "ViTForImageClassification": ("ViTConfig", PICTURE, pictures),
     "YolosForObjectDetection": (
@@ -171,6 +173,24 @@ def test_what_the_class_leaves_aside_is_told(tmp_path):
     proof = built(identify_file(tmp_path))[1]
     assert proof.holds and "left aside" in proof.what
     assert proof.facts["ignored"] == ["bert.embeddings.position_ids"]
+
+
+def test_what_the_class_computes_anew_need_not_be_in_the_file(tmp_path, monkeypatch):
+    module, _ = made("MarianMTModel")
+    module.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    assert not any("embed_positions" in name for name in weights)
+    assert built(identify_file(tmp_path))[1].facts["computed"] == [
+        f"model.{part}.embed_positions.weight" for part in ("encoder", "decoder")
+    ]
+    # A weight that the class would draw is missing, whatever it says of it.
+    lacking = "model.encoder.layers.0.fc1.weight"
+    known = type(module)._keys_to_ignore_on_load_missing
+    monkeypatch.setattr(type(module), "_keys_to_ignore_on_load_missing", [*known, r"fc1\.weight$"])
+    del weights[lacking]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    proof = built(identify_file(tmp_path))[1]
+    assert not proof.holds and proof.facts["missing"] == [lacking]
 
 
 def test_a_regression_and_half_precision_are_built(tmp_path):
