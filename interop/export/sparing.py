@@ -144,7 +144,11 @@ def _keep(node: Any, _: Any) -> None:
 
 def _drop(node: Any, _: Any) -> None:
     """It gives what it is given: dropout that is switched off, say."""
-    node.replace_all_uses_with(node.args[0])
+    given = node.args[0]
+    if any(user.op == "output" for user in node.users):  # outputs are known by their names
+        node.target, node.args, node.kwargs = torch.ops.aten.clone.default, (given,), {}
+        return
+    node.replace_all_uses_with(given)
     node.graph.erase_node(node)
 
 
@@ -155,13 +159,12 @@ def _exchange(node: Any, other: Any) -> None:
 def _normalise(node: Any, other: Any) -> None:
     """Batch normalisation with its statistics, which has two outputs more that nobody takes."""
     *tensors, _, momentum, eps, _ = node.args
-    node.target, node.args = other, (*tensors, momentum, eps)
-    with node.graph.inserting_after(node):
-        first = node.graph.call_function(operator.getitem, (node, 0))
-    node.replace_all_uses_with(first, delete_user_cb=lambda user: user is not first)
-    first.meta = dict(node.meta)
+    with node.graph.inserting_before(node):
+        whole = node.graph.call_function(other, (*tensors, momentum, eps))
     value = node.meta["val"]
-    node.meta = {**node.meta, "val": (value, value.new_empty((0,)), value.new_empty((0,)))}
+    whole.meta = {**node.meta, "val": (value, value.new_empty((0,)), value.new_empty((0,)))}
+    # The value keeps its name, by which it may be an output.
+    node.target, node.args = operator.getitem, (whole, 0)
 
 
 def _cast(node: Any, other: Any) -> None:

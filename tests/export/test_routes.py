@@ -70,12 +70,13 @@ def graph_of(
     module: nn.Module,
     shape: tuple[str | int, ...] = ("batch", 6),
     route: routes.Route = routes.ROUTES[0],
+    outputs: tuple[str, ...] = ("output",),
 ):
     training = module.training
     takes = Signature((Argument("input", shape),))
     forward = Forward(module, takes)
     module.train(training)
-    forward.outputs = ("output",)
+    forward.outputs = outputs
     rows = np.random.default_rng(0).standard_normal((9, *shape[1:]), dtype=np.float32)
     return routes.convert(forward, Feed(takes, {"input": rows}), route).model, rows
 
@@ -109,6 +110,30 @@ class Convolutional(nn.Module):
         z = self.norm(self.conv(y))
         z += y
         return self.head(self.drop(torch.flatten(self.pool(self.swish(z)), 1)))
+
+
+class Ends(nn.Module):
+    """Gives what other rewritings would rename: a normalised value, and what dropout leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.drop = nn.BatchNorm1d(6), nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = self.norm(x)
+        return y, self.drop(y + 1), (y * 2).float().detach()
+
+
+def test_outputs_are_the_modules_own_whatever_was_rewritten(taken_apart):
+    module = Ends().eval()
+    model, rows = graph_of(module, outputs=("first", "second", "third"))
+    assert not taken_apart
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    assert [o.name for o in session.get_outputs()] == ["first", "second", "third"]
+    answers = session.run(None, {"input": rows})
+    with torch.no_grad():
+        for ours, native in zip(answers, module(torch.from_numpy(rows)), strict=True):
+            torch.testing.assert_close(torch.from_numpy(ours), native)
 
 
 class Shared(nn.Module):
