@@ -375,7 +375,7 @@ def _shake(module: Any) -> None:
 
 
 def _widen(module: Any) -> None:
-    """Convolutions as wide as training leaves them.
+    """Convolutions and batch normalisations as wide as training leaves them.
 
     A deep stack of those that these classes start from gives numbers below the epsilon of batch
     normalisation, and answers the same to every input.
@@ -387,6 +387,8 @@ def _widen(module: Any) -> None:
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(part.weight, generator=draw)
+        elif isinstance(part, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(part.weight, 0.5, 1.5, generator=draw)
 
 
 def _settle(module: Any, library: str, name: str) -> None:
