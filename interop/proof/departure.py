@@ -19,7 +19,7 @@ from torch import nn
 
 from interop.facts import Json
 from interop.proof.observing import Observed
-from interop.proof.parity import FLOOR, MULTIPLE, STATED, is_float, rounding
+from interop.proof.parity import FLOOR, MULTIPLE, STATED, is_float, most, rounding
 from interop.proof.scopes import module_path
 from interop.proof.tracing import Captured, Hooked, Origin
 from interop.runtimes.base import Array
@@ -100,7 +100,7 @@ class Measure:
     def bound(self, native: float) -> float:
         if not self.exact:
             return STATED
-        return float(min(MULTIPLE * native + FLOOR * self.eps, self.eps**0.5))
+        return float(min(MULTIPLE * native + FLOOR * self.eps, most(self.eps)))
 
 
 def first_departure(
@@ -155,7 +155,7 @@ class _Search:
         except Exception as error:  # ONNX Runtime's own, of whatever class
             return self._failed(error)
         if self.measure.exact and any(
-            _relative(n, e) > self.measure.eps**0.5 and is_float(n)
+            _relative(n, e) > most(self.measure.eps) and is_float(n)
             for n, e in zip(self.native, self.exact, strict=True)
         ):
             return self._native()
@@ -191,7 +191,7 @@ class _Search:
 
     def _native(self) -> Departure:
         """Native float32 against float64, in the captured program or by its modules."""
-        limit = self.measure.eps**0.5
+        limit = most(self.measure.eps)
         rows = [replace(r, relative=r.native, native=0.0) for r in self._rows(observe=False)]
         strict = [r for r in rows if r.relative > limit]
         first = next(

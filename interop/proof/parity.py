@@ -28,6 +28,7 @@ NAME = "parity"
 MULTIPLE = 8.0
 FLOOR = 4.0
 STATED = 1e-4
+MOST = 1e-3
 # Of detections: a hundredth of the largest coordinate, a few pixels. What is regressed from
 # features that differ by rounding is clipped, ranked and cut, and strays further than others do.
 MOST_OF_SETS = 1e-2
@@ -141,8 +142,8 @@ def reference(
     another, hence the multiple. The floor is for small models that are lucky enough to round to
     nothing. At other batches the native outputs stand in for float64, and the bound grows by
     native_error (triangle inequality); one that exceeds it is judged by a float64 run of its own.
-    No bound exceeds the square root of eps: where native has fewer than half of its digits right,
-    as with dropout left on, nothing can be compared. Modules
+    No bound exceeds 1e-3, or the square root of eps where the dtype is coarser: where native has
+    fewer digits right, as with dropout left on, nothing can be compared. Modules
     that cannot run in float64 are held to a stated 1e-4 from native instead. Of detections,
     matched one to one, the distance is the largest within a pair, and as many may be without a
     partner as MULTIPLE times those that native has none for in float64; every picture is run in
@@ -197,7 +198,7 @@ def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: fl
     `wides` are the first batch's outputs there, of detections every picture's.
     """
     native, least = held.native, FLOOR * eps
-    most = MOST_OF_SETS if held.sets else eps**0.5
+    at_most = MOST_OF_SETS if held.sets else most(eps)
     found = [wide for wide in wides if wide is not None]
     if len(found) < len(wides):
         stated = tuple(STATED if is_float(o) else 0.0 for o in native[0])
@@ -215,10 +216,10 @@ def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: fl
         error = tuple(_relative(n, e) for n, e in zip(native[0], found[0], strict=True))
         floats = [is_float(o) for o in native[0]]
     first = tuple(
-        min(MULTIPLE * d + least, most) if is_float else 0.0
+        min(MULTIPLE * d + least, at_most) if is_float else 0.0
         for d, is_float in zip(error, floats, strict=True)
     )
-    later = tuple(min(a + d, most) if a else 0.0 for a, d in zip(first, error, strict=True))
+    later = tuple(min(a + d, at_most) if a else 0.0 for a, d in zip(first, error, strict=True))
     return replace(
         held,
         truth=(*found, *native[len(found) :]),
@@ -407,6 +408,11 @@ def _relative(a: Array, b: Array) -> float:
 def is_float(array: Array) -> bool:
     """Whether an output has numbers that rounding changes."""
     return np.issubdtype(array.dtype, np.inexact)
+
+
+def most(eps: float) -> float:
+    """The largest bound of a dtype with this rounding: beyond it nothing can be compared."""
+    return float(max(MOST, eps**0.5))
 
 
 def rounding(module: nn.Module) -> float:
