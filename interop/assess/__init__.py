@@ -414,6 +414,7 @@ def _warnings(found: Sequence[Candidate], of: Labelled) -> list[str]:
         for c in found
         if c.taught
     ]
+    said += [f"{c.name}: {c.seen.about['unread']}" for c in found if c.seen.about.get("unread")]
     for c in found:
         how = c.source.identity.preprocessing
         if of.kind == "pictures" and how is not None and "published weights" in how.source:
