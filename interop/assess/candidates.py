@@ -163,6 +163,16 @@ def see(
     return found
 
 
+def see_or_refuse(*given: Any) -> Seen:
+    """`see`; where the weights do not fill the backbone, what is to be said: `about["refused"]`."""
+    try:
+        return see(*given)
+    except ModelError as error:
+        if error.rule != "loaded-fraction-low":
+            raise
+        return Seen(None, None, None, 0.0, about={"refused": error.what})
+
+
 def _check_kind(spec: Spec, source: Source, data: Data) -> None:
     """ConfigError where a model of pictures is given something else."""
     if source.library in ("torchvision", "timm") and data.kind in ("texts", "sounds"):

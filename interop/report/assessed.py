@@ -184,17 +184,28 @@ def answers(of_all: Assessed) -> list[str]:
     first = of_all.outcome(best)
     if first is None or not known(first.value):
         return ["The models are not ranked: nothing was trained on the data, for the task is not "
-                "one that a probe answers. What they answer as they are stands below."]  # fmt: skip
+                "one that a probe answers. What they answer as they are stands below.",
+                *_left_out(of_all)]  # fmt: skip
     how = "fine-tuned" if of_all.group == TUNED else "with a probe on its frozen features"
     figure = f"{of_all.main} {_with_unit(first)}"
     if len(of_all.names) == 1:
-        return [f"{best} comes to {figure}, {how}; there is no other model to hold it against."]
+        return [
+            f"{best} comes to {figure}, {how}; there is no other model to hold it against.",
+            *_left_out(of_all),
+        ]
     said = [f"{best} comes first: {figure}, {how}."]
     if near := _near(of_all, first):
         said.append(
             f"The order among it and {listed(near)} is not settled: their intervals overlap."
         )
-    return [*said, *_controls(of_all), *_taught(of_all)]
+    return [*said, *_controls(of_all), *_taught(of_all), *_left_out(of_all)]
+
+
+def _left_out(of_all: Assessed) -> list[str]:
+    """Who was not judged at all; the notes have why."""
+    names = [str(n) for n in of_all.report.details.get("left_out") or ()]
+    whose = "Its weights do" if len(names) == 1 else "Their weights do"
+    return [f"Left out: {listed(names)}. {whose} not fit the architecture."] if names else []
 
 
 def _taught(of_all: Assessed) -> list[str]:
@@ -329,6 +340,8 @@ def data_in_words(of_all: Assessed) -> str:
 def folds_in_words(of_all: Assessed) -> list[str]:
     """How the samples were shared out."""
     f = of_all.folds
+    if not of_all.names:
+        return []
     if not f:
         return ["No folds: the models answered all samples as they are, and nothing was trained."]
     noun = "words" if of_all.report.details.get("task") == "token-classification" else "samples"
@@ -712,11 +725,14 @@ def trained(of_all: Assessed) -> Table | None:
 def notes(report: Report) -> list[str]:
     """What the run itself has to add, and what it left out."""
     skipped = [f"{_capital(one.rule)}: not measured, because {one.why}." for one in report.skipped]
-    return [*skipped, *(str(n) for n in report.details.get("notes") or ())]
+    told = (str(n) for n in report.details.get("notes") or ())
+    return [*skipped, *(n if n.endswith(".") else f"{n}." for n in told)]
 
 
 def tables(of_all: Assessed) -> list[Table]:
-    """All tables, in the order in which questions come up."""
+    """All tables, in the order in which questions come up; none where no model was judged."""
+    if not of_all.names:
+        return []
     made: Sequence[Table | None] = (
         ranking(of_all), interchange(of_all), few(of_all), as_it_is(of_all), costs(of_all),
         predicted(of_all), scores(of_all), trained(of_all),
@@ -726,7 +742,9 @@ def tables(of_all: Assessed) -> list[Table]:
 
 def limits(of_all: Assessed) -> list[str]:
     """What this evidence does not show."""
-    said = []
+    said: list[str] = []
+    if not of_all.names:
+        return said
     data = of_all.data
     if data is not None:
         said.append(f"It holds for this data set and for data like it; {data.summary} are what it "

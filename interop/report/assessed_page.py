@@ -407,5 +407,5 @@ def _matrices(report: Report) -> list[Mapping[str, Any]]:
 def page_tables(of_all: Assessed) -> list[Table]:
     """All tables; what cards have shown in full is not repeated."""
     shown = {t.title for t in (predicted(of_all), as_it_is(of_all)) if t is not None}
-    first, *rest = (worded(t) for t in tables(of_all) if t.title not in shown)
-    return [first, *all_figures(of_all), *rest]
+    made = [worded(t) for t in tables(of_all) if t.title not in shown]
+    return [*made[:1], *all_figures(of_all), *made[1:]]

@@ -66,15 +66,19 @@ def _assessed(report: Report) -> Iterator[str]:
     rows = ((str(n + 1), text(c), code(i.path), text(i.summary))
             for n, c in enumerate(of_all.names) if (i := of_all.given(c)))  # fmt: skip
     yield _table(("", "model", "file", "what it is"), rows)
-    first, *rest = assessed.tables(of_all)
-    for one in (assessed.worded(first), *assessed.all_figures(of_all), *rest):
+    tables = assessed.tables(of_all)
+    shown = (
+        (assessed.worded(tables[0]), *assessed.all_figures(of_all), *tables[1:]) if tables else ()
+    )
+    for one in shown:
         yield f"### {one.title}"
         yield _table(tuple(map(text, one.head)), (tuple(map(text, row)) for row in one.rows))
         yield tame(one.note)
         if one.title == assessed.INTERCHANGE:
             yield from _replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)
-    yield "### Limits of this evidence"
-    yield _said("Scope", assessed.limits(of_all))
+    if limits := assessed.limits(of_all):
+        yield "### Limits of this evidence"
+        yield _said("Scope", limits)
     yield _said("Of the run", assessed.notes(report))
 
 
