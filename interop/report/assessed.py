@@ -20,6 +20,7 @@ CHEAP, ORDER = "transferability", "order"
 SIGNS = {"yes": "yes", "no": "no"}  # of a replacement; whatever else is said of one is open
 OPEN, NOT_COMPARED = "?", "–"
 MOST_SENTENCES = 16
+ENOUGH = 5  # folds, below which a spread over them says little
 FRONT = "front"  # the column that marks it
 INTERCHANGE = "Which can stand in for which"
 
@@ -353,6 +354,11 @@ def folds_in_words(of_all: Assessed) -> list[str]:
     ]
     if repeats != 1:
         said.append(f"This was done {repeats} times, cut anew each time.")
+    elif isinstance(count, int) and count < ENOUGH:
+        said.append(
+            f"Intervals from {count} folds are wide and rough: --folds {ENOUGH} or more, or "
+            "--repeats, narrows them."
+        )
     if "stratified" in how:
         said.append("Stratified: each part has about the same share of each class.")
     if "by group" in how:
@@ -630,6 +636,22 @@ ABOUT_P = (
     "p: how likely a result as clear as this would be by chance if the contrary held; below 0.05 "
     "counts as shown. Callers: the programs that use the model."
 )
+
+
+# A model's interval is `assess.agreement.corrected_interval`, p is Tango's test of paired answers.
+_TWO_VARIANCES = (
+    "The order of the ranking may be open where p is not, or the reverse: intervals there are of "
+    "each model by itself, by its spread from fold to fold; p is of two models' answers to the "
+    "same samples, their training taken as it was."
+)
+
+
+def about_p(of_all: Assessed) -> str:
+    """What p is, and why it may not agree with the order, where both are of trained answers."""
+    outcomes = (of_all.outcome(n) for n in of_all.names)
+    spread = any(m is not None and interval_of(m) for m in outcomes)
+    by_training = any(p.get("basis") not in (OWN, SAME) for p in of_all.pairs)
+    return f"{ABOUT_P} {_TWO_VARIANCES}" if spread and by_training else ABOUT_P
 
 
 def predicted(of_all: Assessed) -> Table | None:

@@ -10,7 +10,6 @@ from typing import Any
 from interop.facts import Json, Measurement, Report
 from interop.report import plots
 from interop.report.assessed import (
-    ABOUT_P,
     COST,
     FEW,
     HELD,
@@ -19,6 +18,7 @@ from interop.report.assessed import (
     OWN,
     REUSE,
     Assessed,
+    about_p,
     all_figures,
     answers,
     as_it_is,
@@ -88,7 +88,7 @@ def _stand_in(of_all: Assessed) -> Card | None:
     rest = f"And {more} more, in the JSON report. " if more > 0 else ""
     rows = tuple(found[:MOST_SAID])
     return Card("Which can stand in for which?", answer,
-                Table("", ("", "said of it"), rows, (), f"{rest}{ABOUT_P}"))  # fmt: skip
+                Table("", ("", "said of it"), rows, (), f"{rest}{about_p(of_all)}"))  # fmt: skip
 
 
 def _foretold(of_all: Assessed) -> Card | None:

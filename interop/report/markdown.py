@@ -75,7 +75,9 @@ def _assessed(report: Report) -> Iterator[str]:
         yield _table(tuple(map(text, one.head)), (tuple(map(text, row)) for row in one.rows))
         yield tame(one.note)
         if one.title == assessed.INTERCHANGE:
-            yield from _replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)
+            yield from _replacements(
+                assessed.sentences(of_all), assessed.MOST_SENTENCES, assessed.about_p(of_all)
+            )
     if limits := assessed.limits(of_all):
         yield "### Limits of this evidence"
         yield _said("Scope", limits)
@@ -92,12 +94,10 @@ def _learning(report: Report) -> Iterator[str]:
         yield f"… and {left} more epochs of {text(head[0])}, in the JSON report" if left else ""
 
 
-def _replacements(found: Sequence[tuple[str, str]], most: int) -> Iterator[str]:
-    from interop.report.assessed import ABOUT_P
-
+def _replacements(found: Sequence[tuple[str, str]], most: int, about: str) -> Iterator[str]:
     yield _table(("", "why"), ((text(word), text(said)) for word, said in found[:most]))
     more = len(found) - most
-    yield (f"… and {more} more, in the JSON report. " if more > 0 else "") + ABOUT_P
+    yield (f"… and {more} more, in the JSON report. " if more > 0 else "") + about
 
 
 def _said(label: str, sentences: Sequence[str]) -> str:
