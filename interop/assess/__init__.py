@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.assess import cheap, history, layers, trial, work
-from interop.assess.candidates import Seen, Spec, names_of, see
+from interop.assess.candidates import Seen, Spec, names_of, see_or_refuse
 from interop.assess.complexity import complexity, latencies
 from interop.assess.folds import Folds, folds
 from interop.assess.interchange import Pair, compared, same, sentence
@@ -31,17 +31,21 @@ from interop.data import preparation
 from interop.errors import ConfigError
 from interop.facts import (
     Answer,
+    Case,
+    Finding,
     Input,
     Intent,
     Json,
     Labels,
     Measurement,
     Preprocessing,
+    Proof,
     Report,
     Skipped,
 )
 from interop.models.backbone import Features, Source, bare, input_names
 from interop.proof.statistics import share
+from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["Options", "Tuning", "assess"]
@@ -138,13 +142,15 @@ def assess(
     say("reading the data set")
     task = _task(sources[0], data, options, labels)
     of = labelled(DataSpec(str(data), task, (), options.columns, options.split, options.group))
-    found = _seen(specs, sources, of, options, say)
+    found, refused = _parted(_seen(specs, sources, of, options, say))
+    if not found:
+        return _none(refused, of)
     plan = None
     if of.truth is not None:
         plan = folds(of, options.folds, options.repeats, options.held, options.seed)
         _probed(found, of, plan, options, say)
     made = _looked_into(found, of, options, say)
-    return _report(found, of, plan, options, made)
+    return _report(found, of, plan, options, made, refused)
 
 
 def _specs(
@@ -225,7 +231,7 @@ def _seen(
         seen = []
         for spec in specs:
             say(f"{spec.name}: features of {len(of.names)} samples")
-            seen.append(see(spec, of.spec, folder, options.device, options.threads))
+            seen.append(see_or_refuse(spec, of.spec, folder, options.device, options.threads))
     for spec, source, one in zip(specs, sources, seen, strict=True):
         taught = 0 if source.random else history.trained_on(source.identity, of.hashes)
         found.append(Candidate(spec, source, one, taught=taught))
@@ -239,8 +245,8 @@ def _seen(
 
 
 def see_arrays(*given: Any) -> work.Result:
-    """`see`, its result as arrays by name, which go between processes."""
-    return see(*given).as_arrays()
+    """`see_or_refuse`, its result as arrays by name, which go between processes."""
+    return see_or_refuse(*given).as_arrays()
 
 
 def _probed(
@@ -333,7 +339,12 @@ def _looked_into(found: Sequence[Candidate], of: Labelled, options: Options, say
 
 
 def _report(
-    found: Sequence[Candidate], of: Labelled, plan: Folds | None, options: Options, looked: _Looked
+    found: Sequence[Candidate],
+    of: Labelled,
+    plan: Folds | None,
+    options: Options,
+    looked: _Looked,
+    refused: Sequence[Candidate],
 ) -> Report:
     measured: list[Measurement] = []
     for candidate in found:
@@ -388,22 +399,63 @@ def _report(
         "interchange": pairs,
         "margin": options.margin,
         "weights": dict(options.weights),
-        "notes": [*_warnings(found, of), *looked.notes],
+        "left_out": [c.name for c in refused],
+        "notes": [*map(_left_out, refused), *_warnings(found, of), *looked.notes],
     }  # fmt: skip
     return Report(
         command="assess",
-        outcome=Answer.YES,
-        summary=_summary(ranked, outcomes, details),
-        inputs=(
-            *(_described(c) for c in found),
-            Input("data", of.spec.path, f"{len(of.names)} {of.kind}", dict(of.about)),
-        ),
+        outcome=Answer.NO if refused else Answer.YES,
+        summary=_summary(ranked, outcomes, details, refused),
+        inputs=_inputs([*found, *refused], of),
+        findings=tuple(map(_refusal, refused)),
         measurements=tuple(measured),
         skipped=skipped,
         environment={"device": options.device, "backend": options.pool.backend,
                      "jobs": options.pool.jobs, "seed": options.seed},
         details=details,
     )  # fmt: skip
+
+
+def _inputs(found: Sequence[Candidate], of: Labelled) -> tuple[Input, ...]:
+    data = Input("data", of.spec.path, f"{len(of.names)} {of.kind}", dict(of.about))
+    return (*(_described(c) for c in found), data)
+
+
+def _parted(found: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """Those that can be judged, and those whose weights do not fill their backbone."""
+    refused = [c for c in found if "refused" in c.seen.about]
+    return [c for c in found if c not in refused], refused
+
+
+def _none(refused: Sequence[Candidate], of: Labelled) -> Report:
+    """There is no model to be assessed."""
+    return Report(
+        command="assess",
+        outcome=Answer.NO,
+        summary=f"loaded-fraction-low: {_left_out(refused[0])}; nothing was assessed",
+        inputs=_inputs(refused, of),
+        findings=tuple(map(_refusal, refused)),
+        details={
+            "task": of.spec.task,
+            "left_out": [c.name for c in refused],
+            "notes": [_left_out(c) for c in refused],
+        },
+    )
+
+
+def _left_out(candidate: Candidate) -> str:
+    source = candidate.source
+    return (
+        f"{candidate.name} is left out, since its weights do not fit {source.library}/"
+        f"{source.arch}: {candidate.seen.about['refused']}"
+    )
+
+
+def _refusal(candidate: Candidate) -> Finding:
+    proof = Proof("loaded fraction", False, str(candidate.seen.about["refused"]))
+    found, _ = run(Case(b=candidate.source.identity, proofs=(proof,)))
+    one = next(f for f in found if f.rule == "loaded-fraction-low")
+    return replace(one, what=f"{candidate.name}: {one.what}")
 
 
 def _warnings(found: Sequence[Candidate], of: Labelled) -> list[str]:
@@ -414,6 +466,7 @@ def _warnings(found: Sequence[Candidate], of: Labelled) -> list[str]:
         for c in found
         if c.taught
     ]
+    said += [f"{c.name}: {c.seen.about['unread']}" for c in found if c.seen.about.get("unread")]
     for c in found:
         how = c.source.identity.preprocessing
         if of.kind == "pictures" and how is not None and "published weights" in how.source:
@@ -699,14 +752,18 @@ def _confusions(ranked: Sequence[Candidate], of: Labelled) -> list[Json]:
 
 
 def _summary(
-    ranked: Sequence[Candidate], outcomes: Mapping[str, float], details: Mapping[str, Json]
+    ranked: Sequence[Candidate],
+    outcomes: Mapping[str, float],
+    details: Mapping[str, Json],
+    refused: Sequence[Candidate],
 ) -> str:
     best = ranked[0]
     stands = [p for p in details["interchange"] if p["stands_in"] == "yes"]
     said = f"{len(ranked)} model{'s' if len(ranked) > 1 else ''}"
     if best.name in outcomes:
         said += f", best {best.name} ({_said(best, outcomes[best.name])})"
-    return f"{said}; {len(stands)} of {len(details['interchange'])} replacements hold"
+    left = f"; left out: {', '.join(c.name for c in refused)}" if refused else ""
+    return f"{said}; {len(stands)} of {len(details['interchange'])} replacements hold{left}"
 
 
 def _said(best: Candidate, value: float) -> str:

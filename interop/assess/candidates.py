@@ -23,6 +23,7 @@ from interop.assess.labelled import DataSpec
 from interop.bench.tasks import task as task_of
 from interop.data import preparation
 from interop.data.base import Data, Preparation, Prepared
+from interop.data.tokens import unread
 from interop.errors import ConfigError, ModelError
 from interop.facts import Json, Labels, Preprocessing
 from interop.models.backbone import Features, Source, bare, find, input_names
@@ -147,6 +148,7 @@ def see(
         found = Seen.from_arrays(kept)
         found.cached = True
         return found
+    said = unread(prepare, opened.records(), "texts", f"{data.path}, read for {spec.name}")
     found = _run(made, opened, prepare, data, device)
     if found.features is not None and not np.isfinite(found.features).all():
         raise ModelError(
@@ -155,10 +157,20 @@ def see(
             fix="look at it with interop inspect --values, and leave it out",
             rule="tensor-not-finite",
         )
-    found.about |= {"features": made.how, "prepared": dict(prepare.said)}
+    found.about |= {"features": made.how, "prepared": dict(prepare.said), "unread": said}
     if folder is not None and key:
         work.store(folder, key, found.as_arrays())
     return found
+
+
+def see_or_refuse(*given: Any) -> Seen:
+    """`see`; where the weights do not fill the backbone, what is to be said: `about["refused"]`."""
+    try:
+        return see(*given)
+    except ModelError as error:
+        if error.rule != "loaded-fraction-low":
+            raise
+        return Seen(None, None, None, 0.0, about={"refused": error.what})
 
 
 def _check_kind(spec: Spec, source: Source, data: Data) -> None:

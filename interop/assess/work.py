@@ -113,7 +113,10 @@ def done(
         return [found[i] for i in range(len(pieces))]
     say(f"{what}: {len(found)} of {len(pieces)}")
     with pool.open():
-        run = joblib.Parallel(return_as="generator_unordered")
+        backend, _ = joblib.parallel.get_active_backend()
+        # Ray's gives results all at once: what a piece keeps is on disk as it is done all the same.
+        as_done = getattr(backend, "supports_return_generator", False)
+        run = joblib.Parallel(return_as="generator_unordered" if as_done else "list")
         calls = (
             joblib.delayed(_kept)(i, pieces[i], None if folder is None else str(folder))
             for i in rest

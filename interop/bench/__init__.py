@@ -26,6 +26,7 @@ from interop.data import open_data, preparation
 from interop.data.arrays import Arrays
 from interop.data.base import Array, Data, Preparation
 from interop.data.preview import preview
+from interop.data.tokens import unread
 from interop.errors import ConfigError
 from interop.export import Options as Building
 from interop.facts import (
@@ -209,6 +210,8 @@ def _report(
     ]
     found: list[Measurement] = []
     details: dict[str, Json] = {"device": options.device}
+    # Before the answers are waited for: texts that no tokenizer knows are not worth the wait.
+    known = [_unread(c, w, p, data) for c, w, p in zip(contenders, wanted, prepares, strict=False)]
     answered: list[list[Answered]] = []
     for contender, one, prepare in zip(contenders, wanted, prepares, strict=False):
         told, waited = answer(contender, one.data, prepare, one.task, say)
@@ -238,7 +241,8 @@ def _report(
         }
         details["classes"] = _classes(answered)
         details["previews"] = _previews(measured, wanted[0].data, answered[0][0])
-    if notes := [f"{c.role}: {n}" for c in contenders for n in c.notes]:
+    notes = [f"{c.role}: {n}" for c in contenders for n in c.notes]
+    if notes := [*(n for n in known if n), *notes]:
         details["notes"] = notes
     return Report(
         command="bench",
@@ -254,6 +258,15 @@ def _report(
         environment=conditions,
         details=details,
     )
+
+
+def _unread(
+    contender: Contender, wanted: Wanted, prepare: Preparation, data: str | Path | None
+) -> str:
+    """The note on texts that the model's tokenizer does not know, "" where it knows all."""
+    where = f"{data}, read for {contender.role}"
+    said = unread(prepare, wanted.data.records(), "texts", where)
+    return said and f"{contender.role}: {said}"
 
 
 def _interface(models: Sequence[Identity]) -> list[Finding]:

@@ -35,7 +35,8 @@ torchvision/resnet18 whose weights lie in the library's cache, or "random:"
 and one of these: the same architecture with weights drawn at random, a
 control that must come last. Features and probes are kept; a run that was
 killed goes on where it was.
-Exit code 0 where the assessment was made, whatever it says.""",
+Exit code 0 where the assessment was made, whatever it says; 1 where a model's
+weights do not fit its architecture: it is left out, the others are assessed.""",
 )
 @click.argument("models", nargs=-1, required=True, metavar="MODEL…")
 @click.option("--data", required=True, metavar="D", help="A labelled data set, as bench takes it.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from interop.errors import ConfigError, DataError, ExtraMissing
 
 STRIDE = 128  # tokens that two windows of a long context share, as SQuAD's scorers have it
 _KNOWN = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+_BOUNDARY = "\N{LOWER ONE EIGHTH BLOCK}"
+_AT_ONCE, _SHOWN = 1000, 40
 # transformers writes a huge number where a tokenizer knows no longest input.
 _UNBOUNDED = 10**6
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
@@ -124,6 +127,18 @@ class Tokens(Preparation):
             said["words"] = list(made.word_ids(row))
         return said
 
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """Of each text whether there is more in it than unknown tokens; so of one without any."""
+        unknown = self.tokenizer.unk_token_id
+        if unknown is None or not texts:
+            return [True] * len(texts)
+        cut = {"truncation": True, "max_length": self.longest} if self.longest else {}
+        made = self.tokenizer(list(texts), add_special_tokens=False, **cut)["input_ids"]
+        # SentencePiece sets a mark of its own before a word that it does not know.
+        nothing = {unknown, *self.tokenizer.all_special_ids}
+        nothing.add(self.tokenizer.convert_tokens_to_ids(_BOUNDARY))
+        return [unknown not in ids or not nothing.issuperset(ids) for ids in made]
+
     def _padded(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Array]:
         lengths = np.array([len(r["input_ids"]) for r in rows])
         shape = len(rows), int(lengths.max())
@@ -142,6 +157,43 @@ class Tokens(Preparation):
                     found = row.get(name, ())
                     out[: len(found)] = found
         return inputs
+
+
+def unread(prepare: Preparation, records: Iterable[Record], what: str, where: str) -> str:
+    """A line on the texts of which the tokenizer knows nothing, "" where there are none.
+
+    `what` they are ("training texts") and `where` from. Raises DataError where all are such: there
+    is nothing in them to be learned or answered.
+    """
+    if not isinstance(prepare, Tokens):
+        return ""
+    found: list[Record] = []
+    count, rest = 0, iter(records)
+    while some := list(islice(rest, _AT_ONCE)):
+        known = prepare.knows([_whole(r) for r in some])
+        found += [r for r, yes in zip(some, known, strict=True) if not yes]
+        count += len(some)
+    if not found:
+        return ""
+    one = f"{found[0].name}: {_whole(found[0])[:_SHOWN]!r}"
+    if len(found) == count:
+        raise DataError(
+            f"the tokenizer knows nothing of its {count} {what} ({one}): all are unknown "
+            "tokens alone",
+            where=where,
+            fix="take a model whose tokenizer knows this language and script, or name another "
+            "column with --column text=NAME",
+        )
+    return (
+        f"{len(found)} of the {count} {what} are unknown tokens alone to the tokenizer, and "
+        f"tell the model nothing ({one}): take one whose tokenizer knows them, or another column"
+    )
+
+
+def _whole(record: Record) -> str:
+    """All of a record's texts in one."""
+    raw = record.raw
+    return " ".join(map(str, raw)) if isinstance(raw, tuple) else _as(str, record)
 
 
 def loaded(kind: str, folder: Path) -> Any:

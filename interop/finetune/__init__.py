@@ -19,6 +19,7 @@ from torch import nn
 from interop.data import open_data, preparation
 from interop.data.base import Data, Preparation
 from interop.data.class_names import CLASSIFIED
+from interop.data.tokens import unread
 from interop.errors import ConfigError, DataError, ModelError
 from interop.facts import Answer, Case, Identity, Labels, Proof, Report
 from interop.finetune import caching, goals, rates, reporting, samples, wanted, writing
@@ -151,6 +152,11 @@ def assembled(
     )
     notes = [*backbone.notes, wanted.padded(prepare), wanted.assumed(source)]
     training, validation = _parts(opened, prepare, task, labels, how, say)
+    where = how.validation or opened.path
+    notes += [
+        unread(prepare, training.records, "training texts", str(opened.path)),
+        unread(prepare, validation.records, "validation texts", str(where)),
+    ]
     if len(validation) < FEW:
         notes.append(f"{len(validation)} validation samples decide little: give more")
     if twice := samples.shared(training, validation):

@@ -20,6 +20,7 @@ CHEAP, ORDER = "transferability", "order"
 SIGNS = {"yes": "yes", "no": "no"}  # of a replacement; whatever else is said of one is open
 OPEN, NOT_COMPARED = "?", "–"
 MOST_SENTENCES = 16
+ENOUGH = 5  # folds, below which a spread over them says little
 FRONT = "front"  # the column that marks it
 INTERCHANGE = "Which can stand in for which"
 
@@ -184,17 +185,28 @@ def answers(of_all: Assessed) -> list[str]:
     first = of_all.outcome(best)
     if first is None or not known(first.value):
         return ["The models are not ranked: nothing was trained on the data, for the task is not "
-                "one that a probe answers. What they answer as they are stands below."]  # fmt: skip
+                "one that a probe answers. What they answer as they are stands below.",
+                *_left_out(of_all)]  # fmt: skip
     how = "fine-tuned" if of_all.group == TUNED else "with a probe on its frozen features"
     figure = f"{of_all.main} {_with_unit(first)}"
     if len(of_all.names) == 1:
-        return [f"{best} comes to {figure}, {how}; there is no other model to hold it against."]
+        return [
+            f"{best} comes to {figure}, {how}; there is no other model to hold it against.",
+            *_left_out(of_all),
+        ]
     said = [f"{best} comes first: {figure}, {how}."]
     if near := _near(of_all, first):
         said.append(
             f"The order among it and {listed(near)} is not settled: their intervals overlap."
         )
-    return [*said, *_controls(of_all), *_taught(of_all)]
+    return [*said, *_controls(of_all), *_taught(of_all), *_left_out(of_all)]
+
+
+def _left_out(of_all: Assessed) -> list[str]:
+    """Who was not judged at all; the notes have why."""
+    names = [str(n) for n in of_all.report.details.get("left_out") or ()]
+    whose = "Its weights do" if len(names) == 1 else "Their weights do"
+    return [f"Left out: {listed(names)}. {whose} not fit the architecture."] if names else []
 
 
 def _taught(of_all: Assessed) -> list[str]:
@@ -329,6 +341,8 @@ def data_in_words(of_all: Assessed) -> str:
 def folds_in_words(of_all: Assessed) -> list[str]:
     """How the samples were shared out."""
     f = of_all.folds
+    if not of_all.names:
+        return []
     if not f:
         return ["No folds: the models answered all samples as they are, and nothing was trained."]
     noun = "words" if of_all.report.details.get("task") == "token-classification" else "samples"
@@ -340,6 +354,11 @@ def folds_in_words(of_all: Assessed) -> list[str]:
     ]
     if repeats != 1:
         said.append(f"This was done {repeats} times, cut anew each time.")
+    elif isinstance(count, int) and count < ENOUGH:
+        said.append(
+            f"Intervals from {count} folds are wide and rough: --folds {ENOUGH} or more, or "
+            "--repeats, narrows them."
+        )
     if "stratified" in how:
         said.append("Stratified: each part has about the same share of each class.")
     if "by group" in how:
@@ -619,6 +638,22 @@ ABOUT_P = (
 )
 
 
+# A model's interval is `assess.agreement.corrected_interval`, p is Tango's test of paired answers.
+_TWO_VARIANCES = (
+    "The order of the ranking may be open where p is not, or the reverse: intervals there are of "
+    "each model by itself, by its spread from fold to fold; p is of two models' answers to the "
+    "same samples, their training taken as it was."
+)
+
+
+def about_p(of_all: Assessed) -> str:
+    """What p is, and why it may not agree with the order, where both are of trained answers."""
+    outcomes = (of_all.outcome(n) for n in of_all.names)
+    spread = any(m is not None and interval_of(m) for m in outcomes)
+    by_training = any(p.get("basis") not in (OWN, SAME) for p in of_all.pairs)
+    return f"{ABOUT_P} {_TWO_VARIANCES}" if spread and by_training else ABOUT_P
+
+
 def predicted(of_all: Assessed) -> Table | None:
     """How well each score that needs no training foretold the order."""
     names = of_all.figures(CHEAP)
@@ -712,11 +747,14 @@ def trained(of_all: Assessed) -> Table | None:
 def notes(report: Report) -> list[str]:
     """What the run itself has to add, and what it left out."""
     skipped = [f"{_capital(one.rule)}: not measured, because {one.why}." for one in report.skipped]
-    return [*skipped, *(str(n) for n in report.details.get("notes") or ())]
+    told = (str(n) for n in report.details.get("notes") or ())
+    return [*skipped, *(n if n.endswith(".") else f"{n}." for n in told)]
 
 
 def tables(of_all: Assessed) -> list[Table]:
-    """All tables, in the order in which questions come up."""
+    """All tables, in the order in which questions come up; none where no model was judged."""
+    if not of_all.names:
+        return []
     made: Sequence[Table | None] = (
         ranking(of_all), interchange(of_all), few(of_all), as_it_is(of_all), costs(of_all),
         predicted(of_all), scores(of_all), trained(of_all),
@@ -726,7 +764,9 @@ def tables(of_all: Assessed) -> list[Table]:
 
 def limits(of_all: Assessed) -> list[str]:
     """What this evidence does not show."""
-    said = []
+    said: list[str] = []
+    if not of_all.names:
+        return said
     data = of_all.data
     if data is not None:
         said.append(f"It holds for this data set and for data like it; {data.summary} are what it "

@@ -10,7 +10,6 @@ from typing import Any
 from interop.facts import Json, Measurement, Report
 from interop.report import plots
 from interop.report.assessed import (
-    ABOUT_P,
     COST,
     FEW,
     HELD,
@@ -19,6 +18,7 @@ from interop.report.assessed import (
     OWN,
     REUSE,
     Assessed,
+    about_p,
     all_figures,
     answers,
     as_it_is,
@@ -88,7 +88,7 @@ def _stand_in(of_all: Assessed) -> Card | None:
     rest = f"And {more} more, in the JSON report. " if more > 0 else ""
     rows = tuple(found[:MOST_SAID])
     return Card("Which can stand in for which?", answer,
-                Table("", ("", "said of it"), rows, (), f"{rest}{ABOUT_P}"))  # fmt: skip
+                Table("", ("", "said of it"), rows, (), f"{rest}{about_p(of_all)}"))  # fmt: skip
 
 
 def _foretold(of_all: Assessed) -> Card | None:
@@ -407,5 +407,5 @@ def _matrices(report: Report) -> list[Mapping[str, Any]]:
 def page_tables(of_all: Assessed) -> list[Table]:
     """All tables; what cards have shown in full is not repeated."""
     shown = {t.title for t in (predicted(of_all), as_it_is(of_all)) if t is not None}
-    first, *rest = (worded(t) for t in tables(of_all) if t.title not in shown)
-    return [first, *all_figures(of_all), *rest]
+    made = [worded(t) for t in tables(of_all) if t.title not in shown]
+    return [*made[:1], *all_figures(of_all), *made[1:]]

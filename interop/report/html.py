@@ -29,7 +29,7 @@ _ELSEWHERE = (
 # Of an assessment all that its tables, cards and drawings show.
 _ASSESSED = (
     "candidates", "folds", "confusion", "curves", "order", "interchange", "margin", "weights",
-    "notes",
+    "left_out", "notes",
 )  # fmt: skip
 
 

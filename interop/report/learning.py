@@ -1,4 +1,4 @@
-"""A training's curves -> a small table for a terminal, and drawings for a page."""
+"""A training's curves -> small tables for a terminal or Markdown, and drawings for a page."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from interop.report.text import quantity
 from interop.report.view import Figure, known
 
 MOST_ROWS = 24
+WRITTEN = "best, written"
 Row = Mapping[str, Json]
 
 
@@ -24,35 +25,46 @@ def curves(report: Report) -> list[tuple[str, list[Row]]]:
 
 def learning_table(report: Report) -> list[list[str]]:
     """A table a phase; the epoch whose weights were written, and the last, are marked."""
+    blocks = []
+    for head, body, left in shortened(report, MOST_ROWS):
+        rest = [f"and {left} more epochs (--report json:PATH has all)"] if left else []
+        blocks.append([*table([head, *body]), *rest])
+    return blocks
+
+
+def shortened(report: Report, most: int) -> list[tuple[list[str], list[list[str]], int]]:
+    """Of each phase the head of its table, at most so many epochs, and how many are left out.
+
+    Epochs are taken evenly, the first and the last among them, and the one whose weights were
+    written: the best of all, which says so in its last cell.
+    """
     figure = report.details.get("figure") or {}
     best = report.details.get("best") or {}
-    blocks = []
+    made = []
     for phase, rows in curves(report):
         unsupervised = phase == "pretrain"
         name = "variance explained" if unsupervised else str(figure.get("name", "figure"))
         unit = "share" if unsupervised else str(figure.get("unit", "abs"))
         head = [phase, "loss", "validation", name, "rate", "s", ""]
         body = []
-        for row in _some(rows, best):
-            marks = ["written"] if _is(row, best) else []
+        for row in _some(rows, best, most):
+            marks = [WRITTEN] if _is(row, best) else []
             marks += ["last"] if row is rows[-1] else []
             body.append([
                 str(row["epoch"]), _number(row["train_loss"]), _number(row["validation_loss"]),
                 quantity(row["figure"], unit) if known(row["figure"]) else "-",
                 f"{row['rate']:.1e}", f"{row['seconds']:.1f}", ", ".join(marks),
             ])  # fmt: skip
-        left = len(rows) - len(body)
-        rest = [f"and {left} more epochs (--report json:PATH has all)"] if left else []
-        blocks.append([*table([head, *body]), *rest])
-    return blocks
+        made.append((head, body, len(rows) - len(body)))
+    return made
 
 
-def _some(rows: Sequence[Row], best: Row) -> list[Row]:
-    """All rows, or so many of them evenly, the best and the last among them."""
-    if len(rows) <= MOST_ROWS:
+def _some(rows: Sequence[Row], best: Row, most: int) -> list[Row]:
+    """All rows, or so many of them evenly, the first, the best and the last among them."""
+    if len(rows) <= most:
         return list(rows)
-    step = (len(rows) - 1) / (MOST_ROWS - 2)
-    picks = {round(i * step) for i in range(MOST_ROWS - 1)}
+    step = (len(rows) - 1) / (most - 2)
+    picks = {round(i * step) for i in range(most - 1)}
     return [r for i, r in enumerate(rows) if i in picks or _is(r, best)]
 
 

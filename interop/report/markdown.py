@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from interop.facts import Finding, Measurement, Report
+from interop.report.learning import WRITTEN, shortened
 from interop.report.text import quantity
 from interop.report.view import known, of, span
 from interop.report.words import faults, headline, is_proof, one_line, waived, word
@@ -17,6 +18,7 @@ from interop.report.words import faults, headline, is_proof, one_line, waived, w
 # GitHub refuses a comment of more than 65 536 characters.
 MOST_CHARACTERS = 60_000
 MOST_TEXT, MOST_ROWS = 1000, 50
+MOST_EPOCHS = 12
 
 # What could begin markup within a line (an underscore inside a word does not), and what names a
 # person or an issue.
@@ -43,9 +45,11 @@ def render(report: Report) -> str:
                ((text(p.name), "holds" if p.holds else "**fails**", text(p.what))
                 for p in report.proofs)),
         _table(("measured", "of", "value", "95 % interval"), map(_figures, report.measurements)),
+        *_learning(report),
         *(_finding(found) for found in faults(report)),
         *(_finding(found, why) for found, why in waived(report)),
         _skipped(report),
+        *(f"Note: {text(str(note))}" for note in report.details.get("notes") or ()),
     ]  # fmt: skip
     return _fitting([block for block in blocks if block])
 
@@ -62,24 +66,38 @@ def _assessed(report: Report) -> Iterator[str]:
     rows = ((str(n + 1), text(c), code(i.path), text(i.summary))
             for n, c in enumerate(of_all.names) if (i := of_all.given(c)))  # fmt: skip
     yield _table(("", "model", "file", "what it is"), rows)
-    first, *rest = assessed.tables(of_all)
-    for one in (assessed.worded(first), *assessed.all_figures(of_all), *rest):
+    tables = assessed.tables(of_all)
+    shown = (
+        (assessed.worded(tables[0]), *assessed.all_figures(of_all), *tables[1:]) if tables else ()
+    )
+    for one in shown:
         yield f"### {one.title}"
         yield _table(tuple(map(text, one.head)), (tuple(map(text, row)) for row in one.rows))
         yield tame(one.note)
         if one.title == assessed.INTERCHANGE:
-            yield from _replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)
-    yield "### Limits of this evidence"
-    yield _said("Scope", assessed.limits(of_all))
+            yield from _replacements(
+                assessed.sentences(of_all), assessed.MOST_SENTENCES, assessed.about_p(of_all)
+            )
+    if limits := assessed.limits(of_all):
+        yield "### Limits of this evidence"
+        yield _said("Scope", limits)
     yield _said("Of the run", assessed.notes(report))
 
 
-def _replacements(found: Sequence[tuple[str, str]], most: int) -> Iterator[str]:
-    from interop.report.assessed import ABOUT_P
+def _learning(report: Report) -> Iterator[str]:
+    """How a training went, a small table a phase; the epoch that was written is set in bold."""
+    for head, body, left in shortened(report, MOST_EPOCHS):
+        rows = (
+            [f"**{text(c)}**" if WRITTEN in row[-1] and c else text(c) for c in row] for row in body
+        )
+        yield _table(tuple(map(text, head)), rows)
+        yield f"… and {left} more epochs of {text(head[0])}, in the JSON report" if left else ""
 
+
+def _replacements(found: Sequence[tuple[str, str]], most: int, about: str) -> Iterator[str]:
     yield _table(("", "why"), ((text(word), text(said)) for word, said in found[:most]))
     more = len(found) - most
-    yield (f"… and {more} more, in the JSON report. " if more > 0 else "") + ABOUT_P
+    yield (f"… and {more} more, in the JSON report. " if more > 0 else "") + about
 
 
 def _said(label: str, sentences: Sequence[str]) -> str:

@@ -160,7 +160,7 @@ def _assess(report: Report) -> list[list[str]]:
         said += [[one.title.upper(), *first], *rest, _prose(one.note)]
         if one.title == assessed.INTERCHANGE:
             said += [_replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)]
-            said += [_prose(assessed.ABOUT_P)]
+            said += [_prose(assessed.about_p(of_all))]
     return [*said, _prose("\n".join(map(one_line, assessed.notes(report))))]
 
 

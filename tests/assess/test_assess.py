@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import torch
 from interop.assess import Options, assess
 from interop.assess.work import Pool
 from interop.errors import ConfigError
-from interop.facts import Preprocessing
+from interop.facts import Answer, Preprocessing
+from interop.report import render
 from tests.conftest import DIGITS, ROOT
 
 HELD = str(DIGITS / "heldout")
@@ -235,6 +237,62 @@ def test_texts_and_sounds_are_assessed(tmp_path):
     )
     assert found.details["task"] == "audio-classification"
     assert [c["name"] for c in found.details["candidates"]] == ["model", "random model"]
+
+
+def damaged(path, change):
+    """`base.pth` with its state dict changed."""
+    held = torch.load(DIGITS / "base.pth", weights_only=True)["state_dict"]
+    torch.save(change(held), path)
+    return str(path)
+
+
+def test_a_model_whose_weights_do_not_fit_is_left_out_and_the_others_are_judged(tmp_path):
+    cut = damaged(tmp_path / "cut.pth", lambda s: dict([*s.items()][20:]))
+    wide = damaged(
+        tmp_path / "wide.pth", lambda s: {**s, "conv1.0.weight": torch.zeros(24, 1, 3, 3)}
+    )
+    good = str(DIGITS / "base.pth")
+    how = {"arch": "torchvision/shufflenet_v2_x0_5", "task": "image-classification",
+           "cache": None, "preprocessing": HOW, **FAST}  # fmt: skip
+    alone = assess([good, f"random:{good}"], HELD, **how)
+    for pool in (Pool(), Pool("loky", 2)):
+        found = assess([cut, good, wide, f"random:{good}"], HELD, pool=pool, **how)
+        assert found.outcome is Answer.NO and found.details["left_out"] == ["cut", "wide"]
+        for name in ("base", "random base"):
+            assert figure(found, name).samples == figure(alone, name).samples
+        assert [f.rule for f in found.findings] == ["loaded-fraction-low"] * 2
+        assert re.match(r"cut: 318 of 318 tensors fit", found.findings[0].what)
+        assert "17 not in the checkpoint" in found.findings[0].what
+        assert "1 of another shape (conv1.0.weight" in found.findings[1].what
+        assert [i.role for i in found.inputs] == ["base", "random base", "cut", "wide", "data"]
+        assert found.summary.endswith("left out: cut, wide")
+    for form in ("text", "markdown", "html"):
+        shown = " ".join(render(found, form).split())
+        assert "Left out: cut and wide" in shown
+        assert "cut is left out" in shown and "wide is left out" in shown
+    assert alone.outcome is Answer.YES and "Left out" not in render(alone, "text")
+
+
+def test_where_no_models_weights_fit_nothing_is_assessed(tmp_path, interop):
+    cut = damaged(tmp_path / "cut.pth", lambda s: dict([*s.items()][20:]))
+    headless = damaged(tmp_path / "part.pth", lambda s: dict([*s.items()][20:40]))
+    run = interop(
+        "assess", cut, headless, "--data", HELD, "--no-cache", "--arch",
+        "torchvision/shufflenet_v2_x0_5", "--task", "image-classification",
+        "--report", f"markdown:{tmp_path}/r.md", "--report", f"html:{tmp_path}/r.html",
+    )  # fmt: skip
+    assert run.returncode == 1, run.stderr
+    shown = " ".join(run.stdout.split())
+    assert "cut is left out" in shown and "17 not in the checkpoint" in shown
+    assert "shufflenet_v2_x0_5: 20 of the backbone's 336 tensors" in shown
+    assert "RANKING" not in shown and "MODELS" not in shown and "training" not in shown
+    assert "nothing was assessed" in run.stderr
+    for name in ("r.md", "r.html"):
+        page = (tmp_path / name).read_text("utf-8")
+        assert "17 not in the checkpoint" in page and "nothing was trained" not in page
+    (tmp_path / "short.pth").write_bytes(Path(cut).read_bytes()[:5000])
+    run = interop("assess", tmp_path / "short.pth", DIGITS / "base.pth", "--data", HELD)
+    assert run.returncode == 2 and "file-truncated" in run.stderr
 
 
 def test_a_wrong_name_or_margin_is_refused(candidates):

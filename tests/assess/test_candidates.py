@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from interop.assess.candidates import Spec, names_of, see
 from interop.assess.labelled import DataSpec, labelled
-from interop.errors import ConfigError
+from interop.errors import ConfigError, DataError
 from tests.conftest import DIGITS, ROOT
 
 HELD = str(DIGITS / "heldout")
@@ -88,6 +90,23 @@ def test_texts_and_sounds_have_features_too():
     sound = labelled(DataSpec(str(ROOT / "fixtures/speech/heldout"), "audio-classification"))
     seen = see(Spec("a", str(ROOT / "fixtures/speech/model")), sound.spec, None)
     assert seen.features.shape == (100, 48)
+
+
+def test_texts_that_the_tokenizer_does_not_know_are_told(tmp_path):
+    def seen(texts, cache):
+        rows = [{"text": t, "label": "ab"[i % 2]} for i, t in enumerate(texts)]
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        data = labelled(DataSpec(str(path), "text-classification")).spec
+        return see(Spec("t", str(ROOT / "fixtures/text/model")), data, cache)
+
+    for _ in range(2):  # what was kept tells it again
+        found = seen(["Bitte", "Merci", "\u65e5", "Nein"], tmp_path / "cache")
+        assert found.about["unread"].startswith("1 of the 4 texts are unknown tokens alone")
+    assert found.cached and seen(["Bitte", "Merci"], None).about["unread"] == ""
+    with pytest.raises(DataError, match="knows nothing of its 2 texts") as error:
+        seen(["\u65e5", "\u672c"], None)
+    assert "read for t" in error.value.where
 
 
 def test_padding_counts_for_nothing():

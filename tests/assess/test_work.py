@@ -56,6 +56,23 @@ def test_a_scheduler_that_runs_already_is_used(here):
         assert same(here, answers(work.Pool("dask", 2, cluster.scheduler_address)))
 
 
+def test_a_backend_that_gives_all_results_at_once_gives_the_same(here, monkeypatch, tmp_path):
+    """Ray's is one, and joblib refuses to ask it for results as they come."""
+    import joblib
+    from joblib._parallel_backends import ThreadingBackend
+
+    class AtOnce(ThreadingBackend):
+        supports_return_generator = False
+
+    monkeypatch.setattr(work, "_ray", lambda: joblib.register_parallel_backend("ray", AtOnce))
+    monkeypatch.setattr(joblib.parallel, "BACKENDS", dict(joblib.parallel.BACKENDS))
+    with joblib.parallel_config(backend=AtOnce()), pytest.raises(ValueError, match="return_as"):
+        joblib.Parallel(return_as="generator_unordered")
+    said = []
+    assert same(here, answers(work.Pool("ray", 2), tmp_path, said))
+    assert said[-1] == "probes: 4 of 4" and len(list(tmp_path.iterdir())) == 4
+
+
 def test_what_was_done_is_not_done_again(tmp_path, here):
     said = []
     assert same(here, answers(work.Pool(), tmp_path, said)) and said

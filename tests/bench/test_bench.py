@@ -347,6 +347,19 @@ def test_a_text_classifier_scores_what_transformers_says(of_text: Identity) -> N
     assert report.details["split"] is None
 
 
+def test_texts_that_the_tokenizer_does_not_know_are_told(of_text: Identity, tmp_path: Path) -> None:
+    from interop.report import render
+
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n\u65e5,German\nBitte,German\n\u672c,French\n", encoding="utf-8")
+    report = bench([of_text], path, batches=(), runtimes=["pytorch"])
+    assert report.details["notes"][0].startswith("A: 2 of the 3 texts are unknown tokens alone")
+    assert "row 1: '\u65e5'" in render(report, "text")
+    path.write_text("text,label\n\u65e5,German\n\u672c,French\n", encoding="utf-8")
+    with pytest.raises(DataError, match="knows nothing of its 2 texts"):
+        bench([of_text], path, batches=(), runtimes=["pytorch"])
+
+
 def test_a_report_tells_the_split(of_text: Identity, tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict
 

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.text import TEXT
 from interop.data.base import Record
-from interop.data.tokens import Tokens
+from interop.data.tokens import Tokens, unread
 from interop.errors import ConfigError, DataError, ExtraMissing
 
 FOLDER = TEXT / "model"
@@ -102,3 +102,43 @@ def test_what_cannot_be_had_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ExtraMissing, match=r"model-interop\[hf\]"):
         Tokens(FOLDER, "text-classification", ALL)
+
+
+def test_texts_of_unknown_tokens_alone_are_told():
+    prepare = Tokens(FOLDER, "text-classification", ALL)
+    assert prepare.tokenizer("\u65e5")["input_ids"][1] == prepare.tokenizer.unk_token_id
+    raw = [
+        "Bitte",
+        "\u65e5\u672c",
+        ("\u65e5", "\u672c"),
+        ("\u65e5", "Bitte"),
+        "Bitte \u65e5",
+        "[SEP] \u65e5",
+    ]
+    records = [Record(f"row {i + 1}", "", one, None) for i, one in enumerate(raw)]
+    said = unread(prepare, iter(records), "texts", "D")
+    assert said.startswith("3 of the 6 texts are unknown tokens alone")
+    assert "(row 2: '\u65e5\u672c')" in said
+    assert unread(prepare, [records[0], records[3], records[4]], "texts", "D") == ""
+    with pytest.raises(DataError, match=r"knows nothing of its 2 texts \(row 2: .*") as error:
+        unread(prepare, [records[1], records[5]], "texts", "D")
+    assert error.value.where == "D" and "--column text=NAME" in (error.value.fix or "")
+    # A tokenizer without an unknown token knows all, and one without tokens is another matter.
+    assert unread(prepare, [a_record("")], "texts", "D") == ""
+    prepare.tokenizer.unk_token = None
+    assert unread(prepare, [records[1]], "texts", "D") == ""
+
+
+def test_a_word_mark_before_an_unknown_word_is_nothing_known(tmp_path):
+    """As SentencePiece's tokenizers have it: a mark of its own, then the unknown token."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = [("<unk>", -9.0), ("\u2581", -1.0), ("\u2581wort", -1.0)]
+    made = Tokenizer(models.Unigram(vocabulary, unk_id=0))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")
+    fast.save_pretrained(tmp_path)
+    prepare = Tokens(tmp_path, "text-classification", ["input_ids", "attention_mask"])
+    assert prepare.tokenizer("\u65e5")["input_ids"] == [1, 0]
+    assert prepare.knows(["\u65e5", "wort", "wort \u65e5"]) == [False, True, True]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from interop.bench import bench
+from interop.errors import DataError
 from interop.facts import Report
 from interop.identity import identify_file
 
@@ -179,3 +180,20 @@ def test_speech_by_its_characters(train: Train, tmp_path: Path) -> None:
     assert again.details["task"] == "automatic-speech-recognition"
     head = again.proofs[0].facts["fresh"]
     assert head == []  # the class has its head already, and keeps it
+
+
+def test_texts_that_the_tokenizer_does_not_know_are_told(train: Train, tmp_path: Path) -> None:
+    data = some_texts(tmp_path / "two.jsonl")
+    made = [json.loads(line) for line in data.read_text().splitlines()]
+    strange = [{**r, "text": chr(0x4E00 + n)} for n, r in enumerate(made)]
+    mixed = rows(tmp_path / "mixed.jsonl", [*made[6:], *strange[:6]])
+    report = train(mixed, tmp_path / "m", backbone=TEXT, rate=1e-3, batch=16, epochs=1)
+    notes = [n for n in report.details["notes"] if "unknown tokens alone" in n]
+    counts = [int(n.split()[0]) for n in notes]
+    assert sum(counts) == 6 and "training texts" in notes[0]
+    held = rows(tmp_path / "held.jsonl", strange)
+    with pytest.raises(DataError, match="knows nothing of its 60 validation texts") as error:
+        train(data, tmp_path / "n", backbone=TEXT, validation=str(held))
+    assert error.value.where == str(held) and not (tmp_path / "n").exists()
+    with pytest.raises(DataError, match="training texts"):
+        train(held, tmp_path / "n", backbone=TEXT)

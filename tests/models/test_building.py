@@ -145,7 +145,7 @@ def test_what_is_not_known_is_asked_for(digits):
     unknown = of(digits / "autoencoder.pth")
     with pytest.raises(ModelError, match="architecture is unknown") as error:
         build(unknown)
-    assert "--model" in error.value.fix
+    assert "--arch library/name" in error.value.fix and "--model" in error.value.fix
     identity = of(digits / "shufflenet.pth")
     two = (Architecture("torchvision/a", ""), Architecture("torchvision/b", ""))
     with pytest.raises(ModelError, match="several architectures") as error:

@@ -19,8 +19,10 @@ from interop.report.assessed import (
     ABOUT_P,
     MOST_SENTENCES,
     Assessed,
+    about_p,
     answers,
     costs,
+    folds_in_words,
     front_in_words,
     interchange,
     predicted,
@@ -405,6 +407,34 @@ def test_own_answers_come_with_a_warning() -> None:
         ),
     )
     assert "Mind:" not in told(report)
+
+
+def test_few_folds_are_said_to_make_rough_intervals() -> None:
+    case = CASES["four"]
+
+    def rough(folds: int, repeats: int) -> list[str]:
+        own = {**case.details["folds"], "folds": folds, "repeats": repeats}
+        report = replace(case, details={**case.details, "folds": own})
+        return [s for s in folds_in_words(Assessed(report)) if "rough" in s]
+
+    (said,) = rough(3, 1)
+    assert said == (
+        "Intervals from 3 folds are wide and rough: --folds 5 or more, or --repeats, narrows them."
+    )
+    assert len(rough(4, 1)) == 1 and rough(3, 2) == [] and rough(5, 1) == []
+
+
+def test_the_two_variances_are_told_where_both_are_there() -> None:
+    case = CASES["four"]
+    mind = "of each model by itself, by its spread from fold to fold"
+    for form in ("text", "markdown", "html"):
+        assert mind in " ".join(render(case, form).split())
+    pairs = [{**p, "basis": OWN} for p in case.details["interchange"]]
+    heads = replace(case, details={**case.details, "interchange": pairs})
+    assert mind not in told(heads) and ABOUT_P in told(heads)
+    assert mind not in told(CASES["speech"])  # nothing was trained
+    bare = tuple(replace(m, interval=None) for m in case.measurements)
+    assert about_p(Assessed(replace(case, measurements=bare))) == ABOUT_P
 
 
 def test_folds_and_notes_are_told() -> None:

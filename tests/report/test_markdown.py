@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from markdown_it import MarkdownIt
 
 from interop.facts import Answer, Finding, Input, Level, Report
 from interop.report import render
-from interop.report.markdown import MOST_CHARACTERS, MOST_ROWS, code, text
+from interop.report.markdown import MOST_CHARACTERS, MOST_EPOCHS, MOST_ROWS, code, text
 from interop.report.plain import plain
 from interop.report.words import headline, one_line
 
 from .golden import HOSTILE, REPORTS
+from .test_learning import report as trained
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 OURS = {
@@ -107,6 +109,38 @@ def test_a_finding_is_a_fold_with_its_fix_and_its_place() -> None:
     # There is no rule of a failed proof to be explained.
     assert "explain proof-" not in render(REPORTS["gate-fails"], "markdown")
     assert "Waived: until the pruned one is trained" in render(REPORTS["gate-fails"], "markdown")
+
+
+def test_a_training_has_a_small_table_a_phase_with_the_first_the_best_and_the_last() -> None:
+    report = trained(200)
+    report = replace(report, details={**report.details, "best": {"phase": "full", "epoch": 77}})
+    blocks = render(report, "markdown").strip().split("\n\n")
+    first, _, second, left = (b for b in blocks if "epochs" in b or b.startswith(("| p", "| f")))
+    assert first.startswith("| pretrain | loss | validation | variance explained | rate | s |")
+    _, _, *rows = second.splitlines()
+    epochs = [words(row.split("|")[1]) for row in rows]
+    assert (
+        len(rows) == MOST_EPOCHS
+        and left == f"… and {200 - MOST_EPOCHS} more epochs of full, in the JSON report"
+    )
+    assert epochs[0] == "1" and epochs[-1] == "200" and "last" in rows[-1]
+    assert [r for r in rows if "**" in r] == [rows[epochs.index("**77**")]]
+    steps = [int(e) for e in epochs if e.isdecimal()]
+    assert max(b - a for a, b in pairwise(steps)) <= 21  # evenly
+    shown = Shown(render(report, "markdown"))
+    assert shown.tags <= OURS and "best, written" in shown.text
+    few = render(trained(3), "markdown")
+    assert "more epochs" not in few and "| **2** |" in few and "| 3 |" in few
+
+
+def test_a_trainings_names_and_notes_stay_text() -> None:
+    report = trained()
+    rows = [{**r, "phase": HOSTILE} for r in report.details["curves"]]
+    figure = {"name": HOSTILE, "unit": "share"}
+    details = {**report.details, "curves": rows, "figure": figure, "notes": [HOSTILE]}
+    shown = Shown(render(replace(report, details=details), "markdown"))
+    assert shown.tags <= OURS and shown.attributes == []
+    assert words(shown.text).count(words(one_line(HOSTILE))) == 3
 
 
 def test_a_comment_is_never_longer_than_github_takes() -> None:

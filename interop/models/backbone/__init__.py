@@ -49,6 +49,11 @@ def under_head(
             made = torchaudio.under_head(source, width)
         else:
             made = vision.under_head(source, width)
+    return _filled(made, source)
+
+
+def _filled(made: Backbone, source: Source) -> Backbone:
+    """What `made` is; ModelError where the file's weights do not fill it."""
     if not made.proof.holds:
         raise ModelError(
             made.proof.what,
@@ -70,14 +75,14 @@ def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if factory is not None:
-            return Features.of_module(own.under_head(source, factory), at)
+            return Features.of_module(_filled(own.under_head(source, factory), source), at)
         if source.library == "transformers":
             return Features.of_transformers(
                 transformers.as_saved(source), answers=not source.random
             )
         if source.library == "torchaudio":
-            return Features.of_module(torchaudio.as_saved(source), at)
-        return Features.of_module(vision.as_saved(source), at)
+            return Features.of_module(_filled(torchaudio.as_saved(source), source), at)
+        return Features.of_module(_filled(vision.as_saved(source), source), at)
 
 
 def input_names(source: Source, backbone: Backbone | Features) -> tuple[str, ...]:

@@ -34,13 +34,10 @@ def under_head(source: Source, outputs: int) -> Backbone:
 
 def as_saved(source: Source) -> Backbone:
     """The module with the file's own head; `fresh` names its tensors where the file has none."""
+    if not source.library:
+        build_with_notes(source.identity)  # which says what is not known of it
     if source.library not in ("torchvision", "timm"):
-        why = f" ({source.identity.ambiguity})" if source.identity.ambiguity else ""
-        raise ModelError(
-            f"is {source.library}'s" if source.library else f"its architecture is unknown{why}",
-            where=source.name,
-            fix=OWN,
-        )
+        raise ModelError(f"is {source.library}'s", where=source.name, fix=OWN)
     name = f"{source.library}/{source.arch}"
     notes: tuple[str, ...] = ()
     if source.random:
@@ -61,16 +58,19 @@ def _is_of(name: str, heads: list[str]) -> bool:
 
 
 def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[str, ...]]:
-    """The module with the file's weights; of a head that no library has, without that head."""
+    """The module with the file's weights; of a head that no library has, without that head, and of
+    a file that has lost its own too: how much of the backbone it still fills is to be said."""
     identity = source.identity
     try:
         module, notes = build_with_notes(identity, arch=name)
         return module, load(module, identity), notes
     except ModelError:
         head = identity.head
-        if head is None or head.kind in ("linear", "conv1x1"):
+        if head is not None and head.kind in ("linear", "conv1x1"):
             raise
-    module = catalog.module(name)
+        module = catalog.module(name)
+        if head is None and not {t.name for t in identity.tensors} & set(module.state_dict()):
+            raise
     heads = _heads(module, source)
     own = {n for h in (identity.head, *identity.side_heads) if h for n in h.tensors}
     given = {n: t for n, t in _tensors(source).items() if n not in own}

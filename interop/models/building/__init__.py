@@ -114,7 +114,8 @@ def _architecture(identity: Identity) -> str:
         raise ModelError(
             f"its architecture is unknown{': ' * bool(identity.ambiguity)}{identity.ambiguity}",
             where=where,
-            fix="give the module with --model package.module:factory",
+            fix="name it with --arch library/name (what does not fit is then told), or give the "
+            "module with --model package.module:factory",
         )
     names = ", ".join(a.name for a in identity.architectures)
     raise ModelError(
