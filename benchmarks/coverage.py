@@ -274,6 +274,7 @@ def saved(name: str, task: str, folder: Path) -> tuple[str, str | None, dict[str
     """A file of the model as people save it; the architecture to be named, and export's options."""
     import torch
 
+    torch.manual_seed(0)
     library, _, own = name.partition("/")
     if library == "transformers":
         return _pretrained(own, folder), None, {}
