@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from interop.runtimes.base import Array, Batch
 from interop.runtimes.pytorch import tensors, tensors_of
@@ -28,7 +30,20 @@ def exact(module: nn.Module, batch: Batch) -> tuple[Array, ...] | None:
     for at_once in (_AT_ONCE, _AT_MOST) if size > _AT_ONCE else (_AT_ONCE,):
         with contextlib.suppress(Exception):  # for one, a constant of another dtype
             return _run(module, batch, at_once)
+    with contextlib.suppress(Exception), _Wider():
+        return _run(module, batch, _AT_MOST)
     return None
+
+
+class _Wider(TorchFunctionMode):
+    """What code asks for in float32 by name (the coordinates of RAFT) is given in float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.float:
+            return args[0].double()
+        args = tuple(torch.float64 if a is torch.float32 else a for a in args)
+        kwargs = {k: torch.float64 if v is torch.float32 else v for k, v in (kwargs or {}).items()}
+        return func(*args, **kwargs)
 
 
 def _run(module: nn.Module, batch: Batch, at_once: int) -> tuple[Array, ...]:

@@ -156,6 +156,33 @@ def test_a_constant_of_another_dtype_is_no_answer():
     assert exact(built(Narrow), floats(2, 24)) is None
 
 
+class Named(nn.Module):
+    """Asks for float32 by its name, as RAFT does for the places that it samples at."""
+
+    def __init__(self, dtype=torch.float32):
+        super().__init__()
+        self.linear, self.dtype = nn.Linear(4, 4), dtype
+
+    def forward(self, x):
+        places = torch.arange(4)
+        places = places.float() if self.dtype is torch.float32 else places.double()
+        ones = torch.ones(4, 4, dtype=self.dtype)
+        return nn.functional.linear(self.linear(x) + places, ones.to(self.dtype) / 3)
+
+
+def test_what_is_asked_for_in_float32_by_name_is_float64():
+    module, wide = Named().eval(), Named(torch.float64).eval()
+    wide.load_state_dict(module.state_dict())
+    batch = np.random.default_rng(0).standard_normal((2, 4), dtype=np.float32)
+    with pytest.raises(RuntimeError), torch.inference_mode():
+        copy.deepcopy(module).double()(torch.from_numpy(batch).double())
+    found = exact(module, batch)
+    assert found is not None
+    with torch.inference_mode():
+        expected = wide.double()(torch.from_numpy(batch).double()).numpy()
+    np.testing.assert_array_equal(found[0], expected)
+
+
 class Deep(nn.Module):
     """Eight equal layers."""
 
