@@ -129,6 +129,10 @@ def _out_of_place(node: Any) -> Any:
     # One that writes in place itself is exchanged too, and so gives new memory.
     if _name(given).removesuffix("_") not in _FRESH or len(given.users) != 1:
         return None
+    # What is written into keeps its type; what is given anew has the wider one of both.
+    kinds = {n.meta["val"].dtype for n in node.all_input_nodes if hasattr(n.meta["val"], "dtype")}
+    if kinds != {node.meta["val"].dtype}:
+        return None
     packet = getattr(torch.ops.aten, _name(node).removesuffix("_"), None)
     return getattr(packet, node.target._overloadname, None)
 

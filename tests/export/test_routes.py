@@ -188,7 +188,16 @@ def test_what_writes_in_place_where_nobody_sees_it_is_not_taken_apart(taken_apar
     assert list(model.graph.initializers) == list(whole.graph.initializers)
 
 
-@pytest.mark.parametrize("kind", [Shared, Viewed])
+class Wider(Shared):
+    """Writes numbers of a wider type into a value, which keeps its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        y += torch.ones(6, dtype=torch.float64) / 3
+        return self.out(y)
+
+
+@pytest.mark.parametrize("kind", [Shared, Viewed, Wider])
 def test_what_writes_in_place_where_others_see_it_is_taken_apart(kind, taken_apart):
     module = kind().eval()
     model, rows = graph_of(module)
