@@ -4,14 +4,10 @@ One real digit, one real bundle: ONNX Runtime's two JavaScript builds, OpenVINO,
 reference, safetensors with torch, and what the Hub reads of the card.
 """
 
-import contextlib
 import json
-import os
 import shutil
 import subprocess
-import tempfile
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -24,6 +20,7 @@ from interop.data import prepare
 from interop.export import embed
 from interop.export.precision import lower
 from interop.export.prepared import FILE, prepare_graph
+from tests.npm import installed
 
 # Outputs are up to 7 here; another order of the same float32 sums moves the sixth digit.
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -86,36 +83,8 @@ def ours(copy, batch):
 # ---------------------------------------------------------------- JavaScript
 
 
-def javascript(package):
-    """A folder with the package in it, installed once and kept for later runs."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("node and npm are not installed here")
-    folder = Path(tempfile.gettempdir()) / f"interop-{os.getuid()}-{package}"
-    if folder.exists():
-        return folder
-    with tempfile.TemporaryDirectory(prefix=f"interop-{package}-") as place:
-        made = Path(place) / "made"
-        made.mkdir()
-        (made / "package.json").write_text('{"private": true}')
-        # Its scripts would fetch CUDA libraries; the CPU's are in the package.
-        quiet = ["--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(
-            ["npm", "install", *quiet, f"{package}@1"],
-            cwd=made,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if any(sign in done.stderr for sign in ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED")):
-            pytest.skip("npm reaches no registry from here")
-        assert not done.returncode, done.stderr
-        with contextlib.suppress(OSError):  # another process was there first
-            made.rename(folder)
-    return folder
-
-
 def in_node(package, graph, given, tmp_path, name="input", beside=""):
-    program = javascript(package) / f"run-{sha256(RUNNER.encode()).hexdigest()[:8]}.cjs"
+    program = installed(package, "1") / f"run-{sha256(RUNNER.encode()).hexdigest()[:8]}.cjs"
     if not program.exists():  # the package outlives changes of the program
         program.write_text(RUNNER)
     given = np.ascontiguousarray(given)
