@@ -54,6 +54,10 @@ def write(
         tensor = _torch(held)
         source = _source((aliases or {}).get(name, name), tensor, state, by_hash)
         if source is not None:
+            if name not in state and name not in (aliases or {}):
+                # A constant that is a tensor's bytes by chance: once embedded, only this tells.
+                digest = sha256(held.tobytes()).hexdigest()
+                derived[name] = Derived(f"the numbers of {source}", digest)
             place = places[source]
             value.const_value = ir.ExternalTensor(
                 place.file,

@@ -202,10 +202,17 @@ def _rename(model: ir.Model, signature: Signature, outputs: tuple[str, ...]) -> 
         own = name.removeprefix(FRONT)
         if own != name and own not in taken and own not in model.graph.initializers:
             value.name = own
-    for value, name in zip(model.graph.outputs, outputs, strict=True):
-        # An output that is an input as it came keeps its name: both are one value.
-        if not value.is_graph_input():
-            value.name = name
+    given: set[int] = set()
+    for i, (value, name) in enumerate(zip(model.graph.outputs, outputs, strict=True)):
+        # What has a name of its own already, as an input, a weight or another output, is handed on.
+        if value.is_graph_input() or value.is_initializer() or id(value) in given:
+            node = ir.node("Identity", [value])
+            made = node.outputs[0]
+            made.type, made.shape = value.type, value.shape
+            model.graph.append(node)
+            model.graph.outputs[i] = value = made
+        value.name = name
+        given.add(id(value))
 
 
 def _axes(model: ir.Model, signature: Signature) -> dict[str, str]:
@@ -231,7 +238,7 @@ def _edges(program: Any, axes: Mapping[str, str]) -> tuple[tuple[str, int], ...]
     exported = getattr(program, "exported_program", None)
     for symbol, known in getattr(exported, "range_constraints", {}).items():
         axis = axes.get(str(symbol))
-        if axis is None or axis == BATCH:
+        if axis is None:
             continue
         for bound, step in ((known.upper, 1), (known.lower, -1)):
             try:

@@ -34,6 +34,7 @@ from interop.export.weights import Held
 from interop.facts import PROOFS, Answer, Identity, Json, Measurement, Proof, Report, Skipped
 from interop.models import built
 from interop.models.signature import (
+    BATCH,
     Argument,
     Arrays,
     Forward,
@@ -51,6 +52,11 @@ from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import host, tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
+MOST = 1 << 25  # numbers of an input: 220 pictures of 224 x 224
+BEYOND = (
+    "at batches over {} the module goes another way, which is in no graph: it was not tried, since "
+    "such a batch takes too much memory"
+)
 Progress = Callable[[str], None]
 # What ONNX Runtime has few operators for, and what to do instead.
 LACKING = {
@@ -169,7 +175,7 @@ class Work:
         """Learns the outputs' names and a first answer. ModelError where the module fails on it."""
         # One row: what it is to tell, names and whether the module runs at all, no second one adds.
         given = drawn(forward.signature, 1)
-        example = tensors(given, subject.dtype(forward))
+        example = tuple(t.clone() for t in tensors(given, subject.dtype(forward)))
         try:
             found = forward.learn_outputs(example)
         except ModelError:
@@ -246,6 +252,7 @@ class Work:
                     (axis, size)
                     for axis, size in converted.edges
                     if (axis, size) not in self.edges
+                    and not self.too_many(feed, axis, size)
                     and runs(forward, forward.signature, {axis: size}, dtype)
                 )
                 del model, converted
@@ -275,6 +282,13 @@ class Work:
             failed = [Proof("structure", False, what)]
         self.proofs += failed
         return None
+
+    def too_many(self, feed: Feed, axis: str, rows: int) -> bool:
+        """Whether a batch is too large to be run here; that is told."""
+        large = axis == BATCH and rows * sum(a.size for a in feed.example(1).values()) > MOST
+        if large and (note := BEYOND.format(rows - 1)) not in self.notes:
+            self.notes.append(note)
+        return large
 
     def add(self, extra: Extra, forward: Forward, folder: Path) -> bool:
         """What was asked for beside the bundle; False where a proof of it fails."""

@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 
 from interop.facts import Json, Proof
 from interop.proof import graph as graphs
-from interop.proof.parity import Reference, differences
+from interop.proof.parity import Reference, differences, is_float
 from interop.runtimes import OnnxRuntime
 
 NAME = "canary"
 ADVICE = (
     "weights that were hardly trained answer nearly alike to every input; give real samples "
     "with --data"
+)
+WHOLE = (
+    "its outputs are whole numbers, which small changes leave as they are; let the module give the "
+    "scores that they are made of too"
 )
 SHARE = 0.01
 ROUNDINGS = 256
@@ -60,10 +64,13 @@ def canary(
                 break
         facts[place] = {"tensor": name, "noticed": seen, "relative": difference}
         if not seen:
-            unseen.append(f"{name} (difference {difference})")
+            told = f"{difference:.1e}" if isinstance(difference, float) else difference
+            unseen.append(f"{name} (difference {told})")
     change = f"a change of {100 * share:.2g} %"
     if unseen:
-        what = f"{change} goes unnoticed in {' and in '.join(unseen)}: {ADVICE}"
+        scores = any(is_float(output) for output in held.truth[0])
+        advice = ADVICE if scores else WHOLE
+        what = f"{change} goes unnoticed in {' and in '.join(unseen)}: {advice}"
     else:
         first, last = facts["input"]["tensor"], facts["head"]["tensor"]
         what = f"{change} in {first} and one in {last} are both noticed"

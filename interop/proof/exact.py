@@ -27,16 +27,18 @@ _AT_MOST = 1 << 31
 def exact(module: nn.Module, batch: Batch) -> tuple[Array, ...] | None:
     """The module's outputs in float64 on the CPU; None where that cannot be had."""
     size = sum(t.nbytes for t in _floats(module))
-    for at_once in (_AT_ONCE, _AT_MOST) if size > _AT_ONCE else (_AT_ONCE,):
-        with contextlib.suppress(Exception):  # for one, a constant of another dtype
-            return _run(module, batch, at_once)
-    with contextlib.suppress(Exception), _Wider():
-        return _run(module, batch, _AT_MOST)
+    for wider in (_Wider, contextlib.nullcontext):
+        for at_once in (_AT_ONCE, _AT_MOST) if size > _AT_ONCE else (_AT_ONCE,):
+            with contextlib.suppress(Exception), wider():  # for one, a constant of another dtype
+                return _run(module, batch, at_once)
     return None
 
 
 class _Wider(TorchFunctionMode):
-    """What code asks for in float32 by name (the coordinates of RAFT) is given in float64."""
+    """What code asks for in float32 by name (the coordinates of RAFT) is given in float64.
+
+    A cast to the type that is there already gives the same memory, then as now.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.float:
@@ -49,7 +51,8 @@ class _Wider(TorchFunctionMode):
 def _run(module: nn.Module, batch: Batch, at_once: int) -> tuple[Array, ...]:
     quiet = contextlib.redirect_stdout(sys.stderr)
     with _widened(module, at_once), torch.inference_mode(), quiet:
-        found = tensors_of(module(*tensors(batch, torch.float64)))
+        # Copied: a module may write into its input, which others are given as well.
+        found = tensors_of(module(*(t.clone() for t in tensors(batch, torch.float64))))
     return tuple(t.numpy() for t in found)
 
 

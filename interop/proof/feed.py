@@ -92,7 +92,7 @@ class Feed:
             return stacked(self.real, self.signature, rows)
         if not self.signature.batched:
             return drawn(self.signature, 1, seed=rows[0])
-        whole = drawn(self.signature, sum(SIZES))
+        whole = drawn(self.signature, max(sum(SIZES), max(rows) + 1))
         picked = {}
         for argument in self.signature.arguments:
             array = whole[argument.name]
@@ -112,12 +112,15 @@ class Feed:
 
     def _at_edges(self, shapes: Shapes | None) -> list[tuple[str, Arrays]]:
         _, open_axes = self._opened(shapes)
-        count = self.fixed_batch(shapes) or 1
-        return [
-            (f"{count}, {axis} {size}", drawn(self.signature, count, {axis: size}))
+        fixed = self.fixed_batch(shapes)
+        found = [
+            (f"{fixed or 1}, {axis} {size}", drawn(self.signature, fixed or 1, {axis: size}))
             for axis, size in self.edges
             if axis in open_axes
         ]
+        if self.signature.batched and not fixed:
+            found += [(str(n), self._rows(range(n))) for axis, n in self.edges if axis == BATCH]
+        return found
 
     def _opened(self, shapes: Shapes | None) -> tuple[Signature, dict[str, int]]:
         """The signature with a name for each axis that the graph leaves open, and other sizes."""

@@ -107,6 +107,15 @@ def inputs_of(node: onnx.NodeProto) -> Iterator[str]:
                 yield from inputs_of(child)
 
 
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of those within it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from nodes_of(inner)
+
+
 def embed(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> None:
     """Puts other values of the same dtype in an initialiser's place, inside the graph."""
     for tensor in model.graph.initializer:

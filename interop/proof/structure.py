@@ -17,6 +17,10 @@ from interop.runtimes.base import Array
 
 NAME = "structure"
 _SHOWN = 4
+RANDOM = frozenset(
+    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
+     "Multinomial")
+)  # fmt: skip
 
 
 def structure(
@@ -45,6 +49,13 @@ def structure(
     facts["opset"] = {o.domain or "ai.onnx": o.version for o in graph.opset_import}
     facts["nodes"] = len(graph.graph.node)
     faults += _faults_of_weights(graph, model.parent)
+    drawing = [f"{n.name or n.output[0]} ({n.op_type})" for n in graphs.nodes_of(graph.graph)
+               if n.op_type in RANDOM]  # fmt: skip
+    if drawing:
+        faults.append(
+            f"it draws random numbers at each run: {', '.join(drawing[:_SHOWN])}; leave what is "
+            "random in training out of the module"
+        )
     runtime: OnnxRuntime | None = None
     outputs: tuple[Array, ...] = ()
     try:

@@ -78,7 +78,8 @@ class TorchRuntime(Runtime):
         self._graphs = 0
 
     def outputs(self, batch: Batch) -> tuple[Array, ...]:
-        given = self._given(batch)
+        # Copied: a module may write into its input, which others are given as well.
+        given = tuple(t.clone() for t in self._given(batch))
         # Copying to the host waits for the device: no further synchronisation is needed.
         return tuple(host(t) for t in tensors_of(self._run(given)))
 

@@ -58,6 +58,55 @@ class Tall(Plain):
         y = self.head(self.features(x))
         return y * 2 if x.shape[2] > 30 else y
 
+class Crowds(Plain):
+    """Answers otherwise in a batch of more than twenty."""
+    def forward(self, x):
+        y = self.head(self.features(x))
+        return y * 2 if x.shape[0] > 20 else y
+
+class Lottery(Plain):
+    """Draws a number at each run, which changes the answer once in a million."""
+    def forward(self, x):
+        return self.head(self.features(x)) + (torch.rand(1) < 1e-6) * 5.0
+
+class Warms(Plain):
+    """Answers otherwise from its third call on."""
+    calls = 0
+    def forward(self, x):
+        self.calls += 1
+        y = self.head(self.features(x))
+        return y if self.calls < 3 else y * 2
+
+class Spoils(Plain):
+    """Writes into its input."""
+    def forward(self, x):
+        y = self.head(self.features(x))
+        x.mul_(-1)
+        return y
+
+class Casts(Plain):
+    """Writes through a cast to the type that was there, which is no copy."""
+    def forward(self, x):
+        y = self.features(x)
+        y.float().add_(1)
+        return self.head(y)
+
+class Says(Plain):
+    """Gives yes or no alone."""
+    def forward(self, x):
+        return self.head(self.features(x)) > 0
+
+class Shifts(Plain):
+    """Adds a constant of its own, as long as a bias."""
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)).relu() + torch.zeros(6))
+
+class Twice(Plain):
+    """Gives one value under two names, and its input."""
+    def forward(self, x):
+        y = self.head(self.features(x))
+        return {"logits": y, "again": y, "given": x, "weight": self.head.bias}
+
 class Several(Plain):
     """Three outputs in a mapping."""
     def forward(self, x):

@@ -19,9 +19,11 @@ from fixtures.make import DIGITS, HOW, LABELS, PREPROCESS
 from interop.data import Folder
 from interop.errors import DeviceMissing, InteropError, ModelError
 from interop.export import export
+from interop.export.embed import embed
 from interop.facts import Answer
 from interop.identity import identify_file
 from interop.models.signature import parse_argument
+from interop.proof import Derived, same_weights
 from tests.export.conftest import of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,6 +167,7 @@ import sys
 from pathlib import Path
 from tests.export.conftest import of
 from interop.export import export
+from interop.export.embed import embed
 assert export(of(Path(sys.argv[1])), sys.argv[2]).exit_code == 0
 """
 
@@ -246,6 +249,75 @@ def test_a_module_that_branches_on_its_batch_is_proved_at_one_size(odd):
         "dynamo", "dynamo, optimised", "torchscript",
     ]  # fmt: skip
     assert all(a["why"].startswith("batch 7:") for a in report.details["attempts"])
+
+
+def test_a_branch_on_the_batch_beyond_the_tried_sizes_is_looked_for(odd):
+    report = odd("Crowds")
+    assert report.outcome is Answer.YES and report.proofs[2].facts["fixed_batch"] == 1
+    assert report.details["attempts"][0]["why"].startswith("batch 21:")
+
+
+def test_a_batch_that_is_too_large_to_be_tried_is_told(odd, monkeypatch):
+    from interop.export import work
+
+    monkeypatch.setattr(work, "MOST", 20 * 300)
+    report = odd("Crowds")
+    assert report.outcome is Answer.YES
+    assert any(
+        "at batches over 20 the module goes another way" in n for n in report.details["notes"]
+    )
+
+
+def test_a_graph_that_draws_numbers_is_refused_whatever_it_drew(odd):
+    report = odd("Lottery")
+    assert report.outcome is Answer.NO
+    (proof,) = [p for p in report.proofs if not p.holds]
+    assert proof.name == "structure" and "draws random numbers" in proof.what
+
+
+def test_a_module_that_answers_otherwise_after_some_calls_is_refused(odd):
+    report = odd("Warms")
+    assert report.outcome is Answer.NO
+    assert any("random or keeps state" in p.what for p in report.proofs if not p.holds)
+
+
+@pytest.mark.parametrize("name", ["Spoils", "Casts"])
+def test_what_a_module_writes_into_misleads_no_proof(odd, name):
+    report = odd(name)
+    assert report.outcome is Answer.YES
+    facts = report.proofs[2].facts
+    assert facts["flips"] == 0
+    assert all(b["allowed"] < 1e-4 for b in facts["batches"].values())
+
+
+def test_answers_that_are_no_numbers_are_compared(odd):
+    report = odd("Says")
+    assert report.proofs[2].holds and "flips" not in report.proofs[2].facts
+
+
+def test_each_output_has_its_own_name(odd, tmp_path):
+    assert odd("Twice").outcome is Answer.YES
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    assert [o.name for o in session.get_outputs()] == ["logits", "again", "given", "weight"]
+    rows = np.random.default_rng(0).standard_normal((2, 3, 10, 10), dtype=np.float32)
+    (name,) = [i.name for i in session.get_inputs()]
+    logits, again, given, _ = session.run(None, {name: rows})
+    assert (logits == again).all() and (given == rows).all()
+
+
+def test_constants_that_are_a_tensors_bytes_by_chance_are_accounted_for_once_embedded(
+    odd, tmp_path
+):
+    def zeroed(state):
+        return {n: torch.zeros_like(t) if n == "conv.bias" else t for n, t in state.items()}
+
+    assert odd("Shifts", change=zeroed).outcome is Answer.YES
+    embed(tmp_path / "out" / "model.onnx", tmp_path / "out" / "model.onnx")
+    receipt = json.loads((tmp_path / "out" / "interop.json").read_text())
+    derived = {n: Derived(d["how"], d["sha256"]) for n, d in receipt["derived"].items()}
+    model, weights = (tmp_path / "out" / n for n in ("model.onnx", "model.safetensors"))
+    assert same_weights(model, weights, derived).holds
+    assert not same_weights(model, weights, {}).holds
 
 
 def test_a_decision_on_values_that_tracing_would_fix_gives_no_bundle(odd, tmp_path, capsys):
@@ -478,6 +550,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.export.conftest import of
 from interop.export import export
+from interop.export.embed import embed
 def progress(step):
     if step.startswith("proving parity"):
         os.kill(os.getpid(), signal.SIGKILL)
