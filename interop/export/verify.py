@@ -19,7 +19,6 @@ import numpy as np
 from interop.check.inputs import describe
 from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents
-from interop.export.subject import once
 from interop.export.weights import Held
 from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
 from interop.facts import PROOFS, Answer, Input, Json, Proof, Report, Skipped
@@ -84,7 +83,7 @@ def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
         return
     forward = Forward(module, _signature(place, receipt))
     work.run_once(forward)
-    state, aliases = once(work.identity, module)
+    state, aliases = work.own_state(module)
     index = place / f"{WEIGHTS}.index.json"
     held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
     found, _ = work.prove(forward, Feed(forward.signature), held, place, _derived(receipt))

@@ -343,13 +343,23 @@ class Work:
 
     def write_weights(self, module: nn.Module, folder: Path) -> Held:
         """The safetensors file or files, each tensor once."""
-        state, aliases = subject.once(self.identity, module)
+        state, aliases = self.own_state(module)
         metadata = documents.metadata(self.identity)
         header = {"format": "pt", **metadata, **aliases}
         places = weights.write(folder / WEIGHTS, state, header, self.options.shard)
         files = sorted({p.file for p in places.values()})
         path = folder / (WEIGHTS if files == [WEIGHTS] else f"{WEIGHTS}.index.json")
         return Held(path, state, aliases, places, metadata)
+
+    def own_state(self, module: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """The state dict with each tensor once, and the second names.
+
+        What the class computes itself is in no file of its library's, and so in none of ours: the
+        graph has it as a constant.
+        """
+        state, aliases = subject.once(self.identity, module)
+        computed = {n for p in self.proofs for n in p.facts.get("computed", ())}
+        return {n: t for n, t in state.items() if n not in computed}, aliases
 
     def prove(
         self,

@@ -15,6 +15,7 @@ from safetensors.torch import load_model
 
 from interop.errors import ModelError
 from interop.export import export
+from interop.export.verify import verify
 from interop.facts import Answer
 from interop.identity import identify_file
 from interop.models.signature import Signature, drawn
@@ -203,6 +204,27 @@ def test_a_model_of_transformers_comes_out_as_it_went_in(name, tmp_path):
     for path in out.iterdir():
         assert str(tmp_path).encode() not in path.read_bytes(), path.name
     assert identify_file(out).architecture == identify_file(tmp_path / "source").architecture
+
+
+def test_what_the_class_computes_is_in_the_graph_and_in_no_file_of_weights(tmp_path):
+    torch.manual_seed(0)
+    config = transformers.MarianConfig(
+        d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=40, decoder_ffn_dim=40, vocab_size=99,
+        max_position_embeddings=32, pad_token_id=98, decoder_start_token_id=98,
+    )  # fmt: skip
+    source, out = transformers.MarianMTModel(config).eval(), tmp_path / "out"
+    source.save_pretrained(tmp_path / "source")
+    report = export(identify_file(tmp_path / "source"), out)
+    assert report.outcome is Answer.YES, report.proofs
+    names = []
+    for folder in (tmp_path / "source", out):
+        with safe_open(folder / "model.safetensors", "pt") as file:
+            names.append(set(file.keys()))
+    assert names[0] == names[1] and not any("embed_positions" in n for n in names[1])
+    loaded = transformers.MarianMTModel.from_pretrained(out)
+    assert all(torch.equal(t, state_of(source)[n]) for n, t in state_of(loaded).items())
+    assert verify(out).outcome is Answer.YES
 
 
 def test_another_weight_is_no_equal_answer(tmp_path):
