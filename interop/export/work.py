@@ -52,7 +52,7 @@ from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import host, tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
-MOST = 1 << 25  # numbers of an input: 220 pictures of 224 x 224
+MOST_NUMBERS = 1 << 25  # of an input: 220 pictures of 224 x 224
 BEYOND = (
     "at batches over {} the module goes another way, which is in no graph: it was not tried, since "
     "such a batch takes too much memory"
@@ -285,7 +285,9 @@ class Work:
 
     def too_many(self, feed: Feed, axis: str, rows: int) -> bool:
         """Whether a batch is too large to be run here; that is told."""
-        large = axis == BATCH and rows * sum(a.size for a in feed.example(1).values()) > MOST
+        large = (
+            axis == BATCH and rows * sum(a.size for a in feed.example(1).values()) > MOST_NUMBERS
+        )
         if large and (note := BEYOND.format(rows - 1)) not in self.notes:
             self.notes.append(note)
         return large

@@ -100,20 +100,22 @@ def _leading_out(graph: onnx.GraphProto) -> set[str]:
 def inputs_of(node: onnx.NodeProto) -> Iterator[str]:
     """What a node takes, the values that its inner graphs capture included."""
     yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-        for graph in inner:
-            for child in graph.node:
-                yield from inputs_of(child)
+    for graph in _inner(node):
+        for child in graph.node:
+            yield from inputs_of(child)
 
 
 def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The nodes of a graph and of those within it."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from nodes_of(inner)
+        for inner in _inner(node):
+            yield from nodes_of(inner)
+
+
+def _inner(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.HasField("g") else attribute.graphs
 
 
 def embed(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> None:

@@ -150,9 +150,10 @@ def reference(
     partner as MULTIPLE times those that native has none for in float64; every picture is run in
     float64, as what is found in one says little of the next.
 
-    The first batch is asked twice: where `answered` is not of the same input, or not the same
-    answer, it runs once more after all others. If the answer changes (in any bit on a CPU), the
-    module is `unsteady` and no graph can be equal to it.
+    The first batch is asked twice: `answered` counts where it is of the same input and the same to
+    the last bit (on a CPU, one that is more than KEPT off is a change), else it runs once more
+    after all others. If the answer changes (in any bit on a CPU), the module is `unsteady` and no
+    graph can be equal to it.
     """
     found = feed.batches(shapes)
     labels, batches = tuple(what for what, _ in found), tuple(batch for _, batch in found)

@@ -33,10 +33,10 @@ def structure(
     """Proves "structure"; gives the session that it had to open (None where that failed), too, and
     what that answered to the first batch (() where it did not).
 
-    onnx.checker passes, ONNX Runtime loads the graph on `device`, every float initialiser and the
-    outputs for the first batch of `feed` are finite, and the first output is as wide as the head
-    has rows (`width`; None: the model has no head): along axis 1, or along the last one where it
-    gives a row for each place of a sequence. Raises DeviceMissing.
+    onnx.checker passes, no node draws random numbers, ONNX Runtime loads the graph on `device`,
+    every float initialiser and the outputs for the first batch of `feed` are finite, and the first
+    output is as wide as the head has rows (`width`; None: the model has no head): along axis 1, or
+    along the last one where it gives a row for each place of a sequence. Raises DeviceMissing.
     """
     start = perf_counter()
     faults: list[str] = []

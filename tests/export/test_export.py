@@ -260,7 +260,7 @@ def test_a_branch_on_the_batch_beyond_the_tried_sizes_is_looked_for(odd):
 def test_a_batch_that_is_too_large_to_be_tried_is_told(odd, monkeypatch):
     from interop.export import work
 
-    monkeypatch.setattr(work, "MOST", 20 * 300)
+    monkeypatch.setattr(work, "MOST_NUMBERS", 20 * 300)
     report = odd("Crowds")
     assert report.outcome is Answer.YES
     assert any(
