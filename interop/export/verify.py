@@ -21,9 +21,19 @@ from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents
 from interop.export.weights import Held
 from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
-from interop.facts import PROOFS, Answer, Input, Json, Proof, Report, Skipped
+from interop.facts import (
+    PROOFS,
+    Answer,
+    AxisDomain,
+    Input,
+    Json,
+    Proof,
+    Report,
+    Skipped,
+    outside,
+)
 from interop.identity import identify_file
-from interop.models.signature import Forward, Signature, drawn
+from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime
 from interop.runtimes.base import Array, Runtime
@@ -86,7 +96,10 @@ def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
     state, aliases = work.own_state(module)
     index = place / f"{WEIGHTS}.index.json"
     held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
-    found, _ = work.prove(forward, Feed(forward.signature), held, place, _derived(receipt))
+    found, _, _ = work.prove(
+        forward, Feed(forward.signature), held, place, _derived(receipt),
+        again=_sizes(work, forward.signature, receipt),
+    )  # fmt: skip
     work.proofs += sorted(found, key=lambda p: PROOFS.index(p.name))
 
 
@@ -168,6 +181,29 @@ def _far(ours: Array, recorded: Mapping[str, Json]) -> float:
 # ---------------------------------------------------------------- the receipt
 
 
+def _sizes(work: Work, takes: Signature, receipt: Mapping[str, Json]) -> list[dict[str, int]]:
+    """The sizes of named axes of which a receipt says that they hold."""
+    if "domain" not in receipt:
+        work.notes.append(
+            "the receipt states no domain: beside the batches one other size of each open axis was "
+            "tried; export again to have the sizes that the graph is proved for stated"
+        )
+        open_axes = {a for a in takes.varying if a in takes.others}
+        return [{BATCH: 2, **takes.sizes, **{a: takes.others[a] for a in open_axes}}] * bool(
+            open_axes
+        )
+    (facts,) = (p["facts"] for p in receipt["proofs"] if p["name"] == "parity")
+    domain = [AxisDomain.from_json(d) for d in receipt["domain"]]
+    found = []
+    for trial in facts.get("trials", ()):
+        # What was within its bound at the export, and lies in the domain.
+        kept = {axis: n for axis, n in trial["sizes"].items() if axis in (BATCH, *takes.varying)}
+        shapes = {a.name: a.shape({**takes.sizes, **trial["sizes"]}) for a in takes.arguments}
+        if trial["outcome"] == "same" and trial["allowed"] and not outside(domain, shapes):
+            found.append({**takes.sizes, **kept})
+    return found
+
+
 def _receipt(place: Path) -> dict[str, Any]:
     path = place / bundle.RECEIPT
     fix = "give a folder that interop export wrote"
@@ -232,6 +268,7 @@ def _report(
             "runtime": options.runtime,
             "made_by": receipt.get("made_by"),
             "source": source,
+            "domain": receipt.get("domain", []),
             "notes": work.notes if work is not None else [],
         },
     )
