@@ -56,6 +56,31 @@ class Answer(StrEnum):
     NA = "n/a"
 
 
+class PartKind(StrEnum):
+    """What a file of a model's folder is for, besides the weights that are read as the model."""
+
+    CONFIG = "config"
+    TOKENIZER = "tokenizer"
+    CHAT_TEMPLATE = "chat template"
+    PROCESSOR = "processor"
+    GENERATION = "generation config"
+    MODULE = "module"
+    ADAPTER = "adapter"
+    CODE = "code"
+    LABELS = "labels"
+    RECEIPT = "receipt"
+    COPY = "other weights"
+    UNKNOWN = "unknown"
+
+
+class Side(StrEnum):
+    """Which of two compared models has something."""
+
+    BOTH = "both"
+    A = "A"
+    B = "B"
+
+
 # ---------------------------------------------------------------- one file, as it lies on disk
 
 
@@ -199,6 +224,41 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a model's folder that decides what the deployed model does.
+
+    `path` is its path within the folder, by "/"; `file` is where it is read. `sha256` is None where
+    the file was not hashed yet, and where it cannot be read: `fault` then says why.
+    """
+
+    path: str
+    kind: PartKind
+    size: int
+    file: str = field(default="", compare=False)
+    sha256: str | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module of a sentence-transformers folder, in the order in which they run.
+
+    `path` is its folder within the model's ("" is the model's own), `type` the class by its dotted
+    name, `config` what its config.json holds. `fault` says what of it is missing or cannot be read.
+    """
+
+    path: str
+    type: str
+    config: Mapping[str, Json] = field(default_factory=dict)
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        """The class without its package: "Pooling"."""
+        return self.type.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One model file as facts; no code of the file has run.
 
@@ -207,7 +267,9 @@ class Manifest:
     `size` counts the bytes of the files in which its tensors lie too (external data, shards).
     `metadata` holds what stands beside the weights (epoch, arch, labels, a safetensors header's
     strings, an ONNX model's properties), as JSON values. `held_aside` names the places of tensors
-    that are no weights (an optimizer's state).
+    that are no weights (an optimizer's state). Of a folder (`is_folder`) `parts` are the other
+    files that decide what the model does, `modules` what modules.json chains, and `absent` what its
+    own files name and it does not hold.
     """
 
     path: str
@@ -221,6 +283,10 @@ class Manifest:
     graph: Graph | None = None
     held_aside: tuple[str, ...] = ()
     content_sha256: str | None = None
+    is_folder: bool = False
+    parts: tuple[Part, ...] = ()
+    modules: tuple[Module, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,6 +526,33 @@ class Pairing:
     rows: RowMatch | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PartChange:
+    """One thing in which a part of B is not A's.
+
+    `field` is what differs within the file ("num_attention_heads", "vocabulary", by dots where it
+    is nested); "" is the file as a whole, of which no more is known than that its bytes differ,
+    or that one side alone has it. `side` says who has the field, or the file. `a` and `b` are the
+    two values (None where it is absent). `why` says why a file could not be compared.
+    """
+
+    path: str
+    kind: PartKind
+    field: str = ""
+    side: Side = Side.BOTH
+    a: Json = None
+    b: Json = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A's parts against B's: how they differ, and the kinds of which every file is the same."""
+
+    changes: tuple[PartChange, ...] = ()
+    same: frozenset[PartKind] = frozenset()
+
+
 # The proofs of an export, in the order in which they are made; it counts where all of them hold.
 PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
 
@@ -502,6 +595,7 @@ class Case:
     b: Identity | None = None
     a: Identity | None = None
     pairing: Pairing | None = None
+    parts: Parts | None = None
     unreadable: tuple[Unreadable, ...] = ()
     proofs: tuple[Proof, ...] = ()
     measurements: tuple[Measurement, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from interop.check import heads, maps
+from interop.check import heads, maps, parts
 from interop.check.inputs import describe, tensor_facts
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
@@ -91,7 +91,9 @@ def check_identities(
     if values:
         a, b, pairing = compare(a, b, pairing, progress)
         details["values"] = summary(a, b, pairing)
-    findings, skipped = run(Case(a=a, b=b, pairing=pairing), levels)
+    findings, skipped = run(
+        Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)), levels
+    )
     verdicts = judge(a, b, pairing, findings)
     outcome = next(v for v in verdicts if v.intent is intent)
     return Report(

@@ -411,6 +411,7 @@ def _file(given: Input) -> list[str]:
             rows.append([kind, "; ".join(shown)])
         opsets = [f"{d or 'ai.onnx'} {v}" for d, v in g["opsets"].items()]
         rows.append(["opset", ", ".join(opsets)])
+    rows += _parts(f)
     if f["metadata"]:
         rows.append(["metadata", _short_json(f["metadata"])])
     if f["held_aside"]:
@@ -434,6 +435,22 @@ def _file(given: Input) -> list[str]:
     elif not by_danger:
         rows.append(["code", "none"])
     return table(rows)
+
+
+def _parts(f: Mapping[str, Json]) -> list[list[str]]:
+    """The other files of the folder by what they are for, and the modules in the order they run."""
+    rows = []
+    if chained := f.get("modules"):
+        words = [m["type"].rpartition(".")[2] or m["path"] for m in chained]
+        rows.append(["modules", " > ".join(words)])
+    by_kind: dict[str, list[str]] = {}
+    for part in f.get("parts", ()):
+        fault = f" ({part['fault']})" if part.get("fault") else ""
+        by_kind.setdefault(part["kind"], []).append(f"{part['path']}{fault}")
+    for n, (kind, paths) in enumerate(by_kind.items()):
+        more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
+        rows.append(["" if n else "parts", f"{kind}: {', '.join(paths[:MOST_NAMES])}{more}"])
+    return rows
 
 
 def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
