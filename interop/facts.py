@@ -56,6 +56,14 @@ class Answer(StrEnum):
     NA = "n/a"
 
 
+class Evidence(StrEnum):
+    """Where a fact comes from: a file or a person says it, it was measured, or it is assumed."""
+
+    STATED = "stated"
+    MEASURED = "measured"
+    ASSUMED = "assumed"
+
+
 class PartKind(StrEnum):
     """What a file of a model's folder is for, besides the weights that are read as the model."""
 
@@ -363,12 +371,12 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a picture becomes the model's input tensor, float32 of shape (N, C, H, W).
+    """How an image becomes the model's input tensor, float32 of shape (N, C, H, W).
 
-    In this order: convert to `color` ("RGB" or "L"); resize to `resize` (height, width) or, for
-    one number, the shorter side to it, with `interpolation` ("nearest", "bilinear", "bicubic") and
-    antialiasing; crop `crop` (height, width) from the centre; divide by 255; subtract `mean` and
-    divide by `std`, a number a channel.
+    In this order: convert to `color` ("RGB", "BGR" or "L"); resize to `resize` (height, width) or,
+    for one number, the shorter side to it, with `interpolation` ("nearest", "bilinear", "bicubic")
+    and antialiasing unless `antialias` is False; crop `crop` (height, width) from the centre;
+    multiply by `scale`; subtract `mean` and divide by `std`, a number a channel in `color`'s order.
     """
 
     resize: tuple[int, ...]
@@ -378,6 +386,17 @@ class Preprocessing:
     color: str = "RGB"
     interpolation: str = "bilinear"
     source: str = field(default="", compare=False)
+    scale: float = 1 / 255
+    antialias: bool = True
+    evidence: Evidence = field(default=Evidence.STATED, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "image"
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.color == "L" else 3
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -385,6 +404,51 @@ class Preprocessing:
         if self.crop:
             return self.crop
         return (self.resize[0], self.resize[1]) if len(self.resize) == 2 else None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPreprocessing:
+    """How a text becomes the model's tokens.
+
+    `tokenizer` is the sha256 of the tokenizer's file, `max_length` the number of tokens that a text
+    is cut to, `padding` the side that is filled up ("left", "right"), `lowercase` whether the text
+    is put into small letters first. None is: not stated.
+    """
+
+    tokenizer: str | None = None
+    max_length: int | None = None
+    padding: str | None = None
+    lowercase: bool | None = None
+    source: str = field(default="", compare=False)
+    evidence: Evidence = field(default=Evidence.STATED, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "text"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPreprocessing:
+    """How a sound becomes the model's input.
+
+    `sampling_rate` in samples a second, `mono` whether channels are averaged to one, `normalise`
+    whether each sound is brought to mean 0 and variance 1, `window` the length of a window of the
+    spectrogram and the step to the next, in samples. None is: not stated, or no spectrogram.
+    """
+
+    sampling_rate: int
+    mono: bool = True
+    normalise: bool | None = None
+    window: tuple[int, int] | None = None
+    source: str = field(default="", compare=False)
+    evidence: Evidence = field(default=Evidence.STATED, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "audio"
+
+
+AnyPreprocessing = Preprocessing | TextPreprocessing | AudioPreprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,9 +478,14 @@ class Identity:
     side_heads: tuple[Head, ...] = ()
     kind: str = ""
     labels: Labels = field(default_factory=Labels)
-    preprocessing: Preprocessing | None = None
+    preprocessing: AnyPreprocessing | None = None
     preprocessing_fault: str = ""
     values_read: bool = False
+
+    @property
+    def image_preprocessing(self) -> Preprocessing | None:
+        """How images are prepared; None where that is unknown, or the model takes none."""
+        return self.preprocessing if isinstance(self.preprocessing, Preprocessing) else None
 
     @property
     def architecture(self) -> str | None:

@@ -134,7 +134,7 @@ class Contender:
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        return self.identity.preprocessing
+        return self.identity.image_preprocessing
 
     def named(self, runtime: Runtime, batch: Batch) -> dict[str, Array]:
         """A runtime's outputs by their names. ModelError where it gives another number of them."""

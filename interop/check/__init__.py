@@ -12,6 +12,7 @@ from interop.check.values import compare, summary
 from interop.check.verdicts import judge
 from interop.facts import (
     Answer,
+    AnyPreprocessing,
     Case,
     Finding,
     Identity,
@@ -19,7 +20,6 @@ from interop.facts import (
     Json,
     Labels,
     Level,
-    Preprocessing,
     Report,
     Skipped,
 )
@@ -38,7 +38,7 @@ def check(
     content_hash: bool = False,
     arch: str | None = None,
     labels: Labels | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
     levels: Mapping[str, Level] | None = None,
     with_map: bool = False,
     progress: Callable[[str], None] | None = None,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from interop.facts import (
+    AnyPreprocessing,
     Architecture,
     Head,
     Identity,
@@ -14,7 +15,6 @@ from interop.facts import (
     Json,
     Labels,
     Part,
-    Preprocessing,
     TensorSpec,
 )
 from interop.identity.keys import preprocessing_json
@@ -195,6 +195,9 @@ def labels_facts(labels: Labels) -> dict[str, Json]:
     return {"names": names, "source": labels.source, "applicable": labels.applicable}
 
 
-def preprocessing_facts(given: Preprocessing | None) -> dict[str, Json] | None:
-    """Preprocessing as a checkpoint states it, and where it was learned from."""
-    return None if given is None else {**preprocessing_json(given), "source": given.source}
+def preprocessing_facts(given: AnyPreprocessing | None) -> dict[str, Json] | None:
+    """Preprocessing as a checkpoint states it, where it was learned from, and by what evidence."""
+    if given is None:
+        return None
+    more = {"source": given.source, "evidence": str(given.evidence)}
+    return {**preprocessing_json(given), **more}

@@ -539,13 +539,28 @@ def _architecture(f: Mapping[str, Json]) -> str:
 
 
 def _preprocessing(pre: dict[str, Json]) -> str:
+    if pre.get("kind", "image") != "image":
+        skip = ("kind", "source", "evidence")
+        said = (f"{k.replace('_', ' ')} {_how(v)}" for k, v in pre.items() if k not in skip)
+        return f"{pre['kind']}, {', '.join(said)} ({pre['source']})"
     size = "x".join(map(str, pre["resize"]))
     crop = f", crop {'x'.join(map(str, pre['crop']))}" if pre.get("crop") else ""
     mean, std = (", ".join(f"{v:g}" for v in pre[k]) for k in ("mean", "std"))
+    scale = f", scale {pre['scale']:g}" if "scale" in pre else ""
+    scale += "" if pre.get("antialias", True) else ", no antialiasing"
     return (
         f"{pre['color']}, resize {size} {pre['interpolation']}{crop}, "
-        f"mean {mean}, std {std} ({pre['source']})"
+        f"mean {mean}, std {std}{scale} ({pre['source']})"
     )
+
+
+def _how(value: Json) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "/".join(map(str, value))
+    text = str(value)
+    return text[:12] if len(text) == 64 else text  # a hash by its beginning
 
 
 def _short_json(metadata: dict[str, Json]) -> str:
