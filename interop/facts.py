@@ -56,6 +56,39 @@ class Answer(StrEnum):
     NA = "n/a"
 
 
+class Evidence(StrEnum):
+    """Where a fact comes from: a file or a person says it, it was measured, or it is assumed."""
+
+    STATED = "stated"
+    MEASURED = "measured"
+    ASSUMED = "assumed"
+
+
+class PartKind(StrEnum):
+    """What a file of a model's folder is for, besides the weights that are read as the model."""
+
+    CONFIG = "config"
+    TOKENIZER = "tokenizer"
+    CHAT_TEMPLATE = "chat template"
+    PROCESSOR = "processor"
+    GENERATION = "generation config"
+    MODULE = "module"
+    ADAPTER = "adapter"
+    CODE = "code"
+    LABELS = "labels"
+    RECEIPT = "receipt"
+    COPY = "other weights"
+    UNKNOWN = "unknown"
+
+
+class Side(StrEnum):
+    """Which of two compared models has something."""
+
+    BOTH = "both"
+    A = "A"
+    B = "B"
+
+
 # ---------------------------------------------------------------- one file, as it lies on disk
 
 
@@ -199,6 +232,41 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a model's folder that decides what the deployed model does.
+
+    `path` is its path within the folder, by "/"; `file` is where it is read. `sha256` is None where
+    the file was not hashed yet, and where it cannot be read: `fault` then says why.
+    """
+
+    path: str
+    kind: PartKind
+    size: int
+    file: str = field(default="", compare=False)
+    sha256: str | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module of a sentence-transformers folder, in the order in which they run.
+
+    `path` is its folder within the model's ("" is the model's own), `type` the class by its dotted
+    name, `config` what its config.json holds. `fault` says what of it is missing or cannot be read.
+    """
+
+    path: str
+    type: str
+    config: Mapping[str, Json] = field(default_factory=dict)
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        """The class without its package: "Pooling"."""
+        return self.type.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One model file as facts; no code of the file has run.
 
@@ -207,7 +275,9 @@ class Manifest:
     `size` counts the bytes of the files in which its tensors lie too (external data, shards).
     `metadata` holds what stands beside the weights (epoch, arch, labels, a safetensors header's
     strings, an ONNX model's properties), as JSON values. `held_aside` names the places of tensors
-    that are no weights (an optimizer's state).
+    that are no weights (an optimizer's state). Of a folder (`is_folder`) `parts` are the other
+    files that decide what the model does, `modules` what modules.json chains, and `absent` what its
+    own files name and it does not hold.
     """
 
     path: str
@@ -221,6 +291,10 @@ class Manifest:
     graph: Graph | None = None
     held_aside: tuple[str, ...] = ()
     content_sha256: str | None = None
+    is_folder: bool = False
+    parts: tuple[Part, ...] = ()
+    modules: tuple[Module, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,12 +371,12 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a picture becomes the model's input tensor, float32 of shape (N, C, H, W).
+    """How an image becomes the model's input tensor, float32 of shape (N, C, H, W).
 
-    In this order: convert to `color` ("RGB" or "L"); resize to `resize` (height, width) or, for
-    one number, the shorter side to it, with `interpolation` ("nearest", "bilinear", "bicubic") and
-    antialiasing; crop `crop` (height, width) from the centre; divide by 255; subtract `mean` and
-    divide by `std`, a number a channel.
+    In this order: convert to `color` ("RGB", "BGR" or "L"); resize to `resize` (height, width) or,
+    for one number, the shorter side to it, with `interpolation` ("nearest", "bilinear", "bicubic")
+    and antialiasing unless `antialias` is False; crop `crop` (height, width) from the centre;
+    multiply by `scale`; subtract `mean` and divide by `std`, a number a channel in `color`'s order.
     """
 
     resize: tuple[int, ...]
@@ -312,6 +386,17 @@ class Preprocessing:
     color: str = "RGB"
     interpolation: str = "bilinear"
     source: str = field(default="", compare=False)
+    scale: float = 1 / 255
+    antialias: bool = True
+    evidence: Evidence = field(default=Evidence.STATED, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "image"
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.color == "L" else 3
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -319,6 +404,51 @@ class Preprocessing:
         if self.crop:
             return self.crop
         return (self.resize[0], self.resize[1]) if len(self.resize) == 2 else None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPreprocessing:
+    """How a text becomes the model's tokens.
+
+    `tokenizer` is the sha256 of the tokenizer's file, `max_length` the number of tokens that a text
+    is cut to, `padding` the side that is filled up ("left", "right"), `lowercase` whether the text
+    is put into small letters first. None is: not stated.
+    """
+
+    tokenizer: str | None = None
+    max_length: int | None = None
+    padding: str | None = None
+    lowercase: bool | None = None
+    source: str = field(default="", compare=False)
+    evidence: Evidence = field(default=Evidence.STATED, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "text"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPreprocessing:
+    """How a sound becomes the model's input.
+
+    `sampling_rate` in samples a second, `mono` whether channels are averaged to one, `normalise`
+    whether each sound is brought to mean 0 and variance 1, `window` the length of a window of the
+    spectrogram and the step to the next, in samples. None is: not stated, or no spectrogram.
+    """
+
+    sampling_rate: int
+    mono: bool = True
+    normalise: bool | None = None
+    window: tuple[int, int] | None = None
+    source: str = field(default="", compare=False)
+    evidence: Evidence = field(default=Evidence.STATED, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "audio"
+
+
+AnyPreprocessing = Preprocessing | TextPreprocessing | AudioPreprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,9 +478,14 @@ class Identity:
     side_heads: tuple[Head, ...] = ()
     kind: str = ""
     labels: Labels = field(default_factory=Labels)
-    preprocessing: Preprocessing | None = None
+    preprocessing: AnyPreprocessing | None = None
     preprocessing_fault: str = ""
     values_read: bool = False
+
+    @property
+    def image_preprocessing(self) -> Preprocessing | None:
+        """How images are prepared; None where that is unknown, or the model takes none."""
+        return self.preprocessing if isinstance(self.preprocessing, Preprocessing) else None
 
     @property
     def architecture(self) -> str | None:
@@ -558,6 +693,33 @@ def outside(domain: Sequence[AxisDomain], shapes: Mapping[str, Sequence[int]]) -
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class PartChange:
+    """One thing in which a part of B is not A's.
+
+    `field` is what differs within the file ("num_attention_heads", "vocabulary", by dots where it
+    is nested); "" is the file as a whole, of which no more is known than that its bytes differ,
+    or that one side alone has it. `side` says who has the field, or the file. `a` and `b` are the
+    two values (None where it is absent). `why` says why a file could not be compared.
+    """
+
+    path: str
+    kind: PartKind
+    field: str = ""
+    side: Side = Side.BOTH
+    a: Json = None
+    b: Json = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A's parts against B's: how they differ, and the kinds of which every file is the same."""
+
+    changes: tuple[PartChange, ...] = ()
+    same: frozenset[PartKind] = frozenset()
+
+
 # The proofs of an export, in the order in which they are made; it counts where all of them hold.
 PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
 
@@ -600,6 +762,7 @@ class Case:
     b: Identity | None = None
     a: Identity | None = None
     pairing: Pairing | None = None
+    parts: Parts | None = None
     unreadable: tuple[Unreadable, ...] = ()
     proofs: tuple[Proof, ...] = ()
     measurements: tuple[Measurement, ...] = ()

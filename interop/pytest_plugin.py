@@ -51,7 +51,7 @@ class Checker:
             labels=None if labels is None else Labels(tuple(labels), "the test's marker"),
             preprocessing=None
             if preprocess is None
-            else parse_preprocessing(preprocess, "the test's marker"),
+            else parse_preprocessing(preprocess, "the test's marker", base=Path()),
             levels=None if levels is None else {k: Level(v) for k, v in levels.items()},
         )
 

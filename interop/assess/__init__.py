@@ -31,6 +31,7 @@ from interop.data import preparation
 from interop.errors import ConfigError
 from interop.facts import (
     Answer,
+    AnyPreprocessing,
     Case,
     Finding,
     Input,
@@ -38,7 +39,6 @@ from interop.facts import (
     Json,
     Labels,
     Measurement,
-    Preprocessing,
     Proof,
     Report,
     Skipped,
@@ -117,7 +117,7 @@ def assess(
     factories: Mapping[str, str] | None = None,
     features: Mapping[str, str] | None = None,
     labels: Labels | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
     progress: Say | None = None,
     **given: Any,
 ) -> Report:
@@ -159,7 +159,7 @@ def _specs(
     factories: Mapping[str, str],
     features: Mapping[str, str],
     labels: Labels | None,
-    preprocessing: Preprocessing | None,
+    preprocessing: AnyPreprocessing | None,
     seed: int,
 ) -> list[Spec]:
     names = names_of(models)
@@ -468,7 +468,7 @@ def _warnings(found: Sequence[Candidate], of: Labelled) -> list[str]:
     ]
     said += [f"{c.name}: {c.seen.about['unread']}" for c in found if c.seen.about.get("unread")]
     for c in found:
-        how = c.source.identity.preprocessing
+        how = c.source.identity.image_preprocessing
         if of.kind == "pictures" and how is not None and "published weights" in how.source:
             said.append(
                 f"{c.name}: no file says how its pictures are prepared; they are as for "

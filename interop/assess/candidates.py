@@ -25,7 +25,7 @@ from interop.data import preparation
 from interop.data.base import Data, Preparation, Prepared
 from interop.data.tokens import unread
 from interop.errors import ConfigError, ModelError
-from interop.facts import Json, Labels, Preprocessing
+from interop.facts import AnyPreprocessing, Json, Labels
 from interop.models.backbone import Features, Source, bare, find, input_names
 from interop.runtimes import clock
 
@@ -46,7 +46,7 @@ class Spec:
     factory: str | None = None
     features: str = ""
     labels: Labels | None = None
-    preprocessing: Preprocessing | None = None
+    preprocessing: AnyPreprocessing | None = None
     seed: int = 0
 
     def source(self) -> Source:

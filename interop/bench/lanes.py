@@ -151,7 +151,7 @@ class Contender:
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        return self.identity.preprocessing
+        return self.identity.image_preprocessing
 
     def check_inputs(self, batch: Batch) -> None:
         """DataError where a graph is among the lanes and was not proved for inputs of this size."""

@@ -23,7 +23,7 @@ def task_name(identity: Identity, given: str | None = None) -> str:
     name = _by_class(identity) or _by_head(identity)
     if identity.labels.known and not identity.labels.applicable and name in ("", *NAMED[:3]):
         return "regression"
-    if not name and identity.preprocessing is not None and identity.labels.names is not None:
+    if not name and identity.image_preprocessing is not None and identity.labels.names is not None:
         name = "image-classification"
     if not name:
         raise ConfigError(
@@ -39,7 +39,7 @@ def need_interface(identity: Identity, task: str) -> None:
     where = identity.manifest.path
     pictures = task.startswith(("image-", "object-"))
     ours = not (identity.architecture or "").startswith("transformers/")
-    if pictures and ours and task != "object-detection" and identity.preprocessing is None:
+    if pictures and ours and task != "object-detection" and identity.image_preprocessing is None:
         fault = identity.preprocessing_fault
         raise ConfigError(
             "how its inputs are prepared is unknown" + (f" ({fault})" if fault else ""),

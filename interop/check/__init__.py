@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from interop.check import heads, maps
+from interop.check import heads, maps, parts
 from interop.check.inputs import describe, tensor_facts
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
 from interop.check.verdicts import judge
 from interop.facts import (
     Answer,
+    AnyPreprocessing,
     Case,
     Finding,
     Identity,
@@ -19,7 +20,6 @@ from interop.facts import (
     Json,
     Labels,
     Level,
-    Preprocessing,
     Report,
     Skipped,
 )
@@ -38,7 +38,7 @@ def check(
     content_hash: bool = False,
     arch: str | None = None,
     labels: Labels | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
     levels: Mapping[str, Level] | None = None,
     with_map: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -91,7 +91,9 @@ def check_identities(
     if values:
         a, b, pairing = compare(a, b, pairing, progress)
         details["values"] = summary(a, b, pairing)
-    findings, skipped = run(Case(a=a, b=b, pairing=pairing), levels)
+    findings, skipped = run(
+        Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)), levels
+    )
     verdicts = judge(a, b, pairing, findings)
     outcome = next(v for v in verdicts if v.intent is intent)
     return Report(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from interop.facts import (
+    AnyPreprocessing,
     Architecture,
     Head,
     Identity,
     Input,
     Json,
     Labels,
-    Preprocessing,
+    Part,
     TensorSpec,
 )
 from interop.identity.keys import preprocessing_json
@@ -30,6 +31,14 @@ def describe(role: str, identity: Identity) -> Input:
 def dataset_hash(samples: Iterable[str]) -> str:
     """One hash of a data set, from its samples' own: the same whatever their order and place."""
     return sha256("".join(sorted(samples)).encode()).hexdigest()
+
+
+def parts_hash(parts: Sequence[Part]) -> str | None:
+    """One hash of a folder's parts; None where there are none, or one of them is not hashed."""
+    if not parts or any(p.sha256 is None for p in parts):
+        return None
+    lines = sorted(f"{p.sha256} {p.path}" for p in parts)
+    return sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def summary(identity: Identity) -> str:
@@ -104,6 +113,17 @@ def facts(identity: Identity) -> dict[str, Json]:
         "labels": labels_facts(identity.labels),
         "preprocessing": preprocessing_facts(identity.preprocessing),
         "metadata": dict(manifest.metadata),
+        "parts": [
+            {"path": p.path, "kind": str(p.kind), "bytes": p.size, "sha256": p.sha256}
+            | ({"fault": p.fault} if p.fault else {})
+            for p in manifest.parts
+        ],
+        "parts_sha256": parts_hash(manifest.parts),
+        "modules": [
+            {"path": m.path, "type": m.type, "config": dict(m.config)}
+            | ({"fault": m.fault} if m.fault else {})
+            for m in manifest.modules
+        ],
         "imports": [{"name": str(i), "danger": i.danger} for i in manifest.imports],
         "graph": None
         if graph is None
@@ -175,6 +195,9 @@ def labels_facts(labels: Labels) -> dict[str, Json]:
     return {"names": names, "source": labels.source, "applicable": labels.applicable}
 
 
-def preprocessing_facts(given: Preprocessing | None) -> dict[str, Json] | None:
-    """Preprocessing as a checkpoint states it, and where it was learned from."""
-    return None if given is None else {**preprocessing_json(given), "source": given.source}
+def preprocessing_facts(given: AnyPreprocessing | None) -> dict[str, Json] | None:
+    """Preprocessing as a checkpoint states it, where it was learned from, and by what evidence."""
+    if given is None:
+        return None
+    more = {"source": given.source, "evidence": str(given.evidence)}
+    return {**preprocessing_json(given), **more}

@@ -60,9 +60,10 @@ def _why(intent: Intent, a: Identity, b: Identity, pairing: Pairing) -> str:
         wanted = [t for t in backbone if not t.is_counter]
         # A yes means that nothing of the backbone is missing: the rules saw to it.
         return f"{len(wanted)} of {len(wanted)} backbone tensors pair, 100 % of their bytes"
-    labels = (
-        f"{len(a.labels.names)} labels in the same order"
-        if a.labels.names is not None
-        else "no labels by nature"
-    )
+    if a.labels.names is not None:
+        labels = f"{len(a.labels.names)} labels in the same order"
+    elif a.labels.known or a.manifest.modules:
+        labels = "no labels by nature"
+    else:
+        labels = "outputs that the same tokenizer names"
     return f"{labels}, the same preprocessing"

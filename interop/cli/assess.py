@@ -17,7 +17,7 @@ from interop.cli.output import (
     progress_done,
     report_options,
 )
-from interop.facts import Labels, Preprocessing
+from interop.facts import AnyPreprocessing, Labels
 
 
 @click.command(
@@ -126,7 +126,7 @@ def command(
     features: tuple[str, ...],
     arch: str | None,
     labels: Labels | None,
-    preprocess: Preprocessing | None,
+    preprocess: AnyPreprocessing | None,
     form: str,
     reports: tuple[str, ...],
 ) -> None:

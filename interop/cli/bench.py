@@ -15,7 +15,7 @@ from interop.cli.output import (
     progress_done,
     report_options,
 )
-from interop.facts import Labels, Preprocessing
+from interop.facts import AnyPreprocessing, Labels
 from interop.identity import identify_file
 
 
@@ -103,7 +103,7 @@ def command(
     compare: tuple[str, str] | None,
     arch: str | None,
     labels: Labels | None,
-    preprocess: Preprocessing | None,
+    preprocess: AnyPreprocessing | None,
     form: str,
     reports: tuple[str, ...],
 ) -> None:

@@ -17,7 +17,7 @@ from interop.cli.output import (
     report_options,
     write_file,
 )
-from interop.facts import Intent, Labels, Preprocessing
+from interop.facts import AnyPreprocessing, Intent, Labels
 
 
 @click.command(
@@ -63,7 +63,7 @@ def command(
     arch: str | None,
     map_out: str | None,
     labels: Labels | None,
-    preprocess: Preprocessing | None,
+    preprocess: AnyPreprocessing | None,
     form: str,
     reports: tuple[str, ...],
 ) -> None:

@@ -20,7 +20,7 @@ from interop.cli.output import (
     report_options,
 )
 from interop.errors import ConfigError
-from interop.facts import Case, Identity, Labels, Preprocessing
+from interop.facts import AnyPreprocessing, Case, Identity, Labels
 from interop.identity import identify_file, split_place
 from interop.rules import run
 
@@ -133,7 +133,7 @@ def command(
     force: bool,
     arch: str | None,
     labels: Labels | None,
-    preprocess: Preprocessing | None,
+    preprocess: AnyPreprocessing | None,
     form: str,
     reports: tuple[str, ...],
 ) -> None:

@@ -267,13 +267,15 @@ def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> l
 
 def _samples(candidate: Identity, policy: Policy) -> Any:
     """Real pictures for the proof of parity, where the policy's data set is a folder of some."""
-    if policy.data is None or candidate.preprocessing is None or not policy.data.is_dir():
+    if policy.data is None or candidate.image_preprocessing is None or not policy.data.is_dir():
         return None
     from interop.data import Folder
     from interop.errors import DataError
 
     try:
-        return Folder(policy.data, candidate.labels.names).spread(candidate.preprocessing, SAMPLES)
+        return Folder(policy.data, candidate.labels.names).spread(
+            candidate.image_preprocessing, SAMPLES
+        )
     except DataError:  # of another kind: bench opens it by its task
         return None
 

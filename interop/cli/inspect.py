@@ -15,7 +15,7 @@ from interop.cli.output import (
     progress_done,
     report_options,
 )
-from interop.facts import Labels, Preprocessing
+from interop.facts import AnyPreprocessing, Labels
 from interop.identity import identify, places_of, split_place, with_runner_up, with_values
 from interop.reading import read
 
@@ -51,7 +51,7 @@ def command(
     model: str | None,
     arch: str | None,
     labels: Labels | None,
-    preprocess: Preprocessing | None,
+    preprocess: AnyPreprocessing | None,
     form: str,
     reports: tuple[str, ...],
 ) -> None:

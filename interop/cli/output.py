@@ -16,7 +16,7 @@ import click
 
 from interop import __version__
 from interop.errors import ConfigError, ExtraMissing
-from interop.facts import Labels, Preprocessing, Report
+from interop.facts import AnyPreprocessing, Labels, Report
 from interop.report import FORMATS, render
 from interop.report.plain import plain
 
@@ -74,7 +74,7 @@ def _parse_labels(_c: click.Context, _p: click.Parameter, value: str | None) -> 
 
 def _parse_preprocess(
     _c: click.Context, _p: click.Parameter, value: str | None
-) -> Preprocessing | None:
+) -> AnyPreprocessing | None:
     from interop.identity.keys import read_preprocessing
 
     return None if value is None else read_preprocessing(value)

@@ -18,7 +18,7 @@ from interop.cli.output import (
     report_options,
 )
 from interop.errors import ConfigError
-from interop.facts import Json, Labels, Preprocessing
+from interop.facts import AnyPreprocessing, Json, Labels
 from interop.identity import identify_file
 
 
@@ -70,7 +70,7 @@ def command(
     config: Path | None,
     force: bool,
     labels: Labels | None,
-    preprocess: Preprocessing | None,
+    preprocess: AnyPreprocessing | None,
     form: str,
     reports: tuple[str, ...],
 ) -> None:

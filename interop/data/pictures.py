@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ _FILTERS = {
 }
 # The formats that hold photographs and that Pillow has long read from strangers.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-_CHANNELS = {"RGB": 3, "L": 1}
+_CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
 # Pillow clips these to 255 when it converts them, which turns most pictures white.
 _DEEP = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 
@@ -74,6 +75,8 @@ def check(how: Preprocessing) -> None:
         fault = f"mean and std need 1 or {_CHANNELS[how.color]} numbers for {how.color}"
     elif not all(how.std):
         fault = "std holds a zero"
+    elif not (isfinite(how.scale) and how.scale > 0):
+        fault = f"scale {how.scale} is not above 0"
     if fault:
         raise ConfigError(
             fault, where=how.source or "preprocessing", fix="correct the preprocessing"
@@ -86,11 +89,20 @@ def prepare(picture: Image.Image, how: Preprocessing) -> NDArray[np.float32]:
     The steps of `facts.Preprocessing`, in its order. A side that follows from the shorter one is
     rounded down, and a crop larger than the picture pads with black, as torchvision does both.
     """
-    picture = _crop(_resize(picture.convert(how.color), how), how.crop)
+    color = "RGB" if how.color == "BGR" else how.color
+    picture = _crop(_resize(picture.convert(color), how), how.crop)
     pixels = np.asarray(picture, dtype=np.float32)
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    pixels = pixels[::-1] if how.color == "BGR" else pixels
     mean, std = (np.asarray(v, dtype=np.float32)[:, None, None] for v in (how.mean, how.std))
-    return np.ascontiguousarray((pixels / np.float32(255) - mean) / std)
+    return np.ascontiguousarray((scaled(pixels, how.scale) - mean) / std)
+
+
+def scaled(pixels: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Pixels times `scale`; the usual 1/255 as a division by 255, as libraries write it."""
+    if scale == 1 / 255:
+        return pixels / np.float32(255)
+    return pixels * np.float32(scale)
 
 
 def _resize(picture: Image.Image, how: Preprocessing) -> Image.Image:
@@ -101,8 +113,41 @@ def _resize(picture: Image.Image, how: Preprocessing) -> Image.Image:
         goal = (how.resize[0], int(how.resize[0] * height / width))
     else:
         goal = (int(how.resize[0] * width / height), how.resize[0])
+    if goal == picture.size:
+        return picture
+    if not how.antialias and how.interpolation != "nearest":
+        return _sampled(picture, goal, how.interpolation)
     # Pillow's bilinear and bicubic filters widen with the reduction: that is the antialiasing.
-    return picture if goal == picture.size else picture.resize(goal, _FILTERS[how.interpolation])
+    return picture.resize(goal, _FILTERS[how.interpolation])
+
+
+def _sampled(picture: Image.Image, goal: tuple[int, int], interpolation: str) -> Image.Image:
+    """The picture at `goal` (width, height) without antialiasing: each pixel of the 2 or 4 nearest
+    a side, as torch.nn.functional.interpolate(align_corners=False) takes them."""
+    pixels = np.asarray(picture, dtype=np.float64)
+    for axis, size in ((0, goal[1]), (1, goal[0])):
+        pixels = np.moveaxis(_along(np.moveaxis(pixels, axis, 0), size, interpolation), 0, axis)
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), picture.mode)
+
+
+def _along(pixels: NDArray[np.float64], size: int, interpolation: str) -> NDArray[np.float64]:
+    have = len(pixels)
+    place = (np.arange(size) + 0.5) * (have / size) - 0.5
+    if interpolation == "bilinear":
+        place = np.maximum(place, 0)
+    first = np.floor(place).astype(np.int64)
+    part = place - first
+    taps = {0: 1 - part, 1: part} if interpolation == "bilinear" else _cubic(part)
+    shape = (-1,) + (1,) * (pixels.ndim - 1)
+    rows = ((pixels[np.clip(first + k, 0, have - 1)], w.reshape(shape)) for k, w in taps.items())
+    return sum((row * weight for row, weight in rows), np.zeros((size, *pixels.shape[1:])))
+
+
+def _cubic(part: NDArray[np.float64], a: float = -0.75) -> dict[int, NDArray[np.float64]]:
+    """Keys' cubic convolution (1981) with torch's coefficient, by the pixel's distance."""
+    near = {k: (a + 2) * x**3 - (a + 3) * x**2 + 1 for k, x in ((0, part), (1, 1 - part))}
+    far = {k: a * (x**3 - 5 * x**2 + 8 * x - 4) for k, x in ((-1, part + 1), (2, 2 - part))}
+    return {**near, **far}
 
 
 def _crop(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:

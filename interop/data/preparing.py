@@ -57,8 +57,8 @@ def preparation(
 
         _need(place, _EXTRACTOR, "sounds are prepared", "preprocessor_config.json")
         return Waves(place, names)
-    if identity.preprocessing is not None:
-        return Pictures(identity.preprocessing, names)
+    if identity.image_preprocessing is not None:
+        return Pictures(identity.image_preprocessing, names)
     if task == "object-detection":
         return AnySize(names)
     fault = identity.preprocessing_fault
@@ -82,7 +82,7 @@ def _kind(identity: Identity, task: str, place: Path) -> str:
         return "texts"
     if task in _OF_SOUNDS:
         return "sounds"
-    if task in _OF_PICTURES or identity.preprocessing is not None:
+    if task in _OF_PICTURES or identity.image_preprocessing is not None:
         return "pictures"
     if any((place / name).is_file() for name in _TOKENIZER):
         return "texts"
@@ -113,7 +113,7 @@ class Pictures(Preparation):
         self.said = {
             "by": how.source or "preprocessing", "color": how.color, "resize": list(how.resize),
             "crop": list(how.crop) if how.crop else None, "interpolation": how.interpolation,
-            "mean": list(how.mean), "std": list(how.std),
+            "mean": list(how.mean), "std": list(how.std), "scale": how.scale,
         }  # fmt: skip
 
     def __call__(self, records: Sequence[Record]) -> Prepared:

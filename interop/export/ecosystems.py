@@ -122,8 +122,8 @@ def _companions(identity: Identity, folder: Path) -> None:
 
 def _processor(identity: Identity, folder: Path) -> None:
     """The preprocessing as transformers has it, where it was known and no file said so."""
-    how, path = identity.preprocessing, folder / "preprocessor_config.json"
-    if how is None or path.exists() or how.color != "RGB":
+    how, path = identity.image_preprocessing, folder / "preprocessor_config.json"
+    if how is None or path.exists() or how.color != "RGB" or not how.antialias:
         return
     stretched = len(how.resize) == 2
     size = dict(zip(("height", "width"), how.resize, strict=True)) if stretched else {
@@ -139,7 +139,7 @@ def _processor(identity: Identity, folder: Path) -> None:
         "resample": _RESAMPLE[how.interpolation],
         "do_center_crop": crop is not None,
         "do_rescale": True,
-        "rescale_factor": 1 / 255,
+        "rescale_factor": how.scale,
         "do_normalize": True,
         "image_mean": list(how.mean),
         "image_std": list(how.std),
@@ -157,7 +157,7 @@ def _timm(identity: Identity, module: Any, folder: Path) -> dict[str, Json]:
     """
     from timm.models._hub import save_config_for_hf
 
-    how = identity.preprocessing
+    how = identity.image_preprocessing
     names = identity.labels.names
     about: dict[str, Any] = {"label_names": list(names)} if names is not None else {}
     path = folder / "config.json"
@@ -176,7 +176,7 @@ def _timm(identity: Identity, module: Any, folder: Path) -> dict[str, Json]:
 
 def timm_preprocessing(how: Preprocessing) -> dict[str, Json] | None:
     """The fields of timm's pretrained_cfg that say the same; None where none do."""
-    if how.color != "RGB" or how.size is None:
+    if how.color != "RGB" or how.size is None or how.scale != 1 / 255 or not how.antialias:
         return None
     height, width = how.size
     if len(how.resize) == 2:

@@ -54,7 +54,7 @@ def check(extra: Extra, identity: Identity) -> None:
         )
     if not extra.prepared:
         return
-    if identity.preprocessing is None:
+    if identity.image_preprocessing is None:
         raise ConfigError(
             "no file says how pictures are prepared",
             where="--with-preprocess",
@@ -169,6 +169,6 @@ def _named(batches: Sequence[Any], feed: Feed) -> list[Any]:
 
 
 def _prepared_how(identity: Identity) -> Any:
-    if identity.preprocessing is None:
+    if identity.image_preprocessing is None:
         raise ConfigError("--data needs to know how inputs are prepared", fix="give --preprocess")
-    return identity.preprocessing
+    return identity.image_preprocessing

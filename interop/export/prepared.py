@@ -49,6 +49,9 @@ def prepare_graph(
     InteropError where the graph takes no one picture, or what `how` does not give.
     """
     pictures.check(how)
+    if not how.antialias and how.interpolation != "nearest":
+        what = f"{how.interpolation} interpolation without antialiasing cannot be put into a graph"
+        raise _unfit(what, model.name)
     if out.parent.resolve() != model.parent.resolve():
         raise InteropError(
             "must lie beside the graph whose weights it shares",
@@ -114,7 +117,12 @@ def _write_steps(to: _Steps, image: str, how: Preprocessing, inner: onnx.ValueIn
     if how.crop is not None:
         pixels = _cropped(to, pixels, goal, how.crop)
     # The very operations of data.pictures, in its order: equal pixels give equal tensors.
-    scaled = to("Div", pixels, to.constant(255, np.float32))
+    if how.color == "BGR":
+        pixels = to("Gather", pixels, to.constant([2, 1, 0]), axis=1)
+    if how.scale == 1 / 255:
+        scaled = to("Div", pixels, to.constant(255, np.float32))
+    else:
+        scaled = to("Mul", pixels, to.constant(how.scale, np.float32))
     mean, std = (np.reshape(v, (1, -1, 1, 1)) for v in (how.mean, how.std))
     moved = to("Sub", scaled, to.constant(mean, np.float32))
     to("Div", moved, to.constant(std, np.float32), output=TENSOR)
@@ -219,8 +227,7 @@ def _checked_input(graph: onnx.ModelProto, how: Preprocessing, name: str) -> onn
     batch, *rest = (d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
     if batch not in (None, 1):
         raise _unfit(f"takes {batch} pictures at once, and the prepared graph takes one", name)
-    channels = 1 if how.color == "L" else 3
-    given = (channels, *(how.size or (None, None)))
+    given = (how.channels, *(how.size or (None, None)))
     for has, gets in zip(rest, given, strict=True):
         if has is not None and gets is not None and has != gets:
             raise _unfit(f"takes (C, H, W) = {tuple(rest)}, the preprocessing gives {given}", name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from interop.errors import ConfigError
-from interop.facts import Json, Labels, Preprocessing
+from interop.facts import AnyPreprocessing, Json, Labels
 from interop.identity.keys import preprocessing_json
 
 MODES = ("probe", "full", "both")
@@ -71,7 +71,7 @@ class Options:
     split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     labels: Labels | None = None
-    preprocessing: Preprocessing | None = None
+    preprocessing: AnyPreprocessing | None = None
     restart: bool = False
     force: bool = False
 

@@ -204,7 +204,7 @@ def chance(goal: goals.OfTask, training: Part, validation: Part) -> tuple[str, f
 
 def assumed(source: Source) -> str:
     """The note on a preprocessing that no file states and that was taken from the library."""
-    how = source.identity.preprocessing
+    how = source.identity.image_preprocessing
     if how is None or "published weights" not in how.source:
         return ""
     return (

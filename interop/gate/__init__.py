@@ -206,9 +206,12 @@ def _judge(
 
 
 def _same(checked: Report) -> bool:
-    """Whether the two files are one by their content, and all that is known of them is the same."""
+    """Whether the two models are one by their content, every part of their folders included, and
+    all that is known of them is the same."""
     a, b = (i.facts for i in checked.inputs)
-    return a.get("content_sha256") is not None and a == b
+    whole = a.get("content_sha256") is not None
+    whole = whole and (not a.get("parts") or a.get("parts_sha256") is not None)
+    return whole and a == b
 
 
 def _shown(m: Measurement, policy: Policy) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.errors import ConfigError
-from interop.facts import Intent, Labels, Level, Preprocessing
+from interop.facts import AnyPreprocessing, Intent, Labels, Level
 from interop.gate.keys import BUDGETS, BY_NAME, GROUPS, KEYS, KINDS, MEASURED, TASKS, WAIVER
 from interop.gate.toml import Lines, load
 from interop.identity.keys import parse_preprocessing
@@ -83,7 +83,7 @@ class Policy:
     providers: tuple[str, ...] = ()
     arch: str | None = None
     labels: Labels | None = None
-    preprocessing: Preprocessing | None = None
+    preprocessing: AnyPreprocessing | None = None
     waivers: tuple[Waiver, ...] = ()
     source: str = "defaults"
     folder: Path | None = None
@@ -224,7 +224,9 @@ def _policy(
         providers=tuple(get("evidence.providers") or ()),
         arch=get("facts.arch"),
         labels=None if labels is None else Labels(tuple(labels), where),
-        preprocessing=None if preprocess is None else parse_preprocessing(preprocess, where),
+        preprocessing=None
+        if preprocess is None
+        else parse_preprocessing(preprocess, where, base=path.parent),
         waivers=waivers,
         source=where,
         folder=path.parent,

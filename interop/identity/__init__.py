@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from interop.errors import ReadError
-from interop.facts import Identity, Labels, Manifest, Preprocessing, StateDict
+from interop.facts import AnyPreprocessing, Identity, Labels, Manifest, StateDict
 from interop.identity import head as heads
-from interop.identity import index, keys, kinds
+from interop.identity import index, keys, kinds, tokenized
 from interop.identity.match import (
     Match,
     family,
@@ -39,7 +39,7 @@ def identify(
     place: str | None = None,
     arch: str | None = None,
     labels: Labels | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
     entries: index.Index | None = None,
 ) -> Identity:
     """Say what `manifest` is of.
@@ -63,6 +63,8 @@ def identify(
     if match is None and manifest.graph is None and ordered and not kind:
         main = heads.by_definition_order(tensors)
     how, fault = keys.preprocessing(manifest.metadata)
+    if how is None and not fault:
+        how = tokenized.preprocessing(manifest)
     return Identity(
         manifest=manifest,
         place=chosen.place,
@@ -75,7 +77,7 @@ def identify(
         side_heads=sides,
         kind=kind,
         labels=_first_known(keys.labels(manifest.metadata), labels),
-        preprocessing=how or preprocessing,
+        preprocessing=how or tokenized.settled(preprocessing, manifest),
         preprocessing_fault="" if how or preprocessing else fault,
     )
 
@@ -122,7 +124,7 @@ def identify_file(
     whole: bool = False,
     arch: str | None = None,
     labels: Labels | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
 ) -> Identity:
     """Read a file, or "FILE#PLACE" for one of its state dicts, and say what it is of.
 

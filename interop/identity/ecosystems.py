@@ -1,4 +1,4 @@
-"""How timm and transformers describe a model's preprocessing -> the same as `facts.Preprocessing`.
+"""How timm and transformers describe a model's preprocessing -> the same as facts' records of it.
 
 Only what is understood to the last field is taken over; anything else is a fault with its reason,
 since preprocessing that is nearly right costs accuracy and shows nowhere.
@@ -7,11 +7,11 @@ since preprocessing that is nearly right costs accuracy and shows nowhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import floor
+from math import floor, isfinite
 
-from interop.facts import Json, Preprocessing
+from interop.facts import AnyPreprocessing, AudioPreprocessing, Json, Preprocessing
 
-Reader = Callable[[Mapping[str, Json], str], Preprocessing]
+Reader = Callable[[Mapping[str, Json], str], AnyPreprocessing]
 PREPROCESSOR = "preprocessor_config.json"
 # Pillow's numbers for its filters, as transformers stores them.
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
@@ -22,7 +22,7 @@ class NotUnderstood(Exception):
     """The description means something that `Preprocessing` cannot say, or does not say enough."""
 
 
-def preprocessing(metadata: Mapping[str, Json]) -> tuple[Preprocessing | None, str]:
+def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None, str]:
     """The preprocessing that the files beside the weights describe, or why it is not understood.
 
     (None, "") where they describe none.
@@ -39,8 +39,11 @@ def preprocessing(metadata: Mapping[str, Json]) -> tuple[Preprocessing | None, s
 
 
 def _places(metadata: Mapping[str, Json]) -> Iterator[tuple[str, Mapping[str, Json], Reader]]:
-    if isinstance(found := metadata.get(PREPROCESSOR), dict) and "image_mean" in found:
-        yield PREPROCESSOR, found, from_transformers
+    if isinstance(found := metadata.get(PREPROCESSOR), dict):
+        if "sampling_rate" in found:
+            yield PREPROCESSOR, found, from_feature_extractor
+        elif "image_mean" in found or "do_resize" in found:
+            yield PREPROCESSOR, found, from_transformers
     for name, holder in (("", metadata), ("config.json ", metadata.get("config.json"))):
         if not isinstance(holder, Mapping):
             continue
@@ -59,27 +62,51 @@ def from_transformers(config: Mapping[str, Json], source: str) -> Preprocessing:
     """
     if config.get("do_resize") is not True:
         raise NotUnderstood("it does not say that it resizes")
-    if config.get("do_rescale", True) is not True or not _is_255th(config):
-        raise NotUnderstood("it does not scale pixels to 0..1")
     if config.get("do_pad") or config.get("rescale_offset"):
         raise NotUnderstood("it pads pictures, or shifts their values")
     if config["resample"] not in _RESAMPLE:
         raise NotUnderstood(f"its resampling filter is number {config['resample']}")
     resize, crop = _sizes(config)
-    plain = config.get("do_normalize", True) is not True
+    flipped = config.get("do_flip_channel_order") is True
+    plain = config.get("do_normalize", not flipped) is not True
+    if flipped and not plain:
+        raise NotUnderstood("it subtracts a mean and turns the order of the channels around")
     mean, std = ([0.0] * 3, [1.0] * 3) if plain else (config["image_mean"], config["image_std"])
     return Preprocessing(
         resize=resize,
         crop=crop,
         mean=_three(mean),
         std=_three(std),
+        color="BGR" if flipped else "RGB",
         interpolation=_RESAMPLE[config["resample"]],
+        scale=_scale(config),
         source=source,
     )
 
 
-def _is_255th(config: Mapping[str, Json]) -> bool:
-    return abs(float(config.get("rescale_factor", 1 / 255)) * 255 - 1) < 1e-6
+def _scale(config: Mapping[str, Json]) -> float:
+    """What pixels of 0 to 255 are multiplied by."""
+    if config.get("do_rescale", True) is not True:
+        return 1.0
+    factor = float(config.get("rescale_factor", 1 / 255))
+    if not isfinite(factor) or factor <= 0:
+        raise NotUnderstood(f"its rescale_factor is {factor}")
+    return 1 / 255 if abs(factor * 255 - 1) < 1e-6 else factor
+
+
+def from_feature_extractor(config: Mapping[str, Json], source: str) -> AudioPreprocessing:
+    """A feature extractor's config (transformers' preprocessor_config.json of a speech model).
+
+    Raises TypeError or ValueError for fields of another form.
+    """
+    length, hop = config.get("win_length") or config.get("n_fft"), config.get("hop_length")
+    normalise = config.get("do_normalize")
+    return AudioPreprocessing(
+        sampling_rate=int(config["sampling_rate"]),
+        normalise=normalise if isinstance(normalise, bool) else None,
+        window=(int(length), int(hop)) if length and hop else None,
+        source=source,
+    )
 
 
 def _sizes(config: Mapping[str, Json]) -> tuple[tuple[int, ...], tuple[int, int] | None]:

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from interop.errors import ConfigError
-from interop.facts import Json, Labels, Preprocessing
+from interop.facts import (
+    AnyPreprocessing,
+    AudioPreprocessing,
+    Evidence,
+    Json,
+    Labels,
+    Preprocessing,
+    TextPreprocessing,
+)
 from interop.identity import ecosystems
 
 # Where people put such keys, besides the top level.
@@ -131,7 +139,7 @@ def labels(metadata: Mapping[str, Json]) -> Labels:
     return Labels(first.value, first.source)
 
 
-def preprocessing(metadata: Mapping[str, Json]) -> tuple[Preprocessing | None, str]:
+def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None, str]:
     """The preprocessing that a file describes, or what is wrong with its description."""
     fault = silent = ""
     for found in _stated(metadata, "preprocess"):
@@ -199,59 +207,102 @@ def read_labels(given: str) -> Labels:
     return Labels(names, "--labels")
 
 
-def read_preprocessing(given: str) -> Preprocessing:
+def read_preprocessing(given: str) -> AnyPreprocessing:
     """Preprocessing from a JSON file, or JSON on the command line. Raises ConfigError."""
-    text = given if given.lstrip().startswith("{") else _read(Path(given))
+    inline = given.lstrip().startswith("{")
+    text = given if inline else _read(Path(given))
     value = _json(text, given)
     if isinstance(value, dict):
         value = next((value[k] for k in ("preprocess", "preprocessing") if k in value), value)
-    return parse_preprocessing(value, "--preprocess", where=given)
+    base = Path() if inline else Path(given).parent
+    return parse_preprocessing(value, "--preprocess", where=given, base=base)
 
 
-def parse_preprocessing(value: Json, source: str, *, where: str = "") -> Preprocessing:
-    """Preprocessing from its JSON form, the fields of `facts.Preprocessing`.
+# The fields of each kind; those that must be there first.
+_FIELDS = {
+    "image": ("resize", "mean", "std", "color", "scale", "crop", "interpolation", "antialias"),
+    "text": ("tokenizer", "max_length", "padding", "lowercase"),
+    "audio": ("sampling_rate", "mono", "normalise", "window"),
+}
+_NEEDED = {"image": 3, "text": 0, "audio": 1}
+_FIX = {
+    "image": 'write {"resize": [224, 224], "mean": [...], "std": [...]}',
+    "text": 'write {"kind": "text", "tokenizer": "tokenizer.json", "max_length": 512}',
+    "audio": 'write {"kind": "audio", "sampling_rate": 16000}',
+}
+_MORE = ("kind", "evidence")
+HASH = re.compile(r"[0-9a-f]{64}")
 
-    Raises ConfigError where a field is unknown, missing or of the wrong form.
+
+def parse_preprocessing(
+    value: Json, source: str, *, where: str = "", base: Path | None = None
+) -> AnyPreprocessing:
+    """Preprocessing from its JSON form: `kind` (image, text or audio) and that record's fields.
+
+    Without a kind it is the one whose fields are given, an image otherwise. `base` is the folder
+    from which the path of a tokenizer counts; without it, only its hash is taken. Raises
+    ConfigError where a field is unknown, missing or of the wrong form.
     """
-    fix = 'write {"resize": [224, 224], "mean": [...], "std": [...]}'
+    where = where or source
     if _is_object(value):
-        raise ConfigError(
-            f"is kept as {value[1:-1]}, not as plain numbers and words",
-            where=where or source,
-            fix=fix,
-        )
+        what = f"is kept as {value[1:-1]}, not as plain numbers and words"
+        raise ConfigError(what, where=where, fix=_FIX["image"])
     if not isinstance(value, dict):
-        raise ConfigError("is no description of preprocessing", where=where or source, fix=fix)
+        raise ConfigError("is no description of preprocessing", where=where, fix=_FIX["image"])
+    kind = value.get("kind", _kind_of(value))
+    if kind not in _FIELDS:
+        fix = f"choose {', '.join(_FIELDS)}"
+        raise ConfigError(f"unknown kind {kind!r}", where=where, fix=fix)
     for name, held in value.items():
         if _is_object(held):
-            raise ConfigError(
-                f"{name} is kept as {held[1:-1]}, not as plain numbers or words",
-                where=where or source,
-                fix=fix,
-            )
-    known = ("resize", "mean", "std", "crop", "color", "interpolation")
+            what = f"{name} is kept as {held[1:-1]}, not as plain numbers or words"
+            raise ConfigError(what, where=where, fix=_FIX[kind])
+    known = (*_FIELDS[kind], *_MORE)
     if strange := sorted(set(value) - set(known)):
-        raise ConfigError(
-            f"unknown field {strange[0]!r}", where=where or source, fix=f"known: {', '.join(known)}"
-        )
-    if lacking := [name for name in ("resize", "mean", "std") if name not in value]:
-        raise ConfigError(f"has no {' and no '.join(lacking)}", where=where or source, fix=fix)
+        fix = f"known: {', '.join(known)}"
+        raise ConfigError(f"unknown field {strange[0]!r}", where=where, fix=fix)
+    if lacking := [name for name in _FIELDS[kind][: _NEEDED[kind]] if name not in value]:
+        raise ConfigError(f"has no {' and no '.join(lacking)}", where=where, fix=_FIX[kind])
+    read = _READERS[kind]
     try:
-        resize, crop = value["resize"], value.get("crop")
-        made = Preprocessing(
-            resize=tuple(int(v) for v in (resize if isinstance(resize, list) else [resize])),
-            mean=tuple(float(v) for v in value["mean"]),
-            std=tuple(float(v) for v in value["std"]),
-            crop=None if crop is None else _pair(crop),
-            color=value.get("color", "RGB"),
-            interpolation=value.get("interpolation", "bilinear"),
-            source=source,
-        )
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=where or source, fix=fix) from error
-    channels = {"RGB": 3, "L": 1}.get(made.color)
+        evidence = Evidence(value.get("evidence", Evidence.STATED))
+        made, wrong = read(value, source, evidence, base)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"cannot be read ({error})", where=where, fix=_FIX[kind]) from error
+    if wrong:
+        raise ConfigError(wrong, where=where, fix=_FIX[kind])
+    return made
+
+
+def _kind_of(value: Mapping[str, Json]) -> str:
+    needed = _FIELDS["image"][: _NEEDED["image"]]
+    if not any(name in value for name in needed):
+        for kind in ("text", "audio"):
+            if any(name in value for name in _FIELDS[kind]):
+                return kind
+    return "image"
+
+
+def _image(
+    value: Mapping[str, Json], source: str, evidence: Evidence, _base: Path | None
+) -> tuple[Preprocessing, str]:
+    resize, crop = value["resize"], value.get("crop")
+    scale, antialias = value.get("scale", 1 / 255), value.get("antialias", True)
+    made = Preprocessing(
+        resize=tuple(int(v) for v in (resize if isinstance(resize, list) else [resize])),
+        mean=tuple(float(v) for v in value["mean"]),
+        std=tuple(float(v) for v in value["std"]),
+        crop=None if crop is None else _pair(crop),
+        color=value.get("color", "RGB"),
+        interpolation=value.get("interpolation", "bilinear"),
+        source=source,
+        scale=float(scale),
+        antialias=antialias,
+        evidence=evidence,
+    )
+    channels = {"RGB": 3, "BGR": 3, "L": 1}.get(made.color)
     wrong = (
-        (channels is None and f"color {made.color!r} is neither 'RGB' nor 'L'")
+        (channels is None and f"color {made.color!r} is not one of RGB, BGR, L")
         or (len(made.resize) not in (1, 2) and "resize takes one or two numbers")
         or (made.interpolation not in ("nearest", "bilinear", "bicubic")
         and f"unknown interpolation {made.interpolation!r}")
@@ -259,11 +310,79 @@ def parse_preprocessing(value: Json, source: str, *, where: str = "") -> Preproc
         and f"mean and std need {channels} number(s) for {made.color}")
         or (0.0 in made.std and "std holds a zero")
         or (not all(map(isfinite, made.mean + made.std)) and "mean and std must be finite")
+        or (not (isfinite(made.scale) and made.scale > 0) and "scale must be above 0")
+        or (not isinstance(antialias, bool) and "antialias is true or false")
         or (min(made.resize + (made.crop or ())) < 1 and "sizes must be positive")
     )  # fmt: skip
+    return made, wrong or ""
+
+
+def _text_how(
+    value: Mapping[str, Json], source: str, evidence: Evidence, base: Path | None
+) -> tuple[TextPreprocessing, str]:
+    tokenizer, length = value.get("tokenizer"), value.get("max_length")
+    padding, lowercase = value.get("padding"), value.get("lowercase")
+    wrong = (
+        (tokenizer is not None and not isinstance(tokenizer, str)
+        and "tokenizer is the path of a tokenizer, or its sha256")
+        or (length is not None and not _is_count(length) and "max_length is a number above 0")
+        or (padding not in (None, "left", "right") and "padding is left or right")
+        or (not isinstance(lowercase, bool | None) and "lowercase is true or false")
+    )  # fmt: skip
     if wrong:
-        raise ConfigError(wrong, where=where or source, fix=fix)
-    return made
+        return TextPreprocessing(), wrong
+    if tokenizer is not None and not HASH.fullmatch(tokenizer):
+        if base is None:
+            return TextPreprocessing(), "tokenizer is not the sha256 of a file"
+        # A bare name that is not here may be that of a file beside the model.
+        bare = Path(tokenizer).name == tokenizer and not (base / tokenizer).exists()
+        tokenizer = tokenizer if bare else _tokenizer_hash(base / tokenizer)
+    made = TextPreprocessing(tokenizer, length, padding, lowercase, source, evidence)
+    return made, ""
+
+
+def _audio(
+    value: Mapping[str, Json], source: str, evidence: Evidence, _base: Path | None
+) -> tuple[AudioPreprocessing, str]:
+    rate, mono = value["sampling_rate"], value.get("mono", True)
+    normalise, window = value.get("normalise"), value.get("window")
+    pair = window if isinstance(window, list) and len(window) == 2 else None
+    pair = pair if pair and all(map(_is_count, pair)) else None
+    wrong = (
+        (not _is_count(rate) and "sampling_rate is a number of samples a second")
+        or (not isinstance(mono, bool) and "mono is true or false")
+        or (not isinstance(normalise, bool | None) and "normalise is true or false")
+        or (window is not None and pair is None and "window is [length, step], in samples")
+    )
+    if wrong:
+        return AudioPreprocessing(0), wrong
+    held = (pair[0], pair[1]) if pair else None
+    return AudioPreprocessing(rate, mono, normalise, held, source, evidence), ""
+
+
+_Reader = Callable[[Mapping[str, Json], str, Evidence, Path | None], tuple[AnyPreprocessing, str]]
+_READERS: Mapping[str, _Reader] = {"image": _image, "text": _text_how, "audio": _audio}
+
+
+def _is_count(value: Json) -> bool:
+    return type(value) is int and value > 0
+
+
+def _tokenizer_hash(path: Path) -> str:
+    """The hash of a tokenizer's file, or of the one in a folder. Raises ConfigError."""
+    from hashlib import sha256
+
+    place = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        with place.open("rb") as file:
+            digest = sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        fix = "give the path of a tokenizer.json or of its folder, or its sha256"
+        why = error.strerror or type(error).__name__
+        raise ConfigError(f"cannot be read ({why})", where=str(place), fix=fix) from None
+    return digest.hexdigest()
 
 
 def _is_object(value: Json) -> bool:
@@ -271,8 +390,22 @@ def _is_object(value: Json) -> bool:
     return isinstance(value, str) and value[:1] == "<" and value[-1:] == ">"
 
 
-def preprocessing_json(given: Preprocessing) -> dict[str, Json]:
+def preprocessing_json(given: AnyPreprocessing) -> dict[str, Json]:
     """The JSON form that `parse_preprocessing` reads: what a checkpoint or config holds."""
+    if isinstance(given, Preprocessing):
+        stated = _image_json(given)
+    elif isinstance(given, TextPreprocessing):
+        fields = ("tokenizer", "max_length", "padding", "lowercase")
+        stated = {k: v for k in fields if (v := getattr(given, k)) is not None}
+    else:
+        stated = {"sampling_rate": given.sampling_rate, "mono": given.mono}
+        stated |= {} if given.normalise is None else {"normalise": given.normalise}
+        stated |= {} if given.window is None else {"window": list(given.window)}
+    assumed = {} if given.evidence is Evidence.STATED else {"evidence": str(given.evidence)}
+    return {"kind": given.kind, **stated, **assumed}
+
+
+def _image_json(given: Preprocessing) -> dict[str, Json]:
     stated: dict[str, Json] = {
         "color": given.color,
         "resize": list(given.resize),
@@ -282,6 +415,10 @@ def preprocessing_json(given: Preprocessing) -> dict[str, Json]:
     }
     if given.crop:
         stated["crop"] = list(given.crop)
+    if given.scale != 1 / 255:
+        stated["scale"] = given.scale
+    if not given.antialias:
+        stated["antialias"] = False
     return stated
 
 

@@ -89,7 +89,7 @@ def _one(
     if tensor.shape != (1, *ours.shape):
         raise _Fault(f"prepares a tensor {tensor.shape[1:]}, Python prepares {ours.shape}")
     std = np.reshape(how.std, (-1, 1, 1))
-    apart = (tensor[0].astype(np.float64) - ours) * std * 255
+    apart = (tensor[0].astype(np.float64) - ours) * std / how.scale
     levels = np.rint(apart)
     native = runtime.outputs(ours[None])
     same = runtime.outputs(np.ascontiguousarray(tensor))

@@ -33,7 +33,8 @@ _PICKLES = frozenset({"pickle", "torch-legacy", "distributed"})
 def read(
     path: str | Path, *, content_hash: bool = False, whole: bool = False, _shard: bool = False
 ) -> Manifest:
-    """The facts of a model file or bundle folder; `content_hash` also hashes all of its bytes.
+    """The facts of a model file or bundle folder; `content_hash` also hashes all of its bytes, and
+    each part of a folder.
 
     `path` may be an address: then only the parts of the file are fetched that its structure is
     in, and its content is not hashed. `whole` fetches all of it first, for those who will read the
@@ -46,9 +47,12 @@ def read(
     """
     path = os.fspath(path)
     if places.is_folder(path):
-        from interop.reading import folder
+        from interop.reading import folder, parts
 
-        return folder.read(path, partial(read, content_hash=content_hash, whole=whole))
+        manifest = folder.read(path, partial(read, content_hash=content_hash, whole=whole))
+        if content_hash and not is_remote(path):
+            manifest = dataclasses.replace(manifest, parts=tuple(map(parts.hashed, manifest.parts)))
+        return manifest
     if whole and is_remote(path):
         return _fetched(path, content_hash, _shard)
     with Source(path) as source:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interop.errors import ReadError
-from interop.facts import Import, Json, Manifest, StateDict
-from interop.reading import json_text, places
+from interop.facts import Import, Json, Manifest, PartKind, StateDict
+from interop.reading import json_text, parts, places
 from interop.reading.links import leads_out
 from interop.reading.places import joined, text
 from interop.reading.source import is_remote, over_limit, truncated, unrecognised
@@ -41,13 +41,11 @@ _MAX_BESIDE = 20  # pickles that are looked into beside the model
 # What trainers leave beside the model.
 _BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
+_LINES = tuple(name for name in parts.LABELS if name.endswith(".txt"))
 _DESCRIPTIONS = (
     "config.json", "adapter_config.json", "interop.json", "preprocessor_config.json",
-    "processor_config.json",
-    "id2label.json", "label2id.json", "labels.json", "label_map.json", "classes.json",
-    "class_names.json", "class_to_idx.json", "index_to_name.json",
+    "processor_config.json", *(name for name in parts.LABELS if name not in _LINES),
 )  # fmt: skip
-_LINES = ("labels.txt", "classes.txt", "class_names.txt")
 MAX_SHARDS = 10_000
 _MAX_JSON = 1 << 26
 
@@ -55,6 +53,9 @@ _MAX_JSON = 1 << 26
 def read(path: str, reader: Reader) -> Manifest:
     """Raises ReadError for a folder without a model, or with several; `reader` reads its files."""
     names = places.names(path)
+    if (inner := _within(path, names)) and not _holds_model(names):
+        found = read(joined(path, inner), reader)
+        return parts.with_parts(dataclasses.replace(found, path=path), path)
     index = next((name for name in _INDEXES if name in names), None)
     chosen = next((name for name in _PREFERRED if name in names), None)
     if chosen is None and index is not None:
@@ -70,13 +71,41 @@ def read(path: str, reader: Reader) -> Manifest:
     described = {name: _json(joined(path, name)) for name in _DESCRIPTIONS if name in names}
     lines = (name for name in _LINES if name in names)
     described |= {name: text(joined(path, name), _MAX_JSON).split("\n") for name in lines}
-    return dataclasses.replace(
+    found = dataclasses.replace(
         manifest,
         path=path,
         graph=graph,
         metadata={**manifest.metadata, **described},
         imports=(*manifest.imports, *imports, *_own_code(described.get("config.json"))),
     )
+    found = parts.with_parts(found, path)
+    # The modules' own weights are loaded with the model.
+    loaded = [p.path for p in found.parts if p.path.endswith(_PICKLES) and not p.fault
+              and p.kind in (PartKind.MODULE, PartKind.ADAPTER) and "/" in p.path]  # fmt: skip
+    more = _beside(path, loaded, reader)
+    return dataclasses.replace(found, imports=(*found.imports, *more)) if more else found
+
+
+def _within(path: str, names: list[str]) -> str:
+    """The folder of a sentence model's first module, which may have the transformer in it."""
+    if parts.MODULES not in names:
+        return ""
+    listed = _json(joined(path, parts.MODULES))
+    first = listed[0] if isinstance(listed, list) and listed else None
+    inner = first.get("path") if isinstance(first, dict) else None
+    if not isinstance(inner, str) or not inner or not is_plain(inner):
+        return ""
+    # A folder that holds itself by a link would be read without end.
+    leads = not is_remote(path) and leads_out(Path(path, inner), Path(path, parts.MODULES))
+    return "" if leads or parts.MODULES in _names(joined(path, inner)) else inner
+
+
+def _names(path: str) -> list[str]:
+    return places.names(path) if places.is_folder(path) else []
+
+
+def _holds_model(names: list[str]) -> bool:
+    return any(name in names for name in (*_PREFERRED, *_INDEXES)) or bool(_whole(names))
 
 
 def _own_code(config: Json) -> dict[Import, None]:

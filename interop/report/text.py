@@ -413,6 +413,7 @@ def _file(given: Input) -> list[str]:
             rows.append([kind, "; ".join(shown)])
         opsets = [f"{d or 'ai.onnx'} {v}" for d, v in g["opsets"].items()]
         rows.append(["opset", ", ".join(opsets)])
+    rows += _parts(f)
     if f["metadata"]:
         rows.append(["metadata", _short_json(f["metadata"])])
     if f["held_aside"]:
@@ -436,6 +437,22 @@ def _file(given: Input) -> list[str]:
     elif not by_danger:
         rows.append(["code", "none"])
     return table(rows)
+
+
+def _parts(f: Mapping[str, Json]) -> list[list[str]]:
+    """The other files of the folder by what they are for, and the modules in the order they run."""
+    rows = []
+    if chained := f.get("modules"):
+        words = [m["type"].rpartition(".")[2] or m["path"] for m in chained]
+        rows.append(["modules", " > ".join(words)])
+    by_kind: dict[str, list[str]] = {}
+    for part in f.get("parts", ()):
+        fault = f" ({part['fault']})" if part.get("fault") else ""
+        by_kind.setdefault(part["kind"], []).append(f"{part['path']}{fault}")
+    for n, (kind, paths) in enumerate(by_kind.items()):
+        more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
+        rows.append(["" if n else "parts", f"{kind}: {', '.join(paths[:MOST_NAMES])}{more}"])
+    return rows
 
 
 def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
@@ -524,13 +541,28 @@ def _architecture(f: Mapping[str, Json]) -> str:
 
 
 def _preprocessing(pre: dict[str, Json]) -> str:
+    if pre.get("kind", "image") != "image":
+        skip = ("kind", "source", "evidence")
+        said = (f"{k.replace('_', ' ')} {_how(v)}" for k, v in pre.items() if k not in skip)
+        return f"{pre['kind']}, {', '.join(said)} ({pre['source']})"
     size = "x".join(map(str, pre["resize"]))
     crop = f", crop {'x'.join(map(str, pre['crop']))}" if pre.get("crop") else ""
     mean, std = (", ".join(f"{v:g}" for v in pre[k]) for k in ("mean", "std"))
+    scale = f", scale {pre['scale']:g}" if "scale" in pre else ""
+    scale += "" if pre.get("antialias", True) else ", no antialiasing"
     return (
         f"{pre['color']}, resize {size} {pre['interpolation']}{crop}, "
-        f"mean {mean}, std {std} ({pre['source']})"
+        f"mean {mean}, std {std}{scale} ({pre['source']})"
     )
+
+
+def _how(value: Json) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "/".join(map(str, value))
+    text = str(value)
+    return text[:12] if len(text) == 64 else text  # a hash by its beginning
 
 
 def _short_json(metadata: dict[str, Json]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from interop.facts import Case, Finding, Graph, Identity, Measurement, Port, Rule
+from interop.facts import Case, Finding, Graph, Identity, Measurement, PartChange, Port, Rule, Side
 from interop.rules import finding
 
 SIGNIFICANT = 0.05  # McNemar's p below which a change of accuracy is no chance
@@ -68,6 +68,23 @@ def unstated(
             f"{what} in {where}{because}; {flag} tells (in a policy: facts.{key})",
             facts={"files": paths},
         )
+
+
+def changed_to(changes: Sequence[PartChange], most: int = 4) -> str:
+    """ "num_attention_heads 4 -> 2, hidden_act gelu -> relu"; the whole file where no field is
+    known."""
+    words = []
+    for change in changes[:most]:
+        if not change.field:
+            words.append(change.why or "has other bytes")
+            continue
+        old, new = (
+            "absent" if change.side is only else str(value)
+            for value, only in ((change.a, Side.B), (change.b, Side.A))
+        )
+        words.append(f"{change.field} {old} -> {new}")
+    more = len(changes) - most
+    return ", ".join(words) + (f" and {more} more" if more > 0 else "")
 
 
 def sides(case: Case) -> list[Identity]:

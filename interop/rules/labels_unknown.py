@@ -18,14 +18,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Answer, Case, Finding, Intent, Level, Rule
+from interop.facts import Answer, Case, Finding, Identity, Intent, Level, PartKind, Rule
 from interop.rules._shared import sides, unstated
 
 RULE = Rule("labels-unknown", Level.NOTE, (Intent.REPLACE,), answer=Answer.UNKNOWN)
 
 
 def check(case: Case) -> Iterator[Finding]:
-    silent = [i for i in sides(case) if not i.labels.known]
+    silent = [i for i in sides(case) if not i.labels.known and not _named_elsewhere(i)]
     yield from unstated(
         RULE, silent, "the labels are not known", "--labels", lambda i: i.labels.source
     )
+
+
+def _named_elsewhere(identity: Identity) -> bool:
+    """Whether the outputs are tokens, which the tokenizer beside them names, or embeddings, which
+    have no names."""
+    role = identity.head.role if identity.head is not None else ""
+    tokens = any(p.kind is PartKind.TOKENIZER for p in identity.manifest.parts)
+    pooled = any(m.name == "Pooling" for m in identity.manifest.modules)
+    return (role in ("vocabulary", "characters") and tokens) or pooled

@@ -1,7 +1,9 @@
 """B's inputs are prepared in another way than A's.
 
 What
-    Size, crop, colour, interpolation, mean or standard deviation differ.
+    Of images the size, crop, colour, scale, interpolation, mean or standard deviation differ; of
+    texts the tokenizer, length, padding or lower case; of sounds the sampling rate, channels,
+    normalisation or window. A field that one side alone states is reported as unknown.
 
 Why
     Where the service prepares the input as A wants it, B is fed something that it was not trained
@@ -17,11 +19,14 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields, replace
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Answer, AnyPreprocessing, Case, Finding, Intent, Level, PartKind, Rule
 from interop.rules import finding
 
 RULE = Rule("preprocessing-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
+_ABOUT = ("source", "evidence")  # where a fact comes from is no part of it
+_ORDER = ("color", "resize", "crop", "interpolation", "mean", "std")
 
 
 def check(case: Case) -> Iterator[Finding]:
@@ -29,10 +34,44 @@ def check(case: Case) -> Iterator[Finding]:
     old, new = case.a.preprocessing, case.b.preprocessing
     if old is None or new is None or old == new:
         return
-    fields = ("color", "resize", "crop", "interpolation", "mean", "std")
-    differ = [f for f in fields if getattr(old, f) != getattr(new, f)]
-    yield finding(
-        RULE,
-        ", ".join(f"{f} {getattr(old, f)} -> {getattr(new, f)}" for f in differ),
-        facts={f: [getattr(old, f), getattr(new, f)] for f in differ},
+    if old.kind != new.kind:
+        facts = {"kind": [old.kind, new.kind]}
+        yield finding(RULE, f"inputs were {old.kind} and are {new.kind}", facts=facts)
+        return
+    if old.kind == "text" and _compared(case):
+        return  # by tokenizer-changed, which reads what the hash stands for
+    differ = _names(old, new)
+    # Of images "not cropped" is said by None, of the others that nothing is stated.
+    open_ = [n for n in differ if old.kind != "image" and None in _both(old, new, n)]
+    for names, answer in (([n for n in differ if n not in open_], Answer.NO),
+                          (open_, Answer.UNKNOWN)):  # fmt: skip
+        if names:
+            shown = {n: _both(old, new, n) for n in names}
+            made = finding(
+                RULE,
+                ", ".join(f"{n} {was} -> {now}" for n, (was, now) in shown.items()),
+                facts={n: list(pair) for n, pair in shown.items()},
+                level=RULE.level if answer is Answer.NO else Level.WARN,
+            )
+            yield replace(made, answer=answer)
+
+
+def _compared(case: Case) -> bool:
+    """Whether both sides have their tokenizer beside the weights."""
+    return all(
+        i is not None
+        and any(p.kind is PartKind.TOKENIZER for p in i.manifest.parts)
+        and i.preprocessing is not None
+        and any(p.path == i.preprocessing.source for p in i.manifest.parts)
+        for i in (case.a, case.b)
     )
+
+
+def _names(old: AnyPreprocessing, new: AnyPreprocessing) -> list[str]:
+    names = [f.name for f in fields(old) if f.name not in _ABOUT]
+    names.sort(key=lambda n: _ORDER.index(n) if n in _ORDER else len(_ORDER))
+    return [n for n in names if getattr(old, n) != getattr(new, n)]
+
+
+def _both(old: AnyPreprocessing, new: AnyPreprocessing, name: str) -> tuple[object, object]:
+    return getattr(old, name), getattr(new, name)

@@ -25,10 +25,10 @@ RULE = Rule("preprocessing-misfit", Level.ERROR, (Intent.REPLACE,))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    if case.b is None or case.b.preprocessing is None:
+    if case.b is None or case.b.image_preprocessing is None:
         return
-    how, path = case.b.preprocessing, case.b.manifest.path
-    channels = {"RGB": 3, "L": 1}[how.color]
+    how, path = case.b.image_preprocessing, case.b.manifest.path
+    channels = how.channels
     first = _first_convolution(case.b)
     if first is not None and first.shape[1] != channels:
         yield finding(

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Answer, Case, Finding, Intent, Level, Rule
+from interop.facts import Answer, Case, Finding, Intent, Level, PartKind, Rule
 from interop.rules._shared import sides, unstated
 
 RULE = Rule("preprocessing-unknown", Level.NOTE, (Intent.REPLACE,), answer=Answer.UNKNOWN)
@@ -26,6 +26,9 @@ RULE = Rule("preprocessing-unknown", Level.NOTE, (Intent.REPLACE,), answer=Answe
 
 def check(case: Case) -> Iterator[Finding]:
     silent = [i for i in sides(case) if i.preprocessing is None]
+    # A description that is not understood, and that both have alike, is the same all the same.
+    if len(silent) == 2 and case.parts is not None and PartKind.PROCESSOR in case.parts.same:
+        return
     yield from unstated(
         RULE,
         silent,

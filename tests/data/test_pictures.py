@@ -57,10 +57,37 @@ def test_it_agrees_with_torchvision(size, how, mode):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
 
 
+def test_blue_may_come_first_and_pixels_be_scaled_otherwise():
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    bare = replace(IMAGENET, resize=(8, 8), crop=None, mean=(0.0,) * 3, std=(1.0,) * 3)
+    plain = pictures.prepare(picture, bare)
+    np.testing.assert_array_equal(
+        pictures.prepare(picture, replace(bare, color="BGR")), plain[::-1]
+    )
+    whole = pictures.prepare(picture, replace(bare, scale=1.0))
+    np.testing.assert_allclose(whole, plain * 255, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(7, 9), (40, 61), (20, 5)])
+def test_without_antialiasing_it_agrees_with_torch(mode, size):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    how = replace(IMAGENET, resize=size, crop=None, interpolation=mode, antialias=False,
+                  mean=(0.0,) * 3, std=(1.0,) * 3, scale=1.0)  # fmt: skip
+    ours = pictures.prepare(Image.fromarray(noise), how)
+    given = torch.from_numpy(noise).permute(2, 0, 1)[None].double()
+    theirs = torch.nn.functional.interpolate(given, size, mode=mode, align_corners=False)
+    np.testing.assert_allclose(ours, theirs[0].clamp(0, 255).numpy(), atol=0.51)
+    smooth = pictures.prepare(Image.fromarray(noise), replace(how, antialias=True))
+    assert size == (40, 61) or np.abs(smooth - ours).max() > 20
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"color": "BGR"},
+        {"color": "HSV"},
+        {"scale": 0.0},
         {"interpolation": "lanczos"},
         {"resize": ()},
         {"resize": (0, 4)},

@@ -153,6 +153,7 @@ def test_the_same_bytes_again(bundle, digit_graph):
         {"resize": (96,), "crop": (131, 100)},
         {"resize": (48,), "crop": None, "interpolation": "nearest"},
         {"mean": (0.5,), "std": (0.5,)},
+        {"scale": 1 / 127.5},
     ],
 )
 def test_it_does_what_pillow_does(tmp_path, photos, color, change):
@@ -164,6 +165,16 @@ def test_it_does_what_pillow_does(tmp_path, photos, color, change):
     assert proof.facts["share_of_pixels"] < 0.01
     if how.interpolation == "nearest":
         assert proof.facts["levels"] == 0
+
+
+def test_blue_may_come_first_and_what_no_graph_does_is_refused(tmp_path, photos):
+    model = averages(tmp_path)
+    how = replace(IMAGENET, color="BGR")
+    prepare_graph(model, tmp_path / FILE, how)
+    assert prepared(model, tmp_path / FILE, photos, how).holds
+    assert not prepared(model, tmp_path / FILE, photos, IMAGENET).holds
+    with pytest.raises(ModelError, match="without antialiasing"):
+        prepare_graph(model, tmp_path / FILE, replace(IMAGENET, antialias=False))
 
 
 def test_noise_at_any_size_keeps_to_the_bound(tmp_path):

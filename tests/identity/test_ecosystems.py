@@ -66,8 +66,8 @@ def test_crops() -> None:
     "changed",
     [
         {"do_resize": False},
-        {"do_rescale": False},
-        {"rescale_factor": 1 / 127.5},
+        {"rescale_factor": 0},
+        {"do_flip_channel_order": True},
         {"do_pad": True},
         {"resample": 1},
         {"size": 224},

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from interop.check import parts as deployed
 from interop.check.pairing import pair
 from interop.check.values import compare
 from interop.errors import ReadError
@@ -51,7 +52,7 @@ def case_of(folder: Path) -> Case:
     if a is None or b is None:
         return Case(b=with_values(b) if b else None)
     a, b, pairing = compare(a, b, pair(a, b))
-    return Case(a=a, b=b, pairing=pairing)
+    return Case(a=a, b=b, pairing=pairing, parts=deployed.compare(a.manifest, b.manifest))
 
 
 def findings(folder: Path) -> tuple[Finding, ...]:

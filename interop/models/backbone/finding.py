@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from interop.errors import ExtraMissing, ModelError
-from interop.facts import Architecture, Identity, Labels, Manifest, Preprocessing
+from interop.facts import AnyPreprocessing, Architecture, Identity, Labels, Manifest
 from interop.identity import identify_file
 from interop.models.backbone import published
 from interop.models.backbone.types import Source
@@ -26,7 +26,7 @@ def find(
     weights: str | Path | None = None,
     arch: str | None = None,
     labels: Labels | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
 ) -> Source:
     """What `given` names.
 
@@ -80,7 +80,7 @@ def _with_published(identity: Identity, library: str, name: str) -> Identity:
 
 
 def _random(
-    given: str, arch: str | None, labels: Labels | None, preprocessing: Preprocessing | None
+    given: str, arch: str | None, labels: Labels | None, preprocessing: AnyPreprocessing | None
 ) -> Source:
     """The architecture of what stands behind the colon, without its weights."""
     inner = given.removeprefix(RANDOM)

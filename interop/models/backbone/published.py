@@ -6,9 +6,10 @@ choice that its library made for the same architecture.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from interop.facts import Preprocessing
+from interop.facts import Evidence, Preprocessing
 from interop.identity.ecosystems import NotUnderstood, from_timm
 
 
@@ -34,6 +35,7 @@ def _torchvision(name: str) -> Preprocessing | None:
         std=tuple(how.std),
         interpolation=how.interpolation.value,
         source=f"torchvision's published weights of {name}",
+        evidence=Evidence.ASSUMED,
     )
 
 
@@ -44,6 +46,7 @@ def _timm(name: str) -> Preprocessing | None:
     if known is None:
         return None
     try:
-        return from_timm(known.to_dict(), f"timm's published weights of {name}")
+        how = from_timm(known.to_dict(), f"timm's published weights of {name}")
+        return replace(how, evidence=Evidence.ASSUMED)
     except (NotUnderstood, KeyError, TypeError, ValueError):
         return None

@@ -59,10 +59,10 @@ def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]]) -> Signature:
 
 def _plain(identity: Identity, module: nn.Module, library: str, name: str) -> Signature:
     """One picture, or whatever the module gives an example of."""
-    how = identity.preprocessing
+    how = identity.image_preprocessing
     example: Any = getattr(module, "example_input_array", None)
     if how is not None and how.size is not None:
-        return _picture(_CHANNELS[how.color], *how.size)
+        return _picture(how.channels, *how.size)
     if example is not None:
         return _of_example(example, identity)
     if library == "torchvision":

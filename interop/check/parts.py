@@ -1,0 +1,181 @@
+"""Two folders' parts -> what differs in them, file by file and field by field.
+
+Bytes first, by hash; only where they differ is the content read, as data: JSON by its fields, a
+tokenizer by what it does to a text, weights by their tensors. The rules say what it means.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from interop.check import tokenizers
+from interop.errors import InteropError
+from interop.facts import Json, Manifest, Part, PartChange, PartKind, Parts, Side
+from interop.reading import parts as reading
+from interop.reading.source import Source, is_remote
+
+MOST_CHANGES = 1000
+_MOST_TEXT = 200  # characters of a value that a finding shows
+_AS_JSON = frozenset(PartKind) - {PartKind.COPY, PartKind.CODE, PartKind.RECEIPT}
+_TEXT = (PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
+
+
+def compare(a: Manifest, b: Manifest) -> Parts:
+    """How B's parts differ from A's; nothing where neither has any."""
+    if not a.parts and not b.parts:
+        return Parts()
+    changes = tuple(_limited(_changes(a, b)))
+    both = {p.kind for p in a.parts} & {p.kind for p in b.parts}
+    return Parts(changes, frozenset(both - {c.kind for c in changes}))
+
+
+def _limited(changes: Iterator[PartChange]) -> Iterator[PartChange]:
+    for n, change in enumerate(changes):
+        if n == MOST_CHANGES:
+            why = f"more than {MOST_CHANGES:,} differences"
+            yield PartChange("…", PartKind.UNKNOWN, why=why)
+            return
+        yield change
+
+
+def _changes(a: Manifest, b: Manifest) -> Iterator[PartChange]:
+    old, new = ({p.path: p for p in m.parts} for m in (a, b))
+    for path in dict.fromkeys((*old, *new)):
+        one, two = old.get(path), new.get(path)
+        kind = (one or two).kind  # type: ignore[union-attr]
+        if kind in _TEXT or kind is PartKind.RECEIPT:
+            continue
+        if one is None or two is None:
+            yield PartChange(path, kind, side=Side.A if two is None else Side.B)
+        elif not same_bytes(one, two):
+            yield from _guarded(one, two, a, b)
+    for folder in dict.fromkeys(p.path.rpartition("/")[0] for p in (*a.parts, *b.parts)):
+        was, now = ({n: p for n, p in s.items() if _is_text(p, folder)} for s in (old, new))
+        yield from tokenizers.changes(was, now, same_bytes)
+
+
+def _is_text(part: Part, folder: str) -> bool:
+    return part.kind in _TEXT and part.path.rpartition("/")[0] == folder
+
+
+def same_bytes(one: Part, two: Part) -> bool:
+    """Whether two parts are shown to have the same bytes."""
+    if one.fault or two.fault:
+        return False
+    if one.file == two.file:
+        return True
+    if not is_remote(one.file) and not is_remote(two.file) and one.size != two.size:
+        return False
+    hashes = reading.hashed(one).sha256, reading.hashed(two).sha256
+    return None not in hashes and hashes[0] == hashes[1]
+
+
+def _guarded(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartChange]:
+    """How two files differ; that they do, where the content cannot be compared."""
+    try:
+        yield from list(_different(one, two, a, b))
+    except (InteropError, ValueError, RecursionError, MemoryError) as error:
+        why = error.what if isinstance(error, InteropError) else str(error) or "nested too deeply"
+        yield PartChange(one.path, one.kind, why=why[:_MOST_TEXT])
+
+
+def _different(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartChange]:
+    weights = one.path.endswith(reading.WEIGHTS)
+    if one.kind is PartKind.COPY:
+        if not _vouched(two, b):
+            yield PartChange(one.path, one.kind, why=one.fault or two.fault)
+    elif weights and one.kind in (PartKind.MODULE, PartKind.ADAPTER):
+        yield from _weights(one, two, a, b)
+    elif one.kind in _AS_JSON and one.path.endswith(".json"):
+        was, now = (reading.loads(p) for p in (one, two))
+        for name, side, old, new in differences(was, now):
+            yield PartChange(one.path, one.kind, name, side, brief(old), brief(new))
+    elif reading.content(one).split() != reading.content(two).split() or _spaced(one):
+        yield PartChange(one.path, one.kind)
+
+
+def _spaced(part: Part) -> bool:
+    """Whether white space within a file has a meaning: anywhere but in the labels' own lines."""
+    return part.kind is not PartKind.LABELS
+
+
+def differences(a: Json, b: Json, front: str = "") -> Iterator[tuple[str, Side, Json, Json]]:
+    """The fields in which two JSON values differ, nested ones by dots; lists count as a whole."""
+    if not isinstance(a, Mapping) or not isinstance(b, Mapping):
+        if not alike(a, b):
+            yield front or "content", Side.BOTH, a, b
+        return
+    for key in dict.fromkeys((*a, *b)):
+        name = f"{front}.{key}" if front else key
+        if key not in b:
+            yield name, Side.A, a[key], None
+        elif key not in a:
+            yield name, Side.B, None, b[key]
+        else:
+            yield from differences(a[key], b[key], name)
+
+
+def alike(a: Json, b: Json) -> bool:
+    """Whether two JSON values are the same; true is not 1, and 1 is 1.0."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(alike(v, b[k]) for k, v in a.items())
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(alike, a, b))
+    return bool(a == b)
+
+
+def brief(value: Json) -> Json:
+    """A value as a report holds it: a long one as the beginning of its JSON."""
+    text = json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
+
+
+def _vouched(part: Part, of: Manifest) -> bool:
+    """Whether a bundle's receipt names the very bytes of a file beside the weights."""
+    receipt = next((p for p in of.parts if p.path == reading.RECEIPT), None)
+    if receipt is None:
+        return False
+    found = reading.loads(receipt)
+    files = found.get("files") if isinstance(found, Mapping) else None
+    stated = files.get(part.path) if isinstance(files, Mapping) else None
+    return stated is not None and reading.hashed(part).sha256 == stated
+
+
+def _weights(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartChange]:
+    """How the weights of a module or adapter differ: other tensors, or other values."""
+    from interop.reading import read
+
+    was, now = (
+        {t.name: f"{t.dtype} {t.shape}" for s in read(p.file).state_dicts for t in s.tensors}
+        for p in (one, two)
+    )
+    if was != now:
+        for name in [n for n in {**was, **now} if was.get(n) != now.get(n)]:
+            side = Side.B if name not in was else Side.A if name not in now else Side.BOTH
+            field = f"tensors.{name}"
+            yield PartChange(one.path, one.kind, field, side, was.get(name), now.get(name))
+        return
+    # A module that was trained with the whole model differs as the model itself does.
+    why = "" if _same_model(a, b) else "the model's own weights differ too"
+    yield PartChange(one.path, one.kind, "values", why=why)
+
+
+def _same_model(a: Manifest, b: Manifest) -> bool:
+    """Whether the files that the models themselves lie in have the same bytes."""
+    if a.size != b.size or a.header_sha256 != b.header_sha256:
+        return False
+    if a.content_sha256 is not None and b.content_sha256 is not None:
+        return a.content_sha256 == b.content_sha256
+    return _hashes(a) == _hashes(b)
+
+
+def _hashes(manifest: Manifest) -> list[str]:
+    files = {t.storage.file for s in manifest.state_dicts for t in s.tensors if t.storage}
+    found = []
+    for file in sorted(files or {manifest.file}):
+        with Source(file) as source:
+            found.append(source.sha256())
+    return found

@@ -1,0 +1,205 @@
+"""A field of the model's config that changes what it computes is another one.
+
+What
+    The weights of A and B have the same names and shapes, and a config beside them (config.json,
+    adapter_config.json) states something else of the layers: heads, activation, epsilon, window.
+    A field that is not known to matter or not to matter is reported as unknown.
+
+Why
+    The number of attention heads is in no tensor. Weights that were trained with 12 and run with 6
+    load without a word and answer nonsense. `problem_type` decides whether a caller takes a softmax
+    or a sigmoid of the same outputs.
+
+Example
+    config.json: num_attention_heads 4 -> 2
+
+Fix
+    Restore A's value, or train B with its own and waive this finding. For a field reported as
+    unknown: check in the library's documentation whether it changes the forward, then waive it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from interop.facts import (
+    Answer,
+    Case,
+    Finding,
+    Intent,
+    Json,
+    Level,
+    PartChange,
+    PartKind,
+    Rule,
+    Side,
+)
+from interop.rules import finding
+from interop.rules._shared import changed_to
+
+RULE = Rule("config-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair",))
+
+# Fields that do not change the answer of the loaded model.
+_HARMLESS = frozenset({
+    "_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "_commit_hash",
+    "use_cache", "gradient_checkpointing", "initializer_range", "initializer_factor", "init_std",
+    "initializer_cutoff_factor", "layer_scale_init_value", "layerscale_value", "layerdrop",
+    "encoder_layerdrop", "decoder_layerdrop", "task_specific_params", "finetuning_task",
+    "_attn_implementation", "_attn_implementation_autoset", "attn_implementation",
+    "torchscript", "return_dict", "use_return_dict", "tokenizer_class", "pretraining_tp",
+    "apply_spec_augment", "ctc_loss_reduction", "ctc_zero_infinity", "diversity_loss_weight",
+    "contrastive_logits_temperature", "num_negatives", "router_aux_loss_coef", "router_z_loss_coef",
+    "output_router_logits", "loss_type", "label_smoothing", "use_mean_pooling_loss",
+    "base_model_name_or_path", "revision", "inference_mode", "init_lora_weights", "peft_version",
+    "tag", "url", "hf_hub_id", "hf_hub_filename", "source", "license", "origin_url", "paper_name",
+    "paper_ids", "notes", "description", "custom_load", "label_offset",
+})  # fmt: skip
+_HARMLESS_PATTERN = re.compile(
+    r"(.*_)?(dropout|dropout_prob|dropout_rate|pdrop|drop_rate|drop_path_rate|drop_prob)"
+    r"|(.*_)?drop_path|mask_(time|feature)_\w+|summary_first_dropout|lora_dropout"
+)
+# Facts that other rules compare: labels, preprocessing, what heads and tensors show.
+_ELSEWHERE = frozenset({
+    "id2label", "label2id", "num_labels", "num_classes", "labels", "label_names",
+    "label_descriptions", "class_names", "classes", "preprocess", "preprocessing", "inputs",
+    "outputs", "input_size", "test_input_size", "interpolation", "crop_pct", "test_crop_pct",
+    "crop_mode", "mean", "std", "first_conv", "classifier", "head",
+})  # fmt: skip
+# Sizes that the tensors show, where theirs differ.
+_SIZES = re.compile(
+    r"vocab_size|(.*_)?hidden_(size|dim|sizes|dims)|intermediate_size|num_(hidden_)?layers|n_layers?"
+    r"|n_embd|n_inner|d_model|d_ff|ffn_dim|(.*_)?layers|depths?|embed_dims?|dim|num_features"
+    r"|max_position_embeddings|n_positions|type_vocab_size|conv_dim|conv_kernel|patch_size"
+    r"|num_channels|embedding_size|projection_dim|num_codevectors\w*|.*codevector\w*|r|tdnn_\w+"
+)
+# Fields that change what every layer, or the whole forward, computes.
+_FORWARD = re.compile(
+    r"(.*_)?(num_)?(attention_|key_value_|kv_|q_|query_)?heads?|n_heads?|num_head\w*|n_kv_heads"
+    r"|.*(_act|act_fn|activation|activation_function|activation_fn|hidden_act|act_layer|act)"
+    r"|.*(eps|epsilon)|(.*_)?(rope|rotary|alibi)\w*|partial_rotary_factor|.*window\w*"
+    r"|.*(position_embedding_type|relative_attention|max_distance|bucket)\w*|.*stride\w*"
+    r"|.*dilation\w*|.*padding_idx|.*norm_(type|first|before)|.*_layer_norm|feat_extract_norm"
+    r"|.*(norm_layer|pre_norm|post_norm|prenorm|qk_norm)|.*(pool|pooling|pool_type|pooling_type)"
+    r"|global_pool|summary_(type|use_proj|activation)|.*_scal(e|ing|er|ar)\w*|scal(e|ing)_\w+|scale"
+    r"|.*(multiplier|softcap|softcapping|temperature)|logit_\w+|lora_alpha|use_rslora|use_dora"
+    r"|.*(num_experts_per_tok|top_k|topk)\w*|norm_topk_prob|.*(group|groups)"
+    r"|layer_types|attention_type\w*|is_decoder|is_causal|causal|bidirectional|tie_word_embeddings"
+    r"|tie_encoder_decoder|add_cross_attention|image_size|img_size|chunk_\w+|num_buckets|block_size"
+    r"|.*interpolat\w*|quantization_config\w*|reorder_and_upcast_attn|target_modules|fan_in_fan_out"
+    r"|mlp_ratio|qkv_bias|model_args\w*|use_weighted_layer_sum|out_(features|indices)|classifier_\w+"
+)
+# Fields that change what a caller gets, or must send, and leave the layers as they are.
+_OF_CALLERS = re.compile(
+    r"problem_type|architectures|output_(hidden_states|attentions|scores)"
+    r"|(bos|eos|sep|cls|mask|unk|decoder_start|forced_bos|forced_eos|image|audio|video)_token_(id|index)"
+    r"|(begin_)?suppress_tokens|forced_decoder_ids|prefix|max_length|min_length|num_beams"
+    r"|do_sample|length_penalty|no_repeat_ngram_size|early_stopping|repetition_penalty"
+)
+_FORWARD_IDS = re.compile(r"pad_token_id|pad_index|padding_idx")
+# What the library takes for an absent field, whatever the class.
+_ABSENT: dict[str, Json] = {
+    "problem_type": None, "output_hidden_states": False, "output_attentions": False,
+    "torchscript": False, "pruned_heads": {}, "chunk_size_feed_forward": 0,
+    "add_cross_attention": False, "cross_attention_hidden_size": None,
+    "tie_encoder_decoder": False, "finetuning_task": None, "prefix": None, "sep_token_id": None,
+    "bos_token_id": None, "eos_token_id": None, "decoder_start_token_id": None,
+    "quantization_config": None,
+}  # fmt: skip
+# Classes of one task whose names end in another word.
+_TASKS = {"LMHeadModel": "CausalLM", "ForCausalLM": "CausalLM"}
+
+
+def check(case: Case) -> Iterator[Finding]:
+    if case.parts is None:
+        return
+    kinds = (PartKind.CONFIG, PartKind.ADAPTER)
+    found = [
+        c for c in case.parts.changes
+        if c.kind in kinds and c.path.endswith(".json") and (c.field or c.side is Side.BOTH)
+    ]  # fmt: skip
+    other = _other_backbone(case)
+    judged: dict[tuple[str, Answer, tuple[Intent, ...]], list[PartChange]] = {}
+    for change in found:
+        answer, breaks = _judged(change, other)
+        if breaks:
+            judged.setdefault((change.path, answer, breaks), []).append(change)
+    for (path, answer, breaks), changes in judged.items():
+        yield _said(path, changes, answer, breaks)
+
+
+def _said(
+    path: str, changes: Sequence[PartChange], answer: Answer, breaks: tuple[Intent, ...]
+) -> Finding:
+    made = finding(
+        RULE,
+        f"{path}: {changed_to(changes)}",
+        place=path,
+        facts={"fields": {c.field: [c.a, c.b] for c in changes}},
+        breaks=breaks,
+        level=RULE.level if answer is Answer.NO else Level.WARN,
+    )
+    if answer is Answer.NO:
+        return made
+    what = f"{made.what}; not known to leave the outputs alone"
+    return replace(made, what=what, answer=answer)
+
+
+def _judged(change: PartChange, other: bool) -> tuple[Answer, tuple[Intent, ...]]:
+    """What a field's change makes of the intents; none where it is no matter."""
+    names = [n for n in change.field.split(".") if not n.isdigit()] or [""]
+    if any(n in _HARMLESS or _HARMLESS_PATTERN.fullmatch(n) for n in names):
+        return Answer.YES, ()
+    if any(n in _ELSEWHERE for n in names):
+        return Answer.YES, ()
+    if change.side is not Side.BOTH and names[-1] in _ABSENT:
+        held = change.a if change.side is Side.A else change.b
+        if held == _ABSENT[names[-1]]:
+            return Answer.YES, ()
+        change = replace(change, side=Side.BOTH)  # the absent one has a value all the same
+    if names[-1] == "architectures":
+        same = _task(change.a) == _task(change.b) and change.side is Side.BOTH
+        return (Answer.YES, ()) if same else (_sure(change), (Intent.REPLACE,))
+    if any(_OF_CALLERS.fullmatch(n) for n in names):
+        return _sure(change), (Intent.REPLACE,)
+    if other:  # its tensors are others too: how they are computed is its own affair
+        return Answer.YES, ()
+    if any(_FORWARD_IDS.fullmatch(n) or _forward(n) for n in names):
+        return _sure(change), RULE.breaks
+    return Answer.UNKNOWN, RULE.breaks
+
+
+def _forward(name: str) -> bool:
+    return _FORWARD.fullmatch(name) is not None and not _SIZES.fullmatch(name)
+
+
+def _sure(change: PartChange) -> Answer:
+    """An absent field has a default that no file states: it may be the other side's value."""
+    return Answer.NO if change.side is Side.BOTH else Answer.UNKNOWN
+
+
+def _task(names: Json) -> str:
+    """The task in a class's name: "ForImageClassification", "Model"."""
+    name = str(names[0]) if isinstance(names, list) and names else ""
+    for end, task in _TASKS.items():
+        if name.endswith(end):
+            return task
+    found = re.search(r"(For[A-Z]\w*|Model)$", name)
+    return found[1] if found else name
+
+
+def _other_backbone(case: Case) -> bool:
+    """Whether B's tensors are not A's by name and shape, apart from the heads."""
+    assert case.a is not None and case.b is not None and case.pairing is not None
+    heads = {
+        n
+        for i in (case.a, case.b)
+        for h in (i.head, *i.side_heads)
+        if h is not None
+        for n in h.tensors
+    }
+    p = case.pairing
+    rest = [*p.missing, *p.extra, *(pair.a for pair in p.reshaped)]
+    mapped = {m.a.name for m in p.mapped} | {t.name for m in p.mapped for t in m.b}
+    return any(t.name not in heads | mapped and not t.is_counter for t in rest)
