@@ -16,6 +16,7 @@ from torch import nn
 
 from interop.export import documents, ecosystems, weights
 from interop.facts import Identity, Json, Proof
+from interop.models.building.sentence_transformers import SentenceModel
 from interop.models.signature import BATCH, Arrays, Forward, Signature
 from interop.models.signature.transformers import is_one
 from interop.models.signature.types import DETECTIONS
@@ -85,6 +86,7 @@ def with_unused(same: Proof, forward: Forward, answered: tuple[Arrays, Any] | No
     sizes = {name: weights[name].nbytes for name in unused}
     share = sum(sizes.values()) / max(sum(p.nbytes for p in weights.values()), 1)
     library = type(forward.model).__module__.partition(".")[0] in LIBRARIES
+    library = library or isinstance(forward.model, SentenceModel)
     fault = share > SPARE and not library
     facts = {**same.facts, "unused": sizes, "unused_share": share, "unused_is_fault": fault}
     if not fault:

@@ -32,6 +32,7 @@ from interop.facts import (
     Skipped,
     outside,
 )
+from interop.gate.bundle import sealed
 from interop.identity import identify_file
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
@@ -65,7 +66,7 @@ def verify(
     require_torch_device(options.device)
     say = progress or (lambda step: None)
     say("comparing the files with the receipt")
-    proofs = [_files(place, receipt)]
+    proofs = [sealed(str(place)) or Proof(FILES, False, "has no receipt")]
     if not proofs[0].holds:
         return _report(place, receipt, options, proofs)
     identity = identify_file(place, content_hash=True, whole=True, arch=options.arch)
@@ -125,29 +126,6 @@ def open_runtime(name: str, model: Path, device: str) -> Runtime:
         opened: Runtime = OpenVinoRuntime(model, device)
         return opened
     return OnnxRuntime(model, device, spin=False)
-
-
-def _files(place: Path, receipt: Mapping[str, Json]) -> Proof:
-    """Proves "files": each has the bytes that the receipt has the hash of."""
-    start = perf_counter()
-    faults = {}
-    for name, digest in receipt["files"].items():
-        path = place / name
-        if Path(name).name != name or path.is_symlink():
-            faults[name] = "is no plain name of a file in the bundle"
-        elif not path.is_file():
-            faults[name] = "is missing"
-        elif documents.file_sha256(path) != digest:
-            faults[name] = "has other bytes than when it was proved"
-    known = {*receipt["files"], bundle.RECEIPT}
-    more = sorted(p.name for p in place.iterdir() if p.name not in known and p.name[0] != ".")
-    if faults:
-        what = "; ".join(f"{name} {why}" for name, why in faults.items())
-    else:
-        what = f"all {len(receipt['files'])} files have the bytes that were proved"
-        what += f"; not of the bundle: {', '.join(more)}" if more else ""
-    facts: dict[str, Json] = {"faults": faults, "more": more}
-    return Proof(FILES, not faults, what, facts, perf_counter() - start)
 
 
 def _recorded(runtime: Runtime, feed: Feed, receipt: Mapping[str, Json]) -> Proof:

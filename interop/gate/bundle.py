@@ -6,7 +6,6 @@ Reads bytes and nothing else: no torch, and no code of the bundle.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +14,7 @@ from interop.errors import ReadError
 from interop.facts import Json, Proof
 from interop.gate.beside import RECEIPT, named_by
 from interop.reading import places
-from interop.reading.folder import is_plain
+from interop.reading.links import climbs
 from interop.reading.source import Source, is_remote
 
 _MAX_RECEIPT = 1 << 26
@@ -35,7 +34,8 @@ def sealed(path: str) -> Proof | None:
         what = f"{RECEIPT} is no receipt: it names no files with their hashes"
         return Proof("files", False, what, {}, perf_counter() - began)
     faults = {n: why for n, digest in hashes.items() if (why := _fault(path, n, digest))}
-    more = sorted(n for n in there if n not in hashes and n != RECEIPT and n[0] != ".")
+    known = {n.partition("/")[0] for n in hashes}
+    more = sorted(n for n in there if n not in known and n != RECEIPT and n[0] != ".")
     what = "; ".join(f"{name} {why}" for name, why in faults.items())
     if not faults:
         what = f"all {len(hashes)} files have the bytes that were proved"
@@ -60,10 +60,17 @@ def lost(path: str, baseline: str) -> Proof | None:
     return Proof("files", False, what, {"faults": {RECEIPT: "is missing"}}, 0.0)
 
 
+def _through_link(folder: str, name: str) -> bool:
+    """Whether a path within a folder is a link, or goes through one."""
+    path = Path(folder, name)
+    steps = [path, *path.parents][: len(Path(name).parts)]
+    return any(step.is_symlink() for step in steps)
+
+
 def _fault(folder: str, name: str, digest: str) -> str:
     path = places.joined(folder, name)
-    if not is_plain(name) or (not is_remote(path) and os.path.islink(path)):  # noqa: PTH114
-        return "is no plain name of a file in the bundle"
+    if climbs(name) or "\\" in name or (not is_remote(path) and _through_link(folder, name)):
+        return "is not a plain path of a file in the bundle"
     if not places.exists(path):
         return "is missing"
     try:
