@@ -136,6 +136,16 @@ class Learned:
         return self.by_axes.get(_open_axes(signature))
 
 
+def guards_of(forward: Forward, feed: Feed, signature: Signature) -> tuple[Guard, ...]:
+    """The guards of the module with the signature's named axes open; () where none can be had."""
+    dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
+    given = tensors(feed.example(2 if signature.batched else 1), dtype)
+    shapes = _dynamic(signature)
+    with contextlib.suppress(Exception), _quiet(), torch.no_grad(), guards.captured() as seen:
+        torch.export.export(forward, given, dynamic_shapes=(shapes,), strict=False)
+    return guards.parsed(seen.texts or (), signature)
+
+
 def _open_axes(signature: Signature) -> tuple[str, ...]:
     return tuple(sorted({x for a in signature.arguments for x in a.axes if isinstance(x, str)}))
 
@@ -197,10 +207,7 @@ def opened(signature: Signature, route: Route) -> Signature:
 def _dynamo(
     forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...], route: Route
 ) -> Any:
-    shapes = tuple(
-        {i: torch.export.Dim.DYNAMIC for i, axis in enumerate(a.axes) if isinstance(axis, str)}
-        for a in signature.arguments
-    )
+    shapes = _dynamic(signature)
     program = torch.onnx.export(
         forward,
         given,
@@ -212,6 +219,14 @@ def _dynamo(
     )
     assert program is not None
     return program
+
+
+def _dynamic(signature: Signature) -> tuple[dict[int, Any], ...]:
+    """The named axes as torch.export has them, an argument each."""
+    return tuple(
+        {i: torch.export.Dim.DYNAMIC for i, axis in enumerate(a.axes) if isinstance(axis, str)}
+        for a in signature.arguments
+    )
 
 
 def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...]) -> ir.Model:

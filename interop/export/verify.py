@@ -18,7 +18,7 @@ import numpy as np
 
 from interop.check.inputs import describe
 from interop.errors import ModelError, ReadError
-from interop.export import bundle, documents
+from interop.export import bundle, documents, routes
 from interop.export.weights import Held
 from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
 from interop.facts import (
@@ -36,6 +36,7 @@ from interop.gate.bundle import sealed
 from interop.identity import identify_file
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
+from interop.proof.domain import beyond
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime
 from interop.runtimes.base import Array, Runtime
 from interop.runtimes.pytorch import require_torch_device
@@ -99,7 +100,7 @@ def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
     held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
     found, _, _ = work.prove(
         forward, Feed(forward.signature), held, place, _derived(receipt),
-        again=_sizes(work, forward.signature, receipt),
+        again=_sizes(work, forward, receipt),
     )  # fmt: skip
     work.proofs += sorted(found, key=lambda p: PROOFS.index(p.name))
 
@@ -159,8 +160,10 @@ def _far(ours: Array, recorded: Mapping[str, Json]) -> float:
 # ---------------------------------------------------------------- the receipt
 
 
-def _sizes(work: Work, takes: Signature, receipt: Mapping[str, Json]) -> list[dict[str, int]]:
-    """The sizes of named axes of which a receipt says that they hold."""
+def _sizes(work: Work, forward: Forward, receipt: Mapping[str, Json]) -> list[dict[str, int]]:
+    """The sizes of named axes of which a receipt says that they hold, and for a person's own code,
+    which may have changed, those at which it now goes another way."""
+    takes = forward.signature
     if "domain" not in receipt:
         work.notes.append(
             "the receipt states no domain: beside the batches one other size of each open axis was "
@@ -179,6 +182,9 @@ def _sizes(work: Work, takes: Signature, receipt: Mapping[str, Json]) -> list[di
         shapes = {a.name: a.shape({**takes.sizes, **trial["sizes"]}) for a in takes.arguments}
         if trial["outcome"] == "same" and trial["allowed"] and not outside(domain, shapes):
             found.append({**takes.sizes, **kept})
+    if work.options.factory:
+        now = routes.guards_of(forward, Feed(takes), takes)
+        found += [sizes for sizes in beyond(takes, now, domain) if sizes not in found]
     return found
 
 

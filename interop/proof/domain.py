@@ -13,7 +13,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from interop.facts import AxisDomain, AxisState
+from interop.facts import AxisDomain, AxisState, outside
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.models.signature.types import DETECTIONS
 from interop.proof.feed import SIZES
@@ -25,11 +25,15 @@ from interop.runtimes.base import Runtime
 FEEDS = 24  # runs of both sides, at the most
 _KEPT = 6  # of them, for the ends of what is claimed
 LARGEST = 1 << 22  # numbers in one feed
-_FAR = 4096  # guards are followed up to this size
+_FAR = 4096  # guards are followed up to this size, and to four times the example's
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 53, 67, 97, 131, 227, 257, 389, 521, 1031)
 _DIVISORS = 256
 _FEW = 8  # sizes of one axis, beside which equality with another says more
 _SHORT = 60  # letters of a condition that a person still reads
+
+
+def _far(home: int) -> int:
+    return max(_FAR, 4 * home)
 
 
 class Outcome(StrEnum):
@@ -116,7 +120,7 @@ class Search:
 
     def _planned(self) -> Iterator[dict[str, int]]:
         smallest = {axis: 1 if self.dear else self._smallest(axis) for axis in self.home}
-        yield from self._sides()
+        yield from self.sides()
         values = {axis: self._values(axis, smallest[axis]) for axis in self.home}
         axes = [axis for axis in self.home if values[axis]]
         for i in range(max((len(values[a]) for a in axes if a != BATCH), default=0)):
@@ -126,7 +130,7 @@ class Search:
                 **{a: values[a][(i + k) % len(values[a])] for k, a in enumerate(axes)},
             }
 
-    def _sides(self) -> list[dict[str, int]]:
+    def sides(self) -> list[dict[str, int]]:
         """Sizes on the far side of each guard, few for many of them."""
         wanted: list[tuple[Guard, dict[str, int]]] = []
         for guard in self.guards or ():
@@ -166,7 +170,7 @@ class Search:
 
             # Sizes at which fewer other guards fail tell more of this one.
             yield min(sorted(beyond, key=self._away)[:64], key=rank)
-            yield max((s for s in beyond if self._away(s) < 4 * _FAR), key=self._away)
+            yield max((s for s in beyond if self._away(s) < 16 * _FAR), key=self._away)
 
     def _nearest_beyond(self, guard: Guard) -> dict[str, int]:
         beyond = [sizes for sizes in self._around(guard) if fails(guard, sizes)]
@@ -176,10 +180,11 @@ class Search:
         """Sizes that differ from the example's in one axis of a guard, or in all of them alike."""
         single = len(guard.axes) == 1
         for axis in guard.axes:
-            for n in range(1, _FAR + 1 if single else 513):
+            home = self.home[axis]
+            for n in range(1, _far(home) + 1) if single else _grid(home):
                 yield {**self.home, axis: n}
         if not single:
-            for n in range(1, 513):
+            for n in _grid(max(self.home[axis] for axis in guard.axes)):
                 yield {**self.home, **dict.fromkeys(guard.axes, n)}
 
     def _away(self, sizes: Sizes) -> int:
@@ -256,6 +261,12 @@ class Search:
         return self.trials[-1]
 
 
+def _grid(home: int) -> list[int]:
+    """Sizes of one axis for guards of several: all small ones, and those around the example's."""
+    near = range(max(home - 64, 1), home + 65)
+    return sorted({*range(1, 513), *near, *(home * k // 8 for k in range(1, 33))} - {0})
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """The sizes of one axis: from `low` to `high` (None: without end) in steps of `step`, all
@@ -283,7 +294,7 @@ class Range:
         """A few of its sizes, with its ends."""
         if self.fixed:
             return [home]
-        far = self.high or _FAR // self.step * self.step
+        far = self.high or _far(home) // self.step * self.step
         near = [self.low + i * self.step for i in range(6)]
         near += [home + i * self.step for i in range(-2, 3)]
         near += [n // self.step * self.step for n in (97, 128, 257, 509, 1024, far)]
@@ -367,19 +378,20 @@ class _Description:
         bad = {t.sizes[axis] for t in alone}
         passed = {t.sizes[axis] for t in self.trials if t.good and self._moved(t) in ([], [axis])}
         passed |= {n} | {t.sizes[axis] for t in self.trials if t.good and axis == BATCH}
+        far = _far(n)
         best: Range | None = None
         best_score: tuple[int, ...] = ()
         holds = {
             m: m not in bad and not any(fails(g, {**self.home, axis: m}) for g, _ in blamed)
-            for m in range(1, _FAR + 1)
+            for m in range(1, far + 1)
         }
         for step in (d for d in range(1, min(n, _DIVISORS) + 1) if n % d == 0):
             low = high = n
             while low - step >= 1 and holds[low - step]:
                 low -= step
-            while high + step <= _FAR and holds[high + step]:
+            while high + step <= far and holds[high + step]:
                 high += step
-            ended = high + step <= _FAR
+            ended = high + step <= far
             if bad:  # nothing explains them: no more is claimed than what was seen to hold
                 kept = [m for m in passed if low <= m <= high and m % step == 0]
                 low, high, ended = min(kept, default=n), max(kept, default=n), True
@@ -503,8 +515,7 @@ def explore(
     `held` is the reference that parity was proved against, `shapes` are the graph's inputs.
     """
     signature = opened(forward.signature, shapes)
-    home = {x: signature.sizes.get(x, 2) for a in signature.arguments for x in a.axes
-            if isinstance(x, str)}  # fmt: skip
+    home = _home(signature)
     if not home:
         return Explored(signature)
     known = guards
@@ -525,6 +536,29 @@ def explore(
         any(fails(g, t.sizes) for g in known or ()) for t in search.trials if t.outcome in broken
     )
     return Explored(signature, ranges, tuple(search.trials), clean)
+
+
+def beyond(
+    signature: Signature, known: tuple[Guard, ...], domain: Sequence[AxisDomain]
+) -> list[dict[str, int]]:
+    """Sizes within a domain at which a guard does not hold: a module as it is now may go another
+    way there than the one that was exported."""
+    home = _home(signature)
+    search = Search(
+        home, tuple(g for g in known if set(g.axes) <= set(home)),
+        lambda sizes: _numbers(signature, sizes), lambda sizes: Trial(sizes, Outcome.UNTRIED),
+    )  # fmt: skip
+    return [
+        sizes
+        for sizes in search.sides()
+        if not outside(domain, {a.name: a.shape(sizes) for a in signature.arguments})
+    ]
+
+
+def _home(signature: Signature) -> dict[str, int]:
+    """The sizes of the traced example, by axis."""
+    named = (x for a in signature.arguments for x in a.axes if isinstance(x, str))
+    return {x: signature.sizes.get(x, 2) for x in named}
 
 
 def repeat(
