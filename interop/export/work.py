@@ -143,7 +143,7 @@ class Work:
     measurements: tuple[Measurement, ...] = ()
     parted: tuple[Any, ...] | None = None
     learned: routes.Learned = field(default_factory=routes.Learned)
-    held_axes: dict[str, str] = field(default_factory=dict)
+    held_axes: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     answered: tuple[Arrays, tuple[NDArray[Any], ...]] | None = None
     proving: list[float] = field(default_factory=lambda: [0.0, 0.0])
     start: tuple[float, float] = field(default_factory=lambda: (perf_counter(), process_time()))
@@ -340,12 +340,13 @@ class Work:
                 budget=GUARDS if sides and not asked else None, learned=self.learned,
             )  # fmt: skip
         except routes.TooManyGuards as error:
-            spec = _spec(forward.signature)
-            for axis in sides:
-                self.held_axes[axis] = (
-                    f"the module has {error}, and its trace takes minutes; --input '{spec}' opens "
-                    "them"
-                )
+            why = f"the module has {error}, and its trace takes minutes"
+            opens = f"--input '{_spec(forward.signature)}' opens them"
+            self.notes.append(f"{' and '.join(sides)} are fixed: {why}; {opens}")
+            for argument in forward.signature.arguments:
+                for place, axis in enumerate(argument.axes):
+                    if axis in sides:
+                        self.held_axes[argument.name, place] = str(axis), f"{why}; {opens}"
             forward.signature = forward.signature.fixed(*sides)
             feed = replace(feed, signature=forward.signature)
             return routes.convert(forward, feed, route, learned=self.learned)

@@ -495,8 +495,9 @@ class Explored:
     trials: tuple[Trial, ...] = ()
     clean: bool = True
 
-    def axes(self, fixed: Mapping[str, str]) -> tuple[AxisDomain, ...]:
-        """What a receipt says; `fixed` says of axes why they are held at one size."""
+    def axes(self, fixed: Mapping[tuple[str, int], tuple[str, str]]) -> tuple[AxisDomain, ...]:
+        """What a receipt says; `fixed` has the name of axes, by input and number, that were held
+        at one size, and why."""
         return _axis_domains(self.signature, self.ranges, self.trials, fixed)
 
 
@@ -612,26 +613,30 @@ def _numbers(signature: Signature, sizes: Sizes) -> int:
 
 
 def _axis_domains(
-    signature: Signature, ranges: Sequence[Range], trials: Sequence[Trial], fixed: Mapping[str, str]
+    signature: Signature,
+    ranges: Sequence[Range],
+    trials: Sequence[Trial],
+    fixed: Mapping[tuple[str, int], tuple[str, str]],
 ) -> tuple[AxisDomain, ...]:
-    """What a receipt says of each axis of each input.
-
-    `fixed` says of axes, by name, why the graph holds them at one size.
-    """
+    """What a receipt says of each axis of each input."""
     by_name = {r.axis: r for r in ranges}
     good = [t.sizes for t in trials if t.good]
     found = []
     for argument in signature.arguments:
         for place, axis in enumerate(argument.axes):
             if isinstance(axis, int):
+                name, why = fixed.get((argument.name, place), ("", ""))
                 found.append(
-                    AxisDomain(argument.name, place, "", AxisState.FIXED, axis, axis, tried=(axis,))
-                )
+                    AxisDomain(
+                        argument.name, place, name, AxisState.FIXED, axis, axis,
+                        tried=(axis,), why=why,
+                    )
+                )  # fmt: skip
                 continue
             r = by_name[axis]
             tried = sorted({s[axis] for s in good if r.has(s[axis])})
             state = _state(r)
-            why = fixed.get(axis, "") or _why(r)
+            why = _why(r)
             found.append(
                 AxisDomain(
                     argument.name, place, axis, state, r.low, r.high,
