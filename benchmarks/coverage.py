@@ -7,8 +7,8 @@ save it (a state dict; `save_pretrained`), and exported from that file alone in 
 own. torchvision's classifiers and detectors have other classes than they came with, as fine-tuned
 ones do. A run goes on where the last one stopped: what stands in the results is not tried again,
 but for `--again`. `--all` takes every architecture of timm, instead of the smallest few of each of
-its families. Each record has the route, what became of the others, the parity that was seen, the sizes that each
-axis was proved for, CPU seconds and peak memory; what failed has the reason.
+its families. Each record has the route, what became of the others, the parity that was seen, the
+sizes that each axis was proved for, CPU seconds and peak memory; what failed has the reason.
 """
 
 from __future__ import annotations
