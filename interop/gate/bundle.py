@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 from interop.errors import ReadError
-from interop.facts import Json, Proof
+from interop.facts import AxisDomain, AxisState, Json, Proof
 from interop.gate.beside import RECEIPT, named_by
 from interop.reading import places
 from interop.reading.links import climbs
@@ -26,8 +26,10 @@ def sealed(path: str) -> Proof | None:
         return None
     began = perf_counter()
     try:
-        files = json.loads(places.text(places.joined(path, RECEIPT), _MAX_RECEIPT))["files"]
+        receipt = json.loads(places.text(places.joined(path, RECEIPT), _MAX_RECEIPT))
+        files = receipt["files"]
         hashes = dict(files) if all(isinstance(x, str) for x in files.values()) else None
+        domain = [AxisDomain.from_json(axis) for axis in receipt.get("domain", ())]
     except (ReadError, ValueError, KeyError, TypeError, AttributeError):
         hashes = None
     if not hashes:
@@ -40,7 +42,14 @@ def sealed(path: str) -> Proof | None:
     if not faults:
         what = f"all {len(hashes)} files have the bytes that were proved"
         what += f"; not of the bundle: {', '.join(more)}" if more else ""
-    facts: Mapping[str, Json] = {"faults": faults, "more": more}
+    # A server has to know these sizes: each axis that is not open counts as asked for.
+    restricted = sorted({a.name for a in domain if a.state is AxisState.RESTRICTED})
+    facts: Mapping[str, Json] = {
+        "faults": faults,
+        "more": more,
+        "domain": [axis.json() for axis in domain],
+        "asked": restricted,
+    }
     return Proof("files", not faults, what, facts, perf_counter() - began)
 
 

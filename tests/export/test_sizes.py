@@ -365,3 +365,9 @@ def test_auxiliary_heads_that_the_library_does_not_run_are_no_fault(tmp_path):
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "no output depends on aux1" in " ".join(done.stdout.split())
+
+
+def test_the_gate_states_the_sizes_of_a_bundle(exported, tmp_path):
+    exported("Windows", PICTURE)
+    done = run("gate", tmp_path / "out", "--baseline", tmp_path / "out")
+    assert "warn   axis-restricted" in done.stdout and "20 or more" in done.stdout
