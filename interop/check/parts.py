@@ -17,7 +17,7 @@ from interop.reading.source import Source, is_remote
 
 MOST_CHANGES = 1000
 _MOST_TEXT = 200  # characters of a value that a finding shows
-_AS_JSON = frozenset(PartKind) - {PartKind.COPY, PartKind.CODE, PartKind.RECEIPT}
+_AS_JSON = frozenset(PartKind) - {PartKind.COPY, PartKind.CODE}
 _TEXT = (PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
 
 
@@ -44,7 +44,7 @@ def _changes(a: Manifest, b: Manifest) -> Iterator[PartChange]:
     for path in dict.fromkeys((*old, *new)):
         one, two = old.get(path), new.get(path)
         kind = (one or two).kind  # type: ignore[union-attr]
-        if kind in _TEXT or kind is PartKind.RECEIPT:
+        if kind in _TEXT:
             continue
         if one is None or two is None:
             yield PartChange(path, kind, side=Side.A if two is None else Side.B)
@@ -75,8 +75,9 @@ def _guarded(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartCha
     """How two files differ; that they do, where the content cannot be compared."""
     try:
         yield from list(_different(one, two, a, b))
-    except (InteropError, ValueError, RecursionError, MemoryError) as error:
-        why = error.what if isinstance(error, InteropError) else str(error) or "nested too deeply"
+    except (InteropError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
+            MemoryError) as error:  # fmt: skip
+        why = error.what if isinstance(error, InteropError) else "its content is not understood"
         yield PartChange(one.path, one.kind, why=why[:_MOST_TEXT])
 
 
@@ -87,12 +88,23 @@ def _different(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartC
             yield PartChange(one.path, one.kind, why=one.fault or two.fault)
     elif weights and one.kind in (PartKind.MODULE, PartKind.ADAPTER):
         yield from _weights(one, two, a, b)
+    elif one.kind is PartKind.RECEIPT:
+        was, now = (_promised(reading.loads(p)) for p in (one, two))
+        for name, side, old, new in differences(was, now):
+            yield PartChange(one.path, one.kind, name, side, brief(old), brief(new))
     elif one.kind in _AS_JSON and one.path.endswith(".json"):
         was, now = (reading.loads(p) for p in (one, two))
         for name, side, old, new in differences(was, now):
             yield PartChange(one.path, one.kind, name, side, brief(old), brief(new))
     elif reading.content(one).split() != reading.content(two).split() or _spaced(one):
         yield PartChange(one.path, one.kind)
+
+
+def _promised(receipt: Json) -> dict[str, Json]:
+    """What a receipt says to whoever runs the bundle; how it came about differs with every
+    export."""
+    kept = {k: receipt.get(k) for k in ("inputs", "outputs", "signature", "domain")}
+    return {**kept, "proofs": {p["name"]: p["holds"] for p in receipt.get("proofs") or ()}}
 
 
 def _spaced(part: Part) -> bool:

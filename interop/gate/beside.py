@@ -13,10 +13,12 @@ from pathlib import Path, PurePosixPath
 from interop.errors import ReadError
 from interop.facts import Json
 from interop.reading import folder as folders
-from interop.reading import json_text
+from interop.reading import json_text, parts
 
 RECEIPT = "interop.json"
-DESCRIPTIONS = frozenset((*folders._DESCRIPTIONS, *folders._LINES))
+_READ = frozenset((*folders._DESCRIPTIONS, *folders._LINES)) - {RECEIPT}
+# These, and the parts that libraries keep beside a model: tokenizer, processor, configs.
+DESCRIPTIONS = frozenset((*_READ, RECEIPT, *parts.BESIDE))
 # Files of these endings are models, or are meant to be.
 ENDINGS = (".safetensors", ".pth", ".pt", ".pth.tar", ".ckpt", ".th", ".ts", ".onnx", ".pt2",
            ".keras")  # fmt: skip
@@ -87,7 +89,7 @@ def described(file: Path) -> dict[str, Json]:
     """What the descriptions in a model file's folder say, each under its name; what is no JSON is
     another program's."""
     found: dict[str, Json] = {}
-    for name in sorted(DESCRIPTIONS - {RECEIPT}):
+    for name in sorted(_READ):
         place = file.parent / name
         try:
             if place.is_file() and place.stat().st_size <= _MOST_LIST:

@@ -38,6 +38,12 @@ def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None
     return None, fault
 
 
+def processor(metadata: Mapping[str, Json]) -> Preprocessing | None:
+    """What an image processor beside the weights says; None where it is not understood."""
+    found, _ = preprocessing({k: v for k, v in metadata.items() if k == PREPROCESSOR})
+    return found if isinstance(found, Preprocessing) else None
+
+
 def _places(metadata: Mapping[str, Json]) -> Iterator[tuple[str, Mapping[str, Json], Reader]]:
     if isinstance(found := metadata.get(PREPROCESSOR), dict):
         if "sampling_rate" in found:

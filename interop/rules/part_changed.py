@@ -31,7 +31,7 @@ from interop.rules._shared import changed_to
 
 RULE = Rule("part-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
 
-_ELSEWHERE = (PartKind.CONFIG, PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE, PartKind.RECEIPT)
+_ELSEWHERE = (PartKind.CONFIG, PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
 _HARMLESS = re.compile(
     r"transformers_version|_from_model_config|_commit_hash|_name_or_path|name_or_path|use_cache"
     r"|processor_class|__version__(\..+)?|_processor_class|_valid_processor_keys|dtype|torch_dtype"
