@@ -254,16 +254,30 @@ def _one_sided(path: str, a: Mapping[str, Part], b: Mapping[str, Part]) -> Itera
     side, own, other = (Side.A, a, b) if path in a else (Side.B, b, a)
     folder, name = path[: len(path) - len(_name(path))], _name(path)
     fast = all(f"{folder}{FAST}" in s for s in (a, b))
-    if fast and (name in _WITHIN_FAST or name.endswith(_PIECES)):
-        return
+    if fast and side is Side.A and name.endswith(_PIECES):
+        return  # the other form of what both have in tokenizer.json
     try:
+        if fast and name in _WITHIN_FAST and _within(own[path], _json(own[f"{folder}{FAST}"])):
+            return
         if name == _MAP and _says(_settings(_json(own[path])), _all_settings(folder, other)):
             return
         if name == _ADDED and _says(_json(own[path]), _added_ids(folder, other)):
             return
-    except (InteropError, ValueError, TypeError, KeyError, RecursionError):
+    except (InteropError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
-    yield PartChange(path, own[path].kind, side=side)
+    why = "the other files need not say the same"
+    yield PartChange(path, own[path].kind, side=side, why=why)
+
+
+def _within(part: Part, fast: Mapping[str, Json]) -> bool:
+    """Whether a vocabulary or a list of merges says what the fast tokenizer's file says."""
+    name, model = _name(part.path), fast["model"]
+    if name in ("merges.txt", "vocab.bpe"):
+        return [_pair(m) for m in _lines(part)] == [_pair(m) for m in model["merges"]]
+    stated = _numbered(_lines(part)) if name == "vocab.txt" else _json(part)
+    added = {t["content"]: t["id"] for t in fast.get("added_tokens") or ()}
+    known = {**model["vocab"], **added}
+    return bool(stated) and all(known.get(token) == n for token, n in stated.items())
 
 
 def _says(stated: Mapping[str, Json], known: Mapping[str, Json]) -> bool:
