@@ -13,7 +13,7 @@ from interop.check import tokenizers
 from interop.errors import InteropError
 from interop.facts import Json, Manifest, Part, PartChange, PartKind, Parts, Side
 from interop.reading import parts as reading
-from interop.reading.source import Source, is_remote
+from interop.reading.source import Source
 
 MOST_CHANGES = 1000
 _MOST_TEXT = 200  # characters of a value that a finding shows
@@ -48,27 +48,15 @@ def _changes(a: Manifest, b: Manifest) -> Iterator[PartChange]:
             continue
         if one is None or two is None:
             yield PartChange(path, kind, side=Side.A if two is None else Side.B)
-        elif not same_bytes(one, two):
+        elif not reading.same_bytes(one, two):
             yield from _guarded(one, two, a, b)
     for folder in dict.fromkeys(p.path.rpartition("/")[0] for p in (*a.parts, *b.parts)):
         was, now = ({n: p for n, p in s.items() if _is_text(p, folder)} for s in (old, new))
-        yield from tokenizers.changes(was, now, same_bytes)
+        yield from tokenizers.changes(was, now)
 
 
 def _is_text(part: Part, folder: str) -> bool:
     return part.kind in _TEXT and part.path.rpartition("/")[0] == folder
-
-
-def same_bytes(one: Part, two: Part) -> bool:
-    """Whether two parts are shown to have the same bytes."""
-    if one.fault or two.fault:
-        return False
-    if one.file == two.file:
-        return True
-    if not is_remote(one.file) and not is_remote(two.file) and one.size != two.size:
-        return False
-    hashes = reading.hashed(one).sha256, reading.hashed(two).sha256
-    return None not in hashes and hashes[0] == hashes[1]
 
 
 def _guarded(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartChange]:

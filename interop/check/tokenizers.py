@@ -7,7 +7,7 @@ A file rewritten in another order of keys, or with other white space, is the sam
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from interop.errors import InteropError
 from interop.facts import Json, Part, PartChange, PartKind, Side
@@ -27,10 +27,8 @@ _TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _FLAGS = ("single_word", "lstrip", "rstrip")
 _MOST_PIECES = 1 << 21
 
-Same = Callable[[Part, Part], bool]
 
-
-def changes(a: Mapping[str, Part], b: Mapping[str, Part], same: Same) -> Iterator[PartChange]:
+def changes(a: Mapping[str, Part], b: Mapping[str, Part]) -> Iterator[PartChange]:
     """How B's tokenizer differs from A's; `a` and `b` are the text parts of one folder, by path."""
     if not any(_is_tokenizer(p) for p in a.values()) or not any(map(_is_tokenizer, b.values())):
         yield from _alone(a, b)  # one side alone has a tokenizer, or a template: told once
@@ -38,7 +36,7 @@ def changes(a: Mapping[str, Part], b: Mapping[str, Part], same: Same) -> Iterato
     for path in dict.fromkeys((*a, *b)):
         one, two = a.get(path), b.get(path)
         if one is not None and two is not None:
-            if not same(one, two) and _name(path) not in _TEMPLATES:
+            if not reading.same_bytes(one, two) and _name(path) not in _TEMPLATES:
                 yield from _guarded(one, two)
         elif _name(path) not in _TEMPLATES:
             yield from _one_sided(path, a, b)

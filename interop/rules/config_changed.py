@@ -53,7 +53,7 @@ _HARMLESS = frozenset({
     "apply_spec_augment", "ctc_loss_reduction", "ctc_zero_infinity", "diversity_loss_weight",
     "contrastive_logits_temperature", "num_negatives", "router_aux_loss_coef", "router_z_loss_coef",
     "output_router_logits", "loss_type", "label_smoothing", "use_mean_pooling_loss",
-    "base_model_name_or_path", "revision", "inference_mode", "init_lora_weights", "peft_version",
+    "inference_mode", "init_lora_weights", "peft_version",
     "tag", "url", "hf_hub_id", "hf_hub_filename", "source", "license", "origin_url", "paper_name",
     "paper_ids", "notes", "description",
 })  # fmt: skip
@@ -155,6 +155,8 @@ def _told(change: PartChange, case: Case) -> tuple[Answer, tuple[Intent, ...]] |
         sides = ((case.a, change.a), (case.b, change.b))
         own = all(v is None or _has_dtype(i, v) for i, v in sides)
         return (Answer.YES, ()) if own else (Answer.UNKNOWN, (Intent.REPLACE,))
+    if name in ("target_modules", "modules_to_save") and _as_set(change.a) == _as_set(change.b):
+        return Answer.YES, ()  # written from a set, in any order
     if change.field.startswith("label2id"):
         # Where both name the same labels, one of the two tables was not changed with the other.
         same = case.a.labels.names == case.b.labels.names
@@ -163,6 +165,10 @@ def _told(change: PartChange, case: Case) -> tuple[Answer, tuple[Intent, ...]] |
         rows = [i.head.outputs if i.head is not None else 0 for i in (case.a, case.b)]
         return (Answer.UNKNOWN, (Intent.REPLACE,)) if rows[0] == rows[1] else (Answer.YES, ())
     return None
+
+
+def _as_set(value: Json) -> Json:
+    return sorted(map(str, value)) if isinstance(value, list) else value
 
 
 def _has_dtype(identity: Identity, stated: Json) -> bool:

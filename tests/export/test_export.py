@@ -100,7 +100,7 @@ def test_labels_and_preprocessing_stand_in_all_three_places(bundle):
     config = json.loads((bundle.folder / "config.json").read_text())
     assert config["arch"] == "torchvision/shufflenet_v2_x0_5"
     assert config["labels"] == list(LABELS)
-    assert config["preprocess"] == PREPROCESS
+    assert config["preprocess"] == {"kind": "image", **PREPROCESS}
     assert config["inputs"] == [
         {"name": "input", "dtype": "float32", "shape": ["batch", 3, 64, 64]}
     ]
