@@ -177,7 +177,9 @@ def kind_of(path: str, of_modules: frozenset[str] | set[str] = frozenset()) -> P
     top = folder.split("/", 1)[0]
     if top in ("tokenizer", "tokenizer_2") and kind in (None, PartKind.CONFIG):
         return PartKind.TOKENIZER
-    in_module = top and (folder in of_modules or _MODULE_FOLDER.fullmatch(top))
+    in_module = folder in of_modules or _MODULE_FOLDER.fullmatch(top) is not None
+    # The transformer has its library's own config, whichever folder it lies in.
+    in_module = in_module and bool(top) and not top.endswith("_Transformer")
     if in_module and (kind in (None, PartKind.CONFIG, PartKind.LABELS)):
         return PartKind.MODULE
     if kind is None and low.endswith(WEIGHTS):

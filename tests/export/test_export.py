@@ -112,7 +112,7 @@ def test_labels_and_preprocessing_stand_in_all_three_places(bundle):
         assert stated.keys() == {"arch", "labels", "preprocess"}
         assert stated["arch"] == "torchvision/shufflenet_v2_x0_5"
         assert json.loads(stated["labels"]) == list(LABELS)
-        assert json.loads(stated["preprocess"]) == PREPROCESS
+        assert json.loads(stated["preprocess"]) == {"kind": "image", **PREPROCESS}
 
 
 def test_what_was_written_is_read_as_what_it_is(bundle):
