@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ReadError
-from interop.facts import Json
+from interop.facts import Json, PartKind
 from interop.reading import folder as folders
 from interop.reading import json_text, parts
 
@@ -101,13 +101,21 @@ def described(file: Path) -> dict[str, Json]:
 
 
 def read_of(names: Collection[str]) -> set[str] | None:
-    """Which model files of a folder its reader goes by, so that the others need not be fetched;
-    None for all."""
+    """Which files of a folder its reader goes by, its parts included, so that the others need not
+    be fetched; by their paths in the folder. None for all."""
     if set(names) & set(_ALL):
         return None
+    of_parts = {n for n in names if _is_part(n)}
+    names = [n for n in names if "/" not in n]
     first = next((n for n in (*folders._PREFERRED, *folders._INDEXES) if n in names), None)
     if first is None:
         return None
     graph = {"model.onnx"} & set(names)
     beside = {n for graph_name in graph for n in by_name(graph_name, names)}
-    return {first, *graph, *beside, *by_name(first, names)}
+    return {first, *graph, *beside, *by_name(first, names), *of_parts}
+
+
+def _is_part(path: str) -> bool:
+    """Whether a file is compared as a part; other formats of the weights need not be there."""
+    name = path.rpartition("/")[2]
+    return not parts.is_ignored(name) and parts.kind_of(path) is not PartKind.COPY
