@@ -449,3 +449,36 @@ def test_two_plain_files_have_no_parts(tmp_path: Path) -> None:
     manifest = read(tmp_path / "a.pth")
     assert parts.compare(manifest, manifest).changes == () and not manifest.parts
     assert list(changes({}, {})) == []
+
+
+def test_configs_of_two_libraries_are_compared_in_what_they_share(
+    pair: Callable[[str], tuple[Path, Path]],
+) -> None:
+    a, b = pair("image")
+    ours = {"inputs": [], "arch": "x", "labels": ["neg", "pos"], "problem_type": "regression"}
+    (b / "config.json").write_text(json.dumps(ours))
+    (found,) = (f for f in check(a, b).findings if f.rule == "config-changed")
+    assert found.what == "config.json: problem_type absent -> regression"
+
+
+def test_an_adapter_on_another_base_is_not_known_to_be_the_same(tmp_path: Path) -> None:
+    stated = {"base_model_name_or_path": "org/base", "lora_alpha": 8, "lora_dropout": 0.1,
+              "target_modules": ["q", "v"]}  # fmt: skip
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        weights = {
+            "base.q.lora_A.weight": torch.ones(2, 4),
+            "base.q.lora_B.weight": torch.ones(4, 2),
+        }
+        save_file(weights, tmp_path / name / "adapter_model.safetensors", {"format": "pt"})
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(stated))
+
+    def said(**change: Any) -> list[str]:
+        raw = json.dumps({**stated, **change})
+        (tmp_path / "b" / "adapter_config.json").write_text(raw)
+        found = check(tmp_path / "a", tmp_path / "b").findings
+        return [str(f.answer) for f in found if f.rule == "config-changed"]
+
+    assert said(lora_alpha=16) == ["no"]
+    assert said(base_model_name_or_path="org/other") == ["unknown"]
+    assert said(target_modules=["v", "q"], lora_dropout=0.0) == []
