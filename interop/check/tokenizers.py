@@ -37,7 +37,7 @@ def changes(a: Mapping[str, Part], b: Mapping[str, Part]) -> Iterator[PartChange
         one, two = a.get(path), b.get(path)
         if one is not None and two is not None:
             if not reading.same_bytes(one, two) and _name(path) not in _TEMPLATES:
-                yield from _guarded(one, two)
+                yield from _guarded(one, two, a, b)
         elif _name(path) not in _TEMPLATES:
             yield from _one_sided(path, a, b)
     yield from _template(a, b)
@@ -65,22 +65,29 @@ def _same_text(one: Part, two: Part) -> bool:
         return False
 
 
-def _guarded(one: Part, two: Part) -> Iterator[PartChange]:
+def _guarded(
+    one: Part, two: Part, a: Mapping[str, Part], b: Mapping[str, Part]
+) -> Iterator[PartChange]:
     try:
-        yield from list(_different(one, two))
+        yield from list(_different(one, two, a, b))
     except (InteropError, ValueError, TypeError, AttributeError, KeyError, Malformed,
             RecursionError, MemoryError) as error:  # fmt: skip
         why = error.what if isinstance(error, InteropError) else "its content is not understood"
         yield PartChange(one.path, one.kind, why=why)
 
 
-def _different(one: Part, two: Part) -> Iterator[PartChange]:
+def _different(
+    one: Part, two: Part, a: Mapping[str, Part], b: Mapping[str, Part]
+) -> Iterator[PartChange]:
     name = _name(one.path)
     if one.kind is PartKind.CHAT_TEMPLATE:
         yield PartChange(one.path, one.kind, "chat template")
     elif name == FAST:
         yield from _fast(one, _json(one), _json(two))
-    elif name in (SETTINGS, _MAP):
+    elif name == SETTINGS:
+        stated = [_slim(_settings(_json(p)), p, side) for p, side in ((one, a), (two, b))]
+        yield from _fields(one, stated[0], stated[1])
+    elif name == _MAP:
         yield from _fields(one, _settings(_json(one)), _settings(_json(two)))
     elif name in _VOCABULARIES:
         field = "added tokens" if name == _ADDED else "vocabulary"
@@ -203,6 +210,20 @@ def _merge(merge: object) -> str:
 def _settings(value: Mapping[str, Json]) -> dict[str, Json]:
     """Settings with each special token in one form; the template is compared by itself."""
     return {k: _token(v) for k, v in value.items() if k != "chat_template"}
+
+
+def _slim(settings: dict[str, Json], part: Part, files: Mapping[str, Part]) -> dict[str, Json]:
+    """Settings without the table of added tokens where tokenizer.json has the same: releases
+    differ in whether they write it twice."""
+    fast = files.get(part.path[: len(part.path) - len(SETTINGS)] + FAST)
+    stated = settings.get("added_tokens_decoder")
+    if fast is None or not isinstance(stated, Mapping):
+        return settings
+    known = {str(t.get("id")): t for t in _json(fast).get("added_tokens") or ()}
+    same = all(
+        all(known.get(n, {}).get(k) == v for k, v in token.items()) for n, token in stated.items()
+    )
+    return {k: v for k, v in settings.items() if not same or k != "added_tokens_decoder"}
 
 
 def _token(value: Json) -> Json:

@@ -95,6 +95,8 @@ _OF_CALLERS = re.compile(
     r"problem_type|architectures|inputs|outputs|output_(hidden_states|attentions|scores)"
     r"|(bos|eos|sep|cls|mask|unk|decoder_start|forced_bos|forced_eos|image|audio|video)_token_(id|index)"
     r"|(begin_)?suppress_tokens|forced_decoder_ids|prefix|max_length|min_length|num_beams"
+    r"|temperature|top_k|top_p|typical_p|num_return_sequences|num_beam_groups|diversity_penalty"
+    r"|return_dict_in_generate|bad_words_ids|remove_invalid_values|encoder_no_repeat_ngram_size"
     r"|do_sample|length_penalty|no_repeat_ngram_size|early_stopping|repetition_penalty"
 )
 _FORWARD_IDS = re.compile(r"pad_token_id|pad_index|padding_idx")

@@ -241,6 +241,19 @@ def test_files_of_older_releases_say_the_same(sides: tuple[Path, Path]) -> None:
     assert Answer.UNKNOWN in answers(a, b).values()
 
 
+def test_added_tokens_may_be_written_twice(sides: tuple[Path, Path]) -> None:
+    a, b = sides
+    tokenizer = json.loads(word_piece().to_str())
+    table = {str(t["id"]): {k: v for k, v in t.items() if k != "id"}
+             for t in tokenizer["added_tokens"]}  # fmt: skip
+    write(a, tokenizer=tokenizer, tokenizer_config={"added_tokens_decoder": table})
+    write(b, tokenizer=tokenizer, tokenizer_config={})
+    assert findings(a, b) == findings(b, a) == []
+    table["2"] = {**table["2"], "normalized": True}
+    write(a, tokenizer_config={"added_tokens_decoder": table})
+    assert answers(a, b) == {Intent.REPLACE: Answer.UNKNOWN}
+
+
 def test_old_files_alone_are_compared(sides: tuple[Path, Path]) -> None:
     a, b = sides
     for folder in sides:
