@@ -13,11 +13,11 @@ from interop.check import tokenizers
 from interop.errors import InteropError
 from interop.facts import Json, Manifest, Part, PartChange, PartKind, Parts, Side
 from interop.reading import parts as reading
-from interop.reading.source import Source, is_remote
+from interop.reading.source import Source
 
 MOST_CHANGES = 1000
 _MOST_TEXT = 200  # characters of a value that a finding shows
-_AS_JSON = frozenset(PartKind) - {PartKind.COPY, PartKind.CODE, PartKind.RECEIPT}
+_AS_JSON = frozenset(PartKind) - {PartKind.COPY, PartKind.CODE}
 _TEXT = (PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
 
 
@@ -44,39 +44,28 @@ def _changes(a: Manifest, b: Manifest) -> Iterator[PartChange]:
     for path in dict.fromkeys((*old, *new)):
         one, two = old.get(path), new.get(path)
         kind = (one or two).kind  # type: ignore[union-attr]
-        if kind in _TEXT or kind is PartKind.RECEIPT:
+        if kind in _TEXT:
             continue
         if one is None or two is None:
             yield PartChange(path, kind, side=Side.A if two is None else Side.B)
-        elif not same_bytes(one, two):
+        elif not reading.same_bytes(one, two):
             yield from _guarded(one, two, a, b)
     for folder in dict.fromkeys(p.path.rpartition("/")[0] for p in (*a.parts, *b.parts)):
         was, now = ({n: p for n, p in s.items() if _is_text(p, folder)} for s in (old, new))
-        yield from tokenizers.changes(was, now, same_bytes)
+        yield from tokenizers.changes(was, now)
 
 
 def _is_text(part: Part, folder: str) -> bool:
     return part.kind in _TEXT and part.path.rpartition("/")[0] == folder
 
 
-def same_bytes(one: Part, two: Part) -> bool:
-    """Whether two parts are shown to have the same bytes."""
-    if one.fault or two.fault:
-        return False
-    if one.file == two.file:
-        return True
-    if not is_remote(one.file) and not is_remote(two.file) and one.size != two.size:
-        return False
-    hashes = reading.hashed(one).sha256, reading.hashed(two).sha256
-    return None not in hashes and hashes[0] == hashes[1]
-
-
 def _guarded(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartChange]:
     """How two files differ; that they do, where the content cannot be compared."""
     try:
         yield from list(_different(one, two, a, b))
-    except (InteropError, ValueError, RecursionError, MemoryError) as error:
-        why = error.what if isinstance(error, InteropError) else str(error) or "nested too deeply"
+    except (InteropError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
+            MemoryError) as error:  # fmt: skip
+        why = error.what if isinstance(error, InteropError) else "its content is not understood"
         yield PartChange(one.path, one.kind, why=why[:_MOST_TEXT])
 
 
@@ -87,12 +76,23 @@ def _different(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartC
             yield PartChange(one.path, one.kind, why=one.fault or two.fault)
     elif weights and one.kind in (PartKind.MODULE, PartKind.ADAPTER):
         yield from _weights(one, two, a, b)
+    elif one.kind is PartKind.RECEIPT:
+        was, now = (_promised(reading.loads(p)) for p in (one, two))
+        for name, side, old, new in differences(was, now):
+            yield PartChange(one.path, one.kind, name, side, brief(old), brief(new))
     elif one.kind in _AS_JSON and one.path.endswith(".json"):
         was, now = (reading.loads(p) for p in (one, two))
         for name, side, old, new in differences(was, now):
             yield PartChange(one.path, one.kind, name, side, brief(old), brief(new))
     elif reading.content(one).split() != reading.content(two).split() or _spaced(one):
         yield PartChange(one.path, one.kind)
+
+
+def _promised(receipt: Json) -> dict[str, Json]:
+    """What a receipt says to whoever runs the bundle; how it came about differs with every
+    export."""
+    kept = {k: receipt.get(k) for k in ("inputs", "outputs", "signature", "domain")}
+    return {**kept, "proofs": {p["name"]: p["holds"] for p in receipt.get("proofs") or ()}}
 
 
 def _spaced(part: Part) -> bool:

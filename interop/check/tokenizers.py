@@ -7,7 +7,7 @@ A file rewritten in another order of keys, or with other white space, is the sam
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from interop.errors import InteropError
 from interop.facts import Json, Part, PartChange, PartKind, Side
@@ -27,10 +27,8 @@ _TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _FLAGS = ("single_word", "lstrip", "rstrip")
 _MOST_PIECES = 1 << 21
 
-Same = Callable[[Part, Part], bool]
 
-
-def changes(a: Mapping[str, Part], b: Mapping[str, Part], same: Same) -> Iterator[PartChange]:
+def changes(a: Mapping[str, Part], b: Mapping[str, Part]) -> Iterator[PartChange]:
     """How B's tokenizer differs from A's; `a` and `b` are the text parts of one folder, by path."""
     if not any(_is_tokenizer(p) for p in a.values()) or not any(map(_is_tokenizer, b.values())):
         yield from _alone(a, b)  # one side alone has a tokenizer, or a template: told once
@@ -38,8 +36,8 @@ def changes(a: Mapping[str, Part], b: Mapping[str, Part], same: Same) -> Iterato
     for path in dict.fromkeys((*a, *b)):
         one, two = a.get(path), b.get(path)
         if one is not None and two is not None:
-            if not same(one, two) and _name(path) not in _TEMPLATES:
-                yield from _guarded(one, two)
+            if not reading.same_bytes(one, two) and _name(path) not in _TEMPLATES:
+                yield from _guarded(one, two, a, b)
         elif _name(path) not in _TEMPLATES:
             yield from _one_sided(path, a, b)
     yield from _template(a, b)
@@ -67,22 +65,29 @@ def _same_text(one: Part, two: Part) -> bool:
         return False
 
 
-def _guarded(one: Part, two: Part) -> Iterator[PartChange]:
+def _guarded(
+    one: Part, two: Part, a: Mapping[str, Part], b: Mapping[str, Part]
+) -> Iterator[PartChange]:
     try:
-        yield from list(_different(one, two))
+        yield from list(_different(one, two, a, b))
     except (InteropError, ValueError, TypeError, AttributeError, KeyError, Malformed,
             RecursionError, MemoryError) as error:  # fmt: skip
         why = error.what if isinstance(error, InteropError) else "its content is not understood"
         yield PartChange(one.path, one.kind, why=why)
 
 
-def _different(one: Part, two: Part) -> Iterator[PartChange]:
+def _different(
+    one: Part, two: Part, a: Mapping[str, Part], b: Mapping[str, Part]
+) -> Iterator[PartChange]:
     name = _name(one.path)
     if one.kind is PartKind.CHAT_TEMPLATE:
         yield PartChange(one.path, one.kind, "chat template")
     elif name == FAST:
         yield from _fast(one, _json(one), _json(two))
-    elif name in (SETTINGS, _MAP):
+    elif name == SETTINGS:
+        stated = [_slim(_settings(_json(p)), p, side) for p, side in ((one, a), (two, b))]
+        yield from _fields(one, stated[0], stated[1])
+    elif name == _MAP:
         yield from _fields(one, _settings(_json(one)), _settings(_json(two)))
     elif name in _VOCABULARIES:
         field = "added tokens" if name == _ADDED else "vocabulary"
@@ -207,6 +212,20 @@ def _settings(value: Mapping[str, Json]) -> dict[str, Json]:
     return {k: _token(v) for k, v in value.items() if k != "chat_template"}
 
 
+def _slim(settings: dict[str, Json], part: Part, files: Mapping[str, Part]) -> dict[str, Json]:
+    """Settings without the table of added tokens where tokenizer.json has the same: releases
+    differ in whether they write it twice."""
+    fast = files.get(part.path[: len(part.path) - len(SETTINGS)] + FAST)
+    stated = settings.get("added_tokens_decoder")
+    if fast is None or not isinstance(stated, Mapping):
+        return settings
+    known = {str(t.get("id")): t for t in _json(fast).get("added_tokens") or ()}
+    same = all(
+        all(known.get(n, {}).get(k) == v for k, v in token.items()) for n, token in stated.items()
+    )
+    return {k: v for k, v in settings.items() if not same or k != "added_tokens_decoder"}
+
+
 def _token(value: Json) -> Json:
     """A token's text; as an object only where its flags are not the usual ones."""
     if not isinstance(value, Mapping) or "content" not in value:
@@ -254,16 +273,30 @@ def _one_sided(path: str, a: Mapping[str, Part], b: Mapping[str, Part]) -> Itera
     side, own, other = (Side.A, a, b) if path in a else (Side.B, b, a)
     folder, name = path[: len(path) - len(_name(path))], _name(path)
     fast = all(f"{folder}{FAST}" in s for s in (a, b))
-    if fast and (name in _WITHIN_FAST or name.endswith(_PIECES)):
-        return
+    if fast and side is Side.A and name.endswith(_PIECES):
+        return  # the other form of what both have in tokenizer.json
     try:
+        if fast and name in _WITHIN_FAST and _within(own[path], _json(own[f"{folder}{FAST}"])):
+            return
         if name == _MAP and _says(_settings(_json(own[path])), _all_settings(folder, other)):
             return
         if name == _ADDED and _says(_json(own[path]), _added_ids(folder, other)):
             return
-    except (InteropError, ValueError, TypeError, KeyError, RecursionError):
+    except (InteropError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
-    yield PartChange(path, own[path].kind, side=side)
+    why = "the other files need not say the same"
+    yield PartChange(path, own[path].kind, side=side, why=why)
+
+
+def _within(part: Part, fast: Mapping[str, Json]) -> bool:
+    """Whether a vocabulary or a list of merges says what the fast tokenizer's file says."""
+    name, model = _name(part.path), fast["model"]
+    if name in ("merges.txt", "vocab.bpe"):
+        return [_pair(m) for m in _lines(part)] == [_pair(m) for m in model["merges"]]
+    stated = _numbered(_lines(part)) if name == "vocab.txt" else _json(part)
+    added = {t["content"]: t["id"] for t in fast.get("added_tokens") or ()}
+    known = {**model["vocab"], **added}
+    return bool(stated) and all(known.get(token) == n for token, n in stated.items())
 
 
 def _says(stated: Mapping[str, Json], known: Mapping[str, Json]) -> bool:

@@ -56,7 +56,7 @@ def interface_options(command: F) -> F:
         "--preprocess",
         metavar="JSON|FILE",
         callback=_parse_preprocess,
-        help="How inputs are prepared, where the file does not say.",
+        help="How images, texts or sounds are prepared, if the file does not say.",
     )(command)
     return click.option(
         "--labels",

@@ -11,12 +11,14 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ReadError
-from interop.facts import Json
+from interop.facts import Json, PartKind
 from interop.reading import folder as folders
-from interop.reading import json_text
+from interop.reading import json_text, parts
 
 RECEIPT = "interop.json"
-DESCRIPTIONS = frozenset((*folders._DESCRIPTIONS, *folders._LINES))
+_READ = frozenset((*folders._DESCRIPTIONS, *folders._LINES)) - {RECEIPT}
+# These, and the parts that libraries keep beside a model: tokenizer, processor, configs.
+DESCRIPTIONS = frozenset((*_READ, RECEIPT, *parts.BESIDE))
 # Files of these endings are models, or are meant to be.
 ENDINGS = (".safetensors", ".pth", ".pt", ".pth.tar", ".ckpt", ".th", ".ts", ".onnx", ".pt2",
            ".keras")  # fmt: skip
@@ -87,7 +89,7 @@ def described(file: Path) -> dict[str, Json]:
     """What the descriptions in a model file's folder say, each under its name; what is no JSON is
     another program's."""
     found: dict[str, Json] = {}
-    for name in sorted(DESCRIPTIONS - {RECEIPT}):
+    for name in sorted(_READ):
         place = file.parent / name
         try:
             if place.is_file() and place.stat().st_size <= _MOST_LIST:
@@ -99,13 +101,21 @@ def described(file: Path) -> dict[str, Json]:
 
 
 def read_of(names: Collection[str]) -> set[str] | None:
-    """Which model files of a folder its reader goes by, so that the others need not be fetched;
-    None for all."""
+    """Which files of a folder its reader goes by, its parts included, so that the others need not
+    be fetched; by their paths in the folder. None for all."""
     if set(names) & set(_ALL):
         return None
+    of_parts = {n for n in names if _is_part(n)}
+    names = [n for n in names if "/" not in n]
     first = next((n for n in (*folders._PREFERRED, *folders._INDEXES) if n in names), None)
     if first is None:
         return None
     graph = {"model.onnx"} & set(names)
     beside = {n for graph_name in graph for n in by_name(graph_name, names)}
-    return {first, *graph, *beside, *by_name(first, names)}
+    return {first, *graph, *beside, *by_name(first, names), *of_parts}
+
+
+def _is_part(path: str) -> bool:
+    """Whether a file is compared as a part; other formats of the weights need not be there."""
+    name = path.rpartition("/")[2]
+    return not parts.is_ignored(name) and parts.kind_of(path) is not PartKind.COPY

@@ -186,7 +186,7 @@ class Repository:
         """Of a folder's files all but those in Git LFS that its reader does not look at."""
         front = f"{path}/" if path else ""
         names = [n.removeprefix(front) for n in within]
-        wanted = read_of([n for n in names if "/" not in n])
+        wanted = read_of(names)
         if wanted is None:
             return list(within)
         large = {f"{front}{n}" for n in names if n not in wanted}
@@ -302,7 +302,7 @@ def _parts_of(model: Path) -> tuple[Path, list[str]]:
     """The folder of a model, and the files in it that its reader looks at, by their paths there."""
     if model.is_dir():
         names = [p.relative_to(model).as_posix() for p in model.rglob("*") if p.is_file()]
-        wanted = read_of([n for n in names if "/" not in n])
+        wanted = read_of(names)
         # What is unsafe in a pickle beside the model is told of too.
         named = [n for n in names if wanted is None or n in wanted or n.endswith(PICKLES)]
         plain = [n for n in names if n not in named and not is_pointer(model / n)]

@@ -14,7 +14,7 @@ from interop.gate.beside import described
 from interop.gate.bundle import lost, sealed
 from interop.gate.policy import Policy
 from interop.identity import identify, split_place
-from interop.reading import read
+from interop.reading import parts, read
 from interop.reading.source import shown
 
 # What is missing, and the two files -> the reports that can be made here.
@@ -97,7 +97,9 @@ def _identify(side: Side, policy: Policy, content_hash: bool, whole: bool) -> Id
         manifest = read(path, content_hash=content_hash, whole=whole)
         if Path(path).is_file():
             said = {**described(Path(path)), **manifest.metadata}
-            manifest = replace(manifest, metadata=said)
+            near = parts.beside(Path(path))
+            near = tuple(map(parts.hashed, near)) if content_hash else near
+            manifest = replace(manifest, metadata=said, parts=near)
         return identify(
             manifest,
             place=place,

@@ -37,7 +37,8 @@ KINDS = {
     "name": "the name of an architecture",
     "names": "a list of names",
     "words": "a table of names",
-    "facts": "a table such as {resize = [8, 8], mean = [0, 0, 0], std = [1, 1, 1]}",
+    "facts": "a table such as {resize = [8, 8], mean = [0, 0, 0], std = [1, 1, 1]} or "
+    '{kind = "text", tokenizer = "tokenizer.json"}',
     "age": 'an age such as "14 days"',
     "level": f"one of {', '.join(map(str, Level))}",
 }
@@ -78,7 +79,8 @@ KEYS: tuple[Key, ...] = (
     Key("evidence.providers", "names", None, "the execution providers that nodes may run on"),
     Key("facts.arch", "name", None, "which architecture, where the weights allow several"),
     Key("facts.labels", "names", None, "class names, for files that name none"),
-    Key("facts.preprocess", "facts", None, "how inputs are prepared, for files that do not say"),
+    Key("facts.preprocess", "facts", None, "how images, texts or sounds are prepared, for files "
+        "that do not say"),
     Key("assess.accuracy", "number", None, "weight of the accuracy in assess's one score"),
     Key("assess.latency", "number", None, "weight of the latency in it"),
     Key("assess.size", "number", None, "weight of the weights' bytes in it"),

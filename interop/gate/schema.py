@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from interop.facts import Intent, Json, Level
+from interop.facts import Evidence, Intent, Json, Level
 from interop.gate.keys import GROUPS, KEYS, KINDS, TASKS, Key
 from interop.rules import all_rules
 
@@ -30,7 +30,24 @@ _TYPES: dict[str, dict[str, Json]] = {
     "name": _TEXT,
     "names": {"type": "array", "minItems": 1, "items": {"type": "string"}},
     "words": {"type": "object", "additionalProperties": {"type": "string"}},
-    "facts": {"type": "object"},
+    "facts": {
+        "type": "object",
+        "properties": {
+            "kind": {"enum": ["image", "text", "audio"]},
+            "evidence": {"enum": [str(e) for e in Evidence]},
+            "color": {"enum": ["RGB", "BGR", "L"]},
+            "interpolation": {"enum": ["nearest", "bilinear", "bicubic"]},
+            "scale": {"type": "number", "exclusiveMinimum": 0},
+            "tokenizer": {"type": "string", "description": "a path from the policy, or a sha256"},
+            "max_length": {"type": "integer", "minimum": 1},
+            "padding": {"enum": ["left", "right"]},
+            "sampling_rate": {"type": "integer", "minimum": 1},
+            **{key: {"type": "boolean"} for key in ("antialias", "lowercase", "mono", "normalise")},
+            **{key: {"type": "array"} for key in ("mean", "std", "window")},
+            **{key: {"type": ["integer", "array"]} for key in ("resize", "crop")},
+        },
+        "additionalProperties": False,
+    },
     "age": {"type": "string", "pattern": "^[1-9][0-9]{0,5} (minute|hour|day|week)s?$"},
     "level": {"enum": [str(level) for level in Level]},
 }

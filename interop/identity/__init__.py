@@ -63,8 +63,7 @@ def identify(
     if match is None and manifest.graph is None and ordered and not kind:
         main = heads.by_definition_order(tensors)
     how, fault = keys.preprocessing(manifest.metadata)
-    if how is None and not fault:
-        how = tokenized.preprocessing(manifest)
+    how, fault = tokenized.held_against(how, fault, manifest)
     return Identity(
         manifest=manifest,
         place=chosen.place,

@@ -12,7 +12,7 @@ from math import floor, isfinite
 from interop.facts import AnyPreprocessing, AudioPreprocessing, Json, Preprocessing
 
 Reader = Callable[[Mapping[str, Json], str], AnyPreprocessing]
-PREPROCESSOR = "preprocessor_config.json"
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 # Pillow's numbers for its filters, as transformers stores them.
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 _SQUARE_FROM = 384  # ConvNeXt's processor stretches from this size on, instead of cropping
@@ -38,12 +38,38 @@ def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None
     return None, fault
 
 
+def _within_processor(found: Json) -> Iterator[tuple[str, Mapping[str, Json], Reader]]:
+    """What a processor made of several holds, where one of them alone prepares the inputs."""
+    parts = [
+        (inner, read)
+        for key, read in (
+            ("image_processor", from_transformers),
+            ("feature_extractor", from_feature_extractor),
+            ("video_processor", _of_video),
+        )
+        if isinstance(found, dict) and isinstance(inner := found.get(key), dict)
+    ]
+    if len(parts) == 1:
+        yield PROCESSOR, *parts[0]
+
+
+def _of_video(_config: Mapping[str, Json], _source: str) -> AnyPreprocessing:
+    raise NotUnderstood("it prepares videos")
+
+
+def processor(metadata: Mapping[str, Json]) -> Preprocessing | None:
+    """What an image processor beside the weights says; None where it is not understood."""
+    found, _ = preprocessing({k: v for k, v in metadata.items() if k == PREPROCESSOR})
+    return found if isinstance(found, Preprocessing) else None
+
+
 def _places(metadata: Mapping[str, Json]) -> Iterator[tuple[str, Mapping[str, Json], Reader]]:
     if isinstance(found := metadata.get(PREPROCESSOR), dict):
         if "sampling_rate" in found:
             yield PREPROCESSOR, found, from_feature_extractor
         elif "image_mean" in found or "do_resize" in found:
             yield PREPROCESSOR, found, from_transformers
+    yield from _within_processor(metadata.get(PROCESSOR))
     for name, holder in (("", metadata), ("config.json ", metadata.get("config.json"))):
         if not isinstance(holder, Mapping):
             continue

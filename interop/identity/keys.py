@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -141,20 +141,36 @@ def labels(metadata: Mapping[str, Json]) -> Labels:
 
 def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None, str]:
     """The preprocessing that a file describes, or what is wrong with its description."""
-    fault = silent = ""
+    fault = silent = broken = ""
+    stated: list[AnyPreprocessing] = []
     for found in _stated(metadata, "preprocess"):
         try:
-            return parse_preprocessing(found.value, found.source), ""
+            stated.append(parse_preprocessing(found.value, found.source))
         except ConfigError as error:
             said = f"{found.source}: {error.what}"
             if _is_object(found.value):  # it may say the same as the config beside it
                 silent = silent or said
             else:
                 fault = fault or said
+                broken = broken or (said if isinstance(found.value, dict) else "")
+    if stated and broken:  # one of two statements is wrong: which, nobody can tell
+        return None, broken
+    if stated:
+        own = ecosystems.processor(metadata)
+        return _agreed([*stated, own] if own else stated)
     if fault:
         return None, fault
     how, fault = ecosystems.preprocessing(metadata)
     return how, fault or ("" if how else silent)
+
+
+def _agreed(stated: Sequence[AnyPreprocessing]) -> tuple[AnyPreprocessing | None, str]:
+    """What several places of one model say alike; two that say different things say nothing."""
+    first = stated[0]
+    for other in stated[1:]:
+        if other != first:
+            return None, f"{first.source} and {other.source} disagree"
+    return first, ""
 
 
 def _stated(metadata: Mapping[str, Json], fact: str) -> Iterator[Stated]:

@@ -45,6 +45,21 @@ def preprocessing(manifest: Manifest) -> TextPreprocessing | None:
     )
 
 
+def held_against(
+    how: AnyPreprocessing | None, fault: str, manifest: Manifest
+) -> tuple[AnyPreprocessing | None, str]:
+    """What a model states of its inputs, and the tokenizer beside it: that of a silent model, and
+    a contradiction where the statement is of another one."""
+    if how is not None and not isinstance(how, TextPreprocessing):
+        return how, fault
+    own = None if fault else preprocessing(manifest)
+    if how is None or own is None:
+        return how or own, fault
+    if None not in (how.tokenizer, own.tokenizer) and how.tokenizer != own.tokenizer:
+        return None, f"{how.source} is of another tokenizer than {own.source}"
+    return how, fault
+
+
 def settled(given: AnyPreprocessing | None, manifest: Manifest) -> AnyPreprocessing | None:
     """What a person gave, with the hash of a tokenizer that they named and that lies beside the
     model. Raises ConfigError where there is none of that name."""

@@ -53,7 +53,7 @@ _MAX_JSON = 1 << 26
 def read(path: str, reader: Reader) -> Manifest:
     """Raises ReadError for a folder without a model, or with several; `reader` reads its files."""
     names = places.names(path)
-    if (inner := _within(path, names)) and not _holds_model(names):
+    if not _holds_model(names) and (inner := _within(path, names)):
         found = read(joined(path, inner), reader)
         return parts.with_parts(dataclasses.replace(found, path=path), path)
     index = next((name for name in _INDEXES if name in names), None)

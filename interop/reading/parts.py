@@ -21,7 +21,8 @@ from interop.reading.source import Source, is_remote
 
 MAX_PARTS = 2000
 MAX_DEPTH = 6  # folders within the model's
-MAX_BYTES = 1 << 26  # of a part whose content is compared
+# Bytes of a part whose content is compared: of a tokenizer, of any other, of one read each time.
+MAX_BYTES, MAX_OTHER, MAX_SMALL = 1 << 26, 1 << 23, 1 << 20
 MAX_MODULES = 100
 
 # Files that loading never reads: what people write, what training leaves, what tools keep.
@@ -131,6 +132,27 @@ def hashed(part: Part) -> Part:
         return replace(part, fault=error.what)
 
 
+def same_bytes(one: Part, two: Part) -> bool:
+    """Whether two parts are shown to have the same bytes; read up to the first that differs."""
+    if one.fault or two.fault:
+        return False
+    if one.file == two.file:
+        return True
+    if one.sha256 is not None and two.sha256 is not None:
+        return one.sha256 == two.sha256
+    far = is_remote(one.file) or is_remote(two.file)
+    if not far and (one.size != two.size or not one.size):
+        return one.size == two.size
+    try:
+        with Source(one.file) as a, Source(two.file) as b:
+            return a.size == b.size and all(
+                bytes(a.view(at, min(at + _STEP, a.size))) == b.data[at : min(at + _STEP, a.size)]
+                for at in range(0, a.size, _STEP)
+            )
+    except InteropError:
+        return False
+
+
 def content(part: Part) -> bytes:
     """The bytes of a part. Raises ReadError where it is larger than a part that is compared."""
     if part.fault:
@@ -138,8 +160,10 @@ def content(part: Part) -> bytes:
     if not is_remote(part.file) and not part.size:
         return b""
     with Source(part.file) as source:
-        if source.size > MAX_BYTES:
-            raise ReadError(f"is larger than {MAX_BYTES >> 20} MiB", where=part.file)
+        most = MAX_BYTES if part.kind is PartKind.TOKENIZER else MAX_OTHER
+        if source.size > most:
+            what = f"is larger than {most >> 20} MiB, and its bytes differ"
+            raise ReadError(what, where=part.file)
         return source.data[0 : source.size]
 
 
@@ -153,7 +177,9 @@ def kind_of(path: str, of_modules: frozenset[str] | set[str] = frozenset()) -> P
     top = folder.split("/", 1)[0]
     if top in ("tokenizer", "tokenizer_2") and kind in (None, PartKind.CONFIG):
         return PartKind.TOKENIZER
-    in_module = top and (folder in of_modules or _MODULE_FOLDER.fullmatch(top))
+    in_module = folder in of_modules or _MODULE_FOLDER.fullmatch(top) is not None
+    # The transformer has its library's own config, whichever folder it lies in.
+    in_module = in_module and bool(top) and not top.endswith("_Transformer")
     if in_module and (kind in (None, PartKind.CONFIG, PartKind.LABELS)):
         return PartKind.MODULE
     if kind is None and low.endswith(WEIGHTS):
@@ -168,6 +194,7 @@ def is_ignored(name: str) -> bool:
 
 
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+_STEP = 1 << 20  # bytes that are compared at once
 _LEADS_OUT = "is a link that leads out of the folder"
 
 
@@ -256,7 +283,7 @@ def _modules(folder: str) -> Iterator[Module]:
     if not places.exists(place):
         return
     try:
-        listed = json_text.loads(places.text(place, MAX_BYTES))
+        listed = json_text.loads(places.text(place, MAX_SMALL))
     except (ValueError, ReadError) as error:
         yield Module(MODULES, "", fault=f"cannot be read ({error})")
         return
@@ -283,7 +310,7 @@ def _module(folder: str, path: str, kind: str) -> Module:
         fault = "" if name in _BARE else "its config.json is missing"
         return Module(path, kind, fault=fault)
     try:
-        config = json_text.loads(places.text(place, MAX_BYTES))
+        config = json_text.loads(places.text(place, MAX_SMALL))
     except (ValueError, ReadError) as error:
         return Module(path, kind, fault=f"its config.json cannot be read ({error})")
     if not isinstance(config, dict):

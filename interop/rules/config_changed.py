@@ -21,13 +21,14 @@ Fix
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from interop.facts import (
     Answer,
     Case,
     Finding,
+    Identity,
     Intent,
     Json,
     Level,
@@ -43,7 +44,7 @@ RULE = Rule("config-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), ne
 
 # Fields that do not change the answer of the loaded model.
 _HARMLESS = frozenset({
-    "_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype", "_commit_hash",
+    "_name_or_path", "name_or_path", "transformers_version", "_commit_hash",
     "use_cache", "gradient_checkpointing", "initializer_range", "initializer_factor", "init_std",
     "initializer_cutoff_factor", "layer_scale_init_value", "layerscale_value", "layerdrop",
     "encoder_layerdrop", "decoder_layerdrop", "task_specific_params", "finetuning_task",
@@ -52,9 +53,9 @@ _HARMLESS = frozenset({
     "apply_spec_augment", "ctc_loss_reduction", "ctc_zero_infinity", "diversity_loss_weight",
     "contrastive_logits_temperature", "num_negatives", "router_aux_loss_coef", "router_z_loss_coef",
     "output_router_logits", "loss_type", "label_smoothing", "use_mean_pooling_loss",
-    "base_model_name_or_path", "revision", "inference_mode", "init_lora_weights", "peft_version",
+    "inference_mode", "init_lora_weights", "peft_version",
     "tag", "url", "hf_hub_id", "hf_hub_filename", "source", "license", "origin_url", "paper_name",
-    "paper_ids", "notes", "description", "custom_load", "label_offset",
+    "paper_ids", "notes", "description",
 })  # fmt: skip
 _HARMLESS_PATTERN = re.compile(
     r"(.*_)?(dropout|dropout_prob|dropout_rate|pdrop|drop_rate|drop_path_rate|drop_prob)"
@@ -62,10 +63,9 @@ _HARMLESS_PATTERN = re.compile(
 )
 # Facts that other rules compare: labels, preprocessing, what heads and tensors show.
 _ELSEWHERE = frozenset({
-    "id2label", "label2id", "num_labels", "num_classes", "labels", "label_names",
-    "label_descriptions", "class_names", "classes", "preprocess", "preprocessing", "inputs",
-    "outputs", "input_size", "test_input_size", "interpolation", "crop_pct", "test_crop_pct",
-    "crop_mode", "mean", "std", "first_conv", "classifier", "head",
+    "id2label", "labels", "label_names", "label_descriptions", "class_names", "classes",
+    "preprocess", "preprocessing", "input_size", "interpolation", "crop_pct", "crop_mode", "mean",
+    "std", "first_conv", "classifier",
 })  # fmt: skip
 # Sizes that the tensors show, where theirs differ.
 _SIZES = re.compile(
@@ -92,9 +92,11 @@ _FORWARD = re.compile(
 )
 # Fields that change what a caller gets, or must send, and leave the layers as they are.
 _OF_CALLERS = re.compile(
-    r"problem_type|architectures|output_(hidden_states|attentions|scores)"
+    r"problem_type|architectures|inputs|outputs|output_(hidden_states|attentions|scores)"
     r"|(bos|eos|sep|cls|mask|unk|decoder_start|forced_bos|forced_eos|image|audio|video)_token_(id|index)"
     r"|(begin_)?suppress_tokens|forced_decoder_ids|prefix|max_length|min_length|num_beams"
+    r"|temperature|top_k|top_p|typical_p|num_return_sequences|num_beam_groups|diversity_penalty"
+    r"|return_dict_in_generate|bad_words_ids|remove_invalid_values|encoder_no_repeat_ngram_size"
     r"|do_sample|length_penalty|no_repeat_ngram_size|early_stopping|repetition_penalty"
 )
 _FORWARD_IDS = re.compile(r"pad_token_id|pad_index|padding_idx")
@@ -120,13 +122,28 @@ def check(case: Case) -> Iterator[Finding]:
         if c.kind in kinds and c.path.endswith(".json") and (c.field or c.side is Side.BOTH)
     ]  # fmt: skip
     other = _other_backbone(case)
+    # Two libraries' configs have other fields; what they have in common is compared.
+    foreign = other or _library(case.a) != _library(case.b)
+    found = [c for c in found if not (foreign and c.side is not Side.BOTH and not _defaults(c))]
     judged: dict[tuple[str, Answer, tuple[Intent, ...]], list[PartChange]] = {}
     for change in found:
-        answer, breaks = _judged(change, other)
+        answer, breaks = _told(change, case) or _judged(change, other)
         if breaks:
             judged.setdefault((change.path, answer, breaks), []).append(change)
     for (path, answer, breaks), changes in judged.items():
         yield _said(path, changes, answer, breaks)
+
+
+def _library(identity: Identity | None) -> str:
+    """Whose config.json it is, by the field that each library writes into its own."""
+    config = identity.manifest.metadata.get("config.json") if identity is not None else None
+    marks = ("model_type", "pretrained_cfg", "inputs")
+    held = config if isinstance(config, Mapping) else {}
+    return next((mark for mark in marks if mark in held), "")
+
+
+def _defaults(change: PartChange) -> bool:
+    return change.field.rpartition(".")[2] in _ABSENT
 
 
 def _said(
@@ -144,6 +161,35 @@ def _said(
         return made
     what = f"{made.what}; not known to leave the outputs alone"
     return replace(made, what=what, answer=answer)
+
+
+def _told(change: PartChange, case: Case) -> tuple[Answer, tuple[Intent, ...]] | None:
+    """What the weights or the labels make of a field; None where they say nothing of it."""
+    assert case.a is not None and case.b is not None
+    name = change.field.rpartition(".")[2]
+    if name in ("dtype", "torch_dtype"):
+        # A library loads in the type that is stated: it matters where the weights are of another.
+        sides = ((case.a, change.a), (case.b, change.b))
+        own = all(v is None or _has_dtype(i, v) for i, v in sides)
+        return (Answer.YES, ()) if own else (Answer.UNKNOWN, (Intent.REPLACE,))
+    if name in ("target_modules", "modules_to_save") and _as_set(change.a) == _as_set(change.b):
+        return Answer.YES, ()  # written from a set, in any order
+    if change.field.startswith("label2id"):
+        # Where both name the same labels, one of the two tables was not changed with the other.
+        same = case.a.labels.names == case.b.labels.names
+        return (Answer.UNKNOWN, (Intent.REPLACE,)) if same else (Answer.YES, ())
+    if name in ("num_labels", "num_classes"):
+        rows = [i.head.outputs if i.head is not None else 0 for i in (case.a, case.b)]
+        return (Answer.UNKNOWN, (Intent.REPLACE,)) if rows[0] == rows[1] else (Answer.YES, ())
+    return None
+
+
+def _as_set(value: Json) -> Json:
+    return sorted(map(str, value)) if isinstance(value, list) else value
+
+
+def _has_dtype(identity: Identity, stated: Json) -> bool:
+    return str(stated).removeprefix("torch.") in {t.dtype for t in identity.tensors}
 
 
 def _judged(change: PartChange, other: bool) -> tuple[Answer, tuple[Intent, ...]]:

@@ -31,7 +31,7 @@ from interop.rules._shared import changed_to
 
 RULE = Rule("part-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
 
-_ELSEWHERE = (PartKind.CONFIG, PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE, PartKind.RECEIPT)
+_ELSEWHERE = (PartKind.CONFIG, PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
 _HARMLESS = re.compile(
     r"transformers_version|_from_model_config|_commit_hash|_name_or_path|name_or_path|use_cache"
     r"|processor_class|__version__(\..+)?|_processor_class|_valid_processor_keys|dtype|torch_dtype"
@@ -86,19 +86,22 @@ def _told(change: PartChange, case: Case) -> bool:
         return False
     both = (case.a.preprocessing, case.b.preprocessing)
     return all(
-        how is not None and how.source == change.path and change.field.split(".")[0] in _READ
+        how is not None
+        and how.source == change.path
+        and not _READ.isdisjoint(change.field.split("."))
         for how in both
     )
 
 
 def _judged(change: PartChange, case: Case) -> Answer:
-    if change.field and _HARMLESS.fullmatch(change.field):
+    last = change.field.rpartition(".")[2]
+    if change.field and (_HARMLESS.fullmatch(change.field) or _HARMLESS.fullmatch(last)):
         return Answer.YES
     if change.field == "values":  # trained along with the model, or alone
         return Answer.YES if change.why else Answer.UNKNOWN
     if change.field.startswith("tensors."):
         return Answer.NO
-    if _PROCESSOR_TYPE.fullmatch(change.field):
+    if _PROCESSOR_TYPE.fullmatch(change.field.rpartition(".")[2]):
         names = (str(v or "").removesuffix("Fast") for v in (change.a, change.b))
         return Answer.YES if len(set(names)) == 1 else Answer.UNKNOWN
     if change.kind in _SURE and change.field and change.side is Side.BOTH:

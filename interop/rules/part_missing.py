@@ -40,8 +40,8 @@ RULE = Rule("part-missing", Level.ERROR, (Intent.REPLACE,))
 # Without these the model that was served cannot be served.
 _NEEDED = (PartKind.TOKENIZER, PartKind.MODULE, PartKind.ADAPTER, PartKind.CHAT_TEMPLATE,
            PartKind.CODE)  # fmt: skip
-# What another format of the same model brings along, or another rule tells of.
-_IGNORED = (PartKind.RECEIPT, PartKind.COPY, PartKind.LABELS)
+# What other rules judge.
+_IGNORED = (PartKind.RECEIPT, PartKind.LABELS)
 
 
 def check(case: Case) -> Iterator[Finding]:
@@ -49,12 +49,17 @@ def check(case: Case) -> Iterator[Finding]:
         yield from _named(identity)
     if case.parts is None or case.a is None or case.b is None:
         return
-    alike = case.a.manifest.is_folder == case.b.manifest.is_folder
+    alike = case.a.manifest.is_folder and case.b.manifest.is_folder
+    bundles = all(
+        any(p.kind is PartKind.RECEIPT for p in i.manifest.parts) for i in (case.a, case.b)
+    )
     judged: dict[tuple[PartKind, Side, Answer], list[PartChange]] = {}
     for change in case.parts.changes:
         alone = not change.field and change.side is not Side.BOTH
         if not alone or change.kind in _IGNORED:
             continue
+        if change.kind is PartKind.COPY and (not bundles or change.side is Side.B):
+            continue  # another format of the same model: a conversion is no loss
         # A single file has no parts: what it is served with lies elsewhere.
         if not alike and change.kind not in _NEEDED:
             continue
@@ -62,7 +67,12 @@ def check(case: Case) -> Iterator[Finding]:
             case.a.preprocessing, case.b.preprocessing,
         ):  # fmt: skip
             continue
-        sure = change.side is Side.A and change.kind in _NEEDED and alike and not _within(change)
+        sure = (
+            change.side is Side.A
+            and change.kind in (*_NEEDED, PartKind.COPY)
+            and alike
+            and not _within(change)
+        )
         answer = Answer.NO if sure else Answer.UNKNOWN
         judged.setdefault((change.kind, change.side, answer), []).append(change)
     for (kind, side, answer), changes in judged.items():
@@ -85,7 +95,7 @@ def _within(change: PartChange) -> bool:
 
 def _lacks(case: Case, side: str, kind: PartKind) -> str:
     identity = case.a if side == "A" else case.b
-    if identity is not None and not identity.manifest.is_folder and not identity.manifest.parts:
+    if identity is not None and not identity.manifest.is_folder:
         return f"{side} is a single file and does not say which {kind} it is served with"
     word = f"no such {kind}" if kind is PartKind.UNKNOWN else f"no such file ({kind})"
     return f"{side} has {word}"

@@ -21,7 +21,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, replace
 
-from interop.facts import Answer, AnyPreprocessing, Case, Finding, Intent, Level, PartKind, Rule
+from interop.facts import (
+    Answer,
+    AnyPreprocessing,
+    Case,
+    Finding,
+    Identity,
+    Intent,
+    Level,
+    PartKind,
+    Rule,
+)
 from interop.rules import finding
 
 RULE = Rule("preprocessing-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
@@ -38,9 +48,11 @@ def check(case: Case) -> Iterator[Finding]:
         facts = {"kind": [old.kind, new.kind]}
         yield finding(RULE, f"inputs were {old.kind} and are {new.kind}", facts=facts)
         return
-    if old.kind == "text" and _compared(case):
-        return  # by tokenizer-changed, which reads what the hash stands for
     differ = _names(old, new)
+    if old.kind == "text" and all(map(_has_tokenizer, (case.a, case.b))):
+        # tokenizer-changed reads what the hash, and the settings beside it, stand for.
+        beside = all(p in _paths(i) for i, p in ((case.a, old.source), (case.b, new.source)))
+        differ = [] if beside else [n for n in differ if n != "tokenizer"]
     # Of images "not cropped" is said by None, of the others that nothing is stated.
     open_ = [n for n in differ if old.kind != "image" and None in _both(old, new, n)]
     for names, answer in (([n for n in differ if n not in open_], Answer.NO),
@@ -56,15 +68,12 @@ def check(case: Case) -> Iterator[Finding]:
             yield replace(made, answer=answer)
 
 
-def _compared(case: Case) -> bool:
-    """Whether both sides have their tokenizer beside the weights."""
-    return all(
-        i is not None
-        and any(p.kind is PartKind.TOKENIZER for p in i.manifest.parts)
-        and i.preprocessing is not None
-        and any(p.path == i.preprocessing.source for p in i.manifest.parts)
-        for i in (case.a, case.b)
-    )
+def _has_tokenizer(identity: Identity) -> bool:
+    return any(p.kind is PartKind.TOKENIZER for p in identity.manifest.parts)
+
+
+def _paths(identity: Identity) -> set[str]:
+    return {p.path for p in identity.manifest.parts}
 
 
 def _names(old: AnyPreprocessing, new: AnyPreprocessing) -> list[str]:

@@ -50,7 +50,6 @@ _INPUTS = re.compile(
 _HARMLESS = re.compile(
     r"name_or_path|_commit_hash|transformers_version|tokenizer_file|vocab_file|merges_file"
     r"|special_tokens_map_file|processor_class|backend|is_local|local_files_only|version"
-    r"|added_tokens_decoder\.\d+\.(special|normalized)?"
 )
 # Classes that read nothing but tokenizer.json.
 _GENERIC = ("TokenizersBackend", "PreTrainedTokenizer")
