@@ -576,6 +576,12 @@ class Work:
         )
         documents.write_json(folder / bundle.RECEIPT, document)
 
+    @property
+    def of_part(self) -> str:
+        """ ", of model.encoder alone": a graph of a part is not said to be of the whole."""
+        part = self.details.get("signature", {}).get("part")
+        return f", of {part} alone" if part else ""
+
     def report(self, target: Path | None, files: dict[str, int] | None = None) -> Report:
         """The report as things stand; `target` is the bundle, or None where there is none."""
         wall, cpu = perf_counter() - self.start[0], process_time() - self.start[1]
@@ -583,7 +589,7 @@ class Work:
         bad = [p for p in self.proofs if not p.holds]
         if target is not None:
             count = len(self.proofs)
-            summary = f"{target}: {count} of {count} proofs hold"
+            summary = f"{target}: {count} of {count} proofs hold{self.of_part}"
         else:
             summary = f"no bundle: {bad[0].name} does not hold"
         manifest = self.identity.manifest

@@ -199,12 +199,11 @@ class Search:
         prime = next((p for p in _PRIMES if p > n), n + 1)
         large = 2 * n + 1
         found = [*self.others.get(axis, ()), prime]
-        if not self.dear:
-            found += [smallest, large]
-        if self.thorough:
+        found += [n // 4, 3 * n + 1] if self.dear else [smallest, large]
+        if self.thorough and not self.dear:
             power = 1 << n.bit_length()
             equal = [m for a, m in self.home.items() if a not in (axis, BATCH)]
-            found += [smallest + 1, power - 1, power + 1, n + n // 2, *equal]
+            found += [smallest + 1, 3, power - 1, power + 1, n + n // 2, 2 * n, *equal]
         room = [m for m in dict.fromkeys(found) if m >= smallest and m != n]
         return [m for m in room if self.numbers({**self.home, axis: m}) <= LARGEST]
 
