@@ -28,6 +28,7 @@ LARGEST = 1 << 22  # numbers in one feed
 _FAR = 4096  # guards are followed up to this size, and to four times the example's
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 53, 67, 97, 131, 227, 257, 389, 521, 1031)
 _DIVISORS = 256
+_UNNAMED = "the model was described with one size here; --input with a name for the axis opens it"
 _FEW = 8  # sizes of one axis, beside which equality with another says more
 _SHORT = 60  # letters of a condition that a person still reads
 
@@ -624,7 +625,7 @@ def _axis_domains(
     for argument in signature.arguments:
         for place, axis in enumerate(argument.axes):
             if isinstance(axis, int):
-                name, why = fixed.get((argument.name, place), ("", ""))
+                name, why = fixed.get((argument.name, place), ("", _UNNAMED))
                 found.append(
                     AxisDomain(
                         argument.name, place, name, AxisState.FIXED, axis, axis,

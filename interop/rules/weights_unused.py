@@ -31,8 +31,8 @@ RULE = Rule("weights-unused", Level.WARN, (), needs=("proofs",))
 
 def check(case: Case) -> Iterator[Finding]:
     for proof in case.proofs:
-        unused = proof.facts.get("unused") or {}
-        if not unused:
+        unused = proof.facts.get("unused")
+        if proof.name != "same weights" or not unused:
             continue
         share = proof.facts["unused_share"]
         part = f"{100 * share:.2g} % of the weight bytes"
