@@ -410,6 +410,17 @@ def test_a_part_that_is_broken_is_told_and_never_the_same(
     assert gate(a, b).exit_code in (1, 3)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "1_Pooling/config.json"])
+def test_a_part_that_would_take_gigabytes_is_not_read(
+    name: str, pair: Callable[[str], tuple[Path, Path]]
+) -> None:
+    a, b = pair("sentence")
+    (b / name).write_bytes(b'{"x":[' + b"[1]," * 1_600_000 + b"1]}")
+    report = check(a, b, intent="replace")
+    assert report.outcome is not Answer.YES
+    assert any("too many values" in f.what or "far too large" in f.what for f in report.findings)
+
+
 def test_a_link_out_of_the_folder_is_not_followed(
     pair: Callable[[str], tuple[Path, Path]], tmp_path: Path
 ) -> None:
