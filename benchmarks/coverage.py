@@ -7,8 +7,8 @@ save it (a state dict; `save_pretrained`), and exported from that file alone in 
 own. torchvision's classifiers and detectors have other classes than they came with, as fine-tuned
 ones do. A run goes on where the last one stopped: what stands in the results is not tried again,
 but for `--again`. `--all` takes every architecture of timm, instead of the smallest few of each of
-its families. Each record has the route, what became of the others, the parity that was seen, CPU
-seconds and peak memory; what failed has the reason.
+its families. Each record has the route, what became of the others, the parity that was seen, the
+sizes that each axis was proved for, CPU seconds and peak memory; what failed has the reason.
 """
 
 from __future__ import annotations
@@ -236,6 +236,7 @@ def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
         "inputs": [f"{i['name']}({', '.join(map(str, i['shape']))})"
                    for i in report.details.get("inputs", ())],
         "weights_mb": round(weights / 1e6, 1),
+        "axes": _axes(report.details.get("domain", ())),
     }  # fmt: skip
     if parity is not None:
         found["relative"] = max(
@@ -247,6 +248,14 @@ def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
     elif fault := _loads(name, folder / "out", folder):
         found |= {"holds": False, "why": fault}
     return found
+
+
+def _axes(domain: Any) -> dict[str, str]:
+    """Each axis of the inputs, with its state and the sizes that it was proved for."""
+    from interop.facts import AxisDomain
+
+    found = map(AxisDomain.from_json, domain)
+    return {a.name or f"{a.input} axis {a.axis}": a.words() for a in found}
 
 
 def _loads(name: str, bundle: Path, folder: Path) -> str:

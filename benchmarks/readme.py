@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,8 +172,9 @@ def ports() -> list[str]:
 def coverage() -> list[str]:
     """Which models are exported with all proofs, by library and task; then what is not."""
     found = _result("coverage")["models"]
-    rows = ["| library | task | models | exported, proved | by another route than the first |"]
-    rows.append("| --- | --- | --- | --- | --- |")
+    rows = ["| library | task | models | exported, proved | by another route than the first | "
+            "axes open | restricted | fixed |"]  # fmt: skip
+    rows.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for name, record in found.items():
         groups.setdefault((name.partition("/")[0], record["task"]), []).append(record)
@@ -183,7 +185,12 @@ def coverage() -> list[str]:
         # Detectors and sounds go by the older exporter first.
         others = sum(bool(r.get("attempts")) for r in good)
         shown = "one's own" if library == "fixtures" else library
-        rows.append(f"| {shown} | {task} | {len(records)} | {len(good)} | {others or ''} |")
+        axes = Counter(
+            a.split(" ")[0].rstrip(":") for r in good for a in r.get("axes", {}).values()
+        )
+        states = " | ".join(str(axes[s] or "") for s in ("open", "restricted", "fixed"))
+        row = f"| {shown} | {task} | {len(records)} | {len(good)} | {others or ''} | {states} |"
+        rows.append(row)
     failed = {n: r for n, r in found.items() if not r["holds"]}
     if failed:
         rows += ["", "| not exported | why |", "| --- | --- |"]

@@ -51,7 +51,7 @@ BATCHES = (1, 8, 32)
 NOISE = 1.25
 PREVIEWS = 24
 CALIBRATION = 64
-SAMPLES = 16  # batches of 1, 2 and 7 use each once
+SAMPLES = 16  # batches of 1, 2 and 3 use each once
 Say = Callable[[str], None]
 
 

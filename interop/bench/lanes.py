@@ -15,12 +15,27 @@ from typing import Any, Self
 
 import torch
 
-from interop.errors import ConfigError, DeviceMissing, InteropError, ModelError, ReadError
+from interop.errors import (
+    ConfigError,
+    DataError,
+    DeviceMissing,
+    InteropError,
+    ModelError,
+    ReadError,
+)
 from interop.export import Options, export
 from interop.export.bundle import RECEIPT
 from interop.export.precision import FILES, lower
 from interop.export.work import GRAPH, Work
-from interop.facts import Answer, Identity, Preprocessing, Report, Skipped
+from interop.facts import (
+    Answer,
+    AxisDomain,
+    Identity,
+    Preprocessing,
+    Report,
+    Skipped,
+    outside,
+)
 from interop.models.signature import Forward, Signature, drawn
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime, Runtime, TorchRuntime
 from interop.runtimes.base import Array, Batch
@@ -107,7 +122,8 @@ class Contender:
 
     `role` is "A" or "B". `forward` is its module with what it takes and the names of its outputs,
     which those of the graph are in the same order. `skipped` are the lanes that could not be had,
-    and why; `notes` what was taken for granted when the module was made.
+    and why; `notes` what was taken for granted when the module was made. `domain` are the sizes of
+    inputs for which the graph was proved.
     """
 
     role: str
@@ -119,6 +135,7 @@ class Contender:
     tf32: bool = False
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    domain: tuple[AxisDomain, ...] = ()
 
     @property
     def runtimes(self) -> tuple[Runtime, ...]:
@@ -135,6 +152,18 @@ class Contender:
     @property
     def preprocessing(self) -> Preprocessing | None:
         return self.identity.image_preprocessing
+
+    def check_inputs(self, batch: Batch) -> None:
+        """DataError where a graph is among the lanes and was not proved for inputs of this size."""
+        arrays = batch if isinstance(batch, Mapping) else {self.signature.names[0]: batch}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if any(lane.graph for lane in self.lanes) and (why := outside(self.domain, shapes)):
+            raise DataError(
+                why,
+                where=self.identity.manifest.path,
+                fix="prepare inputs of a proved size, or measure --runtime pytorch alone",
+                rule="axis-restricted",
+            )
 
     def named(self, runtime: Runtime, batch: Batch) -> dict[str, Array]:
         """A runtime's outputs by their names. ModelError where it gives another number of them."""
@@ -190,7 +219,8 @@ def prepare_contenders(
                     return report
                 onnx = scratch / role / GRAPH
             forward, notes = _forward(identity, how, onnx.parent, say)
-            contender = Contender(role, identity, how, forward, (), count, tf32, (), notes)
+            domain = _domain(onnx.parent)
+            contender = Contender(role, identity, how, forward, (), count, tf32, (), notes, domain)
             room = scratch / f"{role} lower"
             room.mkdir(parents=True, exist_ok=True)
             contender = _with_lanes(contender, asked, device, onnx, room, calibrate, say)
@@ -334,6 +364,20 @@ def _signature(folder: Path) -> Signature | None:
             "does not say what the model takes",
             where=str(path),
             fix="export it again with this version",
+        ) from None
+
+
+def _domain(folder: Path) -> tuple[AxisDomain, ...]:
+    """The sizes for which a receipt says that the graph was proved; () where it says nothing."""
+    path = folder / RECEIPT
+    if not path.is_file():
+        return ()
+    try:
+        stated = json.loads(path.read_text("utf-8")).get("domain", ())
+        return tuple(AxisDomain.from_json(d) for d in stated)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ReadError(
+            "states a domain that cannot be read", where=str(path), fix="export it again"
         ) from None
 
 

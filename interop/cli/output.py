@@ -20,7 +20,7 @@ from interop.facts import AnyPreprocessing, Labels, Report
 from interop.report import FORMATS, render
 from interop.report.plain import plain
 
-# Pictures on which parity is proved; batches of 1, 2 and 7 use each once.
+# Pictures on which parity is proved; batches of 1, 2 and 3 use each once.
 SAMPLES = 16
 
 F = TypeVar("F", bound=Callable[..., Any])

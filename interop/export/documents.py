@@ -99,7 +99,7 @@ def receipt(
             "place": identity.place,
         },
         "key_map": _key_map(identity, proofs),
-        "files": {p.name: file_sha256(p) for p in sorted(folder.iterdir())},
+        "files": {name: file_sha256(folder / name) for name in files_of(folder)},
         **conversion,
         "proofs": [
             {
@@ -155,6 +155,11 @@ def environment() -> dict[str, Json]:
         found[name] = _version(name)
     found["onnxruntime"] = next((v for v in map(_version, _RUNTIMES) if v), None)
     return found
+
+
+def files_of(folder: Path) -> list[str]:
+    """All files of a bundle, by their path within it."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
 def file_sha256(path: Path) -> str:

@@ -14,6 +14,11 @@ from typing import Any
 from torch import nn
 
 from interop.facts import Identity, Json, Preprocessing
+from interop.models.building.sentence_transformers import (
+    FOLDER_FILES,
+    ROOT_FILES,
+    SentenceModel,
+)
 from interop.models.signature.transformers import is_one
 
 # What save_pretrained writes beside a model, and nothing that holds code.
@@ -55,6 +60,8 @@ ROLES = {
 
 def library(identity: Identity, module: nn.Module) -> str:
     """Whose form the bundle has: "transformers", "timm", "torchvision", or "" for one's own."""
+    if isinstance(module, SentenceModel):
+        return "sentence-transformers"
     if is_one(module):
         return "transformers"
     if type(module).__module__.startswith("timm.") and hasattr(module, "pretrained_cfg"):
@@ -64,6 +71,8 @@ def library(identity: Identity, module: nn.Module) -> str:
 
 def task(identity: Identity, module: nn.Module) -> str:
     """The Hub's word for what the model is for; "" where nothing tells."""
+    if isinstance(module, SentenceModel):
+        return "sentence-similarity"
     if is_one(module):
         return task_of_class(type(module).__name__)
     role = identity.head.role if identity.head is not None else ""
@@ -87,6 +96,10 @@ def write(identity: Identity, module: nn.Module, folder: Path) -> dict[str, Json
     None where the library has no such form.
     """
     kind = library(identity, module)
+    if isinstance(module, SentenceModel):
+        _companions(identity, folder)
+        _modules(identity, folder)
+        return _transformers(identity, module.transformer)
     if kind == "transformers":
         _companions(identity, folder)
         _processor(identity, folder)
@@ -107,6 +120,20 @@ def _transformers(identity: Identity, module: Any) -> dict[str, Json]:
         made["label2id"] = {name: i for i, name in enumerate(names)}
     made.pop("_name_or_path", None)  # a path of this machine
     return made
+
+
+def _modules(identity: Identity, folder: Path) -> None:
+    """What sentence-transformers chains behind the transformer, as the source has it."""
+    source = Path(identity.manifest.path)
+    places = [source / name for name in ROOT_FILES]
+    places += [
+        source / m.path / name for m in identity.manifest.modules if m.path for name in FOLDER_FILES
+    ]
+    for place in places:
+        if place.is_file():
+            target = folder / place.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place, target)
 
 
 def _companions(identity: Identity, folder: Path) -> None:

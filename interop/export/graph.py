@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from interop.export.weights import Place
+from interop.facts import AxisDomain, AxisState
 from interop.models.loading import same_bits
 from interop.proof import Derived
 
@@ -77,6 +80,23 @@ def write(
     model.metadata_props.update(sorted(metadata.items()))
     path.write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
     return derived
+
+
+def restrict(path: Path, domain: Sequence[AxisDomain]) -> None:
+    """Writes a domain into the graph at `path`: as its property `domain`, and as the size of each
+    axis that is fixed, which a runtime then asks for. No other part of the file changes."""
+    model = onnx.load(str(path), load_external_data=False)
+    inputs = {value.name: value.type.tensor_type.shape for value in model.graph.input}
+    for d in domain:
+        if d.state is AxisState.FIXED and d.min is not None and d.input in inputs:
+            inputs[d.input].dim[d.axis].dim_value = d.min
+    # Without the reasons: they hold measured figures, and the same model gives the same graph.
+    plain = [{k: v for k, v in d.json().items() if k != "why"} for d in domain]
+    stated = {p.key: p.value for p in model.metadata_props}
+    onnx.helper.set_model_props(
+        model, dict(sorted({**stated, "domain": json.dumps(plain)}.items()))
+    )
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def fold_constants(model: ir.Model, state: Mapping[str, torch.Tensor]) -> None:

@@ -98,7 +98,7 @@ def restore_file(
 
     The report's outcome is YES with the file written, or NO with nothing written: "loaded fraction"
     (what was written loads strictly), "same weights" (each is the graph's, bit for bit after the
-    stated step), "parity" (the module answers as the graph at batch 1, 2 and 7) and "canary".
+    stated step), "parity" (the module answers as the graph at batch 1, 2 and 3) and "canary".
     `details` holds `arch`, `steps` (how many tensors each step found), `constants` (initialisers of
     the graph that are no weight of the architecture) and `files`. The file has the same bytes on
     every run. Raises InteropError where `out` is taken, and what `restore` raises.

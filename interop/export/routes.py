@@ -28,8 +28,14 @@ from interop.export import sparing
 from interop.models.signature import BATCH, Forward, Signature
 from interop.models.signature.forward import FRONT
 from interop.models.signature.types import DETECTIONS
-from interop.proof import Feed
+from interop.proof import Feed, guards
+from interop.proof.guards import Guard, TooManyGuards
 from interop.runtimes.pytorch import tensors
+
+__all__ = [
+    "ROUTES", "Converted", "Learned", "Route", "TooManyGuards", "convert", "fitting", "opened",
+    "remedy", "why",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,7 @@ ROUTES = (
     Route("dynamo, fixed shapes", dynamo=True, open=""),
     Route("torchscript, fixed shapes", dynamo=False, open=""),
 )
-_FAR = 4096  # a size beyond this is not tried
-_LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
+_LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +76,13 @@ class Converted:
 
     `program` is torch's own record of it, with the values' names (None on the older route);
     `decided` the places ("file:line") where a trace took a decision in Python for good, of which
-    `decisions` tells whether on values; `axes` what each symbol of a shape is called. `edges` are
-    sizes of axes just outside of the range in which the exporter saw the module go one way.
+    `decisions` tells whether on values; `axes` what each symbol of a shape is called.
     """
 
     model: ir.Model
     program: Any = None
     decided: tuple[str, ...] = ()
     axes: Mapping[str, str] = field(default_factory=dict)
-    edges: tuple[tuple[str, int], ...] = ()
 
 
 def fitting(signature: Signature, attention: bool) -> list[Route]:
@@ -91,19 +94,27 @@ def fitting(signature: Signature, attention: bool) -> list[Route]:
     ]
 
 
-def convert(forward: Forward, feed: Feed, route: Route) -> Converted:
+def convert(
+    forward: Forward,
+    feed: Feed,
+    route: Route,
+    *,
+    budget: int | None = None,
+    learned: Learned | None = None,
+) -> Converted:
     """The module's graph for inputs like the feed's.
 
-    Inputs bear the signature's names, outputs those that the module's have. Raises whatever the
-    exporter raises.
+    Inputs bear the signature's names, outputs those that the module's have. `budget` is the most
+    guards that a trace may note. `learned` is given the guards of the trace, whether or not a graph
+    comes of it. Raises whatever the exporter raises, and TooManyGuards.
     """
-    signature = _opened(forward.signature, route)
+    signature = opened(forward.signature, route)
     example = feed.example(2 if any(BATCH in a.axes for a in signature.arguments) else 1)
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
     with _quiet() as said, torch.no_grad(), _attention(route.plain), sparing.unparsed():
         if route.dynamo:
-            program = sparing.sparingly(_dynamo, forward, signature, given, route)
+            program = _guarded(forward, signature, given, route, budget, learned)
             model = program.model
         else:
             with _unheard():
@@ -111,8 +122,57 @@ def convert(forward: Forward, feed: Feed, route: Route) -> Converted:
     _rename(model, signature, forward.outputs)
     traced = [w for w in said if issubclass(w.category, TracerWarning)]
     decided = tuple(dict.fromkeys(f"{Path(w.filename).name}:{w.lineno}" for w in traced))
-    axes = _axes(model, signature)
-    return Converted(model, program, decided, axes, _edges(program, axes))
+    return Converted(model, program, decided, _axes(model, signature))
+
+
+@dataclass(slots=True)
+class Learned:
+    """What traces told of sizes: the guards of each set of open axes that was traced."""
+
+    by_axes: dict[tuple[str, ...], tuple[Guard, ...]] = field(default_factory=dict)
+
+    def of(self, signature: Signature) -> tuple[Guard, ...] | None:
+        """The guards of a trace with these axes open; None where there was none."""
+        return self.by_axes.get(_open_axes(signature))
+
+
+def guards_of(forward: Forward, feed: Feed, signature: Signature) -> tuple[Guard, ...]:
+    """The guards of the module with the signature's named axes open; () where none can be had."""
+    dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
+    given = tensors(feed.example(2 if signature.batched else 1), dtype)
+    shapes = _dynamic(signature)
+    with contextlib.suppress(Exception), _quiet(), torch.no_grad(), guards.captured() as seen:
+        torch.export.export(forward, given, dynamic_shapes=(shapes,), strict=False)
+    return guards.parsed(seen.texts or (), signature)
+
+
+def _open_axes(signature: Signature) -> tuple[str, ...]:
+    return tuple(sorted({x for a in signature.arguments for x in a.axes if isinstance(x, str)}))
+
+
+def _guarded(
+    forward: Forward,
+    signature: Signature,
+    given: tuple[torch.Tensor, ...],
+    route: Route,
+    budget: int | None,
+    learned: Learned | None,
+) -> Any:
+    """torch's own exporter, with the guards of its trace kept.
+
+    Traced so, a few programs cannot be exported at all: those go through as torch has it, and their
+    guards are not known.
+    """
+    try:
+        with guards.captured(budget) as seen:
+            return sparing.sparingly(_dynamo, forward, signature, given, route)
+    except Exception:
+        if seen.program is not None:
+            raise
+    finally:
+        if learned is not None and seen.texts is not None:
+            learned.by_axes[_open_axes(signature)] = guards.parsed(seen.texts, signature)
+    return sparing.sparingly(_dynamo, forward, signature, given, route)
 
 
 def why(error: BaseException) -> str:
@@ -134,7 +194,7 @@ def remedy(reasons: Iterable[str]) -> str:
     return "leave out of the module what the exporters name, or export the part that is deployed"
 
 
-def _opened(signature: Signature, route: Route) -> Signature:
+def opened(signature: Signature, route: Route) -> Signature:
     """The signature with only those axes named that the route leaves open."""
     if route.open == "all":
         return signature
@@ -147,10 +207,7 @@ def _opened(signature: Signature, route: Route) -> Signature:
 def _dynamo(
     forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...], route: Route
 ) -> Any:
-    shapes = tuple(
-        {i: torch.export.Dim.DYNAMIC for i, axis in enumerate(a.axes) if isinstance(axis, str)}
-        for a in signature.arguments
-    )
+    shapes = _dynamic(signature)
     program = torch.onnx.export(
         forward,
         given,
@@ -162,6 +219,14 @@ def _dynamo(
     )
     assert program is not None
     return program
+
+
+def _dynamic(signature: Signature) -> tuple[dict[int, Any], ...]:
+    """The named axes as torch.export has them, an argument each."""
+    return tuple(
+        {i: torch.export.Dim.DYNAMIC for i, axis in enumerate(a.axes) if isinstance(axis, str)}
+        for a in signature.arguments
+    )
 
 
 def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...]) -> ir.Model:
@@ -227,27 +292,6 @@ def _axes(model: ir.Model, signature: Signature) -> dict[str, str]:
             if isinstance(axis, str) and isinstance(symbol, ir.SymbolicDim) and symbol.value:
                 found.setdefault(symbol.value, axis)
     return found
-
-
-def _edges(program: Any, axes: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
-    """Sizes just outside of the range that a branch on a shape leaves to an open axis.
-
-    torch.export notes such a range and nobody asks; the graph takes any size and goes one way.
-    """
-    found = []
-    exported = getattr(program, "exported_program", None)
-    for symbol, known in getattr(exported, "range_constraints", {}).items():
-        axis = axes.get(str(symbol))
-        if axis is None:
-            continue
-        for bound, step in ((known.upper, 1), (known.lower, -1)):
-            try:
-                size = int(bound) + step
-            except (TypeError, ValueError, OverflowError, AttributeError):  # no bound
-                continue
-            if 1 < size <= _FAR:
-                found.append((axis, size))
-    return tuple(found)
 
 
 @contextlib.contextmanager

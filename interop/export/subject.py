@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,12 +15,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from interop.export import documents, ecosystems, weights
-from interop.facts import Identity, Json
-from interop.models.signature import BATCH, Forward, Signature
+from interop.facts import Identity, Json, Proof
+from interop.models.building.sentence_transformers import SentenceModel
+from interop.models.signature import BATCH, Arrays, Forward, Signature
 from interop.models.signature.transformers import is_one
 from interop.models.signature.types import DETECTIONS
 from interop.proof.graph import DTYPES
+from interop.rules import listed
+from interop.runtimes.pytorch import tensors
 
+SPARE = 0.01  # of the weight bytes may reach no output
+LIBRARIES = ("torchvision", "timm", "transformers", "torchaudio")
 _RECORDED = 256  # numbers of each output that a receipt keeps
 
 
@@ -62,6 +69,56 @@ def attends(module: nn.Module) -> bool:
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     linear = sum(isinstance(m, nn.Linear) for m in module.modules())
     return linear > 3 or not any(isinstance(m, convolutions) for m in module.modules())
+
+
+def with_unused(same: Proof, forward: Forward, answered: tuple[Arrays, Any] | None) -> Proof:
+    """The proof "same weights" with the weights that reach no output of the module.
+
+    It fails where they are more than SPARE of the weight bytes. A library's own class may have
+    parts that only training runs (auxiliary heads, a pooler): those are named and no fault.
+    """
+    candidates = same.facts.get("not_in_graph", ())
+    if not candidates or answered is None:
+        return same
+    given = tuple(t.clone() for t in tensors(answered[0], dtype(forward)))
+    weights = dict(forward.model.named_parameters())
+    unused = _without_gradient(forward, given, [n for n in candidates if n in weights])
+    sizes = {name: weights[name].nbytes for name in unused}
+    share = sum(sizes.values()) / max(sum(p.nbytes for p in weights.values()), 1)
+    library = type(forward.model).__module__.partition(".")[0] in LIBRARIES
+    library = library or isinstance(forward.model, SentenceModel)
+    fault = share > SPARE and not library
+    facts = {**same.facts, "unused": sizes, "unused_share": share, "unused_is_fault": fault}
+    if not fault:
+        return replace(same, facts=facts)
+    what = (
+        f"{100 * share:.0f} % of the weight bytes reach no output ({listed(list(sizes))}): the "
+        "graph is a part of the model"
+    )
+    return replace(same, holds=False, what=what, facts=facts)
+
+
+def _without_gradient(
+    forward: Forward, given: tuple[torch.Tensor, ...], names: Sequence[str]
+) -> list[str]:
+    """Those of some weights on which no output depends; [] where that cannot be computed."""
+    weights = {n: p for n, p in forward.model.named_parameters() if n in set(names)}
+    before = {n: p.requires_grad for n, p in weights.items()}
+    try:
+        for p in weights.values():
+            p.requires_grad_(p.is_floating_point())
+        with torch.enable_grad(), contextlib.redirect_stdout(sys.stderr):
+            outputs = [o for o in forward(*given) if o.requires_grad]
+            if not outputs:
+                return list(weights)
+            sums = sum(o.float().sum() for o in outputs)
+            found = torch.autograd.grad(sums, list(weights.values()), allow_unused=True)
+    except Exception:  # a module's own code, or an operator without a derivative
+        return []
+    finally:
+        for n, p in weights.items():
+            p.requires_grad_(before[n])
+    return [n for n, g in zip(weights, found, strict=True) if g is None]
 
 
 def tied_names(module: nn.Module) -> tuple[str, ...]:

@@ -18,13 +18,25 @@ import numpy as np
 
 from interop.check.inputs import describe
 from interop.errors import ModelError, ReadError
-from interop.export import bundle, documents
+from interop.export import bundle, documents, routes
 from interop.export.weights import Held
 from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
-from interop.facts import PROOFS, Answer, Input, Json, Proof, Report, Skipped
+from interop.facts import (
+    PROOFS,
+    Answer,
+    AxisDomain,
+    Input,
+    Json,
+    Proof,
+    Report,
+    Skipped,
+    outside,
+)
+from interop.gate.bundle import sealed
 from interop.identity import identify_file
-from interop.models.signature import Forward, Signature, drawn
+from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
+from interop.proof.domain import beyond
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime
 from interop.runtimes.base import Array, Runtime
 from interop.runtimes.pytorch import require_torch_device
@@ -55,7 +67,7 @@ def verify(
     require_torch_device(options.device)
     say = progress or (lambda step: None)
     say("comparing the files with the receipt")
-    proofs = [_files(place, receipt)]
+    proofs = [sealed(str(place)) or Proof(FILES, False, "has no receipt")]
     if not proofs[0].holds:
         return _report(place, receipt, options, proofs)
     identity = identify_file(place, content_hash=True, whole=True, arch=options.arch)
@@ -86,7 +98,10 @@ def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
     state, aliases = work.own_state(module)
     index = place / f"{WEIGHTS}.index.json"
     held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
-    found, _ = work.prove(forward, Feed(forward.signature), held, place, _derived(receipt))
+    found, _, _ = work.prove(
+        forward, Feed(forward.signature), held, place, _derived(receipt),
+        again=_sizes(work, forward, receipt),
+    )  # fmt: skip
     work.proofs += sorted(found, key=lambda p: PROOFS.index(p.name))
 
 
@@ -112,29 +127,6 @@ def open_runtime(name: str, model: Path, device: str) -> Runtime:
         opened: Runtime = OpenVinoRuntime(model, device)
         return opened
     return OnnxRuntime(model, device, spin=False)
-
-
-def _files(place: Path, receipt: Mapping[str, Json]) -> Proof:
-    """Proves "files": each has the bytes that the receipt has the hash of."""
-    start = perf_counter()
-    faults = {}
-    for name, digest in receipt["files"].items():
-        path = place / name
-        if Path(name).name != name or path.is_symlink():
-            faults[name] = "is no plain name of a file in the bundle"
-        elif not path.is_file():
-            faults[name] = "is missing"
-        elif documents.file_sha256(path) != digest:
-            faults[name] = "has other bytes than when it was proved"
-    known = {*receipt["files"], bundle.RECEIPT}
-    more = sorted(p.name for p in place.iterdir() if p.name not in known and p.name[0] != ".")
-    if faults:
-        what = "; ".join(f"{name} {why}" for name, why in faults.items())
-    else:
-        what = f"all {len(receipt['files'])} files have the bytes that were proved"
-        what += f"; not of the bundle: {', '.join(more)}" if more else ""
-    facts: dict[str, Json] = {"faults": faults, "more": more}
-    return Proof(FILES, not faults, what, facts, perf_counter() - start)
 
 
 def _recorded(runtime: Runtime, feed: Feed, receipt: Mapping[str, Json]) -> Proof:
@@ -166,6 +158,34 @@ def _far(ours: Array, recorded: Mapping[str, Json]) -> float:
 
 
 # ---------------------------------------------------------------- the receipt
+
+
+def _sizes(work: Work, forward: Forward, receipt: Mapping[str, Json]) -> list[dict[str, int]]:
+    """The sizes of named axes of which a receipt says that they hold, and for a person's own code,
+    which may have changed, those at which it now goes another way."""
+    takes = forward.signature
+    if "domain" not in receipt:
+        work.notes.append(
+            "the receipt states no domain: beside the batches one other size of each open axis was "
+            "tried; export again to have the sizes that the graph is proved for stated"
+        )
+        open_axes = {a for a in takes.varying if a in takes.others}
+        return [{BATCH: 2, **takes.sizes, **{a: takes.others[a] for a in open_axes}}] * bool(
+            open_axes
+        )
+    (facts,) = (p["facts"] for p in receipt["proofs"] if p["name"] == "parity")
+    domain = [AxisDomain.from_json(d) for d in receipt["domain"]]
+    found = []
+    for trial in facts.get("trials", ()):
+        # What was within its bound at the export, and lies in the domain.
+        kept = {axis: n for axis, n in trial["sizes"].items() if axis in (BATCH, *takes.varying)}
+        shapes = {a.name: a.shape({**takes.sizes, **trial["sizes"]}) for a in takes.arguments}
+        if trial["outcome"] == "same" and trial["allowed"] and not outside(domain, shapes):
+            found.append({**takes.sizes, **kept})
+    if work.options.factory:
+        now = routes.guards_of(forward, Feed(takes), takes)
+        found += [sizes for sizes in beyond(takes, now, domain) if sizes not in found]
+    return found
 
 
 def _receipt(place: Path) -> dict[str, Any]:
@@ -232,6 +252,7 @@ def _report(
             "runtime": options.runtime,
             "made_by": receipt.get("made_by"),
             "source": source,
+            "domain": receipt.get("domain", []),
             "notes": work.notes if work is not None else [],
         },
     )

@@ -31,32 +31,42 @@ from interop.export import (
 from interop.export.decisions import decisions
 from interop.export.extras import Extra
 from interop.export.weights import Held
-from interop.facts import PROOFS, Answer, Identity, Json, Measurement, Proof, Report, Skipped
+from interop.facts import (
+    PROOFS,
+    Answer,
+    AxisDomain,
+    AxisState,
+    Identity,
+    Json,
+    Measurement,
+    Proof,
+    Report,
+    Skipped,
+)
 from interop.models import built
 from interop.models.signature import (
-    BATCH,
     Argument,
     Arrays,
     Forward,
     Signature,
     drawn,
     narrowed,
-    runs,
     signature,
 )
 from interop.models.signature.transformers import is_one, takes_batches
-from interop.models.signature.types import DETECTIONS
+from interop.models.signature.types import DETECTIONS, SIDES
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
+from interop.proof.domain import Explored, Outcome, Trial, explore, repeat
+from interop.proof.guards import Guard, Sizes
+from interop.proof.parity import json_number
 from interop.reading import read
 from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import host, tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
-MOST_NUMBERS = 1 << 25  # of an input: 220 pictures of 224 x 224
-BEYOND = (
-    "at batches over {} the module goes another way, which is in no graph: it was not tried, since "
-    "such a batch takes too much memory"
-)
+# Conditions on height and width that a trace may note before they are held, unless they were asked
+# for: a windowed transformer has hundreds, and its trace takes minutes.
+GUARDS = 64
 Progress = Callable[[str], None]
 # What ONNX Runtime has few operators for, and what to do instead.
 LACKING = {
@@ -100,6 +110,23 @@ class Made:
     inputs: tuple[dict[str, Json], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What one route gave, with its proofs and the graph's bytes. `decided` are the places where
+    the trace took a decision for good."""
+
+    made: Made
+    proofs: tuple[Proof, ...]
+    hopeless: bool
+    explored: Explored
+    decided: tuple[str, ...]
+    graph: bytes
+
+    @property
+    def holds(self) -> bool:
+        return all(p.holds for p in self.proofs)
+
+
 @dataclass(slots=True)
 class Work:
     """The proofs, attempts and times that a report is made of."""
@@ -115,7 +142,8 @@ class Work:
     source_sha256: str = ""
     measurements: tuple[Measurement, ...] = ()
     parted: tuple[Any, ...] | None = None
-    edges: tuple[tuple[str, int], ...] = ()
+    learned: routes.Learned = field(default_factory=routes.Learned)
+    held_axes: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     answered: tuple[Arrays, tuple[NDArray[Any], ...]] | None = None
     proving: list[float] = field(default_factory=lambda: [0.0, 0.0])
     start: tuple[float, float] = field(default_factory=lambda: (perf_counter(), process_time()))
@@ -216,65 +244,44 @@ class Work:
             self.proving[1] += process_time() - began[1]
 
     def convert(self, forward: Forward, feed: Feed, folder: Path) -> Made | None:
-        """Takes one route after the other until all proofs hold; None where none does."""
+        """Takes one route after the other until all proofs hold; None where none does.
+
+        A graph that is not the module at some sizes, for no reason that the module gives, is kept:
+        it counts, restricted, if no later route leaves as many axes open and does better.
+        """
         source = self.identity.manifest
         if source.content_sha256 is None:
             source = read(source.path, content_hash=True)
         self.source_sha256 = source.content_sha256 or ""
         held = self.write_weights(forward.model, folder)
         failed: list[Proof] = []
+        kept: Proved | None = None
         for route in routes.fitting(forward.signature, subject.attends(forward)):
-            self.progress(f"converting ({route.name})")
-            if not route.dynamo and (found_at := self.decides(forward, feed)):
-                why = (
-                    f"the module decides in Python on its input's values ({_some(found_at)}), "
-                    "which a trace would fix for good: write it with torch.where"
-                )
-                self.attempts.append({"route": route.name, "why": why})
+            if kept is not None and route.open != "all":
+                break
+            found = self.through(route, forward, feed, held, folder)
+            if found is None:
                 continue
-            with _uncollected():
-                try:
-                    converted = routes.convert(forward, feed, route)
-                except Exception as error:  # an exporter may raise anything
-                    self.attempts.append({"route": route.name, "why": routes.why(error)})
-                    continue
-                model = converted.model
-                inputs = subject.inputs(model, converted.axes)
-                opset = model.opset_imports.get("", 0)
-                derived = graph.write(
-                    model, folder / GRAPH, held.state, held.places, held.metadata,
-                    folds=route.folds, axes=converted.axes, aliases=held.aliases,
-                )  # fmt: skip
-                decided = converted.decided
-                dtype = subject.dtype(forward)
-                # Where the module itself takes no such size, its refusal is what bounds the axis.
-                self.edges += tuple(
-                    (axis, size)
-                    for axis, size in converted.edges
-                    if (axis, size) not in self.edges
-                    and not self.too_many(feed, axis, size)
-                    and runs(forward, forward.signature, {axis: size}, dtype)
-                )
-                del model, converted
-            fed = replace(feed, edges=self.edges)  # a trace knows of none, and is tried at all
-            found, hopeless = self.prove(forward, fed, held, folder, derived)
-            if all(p.holds for p in found):
-                self.proofs += found
-                if decided:
-                    self.notes.append(
-                        "tracing fixed what the module decides in Python on its input's shape, as "
-                        f"in the tried ones: {', '.join(decided)}"
-                    )
-                accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
-                return Made(route, opset, accounts, inputs)
-            why = next(p.what for p in found if not p.holds)
+            if found.holds:
+                if found.explored.clean:
+                    return self.accept(found, forward, folder)
+                why = next(t.why or f"it departs at {_sizes(t)}" for t in found.explored.trials
+                           if not t.good and t.outcome is not Outcome.REFUSED)  # fmt: skip
+                self.attempts.append({"route": route.name, "why": why})
+                kept = kept or found
+                continue
+            why = next(p.what for p in found.proofs if not p.holds)
             self.attempts.append({"route": route.name, "why": why})
             # Where no other route could do better, its reason is the one to tell.
-            failed = found if hopeless else failed or found
-            if self.parted is None and (label := _parting(found)):
+            failed = list(found.proofs) if found.hopeless else failed or list(found.proofs)
+            if self.parted is None and (label := _parting(found.proofs)):
                 self.parted = route, label
-            if hopeless:
+            if found.hopeless:
                 break
+        if kept is not None:
+            (folder / GRAPH).write_bytes(kept.graph)
+            self.attempts = [a for a in self.attempts if a["route"] != kept.made.route.name]
+            return self.accept(kept, forward, folder)
         if not failed:
             first = {a["why"]: a["route"] for a in reversed(self.attempts)}
             tried = "; ".join(f"{route}: {why}" for why, route in reversed(first.items()))
@@ -283,14 +290,95 @@ class Work:
         self.proofs += failed
         return None
 
-    def too_many(self, feed: Feed, axis: str, rows: int) -> bool:
-        """Whether a batch is too large to be run here; that is told."""
-        large = (
-            axis == BATCH and rows * sum(a.size for a in feed.example(1).values()) > MOST_NUMBERS
+    def through(
+        self, route: routes.Route, forward: Forward, feed: Feed, held: Held, folder: Path
+    ) -> Proved | None:
+        """One route with its proofs; None where it gives no graph, which is noted."""
+        self.progress(f"converting ({route.name})")
+        if not route.dynamo and (found_at := self.decides(forward, feed)):
+            why = (
+                f"the module decides in Python on its input's values ({_some(found_at)}), "
+                "which a trace would fix for good: write it with torch.where"
+            )
+            self.attempts.append({"route": route.name, "why": why})
+            return None
+        with _uncollected():
+            try:
+                converted = self.converted(route, forward, feed)
+            except Exception as error:  # an exporter may raise anything
+                self.attempts.append({"route": route.name, "why": routes.why(error)})
+                return None
+            model = converted.model
+            inputs = subject.inputs(model, converted.axes)
+            opset = model.opset_imports.get("", 0)
+            derived = graph.write(
+                model, folder / GRAPH, held.state, held.places, held.metadata,
+                folds=route.folds, axes=converted.axes, aliases=held.aliases,
+            )  # fmt: skip
+            decided = converted.decided
+            del model, converted
+        signature = routes.opened(forward.signature, route)
+        known = self.learned.of(signature)
+        if known is None and not route.dynamo and not decided:
+            known = ()  # a trace of TorchScript warns of each decision on a shape: there was none
+        proofs, hopeless, explored = self.prove(
+            forward, feed, held, folder, derived, known, thorough=not route.dynamo
         )
-        if large and (note := BEYOND.format(rows - 1)) not in self.notes:
-            self.notes.append(note)
-        return large
+        accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
+        made = Made(route, opset, accounts, inputs)
+        return Proved(
+            made, tuple(proofs), hopeless, explored, decided, (folder / GRAPH).read_bytes()
+        )
+
+    def converted(self, route: routes.Route, forward: Forward, feed: Feed) -> routes.Converted:
+        """The graph; height and width are held where their trace goes on and on."""
+        sides = tuple(a for a in SIDES if a in forward.signature.varying)
+        asked = bool(self.options.inputs)
+        try:
+            return routes.convert(
+                forward, feed, route,
+                budget=GUARDS if sides and not asked else None, learned=self.learned,
+            )  # fmt: skip
+        except routes.TooManyGuards as error:
+            why = f"the module has {error}, and its trace takes minutes"
+            opens = f"--input '{_spec(forward.signature)}' opens them"
+            self.notes.append(f"{' and '.join(sides)} are fixed: {why}; {opens}")
+            for argument in forward.signature.arguments:
+                for place, axis in enumerate(argument.axes):
+                    if axis in sides:
+                        self.held_axes[argument.name, place] = str(axis), f"{why}; {opens}"
+            forward.signature = forward.signature.fixed(*sides)
+            feed = replace(feed, signature=forward.signature)
+            return routes.convert(forward, feed, route, learned=self.learned)
+
+    def accept(self, found: Proved, forward: Forward, folder: Path) -> Made:
+        """The graph of a route that holds, with its domain in it and in the report."""
+        domain = found.explored.axes(self.held_axes)
+        graph.restrict(folder / GRAPH, domain)
+        inputs = tuple(
+            {**given, "shape": [_shown(given["name"], i, axis, domain)
+                                for i, axis in enumerate(given["shape"])]}
+            for given in found.made.inputs
+        )  # fmt: skip
+        fixed = [d.name for d in domain if d.state is AxisState.FIXED and d.name]
+        forward.signature = found.explored.signature.fixed(*dict.fromkeys(fixed))
+        trials = [_trial(t) for t in found.explored.trials if t.outcome is not Outcome.UNTRIED]
+        for p in found.proofs:
+            if p.name == "parity":
+                p = replace(
+                    p, what=f"{p.what}{_elsewhere(found.explored.trials)}",
+                    facts={**p.facts, "trials": trials, "domain": [d.json() for d in domain],
+                           "asked": sorted({x for a, _ in self.options.inputs for x in a.axes
+                                            if isinstance(x, str)})},
+                )  # fmt: skip
+            self.proofs.append(p)
+        self.details["domain"] = [d.json() for d in domain]
+        if found.decided:
+            self.notes.append(
+                "tracing fixed what the module decides in Python on its input's shape, as in the "
+                f"tried ones: {', '.join(found.decided)}"
+            )
+        return replace(found.made, inputs=inputs)
 
     def add(self, extra: Extra, forward: Forward, folder: Path) -> bool:
         """What was asked for beside the bundle; False where a proof of it fails."""
@@ -370,18 +458,27 @@ class Work:
         held: Held,
         folder: Path,
         derived: Mapping[str, Derived],
-    ) -> tuple[list[Proof], bool]:
-        """The four proofs of a graph, and whether no other route could do better."""
+        guards: tuple[Guard, ...] | None = None,
+        *,
+        thorough: bool = False,
+        again: Sequence[Sizes] | None = None,
+    ) -> tuple[list[Proof], bool, Explored]:
+        """The four proofs of a graph, whether no other route could do better, and its domain.
+
+        `guards` are those of its trace, None where they are not known. `again` are sizes of which a
+        receipt says that they hold: they are tried, and no others.
+        """
         model, device = folder / GRAPH, self.options.device
         self.progress("proving the weights and the structure")
         same = self.proved(same_weights, model, held.path, derived, state=held.state)
+        same = subject.with_unused(same, forward, self.answered)
         width = subject.width(self.identity, forward)
         sound, runtime, first = self.proved(structure, model, feed, width=width, device=device)
         if runtime is None:
             lacking = subject.dtype(forward) in LACKING
             if lacking:
                 sound = replace(sound, what=f"{sound.what}; {LACKING[subject.dtype(forward)]}")
-            return [same, sound], lacking
+            return [same, sound], lacking, Explored(forward.signature)
         with runtime:
             self.progress("proving parity")
             truth = self.proved(
@@ -394,17 +491,27 @@ class Work:
                     alike = self.proved(parity, truth, other)
             else:
                 alike = self.proved(parity, truth, runtime, first or None)
+            explored = Explored(forward.signature)
+            if again is not None and alike.holds:
+                made = self.proved(repeat, truth, forward, runtime, again, device=device)
+                alike = _repeated(alike, made)
+            elif same.holds and alike.holds and sound.holds:
+                self.progress("trying other sizes")
+                explored = self.proved(
+                    explore, truth, forward, runtime, guards, shapes=runtime.input_shapes,
+                    thorough=thorough, device=device,
+                )  # fmt: skip
         found = [same, alike, sound]
         finite = all(np.isfinite(o).all() for outputs in truth.native for o in outputs)
-        hopeless = truth.unsteady or not finite
+        hopeless = truth.unsteady or not finite or same.facts.get("unused_is_fault", False)
         if all(p.holds for p in found):
             self.progress("trying the comparison itself")
             names = self.identity.head.tensors if self.identity.head else ()
             held_so = truth.without(alike.facts.get("by_their_own_float64", ()))
             sharp = self.proved(canary, model, held_so, head=names, device=device)
             found.insert(2, sharp)
-            return found, not sharp.holds
-        return found, hopeless
+            return found, not sharp.holds, explored
+        return found, hopeless, explored
 
     def decides(self, forward: Forward, feed: Feed) -> tuple[str, ...]:
         """Where the module decides on its input's values; looked for once.
@@ -454,6 +561,7 @@ class Work:
                 "outputs": forward.outputs,
                 "weight_files": sorted(p.name for p in folder.glob("*.safetensors")),
                 "notes": self.notes,
+                "domain": [AxisDomain.from_json(d) for d in self.details.get("domain", ())],
             },
         )
         (folder / "README.md").write_text(text, "utf-8")
@@ -526,6 +634,52 @@ def _uncollected() -> Iterator[None]:
 def _some(places: Sequence[str]) -> str:
     more = f" and {len(places) - 4} more" if len(places) > 4 else ""
     return ", ".join(places[:4]) + more
+
+
+def _sizes(trial: Trial) -> str:
+    return ", ".join(f"{axis} {n}" for axis, n in trial.sizes.items())
+
+
+def _repeated(alike: Proof, trials: Sequence[Trial]) -> Proof:
+    """Parity with the sizes that a receipt names, which must hold as well."""
+    facts = {**alike.facts, "trials": [_trial(t) for t in trials]}
+    for trial in trials:
+        if not trial.good:
+            why = trial.why or f"outputs {trial.relative:.1e} of the largest apart"
+            return replace(alike, holds=False, what=f"{_sizes(trial)}: {why}", facts=facts)
+    return replace(alike, what=f"{alike.what}{_elsewhere(trials)}", facts=facts)
+
+
+def _trial(trial: Trial) -> dict[str, Json]:
+    return {
+        "sizes": dict(trial.sizes),
+        "outcome": str(trial.outcome),
+        "relative": json_number(trial.relative),
+        "allowed": json_number(trial.allowed),
+    }
+
+
+def _elsewhere(trials: Sequence[Trial]) -> str:
+    """ "; and at 9 other sizes" """
+    count = sum(t.good and t.allowed > 0 for t in trials)
+    return f"; and at {count} other size{'s' * (count != 1)}" if count else ""
+
+
+def _shown(name: str, place: int, axis: Json, domain: Sequence[AxisDomain]) -> Json:
+    """An axis of a graph's input: its number where the domain holds it."""
+    for d in domain:
+        if (d.input, d.axis) == (name, place) and d.state is AxisState.FIXED:
+            return d.min
+    return axis
+
+
+def _spec(signature: Signature) -> str:
+    """The first argument as --input takes it, its named axes with their sizes."""
+    argument = signature.arguments[0]
+    sizes = signature.sizes
+    axes = [f"{x}:{sizes[x]}" if isinstance(x, str) and x in sizes else str(x)
+            for x in argument.axes]  # fmt: skip
+    return f"{argument.name}={argument.dtype}({','.join(axes)})"
 
 
 def _place_of(proof: Proof) -> int:

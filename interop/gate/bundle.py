@@ -6,16 +6,15 @@ Reads bytes and nothing else: no torch, and no code of the bundle.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 
 from interop.errors import ReadError
-from interop.facts import Json, Proof
+from interop.facts import AxisDomain, AxisState, Json, Proof
 from interop.gate.beside import RECEIPT, named_by
 from interop.reading import places
-from interop.reading.folder import is_plain
+from interop.reading.links import climbs
 from interop.reading.source import Source, is_remote
 
 _MAX_RECEIPT = 1 << 26
@@ -27,20 +26,30 @@ def sealed(path: str) -> Proof | None:
         return None
     began = perf_counter()
     try:
-        files = json.loads(places.text(places.joined(path, RECEIPT), _MAX_RECEIPT))["files"]
+        receipt = json.loads(places.text(places.joined(path, RECEIPT), _MAX_RECEIPT))
+        files = receipt["files"]
         hashes = dict(files) if all(isinstance(x, str) for x in files.values()) else None
+        domain = [AxisDomain.from_json(axis) for axis in receipt.get("domain", ())]
     except (ReadError, ValueError, KeyError, TypeError, AttributeError):
         hashes = None
     if not hashes:
         what = f"{RECEIPT} is no receipt: it names no files with their hashes"
         return Proof("files", False, what, {}, perf_counter() - began)
     faults = {n: why for n, digest in hashes.items() if (why := _fault(path, n, digest))}
-    more = sorted(n for n in there if n not in hashes and n != RECEIPT and n[0] != ".")
+    known = {n.partition("/")[0] for n in hashes}
+    more = sorted(n for n in there if n not in known and n != RECEIPT and n[0] != ".")
     what = "; ".join(f"{name} {why}" for name, why in faults.items())
     if not faults:
         what = f"all {len(hashes)} files have the bytes that were proved"
         what += f"; not of the bundle: {', '.join(more)}" if more else ""
-    facts: Mapping[str, Json] = {"faults": faults, "more": more}
+    # A server has to know these sizes: each axis that is not open counts as asked for.
+    restricted = sorted({a.name for a in domain if a.state is AxisState.RESTRICTED})
+    facts: Mapping[str, Json] = {
+        "faults": faults,
+        "more": more,
+        "domain": [axis.json() for axis in domain],
+        "asked": restricted,
+    }
     return Proof("files", not faults, what, facts, perf_counter() - began)
 
 
@@ -60,10 +69,17 @@ def lost(path: str, baseline: str) -> Proof | None:
     return Proof("files", False, what, {"faults": {RECEIPT: "is missing"}}, 0.0)
 
 
+def _through_link(folder: str, name: str) -> bool:
+    """Whether a path within a folder is a link, or goes through one."""
+    path = Path(folder, name)
+    steps = [path, *path.parents][: len(Path(name).parts)]
+    return any(step.is_symlink() for step in steps)
+
+
 def _fault(folder: str, name: str, digest: str) -> str:
     path = places.joined(folder, name)
-    if not is_plain(name) or (not is_remote(path) and os.path.islink(path)):  # noqa: PTH114
-        return "is no plain name of a file in the bundle"
+    if climbs(name) or "\\" in name or (not is_remote(path) and _through_link(folder, name)):
+        return "is not a plain path of a file in the bundle"
     if not places.exists(path):
         return "is missing"
     try:

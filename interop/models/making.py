@@ -10,7 +10,7 @@ from interop.errors import ModelError
 from interop.facts import Identity, Proof
 from interop.identity import identify_file
 from interop.models import adapters, pickles
-from interop.models.building import build_with_notes, whole
+from interop.models.building import build_with_notes, sentence_transformers, whole
 from interop.models.loading import load
 
 
@@ -36,6 +36,13 @@ def built(
         module = pickles.unpickled(identity)
         names = ", ".join(pickles.would_run(identity)[:4])
         notes: tuple[str, ...] = (f"the file was unpickled, and ran as it names: {names}, …",)
+    elif factory is None and head is None and sentence_transformers.is_chained(identity):
+        first = sentence_transformers.transformer_of(identity)
+        transformer, notes = build_with_notes(first, arch=arch)
+        proof = load(transformer, first)
+        if not proof.holds:
+            return transformer, proof, notes
+        return (*sentence_transformers.composed(transformer, proof, identity), notes)
     else:
         module, notes = build_with_notes(identity, factory=factory, head=head, arch=arch)
     return module, load(module, identity), notes

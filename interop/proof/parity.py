@@ -46,7 +46,7 @@ Answered = tuple[Batch, tuple[Array, ...]]  # an input, and what was given for i
 class Reference:
     """What an exported model is held against.
 
-    For each batch of `batches`: its `labels`, what it is ("2", "7", "2, sequence 24"); `native`,
+    For each batch of `batches`: its `labels`, what it is ("1", "2", "input 1"); `native`,
     the module's outputs; `truth`, what the graph's outputs are compared with (float64 for the
     first batch where `against` says so, else native); and `bounds`, a number an output: how far
     off it may be, relative to its largest absolute value. `native_error` is native's own distance
@@ -129,11 +129,11 @@ def reference(
     sets: tuple[str, ...] = (),
     answered: Answered | None = None,
 ) -> Reference:
-    """Runs the module natively on batches of 1, 2 and 7, and at other sizes of open axes.
+    """Runs the module natively on batches of 1, 2 and 3.
 
-    `shapes` are the graph's, an input each: they say which axes are open (`Feed.batches`). `sets`
-    are the names of outputs that are a set of detections. `answered` is what the module gave for
-    an input before, ahead of its conversion say.
+    `shapes` are the graph's, an input each: they say whether the batch is open (`Feed.batches`).
+    `sets` are the names of outputs that are a set of detections. `answered` is what the module gave
+    for an input before, ahead of its conversion say.
 
     The bound, for each output, with d(a, b) the largest absolute difference and s the largest
     absolute value in float64: native_error = d(native, float64) / s at the first batch, and
@@ -278,9 +278,14 @@ def parity(held: Reference, runtime: Runtime, first: tuple[Array, ...] | None = 
             again.append(d.batch)
     holds = all(d.holds for d in found) and not held.unsteady
     facts: dict[str, Json] = {
-        "batches": {d.batch: {"relative": _json(d.relative), "allowed": _json(d.allowed)}
-                    for d in found},
-        "native_error": [_json(e) for e in held.native_error],
+        "batches": {
+            d.batch: {
+                "relative": json_number(d.relative),
+                "allowed": json_number(d.allowed),
+            }
+            for d in found
+        },
+        "native_error": [json_number(e) for e in held.native_error],
         "multiple": MULTIPLE,
         "against": held.against,
         "samples": held.samples,
@@ -299,6 +304,35 @@ def parity(held: Reference, runtime: Runtime, first: tuple[Array, ...] | None = 
     elif len(given) == len(held.native):
         facts |= _predictions(held, given)
     return Proof(NAME, holds, _sentence(held, found, facts), facts, perf_counter() - start)
+
+
+def elsewhere(
+    held: Reference, module: nn.Module, native: TorchRuntime, ours: Run, batch: Batch, what: str
+) -> Difference | None:
+    """One more input, of other sizes; None where the module itself refuses it.
+
+    `native` runs `module`. The bound is that of the reference's later batches; where it is
+    exceeded, a float64 run of its own judges (always, of detections).
+    """
+    answer = _natively(native, module, batch, must=False)
+    if answer is None:
+        return None
+    one = replace(
+        held.only(len(held.batches) - 1),
+        batches=(batch,), native=(answer,), truth=(answer,), labels=(what,),
+    )  # fmt: skip
+    if held.sets:
+        one = _bounded(one, [exact(module, batch)], held.eps)
+    given: list[tuple[Array, ...]] = []
+
+    def run(given_batch: Batch) -> tuple[Array, ...]:
+        given.append(ours(given_batch))
+        return given[-1]
+
+    (found,) = differences(one, run)
+    if not found.holds and not found.fault and (own := _once_more(one, 0, given[-1])):
+        return own
+    return found
 
 
 def _once_more(held: Reference, i: int, ours: tuple[Array, ...]) -> Difference | None:
@@ -471,14 +505,14 @@ def _sentence(held: Reference, found: Sequence[Difference], facts: dict[str, Jso
 
 
 def _at(batches: Sequence[str]) -> str:
-    """ "at batch 1, 2 and 7; and at sequence 24" """
+    """ "at batch 1, 2 and 3" """
     plain = [b for b in batches if b.isdecimal()]
-    others = [b.partition(", ")[2] or b for b in batches if not b.isdecimal()]
     if not plain:
         return f"on {len(batches)} inputs"
     at = plain[0] if len(plain) == 1 else f"{', '.join(plain[:-1])} and {plain[-1]}"
-    return f"at batch {at}" + "".join(f", and at {o.replace(', ', ' by ')}" for o in others)
+    return f"at batch {at}"
 
 
-def _json(number: float) -> float | str:
+def json_number(number: float) -> float | str:
+    """A figure as JSON has it: "inf" and "nan" are strings."""
     return number if np.isfinite(number) else str(number)

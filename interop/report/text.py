@@ -7,7 +7,7 @@ from dataclasses import replace
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from interop.facts import Finding, Input, Json, Measurement, Proof, Report
+from interop.facts import AxisDomain, Finding, Input, Json, Measurement, Proof, Report
 from interop.report.plain import one_name, plain
 from interop.report.table import WIDTH, by_row, grid, shorten_path, table
 from interop.report.words import headline, one_line
@@ -71,6 +71,7 @@ def _export(report: Report) -> list[list[str]]:
     return [
         _inputs(report),
         _proofs(report.proofs),
+        _domain(d.get("domain", ())),
         *_measured(report),
         _findings(report),
         notes,
@@ -81,7 +82,8 @@ def _export(report: Report) -> list[list[str]]:
 
 def _verify(report: Report) -> list[list[str]]:
     notes = [line for text in report.details.get("notes", ()) for line in wrap(text, WIDTH)]
-    return [_inputs(report), _proofs(report.proofs), _skipped(report), notes]
+    domain = _domain(report.details.get("domain", ()))
+    return [_inputs(report), _proofs(report.proofs), domain, _skipped(report), notes]
 
 
 def _departure(found: Mapping[str, Json] | None) -> list[str]:
@@ -744,3 +746,13 @@ def _bytes(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f} {unit}"
     return f"{number:.0f} bytes"
+
+
+def _domain(axes: Sequence[Mapping[str, Json]]) -> list[str]:
+    """The sizes that each open axis takes, one line for axes that take the same."""
+    by_words: dict[str, dict[str, None]] = {}
+    for axis in map(AxisDomain.from_json, axes):
+        name = axis.name or f"{axis.input} axis {axis.axis}"
+        by_words.setdefault(axis.words(), {})[name] = None
+    rows = [[", ".join(names), said] for said, names in by_words.items()]
+    return table([["axis", "proved sizes"], *rows]) if rows else []

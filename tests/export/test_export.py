@@ -20,7 +20,7 @@ from interop.data import Folder
 from interop.errors import DeviceMissing, InteropError, ModelError
 from interop.export import export
 from interop.export.embed import embed
-from interop.facts import Answer
+from interop.facts import Answer, AxisDomain, AxisState
 from interop.identity import identify_file
 from interop.models.signature import parse_argument
 from interop.proof import Derived, same_weights
@@ -109,7 +109,7 @@ def test_labels_and_preprocessing_stand_in_all_three_places(bundle):
     assert header.pop("format") == "pt"
     properties = onnx.load(bundle.folder / "model.onnx", load_external_data=False).metadata_props
     for stated in (header, {p.key: p.value for p in properties}):
-        assert stated.keys() == {"arch", "labels", "preprocess"}
+        assert stated.keys() - {"domain"} == {"arch", "labels", "preprocess"}
         assert stated["arch"] == "torchvision/shufflenet_v2_x0_5"
         assert json.loads(stated["labels"]) == list(LABELS)
         assert json.loads(stated["preprocess"]) == {"kind": "image", **PREPROCESS}
@@ -136,7 +136,7 @@ def test_the_receipt_holds_the_hashes_the_route_and_every_figure(bundle):
     assert set(receipt["files"]) == FILES - {"interop.json"}
     assert [p["name"] for p in receipt["proofs"]] == PROOFS
     parity = receipt["proofs"][2]["facts"]
-    assert parity["batches"]["7"]["relative"] <= parity["batches"]["7"]["allowed"]
+    assert parity["batches"]["3"]["relative"] <= parity["batches"]["3"]["allowed"]
     assert receipt["route"] == "dynamo"
     assert receipt["key_map"]["prefix_removed"] == ""
     assert receipt["environment"]["torch"]
@@ -227,45 +227,49 @@ def test_float64_fails_and_says_what_to_do(odd, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def axes(report):
+    """What a report says of each named axis."""
+    found = map(AxisDomain.from_json, report.details["domain"])
+    return {axis.name: axis for axis in found if axis.name}
+
+
 def test_a_branch_beyond_the_tried_sizes_is_looked_for(odd):
-    """The exporter knows the range in which it saw the code go one way; beyond it is tried."""
+    """The trace notes the condition that led one way; beyond it the module is another one."""
     spec = parse_argument("input=float32(batch,3,height:10,width:10)")
     report = odd("Tall", inputs=[spec])
     assert report.outcome is Answer.YES
-    assert report.details["inputs"][0]["shape"] == ["batch", 3, 10, 10]
-    assert "height 31" in report.details["attempts"][0]["why"]
-    # A trace, which knows of no range, is tried there too.
-    assert all("height 31" in a["why"] for a in report.details["attempts"])
+    height = axes(report)["height"]
+    assert (height.state, height.max) == (AxisState.RESTRICTED, 30)
+    assert "height 31" in height.why
     free = odd("Plain", inputs=[spec], force=True)
     assert free.details["inputs"][0]["shape"] == ["batch", 3, "height", "width"]
+    assert {a.state for a in axes(free).values()} == {AxisState.OPEN}
 
 
-def test_a_module_that_branches_on_its_batch_is_proved_at_one_size(odd):
+def test_a_module_that_branches_on_its_batch_is_proved_on_one_side(odd):
     report = odd("Branches")
     assert report.outcome is Answer.YES
-    assert report.details["route"] == "dynamo, fixed shapes"
-    assert report.proofs[2].facts["fixed_batch"] == 1
-    assert [a["route"] for a in report.details["attempts"]] == [
-        "dynamo", "dynamo, optimised", "torchscript",
-    ]  # fmt: skip
-    assert all(a["why"].startswith("batch 7:") for a in report.details["attempts"])
+    batch = axes(report)["batch"]
+    assert (batch.state, batch.min, batch.max) == (AxisState.RESTRICTED, 1, 4)
+    assert "batch 5" in batch.why
 
 
 def test_a_branch_on_the_batch_beyond_the_tried_sizes_is_looked_for(odd):
     report = odd("Crowds")
-    assert report.outcome is Answer.YES and report.proofs[2].facts["fixed_batch"] == 1
-    assert report.details["attempts"][0]["why"].startswith("batch 21:")
+    assert report.outcome is Answer.YES
+    batch = axes(report)["batch"]
+    assert (batch.state, batch.max) == (AxisState.RESTRICTED, 20)
 
 
-def test_a_batch_that_is_too_large_to_be_tried_is_told(odd, monkeypatch):
-    from interop.export import work
+def test_a_batch_that_is_too_large_to_be_tried_is_not_open(odd, monkeypatch):
+    from interop.proof import domain
 
-    monkeypatch.setattr(work, "MOST_NUMBERS", 20 * 300)
+    monkeypatch.setattr(domain, "LARGEST", 20 * 300)
     report = odd("Crowds")
     assert report.outcome is Answer.YES
-    assert any(
-        "at batches over 20 the module goes another way" in n for n in report.details["notes"]
-    )
+    batch = axes(report)["batch"]
+    assert (batch.state, batch.max) == (AxisState.RESTRICTED, 20)
+    assert "not tried" in batch.why or "too large" in batch.why
 
 
 def test_a_graph_that_draws_numbers_is_refused_whatever_it_drew(odd):
@@ -435,8 +439,8 @@ def test_weights_that_an_exporter_swaps_are_no_equal_weights(odd, tmp_path, monk
 
     convert = routes.convert
 
-    def wrong(*given):
-        made = convert(*given)
+    def wrong(*given, **named):
+        made = convert(*given, **named)
         swapped(made.model.graph)
         return made
 
@@ -491,7 +495,7 @@ def test_a_module_that_cannot_run_is_an_error_of_its_own(odd, tmp_path):
 
 
 def test_no_route_at_all_is_a_failed_proof(odd, tmp_path, monkeypatch):
-    def fails(*_):
+    def fails(*_, **__):
         raise RuntimeError("no translation for aten::strange\nlong advice")
 
     monkeypatch.setattr("interop.export.routes.convert", fails)

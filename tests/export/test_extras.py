@@ -182,8 +182,9 @@ def test_a_module_of_ones_own_with_several_inputs(tokens):
     done, report = export(*arguments, "-o", tokens / "out")
     assert done.exit_code == 0, done.output
     assert [i["shape"] for i in report["details"]["inputs"]] == [["batch", "sequence"]] * 2
-    batches = next(p for p in report["proofs"] if p["name"] == "parity")["facts"]["batches"]
-    assert list(batches) == ["1", "2", "7", "2, sequence 18"]
+    facts = next(p for p in report["proofs"] if p["name"] == "parity")["facts"]
+    assert list(facts["batches"]) == ["1", "2", "3"]
+    assert {t["sizes"]["sequence"] for t in facts["trials"]} >= {1, 12, 13, 18}
 
 
 def test_real_samples_of_several_inputs_come_as_an_npz(tokens):

@@ -1,4 +1,4 @@
-"""What two runtimes are fed: batches of 1, 2 and 7, and another size of each axis that is open."""
+"""What two runtimes are fed: batches of 1, 2 and 3, and sizes that are asked for."""
 
 import numpy as np
 import pytest
@@ -21,10 +21,10 @@ def labels(found):
     return [label for label, _ in found]
 
 
-def test_each_row_is_used_once_in_batches_of_1_2_and_7():
-    whole = seeded((3, 4), 10)
+def test_each_row_is_used_once_in_batches_of_1_2_and_3():
+    whole = seeded((3, 4), 6)
     found = Feed.of(whole).batches()
-    assert labels(found) == ["1", "2", "7"]
+    assert labels(found) == ["1", "2", "3"]
     np.testing.assert_array_equal(np.concatenate([b["input"] for _, b in found]), whole)
 
 
@@ -32,7 +32,7 @@ def test_fewer_samples_are_begun_anew():
     whole = seeded((4,), 3)
     found = Feed.of(whole, "real").batches()
     rows = np.concatenate([b["input"] for _, b in found])
-    np.testing.assert_array_equal(rows, whole[[0, 1, 2, 0, 1, 2, 0, 1, 2, 0]])
+    np.testing.assert_array_equal(rows, whole[[0, 1, 2, 0, 1, 2]])
 
 
 @pytest.mark.parametrize("samples", [None, seeded((3, 4), 10)])
@@ -47,24 +47,16 @@ def test_a_graph_of_one_batch_size_gets_that_alone(samples):
     assert feed.fixed_batch(None) is None
 
 
-def test_a_named_axis_that_the_graph_leaves_open_is_tried_at_its_other_size():
-    found = Feed(TOKENS).batches(OPEN)
-    assert labels(found) == ["1", "2", "7", "2, sequence 24"]
-    assert {a.shape for a in found[-1][1].values()} == {(2, 24)}
-    assert {a.shape for a in found[2][1].values()} == {(7, 16)}
-
-
 def test_an_axis_that_the_graph_holds_is_not_tried():
     held = {"input_ids": ("batch", 16), "attention_mask": ("batch", 16)}
-    assert labels(Feed(TOKENS).batches(held)) == ["1", "2", "7"]
+    assert labels(Feed(TOKENS).batches(held)) == ["1", "2", "3"]
     fixed = {"input_ids": (2, 16), "attention_mask": (2, 16)}
     assert labels(Feed(TOKENS).batches(fixed)) == ["2"]
 
 
-def test_an_axis_that_nobody_named_is_tried_at_a_larger_size():
-    found = Feed.of(seeded((3, 12, 12), 10)).batches({"x": ("batch", 3, "h", None)})
-    assert labels(found)[-1] == "2, axis_2 44, axis_3 44"
-    assert found[-1][1]["input"].shape == (2, 3, 44, 44)
+def test_inputs_of_sizes_that_are_asked_for():
+    found = Feed(TOKENS).at({"batch": 3, "sequence": 5})
+    assert {a.shape for a in found.values()} == {(3, 5)}
 
 
 def test_one_and_the_example_are_of_the_same_kind():
@@ -96,11 +88,3 @@ def test_the_same_every_time():
     one, other = (Feed(TOKENS).batches(OPEN) for _ in range(2))
     for (_, a), (_, b) in zip(one, other, strict=True):
         assert all(np.array_equal(a[n], b[n]) for n in a)
-
-
-def test_of_vast_inputs_fewer_rows_are_run_at_a_time():
-    def feed(*shape):
-        return Feed(Signature((Argument("input", ("batch", *shape)),)))
-
-    assert labels(feed(3, 16, 112, 112).batches()) == ["1", "2", "3"]
-    assert labels(feed(3, 224, 224).batches()) == ["1", "2", "7"]

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils import _pytree
 
 from interop.errors import ModelError
-from interop.models.signature.types import DETECTIONS, Signature, drawn
+from interop.models.signature.types import DETECTIONS, SIDES, Signature, drawn
 
 # The name under which the module lies in a Forward, and so in front of all exported names.
 FRONT = "model."
@@ -73,7 +73,7 @@ def narrowed(forward: Forward, dtype: torch.dtype) -> Signature:
 
 def _groups(signature: Signature) -> list[tuple[str, ...]]:
     """Axes that go together: a picture's two sides, else each by itself."""
-    sides = tuple(a for a in ("height", "width") if a in signature.varying)
+    sides = tuple(a for a in SIDES if a in signature.varying)
     rest: list[tuple[str, ...]] = [(a,) for a in signature.varying if a not in sides]
     return [sides, *rest] if sides else rest
 

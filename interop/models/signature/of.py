@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Identity
+from interop.models.building.sentence_transformers import SentenceModel
 from interop.models.signature import torchaudio, torchvision, transformers
 from interop.models.signature.types import BATCH, Argument, Signature
 
@@ -34,6 +36,8 @@ def signature(
     """
     if given:
         return _stated(given)
+    if isinstance(module, SentenceModel):
+        return replace(transformers.signature(module.transformer), leave=())
     if transformers.is_one(module):
         return transformers.signature(module)
     library, _, name = (identity.architecture or "").partition("/")

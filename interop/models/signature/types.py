@@ -15,6 +15,7 @@ from interop.facts import Json
 
 Arrays = dict[str, NDArray[Any]]
 BATCH = "batch"
+SIDES = ("height", "width")
 # What a module gives one of for each picture, instead of one for each row of a tensor.
 DETECTIONS = "detections"
 _SEED = 0

@@ -1,0 +1,169 @@
+"""A trace of torch.export -> the conditions on sizes under which its graph is the module's.
+
+A branch on a shape leaves one side in the graph. torch.export notes the condition that led there
+("min(height // 4, width // 4) > 4"); beyond it the module may be another one. The notes are kept in
+a private attribute: where a version of torch has none, there are no guards, and sizes are searched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+
+from interop.models.signature import Signature
+
+# "L['given'][0].size()[2]": axis 2 of the first thing that the forward is given.
+_SOURCE = re.compile(r"L\['\w+'\](?:\[(\d+)\])?\.size\(\)\[(\d+)\]")
+_WORDS = {"torch": torch, "math": math, "min": min, "max": max, "abs": abs}
+
+Sizes = Mapping[str, int]
+
+
+class TooManyGuards(BaseException):
+    """The trace went on noting conditions beyond the number that was allowed.
+
+    Not an Exception: the exporter would catch that, and begin a longer trace of the same module.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One condition on sizes. `text` has the names of the axes that it is about, in `axes`."""
+
+    text: str
+    axes: tuple[str, ...]
+    holds: Callable[[Sizes], bool]
+
+
+@dataclass(slots=True)
+class Capture:
+    """What torch.export was seen to give: the program, and its guards as torch wrote them."""
+
+    program: Any = None
+    texts: tuple[str, ...] | None = None
+
+
+@contextlib.contextmanager
+def captured(budget: int | None = None) -> Iterator[Capture]:
+    """Within it, what torch.export gives is kept, with guards.
+
+    The ONNX exporter asks torch.export to turn guards into assertions, which it then drops; here
+    they stay guards. `budget` is the number of guards at which the trace is given up. Raises
+    TooManyGuards.
+    """
+    seen = Capture()
+    real = torch.export.export
+
+    def export(*args: Any, **given: Any) -> Any:
+        seen.program = real(*args, **given)
+        texts = getattr(seen.program, "_guards_code", None)
+        ranges = _ranges(seen.program)
+        seen.texts = None if texts is None else (*dict.fromkeys(texts), *ranges)
+        return seen.program
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(torch.export, "export", export))
+        with contextlib.suppress(ImportError, AttributeError):
+            from torch.onnx import _flags
+
+            name = "PREFER_DEFERRED_RUNTIME_ASSERTS_OVER_GUARDS"
+            stack.enter_context(mock.patch.object(_flags, name, False))
+        if budget is not None:
+            with contextlib.suppress(ImportError, AttributeError):
+                stack.enter_context(_limited(budget))
+        yield seen
+
+
+def parsed(texts: tuple[str, ...], signature: Signature) -> tuple[Guard, ...]:
+    """The guards on the named axes of the inputs; those that cannot be otherwise are left out.
+
+    A name stands for one size wherever it occurs, so that "all batches are equal" says nothing.
+    """
+    found: dict[str, Guard] = {}
+    for text in texts:
+        axes: dict[str, None] = {}
+
+        def named(match: re.Match[str], axes: dict[str, None] = axes) -> str:
+            axis = signature.arguments[int(match[1] or 0)].axes[int(match[2])]
+            if isinstance(axis, str):
+                axes[axis] = None
+            return f"s[{axis!r}]" if isinstance(axis, str) else str(axis)
+
+        with contextlib.suppress(IndexError, SyntaxError):
+            code = _SOURCE.sub(named, text)
+            if "L[" in code or not axes:
+                continue
+            # torch's own printer wrote it, of sizes and arithmetic; the names in it are quoted.
+            test = eval(f"lambda s: bool({code})", dict(_WORDS))  # noqa: S307
+            plain = re.sub(r"s\['(\w+)'\]", r"\1", code).replace("torch.sym_", "")
+            found[plain] = Guard(plain, tuple(axes), test)
+    return tuple(g for g in found.values() if _can_fail(g))
+
+
+def fails(guard: Guard, sizes: Sizes) -> bool:
+    """Whether a condition does not hold; one that cannot be computed at all does not."""
+    try:
+        return not guard.holds(sizes)
+    except (ArithmeticError, AttributeError, NameError, TypeError, ValueError):
+        return True
+
+
+def _can_fail(guard: Guard) -> bool:
+    """Whether sizes are easily found at which it does not hold; most are about empty tensors."""
+    tried = (1, 2, 3, 4, 5, 7, 8, 13, 16, 31, 33, 64, 100, 257, 1000, 4095, 10007)
+    if len(guard.axes) == 1:
+        return any(fails(guard, {guard.axes[0]: n}) for n in range(1, 4097))
+    small = tried if len(guard.axes) == 2 else (1, 2, 5, 16, 33, 257)
+    rows: list[dict[str, int]] = [{}]
+    for axis in guard.axes:
+        rows = [{**row, axis: n} for row in rows for n in small]
+        if len(rows) > 10_000:
+            break
+    return any(fails(guard, {**dict.fromkeys(guard.axes, 1), **row}) for row in rows)
+
+
+def _ranges(program: Any) -> list[str]:
+    """The ranges of the inputs' sizes, written as guards are."""
+    found = []
+    ranges = {str(k): v for k, v in getattr(program, "range_constraints", {}).items()}
+    signature = getattr(program, "graph_signature", None)
+    given = set(getattr(signature, "user_inputs", ()))
+    taken = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in given]
+    for place, node in enumerate(taken):
+        for axis, size in enumerate(getattr(node.meta.get("val"), "shape", ())):
+            known = ranges.get(str(size))
+            source = f"L['given'][{place}].size()[{axis}]"
+            for bound, sign in ((_whole(known, "lower"), ">="), (_whole(known, "upper"), "<=")):
+                if bound is not None and (sign == "<=" or bound > 1):
+                    found.append(f"{source} {sign} {bound}")
+    return found
+
+
+def _whole(known: Any, side: str) -> int | None:
+    try:
+        return int(getattr(known, side))
+    except (TypeError, ValueError, OverflowError, AttributeError):  # no bound
+        return None
+
+
+@contextlib.contextmanager
+def _limited(budget: int) -> Iterator[None]:
+    """Within it, a trace that has noted more guards than that is ended."""
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    whole = ShapeEnv.evaluate_expr
+
+    def evaluate(self: Any, *args: Any, **given: Any) -> Any:
+        if len(self.guards) > budget:
+            raise TooManyGuards(f"more than {budget} conditions on its sizes")
+        return whole(self, *args, **given)
+
+    with mock.patch.object(ShapeEnv, "evaluate_expr", evaluate):
+        yield

@@ -1,0 +1,373 @@
+"""A bundle states the sizes that it was proved for, and is the module at all of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from click import Argument, Command
+from click.testing import CliRunner, Result
+
+from interop.cli import main
+from interop.export import export
+from interop.export import work as works
+from interop.facts import Answer, AxisDomain, AxisState, outside
+from interop.identity import identify_file
+from interop.models import call_by_path
+from interop.models.signature import parse_argument
+
+MODULES = '''
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+
+class Windows(nn.Module):
+    """No shift if the map is not larger than a window, as Swin has it."""
+    def __init__(self):
+        super().__init__()
+        self.patch, self.mix = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 3, padding=1)
+        self.out = nn.Conv2d(8, 2, 1)
+    def forward(self, x):
+        x = self.patch(x)
+        shift = 0 if min(x.shape[-2:]) <= 4 else 2
+        return self.out(self.mix(torch.roll(x, (-shift, -shift), (2, 3)) if shift else x).relu())
+
+
+class Classes(Windows):
+    """The same, with an answer a picture."""
+    def forward(self, x):
+        return super().forward(x).mean((2, 3))
+
+
+class Odd(nn.Module):
+    """Pools otherwise where the half map is odd."""
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 2, 1)
+    def forward(self, x):
+        x = self.conv(x).relu()
+        pooled = F.avg_pool2d(x, 2, ceil_mode=True)
+        if x.shape[-1] % 2 == 1 or x.shape[-2] % 2 == 1:
+            pooled = F.adaptive_avg_pool2d(x, 1) * 1.5
+        return self.out(x + pooled.mean((2, 3), keepdim=True))
+
+
+class Decoder(nn.Module):
+    """Pads what an odd size leaves short."""
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 2, 1)
+        self.up, self.out = nn.ConvTranspose2d(8, 8, 2, 2), nn.Conv2d(16, 2, 1)
+    def forward(self, x):
+        a = self.one(x).relu()
+        b = self.up(self.two(a).relu())
+        if b.shape[2] != a.shape[2] or b.shape[3] != a.shape[3]:
+            b = b[:, :, : a.shape[2], : a.shape[3]] * 1.1
+        return self.out(torch.cat([a, b], 1))
+
+
+class Lengths(nn.Module):
+    """Answers otherwise to two texts of one length."""
+    def __init__(self):
+        super().__init__()
+        self.embed, self.out = nn.Embedding(50, 8), nn.Linear(8, 3)
+    def forward(self, one, two):
+        a, b = self.embed(one), self.embed(two)
+        return self.out((a * b).mean(1) if a.shape[1] == b.shape[1] else a.mean(1) - b.mean(1))
+
+
+class Plain(nn.Module):
+    """Any size."""
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 3)
+    def forward(self, x):
+        return self.out(self.conv(x).relu().mean((2, 3)))
+
+
+class Traced(nn.Module):
+    """Not for torch.export; a trace bakes the branch in."""
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+    def forward(self, x):
+        y = self.conv(x).relu()
+        if torch.compiler.is_exporting():
+            raise RuntimeError("not in a program")
+        return y * 2 if x.shape[2] > 40 else y
+
+
+class Listed(nn.Module):
+    """Takes a list of maps, one for each head."""
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Conv2d(8, 4, 1) for _ in range(2))
+    def forward(self, maps):
+        return [head(x) for head, x in zip(self.heads, maps)]
+
+
+class Spare(nn.Module):
+    """Has a part that only training runs; small, or large."""
+    wide = 1
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 32, 3, padding=1), nn.Linear(32, 8)
+        self.spare = nn.Linear(1, self.wide)
+    def forward(self, x):
+        return self.out(self.conv(x).relu().mean((2, 3)))
+
+
+class Large(Spare):
+    wide = 200
+'''
+PICTURE = "x=float32(batch,3,height:32,width:32)"
+
+
+def run(*arguments: object) -> Result:
+    """The command as a person runs it, in this process."""
+    command = Command(
+        "interop",
+        callback=main,
+        params=[Argument(["arguments"], nargs=-1)],
+        context_settings={"ignore_unknown_options": True},
+    )
+    return CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def exported(tmp_path: Path):
+    """Exports a class of MODULES to tmp_path/out."""
+    (tmp_path / "nets.py").write_text(MODULES)
+
+    def make(name: str, *specs: str, **options):
+        factory = f"{tmp_path}/nets.py:{name}"
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            module = call_by_path(factory).eval()
+        torch.save(module.state_dict(), tmp_path / "net.pth")
+        inputs = [parse_argument(spec) for spec in specs]
+        identity = identify_file(tmp_path / "net.pth", content_hash=True, whole=True)
+        report = export(
+            identity, tmp_path / "out", factory=factory, inputs=inputs, force=True, **options
+        )
+        return module, report
+
+    return make
+
+
+def axes(report) -> dict[str, AxisDomain]:
+    found = map(AxisDomain.from_json, report.details["domain"])
+    return {axis.name: axis for axis in found if axis.name}
+
+
+def wrong_claims(module, folder: Path, feeds) -> list[tuple[int, ...]]:
+    """The shapes that the bundle's domain lets in and at which it is not its module."""
+    domain = [
+        AxisDomain.from_json(d) for d in json.loads((folder / "interop.json").read_text())["domain"]
+    ]
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    names = [i.name for i in session.get_inputs()]
+    wrong = []
+    for feed in feeds:
+        if outside(domain, {n: t.shape for n, t in zip(names, feed, strict=True)}):
+            continue
+        with torch.no_grad():
+            wanted = module(*feed).numpy()
+        try:
+            (got,) = session.run(None, {n: t.numpy() for n, t in zip(names, feed, strict=True)})
+            same = got.shape == wanted.shape and np.abs(got - wanted).max() < 1e-4
+        except Exception:
+            same = False
+        if not same:
+            wrong.append(tuple(feed[0].shape))
+    return wrong
+
+
+def pictures():
+    sides = (1, 2, 3, 4, 5, 8, 12, 16, 19, 20, 21, 24, 30, 31, 32, 33, 34, 35, 36, 48, 50, 64, 65)
+    g = torch.Generator().manual_seed(1)
+    for h, w in itertools.product(sides, sides):
+        yield (torch.randn(1 + (h + w) % 3, 3, h, w, generator=g),)
+
+
+def takes(module, feeds):
+    """The feeds that the module itself takes."""
+    for feed in feeds:
+        try:
+            with torch.no_grad():
+                module(*feed)
+        except RuntimeError:
+            continue
+        yield feed
+
+
+@pytest.mark.parametrize(
+    ("name", "height"),
+    [
+        ("Windows", {"state": AxisState.RESTRICTED, "min": 20}),
+        ("Odd", {"state": AxisState.RESTRICTED, "multiple_of": 4}),
+        ("Decoder", {"state": AxisState.RESTRICTED, "multiple_of": 2}),
+        ("Plain", {"state": AxisState.OPEN}),
+    ],
+)
+def test_a_graph_is_its_module_at_every_size_that_it_leaves_open(exported, tmp_path, name, height):
+    module, report = exported(name, PICTURE)
+    assert report.outcome is Answer.YES, report.summary
+    found = axes(report)
+    for key, value in height.items():
+        assert getattr(found["height"], key) == getattr(found["width"], key) == value
+    assert wrong_claims(module, tmp_path / "out", takes(module, pictures())) == []
+    if name != "Plain":  # it says something: elsewhere the graph really is another model
+        (tmp_path / "out" / "interop.json").write_text(json.dumps({"domain": []}))
+        assert wrong_claims(module, tmp_path / "out", takes(module, pictures()))
+
+
+def test_two_lengths_that_must_not_be_equal(exported, tmp_path):
+    specs = "one=int64<50(batch,first:9)", "two=int64<50(batch,second:7)"
+    module, report = exported("Lengths", *specs)
+    assert report.outcome is Answer.YES
+    assert "not equal to" in " ".join(a.words() for a in axes(report).values())
+    g = torch.Generator().manual_seed(1)
+    feeds = [
+        tuple(torch.randint(0, 50, (2, n), generator=g) for n in pair)
+        for pair in itertools.product(range(2, 14), repeat=2)
+        if pair[0] == pair[1] or 1 in pair
+    ]
+    assert wrong_claims(module, tmp_path / "out", feeds) == []
+
+
+def test_the_domain_stands_in_the_graph_the_receipt_the_card_and_the_report(exported, tmp_path):
+    _, report = exported("Windows", PICTURE)
+    out = tmp_path / "out"
+    stated = json.loads((out / "interop.json").read_text())["domain"]
+    assert stated == report.details["domain"]
+    session = onnxruntime.InferenceSession(out / "model.onnx")
+    inside = json.loads(session.get_modelmeta().custom_metadata_map["domain"])
+    assert inside == [{k: v for k, v in d.items() if k != "why"} for d in stated]
+    card = (out / "README.md").read_text()
+    assert "`height` (axis 2): restricted: 20 or more" in card
+
+
+def test_every_axis_is_named_on_stdout_and_an_asked_one_is_warned_about(exported, tmp_path):
+    exported("Windows", PICTURE)
+    done = run(*["export", str(tmp_path / "net.pth"), "--model", f"{tmp_path}/nets.py:Windows",
+         "--input", PICTURE, "-o", str(tmp_path / "again")],
+    )  # fmt: skip
+    assert done.exit_code == 0
+    assert "height, width  restricted: 20 or more" in done.stdout
+    assert "batch" in done.stdout and "x axis 1" in done.stdout
+    assert "warn   axis-restricted" in done.stdout
+    plain = run(*["export", str(tmp_path / "net.pth"), "--model", f"{tmp_path}/nets.py:Windows",
+         "--input", "x=float32(batch,3,32,32)", "-o", str(tmp_path / "fixed")],
+    )  # fmt: skip
+    assert plain.exit_code == 0 and "axis-restricted" not in plain.stdout
+
+
+def test_a_trace_without_guards_claims_the_span_of_what_was_tried(exported, tmp_path):
+    module, report = exported("Traced", PICTURE)
+    assert report.outcome is Answer.YES, report.summary
+    assert report.details["route"].startswith("torchscript")
+    height = axes(report)["height"]
+    assert height.state is not AxisState.OPEN and (height.max or 99) <= 40
+    assert wrong_claims(module, tmp_path / "out", pictures()) == []
+
+
+def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(exported, tmp_path, monkeypatch):
+    from interop.models.signature import of
+
+    asked = parse_argument(PICTURE)
+    monkeypatch.setattr(works, "GUARDS", 1)
+    monkeypatch.setattr(works, "signature", lambda *_: of._stated([asked]))
+    _, report = exported("Odd")
+    assert report.outcome is Answer.YES
+    height = axes(report)["height"]
+    assert height.state is AxisState.FIXED and "conditions on its sizes" in height.why
+    assert report.details["inputs"][0]["shape"] == ["batch", 3, 32, 32]
+    assert any("--input 'x=float32(batch,3,height:32,width:32)' opens" in n
+               for n in report.details["notes"])  # fmt: skip
+
+
+def test_verify_tries_the_stated_sizes_again(exported, tmp_path):
+    exported("Windows", PICTURE)
+    arguments = ["verify", str(tmp_path / "out"), "--format", "json"]
+    good = run(*[*arguments, "--model", f"{tmp_path}/nets.py:Windows"])
+    assert good.exit_code == 0, good.output
+    facts = next(p for p in json.loads(good.stdout)["proofs"] if p["name"] == "parity")["facts"]
+    assert {t["sizes"]["height"] for t in facts["trials"]} >= {20, 32, 65}
+    changed = MODULES.replace("<= 4 else 2", "<= 6 else 2")  # the code has moved on since
+    (tmp_path / "later.py").write_text(changed)
+    bad = run(*[*arguments, "--model", f"{tmp_path}/later.py:Windows"])
+    assert bad.exit_code == 1
+
+
+def test_a_receipt_without_a_domain_is_verified_as_before_and_that_is_said(exported, tmp_path):
+    exported("Plain", PICTURE)
+    path = tmp_path / "out" / "interop.json"
+    receipt = json.loads(path.read_text())
+    del receipt["domain"]
+    path.write_text(json.dumps(receipt))
+    done = run(*["verify", str(tmp_path / "out"), "--model", f"{tmp_path}/nets.py:Plain"])
+    assert done.exit_code == 0, done.output
+    assert "states no domain" in done.stdout
+
+
+def test_bench_refuses_inputs_outside_of_the_domain(exported, tmp_path):
+    exported("Classes", PICTURE)
+    rng = np.random.default_rng(0)
+    for side in (16, 24):
+        x = rng.standard_normal((6, 3, side, side), dtype=np.float32)
+        np.savez(tmp_path / f"{side}.npz", input=x, labels=rng.integers(0, 2, 6))
+    how = json.dumps({"resize": [32, 32], "mean": [0, 0, 0], "std": [1, 1, 1]})
+    arguments = ["bench", tmp_path / "out", "--model", f"{tmp_path}/nets.py:Classes", "--batch",
+                 "none", "--task", "image-classification", "--labels", "a,b",
+                 "--preprocess", how]  # fmt: skip
+    done = run(*arguments, "--data", tmp_path / "16.npz")
+    assert done.exit_code == 2, done.output
+    assert "height is 16; the graph was proved for 20 or more" in done.output
+    assert "[axis-restricted]" in done.output
+    assert run(*arguments, "--data", tmp_path / "24.npz").exit_code in (0, 3)  # 3: a noisy machine
+    native = run(*arguments, "--data", tmp_path / "16.npz", "--runtime", "pytorch")
+    assert native.exit_code in (0, 3), native.output
+
+
+# ---------------------------------------------------------------- weights that reach no output
+
+
+def test_a_list_given_as_one_tensor_is_refused(exported):
+    _, report = exported("Listed", "maps=float32(batch,8,16,16)")
+    assert report.outcome is Answer.NO
+    (proof,) = [p for p in report.proofs if not p.holds]
+    assert proof.name == "same weights" and "heads.1.weight" in proof.what
+
+
+def test_a_small_unused_weight_is_named_and_a_large_one_is_a_fault(exported):
+    _, small = exported("Spare", PICTURE)
+    assert small.outcome is Answer.YES
+    facts = next(p for p in small.proofs if p.name == "same weights").facts
+    assert set(facts["unused"]) == {"spare.weight", "spare.bias"}
+    _, large = exported("Large", PICTURE)
+    assert large.outcome is Answer.NO
+
+
+def test_auxiliary_heads_that_the_library_does_not_run_are_no_fault(tmp_path):
+    import torchvision
+
+    net = torchvision.models.googlenet(num_classes=4, init_weights=False, aux_logits=True)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    done = run(*["export", str(tmp_path / "net.pth"), "-o", str(tmp_path / "out"),
+         "--input", "input=float32(batch,3,64,64)"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "no output depends on aux1" in " ".join(done.stdout.split())
+
+
+def test_the_gate_states_the_sizes_of_a_bundle(exported, tmp_path):
+    exported("Windows", PICTURE)
+    done = run("gate", tmp_path / "out", "--baseline", tmp_path / "out")
+    assert "warn   axis-restricted" in done.stdout and "20 or more" in done.stdout
