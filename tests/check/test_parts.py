@@ -354,6 +354,14 @@ def test_the_modules_of_a_sentence_model_are_facts(folders: dict[str, Path]) -> 
     assert all(p.sha256 and not p.fault for p in manifest.parts)
 
 
+def test_a_sentence_model_needs_neither_head_nor_labels(folders: dict[str, Path]) -> None:
+    from interop.check import inspect
+    from interop.identity import identify_file
+
+    report = inspect([identify_file(folders["sentence"])])
+    assert report.outcome is Answer.YES and report.findings == ()
+
+
 def test_weights_of_a_module_alone_are_unknown_and_other_tensors_a_no(
     pair: Callable[[str], tuple[Path, Path]],
 ) -> None:
