@@ -298,7 +298,7 @@ class Manifest:
 
     @property
     def pools(self) -> bool:
-        """Whether its modules end in embeddings of whole texts, which need no head and no labels."""
+        """Whether its modules end in embeddings of texts, which need no head and no labels."""
         return any(module.name == "Pooling" for module in self.modules)
 
 
