@@ -296,6 +296,11 @@ class Manifest:
     modules: tuple[Module, ...] = ()
     absent: tuple[str, ...] = ()
 
+    @property
+    def pools(self) -> bool:
+        """Whether its modules end in embeddings of texts, which need no head and no labels."""
+        return any(module.name == "Pooling" for module in self.modules)
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:

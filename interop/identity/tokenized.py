@@ -36,8 +36,9 @@ def preprocessing(manifest: Manifest) -> TextPreprocessing | None:
     side = settings.get("padding_side")
     whole = type(length) is int and 0 < length < _ENDLESS
     part = there[name]
+    far = is_remote(part.file) or part.size > parts.MAX_BYTES
     return TextPreprocessing(
-        tokenizer=None if is_remote(part.file) else parts.hashed(part).sha256,
+        tokenizer=None if far else parts.hashed(part).sha256,
         max_length=length if whole else None,
         padding=side if side in ("left", "right") else None,
         lowercase=lowercase if isinstance(lowercase, bool) else None,

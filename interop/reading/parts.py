@@ -24,6 +24,8 @@ MAX_DEPTH = 6  # folders within the model's
 # Bytes of a part whose content is compared: of a tokenizer, of any other, of one read each time.
 MAX_BYTES, MAX_OTHER, MAX_SMALL = 1 << 26, 1 << 23, 1 << 20
 MAX_MODULES = 100
+# Lists and objects, and values, of a part that is compared; of a tokenizer, with its merges.
+MOST_VALUES = {False: (100_000, 500_000), True: (1_500_000, 4_000_000)}
 
 # Files that loading never reads: what people write, what training leaves, what tools keep.
 IGNORED = (
@@ -285,7 +287,7 @@ def _modules(folder: str) -> Iterator[Module]:
     try:
         listed = json_text.loads(places.text(place, MAX_SMALL))
     except (ValueError, ReadError) as error:
-        yield Module(MODULES, "", fault=f"cannot be read ({error})")
+        yield Module(MODULES, "", fault=f"cannot be read ({_why(error)})")
         return
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         yield Module(MODULES, "", fault="is not a list of modules")
@@ -312,13 +314,17 @@ def _module(folder: str, path: str, kind: str) -> Module:
     try:
         config = json_text.loads(places.text(place, MAX_SMALL))
     except (ValueError, ReadError) as error:
-        return Module(path, kind, fault=f"its config.json cannot be read ({error})")
+        return Module(path, kind, fault=f"its config.json cannot be read ({_why(error)})")
     if not isinstance(config, dict):
         return Module(path, kind, fault="its config.json is not an object")
     bare = name in _WEIGHTED and not any(
         places.exists(places.joined(here, weights)) for weights in _MODULE_WEIGHTS
     )
     return Module(path, kind, config, "its weights are missing" if bare else "")
+
+
+def _why(error: Exception) -> str:
+    return error.what if isinstance(error, InteropError) else str(error)
 
 
 def _code_absent(manifest: Manifest, parts: tuple[Part, ...]) -> Iterator[str]:
@@ -338,5 +344,10 @@ def _code_absent(manifest: Manifest, parts: tuple[Part, ...]) -> Iterator[str]:
 
 
 def loads(part: Part) -> Json:
-    """The JSON of a part. Raises ValueError where it is not JSON, ReadError where it is no file."""
-    return json_text.loads(content(part))
+    """The JSON of a part. Raises ValueError where it is not JSON, ReadError where it is not a file
+    that is read, or has so many values that they would take seconds and gigabytes."""
+    raw = content(part)
+    lists, values = MOST_VALUES[part.kind is PartKind.TOKENIZER]
+    if raw.count(b"[") + raw.count(b"{") > lists or raw.count(b",") > values:
+        raise ReadError("has too many values to be compared", where=part.file)
+    return json_text.loads(raw)

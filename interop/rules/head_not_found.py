@@ -41,6 +41,8 @@ def check(case: Case) -> Iterator[Finding]:
         if identity is None or identity.head is not None or not identity.tensors:
             continue
         if identity.backbone is not None:
+            if identity.manifest.pools:
+                continue  # its modules take the place of a head
             name = identity.architectures[0].name
             yield finding(
                 RULE,

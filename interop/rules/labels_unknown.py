@@ -36,5 +36,4 @@ def _named_elsewhere(identity: Identity) -> bool:
     have no names."""
     role = identity.head.role if identity.head is not None else ""
     tokens = any(p.kind is PartKind.TOKENIZER for p in identity.manifest.parts)
-    pooled = any(m.name == "Pooling" for m in identity.manifest.modules)
-    return (role in ("vocabulary", "characters") and tokens) or pooled
+    return (role in ("vocabulary", "characters") and tokens) or identity.manifest.pools

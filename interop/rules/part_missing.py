@@ -97,7 +97,7 @@ def _lacks(case: Case, side: str, kind: PartKind) -> str:
     identity = case.a if side == "A" else case.b
     if identity is not None and not identity.manifest.is_folder:
         return f"{side} is a single file and does not say which {kind} it is served with"
-    word = f"no such {kind}" if kind is PartKind.UNKNOWN else f"no such file ({kind})"
+    word = "no such file" + (f" ({kind})" if kind is not PartKind.UNKNOWN else "")
     return f"{side} has {word}"
 
 

@@ -354,6 +354,14 @@ def test_the_modules_of_a_sentence_model_are_facts(folders: dict[str, Path]) -> 
     assert all(p.sha256 and not p.fault for p in manifest.parts)
 
 
+def test_a_sentence_model_needs_neither_head_nor_labels(folders: dict[str, Path]) -> None:
+    from interop.check import inspect
+    from interop.identity import identify_file
+
+    report = inspect([identify_file(folders["sentence"])])
+    assert report.outcome is Answer.YES and report.findings == ()
+
+
 def test_weights_of_a_module_alone_are_unknown_and_other_tensors_a_no(
     pair: Callable[[str], tuple[Path, Path]],
 ) -> None:
@@ -408,6 +416,17 @@ def test_a_part_that_is_broken_is_told_and_never_the_same(
     (b / name).write_bytes(raw)
     assert check(a, b, intent="replace").outcome is not Answer.YES
     assert gate(a, b).exit_code in (1, 3)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "1_Pooling/config.json"])
+def test_a_part_that_would_take_gigabytes_is_not_read(
+    name: str, pair: Callable[[str], tuple[Path, Path]]
+) -> None:
+    a, b = pair("sentence")
+    (b / name).write_bytes(b'{"x":[' + b"[1]," * 1_600_000 + b"1]}")
+    report = check(a, b, intent="replace")
+    assert report.outcome is not Answer.YES
+    assert any("too many values" in f.what or "far too large" in f.what for f in report.findings)
 
 
 def test_a_link_out_of_the_folder_is_not_followed(
