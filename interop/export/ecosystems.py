@@ -13,21 +13,16 @@ from typing import Any
 
 from torch import nn
 
-from interop.facts import Identity, Json, Preprocessing
-from interop.models.building.sentence_transformers import (
-    FOLDER_FILES,
-    ROOT_FILES,
-    SentenceModel,
-)
+from interop.facts import Identity, Json, PartKind, Preprocessing
+from interop.models.building.sentence_transformers import SentenceModel
 from interop.models.signature.transformers import is_one
+from interop.reading.parts import beside
 
-# What save_pretrained writes beside a model, and nothing that holds code.
-COMPANIONS = (
-    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
-    "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model",
-    "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "target.spm", "bpe.codes",
-    "normalizer.json", "chat_template.jinja", "chat_template.json",
+# Parts of a folder that go with the model. Code is never carried, and config.json, labels and
+# receipts are written anew.
+CARRIED = (
+    PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE, PartKind.PROCESSOR, PartKind.GENERATION,
+    PartKind.MODULE,
 )  # fmt: skip
 # Pillow's numbers for its filters, as transformers stores them.
 _RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
@@ -98,7 +93,6 @@ def write(identity: Identity, module: nn.Module, folder: Path) -> dict[str, Json
     kind = library(identity, module)
     if isinstance(module, SentenceModel):
         _companions(identity, folder)
-        _modules(identity, folder)
         return _transformers(identity, module.transformer)
     if kind == "transformers":
         _companions(identity, folder)
@@ -122,29 +116,15 @@ def _transformers(identity: Identity, module: Any) -> dict[str, Json]:
     return made
 
 
-def _modules(identity: Identity, folder: Path) -> None:
-    """What sentence-transformers chains behind the transformer, as the source has it."""
-    source = Path(identity.manifest.path)
-    places = [source / name for name in ROOT_FILES]
-    places += [
-        source / m.path / name for m in identity.manifest.modules if m.path for name in FOLDER_FILES
-    ]
-    for place in places:
-        if place.is_file():
-            target = folder / place.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(place, target)
-
-
 def _companions(identity: Identity, folder: Path) -> None:
-    """The tokenizer and the processor that lay beside the weights."""
-    source = Path(identity.manifest.path)
-    source = source if source.is_dir() else source.parent
-    if not (source / "config.json").is_file():
-        return
-    for name in COMPANIONS:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+    """The tokenizer, the processor and the modules that lie with the weights."""
+    manifest = identity.manifest
+    parts = manifest.parts if manifest.is_folder else beside(Path(manifest.file))
+    for part in parts:
+        if part.kind in CARRIED and not part.fault:
+            target = folder / part.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(part.file, target)
 
 
 def _processor(identity: Identity, folder: Path) -> None:

@@ -21,8 +21,6 @@ from interop.models.weights import state_dict
 from interop.reading import read
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-FOLDER_FILES = ("config.json", *WEIGHTS)
-ROOT_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json")
 _TINY = 1e-9  # of a text without a token; the library divides by it too
 
 
