@@ -193,6 +193,8 @@ def _join(found: Mapping[str, Layer]) -> list[Layer]:
             units = [x for x in three if x is not None]
             if any(_make_up(x) != _make_up(layer) for x in units):
                 continue
+            if any(not v.shape for x in units for v in x.values.values()):
+                continue  # numbers have no axis along which they join
             first = min((front + w for w in words), key=place.__getitem__)
             gone |= dict.fromkeys((front + w for w in words), None)
             values = {
@@ -216,7 +218,8 @@ def _name_roles(found: Sequence[Layer]) -> None:
     before = ""
     for layer in found:
         layer.role = _role(layer.path)
-        if layer.role in ("first layer", "second layer") and len(layer.values["weight"].shape) == 4:
+        weight = layer.values.get("weight")  # a damaged file may have the bias alone
+        if layer.role in ("first layer", "second layer") and weight and len(weight.shape) == 4:
             layer.role = "squeeze"  # torchvision's squeeze-and-excitation: fc1 and fc2 of 1x1
         if "running_mean" in layer.values:
             layer.role = layer.role or before
