@@ -223,13 +223,18 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The interface of an ONNX graph. `opsets` maps an operator domain to its version."""
+    """The interface of an ONNX graph. `opsets` maps an operator domain to its version.
+
+    `meanings` says what each output holds, as `interop.reading.onnx_outputs` learns it of the last
+    nodes; it is empty for graphs of other formats.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     opsets: Mapping[str, int]
     producer: str = ""
     operators: Mapping[str, int] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def _verdict(
 def _why(intent: Intent, a: Identity, b: Identity, pairing: Pairing) -> str:
     if intent is Intent.RELOAD:
         there = len(pairing.matched) + len(pairing.resized)
-        note = f"; {len(pairing.filled)} are not, and torch fills them in" if pairing.filled else ""
+        note = f"; {len(pairing.filled)} are not, which torch fills in" if pairing.filled else ""
         return f"all {there} tensors are in place, names and shapes as in A{note}"
     if intent is Intent.TRANSFER:
         backbone = a.tensors if a.backbone is None else a.backbone
