@@ -162,8 +162,9 @@ def _scalars(load: _Load) -> None:
 # torchvision's own modules: (what a name ends in now, what it ended in before their version 2, how
 # many levels above B's tensor the module lies that states its version).
 _TORCHVISION: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str], int], ...] = (
-    (re.compile(r"(?<=\.mlp\.)0\.(\w+)$"), lambda m: f"linear_1.{m[1]}", 2),
-    (re.compile(r"(?<=\.mlp\.)3\.(\w+)$"), lambda m: f"linear_2.{m[1]}", 2),
+    # Those of its Swin transformers look the same and have no such hook.
+    (re.compile(r"(encoder_layer_\d+\.mlp\.)0\.(\w+)$"), lambda m: f"{m[1]}linear_1.{m[2]}", 2),
+    (re.compile(r"(encoder_layer_\d+\.mlp\.)3\.(\w+)$"), lambda m: f"{m[1]}linear_2.{m[2]}", 2),
     (re.compile(r"(?<=rpn\.head\.)conv\.0\.0\.(\w+)$"), lambda m: f"conv.{m[1]}", 2),
     (re.compile(r"(?<=_head\.)conv\.(\d)\.0\.(\w+)$"), lambda m: f"conv.{2 * int(m[1])}.{m[2]}", 3),
     (re.compile(r"((?:inner|layer)_blocks\.\d+)\.0\.(\w+)$"), lambda m: f"{m[1]}.{m[2]}", 3),
