@@ -33,14 +33,13 @@ DTYPE_BITS: Mapping[str, int] = MappingProxyType(
 # The count that torch.optim.swa_utils.AveragedModel keeps beside its module.
 AVERAGED = "n_averaged"
 # Leaves of names under which modules keep what they compute of their configuration, and no weight.
-_COMPUTED = frozenset(
-    """
-    num_batches_tracked n_averaged position_ids token_type_ids pos_ids position_index
-    relative_position_index relative_coords_table rel_pos_indices rel_pos_idx
-    attention_bias_idxs attn_mask attention_mask causal_mask masked_bias
-    inv_freq original_inv_freq cos_cached sin_cached
-    """.split()
-)
+_COMPUTED_WORDS = """
+num_batches_tracked n_averaged position_ids token_type_ids pos_ids position_index
+relative_position_index relative_coords_table rel_pos_indices rel_pos_idx
+attention_bias_idxs attn_mask attention_mask causal_mask masked_bias
+inv_freq original_inv_freq cos_cached sin_cached
+"""
+_COMPUTED = frozenset(_COMPUTED_WORDS.split())
 
 
 class Level(StrEnum):
@@ -106,7 +105,7 @@ class Stats:
 
     @property
     def is_mask(self) -> bool:
-        """Whether it holds exactly two values, -inf and one finite number, as attention masks do."""
+        """Whether it holds exactly two values, -inf and one finite number: an attention mask."""
         one = self.minimum is not None and self.minimum == self.maximum
         return one and not self.nan and 0 < self.inf == self.below
 

@@ -139,9 +139,10 @@ def _spectral_norm(load: _Load) -> None:
 def _observers(load: _Load) -> None:
     """Observers of quantization keep `eps` since their version 2, and take ranges of any length."""
     for name, path, leaf in load.missing():
-        if leaf == "eps" and path + "min_val" in load.mine and path + "min_val" in load.theirs:
-            if load.before(2, path + "min_val"):
-                load.filled.add(name)
+        least = path + "min_val"
+        observer = leaf == "eps" and least in load.mine and least in load.theirs
+        if observer and load.before(2, least):
+            load.filled.add(name)
     for pair in load.pairing.reshaped:
         name, path, leaf = _parted(pair.a.name)
         if len(pair.a.shape) != 1:
@@ -168,7 +169,11 @@ _TORCHVISION: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str], int],
     (re.compile(r"(?<=rpn\.head\.)conv\.0\.0\.(\w+)$"), lambda m: f"conv.{m[1]}", 2),
     (re.compile(r"(?<=_head\.)conv\.(\d)\.0\.(\w+)$"), lambda m: f"conv.{2 * int(m[1])}.{m[2]}", 3),
     (re.compile(r"((?:inner|layer)_blocks\.\d+)\.0\.(\w+)$"), lambda m: f"{m[1]}.{m[2]}", 3),
-    (re.compile(r"(?<=mask_head\.)(\d)\.0\.(\w+)$"), lambda m: f"mask_fcn{int(m[1]) + 1}.{m[2]}", 2),
+    (
+        re.compile(r"(?<=mask_head\.)(\d)\.0\.(\w+)$"),
+        lambda m: f"mask_fcn{int(m[1]) + 1}.{m[2]}",
+        2,
+    ),
 )
 
 

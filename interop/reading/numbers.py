@@ -88,7 +88,8 @@ def _halves(dtype: str, codes: Array) -> Range:
     if -_INFINITY[dtype] <= low and high < _INFINITY[dtype]:
         ends = np.array([low, high], "<i2")
         stored = (ends ^ ((ends >> 15) & 0x7FFF)).view(STORED[dtype])
-        return Range(0, 0, *map(float, widened(dtype, stored)))
+        least, most = map(float, widened(dtype, stored))
+        return Range(0, 0, least, most)
     return _mixed(widened(dtype, codes.view(STORED[dtype])))
 
 

@@ -14,20 +14,18 @@ VALUES = "values"
 UNKNOWN = "unknown"  # followed by the operator
 _DEPTH = 24
 # What changes the form of numbers and not what they mean; the first input is the one looked into.
-_PASS = frozenset(
-    """
-    Identity Cast CastLike Reshape Squeeze Unsqueeze Flatten Transpose Dropout Slice Gather Expand
-    Resize QuantizeLinear DequantizeLinear
-    """.split()
-)
-_PLAIN = frozenset(
-    """
-    Gemm MatMul Conv ConvTranspose Einsum BatchNormalization LayerNormalization RMSNormalization
-    InstanceNormalization GroupNormalization ReduceMean GlobalAveragePool GlobalMaxPool AveragePool
-    MaxPool QLinearMatMul QLinearConv QGemm MatMulInteger ConvInteger MatMulNBits FusedMatMul
-    FusedGemm FusedConv LSTM GRU RNN
-    """.split()
-)
+_PASS_WORDS = """
+Identity Cast CastLike Reshape Squeeze Unsqueeze Flatten Transpose Dropout Slice Gather Expand
+Resize QuantizeLinear DequantizeLinear
+"""
+_PASS = frozenset(_PASS_WORDS.split())
+_PLAIN_WORDS = """
+Gemm MatMul Conv ConvTranspose Einsum BatchNormalization LayerNormalization RMSNormalization
+InstanceNormalization GroupNormalization ReduceMean GlobalAveragePool GlobalMaxPool AveragePool
+MaxPool QLinearMatMul QLinearConv QGemm MatMulInteger ConvInteger MatMulNBits FusedMatMul
+FusedGemm FusedConv LSTM GRU RNN
+"""
+_PLAIN = frozenset(_PLAIN_WORDS.split())
 _NAMED = {
     "Softmax": "probabilities",
     "LogSoftmax": "log-probabilities",
@@ -63,9 +61,8 @@ def _meaning(name: str, nodes: Nodes, depth: int) -> str:
     if operator == "Log":
         inner = _meaning(inputs[0], nodes, depth - 1)
         return f"log-{inner}" if inner.startswith("probabilities") else f"{UNKNOWN} Log"
-    if operator in ("Div", "Mul", "Reciprocal", "Sub"):
-        if written := _written_out(operator, inputs, nodes):
-            return written
+    if written := _written_out(operator, inputs, nodes):
+        return written
     if operator in ("Add", "Sub", "Mul", "Div", "Sum", "Concat"):
         parts = {_meaning(one, nodes, depth // 2) for one in inputs if one in nodes}
         alike = parts <= {VALUES} or (operator == "Concat" and len(parts) == 1)
@@ -75,6 +72,8 @@ def _meaning(name: str, nodes: Nodes, depth: int) -> str:
 
 def _written_out(operator: str, inputs: tuple[str, ...], nodes: Nodes) -> str:
     """What arithmetic is written for: exp / sum, 1 / (1 + exp), x / norm, x - log-sum-exp."""
+    if operator not in ("Div", "Mul", "Reciprocal", "Sub"):
+        return ""
     first, *rest = (_behind(one, nodes) for one in inputs)
     second = rest[0] if rest else ""
     if operator == "Reciprocal":

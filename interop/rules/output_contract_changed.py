@@ -20,7 +20,6 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
-
 from dataclasses import replace
 
 from interop.facts import Answer, Case, Finding, Identity, Intent, Level, Rule
