@@ -27,8 +27,8 @@ test: $(READY)  ## ruff, mypy, import-linter and pytest
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto
 
-fuzz: $(READY)  ## many random and mutated files for every reader (INTEROP_FUZZ_EXAMPLES each)
-	INTEROP_FUZZ=long $(BIN)/python -m pytest tests/fuzz -n auto
+fuzz: $(READY)  ## many random and mutated files for every reader, and many pairs (INTEROP_FUZZ_EXAMPLES each)
+	INTEROP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/properties -n auto
 
 files: $(READY)  ## make the corpus of hostile files again (fixtures/corpus.py makes the benign one too)
 	$(BIN)/python -m fixtures.corpus hostile

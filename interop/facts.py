@@ -30,6 +30,18 @@ DTYPE_BITS: Mapping[str, int] = MappingProxyType(
 )  # fmt: skip
 
 
+# The count that torch.optim.swa_utils.AveragedModel keeps beside its module.
+AVERAGED = "n_averaged"
+# Leaves of names under which modules keep what they compute of their configuration, and no weight.
+_COMPUTED_WORDS = """
+num_batches_tracked n_averaged position_ids token_type_ids pos_ids position_index
+relative_position_index relative_coords_table rel_pos_indices rel_pos_idx
+attention_bias_idxs attn_mask attention_mask causal_mask masked_bias
+inv_freq original_inv_freq cos_cached sin_cached
+"""
+_COMPUTED = frozenset(_COMPUTED_WORDS.split())
+
+
 class Level(StrEnum):
     """How much a finding weighs."""
 
@@ -113,7 +125,8 @@ class Stats:
 
     NaN and infinities are counted by element; `minimum` and `maximum` are of the finite values, and
     None where there are none, or no order (complex numbers, packed 4-bit numbers). `constant` tells
-    that it holds two elements or more, and one value alone.
+    that it holds two elements or more, and one value alone. `below` counts those of the infinities
+    that are negative.
     """
 
     nan: int
@@ -121,6 +134,13 @@ class Stats:
     minimum: float | None
     maximum: float | None
     constant: bool
+    below: int = 0
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it holds exactly two values, -inf and one finite number: an attention mask."""
+        one = self.minimum is not None and self.minimum == self.maximum
+        return one and not self.nan and 0 < self.inf == self.below
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +198,14 @@ class TensorSpec:
         """Whether it is batch normalisation's count of training steps, which is no weight."""
         return self.name.endswith("num_batches_tracked")
 
+    @property
+    def is_buffer(self) -> bool:
+        """Whether its name says that its module computes it anew: a counter, an index, a mask."""
+        leaf = self.name.rpartition(".")[2]
+        # GPT-2's causal mask was once stored as `attn.bias`, one plane a head.
+        mask = leaf == "bias" and len(self.shape) == 4 and self.shape[2] == self.shape[3]
+        return leaf in _COMPUTED or (mask and self.shape[:2] == (1, 1))
+
 
 @dataclass(frozen=True, slots=True)
 class StateDict:
@@ -185,12 +213,17 @@ class StateDict:
 
     `place` is where it lies, keys joined by dots: "" for the top level, "state_dict", "ema.module".
     `ordered` tells whether the file keeps the order in which the module defines its tensors
-    (safetensors files sort by name and do not).
+    (safetensors files sort by name and do not). `others` are the keys of the same mapping that hold
+    no tensor. `versions` is torch's `_metadata`: what each module's path says of itself
+    ({"bn1": {"version": 2}}). `module` is the class of a pickled module, "" for a mapping.
     """
 
     place: str
     tensors: tuple[TensorSpec, ...]
     ordered: bool = True
+    others: tuple[str, ...] = ()
+    versions: Mapping[str, Json] = field(default_factory=dict)
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +255,18 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The interface of an ONNX graph. `opsets` maps an operator domain to its version."""
+    """The interface of an ONNX graph. `opsets` maps an operator domain to its version.
+
+    `meanings` says what each output holds, as `interop.reading.onnx_outputs` learns it of the last
+    nodes; it is empty for graphs of other formats.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     opsets: Mapping[str, int]
     producer: str = ""
     operators: Mapping[str, int] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,6 +531,20 @@ class Identity:
         return self.preprocessing if isinstance(self.preprocessing, Preprocessing) else None
 
     @property
+    def state(self) -> StateDict | None:
+        """The chosen state dict as the file has it; None for a part of one, and where none is."""
+        return next((s for s in self.manifest.state_dicts if s.place == self.place), None)
+
+    @property
+    def file_names(self) -> Mapping[str, str]:
+        """Each tensor's name here -> its name in the file, wrapper prefixes and all."""
+        own = [] if self.state is None else [t.name for t in self.state.tensors]
+        own = [name for name in own if name != AVERAGED]
+        if len(own) != len(self.tensors):
+            return {t.name: self.prefix + t.name for t in self.tensors}
+        return {t.name: name for t, name in zip(self.tensors, own, strict=True)}
+
+    @property
     def architecture(self) -> str | None:
         """The architecture's name where there is exactly one candidate."""
         return self.architectures[0].name if len(self.architectures) == 1 else None
@@ -587,6 +639,11 @@ class Pairing:
     "" is nothing, and the map is unproved. `fills` is the share of A's weight bytes that B gives
     under it, 0 where that is not enough to write B under A's names. `rows` matches the rows of the
     two heads, where the values were read and tell.
+
+    What torch's own hooks do when A's module loads B strictly: `filled` are names of `missing` that
+    they fill, `taken` names of `extra` that they use or drop, `resized` names of `reshaped` whose
+    shapes they allow. `refused` are keys of B's file that are none of its tensors here and that a
+    strict load refuses, `wanted` such keys of A's that it finds missing.
     """
 
     matched: tuple[Pair, ...]
@@ -598,6 +655,21 @@ class Pairing:
     basis: str = ""
     fills: float = 0.0
     rows: RowMatch | None = None
+    filled: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
+    resized: frozenset[str] = frozenset()
+    refused: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
+
+    @property
+    def lacking(self) -> list[str]:
+        """What a strict load of B finds missing."""
+        return [t.name for t in self.missing if t.name not in self.filled] + list(self.wanted)
+
+    @property
+    def unexpected(self) -> list[str]:
+        """What a strict load of B refuses as unexpected."""
+        return [t.name for t in self.extra if t.name not in self.taken] + list(self.refused)
 
 
 class AxisState(StrEnum):

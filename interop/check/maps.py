@@ -68,7 +68,8 @@ def filled(a: Identity, b: Identity, pairing: Pairing) -> float:
         return 0.0
     made = {m.a.name for m in mapped if m.step != "head"}
     weights = [t for t in a.tensors if not is_derived(t)]
-    return sum(t.nbytes for t in weights if t.name in made) / sum(t.nbytes for t in weights)
+    size = sum(t.nbytes for t in weights)
+    return sum(t.nbytes for t in weights if t.name in made) / size if size else 0.0
 
 
 def left_over(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from interop.check import renames
+from interop.check import renames, strict
 from interop.facts import Identity, Mapped, Pair, Pairing, TensorSpec
 from interop.identity.order import in_definition_order
 
@@ -35,6 +35,7 @@ def pair(a: Identity, b: Identity) -> Pairing:
             (matched if spec.shape == other.shape else reshaped).append(Pair(spec, other, step))
     extra = tuple(t for t in b.tensors if t.name not in names)
     found = Pairing(tuple(matched), tuple(reshaped), tuple(missing), extra)
+    found = strict.loaded(a, b, found)
     mapped, basis = _map(a, b, found)
     found = replace(found, mapped=mapped, basis=basis)
     if not mapped:

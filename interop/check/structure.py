@@ -27,13 +27,6 @@ _SPLIT = (
     ("wq", "wk", "wv"),
     ("q", "k", "v"),
 )
-# What follows from the architecture alone and is no weight; integers never are one either.
-_DERIVED = frozenset(
-    {
-        "num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask",
-        "position_ids", "token_type_ids", "inv_freq", "masked_bias",
-    }
-)  # fmt: skip
 # The words of the field that tell what a layer is for: (role, words of its path). The first that
 # fits counts, so what is more particular stands first.
 _ROLES: tuple[tuple[str, frozenset[str]], ...] = tuple(
@@ -93,11 +86,9 @@ class Layer:
 
 def is_derived(spec: TensorSpec) -> bool:
     """Whether a tensor follows from the architecture alone: a counter, an index, a mask."""
-    leaf = spec.name.rpartition(".")[2]
-    # GPT-2's causal mask was once stored as `attn.bias`, one plane a head.
-    mask = leaf == "bias" and len(spec.shape) == 4
+    # Integers never are weights either, where layers are matched.
     number = spec.quantizer or spec.dtype.startswith(("float", "bfloat", "complex"))
-    return leaf in _DERIVED or mask or not number
+    return spec.is_buffer or not number
 
 
 def pair(a: Sequence[TensorSpec], b: Sequence[TensorSpec]) -> list[Mapped]:
@@ -202,6 +193,8 @@ def _join(found: Mapping[str, Layer]) -> list[Layer]:
             units = [x for x in three if x is not None]
             if any(_make_up(x) != _make_up(layer) for x in units):
                 continue
+            if any(not v.shape for x in units for v in x.values.values()):
+                continue  # numbers have no axis along which they join
             first = min((front + w for w in words), key=place.__getitem__)
             gone |= dict.fromkeys((front + w for w in words), None)
             values = {
@@ -225,7 +218,8 @@ def _name_roles(found: Sequence[Layer]) -> None:
     before = ""
     for layer in found:
         layer.role = _role(layer.path)
-        if layer.role in ("first layer", "second layer") and len(layer.values["weight"].shape) == 4:
+        weight = layer.values.get("weight")  # a damaged file may have the bias alone
+        if layer.role in ("first layer", "second layer") and weight and len(weight.shape) == 4:
             layer.role = "squeeze"  # torchvision's squeeze-and-excitation: fc1 and fc2 of 1x1
         if "running_mean" in layer.values:
             layer.role = layer.role or before

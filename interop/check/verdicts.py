@@ -50,14 +50,12 @@ def _verdict(
 
 def _why(intent: Intent, a: Identity, b: Identity, pairing: Pairing) -> str:
     if intent is Intent.RELOAD:
-        lacks = sum(t.is_counter for t in pairing.missing)
-        note = f"; {lacks} counters of batch normalisation, which torch fills in, are not" * bool(
-            lacks
-        )
-        return f"all {len(pairing.matched)} tensors are in place, names and shapes as in A{note}"
+        there = len(pairing.matched) + len(pairing.resized)
+        note = f"; {len(pairing.filled)} are not, which torch fills in" if pairing.filled else ""
+        return f"all {there} tensors are in place, names and shapes as in A{note}"
     if intent is Intent.TRANSFER:
         backbone = a.tensors if a.backbone is None else a.backbone
-        wanted = [t for t in backbone if not t.is_counter]
+        wanted = [t for t in backbone if not t.is_buffer]
         # A yes means that nothing of the backbone is missing: the rules saw to it.
         return f"{len(wanted)} of {len(wanted)} backbone tensors pair, 100 % of their bytes"
     if a.labels.names is not None:

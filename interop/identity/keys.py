@@ -6,6 +6,7 @@ left alone: the fact is then unknown, never guessed.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,9 @@ from interop.identity import ecosystems
 # Where people put such keys, besides the top level.
 CONTAINERS = (
     "config.json", "hyper_parameters", "hparams", "args", "config", "cfg", "meta",
-    "pretrained_cfg", "default_cfg",
+    "pretrained_cfg", "default_cfg", "dataset_meta", "_hparams", "data",
+    # modules that were pickled whole, by their attributes
+    "module", "model", "ema", "net", "network", "model_ema",
 )  # fmt: skip
 
 
@@ -98,6 +101,8 @@ KEYS: tuple[tuple[str, str, Callable[[Json], Any]], ...] = (
     ("labels", "labels", _labels),
     ("labels", "label_names", _names),
     ("labels", "classes", _either),
+    ("labels", "CLASSES", _either),
+    ("labels", "names", _either),
     ("labels", "class_names", _either),
     ("labels", "class_to_idx", _index_of_name),
     ("labels", "idx_to_class", _name_of_index),
@@ -183,18 +188,31 @@ def _stated(metadata: Mapping[str, Json], fact: str) -> Iterator[Stated]:
             if isinstance(value, str) and value[:1] in '[{"':
                 try:
                     value = json.loads(value)
-                except ValueError:
-                    if fact != "preprocess":
+                except (ValueError, RecursionError):
+                    if fact != "preprocess" and (value := _python(value)) is None:
                         continue
             if (read := form(value)) is not None:
                 yield Stated(read, f"{where}key {key!r}")
 
 
-def _mappings(metadata: Mapping[str, Json]) -> Iterator[tuple[str, Mapping[str, Json]]]:
-    yield "", metadata
-    for name in CONTAINERS:
+def _python(text: str) -> Json:
+    """The dict or list that a Python text writes ("{0: 'cat'}" in YOLO's graphs); None if none."""
+    # A mapping of labels nests nothing; what nests deeply could overflow Python's own parser.
+    if len(text) > 1 << 20 or text.count("[") + text.count("{") + text.count("-") > 1000:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _mappings(
+    metadata: Mapping[str, Json], front: str = "", deep: int = 2
+) -> Iterator[tuple[str, Mapping[str, Json]]]:
+    yield front, metadata
+    for name in CONTAINERS if deep else ():
         if isinstance(inner := metadata.get(name), dict):
-            yield f"{name} ", inner
+            yield from _mappings(inner, f"{front}{name} ", deep - 1)
 
 
 # ---------------------------------------------------------------- what a person gives instead

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interop.facts import TensorSpec
+from interop.facts import AVERAGED, TensorSpec
 
 # torch.compile wraps any submodule, so its token may stand in the middle of a name.
 COMPILED = "_orig_mod."
@@ -22,8 +22,7 @@ WRAPPERS = frozenset(
 
 def strip_prefix(tensors: Sequence[TensorSpec]) -> tuple[str, tuple[TensorSpec, ...]]:
     """Take wrapper tokens off until no more come off; (prefix, renamed tensors)."""
-    # torch's AveragedModel keeps its count beside the module; it is no weight.
-    tensors = [t for t in tensors if t.name != "n_averaged"]
+    tensors = [t for t in tensors if t.name != AVERAGED]  # it is no weight
     names = [t.name for t in tensors]
     prefix = ""
     while names and (token := _shared_token(names)):

@@ -19,6 +19,7 @@ from interop.check.structure import is_derived
 from interop.errors import ConfigError, ModelError
 from interop.export import documents
 from interop.facts import (
+    AVERAGED,
     Answer,
     Architecture,
     Case,
@@ -388,7 +389,7 @@ class Work:
 def _raw_names(like: Identity) -> list[str]:
     """The names as the file itself has them, its wrapper's prefix included."""
     chosen = next(s for s in like.manifest.state_dicts if s.place == like.place)
-    names = [t.name for t in chosen.tensors if t.name != "n_averaged"]
+    names = [t.name for t in chosen.tensors if t.name != AVERAGED]
     if len(names) != len(like.tensors):
         raise ModelError(
             "its names cannot be told from their prefix", where=like.manifest.path,

@@ -97,10 +97,19 @@ def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _faults_of_weights(graph: onnx.ModelProto, folder: Path) -> list[str]:
     floats = (t for t in graph.graph.initializer if graphs.DTYPES.get(t.data_type) in graphs.FLOATS)
     try:
-        wrong = [t.name for t in floats if not np.isfinite(graphs.values(t, folder)).all()]
+        wrong = [t.name for t in floats if not _sound(graphs.values(t, folder))]
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         return [f"its weights cannot be read: {_line(error)}"]
     return [f"weights that are not finite: {', '.join(wrong[:_SHOWN])}"] if wrong else []
+
+
+def _sound(numbers: Array) -> bool:
+    """Whether all numbers are finite, or the tensor is a mask: -inf and one finite number."""
+    finite = np.isfinite(numbers)
+    if finite.all():
+        return True
+    kept = numbers[finite]
+    return bool(np.isneginf(numbers[~finite]).all() and kept.size and kept.min() == kept.max())
 
 
 def _line(error: Exception) -> str:

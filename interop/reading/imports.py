@@ -59,6 +59,8 @@ _REFUSED: dict[str, str] = {
     "torch._utils": "_rebuild_nested_tensor",
     "torch._tensor": "Tensor",
     "torch.nested._internal.nested_tensor": "_rebuild_njt NestedTensor",
+    # The sizes between which torch 2.14 knows an axis of a nested tensor to lie.
+    "torch._dynamo.decorators": "_DimRange",
     "torch._C": "Generator",
     "torch.nn.utils.rnn": "PackedSequence",
     "torch.distributed.device_mesh": "DeviceMesh",

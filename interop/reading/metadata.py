@@ -17,6 +17,12 @@ MAX_VALUES = 300_000
 MAX_TEXT = 1 << 20
 MAX_ARRAY = 100_000
 _FIELDS = 100
+# Attributes under which modules keep their classes: YOLO's, mmdetection's, one's own.
+_STATED_WORDS = """
+names classes CLASSES class_names labels label_names class_to_idx idx_to_class id2label
+label2id dataset_meta config hparams _hparams
+"""
+_STATED = frozenset(_STATED_WORDS.split())
 
 
 class _Nothing(Exception):
@@ -28,18 +34,36 @@ def describe(tree: Node) -> dict[str, Json]:
     if type(tree) is Made and tree.module.startswith("__torch__"):
         return {}
     mapping = tree.content or tree.state if type(tree) is Made else tree
-    if type(mapping) is not Mapping or "_modules" in mapping.named:
-        return {}
     budget = [MAX_VALUES]
+    if type(mapping) is not Mapping or "_modules" in mapping.named:
+        stated = _stated(tree, budget)
+        return {"module": stated} if stated else {}
     described = {}
     for key, value in mapping.named.items():
         if key.lower() in ASIDE or len(key) > MAX_TEXT:
+            continue
+        if stated := _stated(value, budget):
+            described[key] = stated
             continue
         with suppress(_Nothing):
             described[key] = _json(value, budget, MAX_DEPTH)
         if key.lower() in PREPARING:
             described[key] = _marked(value, budget)
     return described
+
+
+def _stated(node: Node, budget: list[int]) -> dict[str, Json]:
+    """What a pickled module's own attributes say of its classes; {} for anything else."""
+    if type(node) is not Made or type(node.state) is not Mapping:
+        return {}
+    named = node.state.named
+    if "_modules" not in named:
+        return {}
+    found = {}
+    for key in _STATED & named.keys():
+        with suppress(_Nothing):
+            found[key] = _json(named[key], budget, MAX_DEPTH)
+    return dict(sorted(found.items()))
 
 
 def _marked(node: Node, budget: list[int]) -> Json:

@@ -38,13 +38,15 @@ _tables: dict[str, Array] = {}
 class Range(NamedTuple):
     """NaNs, infinities, and the least and greatest finite number; None where there is none.
 
-    Of complex numbers `low` and `high` are of the parts, (real, imaginary).
+    Of complex numbers `low` and `high` are of the parts, (real, imaginary). `below` counts the
+    infinities that are negative; of complex numbers it is 0.
     """
 
     nan: int
     inf: int
     low: Any = None
     high: Any = None
+    below: int = 0
 
 
 def is_measured(dtype: str) -> bool:
@@ -73,9 +75,10 @@ def _mixed(numbers: Array) -> Range:
     finite = numbers[np.isfinite(numbers)]
     nan = int(np.count_nonzero(np.isnan(numbers)))
     inf = numbers.size - finite.size - nan
+    below = int(np.count_nonzero(np.isneginf(numbers)))
     if not finite.size:
-        return Range(nan, inf)
-    return Range(nan, inf, float(finite.min()), float(finite.max()))
+        return Range(nan, inf, below=below)
+    return Range(nan, inf, float(finite.min()), float(finite.max()), below)
 
 
 def _halves(dtype: str, codes: Array) -> Range:
@@ -85,7 +88,8 @@ def _halves(dtype: str, codes: Array) -> Range:
     if -_INFINITY[dtype] <= low and high < _INFINITY[dtype]:
         ends = np.array([low, high], "<i2")
         stored = (ends ^ ((ends >> 15) & 0x7FFF)).view(STORED[dtype])
-        return Range(0, 0, *map(float, widened(dtype, stored)))
+        least, most = map(float, widened(dtype, stored))
+        return Range(0, 0, least, most)
     return _mixed(widened(dtype, codes.view(STORED[dtype])))
 
 
@@ -94,9 +98,10 @@ def _by_code(table: Array, codes: Array) -> Range:
     met = table[counts > 0]
     finite = met[np.isfinite(met)]
     nan, inf = int(counts[np.isnan(table)].sum()), int(counts[np.isinf(table)].sum())
+    below = int(counts[np.isneginf(table)].sum())
     if not finite.size:
-        return Range(nan, inf)
-    return Range(nan, inf, float(finite.min()), float(finite.max()))
+        return Range(nan, inf, below=below)
+    return Range(nan, inf, float(finite.min()), float(finite.max()), below)
 
 
 def _complex(numbers: Array) -> Range:

@@ -25,7 +25,7 @@ from interop.facts import (
     Storage,
     TensorSpec,
 )
-from interop.reading import places
+from interop.reading import onnx_outputs, places
 from interop.reading.links import climbs, leads_out
 from interop.reading.protobuf import (
     BYTES,
@@ -88,6 +88,7 @@ class _Reader:
         self.producer = ["", ""]
         self.operators: dict[str, int] = {}
         self.functions: set[str] = set()
+        self.nodes: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.tensors: list[TensorSpec] = []
         self.small: dict[str, TensorSpec] = {}
         self.places: dict[str, tuple[int, int]] = {}
@@ -237,6 +238,10 @@ class _Reader:
         constant = first if operator == "Constant" else None
         for _, _, a, b in attributes:
             self.attribute(a, b, depth, scopes, name or first, constant)
+        if scopes == ("",) and operator != "Constant":
+            taken = tuple(text(self.data, field) for field in inputs)
+            made = (operator, taken)
+            self.nodes.update({text(self.data, field): made for field in outputs})
         if operator in _DEQUANTIZE:
             self.use(operator, [text(self.data, field) for field in inputs], attributes, scopes)
 
@@ -540,7 +545,12 @@ class _Reader:
     def manifest(self) -> Manifest:
         producer = " ".join(part for part in self.producer if part)
         graph = Graph(
-            tuple(self.inputs), tuple(self.outputs), self.opsets, producer, self.operators
+            tuple(self.inputs),
+            tuple(self.outputs),
+            self.opsets,
+            producer,
+            self.operators,
+            onnx_outputs.meanings((port.name for port in self.outputs), self.nodes),
         )
         tensors = tuple(self.tensors)
         return Manifest(

@@ -395,6 +395,12 @@ class Machine:
             target.state = state
         elif type(target) is Array:
             build(target, state)
+        elif type(target) is Mapping:
+            if type(state) is Mapping:
+                # Each BUILD adds to what is there, and costs what it adds.
+                self.container(1 + len(state.named))
+                target.attributes = target.attributes or {}
+                target.attributes.update(state.named)
         elif type(target) is not Tensor or type(state) is not tuple or len(state) != 3:
             # Three are (requires_grad, _, hooks) of torch before 0.4; more are another storage.
             self.altered(target)

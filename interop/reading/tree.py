@@ -31,11 +31,13 @@ class Global:
 
 class Mapping:
     """A dict of any kind. Only string keys are looked up; the others are kept as pairs, unhashed,
-    because a file can choose keys that take for ever to hash."""
+    because a file can choose keys that take for ever to hash. `attributes` are those of the object
+    itself, such as the `_metadata` of torch's state dicts."""
 
-    __slots__ = ("named", "others")
+    __slots__ = ("attributes", "named", "others")
 
     def __init__(self) -> None:
+        self.attributes: dict[str, Node] | None = None
         self.named: dict[str, Node] = {}
         self.others: list[tuple[Node, Node]] = []
 

@@ -398,10 +398,10 @@ def _blocks(*views: Array) -> Iterator[tuple[Array, ...]]:
 class _Seen:
     """What one tensor's values have been found to range over."""
 
-    __slots__ = ("count", "high", "inf", "low", "nan")
+    __slots__ = ("below", "count", "high", "inf", "low", "nan")
 
     def __init__(self) -> None:
-        self.count = self.nan = self.inf = 0
+        self.count = self.nan = self.inf = self.below = 0
         self.low: Any = None
         self.high: Any = None
 
@@ -409,6 +409,7 @@ class _Seen:
         self.count += count
         self.nan += other.nan
         self.inf += other.inf
+        self.below += other.below
         if other.low is not None:
             first = self.low is None
             self.low = other.low if first else _ends(min, self.low, other.low)
@@ -423,6 +424,7 @@ class _Seen:
             float(self.low) if ordered else None,
             float(self.high) if ordered else None,
             constant and bool(self.low == self.high),
+            self.below,
         )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from interop.facts import DTYPE_BITS, StateDict, Storage, TensorSpec
+from interop.facts import DTYPE_BITS, Json, StateDict, Storage, TensorSpec
 from interop.reading.pickle_machine import OverLimit
-from interop.reading.tree import Array, Bag, Made, Mapping, Node, StorageRef, Tensor
+from interop.reading.tree import Array, Bag, Global, Made, Mapping, Node, StorageRef, Tensor
 
 MAX_DEPTH = 100
 MAX_VISITS = 3_000_000
@@ -102,6 +102,7 @@ class Weights:
             return
         first = len(self.state_dicts)
         tensors = []
+        packed = set()
         for key, value in _pairs(mapping):
             if self._as_tensor is not None and type(value) is Array:
                 value = self._as_tensor(value) or value
@@ -110,6 +111,7 @@ class Weights:
             elif type(value) is tuple and key.endswith("_packed_params"):
                 # A quantized layer keeps weight and bias together, under one name.
                 tensors += [(f"{key}.{n}", t) for n, t in enumerate(value) if type(t) is Tensor]
+                packed.add(key)
             elif type(value) in _CONTAINERS:
                 below = _join(place, key)
                 if key.lower() not in ASIDE | PREPARING:
@@ -122,7 +124,11 @@ class Weights:
             self.held_aside.extend(_join(place, key) for key, _ in loose)
             names = {key for key, _ in loose}
             tensors = [(key, t) for key, t in tensors if key not in names]
-        self._add(first, place, tensors)
+        if tensors:
+            own = {key for key, _ in tensors} | packed
+            others = [key for key in mapping.named if key not in own]
+            others += [str(key) for key, _ in mapping.others if type(key) in (int, float, bool)]
+            self._add(first, place, tensors, tuple(others), _versions(mapping))
 
     def _sequence(self, items: Iterable[Node], place: str, depth: int) -> None:
         first = len(self.state_dicts)
@@ -137,7 +143,9 @@ class Weights:
 
     def _made(self, made: Made, place: str, depth: int) -> None:
         if _is_module(made):
-            self._add(len(self.state_dicts), place, list(self._flatten(made, "", 0)))
+            name = f"{made.func.module}.{made.func.name}" if type(made.func) is Global else "?"
+            tensors = list(self._flatten(made, "", 0))
+            self._add(len(self.state_dicts), place, tensors, module=name)
             return
         for part in (made.content, made.state, made.items):
             if part is not None:
@@ -184,13 +192,22 @@ class Weights:
 
     # ------------------------------------------------------------ recording
 
-    def _add(self, at: int, place: str, tensors: list[tuple[str, Tensor]]) -> None:
+    def _add(
+        self,
+        at: int,
+        place: str,
+        tensors: list[tuple[str, Tensor]],
+        others: tuple[str, ...] = (),
+        versions: dict[str, Json] | None = None,
+        module: str = "",
+    ) -> None:
         if tensors:
             self._spend(_COST * len(tensors))
             if len(self.state_dicts) >= MAX_STATE_DICTS:
                 raise OverLimit(f"more than {MAX_STATE_DICTS:,} mappings of tensors")
             specs = tuple(self._spec(name, tensor) for name, tensor in tensors)
-            self.state_dicts.insert(at, StateDict(place, specs))
+            found = StateDict(place, specs, True, others, versions or {}, module)
+            self.state_dicts.insert(at, found)
 
     def _spec(self, name: str, tensor: Tensor) -> TensorSpec:
         stride = tensor.stride
@@ -230,6 +247,26 @@ def _pairs(mapping: Mapping) -> Iterator[tuple[str, Node]]:
         # Only containers matter here: a tensor under a number is an optimizer's, not a weight.
         if type(key) is int and type(value) is not Tensor:
             yield str(key), value
+
+
+def _versions(mapping: Mapping) -> dict[str, Json]:
+    """The `_metadata` that torch sets on a state dict: numbers by module and name."""
+    found = (mapping.attributes or {}).get("_metadata")
+    if type(found) is not Mapping:
+        return {}
+    return {path: _numbers(own) for path, own in found.named.items() if type(own) is Mapping}
+
+
+def _numbers(mapping: Mapping) -> dict[str, Json]:
+    """Its numbers, and those one level below (the spectral norm keeps its own version there)."""
+    made: dict[str, Json] = {}
+    for key, value in mapping.named.items():
+        if type(value) is Mapping:
+            made[key] = {k: v for k, v in value.named.items() if type(v) is int}
+        elif value is not None:
+            # What is no number is no version that torch could compare.
+            made[key] = value if type(value) is int else str(type(value).__name__)
+    return made
 
 
 def _join(place: str, key: str) -> str:

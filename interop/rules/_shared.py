@@ -121,16 +121,19 @@ def mend(case: Case) -> str:
     if a is None or b is None or case.pairing is None or "…" in a.prefix + b.prefix:
         return ""
     p = case.pairing
-    rest = [t for t in (*p.missing, *p.extra) if not t.is_counter]
+    over = [t.name for t in p.extra if t.name not in p.taken]
     keys = b.place.split(".") if b.place else []
     torch_made = b.manifest.container in ("torch-zip", "torch-legacy")
-    if rest or p.reshaped or not torch_made or any(k.isdigit() for k in keys):
+    if p.lacking or over or not torch_made or any(k.isdigit() for k in keys):
+        return ""
+    if len(p.reshaped) > len(p.resized) or any(i.state and i.state.module for i in (a, b)):
         return ""
     state = f"torch.load({b.manifest.file!r})" + "".join(f"[{k!r}]" for k in keys)
-    if a.prefix != b.prefix:
-        name = f"k.removeprefix({b.prefix!r})" if b.prefix else "k"
-        name = f"{a.prefix!r} + {name}" if a.prefix else name
-        state = f"{{{name}: v for k, v in {state}.items()}}"
+    if a.prefix != b.prefix or p.refused:
+        name = f"k.removeprefix({b.prefix!r})" if b.prefix != a.prefix else "k"
+        name = f"{a.prefix!r} + {name}" if a.prefix and a.prefix != b.prefix else name
+        drop = f" if k not in {list(p.refused)!r}" if p.refused else ""
+        state = f"{{{name}: v for k, v in {state}.items(){drop}}}"
     for key in reversed([k for k in a.place.split(".") if k]):
         state = f"{{{key!r}: {state}}}"
     return f"torch.save({state}, 'mended.pth')"

@@ -26,7 +26,7 @@ RULE = Rule("head-width-changed", Level.ERROR, (Intent.RELOAD,), needs=("pair",)
 def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.pairing is not None
     head = set(case.a.head.tensors) if case.a.head else set()
-    changed = [p for p in case.pairing.reshaped if p.a.name in head]
+    changed = [p for p in case.pairing.reshaped if p.a.name in head - case.pairing.resized]
     if changed:
         yield finding(
             RULE,

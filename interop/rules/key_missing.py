@@ -12,7 +12,9 @@ Example
 
 Fix
     Save B's whole state dict; or, if the architectures differ on purpose, ask for another intent.
-    Where only the names differ, the finding's hint is the command that changes them.
+    Where only the names differ, the finding's hint is the command that changes them. What torch
+    fills itself counts as there: the counters of batch normalisation in a file that states no
+    version of it, the names of the old weight norm in the parametrised one.
 """
 
 from __future__ import annotations
@@ -27,12 +29,17 @@ RULE = Rule("key-missing", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    assert case.pairing is not None
-    # torch fills in the counters that files from before version 2 of batch normalisation lack.
-    if names := [t.name for t in case.pairing.missing if not t.is_counter]:
-        yield finding(
-            RULE,
-            f"{len(names)} of A's tensors are not in B: {listed(names)}",
-            hint=port(case),
-            facts={"tensors": names},
-        )
+    assert case.b is not None and case.pairing is not None
+    if not (names := case.pairing.lacking):
+        return
+    # torch fills in counters only for a file that states no version, or one below 2.
+    versions = case.b.state.versions if case.b.state is not None else {}
+    counters = all(n.endswith("num_batches_tracked") for n in names)
+    because = "; B's _metadata states a version of batch normalisation that keeps them"
+    yield finding(
+        RULE,
+        f"{len(names)} of A's tensors are not in B: {listed(names)}"
+        + because * bool(counters and versions),
+        hint=port(case),
+        facts={"tensors": names},
+    )

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Case, Finding, Identity, Intent, Level, Rule
 from interop.rules import finding
 from interop.rules._shared import mend
 
@@ -27,7 +27,10 @@ RULE = Rule("key-prefix-shifted", Level.ERROR, (Intent.RELOAD,), needs=("pair",)
 
 def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.b is not None
-    if case.a.prefix == case.b.prefix or not (case.a.tensors and case.b.tensors):
+    if not (case.a.tensors and case.b.tensors):
+        return
+    if case.a.prefix == case.b.prefix:
+        yield from _inside(case.a, case.b)
         return
     old, new = case.a.prefix, case.b.prefix
     yield finding(
@@ -36,3 +39,19 @@ def check(case: Case) -> Iterator[Finding]:
         hint=mend(case) or "save B without its wrapper",
         facts={"a": old, "b": new},
     )
+
+
+def _inside(a: Identity, b: Identity) -> Iterator[Finding]:
+    """A compiled part puts its token into the middle of names: A's may not be B's."""
+    if "…" not in a.prefix:
+        return
+    old, new = a.file_names, b.file_names
+    moved = [name for name in old if new.get(name, old[name]) != old[name]]
+    if moved:
+        shown = f"{old[moved[0]]} in A is {new[moved[0]]} in B"
+        yield finding(
+            RULE,
+            f"{len(moved)} names carry a wrapper at another place: {shown}",
+            hint="save B without its wrapper",
+            facts={"tensors": moved},
+        )

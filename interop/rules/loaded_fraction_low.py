@@ -33,7 +33,7 @@ def check(case: Case) -> Iterator[Finding]:
         return
     backbone = case.a.backbone
     paired = {p.a.name for p in case.pairing.matched}
-    wanted = [t for t in (case.a.tensors if backbone is None else backbone) if not t.is_counter]
+    wanted = [t for t in (case.a.tensors if backbone is None else backbone) if not t.is_buffer]
     found = [t for t in wanted if t.name in paired]
     total, filled = (sum(t.nbytes for t in ts) for ts in (wanted, found))
     # Where the head is unknown, only "nothing at all" is certain.

@@ -1,11 +1,14 @@
 """The graph gives other outputs.
 
 What
-    Two ONNX graphs differ in the names, types or shapes of their outputs.
+    Two ONNX graphs differ in the names, types or shapes of their outputs, or in what their last
+    nodes make of them: values (logits), probabilities, log-probabilities, classes, normalised
+    vectors. If the last nodes differ and one of them is not understood, the answer is unknown.
 
 Why
     A caller of ONNX Runtime passes arrays by name and of a type: one that changed is an error in
-    production, not in a test.
+    production, not in a test. Logits where there were probabilities are no error at all: every
+    threshold is wrong, and nothing says so.
 
 Example
     image float32 (batch, 3, 224, 224) -> pixel_values float32 (1, 3, 224, 224)
@@ -17,8 +20,10 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Answer, Case, Finding, Identity, Intent, Level, Rule
+from interop.rules import finding
 from interop.rules._shared import contract
 
 RULE = Rule("output-contract-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
@@ -26,3 +31,25 @@ RULE = Rule("output-contract-changed", Level.ERROR, (Intent.REPLACE,), needs=("p
 
 def check(case: Case) -> Iterator[Finding]:
     yield from contract(RULE, case, "outputs")
+    assert case.a is not None and case.b is not None
+    sides = [_meanings(case.a), _meanings(case.b)]
+    if len(sides[0]) == len(sides[1]) == 1:  # whatever the two are called
+        sides[1] = dict(zip(sides[0], sides[1].values(), strict=True))
+    old, new = sides
+    changed = [name for name in old if new.get(name, old[name]) != old[name]]
+    if not changed:
+        return
+    made = finding(
+        RULE,
+        "; ".join(f"output {name}: {old[name]} -> {new[name]}" for name in changed[:2]),
+        hint="export with the last layer of the model that is served",
+        facts={"meanings": {name: [old[name], new[name]] for name in changed}},
+    )
+    if all("unknown" in (old[n] + new[n]) for n in changed):
+        made = replace(made, level=Level.WARN, answer=Answer.UNKNOWN)
+    yield made
+
+
+def _meanings(identity: Identity) -> dict[str, str]:
+    graph = identity.manifest.graph
+    return dict(graph.meanings) if graph is not None else {}

@@ -1,7 +1,8 @@
 """A tensor holds NaN or infinity.
 
 What
-    At least one value of a weight is no number.
+    At least one value of a weight is NaN or infinite. A tensor that holds exactly two values, -inf
+    and one finite number, is an attention mask, and no fault.
 
 Why
     One NaN spreads to every output behind it. A classifier of NaNs still answers: always the same
@@ -21,12 +22,18 @@ from collections.abc import Iterator
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
 
-RULE = Rule("tensor-not-finite", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("values",))
+RULE = Rule(
+    "tensor-not-finite",
+    Level.ERROR,
+    (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE),
+    needs=("values",),
+)
 
 
 def check(case: Case) -> Iterator[Finding]:
     assert case.b is not None
-    bad = [(t.name, t.stats) for t in case.b.tensors if t.stats and (t.stats.nan or t.stats.inf)]
+    seen = [(t.name, t.stats) for t in case.b.tensors if t.stats and not t.stats.is_mask]
+    bad = [(name, stats) for name, stats in seen if stats.nan or stats.inf]
     if bad:
         yield finding(
             RULE,

@@ -26,7 +26,8 @@ RULE = Rule("tensor-shape-changed", Level.ERROR, (Intent.RELOAD,), needs=("pair"
 def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.pairing is not None
     head = set(case.a.head.tensors) if case.a.head else set()
-    changed = [p for p in case.pairing.reshaped if p.a.name not in head]
+    allowed = head | case.pairing.resized
+    changed = [p for p in case.pairing.reshaped if p.a.name not in allowed]
     if changed:
         yield finding(
             RULE,

@@ -1,7 +1,8 @@
 """The state dict lies at another place within the file.
 
 What
-    A holds its weights under one key and B under another, or one of them at the top level.
+    A holds its weights under one key and B under another, or one of them at the top level. Or one
+    holds a pickled module where the other holds a state dict.
 
 Why
     The code that loads A reaches for A's key: it finds none, or finds the wrong thing.
@@ -26,7 +27,18 @@ RULE = Rule("wrapper-changed", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
 
 def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.b is not None
-    if case.a.place == case.b.place or case.a.manifest.graph or case.b.manifest.graph:
+    if case.a.manifest.graph or case.b.manifest.graph:
+        return
+    modules = [bool(i.state and i.state.module) for i in (case.a, case.b)]
+    if case.a.place == case.b.place:
+        if modules[0] != modules[1]:
+            kinds = ["a pickled module" if m else "a state dict" for m in modules]
+            yield finding(
+                RULE,
+                f"B holds {kinds[1]}, A {kinds[0]}",
+                hint="save model.state_dict()" if modules[1] else "save the module as A's is",
+                facts={"a": kinds[0], "b": kinds[1]},
+            )
         return
     yield finding(
         RULE,
