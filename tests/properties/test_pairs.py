@@ -31,7 +31,7 @@ MODELS = (
     "torchvision/resnet18", "torchvision/efficientnet_b0", "torchvision/vit_b_32",
     "torchvision/swin_t", "torchvision/densenet121", "torchvision/squeezenet1_1",
     "timm/convnext_atto", "timm/vit_tiny_patch16_224", "timm/levit_128s",
-    "timm/mobilenetv3_small_050", "norms/",
+    "timm/mobilenetv3_small_050", "torchvision/mnasnet0_5", "norms/",
 )  # fmt: skip
 
 
@@ -212,7 +212,7 @@ def loads(model: nn.Module, path: Path) -> bool:
         warnings.simplefilter("ignore")
         try:
             model.load_state_dict(torch.load(path, weights_only=True), strict=True)
-        except (RuntimeError, TypeError, AttributeError, KeyError):
+        except (RuntimeError, TypeError, AttributeError, KeyError, ValueError):
             return False
     return True
 
