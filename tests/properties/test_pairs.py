@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -31,7 +31,7 @@ MODELS = (
     "torchvision/resnet18", "torchvision/efficientnet_b0", "torchvision/vit_b_32",
     "torchvision/swin_t", "torchvision/densenet121", "torchvision/squeezenet1_1",
     "timm/convnext_atto", "timm/vit_tiny_patch16_224", "timm/levit_128s",
-    "timm/mobilenetv3_small_050", "norms/",
+    "timm/mobilenetv3_small_050", "torchvision/mnasnet0_5", "norms/",
 )  # fmt: skip
 
 
@@ -56,7 +56,11 @@ def module(name: str) -> nn.Module:
         if library == "torchvision":
             import torchvision
 
-            return torchvision.models.get_model(model)
+            parts = torchvision.models.detection, torchvision.models.segmentation
+            with_backbone = any(model in torchvision.models.list_models(module=p) for p in parts)
+            # A backbone's weights would be fetched.
+            none = {"weights_backbone": None} if with_backbone else {}
+            return torchvision.models.get_model(model, weights=None, **none)
         if library == "timm":
             import timm
 
@@ -71,7 +75,7 @@ def names() -> list[str]:
     import torchvision
 
     chosen = random.Random(15).sample(timm.list_models(), 200)
-    every = torchvision.models.list_models()
+    every = [n for n in torchvision.models.list_models() if not n.startswith("quantized")]
     return [*MODELS, *(f"torchvision/{n}" for n in every), *(f"timm/{n}" for n in chosen)]
 
 
@@ -91,7 +95,7 @@ def state_of(model: nn.Module) -> State:
 
 
 def _one(draw: Any, state: State) -> str:
-    return draw(st.sampled_from(list(state)))
+    return draw(st.sampled_from([n for n, v in state.items() if isinstance(v, torch.Tensor)]))
 
 
 def _again(state: State, rename: Callable[[str], str]) -> None:
@@ -123,7 +127,7 @@ def swap(draw: Any, state: State) -> None:
 def cast(draw: Any, state: State) -> None:
     kind = draw(st.sampled_from([torch.float16, torch.bfloat16, torch.float64]))
     for name, value in state.items():
-        if value.is_floating_point():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
             state[name] = torch.zeros((), dtype=kind).expand(value.shape)
 
 
@@ -185,6 +189,8 @@ def split(draw: Any, state: State) -> None:
     fused = [n for n in state if n.endswith((".qkv.weight", "in_proj_weight"))]
     for name in fused:
         whole = state.pop(name)
+        if not isinstance(whole, torch.Tensor) or not whole.ndim:
+            continue
         for part in "qkv":
             third = (whole.shape[0] // 3, *whole.shape[1:])
             path = name.rpartition(".")[0].removesuffix(".qkv")
@@ -206,7 +212,7 @@ def loads(model: nn.Module, path: Path) -> bool:
         warnings.simplefilter("ignore")
         try:
             model.load_state_dict(torch.load(path, weights_only=True), strict=True)
-        except (RuntimeError, TypeError, AttributeError, KeyError):
+        except (RuntimeError, TypeError, AttributeError, KeyError, ValueError):
             return False
     return True
 
@@ -235,11 +241,15 @@ def _saved(state: State, path: Path) -> Path:
 @given(st.data())
 def test_no_verdict_is_wrong(folder: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(names()))
-    state = state_of(module(name))
+    try:
+        state = state_of(module(name))
+    except NotImplementedError:  # a few cannot be built without memory
+        assume(name in MODELS)
+        raise
     a = _saved(state, folder / "a.pth")
     said = []
     for change in data.draw(st.lists(st.sampled_from(MUTATIONS), max_size=4)):
-        if state:
+        if any(isinstance(v, torch.Tensor) for v in state.values()):
             change(data.draw, state)
             said.append(change.__name__)
     b = _saved(state, folder / "b.pth")
