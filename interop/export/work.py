@@ -126,6 +126,18 @@ class Proved:
     def holds(self) -> bool:
         return all(p.holds for p in self.proofs)
 
+    @property
+    def closed(self) -> tuple[int, int]:
+        """How many axes are fixed, and how many restricted."""
+        states = [axis.state for axis in self.explored.axes({}) if axis.name]
+        return states.count(AxisState.FIXED), states.count(AxisState.RESTRICTED)
+
+    @property
+    def departure(self) -> str:
+        """Where the graph is not the module, for no reason that the module gives."""
+        bad = (t for t in self.explored.trials if t.outcome in (Outcome.DIFFERS, Outcome.FAILS))
+        return next((t.why or f"it departs at {_sizes(t)}" for t in bad), "")
+
 
 @dataclass(slots=True)
 class Work:
@@ -246,8 +258,8 @@ class Work:
     def convert(self, forward: Forward, feed: Feed, folder: Path) -> Made | None:
         """Takes one route after the other until all proofs hold; None where none does.
 
-        A graph that is not the module at some sizes, for no reason that the module gives, is kept:
-        it counts, restricted, if no later route leaves as many axes open and does better.
+        A graph that is not the module at some sizes is kept: it counts, restricted, if no other
+        route does better. A library may write one branch for torch.export and another for traces.
         """
         source = self.identity.manifest
         if source.content_sha256 is None:
@@ -257,18 +269,17 @@ class Work:
         failed: list[Proof] = []
         kept: Proved | None = None
         for route in routes.fitting(forward.signature, subject.attends(forward)):
-            if kept is not None and route.open != "all":
-                break
+            if kept is not None and (route.open != "all" or (kept.explored.clean and route.dynamo)):
+                continue  # what the module itself restricts, a trace of the same kind does not open
             found = self.through(route, forward, feed, held, folder)
             if found is None:
                 continue
             if found.holds:
-                if found.explored.clean:
-                    return self.accept(found, forward, folder)
-                why = next(t.why or f"it departs at {_sizes(t)}" for t in found.explored.trials
-                           if not t.good and t.outcome is not Outcome.REFUSED)  # fmt: skip
-                self.attempts.append({"route": route.name, "why": why})
-                kept = kept or found
+                kept = found if kept is None or found.closed < kept.closed else kept
+                if not any(found.closed):
+                    break
+                if not found.explored.clean:
+                    self.attempts.append({"route": route.name, "why": found.departure})
                 continue
             why = next(p.what for p in found.proofs if not p.holds)
             self.attempts.append({"route": route.name, "why": why})
@@ -280,7 +291,8 @@ class Work:
                 break
         if kept is not None:
             (folder / GRAPH).write_bytes(kept.graph)
-            self.attempts = [a for a in self.attempts if a["route"] != kept.made.route.name]
+            name = kept.made.route.name
+            self.attempts = [a for a in self.attempts if a["route"] != name]
             return self.accept(kept, forward, folder)
         if not failed:
             first = {a["why"]: a["route"] for a in reversed(self.attempts)}

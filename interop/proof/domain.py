@@ -20,11 +20,13 @@ from interop.proof.feed import SIZES
 from interop.proof.guards import Guard, Sizes, fails
 from interop.proof.parity import Reference, elsewhere
 from interop.runtimes import TorchRuntime
-from interop.runtimes.base import Runtime
+from interop.runtimes.base import Batch, Runtime
 
 FEEDS = 24  # runs of both sides, at the most
 _KEPT = 6  # of them, for the ends of what is claimed
 LARGEST = 1 << 22  # numbers in one feed
+GROWTH = 16  # times as many numbers as the example has, unless they are few
+SMALL = 1 << 12
 _FAR = 4096  # guards are followed up to this size, and to four times the example's
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 53, 67, 97, 131, 227, 257, 389, 521, 1031)
 _DIVISORS = 256
@@ -161,7 +163,7 @@ class Search:
         beyond = [
             sizes
             for sizes in self._around(guard)
-            if fails(guard, sizes) and self.numbers(sizes) <= LARGEST
+            if fails(guard, sizes) and self._affordable(sizes)
         ]
         if beyond:
             others = [g for g in self.guards or () if g is not guard]
@@ -188,6 +190,11 @@ class Search:
             for n in _grid(max(self.home[axis] for axis in guard.axes)):
                 yield {**self.home, **dict.fromkeys(guard.axes, n)}
 
+    def _affordable(self, sizes: Sizes) -> bool:
+        """Whether a feed is small enough: attention takes memory as the square of what it gets."""
+        most = min(LARGEST, max(GROWTH * self.numbers(self.home), SMALL))
+        return self.numbers(sizes) <= most
+
     def _away(self, sizes: Sizes) -> int:
         return sum(abs(sizes[axis] - n) for axis, n in self.home.items())
 
@@ -206,7 +213,7 @@ class Search:
             equal = [m for a, m in self.home.items() if a not in (axis, BATCH)]
             found += [smallest + 1, 3, power - 1, power + 1, n + n // 2, 2 * n, *equal]
         room = [m for m in dict.fromkeys(found) if m >= smallest and m != n]
-        return [m for m in room if self.numbers({**self.home, axis: m}) <= LARGEST]
+        return [m for m in room if self._affordable({**self.home, axis: m})]
 
     def _smallest(self, axis: str) -> int:
         """The smallest size that the module takes, others as in the example; tries it."""
@@ -255,7 +262,7 @@ class Search:
             if known.sizes == sizes:
                 return known
         counted = sum(t.outcome not in (Outcome.REFUSED, Outcome.UNTRIED) for t in self.trials)
-        if counted >= most or self.numbers(sizes) > LARGEST:
+        if counted >= most or not self._affordable(sizes):
             return Trial(sizes, Outcome.UNTRIED)
         self.trials.append(self.run(sizes))
         return self.trials[-1]
@@ -585,9 +592,12 @@ def tried(
     sizes: Sizes,
 ) -> Trial:
     """One feed of these sizes to both."""
-    batch = drawn(signature, sizes.get(BATCH, 1), sizes)
     what = ", ".join(f"{axis} {n}" for axis, n in sizes.items())
-    found = elsewhere(held, forward, native, runtime.outputs, batch, what)
+
+    def draw(seed: int) -> Batch:
+        return drawn(signature, sizes.get(BATCH, 1), sizes, seed)
+
+    found = elsewhere(held, forward, native, runtime.outputs, draw, what)
     if found is None:
         return Trial(sizes, Outcome.REFUSED)
     outcome = Outcome.SAME if found.holds else Outcome.DIFFERS if found.ran else Outcome.FAILS

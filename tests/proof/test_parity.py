@@ -319,11 +319,39 @@ def test_what_the_module_itself_refuses_is_not_compared():
     held = reference(module, feed)
     forward = Forward(module, takes)
     with TorchRuntime(forward) as native:
-        batch = np.zeros((2, 15), np.float32)
-        assert elsewhere(held, forward, native, native.outputs, batch, "15") is None
-        again = np.ones((5, 16), np.float32)
-        assert elsewhere(held, forward, native, native.outputs, again, "16").holds
-        wrong = elsewhere(held, forward, native, lambda b: (1.1 * b,), again, "16")
+        short, fine = np.zeros((2, 15), np.float32), np.ones((5, 16), np.float32)
+        told = native.outputs
+        assert elsewhere(held, forward, native, told, lambda seed: short, "15") is None
+        assert elsewhere(held, forward, native, told, lambda seed: fine, "16").holds
+        wrong = elsewhere(held, forward, native, lambda b: (1.1 * b,), lambda seed: fine, "16")
         assert not wrong.holds and wrong.relative > 0.05
+
+
+def test_a_number_that_native_computes_by_luck_to_its_last_digit_is_judged_with_others():
+    """One scalar near zero: a bound made of it alone would call rounding a difference."""
+
+    class Sum(nn.Module):
+        def forward(self, x):
+            return x.sum(1, keepdim=True)
+
+    def row(seed):
+        noise = np.random.default_rng(seed).standard_normal((1, 999), dtype=np.float32)
+        return np.concatenate([noise, -noise.sum(1, keepdims=True) + 1e-3], 1)
+
+    def backwards(batch):
+        return (np.cumsum(batch[:, ::-1], 1, dtype=np.float32)[:, -1:],)
+
+    module = Sum().eval()
+    held = reference(module, Feed.of(np.ones((6, 1000), np.float32)))
+    forward = Forward(module, Signature((Argument("x", (BATCH, 1000)),)))
+    with TorchRuntime(forward) as native:
+        alone = replace(held, widely=lambda batch: None)
+        assert not elsewhere(alone, forward, native, backwards, row, "1").holds
+        off = elsewhere(held, forward, native, lambda b: (backwards(b)[0] + 0.1,), row, "1")
+        assert not off.holds
+
+
+def test_a_module_that_refuses_its_own_size_is_an_error():
+    module = OneSize().eval()
     with pytest.raises(ValueError, match="rows of 16"):
         reference(module, Feed.of(np.zeros((9, 15), np.float32)))
