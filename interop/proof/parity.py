@@ -344,28 +344,30 @@ def elsewhere(
     own = _once_more(one, 0, given[-1])
     if own is None or own.holds or own.fault or own.relative > MOST:
         return own or found
-    return _together(one, native, ours, [draw(seed) for seed in range(1, 1 + DRAWS)]) or own
+    return _together(held, what, native, ours, [draw(seed) for seed in range(DRAWS)]) or own
 
 
 def _together(
-    one: Reference, native: TorchRuntime, ours: Run, batches: Sequence[Batch]
+    held: Reference, what: str, native: TorchRuntime, ours: Run, batches: Sequence[Batch]
 ) -> Difference | None:
-    """Several inputs as if they were one: the largest errors, of the largest output of all."""
-    assert one.widely is not None
-    sums: dict[int, list[float]] = {}
+    """Several inputs, and the reference's first, as if they were one: the largest errors, of the
+    largest output of all."""
+    assert held.widely is not None
+    scales = [float(np.abs(t).max(initial=0)) for t in held.truth[0]]
+    known = zip(held.native_error, scales, strict=True)
+    sums = {i: [0.0, error * scale, scale] for i, (error, scale) in enumerate(known)}
     for batch in batches:
-        truth = one.widely(batch)
+        truth = held.widely(batch)
         if truth is None:
             return None
         for i, (a, b, t) in enumerate(zip(ours(batch), native.outputs(batch), truth, strict=True)):
             if a.shape != t.shape or not np.isfinite(a).all():
                 return None
             errors = [float(np.abs(x.astype(np.float64) - t).max(initial=0)) for x in (a, b)]
-            seen = sums.setdefault(i, [0.0, 0.0, 0.0])
-            seen[:] = map(max, seen, (*errors, float(np.abs(t).max(initial=0))))
-    least = FLOOR * one.eps
+            sums[i][:] = map(max, sums[i], (*errors, float(np.abs(t).max(initial=0))))
+    least = FLOOR * held.eps
     made = [
-        Difference(one.labels[0], a / t, min(MULTIPLE * b / t + least, most(one.eps)))
+        Difference(what, a / t, min(MULTIPLE * b / t + least, most(held.eps)))
         for a, b, t in sums.values()
         if t
     ]
