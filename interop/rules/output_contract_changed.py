@@ -3,7 +3,8 @@
 What
     Two ONNX graphs differ in the names, types or shapes of their outputs, or in what their last
     nodes make of them: values (logits), probabilities, log-probabilities, classes, normalised
-    vectors. If the last nodes differ and one of them is not understood, the answer is unknown.
+    vectors. If the last nodes differ and one of them is not understood, the answer is unknown. So
+    it is for a graph that ends in one of these against a checkpoint, which states none.
 
 Why
     A caller of ONNX Runtime passes arrays by name and of a type: one that changed is an error in
@@ -32,6 +33,7 @@ RULE = Rule("output-contract-changed", Level.ERROR, (Intent.REPLACE,), needs=("p
 def check(case: Case) -> Iterator[Finding]:
     yield from contract(RULE, case, "outputs")
     assert case.a is not None and case.b is not None
+    yield from _beside_a_checkpoint(case.a, case.b)
     sides = [_meanings(case.a), _meanings(case.b)]
     if len(sides[0]) == len(sides[1]) == 1:  # whatever the two are called
         sides[1] = dict(zip(sides[0], sides[1].values(), strict=True))
@@ -48,6 +50,23 @@ def check(case: Case) -> Iterator[Finding]:
     if all("unknown" in (old[n] + new[n]) for n in changed):
         made = replace(made, level=Level.WARN, answer=Answer.UNKNOWN)
     yield made
+
+
+def _beside_a_checkpoint(a: Identity, b: Identity) -> Iterator[Finding]:
+    """A graph that makes something of its values, against weights that do not say what they give.
+
+    The first output alone: a detector's boxes are often between 0 and 1 by its own class.
+    """
+    graphs = [i for i in (a, b) if i.manifest.graph is not None]
+    first = next(iter(_meanings(graphs[0]).items()), None) if len(graphs) == 1 else None
+    if first is None or first[1].startswith(("values", "unknown")):
+        return
+    weights, graph = ("A", "B") if graphs[0] is b else ("B", "A")
+    what = f"{graph}'s output {first[0]} is {first[1]}; {weights} does not say what its output is"
+    found = finding(
+        RULE, what, hint="compare two exported graphs", facts={"meanings": dict([first])}
+    )
+    yield replace(found, level=Level.WARN, answer=Answer.UNKNOWN)
 
 
 def _meanings(identity: Identity) -> dict[str, str]:

@@ -76,3 +76,16 @@ def test_only_another_meaning_is_found(number: int, answer: Answer | None, tmp_p
 def test_a_circle_of_nodes_ends() -> None:
     nodes = {"y": ("Identity", ("z",)), "z": ("Cast", ("y",)), "u": ("Add", ("u", "u"))}
     assert meanings(["y", "u", "v"], nodes).keys() == {"y", "u", "v"}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("number", "found"), [(0, 0), (12, 0), (2, 1), (8, 1), (9, 1), (11, 1)])
+def test_a_checkpoint_does_not_say_what_a_graph_makes_of_its_values(
+    number: int, found: int, tmp_path: Path
+) -> None:
+    graph = _graph(LAST[number][0], tmp_path / "b.onnx")
+    torch.manual_seed(0)
+    torch.save(Net(LAST[0][0]).state_dict(), tmp_path / "a.pth")
+    for a, b in ((tmp_path / "a.pth", graph), (graph, tmp_path / "a.pth")):
+        told = [f for f in check(a, b).findings if f.rule == "output-contract-changed"]
+        assert [f.answer for f in told] == [Answer.UNKNOWN] * found
