@@ -153,11 +153,11 @@ class Contender:
     def preprocessing(self) -> Preprocessing | None:
         return self.identity.image_preprocessing
 
-    def check_inputs(self, batch: Batch) -> None:
-        """DataError where a graph is among the lanes and was not proved for inputs of this size."""
+    def _check_sizes(self, batch: Batch) -> None:
+        """DataError where the graph was not proved for inputs of this size."""
         arrays = batch if isinstance(batch, Mapping) else {self.signature.names[0]: batch}
         shapes = {name: array.shape for name, array in arrays.items()}
-        if any(lane.graph for lane in self.lanes) and (why := outside(self.domain, shapes)):
+        if why := outside(self.domain, shapes):
             raise DataError(
                 why,
                 where=self.identity.manifest.path,
@@ -166,7 +166,13 @@ class Contender:
             )
 
     def named(self, runtime: Runtime, batch: Batch) -> dict[str, Array]:
-        """A runtime's outputs by their names. ModelError where it gives another number of them."""
+        """A runtime's outputs by their names.
+
+        DataError where it runs a graph that was not proved for inputs of this size, ModelError
+        where it gives another number of them.
+        """
+        if any(lane.runtime is runtime and lane.graph for lane in self.lanes):
+            self._check_sizes(batch)
         found = runtime.outputs(batch)
         if len(found) != len(self.forward.outputs):
             raise ModelError(

@@ -256,6 +256,7 @@ def _mapped(a: Layer, b: Layer, step: str) -> Iterator[Mapped]:
 
 
 def _how(a: TensorSpec, b: TensorSpec, mine: bool, theirs: bool) -> str:
-    if mine != theirs:
+    # Of a layer that lies turned only the matrix does; a vector with a 1 beside it does not.
+    if mine != theirs and len(b.shape) == 2 and b.shape[::-1] == a.shape:
         return "transpose"
     return "" if a.shape == b.shape else "reshape"

@@ -143,7 +143,7 @@ def guards_of(forward: Forward, feed: Feed, signature: Signature) -> tuple[Guard
     shapes = _dynamic(signature)
     with contextlib.suppress(Exception), _quiet(), torch.no_grad(), guards.captured() as seen:
         torch.export.export(forward, given, dynamic_shapes=(shapes,), strict=False)
-    return guards.parsed(seen.texts or (), signature)
+    return seen.of(signature) or ()
 
 
 def _open_axes(signature: Signature) -> tuple[str, ...]:
@@ -170,8 +170,8 @@ def _guarded(
         if seen.program is not None:
             raise
     finally:
-        if learned is not None and seen.texts is not None:
-            learned.by_axes[_open_axes(signature)] = guards.parsed(seen.texts, signature)
+        if learned is not None and (known := seen.of(signature)) is not None:
+            learned.by_axes[_open_axes(signature)] = known
     return sparing.sparingly(_dynamo, forward, signature, given, route)
 
 

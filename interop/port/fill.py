@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from interop.check.maps import check_how
+from interop.errors import ModelError
 from interop.facts import Identity, Mapped, TensorSpec
 
 
@@ -22,6 +23,13 @@ def made(mapped: Mapped, source: Mapping[str, torch.Tensor]) -> torch.Tensor:
             parts = [t[first:last] for t in parts]
         else:
             parts = [t.reshape(mapped.a.shape) for t in parts]
+    # A head may have another number of rows; the same numbers in another shape are a wrong map.
+    if parts[0].numel() == mapped.a.numel and tuple(parts[0].shape) != mapped.a.shape:
+        raise ModelError(
+            f"the map makes {tuple(parts[0].shape)} of {mapped.b[0].name} for {mapped.a.name}, "
+            f"which is {mapped.a.shape}",
+            fix="correct the map given with --map",
+        )
     return parts[0]
 
 

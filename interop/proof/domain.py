@@ -29,6 +29,7 @@ GROWTH = 16  # times as many numbers as the example has, unless they are few
 SMALL = 1 << 12
 _FAR = 4096  # guards are followed up to this size, and to four times the example's
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 53, 67, 97, 131, 227, 257, 389, 521, 1031)
+_BATCHES = (5, 8, 33, 65)
 _DIVISORS = 256
 _UNNAMED = "the model was described with one size here; --input with a name for the axis opens it"
 _FEW = 8  # sizes of one axis, beside which equality with another says more
@@ -124,6 +125,8 @@ class Search:
     def _planned(self) -> Iterator[dict[str, int]]:
         smallest = {axis: 1 if self.dear else self._smallest(axis) for axis in self.home}
         yield from self.sides()
+        if self.thorough and BATCH in self.home:  # by itself: memory grows with it alone
+            yield from ({**self.home, BATCH: n} for n in _BATCHES)
         values = {axis: self._values(axis, smallest[axis]) for axis in self.home}
         axes = [axis for axis in self.home if values[axis]]
         for i in range(max((len(values[a]) for a in axes if a != BATCH), default=0)):
@@ -192,7 +195,8 @@ class Search:
 
     def _affordable(self, sizes: Sizes) -> bool:
         """Whether a feed is small enough: attention takes memory as the square of what it gets."""
-        most = min(LARGEST, max(GROWTH * self.numbers(self.home), SMALL))
+        home = {**self.home, BATCH: sizes.get(BATCH, 1)}
+        most = min(LARGEST, max(GROWTH * self.numbers(home), SMALL))
         return self.numbers(sizes) <= most
 
     def _away(self, sizes: Sizes) -> int:

@@ -41,10 +41,15 @@ class Feed:
 
         `shapes` are a graph's own, an input each: where its batch axis is a number, only that size
         is taken. Fewer real samples than needed are used again. A model of single pictures gets
-        two. Other sizes of open axes are the domain's (`interop.proof.domain`).
+        two, and one of another size where its axes are open: what a detector finds in one picture
+        says little of the next. Other sizes are the domain's (`interop.proof.domain`).
         """
         if not self.signature.batched:
-            return [(f"{SINGLE} {i + 1}", self._rows([i])) for i in range(2)]
+            singles = [self._rows([i]) for i in range(2)]
+            others = self.signature.others
+            if others and shapes and not any(isinstance(n, int) for n in self._sides(shapes)):
+                singles.append(drawn(self.signature, 1, others))
+            return [(f"{SINGLE} {i + 1}", single) for i, single in enumerate(singles)]
         fixed = self.fixed_batch(shapes)
         sizes = (fixed,) if fixed else SIZES
         ends = np.cumsum(sizes)
@@ -75,6 +80,15 @@ class Feed:
                 size = axes[argument.axes.index(BATCH)]
                 return size if isinstance(size, int) else None
         return None
+
+    def _sides(self, shapes: Shapes) -> list[int | str | None]:
+        """What a graph has for the named axes of its inputs."""
+        return [
+            there
+            for a in self.signature.arguments
+            for axis, there in zip(a.axes, shapes.get(a.name, ()), strict=False)
+            if isinstance(axis, str)
+        ]
 
     def _rows(self, rows: Sequence[int]) -> Arrays:
         if self.real is not None:

@@ -44,10 +44,25 @@ class Guard:
 
 @dataclass(slots=True)
 class Capture:
-    """What torch.export was seen to give: the program, and its guards as torch wrote them."""
+    """What torch.export was seen to give: the program, its guards as torch wrote them, and which
+    axes of which input it left open."""
 
     program: Any = None
     texts: tuple[str, ...] | None = None
+    open: frozenset[tuple[int, int]] = frozenset()
+
+    def of(self, signature: Signature) -> tuple[Guard, ...] | None:
+        """The guards; None if they are not known, or the trace held an axis that has a name: it
+        then notes nothing of that axis."""
+        named = {
+            (i, j)
+            for i, argument in enumerate(signature.arguments)
+            for j, axis in enumerate(argument.axes)
+            if isinstance(axis, str)
+        }
+        if self.texts is None or not named <= self.open:
+            return None
+        return parsed(self.texts, signature)
 
 
 @contextlib.contextmanager
@@ -64,7 +79,7 @@ def captured(budget: int | None = None) -> Iterator[Capture]:
     def export(*args: Any, **given: Any) -> Any:
         seen.program = real(*args, **given)
         texts = getattr(seen.program, "_guards_code", None)
-        ranges = _ranges(seen.program)
+        ranges, seen.open = _ranges(seen.program)
         seen.texts = None if texts is None else (*dict.fromkeys(texts), *ranges)
         return seen.program
 
@@ -129,21 +144,23 @@ def _can_fail(guard: Guard) -> bool:
     return any(fails(guard, {**dict.fromkeys(guard.axes, 1), **row}) for row in rows)
 
 
-def _ranges(program: Any) -> list[str]:
-    """The ranges of the inputs' sizes, written as guards are."""
-    found = []
+def _ranges(program: Any) -> tuple[list[str], frozenset[tuple[int, int]]]:
+    """The ranges of the inputs' sizes, written as guards are, and the axes that are open."""
+    found, axes = [], set()
     ranges = {str(k): v for k, v in getattr(program, "range_constraints", {}).items()}
     signature = getattr(program, "graph_signature", None)
     given = set(getattr(signature, "user_inputs", ()))
     taken = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in given]
     for place, node in enumerate(taken):
         for axis, size in enumerate(getattr(node.meta.get("val"), "shape", ())):
+            if isinstance(size, torch.SymInt):
+                axes.add((place, axis))
             known = ranges.get(str(size))
             source = f"L['given'][{place}].size()[{axis}]"
             for bound, sign in ((_whole(known, "lower"), ">="), (_whole(known, "upper"), "<=")):
                 if bound is not None and (sign == "<=" or bound > 1):
                     found.append(f"{source} {sign} {bound}")
-    return found
+    return found, frozenset(axes)
 
 
 def _whole(known: Any, side: str) -> int | None:

@@ -107,9 +107,6 @@ class Pair:
     def __init__(self, *runtimes: Remainders, output: str = "logits") -> None:
         self.runtimes, self.output = runtimes, output
 
-    def check_inputs(self, batch: Any) -> None:
-        """No graph is among the runtimes: every size will do."""
-
     def named(self, runtime: Remainders, batch: Any) -> dict[str, np.ndarray]:
         return {self.output: runtime.logits(batch)}
 

@@ -22,8 +22,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from interop.check import check, inspect, strict
-from interop.facts import Answer, Pairing
+from interop.errors import InteropError
+from interop.facts import Answer, Labels, Pairing, Preprocessing
 from interop.identity import identify_file
+from interop.models import catalog
+from interop.port import port
 from tests.fuzz.conftest import FUZZ
 
 LONG = os.environ.get("INTEROP_FUZZ") == "long"
@@ -32,6 +35,8 @@ MODELS = (
     "torchvision/swin_t", "torchvision/densenet121", "torchvision/squeezenet1_1",
     "timm/convnext_atto", "timm/vit_tiny_patch16_224", "timm/levit_128s",
     "timm/mobilenetv3_small_050", "torchvision/mnasnet0_5", "norms/",
+    "transformers/BertForSequenceClassification", "transformers/ViTForImageClassification",
+    "transformers/GPT2LMHeadModel", "transformers/T5ForConditionalGeneration",
 )  # fmt: skip
 
 
@@ -65,6 +70,8 @@ def module(name: str) -> nn.Module:
             import timm
 
             return timm.create_model(model)
+        if library == "transformers":
+            return catalog.meta(name)
     return Norms()
 
 
@@ -76,7 +83,8 @@ def names() -> list[str]:
 
     chosen = random.Random(15).sample(timm.list_models(), 200)
     every = [n for n in torchvision.models.list_models() if not n.startswith("quantized")]
-    return [*MODELS, *(f"torchvision/{n}" for n in every), *(f"timm/{n}" for n in chosen)]
+    hub = random.Random(15).sample(catalog.names("transformers"), 60)
+    return [*MODELS, *(f"torchvision/{n}" for n in every), *(f"timm/{n}" for n in chosen), *hub]
 
 
 State = OrderedDict[str, Any]
@@ -197,9 +205,31 @@ def split(draw: Any, state: State) -> None:
             state[f"{path}.{part}.weight"] = torch.zeros(()).expand(third)
 
 
+def join(draw: Any, state: State) -> None:
+    """Three projections as one, as other libraries have them."""
+    for ending in (".query.weight", ".q_proj.weight", ".q.weight"):
+        for name in [n for n in state if n.endswith(ending)]:
+            path = name.removesuffix(ending)
+            parts = [path + ending.replace("q", one, 1) for one in "qkv"]
+            if ending == ".query.weight":
+                parts = [f"{path}.{one}.weight" for one in ("query", "key", "value")]
+            if all(isinstance(state.get(n), torch.Tensor) and state[n].ndim for n in parts):
+                whole = [state.pop(n) for n in parts]
+                rows = (sum(t.shape[0] for t in whole), *whole[0].shape[1:])
+                state[f"{path}.qkv.weight"] = torch.zeros(()).expand(rows)
+
+
+def nest(draw: Any, state: State) -> None:
+    for key in draw(st.sampled_from([("state_dict",), ("model", "net"), ("epoch_3", "ema")])):
+        inner = OrderedDict(state)
+        inner._metadata = state._metadata  # type: ignore[attr-defined]
+        state.clear()
+        state[key] = inner
+
+
 MUTATIONS = (
     drop, rename, reshape, swap, cast, prefix, compiled, duplicate, tie, stranger, counter, word,
-    no_counters, strip, old_norm, old_names, split,
+    no_counters, strip, old_norm, old_names, split, join, nest,
 )  # fmt: skip
 
 
@@ -287,3 +317,125 @@ def test_the_suite_notices_a_wrong_verdict(tmp_path: Path, monkeypatch: Any) -> 
     strip(None, state)
     assert wrong("torchvision/resnet18", a, _saved(state, tmp_path / "b.pth")) == "false no"
     assert Pairing((), (), (), ()).lacking == []
+
+
+# ---------------------------------------------------------------- transfer and replace
+
+
+def backbone_weights(name: str, a: Path) -> list[str]:
+    """Parameters that interop itself takes for no head's."""
+    own = identify_file(a)
+    heads = {n for h in (own.head, *own.side_heads) if h is not None for n in h.tensors}
+    fronts = tuple(f"{h.path}." for h in (own.head, *own.side_heads) if h is not None and h.path)
+    return [n for n, _ in module(name).named_parameters() if n not in heads
+            and not n.startswith(fronts)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n != "norms/"])
+def test_a_backbone_that_lacks_a_weight_is_never_enough(name: str, tmp_path: Path) -> None:
+    whole = state_of(module(name))
+    a = _saved(whole, tmp_path / "a.pth")
+    weights = backbone_weights(name, a)
+    for lost in random.Random(name).sample(weights, 4):
+        state = state_of(module(name))
+        del state[lost]
+        found = check(a, _saved(state, tmp_path / "b.pth")).verdicts[1]
+        assert found.answer is not Answer.YES, lost
+        state[lost] = torch.zeros(()).expand((3, *whole[lost].shape))
+        found = check(a, _saved(state, tmp_path / "b.pth")).verdicts[1]
+        assert found.answer is not Answer.YES, lost
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n != "norms/"])
+def test_a_whole_backbone_under_a_prefix_or_a_key_is_enough(name: str, tmp_path: Path) -> None:
+    a = _saved(state_of(module(name)), tmp_path / "a.pth")
+    for front in ("", "module.", "model."):
+        inner = OrderedDict((front + k, v) for k, v in state_of(module(name)).items())
+        b = tmp_path / "b.pth"
+        torch.save({"state_dict": inner, "epoch": 3}, b)
+        assert check(a, b).verdicts[1].answer is Answer.YES, front
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/convnext_atto"])
+def test_another_number_of_outputs_never_replaces(name: str, tmp_path: Path) -> None:
+    a = _saved(state_of(module(name)), tmp_path / "a.pth")
+    head = identify_file(a).head
+    assert head is not None
+    known: dict[str, Any] = {
+        "labels": Labels(tuple(f"c{i}" for i in range(head.outputs)), "given"),
+        "preprocessing": Preprocessing((224, 224), (0.0,) * 3, (1.0,) * 3),
+    }
+    assert check(a, a, **known).verdicts[2].answer is Answer.YES
+    state = state_of(module(name))
+    for tensor in head.tensors:
+        shape = state[tensor].shape
+        state[tensor] = torch.zeros(()).expand((shape[0] - 1, *shape[1:]))
+    b = _saved(state, tmp_path / "b.pth")
+    assert check(a, b, **known).verdicts[2].answer is not Answer.YES
+
+
+# ---------------------------------------------------------------- port
+
+
+class Small(nn.Module):
+    """A network of ordinary parts, small enough for its values to be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        self.body = nn.ModuleList(nn.Conv2d(8, 8, 3) for _ in range(3))
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 5)
+
+
+def valued(model: nn.Module) -> State:
+    """The state with seeded values, so that no two tensors are alike."""
+    generator = torch.Generator().manual_seed(7)
+    state = OrderedDict(
+        (k, torch.randn(v.shape, generator=generator) if v.is_floating_point() else v.clone())
+        for k, v in model.state_dict().items()
+    )
+    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    return state
+
+
+def unsqueeze(draw: Any, state: State) -> None:
+    name = _one(draw, state)
+    state[name] = state[name][None]
+
+
+PORTED = (drop, rename, unsqueeze, prefix, duplicate, stranger, counter, word, strip, nest, swap)
+
+
+@FUZZ
+@given(st.data())
+def test_port_gives_the_very_values_or_refuses(folder: Path, data: st.DataObject) -> None:
+    target = valued(Small())
+    like = _saved(target, folder / "like.pth")
+    source = valued(Small())
+    said = []
+    for change in data.draw(st.lists(st.sampled_from(PORTED), min_size=1, max_size=3)):
+        if any(isinstance(v, torch.Tensor) for v in source.values()):
+            change(data.draw, source)
+            said.append(change.__name__)
+    out = folder / "out.pth"
+    out.unlink(missing_ok=True)
+    a = _saved(source, folder / "source.pth")
+    try:
+        report = port(identify_file(a, whole=True), like=identify_file(like, whole=True),
+                      out=str(out))  # fmt: skip
+    except InteropError:
+        report = None
+    if report is None or report.outcome is not Answer.YES:
+        assert not out.exists(), said
+        return
+    written = torch.load(out, weights_only=True)
+    assert list(written) == list(target), said
+    # Each of the source's tensors is used once: what two of them traded may be either.
+    traded = "swap" in said or "rename" in said
+    for name, value in written.items():
+        if not traded and value.is_floating_point():
+            assert torch.equal(value, target[name]), (name, said)
+    floats = sorted(float(v.double().sum()) for v in written.values() if v.is_floating_point())
+    wanted = sorted(float(v.double().sum()) for v in target.values() if v.is_floating_point())
+    assert floats == wanted, said
