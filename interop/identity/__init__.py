@@ -5,11 +5,20 @@ Everything is read off names, shapes and metadata; nothing of the file is run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from interop.errors import ReadError
-from interop.facts import AnyPreprocessing, Identity, Labels, Manifest, StateDict
+from interop.facts import (
+    AnyPreprocessing,
+    Head,
+    Identity,
+    Labels,
+    Manifest,
+    StateDict,
+    TensorSpec,
+)
 from interop.identity import head as heads
 from interop.identity import index, keys, kinds, tokenized
 from interop.identity.match import (
@@ -75,7 +84,7 @@ def identify(
         head=main,
         side_heads=sides,
         kind=kind,
-        labels=_first_known(keys.labels(manifest.metadata), labels),
+        labels=_first_known(_labels(manifest, main, tensors), labels),
         preprocessing=how or tokenized.settled(preprocessing, manifest),
         preprocessing_fault="" if how or preprocessing else fault,
     )
@@ -191,6 +200,21 @@ def with_values(identity: Identity) -> Identity:
     stats = {id(spec): found for spec, found in values_module().values(identity.tensors)}
     tensors = tuple(replace(t, stats=stats.get(id(t))) for t in identity.tensors)
     return replace(identity, tensors=tensors, values_read=True)
+
+
+def _labels(manifest: Manifest, head: Head | None, tensors: Sequence[TensorSpec]) -> Labels:
+    """The labels that a file states, fastai's vocabulary counted in where it names the outputs."""
+    own = keys.labels(manifest.metadata)
+    if head is None or head.role in ("vocabulary", "characters"):
+        return own
+    # As many rows in a table of the body: the outputs are words, and the vocabulary a tokenizer's.
+    names = {t.name for t in tensors}
+    words = any(
+        len(t.shape) == 2 and t.shape[0] == head.outputs and t.name not in head.tensors
+        and f"{t.name.removesuffix('weight')}bias" not in names
+        for t in tensors
+    )  # fmt: skip
+    return own if words else keys.vocabulary(manifest.metadata, head.outputs, own)
 
 
 def _first_known(own: Labels, given: Labels | None) -> Labels:

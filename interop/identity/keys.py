@@ -144,6 +144,43 @@ def labels(metadata: Mapping[str, Json]) -> Labels:
     return Labels(first.value, first.source)
 
 
+def vocabulary(metadata: Mapping[str, Json], outputs: int, own: Labels) -> Labels:
+    """The labels with fastai's `vocab` counted in: names of a head's outputs, or a tokenizer's.
+
+    Only one of as many strings as the head has outputs counts. Callers see to it that the outputs
+    are not a vocabulary's scores.
+    """
+    if not outputs or (own.source and not own.known) or own.applicable is False:
+        return own
+    for where, mapping in _mappings(metadata):
+        fitting = {v for v in _vocabs(mapping.get("vocab")) if len(v) == outputs}
+        if len(fitting) != 1:
+            continue
+        (names,) = fitting
+        source = f"{where}key 'vocab'"
+        if len(set(names)) != len(names):
+            return own if own.known else Labels(None, f"{source} names a label twice")
+        if own.names is not None and own.names != names:
+            return Labels(None, f"{own.source} and {source} disagree")
+        return own if own.known else Labels(names, source)
+    return own
+
+
+def _vocabs(value: Json, deep: int = 3) -> Iterator[tuple[str, ...]]:
+    """["cat", "dog"], {"items": …}, {"cat": 0, "dog": 1}, or a list of such, one for each target"""
+    if isinstance(value, dict):
+        if "items" in value and deep:
+            yield from _vocabs(value["items"], deep - 1)
+        elif names := _index_of_name(value):
+            yield names
+    elif isinstance(value, list):
+        if names := _names(value):
+            yield names
+        elif deep:
+            for one in value:
+                yield from _vocabs(one, deep - 1)
+
+
 def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None, str]:
     """The preprocessing that a file describes, or what is wrong with its description."""
     fault = silent = broken = ""

@@ -38,8 +38,13 @@ def describe(tree: Node) -> dict[str, Json]:
     if type(mapping) is not Mapping or "_modules" in mapping.named:
         stated = _stated(tree, budget)
         return {"module": stated} if stated else {}
-    described = {}
+    described: dict[str, Json] = {}
+    if "dls" in mapping.named:  # a Learner of fastai's: its loaders hold the classes
+        with suppress(_Nothing):
+            described["vocab"] = _category_maps(mapping.named["dls"], budget)
     for key, value in mapping.named.items():
+        if key in described:
+            continue
         if key.lower() in ASIDE or len(key) > MAX_TEXT:
             continue
         if stated := _stated(value, budget):
@@ -64,6 +69,33 @@ def _stated(node: Node, budget: list[int]) -> dict[str, Json]:
         with suppress(_Nothing):
             found[key] = _json(named[key], budget, MAX_DEPTH)
     return dict(sorted(found.items()))
+
+
+def _category_maps(loaders: Node, budget: list[int]) -> list[Json]:
+    """The names in fastai's CategoryMaps, each map once; what else is called vocab are tokens."""
+    found: list[Json] = []
+    seen: set[int] = set()
+    waiting = [loaders]
+    while waiting and len(seen) < MAX_VALUES:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        kind = type(node)
+        if kind is Made:
+            if node.module.startswith("fastai.") and node.func.name == "CategoryMap":
+                with suppress(_Nothing):
+                    found.append(_json(node, budget, MAX_DEPTH))
+                continue
+            waiting += [n for n in (node.content, node.state, node.items) if n is not None]
+            waiting += node.args or ()
+        elif kind is Mapping:
+            waiting += [*node.named.values(), *(value for _, value in node.others)]
+        elif kind in (list, tuple, Bag):
+            waiting += node.items if kind is Bag else node
+    if not found:
+        raise _Nothing
+    return found
 
 
 def _marked(node: Node, budget: list[int]) -> Json:
