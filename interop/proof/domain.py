@@ -434,8 +434,10 @@ class _Description:
         if sound(found):
             return found
         why: dict[str, Any] = {"trial": trial, "guard": guard.text}
-        for low in sorted({m for a in guard.axes for m in found[a].some(self.home[a])}):
-            raised = {**found, **{a: self._raised(found[a], low, why) for a in guard.axes}}
+        lows = sorted({m for a in guard.axes for m in found[a].some(self.home[a])})
+        sides = [a for a in guard.axes if a != BATCH]  # a batch of one is what most people run
+        for axes, low in product(filter(None, (sides, guard.axes)), lows):
+            raised = {**found, **{a: self._raised(found[a], low, why) for a in axes}}
             if sound(raised):
                 return raised
         for high in (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1):
