@@ -25,7 +25,7 @@ test: $(READY)  ## ruff, mypy, import-linter and pytest
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto  # a worker a core, a thread each
 
 fuzz: $(READY)  ## many random and mutated files for every reader, and many pairs (INTEROP_FUZZ_EXAMPLES each)
 	INTEROP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/properties -n auto
