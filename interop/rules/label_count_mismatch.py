@@ -46,6 +46,24 @@ def check(case: Case) -> Iterator[Finding]:
     old, new = count(case.a), count(case.b)
     if old is not None and new is not None and old != new:
         yield finding(RULE, f"{old} outputs became {new}", facts={"a": old, "b": new})
+    else:
+        yield from _others(case.a, case.b)
+
+
+def _others(a: Identity, b: Identity) -> Iterator[Finding]:
+    """A finding for a second head (distillation, boxes) of another width than in A."""
+    heads = {h.path: h for h in (*b.side_heads, *([b.head] if b.head else []))}
+    for old in a.side_heads:
+        new = heads.get(old.path)
+        if new is None or old.role in ("", "beside") or old.role.startswith("auxiliary"):
+            continue
+        if old.outputs and new.outputs and old.outputs != new.outputs:
+            yield finding(
+                RULE,
+                f"{old.outputs} outputs of {old.path} became {new.outputs}",
+                facts={"a": old.outputs, "b": new.outputs},
+            )
+            return
 
 
 def count(identity: Identity, *, labels: bool = True) -> int | None:

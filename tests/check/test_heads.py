@@ -126,3 +126,20 @@ def test_an_auxiliary_head_of_another_width_does_not_keep_from_transferring(tmp_
     torch.save(changed, tmp_path / "changed.pth")
     report = check(tmp_path / "20.pth", tmp_path / "changed.pth", intent="transfer")
     assert report.exit_code != 0
+
+
+def test_a_second_head_of_another_width_is_found(tmp_path: Path) -> None:
+    """LeViT's two heads are averaged: one of another width than the other answers nothing."""
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        state = timm.create_model("levit_128s").state_dict()
+    state = {n: torch.zeros(()).expand(v.shape) for n, v in state.items()}
+    torch.save(state, tmp_path / "a.pth")
+    for ending, shape in (("weight", (9, 384)), ("bias", (9,))):
+        state[f"head_dist.linear.{ending}"] = torch.zeros(()).expand(shape)
+    torch.save(state, tmp_path / "b.pth")
+    report = check(tmp_path / "a.pth", tmp_path / "b.pth")
+    found = [f.what for f in report.findings if f.rule == "label-count-mismatch"]
+    assert found == ["1000 outputs of head_dist.linear became 9"]
+    same = check(tmp_path / "a.pth", tmp_path / "a.pth")
+    assert not [f for f in same.findings if f.rule == "label-count-mismatch"]
