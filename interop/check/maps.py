@@ -115,8 +115,14 @@ def _are_heads(layers: Mapping[str, Mapping[str, TensorSpec]], side: Identity) -
     return linear and len(layers) <= _MOST_HEADS
 
 
-def _form(layer: Mapping[str, TensorSpec]) -> list[tuple[str, tuple[int, ...]]]:
-    return sorted((leaf, t.shape[1:]) for leaf, t in layer.items())
+def _form(layer: Mapping[str, TensorSpec]) -> list[tuple[str, int, tuple[int, ...], bool]]:
+    """Each part's axes but the first, and whether it has as many rows as the weight has."""
+    weight = layer.get("weight")
+    rows = weight.shape[:1] if weight is not None else ()
+    return sorted(
+        (leaf, len(t.shape), t.shape[1:] if rows else t.shape, t.shape[:1] == rows)
+        for leaf, t in layer.items()
+    )
 
 
 def document(a: Identity, b: Identity, pairing: Pairing) -> dict[str, Json]:
