@@ -191,8 +191,6 @@ def coverage() -> list[str]:
         states = " | ".join(str(axes[s] or "") for s in ("open", "restricted", "fixed"))
         row = f"| {shown} | {task} | {len(records)} | {len(good)} | {others or ''} | {states} |"
         rows.append(row)
-    seen = sum("axes" in r for r in found.values())
-    rows += ["", f"Axes were recorded of {seen} of the {len(found)} models."]
     failed = {n: r for n, r in found.items() if not r["holds"]}
     if failed:
         rows += ["", "| not exported | why |", "| --- | --- |"]
