@@ -258,7 +258,8 @@ class Graph:
     """The interface of an ONNX graph. `opsets` maps an operator domain to its version.
 
     `meanings` says what each output holds, as `interop.reading.onnx_outputs` learns it of the last
-    nodes; it is empty for graphs of other formats.
+    nodes; `computation` is the hash of what it computes with its weights
+    (`interop.reading.onnx_computation`). Both are empty for graphs of other formats.
     """
 
     inputs: tuple[Port, ...]
@@ -267,6 +268,7 @@ class Graph:
     producer: str = ""
     operators: Mapping[str, int] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
+    computation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -690,7 +692,8 @@ class AxisDomain:
 
     `axis` counts from 0; `name` is "" for an axis that has none. From `min` to `max` (None: no end
     is known) in multiples of `multiple_of`, equal or never equal to another axis by name. `tried`
-    are the sizes that were seen to hold; `why` says what keeps it from more.
+    are the sizes that were seen to hold; `why` says what keeps it from more. `gaps` says that the
+    sizes between those tried are assumed: nothing told where the module may go another way.
     """
 
     input: str
@@ -704,6 +707,7 @@ class AxisDomain:
     not_equal_to: str | None = None
     tried: tuple[int, ...] = ()
     why: str = ""
+    gaps: bool = False
 
     def json(self) -> dict[str, Json]:
         """The axis as a receipt has it."""
@@ -711,7 +715,7 @@ class AxisDomain:
             "input": self.input, "axis": self.axis, "name": self.name, "state": str(self.state),
             "min": self.min, "max": self.max, "multiple_of": self.multiple_of,
             "equal_to": self.equal_to, "not_equal_to": self.not_equal_to,
-            "tried": list(self.tried), "why": self.why,
+            "tried": list(self.tried), "why": self.why, "gaps": self.gaps,
         }  # fmt: skip
 
     @classmethod
@@ -752,6 +756,8 @@ class AxisDomain:
             parts.append(f"not equal to {self.not_equal_to}")
         ends = sorted({self.tried[0], self.tried[-1]}) if self.tried else []
         seen = f" ({' to '.join(map(str, ends))} tried)" if ends else ""
+        if self.gaps:
+            seen = f" ({', '.join(map(str, self.tried))} tried; between them it is assumed)"
         return f"{self.state}{': ' * bool(parts)}{', '.join(parts)}{seen}"
 
 

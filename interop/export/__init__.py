@@ -66,6 +66,8 @@ def export(
     if not work.proofs[0].holds:
         return work.report(None)
     forward, feed = work.prepare(module)
+    if not work.proofs[0].holds:
+        return work.report(None)
     with bundle.Staging(target, force) as staging:
         made = work.convert(forward, feed, staging.folder)
         if made is None:

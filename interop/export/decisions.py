@@ -27,7 +27,9 @@ _TORCH = str(Path(torch.__file__).parent)
 
 
 def decisions(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[str, ...]:
-    """The places ("file:line") where numbers computed from the input become Python's.
+    """The places ("file:line") where numbers computed from the input become Python's, and those
+    where an error of torch's own was raised and caught: of that, too, a trace keeps one way, and
+    torch's older exporter crashes on it.
 
     Found by one native run: every tensor computed from the input is followed, weights and buffers
     are not. Raises whatever the module raises.
@@ -56,7 +58,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.places.append(_place(sys._getframe(2)))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
+        try:
+            made = func(*args, **(kwargs or {}))
+        except Exception:
+            self.note()  # where nothing catches it, there are no places to speak of
+            raise
         if any(self.is_derived(leaf) for leaf in _pytree.tree_leaves((args, kwargs))):
             for leaf in _pytree.tree_leaves(made):
                 if isinstance(leaf, torch.Tensor):

@@ -112,17 +112,18 @@ def convert(
     example = feed.example(2 if any(BATCH in a.axes for a in signature.arguments) else 1)
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
+    read: list[str] = []
     with _quiet() as said, torch.no_grad(), _attention(route.plain), sparing.unparsed():
         if route.dynamo:
-            program = _guarded(forward, signature, given, route, budget, learned)
+            program, read = _guarded(forward, signature, given, route, budget, learned)
             model = program.model
         else:
-            with _unheard():
+            with _unheard(), guards.read_as_text(read):
                 program, model = None, _script(forward, signature, given)
     _rename(model, signature, forward.outputs)
     traced = [w for w in said if issubclass(w.category, TracerWarning)]
-    decided = tuple(dict.fromkeys(f"{Path(w.filename).name}:{w.lineno}" for w in traced))
-    return Converted(model, program, decided, _axes(model, signature))
+    places = (*(f"{Path(w.filename).name}:{w.lineno}" for w in traced), *read)
+    return Converted(model, program, tuple(dict.fromkeys(places)), _axes(model, signature))
 
 
 @dataclass(slots=True)
@@ -157,22 +158,22 @@ def _guarded(
     route: Route,
     budget: int | None,
     learned: Learned | None,
-) -> Any:
-    """torch's own exporter, with the guards of its trace kept.
+) -> tuple[Any, list[str]]:
+    """torch's own exporter, with the guards of its trace kept; where sizes were read as text.
 
     Traced so, a few programs cannot be exported at all: those go through as torch has it, and their
     guards are not known.
     """
     try:
         with guards.captured(budget) as seen:
-            return sparing.sparingly(_dynamo, forward, signature, given, route)
+            return sparing.sparingly(_dynamo, forward, signature, given, route), seen.read
     except Exception:
         if seen.program is not None:
             raise
     finally:
         if learned is not None and (known := seen.of(signature)) is not None:
             learned.by_axes[_open_axes(signature)] = known
-    return sparing.sparingly(_dynamo, forward, signature, given, route)
+    return sparing.sparingly(_dynamo, forward, signature, given, route), seen.read
 
 
 def why(error: BaseException) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils import _pytree
 
 from interop.export import documents, ecosystems, weights
 from interop.facts import Identity, Json, Proof
@@ -21,11 +23,13 @@ from interop.models.signature import BATCH, Arrays, Forward, Signature
 from interop.models.signature.transformers import is_one
 from interop.models.signature.types import DETECTIONS
 from interop.proof.graph import DTYPES
+from interop.proof.parity import KEPT, repeated
 from interop.rules import listed
-from interop.runtimes.pytorch import tensors
+from interop.runtimes.pytorch import host, tensors
 
 SPARE = 0.01  # of the weight bytes may reach no output
 LIBRARIES = ("torchvision", "timm", "transformers", "torchaudio")
+_ANEW = 20_011  # a seed that nobody would use
 _RECORDED = 256  # numbers of each output that a receipt keeps
 
 
@@ -96,6 +100,79 @@ def with_unused(same: Proof, forward: Forward, answered: tuple[Arrays, Any] | No
         "graph is a part of the model"
     )
     return replace(same, holds=False, what=what, facts=facts)
+
+
+def rebuilt(
+    loaded: Proof, forward: Forward, answered: tuple[Arrays, Any], build: Callable[[], nn.Module]
+) -> Proof:
+    """The proof "loaded fraction" of a person's own code, built a second time by other random
+    numbers: what a file and code alone determine answers the same.
+
+    A tensor in a plain list is in no state dict. It would go into the graph as it happened to be
+    drawn, and another run of the same code would be another model. Where the code cannot be built
+    a second time in one process, that is noted and nothing is said.
+    """
+    again: Any = None
+    try:
+        with torch.random.fork_rng(devices=[]), _drawn_anew():
+            again = build().eval()
+            found = _answer(Forward(again, forward.signature), answered[0])
+            same = repeated(answered[1], found, KEPT)
+            # A module that does not repeat itself is parity's to refuse.
+            steady = same or repeated(answered[1], _answer(forward, answered[0]), KEPT)
+    except Exception as error:  # a person's own code may raise anything
+        facts = {**loaded.facts, "built_twice": f"{type(error).__name__}: {error}"}
+        return replace(loaded, facts=facts)
+    facts = {**loaded.facts, "built_twice": same}
+    if same or not steady:
+        return replace(loaded, facts=facts)
+    named = _unsaved(forward.model, again)
+    what = (
+        "built a second time with these weights, the module answers otherwise: it computes with "
+        "numbers that are drawn by chance and in no file"
+    )
+    where = f" ({listed(named)})" if named else ""
+    advice = "; register them with register_buffer, and save the checkpoint again"
+    return replace(loaded, holds=False, what=f"{what}{where}{advice}", facts=facts)
+
+
+def _answer(forward: Forward, given: Arrays) -> list[NDArray[Any]]:
+    example = tuple(t.clone() for t in tensors(given, dtype(forward)))
+    return [host(t).copy() for t in forward.learn_outputs(example)]
+
+
+@contextlib.contextmanager
+def _drawn_anew() -> Iterator[None]:
+    """Within it, random numbers are others than a new process draws."""
+    kept = random.getstate(), np.random.get_state()
+    random.seed(_ANEW)
+    np.random.seed(_ANEW)
+    torch.manual_seed(_ANEW)
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+
+
+def _unsaved(module: nn.Module, again: nn.Module) -> list[str]:
+    """Where two modules have tensors of other values that no state dict names."""
+    found = []
+    others = dict(again.named_modules())
+    for name, part in module.named_modules():
+        held = {**part._buffers, **{k: v for k, v in vars(part).items() if k[0] != "_"}}
+        other = others.get(name)
+        theirs = {**other._buffers, **vars(other)} if other is not None else {}
+        for attribute, value in held.items():
+            one, two = (
+                [x for x in _pytree.tree_leaves(v) if isinstance(x, torch.Tensor | np.ndarray)]
+                for v in (value, theirs.get(attribute))
+            )
+            if len(one) == len(two) and not all(
+                np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(one, two, strict=True)
+            ):
+                found.append(f"{name}.{attribute}".removeprefix("."))
+    return found
 
 
 def _without_gradient(

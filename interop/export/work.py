@@ -44,6 +44,7 @@ from interop.facts import (
     Skipped,
 )
 from interop.models import built
+from interop.models.building.own import afresh
 from interop.models.signature import (
     Argument,
     Arrays,
@@ -163,15 +164,7 @@ class Work:
     def module(self) -> nn.Module:
         """The module with the checkpoint's weights, and the first proof."""
         self.progress("building the module")
-        options = self.options
-        module, proof, notes = built(
-            self.identity,
-            factory=options.factory,
-            head=options.head,
-            base=options.base,
-            arch=options.arch,
-            trust_pickle=options.trust_pickle,
-        )
+        module, proof, notes = self.built()
         self.notes += notes
         if getattr(module, "transform_input", None) is False:
             self.notes.append(
@@ -187,6 +180,25 @@ class Work:
             )
         return module
 
+    def built(self) -> tuple[nn.Module, Proof, tuple[str, ...]]:
+        options = self.options
+        return built(
+            self.identity,
+            factory=options.factory,
+            head=options.head,
+            base=options.base,
+            arch=options.arch,
+            trust_pickle=options.trust_pickle,
+        )
+
+    def again(self) -> nn.Module:
+        """The module of a person's own code, built a second time."""
+        with contextlib.ExitStack() as stack:
+            for reference in filter(None, (self.options.factory, self.options.head)):
+                stack.enter_context(afresh(reference))
+            module = self.built()[0]
+        return module.float() if subject.dtype(module) == torch.bfloat16 else module
+
     def prepare(self, module: nn.Module) -> tuple[Forward, Feed]:
         """The module as one function of tensors, and what it is to be fed.
 
@@ -201,6 +213,11 @@ class Work:
         forward = Forward(module, takes)
         feed = Feed(takes, samples, "seeded" if samples is None else "real")
         self.run_once(forward)
+        assert self.answered is not None
+        if self.options.factory or self.options.head:
+            self.proofs[0] = self.proved(
+                subject.rebuilt, self.proofs[0], forward, self.answered, self.again
+            )
         if takes.part:
             self.notes.append(f"of the module, {takes.part} is in the graph; the rest is not")
         if is_one(module) and not takes_batches(module):
@@ -309,8 +326,9 @@ class Work:
         self.progress(f"converting ({route.name})")
         if not route.dynamo and (found_at := self.decides(forward, feed)):
             why = (
-                f"the module decides in Python on its input's values ({_some(found_at)}), "
-                "which a trace would fix for good: write it with torch.where"
+                "the module decides in Python on its input's values, or catches an error of "
+                f"torch's own ({_some(found_at)}), which a trace would fix for good: write it "
+                "with torch.where"
             )
             self.attempts.append({"route": route.name, "why": why})
             return None
@@ -334,8 +352,9 @@ class Work:
         if known is None and not route.dynamo and not decided:
             known = ()  # a trace of TorchScript warns of each decision on a shape: there was none
         proofs, hopeless, explored = self.prove(
-            forward, feed, held, folder, derived, known, thorough=not route.dynamo
-        )
+            forward, feed, held, folder, derived, known,
+            thorough=known is None or not route.dynamo,
+        )  # fmt: skip
         accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
         made = Made(route, opset, accounts, inputs)
         return Proved(
@@ -365,7 +384,7 @@ class Work:
 
     def accept(self, found: Proved, forward: Forward, folder: Path) -> Made:
         """The graph of a route that holds, with its domain in it and in the report."""
-        domain = found.explored.axes(self.held_axes)
+        domain = found.explored.axes(self._held(forward.signature, found))
         graph.restrict(folder / GRAPH, domain)
         inputs = tuple(
             {**given, "shape": [_shown(given["name"], i, axis, domain)
@@ -391,6 +410,18 @@ class Work:
                 f"tried ones: {', '.join(found.decided)}"
             )
         return replace(found.made, inputs=inputs)
+
+    def _held(self, takes: Signature, found: Proved) -> dict[tuple[str, int], tuple[str, str]]:
+        """The named axes that the graph has at one size, and why: a budget, or its route."""
+        first = next((a["why"] for a in self.attempts), "")
+        why = f"no route that leaves it open held ({first})" if first else "its route fixes it"
+        held = {
+            (argument.name, place): (axis, why)
+            for argument in takes.arguments
+            for place, axis in enumerate(argument.axes)
+            if isinstance(axis, str)
+        }
+        return held | self.held_axes
 
     def add(self, extra: Extra, forward: Forward, folder: Path) -> bool:
         """What was asked for beside the bundle; False where a proof of it fails."""

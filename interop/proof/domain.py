@@ -6,6 +6,7 @@ that no guard speaks of. What differs, fails or was too large to try is outside 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -32,8 +33,9 @@ _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 53, 67, 97, 131, 227, 25
 _BATCHES = (5, 8, 33, 65)
 _DIVISORS = 256
 _UNNAMED = "the model was described with one size here; --input with a name for the axis opens it"
+_UNKNOWN = "the module reads its input's size in ways that its trace has no conditions for"
 _FEW = 8  # sizes of one axis, beside which equality with another says more
-_SHORT = 60  # letters of a condition that a person still reads
+_SHORT = 120  # letters of a condition that a person still reads
 
 
 def _far(home: int) -> int:
@@ -76,9 +78,9 @@ class Search:
     """The trials of one graph.
 
     `home` are the sizes of the traced example, by axis. `guards` is None where the trace has none
-    to give: then no more is claimed than the span of what was tried. `others` are sizes that are
-    worth a try; `thorough` tries more of them, and `dear` fewer: each run takes seconds. `numbers`
-    counts those of a feed.
+    to give: then no more is claimed than the span of what was tried, with gaps. `others` are sizes
+    that are worth a try; `thorough` tries more of them, and `dear` fewer: each run takes seconds.
+    `numbers` counts those of a feed.
     """
 
     home: Sizes
@@ -112,13 +114,15 @@ class Search:
         return found if self.guards is not None else tuple(map(self._spanned, found))
 
     def _spanned(self, given: Range) -> Range:
-        """No more than the span of what was tried."""
+        """No more than the span of what was tried; between those sizes nothing is known."""
         tried = [t.sizes[given.axis] for t in self.trials if t.good]
         inside = [n for n in tried if given.has(n)]
         if given.fixed or not inside:
             return given
-        beyond = Trial({}, Outcome.UNTRIED, why="the trace notes no conditions on sizes")
-        return replace(given, low=min(inside), high=max(inside), trial=given.trial or beyond)
+        beyond = Trial({}, Outcome.UNTRIED, why=_UNKNOWN)
+        return replace(
+            given, low=min(inside), high=max(inside), trial=given.trial or beyond, gaps=True
+        )
 
     # ------------------------------------------------------------ what is tried
 
@@ -144,8 +148,8 @@ class Search:
             wanted += [(guard, sizes) for sizes in found]
             if not found:
                 self.trials.append(
-                    Trial(self._nearest_beyond(guard), Outcome.UNTRIED, why="too large to be tried")
-                ) if self._nearest_beyond(guard) else None
+                    Trial(nearest, Outcome.UNTRIED, why=f"{_at(nearest)} is too large to be tried")
+                ) if (nearest := self._nearest_beyond(guard)) else None
         chosen: list[dict[str, int]] = []
         left = {id(g): g for g, _ in wanted}
         while wanted and len(chosen) < FEEDS // 2:
@@ -281,7 +285,8 @@ def _grid(home: int) -> list[int]:
 @dataclass(frozen=True, slots=True)
 class Range:
     """The sizes of one axis: from `low` to `high` (None: without end) in steps of `step`, all
-    multiples of it. `trial` is what keeps it from more."""
+    multiples of it. `trial` is what keeps it from more. With `gaps`, those between the sizes that
+    were tried are assumed."""
 
     axis: str
     low: int
@@ -292,6 +297,7 @@ class Range:
     not_equal_to: str | None = None
     trial: Trial | None = None
     guard: str = ""
+    gaps: bool = False
 
     @property
     def narrowed(self) -> bool:
@@ -334,7 +340,7 @@ class _Description:
         tried = {id(g) for g in guards if any(fails(g, t.sizes) for t in trials)}
         for g in guards:
             if id(g) not in tried:
-                nowhere = Trial({}, Outcome.UNTRIED, why="its other side was not tried")
+                nowhere = Trial({}, Outcome.UNTRIED, why="where it does not, nothing was tried")
                 self.blamed[g.text] = g, nowhere
 
         self.relations = {
@@ -598,7 +604,7 @@ def tried(
     sizes: Sizes,
 ) -> Trial:
     """One feed of these sizes to both."""
-    what = ", ".join(f"{axis} {n}" for axis, n in sizes.items())
+    what = _at(sizes)
 
     def draw(seed: int) -> Batch:
         return drawn(signature, sizes.get(BATCH, 1), sizes, seed)
@@ -656,8 +662,8 @@ def _axis_domains(
             found.append(
                 AxisDomain(
                     argument.name, place, axis, state, r.low, r.high,
-                    None if r.step == 1 else r.step, r.equal_to, r.not_equal_to,
-                    tuple(tried), why,
+                    None if r.step == 1 or r.fixed else r.step, r.equal_to, r.not_equal_to,
+                    tuple(tried), why, r.gaps and len(tried) <= tried[-1] - tried[0],
                 )
             )  # fmt: skip
     return tuple(found)
@@ -666,6 +672,8 @@ def _axis_domains(
 def _state(given: Range) -> AxisState:
     if given.fixed:
         return AxisState.FIXED
+    if given.gaps:
+        return AxisState.RESTRICTED
     # Where only the module itself refuses more, the graph goes wherever the module does.
     refused = given.trial is None or given.trial.outcome is Outcome.REFUSED
     return AxisState.OPEN if refused or not given.narrowed else AxisState.RESTRICTED
@@ -676,14 +684,23 @@ def _why(given: Range) -> str:
     if trial is None or not given.narrowed:
         return ""
     moved = {a: n for a, n in trial.sizes.items() if a != BATCH or a == given.axis}
-    at = ", ".join(f"{a} {n}" for a, n in moved.items())
+    at = _at(moved)
+    differs = f"the graph is {trial.relative:.1e} of the largest output off"
     said = {
         Outcome.REFUSED: f"the module itself refuses {at}",
-        Outcome.DIFFERS: f"at {at} the graph is {trial.relative:.1e} of the largest output off",
+        Outcome.DIFFERS: f"at {at} {trial.why or differs}",
         Outcome.FAILS: f"at {at} the graph does not run",
-        Outcome.UNTRIED: f"{at or 'the other side'} was too large to be tried",
+        Outcome.UNTRIED: trial.why,
         Outcome.SAME: "",
     }[trial.outcome]
-    guard = given.guard if len(given.guard) <= _SHORT else "a condition on several sizes holds"
-    branch = f"the module goes another way unless {guard}: " if guard else ""
-    return branch + said
+    if not given.guard:
+        return said
+    guard = given.guard
+    if len(guard) > _SHORT:
+        named = [axis for axis in trial.sizes if re.search(rf"\b{re.escape(axis)}\b", guard)]
+        guard = f"a condition on {' and '.join(named) or 'several sizes'} holds"
+    return f"the module goes another way unless {guard}: {said}"
+
+
+def _at(sizes: Sizes) -> str:
+    return ", ".join(f"{axis} {n}" for axis, n in sizes.items())

@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -21,6 +24,7 @@ from interop.models.signature import Signature
 
 # "L['given'][0].size()[2]": axis 2 of the first thing that the forward is given.
 _SOURCE = re.compile(r"L\['\w+'\](?:\[(\d+)\])?\.size\(\)\[(\d+)\]")
+_NOT_OWN = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "<", __file__)
 _WORDS = {"torch": torch, "math": math, "min": min, "max": max, "abs": abs}
 
 Sizes = Mapping[str, int]
@@ -44,23 +48,24 @@ class Guard:
 
 @dataclass(slots=True)
 class Capture:
-    """What torch.export was seen to give: the program, its guards as torch wrote them, and which
-    axes of which input it left open."""
+    """What torch.export was seen to give: the program, its guards as torch wrote them, which axes
+    of which input it left open, and where the module read a size as text (`read_as_text`)."""
 
     program: Any = None
     texts: tuple[str, ...] | None = None
     open: frozenset[tuple[int, int]] = frozenset()
+    read: list[str] = field(default_factory=list)
 
     def of(self, signature: Signature) -> tuple[Guard, ...] | None:
-        """The guards; None if they are not known, or the trace held an axis that has a name: it
-        then notes nothing of that axis."""
+        """The guards; None if they are not known or cannot be all, or the trace held an axis that
+        has a name: it then notes nothing of that axis."""
         named = {
             (i, j)
             for i, argument in enumerate(signature.arguments)
             for j, axis in enumerate(argument.axes)
             if isinstance(axis, str)
         }
-        if self.texts is None or not named <= self.open:
+        if self.texts is None or self.read or not named <= self.open:
             return None
         return parsed(self.texts, signature)
 
@@ -85,6 +90,7 @@ def captured(budget: int | None = None) -> Iterator[Capture]:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(torch.export, "export", export))
+        stack.enter_context(read_as_text(seen.read))
         with contextlib.suppress(ImportError, AttributeError):
             from torch.onnx import _flags
 
@@ -94,6 +100,39 @@ def captured(budget: int | None = None) -> Iterator[Capture]:
             with contextlib.suppress(ImportError, AttributeError):
                 stack.enter_context(_limited(budget))
         yield seen
+
+
+@contextlib.contextmanager
+def read_as_text(places: list[str]) -> Iterator[None]:
+    """Within it, a place ("file:line") of a person's own code where a traced size becomes text, or
+    a key, is added: what is decided by that leaves no guard and no warning.
+
+    Libraries put sizes into messages, and are not asked.
+    """
+
+    def watched(original: Callable[..., Any], size: Callable[[Any], bool]) -> Callable[..., Any]:
+        def call(value: Any, *args: Any) -> Any:
+            frame = sys._getframe(1)
+            path = frame.f_code.co_filename
+            if size(value) and not path.startswith(_NOT_OWN):
+                places.append(f"{Path(path).name}:{frame.f_lineno}")
+            return original(value, *args)
+
+        return call
+
+    def scalar(value: torch.Tensor) -> bool:  # what an older trace gives for a size
+        tracing = torch._C._get_tracing_state() is not None  # type: ignore[attr-defined]
+        return tracing and value.dim() == 0 and value.dtype == torch.int64
+
+    with contextlib.ExitStack() as stack:
+        for kind, names, size in (
+            (torch.SymInt, ("__repr__",), lambda value: True),
+            (torch.Tensor, ("__repr__", "__format__", "__hash__"), scalar),
+        ):
+            for name in names:
+                instead = watched(getattr(kind, name), size)
+                stack.enter_context(mock.patch.object(kind, name, instead))
+        yield
 
 
 def parsed(texts: tuple[str, ...], signature: Signature) -> tuple[Guard, ...]:

@@ -402,12 +402,12 @@ def _steady(
 ) -> bool:
     """Whether the module answers alike when it is asked a second time."""
     if answered is not None and _same_input(answered[0], batch):
-        if _repeated(native, answered[1], allowed):
+        if repeated(native, answered[1], allowed):
             return True
         # What it counts or keeps has made it another module since; another device only rounds.
-        if not allowed and not _repeated(native, answered[1], KEPT):
+        if not allowed and not repeated(native, answered[1], KEPT):
             return False
-    return _repeated(native, runtime.outputs(batch), allowed)
+    return repeated(native, runtime.outputs(batch), allowed)
 
 
 def _same_input(a: Batch, b: Batch) -> bool:
@@ -437,7 +437,7 @@ def _sets(
     return Difference(what, found.relative, bound, fault)
 
 
-def _repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) -> bool:
+def repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) -> bool:
     """Whether two answers to one input are the same, NaN for NaN, or `allowed` apart (relative)."""
     if [(a.shape, a.dtype) for a in first] != [(a.shape, a.dtype) for a in again]:
         return False

@@ -25,8 +25,9 @@ from interop.facts import (
     Storage,
     TensorSpec,
 )
-from interop.reading import onnx_outputs, places
+from interop.reading import onnx_computation, onnx_outputs, places
 from interop.reading.links import climbs, leads_out
+from interop.reading.onnx_computation import Step
 from interop.reading.protobuf import (
     BYTES,
     VARINT,
@@ -50,11 +51,12 @@ DTYPES = {
 # Typed fields whose packed bytes are the tensor's own: float_data, double_data.
 _PLAIN_FIELDS = {4: ("float32", "complex64"), 10: ("float64", "complex128")}
 _TYPED_FIELDS = frozenset({4, 5, 6, 7, 10, 11})
+_NUMBERS = _TYPED_FIELDS | {9}
 _MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 _MAX_DEPTH = 40
 _MAX_NAMES = 10  # a producer has a name and a version
 _LARGE = 1 << 16  # bytes of a tensor from which on it is left out of the header's hash
-_FEW = 16  # numbers of a constant of at most one axis up to which it is no weight
+
 # Operators that take a weight as integer codes: where among their inputs stand the codes, the
 # scale and the zero point; and the axis of the scales where the node states none.
 _DEQUANTIZE = {
@@ -88,7 +90,7 @@ class _Reader:
         self.producer = ["", ""]
         self.operators: dict[str, int] = {}
         self.functions: set[str] = set()
-        self.nodes: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self.steps: list[Step] = []
         self.tensors: list[TensorSpec] = []
         self.small: dict[str, TensorSpec] = {}
         self.places: dict[str, tuple[int, int]] = {}
@@ -236,21 +238,25 @@ class _Reader:
         # A node needs no name, but the first of its outputs has one that is its own.
         first = text(self.data, outputs[0]) if outputs else ""
         constant = first if operator == "Constant" else None
+        stated: dict[str, bytes] = {}
         for _, _, a, b in attributes:
-            self.attribute(a, b, depth, scopes, name or first, constant)
-        if scopes == ("",) and operator != "Constant":
-            taken = tuple(text(self.data, field) for field in inputs)
-            made = (operator, taken)
-            self.nodes.update({text(self.data, field): made for field in outputs})
+            key = self.attribute(a, b, depth, scopes, name or first, constant)
+            # Of a long one the length must do: its bytes may be a weight's.
+            raw = self.data[a:b] if b - a <= _LARGE else str(b - a).encode()
+            stated[key] = hashlib.blake2b(raw, digest_size=16).digest()
+        if scopes == ("",):
+            taken, made = (tuple(text(self.data, f) for f in x) for x in (inputs, outputs))
+            self.steps.append(Step(operator, taken, made, stated))
         if operator in _DEQUANTIZE:
             self.use(operator, [text(self.data, field) for field in inputs], attributes, scopes)
 
     def attribute(
         self, at: int, end: int, depth: int, scopes: Scopes, label: str, constant: str | None
-    ) -> None:
-        if end - at < 4:
-            return
+    ) -> str:
+        """Looks through an attribute for tensors and graphs; gives its name."""
         name = ""
+        if end - at < 4:
+            return name
         for field in fields(self.data, at, end):
             number, wire, a, b = field
             if wire != BYTES:
@@ -269,6 +275,7 @@ class _Reader:
                 for inner, kind, c, d in fields(self.data, a, b):
                     if inner in (1, 2) and kind == BYTES:
                         self.beside(c, d)
+        return name
 
     def beside(self, at: int, end: int) -> None:
         """A tensor that is no weight: where it lies in an external file, that must be beside."""
@@ -299,7 +306,7 @@ class _Reader:
         spec = (self.tensor if number == 5 else self.sparse)(at, end, prefix, name)
         if spec is None or spec.dtype == "string":
             return
-        if len(spec.shape) > 1 or spec.numel > _FEW:
+        if len(spec.shape) > 1 or spec.numel > onnx_computation.FEW:
             self.tensors.append(spec)
         else:
             self.small[spec.name] = spec
@@ -544,13 +551,24 @@ class _Reader:
 
     def manifest(self) -> Manifest:
         producer = " ".join(part for part in self.producer if part)
+        made = {n: (s.operator, s.inputs) for s in self.steps if s.operator != "Constant"
+                for n in s.outputs}  # fmt: skip
+        names = [port.name for port in self.outputs]
         graph = Graph(
             tuple(self.inputs),
             tuple(self.outputs),
             self.opsets,
             producer,
             self.operators,
-            onnx_outputs.meanings((port.name for port in self.outputs), self.nodes),
+            onnx_outputs.meanings(names, made),
+            onnx_computation.computation(
+                self.steps,
+                (port.name for port in self.inputs),
+                names,
+                self.tensors,
+                self.small_numbers(),
+                self.opsets.get("", 0),
+            ),
         )
         tensors = tuple(self.tensors)
         return Manifest(
@@ -563,6 +581,20 @@ class _Reader:
             metadata=self.metadata,
             graph=graph,
         )
+
+    def small_numbers(self) -> dict[str, bytes]:
+        """The bytes of tensors in this file that may be arithmetic and no weight."""
+        return {
+            spec.name: b"".join(
+                bytes(self.data[a:b]) if wire == BYTES else str(a).encode()
+                for number, wire, a, b in fields(self.data, *self.places[spec.name])
+                if number in _NUMBERS
+            )
+            for spec in self.tensors
+            if spec.name in self.places
+            and (spec.numel <= onnx_computation.FEW or spec.dtype in onnx_computation.CODES)
+            and spec.nbytes <= _LARGE
+        }
 
     def header_sha256(self) -> str:
         """Of all bytes but the large tensors'."""

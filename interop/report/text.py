@@ -755,4 +755,4 @@ def _domain(axes: Sequence[Mapping[str, Json]]) -> list[str]:
         name = axis.name or f"{axis.input} axis {axis.axis}"
         by_words.setdefault(axis.words(), {})[name] = None
     rows = [[", ".join(names), said] for said, names in by_words.items()]
-    return table([["axis", "proved sizes"], *rows]) if rows else []
+    return table([["axis", "sizes"], *rows]) if rows else []

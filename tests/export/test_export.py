@@ -329,7 +329,7 @@ def test_a_decision_on_values_that_tracing_would_fix_gives_no_bundle(odd, tmp_pa
     assert capsys.readouterr().out == ""
     assert report.outcome is Answer.NO
     (proof,) = [p for p in report.proofs if not p.holds]
-    assert "decides in Python on its input's values (odd.py:" in proof.what
+    assert "decides in Python on its input's values" in proof.what and "(odd.py:" in proof.what
     assert not (tmp_path / "out").exists()
 
 

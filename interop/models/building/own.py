@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,27 @@ def module_by_path(reference: str) -> nn.Module:
             fix="give a callable that returns the module",
         )
     return made
+
+
+@contextlib.contextmanager
+def afresh(reference: str) -> Iterator[None]:
+    """Within it, the code behind a reference, and what lies beside it, is imported anew: what it
+    draws by chance as it is imported is drawn again."""
+    place = reference.rpartition(":")[0]
+    file = place if place.endswith(".py") else getattr(sys.modules.get(place), "__file__", None)
+    beside = str(Path(file).resolve().parent) + os.sep if file else ""
+    away = {
+        name: module
+        for name, module in list(sys.modules.items())
+        if beside and name != "__main__"
+        and str(getattr(module, "__file__", None) or "").startswith(beside)
+    }  # fmt: skip
+    for name in away:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        sys.modules.update(away)
 
 
 @contextlib.contextmanager

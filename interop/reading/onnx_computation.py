@@ -1,0 +1,95 @@
+"""What an ONNX graph computes with its weights -> a hash: equal ones compute the same.
+
+It covers operators, attributes, small constants and how all are wired, on the way from the inputs
+to the outputs. The values of weights and the names of values are not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from interop.facts import TensorSpec
+
+FEW = 16  # numbers up to which an unnamed float tensor may be arithmetic and no weight
+# What takes trained numbers: an unnamed tensor there may be a weight, however small.
+_LEARNED_WORDS = """
+Conv ConvTranspose Gemm MatMul Add BatchNormalization LayerNormalization RMSNormalization
+InstanceNormalization GroupNormalization PRelu LSTM GRU RNN SkipLayerNormalization FusedConv
+FusedMatMul FusedGemm
+"""
+_LEARNED = frozenset(_LEARNED_WORDS.split())
+CODES = ("int64", "int32", "bool")  # never trained: shapes, indices and masks
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node. `attributes` are hashes of them, by name."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, bytes]
+
+
+def computation(
+    steps: Sequence[Step],
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    tensors: Iterable[TensorSpec],
+    numbers: Mapping[str, bytes],
+    opset: int,
+) -> str:
+    """The hash, in hex. `numbers` are the bytes of tensors that are small and lie in the file.
+
+    `opset` is ONNX's own: from 13 on Softmax, LogSoftmax and Hardmax take one axis, before all axes
+    from one on.
+    """
+    known: dict[str, bytes] = {"": b""}
+    known |= {name: _hash("input", str(i)) for i, name in enumerate(inputs)}
+    tensors = list(tensors)
+    users: dict[str, set[str]] = {}
+    for step in steps:
+        for name in step.inputs:
+            users.setdefault(name, set()).add(step.operator.rpartition(".")[2])
+    dotted = [t.name for t in tensors if "." in t.name]
+    front = _front(dotted)
+    for t in tensors:
+        own = t.name.removeprefix(front) if "." in t.name else ""
+        plain = t.dtype in CODES or (
+            not own and t.numel <= FEW and not users.get(t.name, set()) & _LEARNED
+        )
+        value = numbers.get(t.name, b"") if plain else b""
+        known[t.name] = _hash("tensor", own, t.dtype, str(t.shape), value)
+    for step in steps:
+        taken = [known.get(name, b"?") for name in step.inputs]
+        if step.operator in ("Identity", "Dropout") and taken:
+            known.update(dict.fromkeys(step.outputs[:1], taken[0]))
+            continue
+        if step.operator == "Constant" and step.outputs and step.outputs[0] in known:
+            continue  # a weight
+        parts = [x for pair in sorted(step.attributes.items()) for x in pair]
+        made = _hash(step.operator, *parts, *taken)
+        known.update({n: _hash(made, str(i)) for i, n in enumerate(step.outputs)})
+    return _hash(str(opset < 13), *(known.get(name, b"?") for name in outputs)).hex()
+
+
+def _front(names: Sequence[str]) -> str:
+    """What stands before all names: a wrapper's, which is no matter."""
+    if len(names) < 2:
+        return ""
+    first, last = (name.split(".")[:-1] for name in (min(names), max(names)))
+    shared = 0
+    while shared < min(len(first), len(last)) and first[shared] == last[shared]:
+        shared += 1
+    return "".join(f"{part}." for part in first[:shared])
+
+
+def _hash(*parts: str | bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()

@@ -1,0 +1,60 @@
+"""The graph computes something else with its weights.
+
+What
+    Two ONNX graphs hold weights of the same names and shapes, and their operators, attributes,
+    small constants or wiring differ on the way from the inputs to the outputs. What that does to
+    the answers no file says, so the answer is unknown.
+
+Why
+    The weights are half of a model. A division by 255 that was put in front, a Gelu for a Relu, a
+    softmax over another axis or outputs in another order leave every weight as it was.
+
+Example
+    B's graph computes otherwise: Relu 12 -> 0, Gelu 0 -> 12
+
+Fix
+    Export both with the same version of the same exporter and the same options. Where they are
+    meant to differ, compare their answers on real inputs and waive this finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interop.facts import Answer, Case, Finding, Graph, Intent, Level, Rule
+from interop.reading.onnx_computation import CODES, FEW
+from interop.rules import finding
+
+RULE = Rule("graph-changed", Level.WARN, (Intent.REPLACE,), needs=("pair",), answer=Answer.UNKNOWN)
+_SHOWN = 4
+
+
+def check(case: Case) -> Iterator[Finding]:
+    assert case.a is not None and case.b is not None and case.pairing is not None
+    a, b = case.a.manifest.graph, case.b.manifest.graph
+    if a is None or b is None or not a.computation or a.computation == b.computation:
+        return
+    p = case.pairing
+    others = [*p.missing, *p.extra, *(pair.a for pair in p.reshaped)]
+    if any(t.numel > FEW and t.dtype not in CODES for t in others):
+        return  # other weights: another graph is no news
+    if any(pair.a.dtype != pair.b.dtype for pair in p.matched):
+        return
+    changes = _changes(a, b)
+    yield finding(
+        RULE,
+        f"B's graph computes otherwise: {', '.join(changes)}",
+        hint="the weights do not tell what that does to the answers: compare them on real inputs",
+        facts={"operators": changes},
+    )
+
+
+def _changes(a: Graph, b: Graph) -> list[str]:
+    """ "Relu 12 -> 0" """
+    names = sorted({*a.operators, *b.operators} - {"Constant"})
+    counts = [(n, a.operators.get(n, 0), b.operators.get(n, 0)) for n in names]
+    found = [f"{n} {old} -> {new}" for n, old, new in counts if old != new]
+    if not found:
+        return ["attributes, constants or wiring differ"]
+    more = [f"{len(found) - _SHOWN} more operators"] if len(found) > _SHOWN else []
+    return found[:_SHOWN] + more
