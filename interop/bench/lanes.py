@@ -226,6 +226,7 @@ def prepare_contenders(
                 onnx = scratch / role / GRAPH
             forward, notes = _forward(identity, how, onnx.parent, say)
             domain = _domain(onnx.parent)
+            notes += _gaps(domain)
             contender = Contender(role, identity, how, forward, (), count, tf32, (), notes, domain)
             room = scratch / f"{role} lower"
             room.mkdir(parents=True, exist_ok=True)
@@ -385,6 +386,17 @@ def _domain(folder: Path) -> tuple[AxisDomain, ...]:
         raise ReadError(
             "states a domain that cannot be read", where=str(path), fix="export it again"
         ) from None
+
+
+def _gaps(domain: tuple[AxisDomain, ...]) -> tuple[str, ...]:
+    """What is to be said of sizes of which the export proved nothing."""
+    assumed = list(dict.fromkeys(d.name for d in domain if d.gaps))
+    if not assumed:
+        return ()
+    return (
+        f"{' and '.join(assumed)}: the export was proved at the sizes that it tried, and between "
+        "them it is assumed; what is compared here is the data's own",
+    )
 
 
 def _graph_of(identity: Identity) -> Path | None:

@@ -99,10 +99,26 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
         write_file(path, render(report, kind))
     click.echo(render(report, form), nl=False)
     sys.stdout.flush()
+    for option in _unused(report):
+        said = f"interop: --{option} is not used: each file states its own, which counts"
+        click.echo(said, err=True)
     if form == "text" or not sys.stdout.isatty():
         line = plain(f"interop {report.command}: {report.outcome}; {report.summary}")
         click.echo(line, err=True)
     sys.exit(report.exit_code)
+
+
+def _unused(report: Report) -> list[str]:
+    """What a person gave beside files that say it themselves."""
+    context = click.get_current_context(silent=True)
+    given = context.params if context is not None else {}
+    found = []
+    for option, fact in (("labels", "labels"), ("preprocess", "preprocessing")):
+        stated = [i.facts[fact] for i in report.inputs if fact in i.facts]
+        sources = [s.get("source", "") if s else "" for s in stated]
+        if given.get(option) is not None and sources and f"--{option}" not in sources:
+            found.append(option)
+    return found
 
 
 def check_targets(reports: tuple[str, ...], *inputs: str | Path) -> None:

@@ -204,6 +204,10 @@ def with_values(identity: Identity) -> Identity:
 
 def _labels(manifest: Manifest, head: Head | None, tensors: Sequence[TensorSpec]) -> Labels:
     """The labels that a file states, fastai's vocabulary counted in where it names the outputs."""
+    if (
+        manifest.modules
+    ):  # a sentence's vector: names in the transformer's config are of another use
+        return Labels(None, "modules.json", applicable=False)
     own = keys.labels(manifest.metadata)
     if head is None or head.role in ("vocabulary", "characters"):
         return own

@@ -6,6 +6,7 @@ since preprocessing that is nearly right costs accuracy and shows nowhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from math import floor, isfinite
 
@@ -15,6 +16,10 @@ Reader = Callable[[Mapping[str, Json], str], AnyPreprocessing]
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 # Pillow's numbers for its filters, as transformers stores them.
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+# What one number for a size means, by the front of the processor's class: both sides, the shorter.
+_BOTH_SIDES = ("ViT", "DeiT", "Beit", "DPT", "EfficientNet", "Pvt", "Segformer", "Blip")
+_SHORTER = ("CLIP", "ChineseCLIP", "ConvNext", "Bit", "Levit", "PoolFormer", "MobileNetV1",
+            "MobileNetV2", "MobileViT")  # fmt: skip
 _SQUARE_FROM = 384  # ConvNeXt's processor stretches from this size on, instead of cropping
 
 
@@ -139,7 +144,7 @@ def _sizes(config: Mapping[str, Json]) -> tuple[tuple[int, ...], tuple[int, int]
     """What is resized to, and what is cropped."""
     size = config["size"]
     if not isinstance(size, dict):
-        raise NotUnderstood("its size is one number, which means another thing to each class")
+        size = _by_class(int(size), config)
     crop = None
     if config.get("do_center_crop"):
         given = config["crop_size"]
@@ -154,6 +159,17 @@ def _sizes(config: Mapping[str, Json]) -> tuple[tuple[int, ...], tuple[int, int]
             return (edge, edge), None
         return (int(edge / part),), (edge, edge)
     return (edge,), crop
+
+
+def _by_class(size: int, config: Mapping[str, Json]) -> dict[str, int]:
+    """What one number for a size means to the class that a config names."""
+    named = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    front = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", named)
+    if front in _BOTH_SIDES:
+        return {"height": size, "width": size}
+    if front in _SHORTER:
+        return {"shortest_edge": size}
+    raise NotUnderstood("its size is one number, which means another thing to each class")
 
 
 def from_timm(config: Mapping[str, Json], source: str) -> Preprocessing:

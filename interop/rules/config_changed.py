@@ -109,6 +109,8 @@ _ABSENT: dict[str, Json] = {
     "bos_token_id": None, "eos_token_id": None, "decoder_start_token_id": None,
     "quantization_config": None,
 }  # fmt: skip
+# Tasks whose classes give no scores of words.
+_UNTIED = re.compile(r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction")
 # Classes of one task whose names end in another word.
 _TASKS = {"LMHeadModel": "CausalLM", "ForCausalLM": "CausalLM"}
 
@@ -178,10 +180,21 @@ def _told(change: PartChange, case: Case) -> tuple[Answer, tuple[Intent, ...]] |
         # Where both name the same labels, one of the two tables was not changed with the other.
         same = case.a.labels.names == case.b.labels.names
         return (Answer.UNKNOWN, (Intent.REPLACE,)) if same else (Answer.YES, ())
+    if name == "tie_word_embeddings" and all(map(_has_no_vocabulary_head, (case.a, case.b))):
+        return Answer.YES, ()
     if name in ("num_labels", "num_classes"):
         rows = [i.head.outputs if i.head is not None else 0 for i in (case.a, case.b)]
         return (Answer.UNKNOWN, (Intent.REPLACE,)) if rows[0] == rows[1] else (Answer.YES, ())
     return None
+
+
+def _has_no_vocabulary_head(identity: Identity) -> bool:
+    """Whether a class has no output embedding that could be tied, and no second table of words."""
+    config = identity.manifest.metadata.get("config.json")
+    held = config if isinstance(config, Mapping) else {}
+    return _UNTIED.search(_task(held.get("architectures"))) is not None and not held.get(
+        "is_encoder_decoder"
+    )
 
 
 def _as_set(value: Json) -> Json:

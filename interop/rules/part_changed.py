@@ -107,5 +107,6 @@ def _judged(change: PartChange, case: Case) -> Answer:
     if change.kind in _SURE and change.field and change.side is Side.BOTH:
         return Answer.NO
     if change.kind is PartKind.PROCESSOR and change.field and change.side is Side.BOTH:
-        return Answer.NO
+        # A number and an object may say the same, to the class that reads them.
+        return Answer.NO if type(change.a) is type(change.b) else Answer.UNKNOWN
     return Answer.UNKNOWN

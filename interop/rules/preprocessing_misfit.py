@@ -1,8 +1,9 @@
 """The preprocessing does not give what the weights take.
 
 What
-    The stated colour has another number of channels than the first convolution takes, or the stated
-    size is not the one that the position embedding was made for.
+    The stated colour has another number of channels than the first convolution takes, the stated
+    size is not the one that the position embedding was made for, or what is stated is of texts or
+    sounds where the model takes pictures, or the other way round.
 
 Why
     Nothing in names and shapes of two files that agree shows it; the first request does.
@@ -16,16 +17,24 @@ Fix
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Identity, Intent, Level, Rule, TensorSpec
+from interop.facts import AnyPreprocessing, Case, Finding, Identity, Intent, Level, Rule, TensorSpec
 from interop.rules import finding
 
 RULE = Rule("preprocessing-misfit", Level.ERROR, (Intent.REPLACE,))
+_WORDS = re.compile(
+    r"(^|[._])(word_embeddings?|embed_tokens|wte|shared|token_embeddings?)[.]weight$"
+)
+_SAID = {"image": "pictures", "text": "texts", "audio": "sounds"}
 
 
 def check(case: Case) -> Iterator[Finding]:
-    if case.b is None or case.b.image_preprocessing is None:
+    if case.b is None or case.b.preprocessing is None:
+        return
+    yield from _of_another_kind(case.b, case.b.preprocessing)
+    if case.b.image_preprocessing is None:
         return
     how, path = case.b.image_preprocessing, case.b.manifest.path
     channels = how.channels
@@ -46,6 +55,25 @@ def check(case: Case) -> Iterator[Finding]:
             place=path,
             facts={"size": list(how.size), "takes": list(wanted)},
         )
+
+
+def _of_another_kind(identity: Identity, how: AnyPreprocessing) -> Iterator[Finding]:
+    colours = (t for t in identity.tensors if len(t.shape) == 4 and t.shape[1] == 3)
+    first = _first_convolution(identity) or next(colours, None)
+    words = next((t.name for t in identity.tensors if _WORDS.search(t.name)), None)
+    stated = how.kind
+    if first is not None and words is None and stated != "image":
+        takes = f"{first.name} takes pictures"
+    elif first is None and words is not None and stated == "image":
+        takes = f"{words} takes tokens of a text"
+    else:
+        return
+    yield finding(
+        RULE,
+        f"{_SAID[stated]} are prepared, {takes}",
+        place=identity.manifest.path,
+        facts={"kind": stated},
+    )
 
 
 def _first_convolution(identity: Identity) -> TensorSpec | None:

@@ -13,6 +13,7 @@ import torch
 from click import Argument, Command
 from click.testing import CliRunner, Result
 
+from interop.bench import lanes
 from interop.cli import main
 from interop.export import export
 from interop.export import work as works
@@ -101,6 +102,29 @@ class Traced(nn.Module):
         if torch.compiler.is_exporting():
             raise RuntimeError("not in a program")
         return y * 2 if x.shape[2] > 40 else y
+
+
+class Keyed(nn.Module):
+    """Decides by the text of a size, of which no trace keeps a note."""
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+    def forward(self, x):
+        return self.conv(x) * {"40": 3.0, "50": 5.0}.get(str(x.shape[2]), 1.0)
+
+
+class Caught(nn.Module):
+    """Goes on where torch refuses; torch's older exporter crashes on it."""
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+    def forward(self, x):
+        y = self.conv(x)
+        try:
+            y = y.view(y.shape[0], 8, x.shape[2] // 6, 6, -1).flip(3).reshape(y.shape)
+        except RuntimeError:
+            pass
+        return y
 
 
 class Listed(nn.Module):
@@ -269,6 +293,37 @@ def test_every_axis_is_named_on_stdout_and_an_asked_one_is_warned_about(exported
     assert plain.exit_code == 0 and "axis-restricted" not in plain.stdout
 
 
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_a_size_that_is_read_as_text_leaves_gaps(exported, monkeypatch, dynamo):
+    monkeypatch.setattr(
+        works.routes, "ROUTES", [r for r in works.routes.ROUTES if r.dynamo == dynamo]
+    )
+    _, report = exported("Keyed", PICTURE)
+    assert report.outcome is Answer.YES, report.summary
+    height = axes(report)["height"]
+    assert height.state is not AxisState.OPEN
+    # Nothing tells of 40 and 50: what lies between tried sizes is not called proved.
+    assert height.gaps or (height.min == height.max)
+    assert any("nets.py:" in note for note in report.details["notes"])
+
+
+def test_an_error_that_the_module_catches_ends_no_process(exported):
+    _, report = exported("Caught", PICTURE)
+    assert report.outcome is Answer.NO
+    assert "catches an error of torch's own" in report.proofs[-1].what
+
+
+def test_a_graph_of_fixed_shapes_names_its_axes_and_says_why(exported, monkeypatch):
+    monkeypatch.setattr(works.routes, "ROUTES", [r for r in works.routes.ROUTES if not r.open])
+    _, report = exported("Plain", PICTURE)
+    assert report.outcome is Answer.YES
+    found = axes(report)
+    assert {n: a.state for n, a in found.items()} == {
+        "batch": AxisState.FIXED, "height": AxisState.FIXED, "width": AxisState.FIXED,
+    }  # fmt: skip
+    assert "--input" not in found["height"].why and "route" in found["height"].why
+
+
 def test_a_trace_without_guards_claims_the_span_of_what_was_tried(exported, tmp_path):
     module, report = exported("Traced", PICTURE)
     assert report.outcome is Answer.YES, report.summary
@@ -334,6 +389,14 @@ def test_bench_refuses_inputs_outside_of_the_domain(exported, tmp_path):
     assert run(*arguments, "--data", tmp_path / "24.npz").exit_code in (0, 3)  # 3: a noisy machine
     native = run(*arguments, "--data", tmp_path / "16.npz", "--runtime", "pytorch")
     assert native.exit_code in (0, 3), native.output
+
+
+def test_bench_says_which_sizes_are_assumed(exported, tmp_path):
+    exported("Keyed", "x=float32(batch,3,height:32,32)")
+    domain = lanes._domain(tmp_path / "out")
+    (note,) = lanes._gaps(domain)
+    assert "height" in note and "assumed" in note
+    assert lanes._gaps(tuple(d for d in domain if not d.gaps)) == ()
 
 
 # ---------------------------------------------------------------- weights that reach no output

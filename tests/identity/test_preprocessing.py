@@ -159,3 +159,38 @@ def test_two_places_that_disagree_state_nothing(tmp_path: Path) -> None:
     assert keys.preprocessing(how)[0] is None
     assert "disagree" in keys.preprocessing(how)[1]
     assert keys.preprocessing({"preprocess": IMAGE, "config.json": {"preprocess": IMAGE}})[0]
+
+
+def test_one_number_for_a_size_means_what_it_means_to_the_class() -> None:
+    """ViT makes a square of it, CLIP the shorter side; of an unknown class nothing is said."""
+    plain = {
+        "do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 2,
+        "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
+    }  # fmt: skip
+
+    def of(size: object, kind: str) -> object:
+        stated = {**plain, "size": size, "image_processor_type": kind}
+        return preprocessing({"preprocessor_config.json": stated})[0]
+
+    square, edge = {"height": 32, "width": 32}, {"shortest_edge": 32}
+    assert of(32, "ViTImageProcessor") == of(square, "ViTImageProcessor") != of(edge, "ViT")
+    assert of(32, "CLIPImageProcessorFast") == of(edge, "CLIPImageProcessor")
+    assert of(32, "SomebodysImageProcessor") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "how", "fits"),
+    [
+        ("embed.patch.weight", (8, 3, 4, 4), {"kind": "text"}, False),
+        ("embed.patch.weight", (8, 3, 4, 4), {"kind": "audio", "sampling_rate": 16000}, False),
+        ("embed.patch.weight", (8, 3, 4, 4), IMAGE, True),
+        ("embeddings.word_embeddings.weight", (50, 8), IMAGE, False),
+        ("embeddings.word_embeddings.weight", (50, 8), {"kind": "text"}, True),
+    ],
+)
+def test_what_is_stated_of_another_kind_of_input_does_not_fit(tmp_path, name, shape, how, fits):
+    save_file({name: torch.zeros(shape)}, tmp_path / "a.safetensors")
+    path = str(tmp_path / "a.safetensors")
+    report = check(path, path, preprocessing=keys.parse_preprocessing(how, "--preprocess"))
+    found = [f for f in report.findings if f.rule == "preprocessing-misfit"]
+    assert (not found) == fits

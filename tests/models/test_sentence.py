@@ -97,6 +97,18 @@ def test_each_pooling_mode_is_in_the_graph(mode, tmp_path):
     np.testing.assert_allclose(answers(tmp_path / "out"), wanted, atol=1e-5)
 
 
+def test_names_of_labels_in_the_transformers_config_are_of_another_use(tmp_path):
+    source = folder(tmp_path / "source", pooling("mean_tokens"), dense())
+    config = json.loads((source / "config.json").read_text())
+    config |= {"id2label": {"0": "no", "1": "maybe", "2": "yes"}}
+    (source / "config.json").write_text(json.dumps(config))
+    identity = identify_file(source)
+    assert identity.labels.names is None and identity.labels.applicable is False
+    report = export(identity, tmp_path / "out")
+    assert report.outcome is Answer.YES, report.summary
+    assert verify(tmp_path / "out").outcome is Answer.YES
+
+
 def test_dense_and_normalize_are_in_the_graph_and_the_bundle_verifies(tmp_path):
     source = folder(tmp_path / "source", pooling("mean_tokens"), dense(), ("Normalize", {}, {}))
     out = tmp_path / "out"

@@ -129,6 +129,11 @@ def test_without_guards_no_more_is_claimed_than_was_tried():
     assert (height.min, height.max) == (min(height.tried), max(height.tried))
     sizes = {t.sizes["height"] for t in search.trials}
     assert {1, 37, 63, 65} <= sizes  # small, prime, next to a power of two
+    assert height.gaps and "between them it is assumed" in height.words()
+    assert "no conditions" in height.why and "too large" not in axes["batch"].why
+    assert AxisDomain.from_json(height.json()) == height
+    old = {k: v for k, v in height.json().items() if k != "gaps"}  # as older receipts have it
+    assert not AxisDomain.from_json(old).gaps
 
 
 def test_without_guards_odd_sizes_that_fail_are_found():
@@ -143,8 +148,21 @@ def test_a_side_that_is_too_large_to_be_tried_is_not_claimed(monkeypatch):
     assert "tried" in axes["height"].why
 
 
+def test_with_guards_nothing_is_assumed():
+    axes, _ = searched((f"{L}[2] >= 20",), lambda b, h, w: h >= 20)
+    assert not any(axis.gaps for axis in axes.values())
+
+
+def test_a_long_condition_is_told_by_its_axes():
+    long = f"{L}[2] * {L}[3] % 1024 == 0" + f" and {L}[2] + {L}[3] > 0" * 12
+    axes, _ = searched((long,), lambda b, h, w: h * w % 1024 == 0)
+    why = " ".join(axis.why for axis in axes.values())
+    assert "a condition on height and width" in why
+
+
 def test_a_graph_that_is_right_at_its_own_size_alone_is_fixed():
     axes, _ = searched((f"{L}[2] == 32",), lambda b, h, w: h == 32)
+    assert axes["height"].multiple_of is None
     assert (axes["height"].state, axes["height"].min) == (AxisState.FIXED, 32)
 
 
