@@ -33,6 +33,7 @@ DTYPE_BITS: Mapping[str, int] = MappingProxyType(
 # The count that torch.optim.swa_utils.AveragedModel keeps beside its module.
 AVERAGED = "n_averaged"
 # Leaves of names under which modules keep what they compute of their configuration, and no weight.
+FEW = 16  # numbers up to which a tensor of a graph may be arithmetic and no weight
 _COMPUTED_WORDS = """
 num_batches_tracked n_averaged position_ids token_type_ids pos_ids position_index
 relative_position_index relative_coords_table rel_pos_indices rel_pos_idx
@@ -197,6 +198,11 @@ class TensorSpec:
     def is_counter(self) -> bool:
         """Whether it is batch normalisation's count of training steps, which is no weight."""
         return self.name.endswith("num_batches_tracked")
+
+    @property
+    def is_small(self) -> bool:
+        """Whether a graph may hold it as a part of its arithmetic: a few numbers, or whole ones."""
+        return self.numel <= FEW or self.dtype in ("int64", "int32", "bool")
 
     @property
     def is_buffer(self) -> bool:

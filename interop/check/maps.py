@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 from interop.check import renames
@@ -180,6 +181,29 @@ def check_how(how: str) -> list[tuple[str, int, int]]:
             raise ValueError(f"no operation {word!r}")
         found.append((name, int(first or 0), int(last or 0)))
     return found
+
+
+def comes_out(mapped: Mapped) -> bool:
+    """Whether the operations give a tensor of the target's shape; head rows may be others."""
+    shapes = [t.shape for t in mapped.b]
+    for name, first, last in check_how(mapped.how):
+        if name == "transpose":
+            if any(len(shape) != 2 for shape in shapes):
+                return False
+            shapes = [shape[::-1] for shape in shapes]
+        elif name == "join":
+            if len({shape[1:] for shape in shapes}) > 1 or not all(shapes):
+                return False
+            shapes = [(sum(shape[0] for shape in shapes), *shapes[0][1:])]
+        elif name == "rows":
+            if not all(shapes):
+                return False
+            shapes = [(min(last, n) - first, *rest) for n, *rest in shapes]
+        elif prod(shapes[0]) != mapped.a.numel:
+            return False
+        else:
+            shapes = [mapped.a.shape]
+    return shapes[0][1:] == mapped.a.shape[1:] and len(shapes[0]) == len(mapped.a.shape)
 
 
 def views(mapped: Mapped) -> Iterator[tuple[TensorSpec, TensorSpec]]:

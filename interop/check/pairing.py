@@ -71,8 +71,9 @@ def _map(a: Identity, b: Identity, found: Pairing) -> tuple[tuple[Mapped, ...], 
     if _complete(a, b, by_name):
         return _changed(by_name), _basis(a, b) or "the names agree after prefixes and known renames"
     from interop.check import structure  # a check of equal names has no need of it
+    from interop.check.maps import comes_out
 
-    by_structure = structure.pair(_in_order(a), _in_order(b))
+    by_structure = list(filter(comes_out, structure.pair(_in_order(a), _in_order(b))))
     by_structure += _ties(a, {m.a.name: m for m in by_structure})
     if _complete(a, b, by_structure):
         return _changed(by_structure), _basis(a, b)

@@ -251,6 +251,8 @@ def _mapped(a: Layer, b: Layer, step: str) -> Iterator[Mapped]:
                 rows = one.shape[-1] if mine.turned else one.shape[0]
                 how = ["transpose"] * theirs.turned + [f"rows {start}:{start + rows}"]
                 how += ["transpose"] * mine.turned
+                # A convolution of one point has axes of length 1 beside the matrix.
+                how += ["reshape"] * (len(one.shape) > len(theirs.specs[0].shape))
                 yield Mapped(one, theirs.specs, ", ".join(how), step)
                 start += rows
 

@@ -6,13 +6,20 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from interop.check.maps import check_how
+from interop.check.maps import check_how, comes_out
 from interop.errors import ModelError
 from interop.facts import Identity, Mapped, TensorSpec
 
 
 def made(mapped: Mapped, source: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """One tensor of the target: what `mapped.how` makes of its sources, in its shape."""
+    if not comes_out(mapped):
+        shapes = ", ".join(str(t.shape) for t in mapped.b)
+        raise ModelError(
+            f"the map cannot make {mapped.a.name}, {mapped.a.shape}, of {mapped.b[0].name}, "
+            f"{shapes} ({mapped.how or 'as it is'})",
+            fix="correct the map given with --map",
+        )
     parts = [source[t.name] for t in mapped.b]
     for name, first, last in check_how(mapped.how):
         if name == "transpose":
@@ -23,13 +30,6 @@ def made(mapped: Mapped, source: Mapping[str, torch.Tensor]) -> torch.Tensor:
             parts = [t[first:last] for t in parts]
         else:
             parts = [t.reshape(mapped.a.shape) for t in parts]
-    # A head may have another number of rows; the same numbers in another shape are a wrong map.
-    if parts[0].numel() == mapped.a.numel and tuple(parts[0].shape) != mapped.a.shape:
-        raise ModelError(
-            f"the map makes {tuple(parts[0].shape)} of {mapped.b[0].name} for {mapped.a.name}, "
-            f"which is {mapped.a.shape}",
-            fix="correct the map given with --map",
-        )
     return parts[0]
 
 

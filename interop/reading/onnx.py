@@ -17,6 +17,7 @@ from pathlib import Path
 from interop.errors import ReadError
 from interop.facts import (
     DTYPE_BITS,
+    FEW,
     Graph,
     Json,
     Manifest,
@@ -306,7 +307,7 @@ class _Reader:
         spec = (self.tensor if number == 5 else self.sparse)(at, end, prefix, name)
         if spec is None or spec.dtype == "string":
             return
-        if len(spec.shape) > 1 or spec.numel > onnx_computation.FEW:
+        if len(spec.shape) > 1 or spec.numel > FEW:
             self.tensors.append(spec)
         else:
             self.small[spec.name] = spec
@@ -591,9 +592,7 @@ class _Reader:
                 if number in _NUMBERS
             )
             for spec in self.tensors
-            if spec.name in self.places
-            and (spec.numel <= onnx_computation.FEW or spec.dtype in onnx_computation.CODES)
-            and spec.nbytes <= _LARGE
+            if spec.name in self.places and spec.is_small and spec.nbytes <= _LARGE
         }
 
     def header_sha256(self) -> str:

@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from interop.facts import TensorSpec
+from interop.facts import FEW, TensorSpec
 
-FEW = 16  # numbers up to which an unnamed float tensor may be arithmetic and no weight
 # What takes trained numbers: an unnamed tensor there may be a weight, however small.
 _LEARNED_WORDS = """
 Conv ConvTranspose Gemm MatMul Add BatchNormalization LayerNormalization RMSNormalization
@@ -20,7 +19,7 @@ InstanceNormalization GroupNormalization PRelu LSTM GRU RNN SkipLayerNormalizati
 FusedMatMul FusedGemm
 """
 _LEARNED = frozenset(_LEARNED_WORDS.split())
-CODES = ("int64", "int32", "bool")  # never trained: shapes, indices and masks
+_CODES = ("int64", "int32", "bool")  # never trained: shapes, indices and masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def computation(
     front = _front(dotted)
     for t in tensors:
         own = t.name.removeprefix(front) if "." in t.name else ""
-        plain = t.dtype in CODES or (
+        plain = t.dtype in _CODES or (
             not own and t.numel <= FEW and not users.get(t.name, set()) & _LEARNED
         )
         value = numbers.get(t.name, b"") if plain else b""

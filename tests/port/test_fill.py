@@ -37,7 +37,9 @@ SOURCE = {"q": Q, "k": K, "v": V, "qkv": torch.cat([Q, K, V])}
     ],
 )
 def test_operations(how: str, sources: list[str], wanted: torch.Tensor) -> None:
-    mapped = Mapped(spec("a", *wanted.shape), tuple(spec(s, 2, 3) for s in sources), how, "")
+    mapped = Mapped(
+        spec("a", *wanted.shape), tuple(spec(s, *SOURCE[s].shape) for s in sources), how, ""
+    )
     assert torch.equal(made(mapped, SOURCE), wanted)
 
 

@@ -426,3 +426,51 @@ def test_a_wrong_map_is_found_out_by_running_both(tmp_path: Path) -> None:
         tmp_path / "a.pth", out, like=like, prove=True, map_file=tmp_path / "map.json", **models
     )
     assert proofs(good) == PROVED, good.summary
+
+
+# ---------------------------------------------------------------- matrices that lie otherwise
+
+TURNED = {"attn.c_attn.weight": (16, 48), "attn.c_attn.bias": (48,),
+          "mlp.c_fc.weight": (16, 64), "mlp.c_fc.bias": (64,)}  # fmt: skip
+APART = {
+    f"attn.{one}.{part}": shape
+    for one in "qkv" for part, shape in (("weight", (16, 16, 1)), ("bias", (16,)))
+} | {n: s for n, s in TURNED.items() if "mlp" in n}  # fmt: skip
+
+
+def drawn(folder: Path, shapes: dict[str, tuple[int, ...]], name: str) -> tuple[Path, Tensors]:
+    state = {n: torch.randn(s) for n, s in shapes.items()}
+    torch.save(state, folder / name)
+    return folder / name, state
+
+
+def test_one_turned_matrix_fills_three_convolutions_of_one_point(tmp_path):
+    source, state = drawn(tmp_path, TURNED, "a.pth")
+    like, _ = drawn(tmp_path, APART, "b.pth")
+    report = ported(source, tmp_path / "out.pth", like=identify_file(like, whole=True))
+    assert report.outcome is Answer.YES
+    made = torch.load(tmp_path / "out.pth", weights_only=True)
+    whole = state["attn.c_attn.weight"].t()
+    for i, one in enumerate("qkv"):
+        part = made[f"attn.{one}.weight"]
+        assert torch.equal(part, whole[16 * i : 16 * i + 16].unsqueeze(-1))
+
+
+def test_what_no_operation_makes_is_no_map_and_no_fault_of_ours(tmp_path):
+    source, _ = drawn(tmp_path, APART, "a.pth")
+    like, _ = drawn(tmp_path, TURNED, "b.pth")
+    report = ported(source, tmp_path / "out.pth", like=identify_file(like, whole=True))
+    assert report.outcome is Answer.NO and "no complete map" in report.summary
+    assert not (tmp_path / "out.pth").exists()
+
+
+@pytest.mark.parametrize("how", ["transpose", "rows 0:3", "reshape", "join, transpose"])
+def test_a_given_map_that_does_not_come_out_is_refused(tmp_path, how):
+    source, _ = drawn(tmp_path, {"w": (4, 5, 2)}, "a.pth")
+    like, _ = drawn(tmp_path, {"v": (3, 7, 2)}, "b.pth")
+    row = {"to": "v", "from": ["w"], "how": how, "step": "by hand"}
+    (tmp_path / "map.json").write_text(json.dumps({"schema": 1, "tensors": [row]}))
+    with pytest.raises(InteropError) as error:
+        ported(source, tmp_path / "out.pth", like=identify_file(like, whole=True),
+               map_file=tmp_path / "map.json")  # fmt: skip
+    assert "cannot make v" in error.value.what
