@@ -6,6 +6,7 @@ everything else in the package makes one of these or reads one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -359,6 +360,14 @@ class Unreadable:
 
 
 # ---------------------------------------------------------------- what the file is of
+
+
+_TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
+
+
+def family(name: str) -> str:
+    """A transformers class without its task: the same for all heads on one backbone."""
+    return _TASK.sub("", name)
 
 
 @dataclass(frozen=True, slots=True)

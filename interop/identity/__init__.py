@@ -18,12 +18,12 @@ from interop.facts import (
     Manifest,
     StateDict,
     TensorSpec,
+    family,
 )
 from interop.identity import head as heads
 from interop.identity import index, keys, kinds, tokenized
 from interop.identity.match import (
     Match,
-    family,
     find,
     is_called,
     is_name,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from interop.facts import Architecture, TensorSpec
+from interop.facts import Architecture, TensorSpec, family
 from interop.identity import index as indexes
 from interop.identity import templates
 from interop.identity.index import BUFFERS, Group, Index, pattern_of, under
@@ -32,7 +32,6 @@ _TIED = re.compile(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight
 # What a model may hold and need not, whatever its class: old GPT files keep their causal masks, and
 # speech models a vector that stands for what is masked in training.
 _IDLE = re.compile(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
-_TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
 
 
 class Match(NamedTuple):
@@ -333,11 +332,6 @@ def _grade(
     sides = [pattern_of(p) for p, role in template.group.heads[1:] if role != "projection"]
     leading = any(not any(under(p, side) for side in sides) for p in rest)
     return 1 if leading or any(under(p, own[0]) for p in there) else 0
-
-
-def family(name: str) -> str:
-    """A transformers class without its task: the same for all heads on one backbone."""
-    return _TASK.sub("", name)
 
 
 # ---------------------------------------------------------------- together

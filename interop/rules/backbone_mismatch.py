@@ -18,9 +18,9 @@ Fix
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
-from interop.facts import Case, Finding, Identity, Intent, Level, Rule
+from interop.facts import Case, Finding, Identity, Intent, Level, Rule, family
 from interop.rules import finding, listed
 
 RULE = Rule("backbone-mismatch", Level.ERROR, (Intent.TRANSFER,), needs=("pair",))
@@ -35,7 +35,7 @@ def check(case: Case) -> Iterator[Finding]:
     reshaped = [p for p in case.pairing.reshaped if p.a.name not in heads]
     old, new = _name(case.a), _name(case.b)
     mine, theirs = ({x.name for x in i.architectures} for i in (case.a, case.b))
-    if mine and theirs and not mine & theirs:
+    if mine and theirs and not mine & theirs and not _one_under_two_heads(case, mine, theirs):
         yield finding(RULE, f"{old} became {new}", facts={"a": old, "b": new})
     elif reshaped and case.a.head is not None:
         yield finding(
@@ -44,6 +44,15 @@ def check(case: Case) -> Iterator[Finding]:
             + listed([p.a.name for p in reshaped]),
             facts={"a": old, "b": new, "tensors": [p.a.name for p in reshaped]},
         )
+
+
+def _one_under_two_heads(case: Case, mine: Set[str], theirs: Set[str]) -> bool:
+    """Whether B has all of A's backbone, of a family whose classes share it."""
+    assert case.a is not None and case.pairing is not None
+    matched = {p.a.name for p in case.pairing.matched}
+    backbone = [t for t in case.a.backbone or () if not t.is_buffer]
+    shared = {family(n) for n in mine} & {family(n) for n in theirs}
+    return bool(shared and backbone) and all(t.name in matched for t in backbone)
 
 
 def _name(identity: Identity) -> str:

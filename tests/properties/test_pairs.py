@@ -356,6 +356,34 @@ def test_a_whole_backbone_under_a_prefix_or_a_key_is_enough(name: str, tmp_path:
         assert check(a, b).verdicts[1].answer is Answer.YES, front
 
 
+KEPT = (prefix, compiled, cast, counter, word, no_counters, strip, nest, duplicate, stranger)
+# A tensor beside a wrapped model: the wrapper is then not known for one. The one false no.
+BESIDE = (stranger, counter, duplicate)
+
+
+@FUZZ
+@given(st.data())
+def test_what_leaves_the_backbone_as_it_is_never_makes_transfer_a_no(
+    folder: Path, data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from([n for n in names() if n != "norms/"]))
+    try:
+        state = state_of(module(name))
+    except NotImplementedError:
+        assume(name in MODELS)
+        raise
+    a = _saved(state, folder / "a.pth")
+    assume(check(a, a).verdicts[1].answer is Answer.YES)
+    said = []
+    for change in data.draw(st.lists(st.sampled_from(KEPT), max_size=3, unique=True)):
+        if any(isinstance(v, torch.Tensor) for v in state.values()):
+            assume(not (prefix in said and change in BESIDE))
+            change(data.draw, state)
+            said.append(change)
+    found = check(a, _saved(state, folder / "b.pth")).verdicts[1]
+    assert found.answer is not Answer.NO, (name, [c.__name__ for c in said], found.why)
+
+
 @pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/convnext_atto"])
 def test_another_number_of_outputs_never_replaces(name: str, tmp_path: Path) -> None:
     a = _saved(state_of(module(name)), tmp_path / "a.pth")
