@@ -850,6 +850,23 @@ class Measurement:
     conditions: Mapping[str, Json] = field(default_factory=dict)
 
 
+class GapKind(StrEnum):
+    """How evidence that a policy asks for is not there: none is, it is of other files or of other
+    conditions, or it is too old."""
+
+    MISSING = "missing"
+    FOREIGN = "foreign"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceGap:
+    """Evidence that a policy asks for and that is not there; `why` is for people alone."""
+
+    kind: GapKind
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """All that a rule may look at; a part that was not asked for is None or empty.
@@ -865,7 +882,7 @@ class Case:
     proofs: tuple[Proof, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
-    lacking: Mapping[str, str] = field(default_factory=dict)
+    lacking: Mapping[str, EvidenceGap] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- what is said about it

@@ -22,7 +22,7 @@ from interop.cli.output import (
     report_options,
 )
 from interop.errors import ConfigError
-from interop.facts import Identity, Report
+from interop.facts import EvidenceGap, GapKind, Identity, Report
 from interop.gate import git
 from interop.gate.judging import Side, judge
 from interop.gate.policy import Policy, find_policy, read_policy
@@ -223,10 +223,11 @@ def _baseline(given: str, candidate: str, scratch: Path) -> Side:
 # ---------------------------------------------------------------- evidence
 
 
-def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> list[Report]:
+def _run(policy: Policy, missing: dict[str, EvidenceGap], a: Identity, b: Identity) -> list[Report]:
     """The reports that are missing and that can be made here."""
     made: list[Report] = []
-    if missing.get("export", "").startswith("missing"):
+    absent = {command for command, gap in missing.items() if gap.kind is GapKind.MISSING}
+    if "export" in absent:
         need_torch_side("gate")
         from interop.export import export
 
@@ -240,7 +241,7 @@ def _run(policy: Policy, missing: dict[str, str], a: Identity, b: Identity) -> l
                     progress=progress,
                 )
             )
-    if missing.get("bench", "").startswith("missing") and policy.data:
+    if "bench" in absent and policy.data:
         need_torch_side("gate")
         from interop.bench import BATCHES, Options, bench
 

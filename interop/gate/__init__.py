@@ -14,6 +14,7 @@ from interop.check.verdicts import breaking
 from interop.facts import (
     Answer,
     Case,
+    EvidenceGap,
     Finding,
     Input,
     Json,
@@ -121,8 +122,8 @@ def refuse(policy: Policy, unreadable: Unreadable) -> Report:
 
 def lacking(
     policy: Policy, reports: Sequence[Report], *, unchanged: bool = False, now: float | None = None
-) -> dict[str, str]:
-    """The evidence that the policy asks for and `reports` does not hold, each with the reason."""
+) -> dict[str, EvidenceGap]:
+    """The evidence that the policy asks for and `reports` does not hold, by command."""
     if unchanged or _same(evidence.own_check(reports)):
         return {}
     return evidence.lacking(policy, reports, time.time() if now is None else now)
@@ -232,7 +233,7 @@ def _sources(
     checked: Report,
     exported: Sequence[Report],
     benched: Sequence[Report],
-    missing: Mapping[str, str],
+    missing: Mapping[str, EvidenceGap],
     unchanged: bool,
 ) -> dict[str, Json]:
     """Where the evidence of each command came from, or why there is none."""
@@ -247,8 +248,10 @@ def _sources(
             shown[command] = "; ".join([*taken, *["run here"] * (len(files) < len(found))])
         elif unchanged:
             shown[command] = "not needed: the candidate is the baseline, byte for byte"
+        elif (gap := missing.get(command)) is not None:
+            shown[command] = f"{gap.kind}: {gap.why}"
         else:
-            shown[command] = missing.get(command, "not needed: the files themselves decide")
+            shown[command] = "not needed: the files themselves decide"
     return shown
 
 

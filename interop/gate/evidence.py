@@ -6,9 +6,9 @@ A report is known by the content hashes of the files it is of, never by their pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
-from interop.facts import PROOFS, Answer, Input, Measurement, Report
+from interop.facts import PROOFS, Answer, EvidenceGap, GapKind, Input, Measurement, Report
 from interop.gate.keys import MEASURED
 from interop.gate.measured import derived, finite
 from interop.gate.policy import Policy
@@ -18,7 +18,7 @@ COMMANDS = ("check", "export", "bench")
 _TIMED = ("latency-ratio", "p99-ratio", "throughput-ratio")
 _SKEW = 300.0  # seconds by which two machines' clocks may differ
 # Which reason is told where several reports are refused: the nearest to being good.
-_NEAREST = ("stale", "missing", "foreign")
+_NEAREST = (GapKind.STALE, GapKind.MISSING, GapKind.FOREIGN)
 
 
 def own_check(reports: Sequence[Report]) -> Report:
@@ -43,10 +43,9 @@ def wanted(policy: Policy, checked: Report) -> dict[str, bool]:
     }
 
 
-def lacking(policy: Policy, reports: Sequence[Report], now: float) -> dict[str, str]:
-    """The evidence that the policy asks for and `reports` does not hold, each with the reason:
-    "missing: …", "foreign: …" or "stale: …"."""
-    missing: dict[str, str] = {}
+def lacking(policy: Policy, reports: Sequence[Report], now: float) -> dict[str, EvidenceGap]:
+    """The evidence that the policy asks for and `reports` does not hold, by command."""
+    missing: dict[str, EvidenceGap] = {}
     checked = own_check(reports)
     for command, asked in wanted(policy, checked).items():
         if not asked:
@@ -54,14 +53,14 @@ def lacking(policy: Policy, reports: Sequence[Report], now: float) -> dict[str, 
         there = [r for r in reports if r.command == command and r is not checked]
         faults = [fault(policy, r, checked, now) for r in there]
         if not there:
-            missing[command] = f"missing: the policy asks for it ({policy.reason(command)})"
-        elif all(faults):
-            missing[command] = min(faults, key=lambda f: _NEAREST.index(f.partition(":")[0]))
+            missing[command] = _missing(f"the policy asks for it ({policy.reason(command)})")
+        elif not any(gap is None for gap in faults):
+            missing[command] = min(filter(None, faults), key=lambda g: _NEAREST.index(g.kind))
     return missing
 
 
 def taken(
-    policy: Policy, reports: Sequence[Report], command: str, missing: Mapping[str, str], now: float
+    policy: Policy, reports: Sequence[Report], command: str, missing: Collection[str], now: float
 ) -> tuple[Report, ...]:
     """The reports of a command that count, where it is asked for: one is complete, and all others
     of these files are judged with it by what they hold, whatever their order."""
@@ -82,10 +81,22 @@ def failed(exported: Report) -> str:
     return f"its outcome is no ({exported.summary})" if exported.outcome is Answer.NO else ""
 
 
-def fault(policy: Policy, report: Report, checked: Report, now: float) -> str:
-    """Why a report is no evidence for these two files and this policy; "" where it is."""
+def fault(policy: Policy, report: Report, checked: Report, now: float) -> EvidenceGap | None:
+    """Why a report is no evidence for these two files and this policy; None where it is."""
     foreign = _foreign(policy, report, checked)
     return foreign or _incomplete(policy, report) or _stale(policy, report, now)
+
+
+def _missing(why: str) -> EvidenceGap:
+    return EvidenceGap(GapKind.MISSING, why)
+
+
+def _of_others(why: str) -> EvidenceGap:
+    return EvidenceGap(GapKind.FOREIGN, why)
+
+
+def _old(why: str) -> EvidenceGap:
+    return EvidenceGap(GapKind.STALE, why)
 
 
 def is_of(report: Report, checked: Report) -> bool:
@@ -101,35 +112,35 @@ def is_of(report: Report, checked: Report) -> bool:
     return all(_is_one(x, y) for x, y in zip(given, (a, b), strict=True))
 
 
-def _foreign(policy: Policy, report: Report, checked: Report) -> str:
+def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | None:
     if not is_of(report, checked):
         of = "the candidate" if report.command == "export" else "the baseline and the candidate"
-        return f"foreign: the report is not of {of}, by their content hashes"
+        return _of_others(f"the report is not of {of}, by their content hashes")
     if report.command == "export" and _restores(report):
-        return (
-            "foreign: the report is of a restore, which takes weights back out of a graph and "
+        return _of_others(
+            "the report is of a restore, which takes weights back out of a graph and "
             "proves other things; give the checkpoint that the graph is of as the candidate, and "
             "the report of its export (interop export CHECKPOINT --report json:PATH)"
         )
     if report.command == "bench":
         used = next((i.facts.get("sha256") for i in report.inputs if i.role == "data"), None)
         if policy.data_sha256 is not None and used != policy.data_sha256:
-            return f"foreign: measured on other data than the policy's {policy.data}"
+            return _of_others(f"measured on other data than the policy's {policy.data}")
         device = report.details.get("device")
         if device != policy.device:
-            return f"foreign: measured on {device}, the policy asks for {policy.device}"
+            return _of_others(f"measured on {device}, the policy asks for {policy.device}")
         for what, asked in (("task", policy.task), ("split", policy.split)):
             said = report.details.get(what)
             if asked is not None and said != asked:
                 if not said:
                     flag = f"interop bench … --{what} {asked}"
-                    return (
-                        f"missing: the report does not tell its {what}, the policy asks for "
+                    return _missing(
+                        f"the report does not tell its {what}, the policy asks for "
                         f"{asked}; measure again with {flag}"
                     )
                 told = f"is of the {what} {said}"
-                return f"foreign: the report {told}, the policy asks for {asked}"
-    return ""
+                return _of_others(f"the report {told}, the policy asks for {asked}")
+    return None
 
 
 def _restores(exported: Report) -> bool:
@@ -137,9 +148,9 @@ def _restores(exported: Report) -> bool:
     return any(given.role == "graph" for given in exported.inputs)
 
 
-def _incomplete(policy: Policy, report: Report) -> str:
+def _incomplete(policy: Policy, report: Report) -> EvidenceGap | None:
     if report.command == "check" and not report.details.get("values"):
-        return "missing: the report compares no values (interop check --values)"
+        return _missing("the report compares no values (interop check --values)")
     if report.command == "export":
         return _unproved(report)
     if report.command == "bench":
@@ -147,27 +158,27 @@ def _incomplete(policy: Policy, report: Report) -> str:
         for budget, name in MEASURED.items():
             figures = [m for m in there if m.name == name and _of_candidate(m)]
             if budget in policy.budgets and not figures:
-                return f"missing: the report holds no {name!r} for the budget {budget}"
+                return _missing(f"the report holds no {name!r} for the budget {budget}")
             if budget in policy.budgets and not all(map(finite, figures)):
-                return f"missing: {name!r}, for the budget {budget}, has no finite value"
+                return _missing(f"{name!r}, for the budget {budget}, has no finite value")
         if any(b in policy.budgets for b in _TIMED) and not _calm(there):
-            return "missing: the noise of the host has no finite value"
+            return _missing("the noise of the host has no finite value")
         if policy.providers and not any(m.name == "providers not allowed" for m in there):
-            return "missing: the report tells no execution provider (bench it in ONNX Runtime)"
-    return ""
+            return _missing("the report tells no execution provider (bench it in ONNX Runtime)")
+    return None
 
 
-def _unproved(exported: Report) -> str:
+def _unproved(exported: Report) -> EvidenceGap | None:
     """Which proofs an export lacks; one that failed stops there, and lacks none."""
     if failed(exported):
-        return ""
+        return None
     lacks = [name for name in PROOFS if name not in {p.name for p in exported.proofs}]
     if lacks:
         s = "s" * (len(lacks) > 1)
-        return f"missing: the report lacks the proof{s} {', '.join(lacks)}"
+        return _missing(f"the report lacks the proof{s} {', '.join(lacks)}")
     if exported.outcome is not Answer.YES:
-        return f"missing: the report's outcome is {exported.outcome}"
-    return ""
+        return _missing(f"the report's outcome is {exported.outcome}")
+    return None
 
 
 def _of_candidate(m: Measurement) -> bool:
@@ -181,17 +192,17 @@ def _calm(measured: Sequence[Measurement]) -> bool:
     return all(finite(m) for m in measured if m.name == "latency noise")
 
 
-def _stale(policy: Policy, report: Report, now: float) -> str:
+def _stale(policy: Policy, report: Report, now: float) -> EvidenceGap | None:
     if policy.max_age is None or not handed_in(report):
-        return ""
+        return None
     made = report.environment.get("unix_time")
     if not isinstance(made, (int, float)) or isinstance(made, bool):
-        return f"stale: the report does not say when it was made; {_span(policy.max_age)} allowed"
+        return _old(f"the report does not say when it was made; {_span(policy.max_age)} allowed")
     if made > now + _SKEW:
-        return "stale: the report says that it was made in the future"
+        return _old("the report says that it was made in the future")
     if now - made > policy.max_age:
-        return f"stale: made {_span(now - made)} ago, {_span(policy.max_age)} allowed"
-    return ""
+        return _old(f"made {_span(now - made)} ago, {_span(policy.max_age)} allowed")
+    return None
 
 
 def _span(seconds: float) -> str:

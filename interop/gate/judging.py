@@ -8,7 +8,7 @@ from pathlib import Path
 
 from interop.check import check_identities
 from interop.errors import ReadError
-from interop.facts import Identity, Level, Report, Unreadable
+from interop.facts import EvidenceGap, Identity, Level, Report, Unreadable
 from interop.gate import evidence, gate, lacking, refuse
 from interop.gate.beside import described
 from interop.gate.bundle import lost, sealed
@@ -18,7 +18,7 @@ from interop.reading import parts, read
 from interop.reading.source import shown
 
 # What is missing, and the two files -> the reports that can be made here.
-Make = Callable[[Policy, dict[str, str], Identity, Identity], list[Report]]
+Make = Callable[[Policy, dict[str, EvidenceGap], Identity, Identity], list[Report]]
 # The hash of a policy's data set, for the task of a bench report and the labels of the two files.
 DataHash = Callable[[Policy, Report, Identity, Identity], str]
 _OWN_BASE = "weights-unchanged-from-base"

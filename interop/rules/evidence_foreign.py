@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Answer, Case, Finding, Intent, Level, Rule
+from interop.facts import Answer, Case, Finding, GapKind, Intent, Level, Rule
 from interop.rules import finding
 
 RULE = Rule(
@@ -26,8 +26,6 @@ RULE = Rule(
 
 
 def check(case: Case) -> Iterator[Finding]:
-    for what, why in case.lacking.items():
-        if why.startswith("foreign: "):
-            yield finding(
-                RULE, f"{what}: {why.removeprefix('foreign: ')}", facts={"evidence": what}
-            )
+    for what, gap in case.lacking.items():
+        if gap.kind is GapKind.FOREIGN:
+            yield finding(RULE, f"{what}: {gap.why}", facts={"evidence": what})

@@ -13,7 +13,7 @@ from interop.check import parts as deployed
 from interop.check.pairing import pair
 from interop.check.values import compare
 from interop.errors import ReadError
-from interop.facts import Case, Finding, Measurement, Proof, Unreadable
+from interop.facts import Case, EvidenceGap, Finding, GapKind, Measurement, Proof, Unreadable
 from interop.identity import identify_file, with_values
 from interop.rules import run
 
@@ -34,7 +34,10 @@ def case_of(folder: Path) -> Case:
                 for m in parts.get("measurements", ())
             ),
             budgets=parts.get("budgets", {}),
-            lacking=parts.get("lacking", {}),
+            lacking={
+                command: EvidenceGap(GapKind(gap["kind"]), gap["why"])
+                for command, gap in parts.get("lacking", {}).items()
+            },
         )
     place = folder / "place"
     suffix = f"#{place.read_text()}" if place.exists() else ""
