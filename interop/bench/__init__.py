@@ -382,7 +382,7 @@ def _conditions(contenders: Sequence[Contender]) -> dict[str, object]:
 
 
 def _summary(measured: Sequence[Measurement]) -> str:
-    from interop.report.text import quantity
+    from interop.report.units import quantity
 
     scored = [m for m in measured if m.conditions.get("group") == "accuracy"]
     if scored:

@@ -15,13 +15,12 @@ The document, of schema 1:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 from interop.check import renames
-from interop.check.pairing import unmapped
 from interop.check.structure import is_derived
 from interop.errors import ConfigError
 from interop.facts import Identity, Json, Mapped, Pairing, TensorSpec
@@ -71,6 +70,21 @@ def filled(a: Identity, b: Identity, pairing: Pairing) -> float:
     weights = [t for t in a.tensors if not is_derived(t)]
     size = sum(t.nbytes for t in weights)
     return sum(t.nbytes for t in weights if t.name in made) / size if size else 0.0
+
+
+def unmapped(a: Identity, b: Identity, mapped: Iterable[Mapped]) -> tuple[list[str], list[str]]:
+    """Weights of A that a map with the tensors of equal name does not fill, and of B unused."""
+    given = {m.a.name: m for m in mapped}
+    shapes = {t.name: t.shape for t in b.tensors}
+    equal = {t.name for t in a.tensors if t.name not in given and shapes.get(t.name) == t.shape}
+    used = {t.name for m in given.values() for t in m.b} | equal
+    ties = renames.tied(b.tensors)
+    used |= {name for name, owner in ties.items() if owner in used}
+    accounted = given.keys() | equal
+    return (
+        [t.name for t in a.tensors if not is_derived(t) and t.name not in accounted],
+        [t.name for t in b.tensors if not is_derived(t) and t.name not in used],
+    )
 
 
 def left_over(

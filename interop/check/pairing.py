@@ -14,7 +14,7 @@ from interop.check import renames, strict
 from interop.facts import Identity, Mapped, Pair, Pairing, TensorSpec
 from interop.identity.order import in_definition_order
 
-__all__ = ["pair", "unmapped"]
+__all__ = ["pair"]
 
 PREFIX, RENAME = "prefix", "known rename"
 
@@ -43,21 +43,6 @@ def pair(a: Identity, b: Identity) -> Pairing:
     from interop.check import maps  # which in turn goes by what is left here
 
     return replace(found, fills=maps.filled(a, b, found))
-
-
-def unmapped(a: Identity, b: Identity, mapped: Iterable[Mapped]) -> tuple[list[str], list[str]]:
-    """Weights of A that a map with the tensors of equal name does not fill, and of B unused."""
-    given = {m.a.name: m for m in mapped}
-    shapes = {t.name: t.shape for t in b.tensors}
-    equal = {t.name for t in a.tensors if t.name not in given and shapes.get(t.name) == t.shape}
-    used = {t.name for m in given.values() for t in m.b} | equal
-    ties = renames.tied(b.tensors)
-    used |= {name for name, owner in ties.items() if owner in used}
-    accounted = given.keys() | equal
-    return (
-        [t.name for t in a.tensors if not _aside(t) and t.name not in accounted],
-        [t.name for t in b.tensors if not _aside(t) and t.name not in used],
-    )
 
 
 # ---------------------------------------------------------------- the map

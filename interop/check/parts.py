@@ -6,17 +6,16 @@ tokenizer by what it does to a text, weights by their tensors. The rules say wha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 
 from interop.check import tokenizers
+from interop.check.json_fields import MOST_TEXT, brief, differences
 from interop.errors import InteropError
 from interop.facts import Json, Manifest, Part, PartChange, PartKind, Parts, Side
 from interop.reading import parts as reading
 from interop.reading.source import Source
 
 MOST_CHANGES = 1000
-_MOST_TEXT = 200  # characters of a value that a finding shows
 _AS_JSON = frozenset(PartKind) - {PartKind.COPY, PartKind.CODE}
 _TEXT = (PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
 
@@ -66,7 +65,7 @@ def _guarded(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartCha
     except (InteropError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
             MemoryError) as error:  # fmt: skip
         why = error.what if isinstance(error, InteropError) else "its content is not understood"
-        yield PartChange(one.path, one.kind, why=why[:_MOST_TEXT])
+        yield PartChange(one.path, one.kind, why=why[:MOST_TEXT])
 
 
 def _different(one: Part, two: Part, a: Manifest, b: Manifest) -> Iterator[PartChange]:
@@ -98,39 +97,6 @@ def _promised(receipt: Json) -> dict[str, Json]:
 def _spaced(part: Part) -> bool:
     """Whether white space within a file has a meaning: anywhere but in the labels' own lines."""
     return part.kind is not PartKind.LABELS
-
-
-def differences(a: Json, b: Json, front: str = "") -> Iterator[tuple[str, Side, Json, Json]]:
-    """The fields in which two JSON values differ, nested ones by dots; lists count as a whole."""
-    if not isinstance(a, Mapping) or not isinstance(b, Mapping):
-        if not alike(a, b):
-            yield front or "content", Side.BOTH, a, b
-        return
-    for key in dict.fromkeys((*a, *b)):
-        name = f"{front}.{key}" if front else key
-        if key not in b:
-            yield name, Side.A, a[key], None
-        elif key not in a:
-            yield name, Side.B, None, b[key]
-        else:
-            yield from differences(a[key], b[key], name)
-
-
-def alike(a: Json, b: Json) -> bool:
-    """Whether two JSON values are the same; true is not 1, and 1 is 1.0."""
-    if isinstance(a, bool) or isinstance(b, bool):
-        return a is b
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(alike(v, b[k]) for k, v in a.items())
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(alike, a, b))
-    return bool(a == b)
-
-
-def brief(value: Json) -> Json:
-    """A value as a report holds it: a long one as the beginning of its JSON."""
-    text = json.dumps(value, ensure_ascii=False)
-    return value if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
 
 
 def _vouched(part: Part, of: Manifest) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 
+from interop.check.json_fields import brief, differences
 from interop.errors import InteropError
 from interop.facts import Json, Part, PartChange, PartKind, Side
 from interop.reading import parts as reading
@@ -239,8 +240,6 @@ def _fields(
     part: Part, a: Json, b: Json, front: str = "", *, whole: bool = False
 ) -> Iterator[PartChange]:
     """The fields that differ; `whole` keeps the first level's names alone."""
-    from interop.check.parts import brief, differences
-
     told: set[str] = set()
     for name, side, old, new in differences(a, b, front):
         field = name.split(".", 1)[0] if whole else name

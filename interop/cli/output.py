@@ -197,9 +197,9 @@ def progress(line: str) -> None:
 
 def fetching(say: Callable[[str], None]) -> None:
     """Have `say` told how far a file that lies elsewhere is fetched."""
-    from interop.reading import source
+    from interop.reading import location
 
-    source.progress = say
+    location.progress = say
 
 
 def progress_done() -> None:

@@ -115,7 +115,7 @@ def report(
     tables = work.goal.task.details(list(answers), [r.truth for r in work.validation.records])
     if tables:
         details["classes"] = [{"of": _of(work), "labels": list(work.labels), **tables}]
-    from interop.report.text import quantity
+    from interop.report.units import quantity
 
     shown = quantity(first.value, first.unit) if first.value is not None else "not measured"
     said = f"{first.name} {shown} on {len(work.validation)} validation samples, {_of(work)}"

@@ -15,7 +15,8 @@ from interop.facts import AxisDomain, AxisState, Json, Proof
 from interop.gate.beside import RECEIPT, named_by
 from interop.reading import places
 from interop.reading.links import climbs
-from interop.reading.source import Source, is_remote
+from interop.reading.location import is_remote
+from interop.reading.source import Source
 
 _MAX_RECEIPT = 1 << 26
 

@@ -15,7 +15,7 @@ from interop.gate.bundle import lost, sealed
 from interop.gate.policy import Policy
 from interop.identity import identify, split_place
 from interop.reading import parts, read
-from interop.reading.source import shown
+from interop.reading.location import shown
 
 # What is missing, and the two files -> the reports that can be made here.
 Make = Callable[[Policy, dict[str, EvidenceGap], Identity, Identity], list[Report]]

@@ -14,7 +14,8 @@ from typing import Any
 from torch import nn
 
 from interop.check import structure
-from interop.check.pairing import pair, unmapped
+from interop.check.maps import unmapped
+from interop.check.pairing import pair
 from interop.errors import ModelError
 from interop.facts import Identity, Json, Manifest, Storage, TensorSpec
 from interop.models import call_by_path, catalog

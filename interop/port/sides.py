@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from interop.check import maps
-from interop.check.pairing import pair, unmapped
+from interop.check.maps import unmapped
+from interop.check.pairing import pair
 from interop.check.structure import is_derived
 from interop.errors import ConfigError, ModelError
 from interop.facts import Identity, Json

@@ -15,8 +15,9 @@ from interop.errors import ExtraMissing, ReadError
 from interop.facts import Manifest, TensorSpec
 from interop.reading import places
 from interop.reading.formats import reader
+from interop.reading.location import is_remote, shown, unrecognised
 from interop.reading.sniff import kind, unknown
-from interop.reading.source import Source, is_remote, shown, unrecognised
+from interop.reading.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,12 +17,13 @@ from interop.reading import places, torch_zip
 from interop.reading.folder import escapes, is_plain
 from interop.reading.imports import Ledger
 from interop.reading.links import leads_out
+from interop.reading.location import is_remote, over_limit, truncated, unrecognised
 from interop.reading.metadata import value
-from interop.reading.pickle_machine import Broken, Machine
+from interop.reading.pickle_machine import Machine
 from interop.reading.pickled import Contents, guarded, manifest, persistent
 from interop.reading.rebuild import Unfit, dtype
-from interop.reading.source import Source, is_remote, over_limit, truncated, unrecognised
-from interop.reading.tree import Global, Made, Mapping, Node
+from interop.reading.source import Source
+from interop.reading.tree import Broken, Global, Made, Mapping, Node
 from interop.reading.weights import ASIDE
 from interop.reading.zip_archive import Archive
 

@@ -14,8 +14,9 @@ from typing import Any
 from interop.facts import Graph, Import, Json, Manifest, Port, StateDict, Storage
 from interop.facts import TensorSpec as Spec
 from interop.reading import json_text, torch_zip
+from interop.reading.location import over_limit, truncated, unrecognised
 from interop.reading.rebuild import MAX_AXES
-from interop.reading.source import Source, over_limit, truncated, unrecognised
+from interop.reading.source import Source
 from interop.reading.weights import extent
 from interop.reading.zip_archive import STORED, Archive, Entry
 

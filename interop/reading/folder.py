@@ -16,8 +16,8 @@ from interop.errors import ReadError
 from interop.facts import Import, Json, Manifest, PartKind, StateDict
 from interop.reading import json_text, parts, places
 from interop.reading.links import leads_out
+from interop.reading.location import is_remote, over_limit, truncated, unrecognised
 from interop.reading.places import joined, text
-from interop.reading.source import is_remote, over_limit, truncated, unrecognised
 
 Reader = Callable[..., Manifest]
 _PREFERRED = ("model.safetensors", "pytorch_model.bin")

@@ -14,7 +14,8 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interop.errors import ReadError
-from interop.reading.source import Bytes, Source, over_limit, truncated
+from interop.reading.location import over_limit, truncated
+from interop.reading.source import Bytes, Source
 from interop.reading.zip_archive import Archive
 
 if TYPE_CHECKING:

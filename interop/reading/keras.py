@@ -12,7 +12,8 @@ from interop.reading import hdf5, json_text, nested
 from interop.reading.formats import need
 from interop.reading.imports import Ledger
 from interop.reading.keras_config import imported
-from interop.reading.source import Source, truncated, unrecognised
+from interop.reading.location import truncated, unrecognised
+from interop.reading.source import Source
 from interop.reading.zip_archive import STORED, Archive, Entry
 
 MAX_JSON = 1 << 27

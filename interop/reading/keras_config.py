@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from interop.facts import Import, Json
 from interop.reading.imports import is_denied
-from interop.reading.source import over_limit
+from interop.reading.location import over_limit
 
 _OWN = frozenset({"keras", "tf_keras", "tensorflow", "keras_hub", "keras_cv", "keras_nlp"})
 # Steps of a module's name that say nothing of what is in it.

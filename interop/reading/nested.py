@@ -12,9 +12,11 @@ from dataclasses import replace
 from interop.errors import ReadError
 from interop.facts import Manifest
 from interop.reading.imports import Ledger
-from interop.reading.pickle_machine import Broken, Machine
+from interop.reading.location import unrecognised
+from interop.reading.pickle_machine import Machine
 from interop.reading.pickled import persistent
-from interop.reading.source import Bytes, Source, unrecognised
+from interop.reading.source import Bytes, Source
+from interop.reading.tree import Broken
 from interop.reading.zip_archive import DEFLATED, STORED, Archive, Entry
 
 _MAX_ENTRIES = 10_000  # looked at in one archive

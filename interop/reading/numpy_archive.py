@@ -15,12 +15,13 @@ from math import prod
 from interop.errors import ReadError
 from interop.facts import Json, Manifest, StateDict, Storage, TensorSpec
 from interop.reading.imports import Ledger
+from interop.reading.location import over_limit, truncated, unrecognised
 from interop.reading.metadata import value
-from interop.reading.pickle_machine import Broken, Machine
+from interop.reading.pickle_machine import Machine
 from interop.reading.pickled import Contents, guarded, manifest
 from interop.reading.rebuild import MAX_AXES
-from interop.reading.source import Bytes, Source, over_limit, truncated, unrecognised
-from interop.reading.tree import Array, Node
+from interop.reading.source import Bytes, Source
+from interop.reading.tree import Array, Broken, Node
 from interop.reading.zip_archive import STORED, Archive, Entry
 
 MAX_ARRAYS = 20_000

@@ -28,6 +28,7 @@ from interop.facts import (
 )
 from interop.reading import onnx_computation, onnx_outputs, places
 from interop.reading.links import climbs, leads_out
+from interop.reading.location import truncated
 from interop.reading.onnx_computation import Step
 from interop.reading.protobuf import (
     BYTES,
@@ -40,7 +41,7 @@ from interop.reading.protobuf import (
     signed,
     text,
 )
-from interop.reading.source import Bytes, Source, truncated
+from interop.reading.source import Bytes, Source
 
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",

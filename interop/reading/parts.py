@@ -17,7 +17,8 @@ from interop.errors import InteropError, ReadError
 from interop.facts import Json, Manifest, Module, Part, PartKind
 from interop.reading import json_text, places
 from interop.reading.links import climbs, leads_out
-from interop.reading.source import Source, is_remote
+from interop.reading.location import is_remote
+from interop.reading.source import Source
 
 MAX_PARTS = 2000
 MAX_DEPTH = 6  # folders within the model's

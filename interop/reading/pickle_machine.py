@@ -19,10 +19,13 @@ from interop.reading.tree import (
     Array,
     Bag,
     Blob,
+    Broken,
+    Cut,
     Global,
     Made,
     Mapping,
     Node,
+    OverLimit,
     StorageRef,
     Tensor,
 )
@@ -36,18 +39,6 @@ MAX_LINE = 1 << 16
 MAX_STRING = 1 << 24
 MAX_INT_BYTES = 1 << 10
 _BLOB = 1 << 6  # bytes longer than this stay in the file
-
-
-class Broken(Exception):
-    """The bytes are no pickle, or a damaged one."""
-
-
-class Cut(Broken):
-    """The pickle ends before its STOP."""
-
-
-class OverLimit(Broken):
-    """The pickle asks for more than the limits above."""
 
 
 class Machine:

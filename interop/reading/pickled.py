@@ -12,11 +12,11 @@ from itertools import chain
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Import, Json, Manifest, StateDict, Storage
 from interop.reading.imports import Ledger
+from interop.reading.location import over_limit, truncated, unrecognised
 from interop.reading.metadata import describe
-from interop.reading.pickle_machine import Broken, Cut, OverLimit
 from interop.reading.rebuild import Unfit, storage_dtype
-from interop.reading.source import Source, over_limit, truncated, unrecognised
-from interop.reading.tree import Node, StorageRef, Tensor
+from interop.reading.source import Source
+from interop.reading.tree import Broken, Cut, Node, OverLimit, StorageRef, Tensor
 from interop.reading.weights import Weights, extent
 
 Contents = tuple[tuple[StateDict, ...], tuple[str, ...], dict[str, Json]]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from interop.reading.source import Source, is_remote, unrecognised
+from interop.reading.location import is_remote, unrecognised
+from interop.reading.source import Source
 
 
 def is_folder(path: str) -> bool:

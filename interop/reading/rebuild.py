@@ -7,7 +7,6 @@ they do not fit, the call stays an opaque Made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from interop.facts import DTYPE_BITS
 from interop.reading.imports import plain
@@ -16,16 +15,15 @@ from interop.reading.tree import (
     Bag,
     Blob,
     Global,
+    Machine,
     Made,
     Mapping,
     Node,
+    OverLimit,
     StorageRef,
     Tensor,
     Text,
 )
-
-if TYPE_CHECKING:
-    from interop.reading.pickle_machine import Machine
 
 Arguments = tuple[Node, ...]
 _STORAGE_DTYPES = {
@@ -326,8 +324,6 @@ def _encode(m: Machine, text: Node, encoding: Node = "utf-8", *_: Node) -> bytes
 
 def _bytearray(m: Machine, data: Node = b"", *rest: Node) -> Node:
     if type(data) is int and data > _MAX_ALLOCATION:
-        from interop.reading.pickle_machine import OverLimit
-
         raise OverLimit(f"a bytearray of {data:,} bytes")
     if type(data) is str:
         return _encode(m, data, *rest)

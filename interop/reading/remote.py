@@ -17,8 +17,8 @@ from shutil import disk_usage, rmtree
 from typing import Any, overload
 
 from interop.errors import ExtraMissing, ReadError
-from interop.reading import source
-from interop.reading.source import shown, truncated, unrecognised
+from interop.reading import location
+from interop.reading.location import shown, truncated, unrecognised
 
 # The first part that is fetched holds the header of nearly every checkpoint; small files whole.
 FIRST = 1 << 18
@@ -152,7 +152,7 @@ def copy(address: str) -> str:
     of = f" of {size / 1e6:,.0f}" if size else ""
 
     def say(_: int | None, done: int, **more: object) -> None:
-        source.progress(f"fetching {name}: {done / 1e6:,.0f}{of} MB")
+        location.progress(f"fetching {name}: {done / 1e6:,.0f}{of} MB")
 
     with _told(address):
         fs.get_file(path, target, callback=Callback(hooks={"say": say}))

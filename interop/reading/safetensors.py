@@ -13,7 +13,8 @@ from typing import Any
 
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Manifest, StateDict, Storage, TensorSpec
-from interop.reading.source import Source, over_limit, truncated
+from interop.reading.location import over_limit, truncated
+from interop.reading.source import Source
 
 MAX_HEADER = 100_000_000
 MAX_KEYS = 2_000_000

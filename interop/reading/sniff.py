@@ -6,7 +6,8 @@ The bytes decide, never the name: half of the files called .pth in the wild are 
 from __future__ import annotations
 
 from interop.errors import ReadError
-from interop.reading.source import Source, truncated, unrecognised
+from interop.reading.location import truncated, unrecognised
+from interop.reading.source import Source
 
 # Tags of the top-level fields of an ONNX model (number << 3 | wire type); any may come first.
 _ONNX_FIRST = frozenset({0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72})

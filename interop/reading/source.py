@@ -1,60 +1,17 @@
 """A path -> the file's bytes, mapped into memory: a reader touches only the pages it looks at.
 
 A reader sees a `Source`, whatever is behind it: a file, a part of one, or bytes far away.
-
-Also the three ways in which a file can be refused, so that every reader refuses in one voice.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-import re
 import stat
-from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, overload
 
-from interop.errors import ReadError
-
-
-def unrecognised(path: str, what: str, fix: str) -> ReadError:
-    """The file is no model, or none of a kind that is read."""
-    return ReadError(what, where=path, fix=fix, rule="file-unrecognised")
-
-
-def truncated(path: str, what: str, fix: str = "") -> ReadError:
-    """The file promises bytes that it does not hold."""
-    fix = fix or "fetch or save the file again and compare its size with the original's"
-    return ReadError(what, where=path, fix=fix, rule="file-truncated")
-
-
-def over_limit(path: str, what: str) -> ReadError:
-    """The file's pickle asks for more than any honest checkpoint does."""
-    fix = "do not load this file; ask its author for a safetensors file"
-    return ReadError(what, where=path, fix=fix, rule="pickle-over-limit")
-
-
-# Told, in a line, how far a file that lies elsewhere is fetched; the command line shows it.
-progress: Callable[[str], object] = str  # which does nothing with it
-
-
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-
-
-def is_remote(path: str) -> bool:
-    """Is it an address, to be fetched, and no path of this machine?"""
-    return "://" in path and _ADDRESS.match(path) is not None
-
-
-def shown(path: str) -> str:
-    """A path or address as it may stand in a report: an address without its password and query,
-    which are often the key to it."""
-    if not is_remote(path):
-        return path
-    scheme, _, rest = path.partition("?")[0].partition("://")
-    host, slash, file = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{file}"
+from interop.reading.location import is_remote, shown, truncated, unrecognised
 
 
 class Bytes(Protocol):

@@ -20,9 +20,10 @@ from interop.reading import json_text, places
 from interop.reading.folder import escapes
 from interop.reading.keras_config import imported
 from interop.reading.links import leads_out
+from interop.reading.location import is_remote, over_limit, truncated, unrecognised
 from interop.reading.protobuf import BYTES, VARINT, Field, Malformed, fields, signed, text, varint
 from interop.reading.rebuild import MAX_AXES
-from interop.reading.source import Bytes, Source, is_remote, over_limit, truncated, unrecognised
+from interop.reading.source import Bytes, Source
 from interop.reading.weights import ASIDE
 
 MAX_INDEX = 1 << 26

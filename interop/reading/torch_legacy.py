@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from interop.facts import DTYPE_BITS, Manifest, Storage
 from interop.reading import nested
 from interop.reading.imports import Ledger
-from interop.reading.pickle_machine import Broken, Cut, Machine, OverLimit
+from interop.reading.location import truncated, unrecognised
+from interop.reading.pickle_machine import Machine
 from interop.reading.pickled import Contents, contents, guarded, manifest, persistent
 from interop.reading.sniff import unknown
-from interop.reading.source import Source, truncated, unrecognised
-from interop.reading.tree import Mapping, Node, StorageRef
+from interop.reading.source import Source
+from interop.reading.tree import Broken, Cut, Mapping, Node, OverLimit, StorageRef
 from interop.reading.weights import Weights
 
 if TYPE_CHECKING:

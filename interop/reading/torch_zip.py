@@ -11,9 +11,10 @@ import hashlib
 from interop.facts import Manifest, Storage
 from interop.reading import nested
 from interop.reading.imports import Ledger
+from interop.reading.location import over_limit, truncated, unrecognised
 from interop.reading.pickle_machine import Machine
 from interop.reading.pickled import Contents, contents, guarded, manifest, persistent
-from interop.reading.source import Source, over_limit, truncated, unrecognised
+from interop.reading.source import Source
 from interop.reading.tree import StorageRef
 from interop.reading.zip_archive import STORED, Archive, Entry
 

@@ -6,7 +6,7 @@ None of them has an `__eq__` or `__hash__` of its own, so a hostile tree costs n
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from interop.reading.source import Bytes
 
@@ -159,3 +159,31 @@ class Made:
     @property
     def module(self) -> str:
         return self.func.module if type(self.func) is Global else ""
+
+
+# ---------------------------------------------------------------- what interprets a pickle
+
+
+class Broken(Exception):
+    """The bytes are no pickle, or a damaged one."""
+
+
+class Cut(Broken):
+    """The pickle ends before its STOP."""
+
+
+class OverLimit(Broken):
+    """The pickle asks for more than its reader allows."""
+
+
+class Machine(Protocol):
+    """What rebuilds a call asks of the interpreter that came by it."""
+
+    containers: int
+
+    def container(self, weight: int = 1) -> None: ...
+    def altered(self, target: Node) -> None: ...
+    def used(self, func: Node, called: bool) -> None: ...
+    def call(self, func: Node, args: Node) -> Node: ...
+    def make(self, cls: Node, args: Node) -> Node: ...
+    def make_ex(self, cls: Node, args: Node, options: Node) -> Node: ...

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from interop.facts import Storage
 from interop.reading import formats, zipped
+from interop.reading.location import truncated
 from interop.reading.sniff import kind
-from interop.reading.source import Source, truncated
+from interop.reading.source import Source
 from interop.reading.zip_archive import Archive
 
 

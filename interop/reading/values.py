@@ -22,8 +22,9 @@ import numpy as np
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Difference, Stats, Storage, TensorSpec
 from interop.reading import numbers, zip_archive
+from interop.reading.location import over_limit, truncated
 from interop.reading.numbers import Array, Range
-from interop.reading.source import Source, over_limit, truncated
+from interop.reading.source import Source
 from interop.reading.weights import extent
 from interop.reading.zip_archive import Entry
 

@@ -10,8 +10,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from interop.facts import DTYPE_BITS, Json, StateDict, Storage, TensorSpec
-from interop.reading.pickle_machine import OverLimit
-from interop.reading.tree import Array, Bag, Global, Made, Mapping, Node, StorageRef, Tensor
+from interop.reading.tree import (
+    Array,
+    Bag,
+    Global,
+    Made,
+    Mapping,
+    Node,
+    OverLimit,
+    StorageRef,
+    Tensor,
+)
 
 MAX_DEPTH = 100
 MAX_VISITS = 3_000_000

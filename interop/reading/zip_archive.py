@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from struct import Struct
 
 from interop.errors import ReadError
-from interop.reading.source import Source, over_limit, truncated, unrecognised
+from interop.reading.location import over_limit, truncated, unrecognised
+from interop.reading.source import Source
 
 MAX_ENTRIES = 1_000_000
 MAX_DIRECTORY = 1 << 28  # bytes

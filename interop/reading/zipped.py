@@ -5,7 +5,8 @@ from __future__ import annotations
 from interop.errors import ReadError
 from interop.facts import Manifest
 from interop.reading import formats
-from interop.reading.source import Source, unrecognised
+from interop.reading.location import unrecognised
+from interop.reading.source import Source
 from interop.reading.zip_archive import Archive
 
 _SAVE = "save the model's state_dict() with torch.save and give that file"

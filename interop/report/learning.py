@@ -9,7 +9,7 @@ from interop.facts import Json, Report
 from interop.report import plots
 from interop.report.plots import Line, Span
 from interop.report.table import table
-from interop.report.text import quantity
+from interop.report.units import quantity
 from interop.report.view import Figure, known
 
 MOST_ROWS = 24

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from interop.facts import Finding, Measurement, Report
 from interop.report.learning import WRITTEN, shortened
-from interop.report.text import quantity
+from interop.report.units import quantity
 from interop.report.view import known, of, span
 from interop.report.words import faults, headline, is_proof, one_line, waived, word
 

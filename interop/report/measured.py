@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from interop.facts import Json, Measurement, Report
 from interop.report import plots
 from interop.report.plots import Block, Line, Mark, Span
-from interop.report.text import quantity
+from interop.report.units import quantity
 from interop.report.view import (
     ABSENT,
     MOST_ROWS,

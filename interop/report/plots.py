@@ -13,7 +13,7 @@ from html import escape
 from itertools import pairwise
 from math import ceil, floor, inf, log10
 
-from interop.report.text import quantity
+from interop.report.units import quantity
 
 WIDTH = 400
 LEFT, RIGHT = 10, 390

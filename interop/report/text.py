@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from interop.facts import AxisDomain, Finding, Input, Json, Measurement, Proof, Report
 from interop.report.plain import one_name, plain
 from interop.report.table import WIDTH, by_row, grid, shorten_path, table
+from interop.report.units import at_of, in_bytes, quantity, spanned
 from interop.report.words import headline, one_line
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _inspect(report: Report) -> list[list[str]]:
 def _export(report: Report) -> list[list[str]]:
     d = report.details
     outcome = [f"wrote {d['bundle']}" if d.get("bundle") else "no bundle was written"]
-    outcome += table([[f"  {name}", _bytes(size)] for name, size in d.get("files", {}).items()])
+    outcome += table([[f"  {name}", in_bytes(size)] for name, size in d.get("files", {}).items()])
     reasons: dict[str, list[str]] = {}
     for one in d.get("attempts", ()):
         reasons.setdefault(one["why"], []).append(one["route"])
@@ -386,7 +387,7 @@ def _proofs(proofs: tuple[Proof, ...]) -> list[str]:
 
 def _file(given: Input) -> list[str]:
     f = given.facts
-    rows = [["file", given.path], ["container", f"{f['container']}, {_bytes(f['bytes'])}"]]
+    rows = [["file", given.path], ["container", f"{f['container']}, {in_bytes(f['bytes'])}"]]
     places = f["state_dicts"]
     if len(places) > 1:
         rows.append(["state dicts", ", ".join(p or "(top level)" for p in places)])
@@ -652,14 +653,6 @@ def _row(m: Measurement, same: bool) -> str:
     return ", ".join(filter(None, ("" if same and at else m.name, at)))
 
 
-def at_of(conditions: Mapping[str, Json]) -> str:
-    """ "batch 8", or the sizes of other axes where they are what was changed."""
-    if shape := conditions.get("shape"):
-        return ", ".join(f"{k} {v}" for k, v in shape.items())
-    batch = conditions.get("batch")
-    return "" if batch is None else f"batch {batch}"
-
-
 def _cell(m: Measurement) -> str:
     """ "88.33 % (84.21 to 91.49)"; of a first run, the time that the same takes later too."""
     if m.value is None:
@@ -700,16 +693,6 @@ def _figures(m: Measurement) -> tuple[str, str]:
     return "-" if m.value is None else quantity(m.value, m.unit), interval
 
 
-def spanned(low: float, high: float, unit: str, bare: bool = False) -> str:
-    """Both ends of an interval, a unit of both named once, or not at all where it is `bare`."""
-    a, b = quantity(low, unit), quantity(high, unit)
-    word = b.partition(" ")[2]
-    if word and a.endswith(f" {word}"):
-        a = a.removesuffix(f" {word}")
-        b = b.removesuffix(f" {word}") if bare else b
-    return f"{a} to {b}"
-
-
 def _latency(found: list[Measurement]) -> list[str]:
     rows = [["latency", "batch", "p50 ms", "p90 ms", "p99 ms", "samples/s"]]
     for m in sorted(found, key=lambda m: (m.conditions["batch"], str(m.conditions["of"]))):
@@ -717,35 +700,6 @@ def _latency(found: list[Measurement]) -> list[str]:
         figures = [f"{v:.2f}" for v in (m.value or 0.0, c["p90"], c["p99"])]
         rows.append([str(c["of"]), str(c["batch"]), *figures, f"{c['per_second']:.0f}"])
     return table(rows)
-
-
-def quantity(value: float, unit: str) -> str:
-    """A figure with its unit, in the digits that people compare."""
-    if unit == "share":
-        return f"{100 * value:.2f} %"
-    if unit == "bytes":
-        return _bytes(value)
-    if unit == "points":
-        return f"{100 * value:+.2f} points"
-    if unit == "abs":
-        size = abs(value)
-        return f"{value:#.2g}" if size < 1 else f"{value:.{2 if size < 10 else 1}f}"
-    if unit == "per second":
-        return f"{value:.{2 if value < 10 else 0}f} per second"
-    if unit == "count":
-        return f"{value:.0f}"
-    if unit == "ratio":
-        return f"{value:.3f}"
-    if unit == "p":
-        return f"{value:.3g}"
-    return f"{value:.2f} {unit}"
-
-
-def _bytes(number: float) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number:.0f} bytes"
 
 
 def _domain(axes: Sequence[Mapping[str, Json]]) -> list[str]:

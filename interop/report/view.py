@@ -12,7 +12,7 @@ from math import isfinite
 from typing import TypeGuard
 
 from interop.facts import Json, Measurement
-from interop.report.text import at_of, quantity, spanned
+from interop.report.units import at_of, quantity, spanned
 
 ABSENT = "not measured"
 MOST_ITEMS, MOST_CHARACTERS, MOST_ROWS = 30, 2000, 200

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from interop.check.pairing import pair, unmapped
+from interop.check.maps import unmapped
+from interop.check.pairing import pair
 from interop.models import catalog
 from interop.port.configs import config_for
 from interop.port.models import Model, identity_of

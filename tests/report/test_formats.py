@@ -26,7 +26,7 @@ from interop.facts import (
 from interop.report import FORMATS, render
 from interop.report.json import SCHEMA_FILE, from_json, read_report, to_json
 from interop.report.table import table
-from interop.report.text import quantity
+from interop.report.units import quantity
 
 from .golden import REPORTS
 from .test_html import bench

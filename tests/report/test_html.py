@@ -26,7 +26,7 @@ from interop.facts import (
 )
 from interop.report import render
 from interop.report.plots import Scale, fitted, thinned
-from interop.report.text import quantity
+from interop.report.units import quantity
 
 from .browser import SCHEMES, WIDTHS, browser, chromium
 
