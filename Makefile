@@ -25,6 +25,7 @@ test: $(READY)  ## ruff, mypy, import-linter and pytest
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry interop
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto  # a worker a core, a thread each
 
 fuzz: $(READY)  ## many random and mutated files for every reader, and many pairs (INTEROP_FUZZ_EXAMPLES each)
