@@ -90,7 +90,8 @@ def _ray() -> None:
         from ray.util.joblib import register_ray  # type: ignore[import-not-found]
     except ImportError:
         raise ExtraMissing(
-            "--backend ray needs ray, which is not installed", fix="pip install 'model-interop[ray]'"
+            "--backend ray needs ray, which is not installed",
+            fix="pip install 'model-interop[ray]'",
         ) from None
     register_ray()
 

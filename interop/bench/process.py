@@ -86,7 +86,7 @@ def _measured(
     found = [
         Measurement(name, unit, figures[key], conditions=conditions)
         for name, unit, key in _FIGURES
-        if key in figures
+        if figures.get(key) is not None
     ]
     for (size, axes, _), (first, steady) in zip(shapes, figures["first_runs"], strict=True):
         more: dict[str, Json] = {"batch": size, "shape": axes, "steady_ms": steady}

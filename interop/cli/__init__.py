@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from importlib import import_module
@@ -89,6 +90,9 @@ def main(arguments: list[str] | None = None) -> None:
     # A file's facts are hundreds of thousands of small records that all stay: looking again and
     # again for garbage among them takes longer than reading them.
     gc.set_threshold(200_000, 50, 100)
+    for stream in (sys.stdout, sys.stderr):  # a name that they cannot encode is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = interop.main(args=arguments, prog_name="interop", standalone_mode=False)
     except InteropError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -97,7 +98,7 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     targets = [_target(given) for given in reports]
     for kind, path in targets:
         write_file(path, render(report, kind))
-    click.echo(render(report, form), nl=False)
+    click.echo(_printable(render(report, form), form), nl=False)
     sys.stdout.flush()
     for option in _unused(report):
         said = f"interop: --{option} is not used: each file states its own, which counts"
@@ -106,6 +107,19 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
         line = plain(f"interop {report.command}: {report.outcome}; {report.summary}")
         click.echo(line, err=True)
     sys.exit(report.exit_code)
+
+
+def _printable(text: str, form: str) -> str:
+    """A report that other programs read, in ASCII with its format's own escapes where standard
+    output is not UTF-8; what people read gets Python's escapes (`interop.cli.main`)."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if encoding.lower().replace("-", "") == "utf8" or text.isascii():
+        return text
+    if form in ("json", "sarif"):
+        return json.dumps(json.loads(text), indent=2) + "\n"
+    if form == "junit":
+        return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
+    return text
 
 
 def _unused(report: Report) -> list[str]:
@@ -153,9 +167,9 @@ def write_file(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-            path.write_text(text, "utf-8")
+            path.write_text(text, "utf-8", newline="\n")
             return
-        part.write_text(text, "utf-8")
+        part.write_text(text, "utf-8", newline="\n")
         part.replace(path)
     except OSError as error:
         with suppress(OSError):  # a read-only folder refuses this too

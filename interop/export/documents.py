@@ -172,7 +172,7 @@ def file_sha256(path: Path) -> str:
 
 
 def write_json(path: Path, value: Json) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8", newline="\n")
 
 
 def _labels(labels: Labels) -> Json:

@@ -153,7 +153,7 @@ def _processor(identity: Identity, folder: Path) -> None:
     }  # fmt: skip
     if crop:
         made["crop_size"] = crop
-    path.write_text(json.dumps(made, indent=2) + "\n", "utf-8")
+    path.write_text(json.dumps(made, indent=2) + "\n", "utf-8", newline="\n")
 
 
 def _timm(identity: Identity, module: Any, folder: Path) -> dict[str, Json]:

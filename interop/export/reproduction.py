@@ -101,8 +101,8 @@ def keep(
         _save(staging.folder / "expected.npz", expected)
         account: dict[str, Json] = {**found.json(), "environment": environment()}
         write_json(staging.folder / ACCOUNT, account)
-        (staging.folder / SCRIPT).write_text(_REPRODUCE, "utf-8")
-        (staging.folder / "README.txt").write_text(_readme(found), "utf-8")
+        (staging.folder / SCRIPT).write_text(_REPRODUCE, "utf-8", newline="\n")
+        (staging.folder / "README.txt").write_text(_readme(found), "utf-8", newline="\n")
         files = {p.name: p.stat().st_size for p in sorted(staging.folder.rglob("*")) if p.is_file()}
         if folder.exists():
             shutil.rmtree(folder)

@@ -95,7 +95,7 @@ def write(
         "weight_map": {name: places[name].file for name in sorted(state)},
     }
     text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
-    path.with_name(f"{path.name}.index.json").write_text(text, "utf-8")
+    path.with_name(f"{path.name}.index.json").write_text(text, "utf-8", newline="\n")
     return places
 
 

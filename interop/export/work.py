@@ -607,7 +607,7 @@ class Work:
                 "domain": [AxisDomain.from_json(d) for d in self.details.get("domain", ())],
             },
         )
-        (folder / "README.md").write_text(text, "utf-8")
+        (folder / "README.md").write_text(text, "utf-8", newline="\n")
         conversion = {
             **self.details,
             "attempts": self.attempts,

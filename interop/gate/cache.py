@@ -55,7 +55,7 @@ class Cache:
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(value), "utf-8")
+            part.write_text(json.dumps(value), "utf-8", newline="\n")
             part.replace(path)
         except OSError as error:
             self.fault = f"{self.folder}: cannot be written ({error.strerror})"

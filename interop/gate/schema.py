@@ -122,5 +122,5 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    SCHEMA_FILE.write_text(text(), "utf-8")
+    SCHEMA_FILE.write_text(text(), "utf-8", newline="\n")
     print(f"{SCHEMA_FILE.name}: {len(KEYS)} keys")

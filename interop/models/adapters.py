@@ -240,7 +240,7 @@ class _Merging:
 
             own = {n: t.contiguous().clone() for n, t in self.given.items()}
             save_file(own, Path(folder) / "adapter_model.safetensors")
-            (Path(folder) / _CONFIG).write_text(json.dumps(config), "utf-8")
+            (Path(folder) / _CONFIG).write_text(json.dumps(config), "utf-8", newline="\n")
             try:
                 return peft.PeftModel.from_pretrained(
                     self.module, folder, is_trainable=False, autocast_adapter_dtype=False

@@ -74,7 +74,7 @@ def write_folder(
         part.mkdir()
         weights.write(part / "model.safetensors", state, {"format": "pt", **metadata})
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
-        (part / "config.json").write_text(text + "\n", "utf-8")
+        (part / "config.json").write_text(text + "\n", "utf-8", newline="\n")
 
     _placed(out, fill)
 

@@ -97,15 +97,18 @@ def _forward(order: dict[str, Any]) -> Any:
     return Forward(module, Signature.from_json(order["signature"]))
 
 
-def _peak_memory() -> int:
-    """The most bytes that were resident since this program started."""
+def _peak_memory() -> int | None:
+    """The most bytes that were resident since this program started; None on Windows, where Python
+    does not tell."""
     status = Path("/proc/self/status")
     if status.exists():
         # Not getrusage: its maximum outlives exec and holds what the parent process had taken.
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
-    import resource
-
+    try:
+        import resource
+    except ImportError:
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
