@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from interop.cli.output import (
     report_options,
 )
 from interop.errors import ConfigError
-from interop.facts import AnyPreprocessing, Case, Identity, Labels
+from interop.facts import AnyPreprocessing, Identity, Labels
 from interop.identity import identify_file, split_place
-from interop.rules import run
 
 PRECISIONS = ("float16", "int8", "int8-static")
 
@@ -183,8 +181,7 @@ def command(
         progress=progress,
     )  # fmt: skip
     progress_done()
-    found, _ = run(Case(proofs=report.proofs))
-    finish(replace(report, findings=(*report.findings, *found)), form, reports)
+    finish(report, form, reports)
 
 
 def open_data(data: str | None, identity: Identity) -> Any:

@@ -36,6 +36,7 @@ from interop.facts import (
     Answer,
     AxisDomain,
     AxisState,
+    Case,
     Identity,
     Json,
     Measurement,
@@ -61,6 +62,7 @@ from interop.proof.domain import Explored, Outcome, Trial, explore, repeat
 from interop.proof.guards import Guard, Sizes
 from interop.proof.parity import json_number
 from interop.reading import read
+from interop.rules import run
 from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import host, tensors
 
@@ -640,11 +642,13 @@ class Work:
         # By this hash the gate knows whose export it is.
         digest = manifest.content_sha256 or self.source_sha256 or None
         given = replace(given, facts={**given.facts, "content_sha256": digest})
+        findings, _ = run(Case(proofs=tuple(self.proofs)))
         return Report(
             command="export",
             outcome=Answer.YES if target is not None else Answer.NO,
             summary=summary,
             inputs=(given,),
+            findings=findings,
             proofs=tuple(sorted(self.proofs, key=_place_of)),
             measurements=self.measurements,
             skipped=tuple(

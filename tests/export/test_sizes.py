@@ -278,6 +278,13 @@ def test_the_domain_stands_in_the_graph_the_receipt_the_card_and_the_report(expo
     assert "`height` (axis 2): restricted: 20 or more" in card
 
 
+def test_the_report_of_the_python_function_has_the_findings_that_the_command_prints(exported):
+    _, report = exported("Windows", PICTURE)
+    assert {f.rule for f in report.findings} == {"axis-restricted"}
+    _, report = exported("Spare", PICTURE)
+    assert {f.rule for f in report.findings} == {"weights-unused"}
+
+
 def test_every_axis_is_named_on_stdout_and_an_asked_one_is_warned_about(exported, tmp_path):
     exported("Windows", PICTURE)
     done = run(*["export", str(tmp_path / "net.pth"), "--model", f"{tmp_path}/nets.py:Windows",
