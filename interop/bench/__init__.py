@@ -64,7 +64,7 @@ class Options:
     latency (none: accuracy alone), `seconds` the time spent on each, `threads` the number that all
     runtimes use, `tf32` whether CUDA may round float32 products. `columns` name a table's columns
     by their role, `split` a part of the data set. `building` says how each model's module is made
-    and exported, by its place.
+    and exported, by its place; `bundles` to which folder it was exported before.
     """
 
     device: str = "cpu"
@@ -77,6 +77,7 @@ class Options:
     columns: Mapping[str, str] = field(default_factory=dict)
     split: str | None = None
     building: Sequence[Building] = ()
+    bundles: Sequence[Path | None] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def bench(
             threads=options.threads,
             tf32=options.tf32,
             options=_building(models, wanted, options),
+            bundles=options.bundles,
             calibrate=_calibration(models, wanted),
             say=say,
         )

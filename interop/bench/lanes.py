@@ -197,6 +197,7 @@ def prepare_contenders(
     threads: int | None = None,
     tf32: bool = False,
     options: Sequence[Options] = (),
+    bundles: Sequence[Path | None] = (),
     calibrate: Calibrate | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Contender] | Report:
@@ -204,9 +205,10 @@ def prepare_contenders(
 
     A bundle brings its graph along; a checkpoint is exported into `scratch`, where graphs of lower
     precision go as well. `options` say how each model's module is built and exported, by its place
-    in `models`. Every lane runs an example once: one that cannot be had is among `skipped`.
-    Raises ConfigError for an unknown spec, DeviceMissing where the device itself is not had,
-    ModelError where no module can be made of a model or none of its lanes runs.
+    in `models`, `bundles` to which folder it was exported before. Every lane runs an example once:
+    one that cannot be had is among `skipped`. Raises ConfigError for an unknown spec, DeviceMissing
+    where the device itself is not had, ModelError where no module can be made of a model or none of
+    its lanes runs.
     """
     asked = parse(specs)
     require_torch_device(device)
@@ -217,7 +219,8 @@ def prepare_contenders(
         for n, identity in enumerate(models):
             how = options[n] if n < len(options) else Options()
             role = "AB"[n]
-            onnx = _graph_of(identity)
+            made_before = bundles[n] if n < len(bundles) else None
+            onnx = _graph_of(identity) if made_before is None else made_before / GRAPH
             if onnx is None:
                 say(f"{role}: exporting {identity.manifest.path}")
                 report = export(identity, scratch / role, options=how, progress=say)

@@ -224,44 +224,40 @@ def _baseline(given: str, candidate: str, scratch: Path) -> Side:
 
 
 def _run(policy: Policy, missing: dict[str, EvidenceGap], a: Identity, b: Identity) -> list[Report]:
-    """The reports that are missing and that can be made here."""
+    """The reports that are missing and that can be made here; the candidate is exported once."""
     made: list[Report] = []
     absent = {command for command, gap in missing.items() if gap.kind is GapKind.MISSING}
-    if "export" in absent:
-        need_torch_side("gate")
-        from interop.export import export
+    if not absent & {"export", "bench"}:
+        return made
+    need_torch_side("gate")
+    with scratch() as folder:
+        bundle = folder / "candidate"
+        if "export" in absent:
+            from interop.export import export
 
-        with scratch() as folder:
+            samples = _samples(b, policy)
+            made.append(export(b, bundle, device=policy.device, samples=samples, progress=progress))
+        if "bench" in absent and policy.data:
+            from interop.bench import BATCHES, Options, bench
+
+            # Latency takes long: it is measured where a budget asks for it.
+            timed = any(b in policy.budgets for b in _TIMED)
+            alone = (1,) if "peak-memory-mb" in policy.budgets else ()
+            seconds = _P99_SECONDS if "p99-ratio" in policy.budgets else Options().seconds
             made.append(
-                export(
-                    b,
-                    folder / "candidate",
+                bench(
+                    [a, b],
+                    policy.data,
                     device=policy.device,
-                    samples=_samples(b, policy),
+                    task=policy.task,
+                    split=policy.split,
+                    columns=policy.columns,
+                    batches=BATCHES if timed else alone,
+                    seconds=seconds,
+                    bundles=(None, bundle if bundle.is_dir() else None),
                     progress=progress,
                 )
             )
-    if "bench" in absent and policy.data:
-        need_torch_side("gate")
-        from interop.bench import BATCHES, Options, bench
-
-        # Latency takes long: it is measured where a budget asks for it.
-        timed = any(b in policy.budgets for b in _TIMED)
-        alone = (1,) if "peak-memory-mb" in policy.budgets else ()
-        seconds = _P99_SECONDS if "p99-ratio" in policy.budgets else Options().seconds
-        made.append(
-            bench(
-                [a, b],
-                policy.data,
-                device=policy.device,
-                task=policy.task,
-                split=policy.split,
-                columns=policy.columns,
-                batches=BATCHES if timed else alone,
-                seconds=seconds,
-                progress=progress,
-            )
-        )
     progress_done()
     return made
 
