@@ -736,8 +736,17 @@ class AxisDomain:
     @classmethod
     def from_json(cls, stated: Mapping[str, Json]) -> AxisDomain:
         """What `json` gave. Raises KeyError, TypeError or ValueError for anything else."""
-        rest = {**stated, "state": AxisState(stated["state"]), "tried": tuple(stated["tried"])}
-        return cls(**rest)
+        if not isinstance(stated, Mapping):
+            raise TypeError("an axis is no object")
+        rest = {"why": "", **stated, "state": AxisState(stated["state"])}
+        rest["tried"] = tuple(stated["tried"])
+        made = cls(**rest)
+        sizes = (made.min, made.max, made.multiple_of, *made.tried)
+        if any(n is not None and (type(n) is not int or n < 1) for n in sizes):
+            raise ValueError(f"a size of {made.name or 'an axis'} is no positive number")
+        if made.min is not None and made.max is not None and made.max < made.min:
+            raise ValueError(f"{made.name or 'an axis'} ends before it begins")
+        return made
 
     def refuses(self, size: int, sizes: Mapping[str, int]) -> str:
         """Why an input of this size is outside; "" if it is not. `sizes` are those of all axes."""

@@ -36,6 +36,7 @@ from interop.facts import (
     Skipped,
     outside,
 )
+from interop.gate.bundle import domain_of
 from interop.models.signature import Forward, Signature, drawn
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime, Runtime, TorchRuntime
 from interop.runtimes.base import Array, Batch
@@ -383,12 +384,12 @@ def _domain(folder: Path) -> tuple[AxisDomain, ...]:
     if not path.is_file():
         return ()
     try:
-        stated = json.loads(path.read_text("utf-8")).get("domain", ())
-        return tuple(AxisDomain.from_json(d) for d in stated)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise ReadError(
-            "states a domain that cannot be read", where=str(path), fix="export it again"
-        ) from None
+        receipt = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        receipt = None
+    if not isinstance(receipt, dict):
+        raise ReadError("is no receipt", where=str(path), fix="export it again")
+    return domain_of(str(folder), receipt)
 
 
 def _gaps(domain: tuple[AxisDomain, ...]) -> tuple[str, ...]:

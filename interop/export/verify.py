@@ -24,7 +24,6 @@ from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
 from interop.facts import (
     PROOFS,
     Answer,
-    AxisDomain,
     Input,
     Json,
     Proof,
@@ -32,7 +31,7 @@ from interop.facts import (
     Skipped,
     outside,
 )
-from interop.gate.bundle import sealed
+from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
@@ -174,7 +173,7 @@ def _sizes(work: Work, forward: Forward, receipt: Mapping[str, Json]) -> list[di
             open_axes
         )
     (facts,) = (p["facts"] for p in receipt["proofs"] if p["name"] == "parity")
-    domain = [AxisDomain.from_json(d) for d in receipt["domain"]]
+    domain = domain_of(work.identity.manifest.path, receipt)
     found = []
     for trial in facts.get("trials", ()):
         # What was within its bound at the export, and lies in the domain.
@@ -252,7 +251,7 @@ def _report(
             "runtime": options.runtime,
             "made_by": receipt.get("made_by"),
             "source": source,
-            "domain": receipt.get("domain", []),
+            "domain": receipt.get("domain", []) if proofs[0].holds else [],
             "notes": work.notes if work is not None else [],
         },
     )

@@ -627,6 +627,13 @@ class Work:
         part = self.details.get("signature", {}).get("part")
         return f", of {part} alone" if part else ""
 
+    @property
+    def of_sizes(self) -> str:
+        """ ", at the sizes that were tried": between them nothing is proved where a trace says
+        nothing of sizes."""
+        gaps = any(axis["gaps"] for axis in self.details.get("domain", ()))
+        return ", at the sizes that were tried" if gaps else ""
+
     def report(self, target: Path | None, files: dict[str, int] | None = None) -> Report:
         """The report as things stand; `target` is the bundle, or None where there is none."""
         wall, cpu = perf_counter() - self.start[0], process_time() - self.start[1]
@@ -634,7 +641,7 @@ class Work:
         bad = [p for p in self.proofs if not p.holds]
         if target is not None:
             count = len(self.proofs)
-            summary = f"{target}: {count} of {count} proofs hold{self.of_part}"
+            summary = f"{target}: {count} of {count} proofs hold{self.of_part}{self.of_sizes}"
         else:
             summary = f"no bundle: {bad[0].name} does not hold"
         manifest = self.identity.manifest

@@ -1,23 +1,25 @@
 """A bundle folder -> the proof that its files have the bytes that its receipt has the hashes of.
 
-Reads bytes and nothing else: no torch, and no code of the bundle.
+Reads files and nothing else: no torch, and no code of the bundle.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
 from interop.errors import ReadError
 from interop.facts import AxisDomain, AxisState, Json, Proof
 from interop.gate.beside import RECEIPT, named_by
-from interop.reading import places
+from interop.reading import places, read
 from interop.reading.links import climbs
 from interop.reading.location import is_remote
 from interop.reading.source import Source
 
+GRAPH = "model.onnx"
 _MAX_RECEIPT = 1 << 26
 
 
@@ -30,13 +32,18 @@ def sealed(path: str) -> Proof | None:
         receipt = json.loads(places.text(places.joined(path, RECEIPT), _MAX_RECEIPT))
         files = receipt["files"]
         hashes = dict(files) if all(isinstance(x, str) for x in files.values()) else None
-        domain = [AxisDomain.from_json(axis) for axis in receipt.get("domain", ())]
     except (ReadError, ValueError, KeyError, TypeError, AttributeError):
         hashes = None
     if not hashes:
         what = f"{RECEIPT} is no receipt: it names no files with their hashes"
         return Proof("files", False, what, {}, perf_counter() - began)
     faults = {n: why for n, digest in hashes.items() if (why := _fault(path, n, digest))}
+    domain: tuple[AxisDomain, ...] = ()
+    if not faults:
+        try:
+            domain = domain_of(path, receipt)
+        except ReadError as error:
+            faults[RECEIPT] = error.what
     known = {n.partition("/")[0] for n in hashes}
     more = sorted(n for n in there if n not in known and n != RECEIPT and n[0] != ".")
     what = "; ".join(f"{name} {why}" for name, why in faults.items())
@@ -52,6 +59,31 @@ def sealed(path: str) -> Proof | None:
         "asked": restricted,
     }
     return Proof("files", not faults, what, facts, perf_counter() - began)
+
+
+def domain_of(folder: str, receipt: Mapping[str, Json]) -> tuple[AxisDomain, ...]:
+    """The sizes that a bundle's receipt says were proved; () where none are stated.
+
+    The graph says them too: whoever changed one of the two has to be noticed. An older receipt is
+    silent, and then the graph's own count. Raises ReadError
+    where they differ, or where what the receipt says cannot be.
+    """
+    where, fix = places.joined(folder, RECEIPT), "export it again"
+    stated = receipt.get("domain", [])
+    graph = places.joined(folder, GRAPH)
+    own = read(graph).metadata.get("domain") if places.exists(graph) else None
+    try:
+        domain = tuple(AxisDomain.from_json(axis) for axis in stated)
+        plain = tuple(replace(axis, why="") for axis in domain)
+        said = None if own is None else tuple(map(AxisDomain.from_json, json.loads(str(own))))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = f"states sizes that cannot be ({error})"
+        raise ReadError(what, where=where, fix=fix) from None
+    if "domain" not in receipt:
+        return said or ()
+    if said is not None and said != plain:
+        raise ReadError(f"states other sizes than {GRAPH} does", where=where, fix=fix)
+    return domain
 
 
 def lost(path: str, baseline: str) -> Proof | None:

@@ -77,7 +77,9 @@ def _index_of_name(value: Json) -> tuple[str, ...] | None:
     """{"cat": 0, "dog": 1}"""
     if not isinstance(value, dict) or not all(type(v) is int for v in value.values()):
         return None
-    return _name_of_index({i: n for n, i in value.items()}) if len(value) else None
+    named = {i: n for n, i in value.items()}
+    # Two names of one output: which is meant, nobody can tell.
+    return _name_of_index(named) if value and len(named) == len(value) else None
 
 
 def _either(value: Json) -> tuple[str, ...] | None:
@@ -321,7 +323,7 @@ def parse_preprocessing(
     if not isinstance(value, dict):
         raise ConfigError("is no description of preprocessing", where=where, fix=_FIX["image"])
     kind = value.get("kind", _kind_of(value))
-    if kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in _FIELDS:
         fix = f"choose {', '.join(_FIELDS)}"
         raise ConfigError(f"unknown kind {kind!r}", where=where, fix=fix)
     for name, held in value.items():

@@ -29,17 +29,21 @@ LARGEST = 1 << 22  # numbers in one feed
 GROWTH = 16  # times as many numbers as the example has, unless they are few
 SMALL = 1 << 12
 _FAR = 4096  # guards are followed up to this size, and to four times the example's
+_FURTHEST = 1 << 16  # or as far as the numbers in them, up to this size
+_ALL = 1 << 18  # places of several axes at which a guard that comes and goes is looked at
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 53, 67, 97, 131, 227, 257, 389, 521, 1031)
 _BATCHES = (5, 8, 33, 65)
 _DIVISORS = 256
 _UNNAMED = "the model was described with one size here; --input with a name for the axis opens it"
+_LARGE = f"was not tried: it has more than {GROWTH} times the example's numbers"
 _UNKNOWN = "the module reads its input's size in ways that its trace has no conditions for"
 _FEW = 8  # sizes of one axis, beside which equality with another says more
 _SHORT = 120  # letters of a condition that a person still reads
 
 
-def _far(home: int) -> int:
-    return max(_FAR, 4 * home)
+def _far(home: int, guards: Iterable[Guard] = ()) -> int:
+    numbers = [n + 1 for g in guards for n in g.numbers if n < _FURTHEST]
+    return max(_FAR, 4 * home, *numbers)
 
 
 class Outcome(StrEnum):
@@ -148,7 +152,7 @@ class Search:
             wanted += [(guard, sizes) for sizes in found]
             if not found:
                 self.trials.append(
-                    Trial(nearest, Outcome.UNTRIED, why=f"{_at(nearest)} is too large to be tried")
+                    Trial(nearest, Outcome.UNTRIED, why=f"{_at(nearest)} {_LARGE}")
                 ) if (nearest := self._nearest_beyond(guard)) else None
         chosen: list[dict[str, int]] = []
         left = {id(g): g for g, _ in wanted}
@@ -191,7 +195,9 @@ class Search:
         single = len(guard.axes) == 1
         for axis in guard.axes:
             home = self.home[axis]
-            for n in range(1, _far(home) + 1) if single else _grid(home):
+            far = (n + d for n in guard.numbers for d in (-1, 1) if n >= _FURTHEST)
+            near = range(1, _far(home, [guard]) + 1)
+            for n in (*near, *far) if single else _grid(home):
                 yield {**self.home, axis: n}
         if not single:
             for n in _grid(max(self.home[axis] for axis in guard.axes)):
@@ -307,6 +313,12 @@ class Range:
     def has(self, n: int) -> bool:
         return self.low <= n <= (self.high or n) and n % self.step == 0
 
+    def all(self) -> Sequence[int]:
+        """Its sizes, where it ends."""
+        if self.fixed or self.high is None:
+            return range(self.low, self.low + 1)
+        return range(-(-self.low // self.step) * self.step, self.high + 1, self.step)
+
     def some(self, home: int) -> list[int]:
         """A few of its sizes, with its ends."""
         if self.fixed:
@@ -395,7 +407,10 @@ class _Description:
         bad = {t.sizes[axis] for t in alone}
         passed = {t.sizes[axis] for t in self.trials if t.good and self._moved(t) in ([], [axis])}
         passed |= {n} | {t.sizes[axis] for t in self.trials if t.good and axis == BATCH}
-        far = _far(n)
+        far = _far(n, (g for g, _ in blamed))
+        beyond = [x + d for g, _ in blamed for x in g.numbers for d in (-1, 0, 1)]
+        beyond += [1 << k for k in range(13, 41)]
+        ends = any(fails(g, {**self.home, axis: m}) for g, _ in blamed for m in beyond if m > far)
         best: Range | None = None
         best_score: tuple[int, ...] = ()
         holds = {
@@ -408,7 +423,7 @@ class _Description:
                 low -= step
             while high + step <= far and holds[high + step]:
                 high += step
-            ended = high + step <= far
+            ended = high + step <= far or ends
             if bad:  # nothing explains them: no more is claimed than what was seen to hold
                 kept = [m for m in passed if low <= m <= high and m % step == 0]
                 low, high, ended = min(kept, default=n), max(kept, default=n), True
@@ -429,17 +444,22 @@ class _Description:
     def _joined(self, found: dict[str, Range], guard: Guard, trial: Trial) -> dict[str, Range]:
         """Ranges within which a guard of several axes holds wherever they meet."""
 
+        whole = not guard.steady and guard.text not in self.relations
+        whole = whole and trial.outcome is not Outcome.REFUSED
+
         def sound(ranges: Mapping[str, Range]) -> bool:
-            lists = [ranges[a].some(self.home[a]) for a in guard.axes]
+            lists = [ranges[a].all() if whole else ranges[a].some(self.home[a]) for a in guard.axes]
             for sizes in product(*lists):
                 met = dict(zip(guard.axes, sizes, strict=True))
                 if self._related(ranges, met) and fails(guard, {**self.home, **met}):
                     return False
             return True
 
+        why: dict[str, Any] = {"trial": trial, "guard": guard.text}
+        if whole:
+            found = self._bounded(found, guard, why)
         if sound(found):
             return found
-        why: dict[str, Any] = {"trial": trial, "guard": guard.text}
         lows = sorted({m for a in guard.axes for m in found[a].some(self.home[a])})
         sides = [a for a in guard.axes if a != BATCH]  # a batch of one is what most people run
         for axes, low in product(filter(None, (sides, guard.axes)), lows):
@@ -455,6 +475,22 @@ class _Description:
             found = {**found, axis: Range(axis, n, n, fixed=True, trial=trial, guard=guard.text)}
             if sound(found):
                 break
+        return found
+
+    def _bounded(
+        self, found: dict[str, Range], guard: Guard, why: Mapping[str, Any]
+    ) -> dict[str, Range]:
+        """Ranges that end where all places in them can be looked at: a guard that comes and goes
+        tells nothing between two of them."""
+        moving = [a for a in guard.axes if not found[a].fixed]
+        for axis in reversed(moving):
+            most = int(_ALL ** (1 / max(len(moving), 1)))
+            cut = {**found, **{a: self._cut(found[a], most, why) for a in moving}}
+            if prod(len(cut[a].all()) for a in moving) <= 4 * _ALL:
+                return cut
+            n = self.home[axis]
+            found = {**found, axis: Range(axis, n, n, fixed=True, **why)}
+            moving = moving[:-1]
         return found
 
     def _raised(self, given: Range, low: int, why: Mapping[str, Any]) -> Range:

@@ -45,6 +45,17 @@ class Guard:
     axes: tuple[str, ...]
     holds: Callable[[Sizes], bool]
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers that it names, next to which it may change."""
+        return tuple(dict.fromkeys(int(n) for n in re.findall(r"\b\d+\b", self.text)))
+
+    @property
+    def steady(self) -> bool:
+        """Whether it changes once at the most as sizes grow: what it says of two sizes it then
+        says of all between them."""
+        return not re.search(r"==|!=|%|\babs\b|\bnot\b", self.text)
+
 
 @dataclass(slots=True)
 class Capture:
@@ -171,16 +182,32 @@ def fails(guard: Guard, sizes: Sizes) -> bool:
 
 def _can_fail(guard: Guard) -> bool:
     """Whether sizes are easily found at which it does not hold; most are about empty tensors."""
-    tried = (1, 2, 3, 4, 5, 7, 8, 13, 16, 31, 33, 64, 100, 257, 1000, 4095, 10007)
+    far = (1000, 4095, 10_007, 1 << 17, 10**6, 1 << 40)
+    near = {n + d for n in guard.numbers for d in (-1, 0, 1) if n + d > 0}
+    tried = (1, 2, 3, 4, 5, 7, 8, 13, 16, 31, 33, 64, 100, 257, *far, *sorted(near)[:32])
     if len(guard.axes) == 1:
-        return any(fails(guard, {guard.axes[0]: n}) for n in range(1, 4097))
+        return any(fails(guard, {guard.axes[0]: n}) for n in (*range(1, 4097), *tried))
     small = tried if len(guard.axes) == 2 else (1, 2, 5, 16, 33, 257)
+    if not guard.steady:  # it may fail at a few products or sums of sizes alone
+        most = 256 if len(guard.axes) == 2 else 48
+        small = tuple(dict.fromkeys((*small, *_parts(guard.numbers), *range(1, most))))[:most]
     rows: list[dict[str, int]] = [{}]
     for axis in guard.axes:
         rows = [{**row, axis: n} for row in rows for n in small]
-        if len(rows) > 10_000:
+        if len(rows) > 200_000:
             break
     return any(fails(guard, {**dict.fromkeys(guard.axes, 1), **row}) for row in rows)
+
+
+def _parts(numbers: tuple[int, ...]) -> list[int]:
+    """Sizes whose products or sums may be one of these numbers."""
+    found: list[int] = []
+    for number in numbers:
+        if 1 < number < 1 << 20:
+            divisors = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+            found += [*divisors, *(number // n for n in divisors)]
+            found += [number - n for n in (1, 2, 3) if number > n]
+    return sorted(dict.fromkeys(found), key=lambda n: abs(n - 16))
 
 
 def _ranges(program: Any) -> tuple[list[str], frozenset[tuple[int, int]]]:

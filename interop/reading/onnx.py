@@ -93,6 +93,8 @@ class _Reader:
         self.operators: dict[str, int] = {}
         self.functions: set[str] = set()
         self.steps: list[Step] = []
+        self.captured: set[str] = set()  # names that nodes of inner graphs take
+        self.bodies: list[bytes] = []
         self.tensors: list[TensorSpec] = []
         self.small: dict[str, TensorSpec] = {}
         self.places: dict[str, tuple[int, int]] = {}
@@ -186,14 +188,17 @@ class _Reader:
                 domain = text(self.data, field)
             elif number == 7:
                 nodes.append((a, b))
+        self.bodies.append(hashlib.blake2b(self.data[at:end], digest_size=16).digest())
         for a, b in nodes:
             self.node(a, b, 0, (f"{name}/",))
+        self.captured.clear()  # a function takes what it is given alone
         self.functions.add(_operator(domain, name))
 
     # ------------------------------------------------------------ the graph
 
     def graph(self, at: int, end: int) -> None:
         inputs: list[Port] = []
+        self.captured.clear()
         for number, wire, a, b in fields(self.data, at, end):
             if wire != BYTES:
                 if number in (1, 5, 11, 12):
@@ -246,9 +251,13 @@ class _Reader:
             # Of a long one the length must do: its bytes may be a weight's.
             raw = self.data[a:b] if b - a <= _LARGE else str(b - a).encode()
             stated[key] = hashlib.blake2b(raw, digest_size=16).digest()
+        taken, made = (tuple(text(self.data, f) for f in x) for x in (inputs, outputs))
         if scopes == ("",):
-            taken, made = (tuple(text(self.data, f) for f in x) for x in (inputs, outputs))
-            self.steps.append(Step(operator, taken, made, stated))
+            captured = tuple(sorted(self.captured))
+            self.steps.append(Step(operator, taken, made, stated, captured))
+            self.captured.clear()
+        else:
+            self.captured.update(taken)
         if operator in _DEQUANTIZE:
             self.use(operator, [text(self.data, field) for field in inputs], attributes, scopes)
 
@@ -321,6 +330,8 @@ class _Reader:
                 self.node(a, b, depth, scopes)
             elif number in (5, 15) and wire == BYTES:
                 self.initializer(number, a, b, scopes[-1])
+            elif number == 12 and wire == BYTES:
+                self.captured.add(self.port(a, b).name)
 
     def port(self, at: int, end: int) -> Port:
         name, kind, shape = "", "", ()  # type: str, str, tuple[int | str, ...]
@@ -570,6 +581,7 @@ class _Reader:
                 self.tensors,
                 self.small_numbers(),
                 self.opsets.get("", 0),
+                self.bodies,
             ),
         )
         tensors = tuple(self.tensors)

@@ -24,12 +24,14 @@ _CODES = ("int64", "int32", "bool")  # never trained: shapes, indices and masks
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node. `attributes` are hashes of them, by name."""
+    """One node. `attributes` are hashes of them, by name; `captured` are names that graphs within
+    them take, of this graph or their own."""
 
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, bytes]
+    captured: tuple[str, ...] = ()
 
 
 def computation(
@@ -39,11 +41,12 @@ def computation(
     tensors: Iterable[TensorSpec],
     numbers: Mapping[str, bytes],
     opset: int,
+    functions: Sequence[bytes] = (),
 ) -> str:
     """The hash, in hex. `numbers` are the bytes of tensors that are small and lie in the file.
 
-    `opset` is ONNX's own: from 13 on Softmax, LogSoftmax and Hardmax take one axis, before all axes
-    from one on.
+    `functions` are hashes of the model's own operators. `opset` is ONNX's own: from 13 on Softmax,
+    LogSoftmax and Hardmax take one axis, before all axes from one on.
     """
     known: dict[str, bytes] = {"": b""}
     known |= {name: _hash("input", str(i)) for i, name in enumerate(inputs)}
@@ -63,6 +66,7 @@ def computation(
         known[t.name] = _hash("tensor", own, t.dtype, str(t.shape), value)
     for step in steps:
         taken = [known.get(name, b"?") for name in step.inputs]
+        taken += [known[name] for name in step.captured if name in known]
         if step.operator in ("Identity", "Dropout") and taken:
             known.update(dict.fromkeys(step.outputs[:1], taken[0]))
             continue
@@ -71,7 +75,8 @@ def computation(
         parts = [x for pair in sorted(step.attributes.items()) for x in pair]
         made = _hash(step.operator, *parts, *taken)
         known.update({n: _hash(made, str(i)) for i, n in enumerate(step.outputs)})
-    return _hash(str(opset < 13), *(known.get(name, b"?") for name in outputs)).hex()
+    bodies = _hash(*sorted(functions))
+    return _hash(str(opset < 13), bodies, *(known.get(name, b"?") for name in outputs)).hex()
 
 
 def _front(names: Sequence[str]) -> str:

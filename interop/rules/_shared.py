@@ -99,10 +99,23 @@ def contract(rule: Rule, case: Case, side: str) -> Iterator[Finding]:
     if old is None or new is None:
         return
     was, now = _ports(old, side), _ports(new, side)
-    if was != now:
-        names = [n for n in {**was, **now} if was.get(n) != now.get(n)]
+    wider = _wider(old, new) if side == "inputs" else set()
+    names = [n for n in {**was, **now} if was.get(n) != now.get(n) and n not in wider]
+    if names:
         changes = [f"{n} {was.get(n, 'absent')} -> {now.get(n, 'absent')}" for n in names]
         yield finding(rule, "; ".join(changes[:2]), facts={side: names})
+
+
+def _wider(old: Graph, new: Graph) -> set[str]:
+    """The inputs that take all that the old ones did: an open axis takes each size."""
+    before = {p.name: p for p in old.inputs}
+    return {
+        p.name
+        for p in new.inputs
+        if (was := before.get(p.name)) is not None
+        and (p.dtype, len(p.shape)) == (was.dtype, len(was.shape))
+        and all(isinstance(n, str) or n == o for n, o in zip(p.shape, was.shape, strict=True))
+    }
 
 
 def _ports(graph: Graph, side: str) -> dict[str, str]:

@@ -32,7 +32,8 @@ def check(case: Case) -> Iterator[Finding]:
         return
     # Side heads (auxiliary, distillation) go with the task too.
     heads = {n for h in (case.a.head, *case.a.side_heads) if h is not None for n in h.tensors}
-    reshaped = [p for p in case.pairing.reshaped if p.a.name not in heads]
+    weights = [p for p in case.pairing.reshaped if not (p.a.is_buffer or p.a.is_counter)]
+    reshaped = [p for p in weights if p.a.name not in heads]
     old, new = _name(case.a), _name(case.b)
     mine, theirs = ({x.name for x in i.architectures} for i in (case.a, case.b))
     if mine and theirs and not mine & theirs and not _one_under_two_heads(case, mine, theirs):

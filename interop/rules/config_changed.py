@@ -49,11 +49,11 @@ _HARMLESS = frozenset({
     "initializer_cutoff_factor", "layer_scale_init_value", "layerscale_value", "layerdrop",
     "encoder_layerdrop", "decoder_layerdrop", "task_specific_params", "finetuning_task",
     "_attn_implementation", "_attn_implementation_autoset", "attn_implementation",
-    "torchscript", "return_dict", "use_return_dict", "tokenizer_class", "pretraining_tp",
+    "tokenizer_class", "pretraining_tp",
     "apply_spec_augment", "ctc_loss_reduction", "ctc_zero_infinity", "diversity_loss_weight",
     "contrastive_logits_temperature", "num_negatives", "router_aux_loss_coef", "router_z_loss_coef",
     "output_router_logits", "loss_type", "label_smoothing", "use_mean_pooling_loss",
-    "inference_mode", "init_lora_weights", "peft_version",
+    "inference_mode", "init_lora_weights", "chunk_size_feed_forward", "peft_version",
     "tag", "url", "hf_hub_id", "hf_hub_filename", "source", "license", "origin_url", "paper_name",
     "paper_ids", "notes", "description",
 })  # fmt: skip
@@ -92,7 +92,7 @@ _FORWARD = re.compile(
 )
 # Fields that change what a caller gets, or must send, and leave the layers as they are.
 _OF_CALLERS = re.compile(
-    r"problem_type|architectures|inputs|outputs|output_(hidden_states|attentions|scores)"
+    r"problem_type|return_dict|use_return_dict|torchscript|architectures|inputs|outputs|output_(hidden_states|attentions|scores)"
     r"|(bos|eos|sep|cls|mask|unk|decoder_start|forced_bos|forced_eos|image|audio|video)_token_(id|index)"
     r"|(begin_)?suppress_tokens|forced_decoder_ids|prefix|max_length|min_length|num_beams"
     r"|temperature|top_k|top_p|typical_p|num_return_sequences|num_beam_groups|diversity_penalty"
@@ -103,12 +103,14 @@ _FORWARD_IDS = re.compile(r"pad_token_id|pad_index|padding_idx")
 # What the library takes for an absent field, whatever the class.
 _ABSENT: dict[str, Json] = {
     "problem_type": None, "output_hidden_states": False, "output_attentions": False,
-    "torchscript": False, "pruned_heads": {}, "chunk_size_feed_forward": 0,
+    "torchscript": False, "return_dict": True, "use_return_dict": True, "pruned_heads": {},
     "add_cross_attention": False, "cross_attention_hidden_size": None,
     "tie_encoder_decoder": False, "finetuning_task": None, "prefix": None, "sep_token_id": None,
     "bos_token_id": None, "eos_token_id": None, "decoder_start_token_id": None,
     "quantization_config": None,
 }  # fmt: skip
+# Fields of one part, by their beginning, and what the names of its tensors hold.
+_OF_A_PART = {"summary_": "summary", "pooler_": "pooler", "encoder_stride": "decoder"}
 # Tasks whose classes give no scores of words.
 _UNTIED = re.compile(r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction")
 # Classes of one task whose names end in another word.
@@ -182,6 +184,9 @@ def _told(change: PartChange, case: Case) -> tuple[Answer, tuple[Intent, ...]] |
         return (Answer.UNKNOWN, (Intent.REPLACE,)) if same else (Answer.YES, ())
     if name == "tie_word_embeddings" and all(map(_has_no_vocabulary_head, (case.a, case.b))):
         return Answer.YES, ()
+    part = next((part for front, part in _OF_A_PART.items() if name.startswith(front)), None)
+    if part and not any(part in t.name for i in (case.a, case.b) for t in i.tensors):
+        return Answer.YES, ()  # of a part that neither has
     if name in ("num_labels", "num_classes"):
         rows = [i.head.outputs if i.head is not None else 0 for i in (case.a, case.b)]
         return (Answer.UNKNOWN, (Intent.REPLACE,)) if rows[0] == rows[1] else (Answer.YES, ())

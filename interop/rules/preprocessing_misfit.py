@@ -64,7 +64,7 @@ def _of_another_kind(identity: Identity, how: AnyPreprocessing) -> Iterator[Find
     stated = how.kind
     if first is not None and words is None and stated != "image":
         takes = f"{first.name} takes pictures"
-    elif first is None and words is not None and stated == "image":
+    elif words is not None and stated != "text" and not _takes_signals(identity):
         takes = f"{words} takes tokens of a text"
     else:
         return
@@ -74,6 +74,12 @@ def _of_another_kind(identity: Identity, how: AnyPreprocessing) -> Iterator[Find
         place=identity.manifest.path,
         facts={"kind": stated},
     )
+
+
+def _takes_signals(identity: Identity) -> bool:
+    """Whether a model of words has convolutions too, as those of speech and pictures have."""
+    return any(len(t.shape) in (3, 4) and t.shape[-1] > 1 and t.name.endswith("weight")
+               for t in identity.tensors)  # fmt: skip
 
 
 def _first_convolution(identity: Identity) -> TensorSpec | None:

@@ -15,9 +15,11 @@ from click.testing import CliRunner, Result
 
 from interop.bench import lanes
 from interop.cli import main
+from interop.errors import ReadError
 from interop.export import export
 from interop.export import work as works
 from interop.facts import Answer, AxisDomain, AxisState, outside
+from interop.gate.bundle import sealed
 from interop.identity import identify_file
 from interop.models import call_by_path
 from interop.models.signature import parse_argument
@@ -311,6 +313,7 @@ def test_a_size_that_is_read_as_text_leaves_gaps(exported, monkeypatch, dynamo):
     assert height.state is not AxisState.OPEN
     # Nothing tells of 40 and 50: what lies between tried sizes is not called proved.
     assert height.gaps or (height.min == height.max)
+    assert report.summary.endswith("5 of 5 proofs hold, at the sizes that were tried")
     assert any("nets.py:" in note for note in report.details["notes"])
 
 
@@ -441,3 +444,35 @@ def test_the_gate_states_the_sizes_of_a_bundle(exported, tmp_path):
     exported("Windows", PICTURE)
     done = run("gate", tmp_path / "out", "--baseline", tmp_path / "out")
     assert "warn   axis-restricted" in done.stdout and "20 or more" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d[2].update(state="open", min=1, max=None), "other sizes than model.onnx"),
+        (lambda d: d[2].update(min=1), "other sizes than model.onnx"),
+        (lambda d: d.clear(), "other sizes than model.onnx"),
+        (lambda d: d[2].update(min=-5), "sizes that cannot be"),
+        (lambda d: d[2].update(multiple_of=0), "sizes that cannot be"),
+        (lambda d: d[2].update(max=1), "sizes that cannot be"),
+        (lambda d: d[2].update(state="wide"), "sizes that cannot be"),
+        (lambda d: d.append(None), "sizes that cannot be"),
+        (None, "sizes that cannot be"),
+    ],
+)
+def test_a_receipt_with_other_sizes_than_its_graph_is_noticed(exported, tmp_path, change, said):
+    exported("Windows", PICTURE)
+    path = tmp_path / "out" / "interop.json"
+    receipt = json.loads(path.read_text())
+    if change is None:
+        receipt["domain"] = None
+    else:
+        change(receipt["domain"])
+    path.write_text(json.dumps(receipt))
+    proof = sealed(str(tmp_path / "out"))
+    assert not proof.holds and said in proof.what
+    with pytest.raises(ReadError, match=said):
+        lanes._domain(tmp_path / "out")
+    done = run("verify", tmp_path / "out", "--model", f"{tmp_path}/nets.py:Windows")
+    assert done.exit_code == 1 and said in " ".join(done.output.split())
+    assert "files does not hold" in done.output

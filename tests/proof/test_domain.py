@@ -153,6 +153,35 @@ def test_with_guards_nothing_is_assumed():
     assert not any(axis.gaps for axis in axes.values())
 
 
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("({2} * {3}) % 35 != 0", lambda b, h, w: h * w % 35 != 0),
+        ("({2} * {3}) != 360", lambda b, h, w: h * w != 360),
+        ("({2} + {3}) != 70", lambda b, h, w: h + w != 70),
+        ("({0} * {2}) != 96", lambda b, h, w: b * h != 96),
+        ("({2} - {3}) != 7", lambda b, h, w: h - w != 7),
+        ("({0} * {2} * {3}) != 1800", lambda b, h, w: b * h * w != 1800),
+        ("abs({2} - {3}) <= 9", lambda b, h, w: abs(h - w) <= 9),
+        ("({2} + {3}) % 3 == 1", lambda b, h, w: (h + w) % 3 == 1),
+    ],
+)
+def test_a_condition_that_comes_and_goes_is_looked_at_everywhere(text, same):
+    """`searched` tries the claim at all small sizes: at none of them is it wrong."""
+    axes, _ = searched((text.replace("{", f"{L}[").replace("}", "]"),), same)
+    assert any(a.state is not AxisState.OPEN for a in axes.values())
+
+
+@pytest.mark.parametrize("limit", [700, 5000, 100_000])
+def test_a_condition_far_away_restricts_what_lies_beyond(limit):
+    axes, search = searched((f"{L}[2] <= {limit}",), lambda b, h, w: h <= limit)
+    height = axes["height"]
+    assert height.state is AxisState.RESTRICTED and height.max <= limit
+    assert height.max == limit or limit > 1 << 16
+    if any(t.outcome is Outcome.UNTRIED for t in search.trials):
+        assert "16 times the example" in height.why
+
+
 def test_a_long_condition_is_told_by_its_axes():
     long = f"{L}[2] * {L}[3] % 1024 == 0" + f" and {L}[2] + {L}[3] > 0" * 12
     axes, _ = searched((long,), lambda b, h, w: h * w % 1024 == 0)
