@@ -191,6 +191,13 @@ def matters(path: tuple[Any, ...]) -> bool:
     return not listed and not names & _NOTHING and path[-1] not in ("idx", "name")
 
 
+# Fields of parts that the folder's model has not: a second table of words, a pooler, a summary.
+_ABSENT_PARTS = {
+    "text": ("tie_word_embeddings",), "image": ("pooler_", "encoder_stride"),
+    "language": ("summary_",),
+}  # fmt: skip
+
+
 def mutants(file: Path, kind: str) -> Iterator[bytes]:
     raw = file.read_bytes()
     if file.suffix == ".json":
@@ -198,8 +205,7 @@ def mutants(file: Path, kind: str) -> Iterator[bytes]:
         yield from (
             json.dumps(changed(value, p)).encode()
             for p in leaves(value)
-            # A classifier of texts has no second table of words that could be tied to the first.
-            if p and matters(p) and (kind, p[-1]) != ("text", "tie_word_embeddings")
+            if p and matters(p) and not str(p[-1]).startswith(_ABSENT_PARTS.get(kind, ("~",)))
         )
     else:
         yield raw[:-2] + bytes((raw[-2] ^ 1, raw[-1]))
@@ -310,6 +316,9 @@ def test_another_sampling_rate_is_a_no(pair: Callable[[str], tuple[Path, Path]])
         ({"problem_type": None}, "yes", "yes"),
         ({"architectures": ["BertForTokenClassification"]}, "yes", "no"),
         ({"something_new": 3}, "unknown", "unknown"),
+        ({"return_dict": False}, "yes", "no"),  # a caller gets a tuple
+        ({"return_dict": True, "torchscript": False}, "yes", "yes"),
+        ({"chunk_size_feed_forward": 2, "summary_type": "first"}, "yes", "yes"),
         ({"dtype": "float16"}, "yes", "unknown"),
         ({"hidden_dropout_prob": 0.5, "_name_or_path": "x", "transformers_version": "4"}, "yes",
          "yes"),
@@ -544,3 +553,43 @@ def test_each_file_of_a_bundle_counts(folders: dict[str, Path], tmp_path: Path) 
     # A receipt that promises something else, rightly signed.
     rewrite(b / "interop.json", lambda r: r["proofs"].pop())
     assert gate(a, b).exit_code != 0
+
+
+def test_fields_of_a_part_that_is_not_there_change_nothing(
+    pair: Callable[[str], tuple[Path, Path]],
+) -> None:
+    a, b = pair("image")  # no pooler, no decoder that paints a picture
+    rewrite(b / "config.json", lambda c: c.update(pooler_act="relu", encoder_stride=4))
+    assert {str(v.answer) for v in check(a, b).verdicts} == {"yes"}
+
+
+def test_longer_positions_and_a_counter_of_another_shape_leave_transfer_alone(
+    tmp_path: Path,
+) -> None:
+    state = {"a.weight": torch.ones(4, 4), "a.position_ids": torch.arange(5)[None],
+             "bn.weight": torch.ones(4), "bn.num_batches_tracked": torch.tensor(3),
+             "head.weight": torch.ones(2, 4), "head.bias": torch.ones(2)}  # fmt: skip
+    torch.save(state, tmp_path / "a.pth")
+    other = {**state, "a.position_ids": torch.arange(7)[None]}
+    other["bn.num_batches_tracked"] = torch.tensor([3])
+    torch.save(other, tmp_path / "b.pth")
+    verdicts = {v.intent: v.answer for v in check(tmp_path / "a.pth", tmp_path / "b.pth").verdicts}
+    assert verdicts[Intent.TRANSFER] is Answer.YES
+    assert verdicts[Intent.RELOAD] is Answer.NO
+
+
+@pytest.mark.parametrize("wider", [True, False])
+def test_a_graph_that_takes_more_than_the_old_one_takes_over(wider: bool, tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    def graph(name: str, axes: list[int | str]) -> Path:
+        node = helper.make_node("Relu", ["x"], ["y"])
+        ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, axes) for n in "xy"]
+        model = helper.make_model(helper.make_graph([node], "g", ports[:1], ports[1:]))
+        (tmp_path / name).write_bytes(model.SerializeToString())
+        return tmp_path / name
+
+    narrow, open_ = graph("narrow.onnx", ["batch", 3, 32]), graph("open.onnx", ["batch", 3, "w"])
+    pair = (narrow, open_) if wider else (open_, narrow)
+    rules = {f.rule for f in check(*pair).findings}
+    assert ("input-contract-changed" in rules) != wider

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from interop.identity import identify
+from interop.identity import identify, identify_file
 from interop.identity.keys import labels
 from interop.reading import read
 
@@ -143,3 +143,11 @@ def test_a_vocab_of_as_many_as_the_outputs(saved: Any, names: Any, tmp_path: Pat
 def test_a_category_map_beside_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"model": NET, "vocab": _map(_fastai(monkeypatch), NAMES)}, tmp_path / "m.pth")
     assert identify(read(tmp_path / "m.pth")).labels.names == NAMES
+
+
+def test_two_names_of_one_output_are_no_labels(tmp_path):
+    """Which of the two is meant, nobody can tell: neither is shown as a fact."""
+    state = {"fc.weight": torch.ones(3, 4), "fc.bias": torch.ones(3)}
+    torch.save({"state_dict": state, "class_to_idx": {"cat": 0, "dog": 1, "cow": 1}},
+               tmp_path / "a.pth")  # fmt: skip
+    assert identify_file(tmp_path / "a.pth").labels.names is None

@@ -186,6 +186,7 @@ def test_one_number_for_a_size_means_what_it_means_to_the_class() -> None:
         ("embed.patch.weight", (8, 3, 4, 4), IMAGE, True),
         ("embeddings.word_embeddings.weight", (50, 8), IMAGE, False),
         ("embeddings.word_embeddings.weight", (50, 8), {"kind": "text"}, True),
+        ("embeddings.word_embeddings.weight", (50, 8), AUDIO, False),
     ],
 )
 def test_what_is_stated_of_another_kind_of_input_does_not_fit(tmp_path, name, shape, how, fits):
@@ -194,3 +195,9 @@ def test_what_is_stated_of_another_kind_of_input_does_not_fit(tmp_path, name, sh
     report = check(path, path, preprocessing=keys.parse_preprocessing(how, "--preprocess"))
     found = [f for f in report.findings if f.rule == "preprocessing-misfit"]
     assert (not found) == fits
+
+
+@pytest.mark.parametrize("kind", [["image"], {"a": 1}, 3, None])
+def test_a_kind_that_is_no_word_is_refused_in_one_line(kind):
+    with pytest.raises(ConfigError, match="unknown kind"):
+        keys.parse_preprocessing({"kind": kind}, "--preprocess")

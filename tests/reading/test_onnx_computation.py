@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -118,3 +119,65 @@ def test_swapped_weights_are_another_computation(tmp_path: Path) -> None:
         torch.onnx.export(Two(turned), (torch.randn(1, 4),), path, dynamo=True, verbose=False)
         found.append(identify_file(path).manifest.graph)
     assert found[0].computation != found[1].computation
+
+
+def _model(nodes, functions=(), initializers=(), opset=17):
+    from onnx import TensorProto, helper
+
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])
+    graph = helper.make_graph(nodes, "g", [x], [y], list(initializers))
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid("my", 1)]
+    return helper.make_model(graph, functions=list(functions), opset_imports=imports)
+
+
+def _computation(model, path: Path) -> str:
+    path.write_bytes(model.SerializeToString())
+    graph = identify_file(path).manifest.graph
+    assert graph is not None
+    return graph.computation
+
+
+def _branching(operator: str) -> object:
+    """An If whose branches take what a node outside of them makes."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    branches = {}
+    for name, inner in (("then_branch", "Identity"), ("else_branch", "Neg")):
+        out = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, [2, 3])
+        node = helper.make_node(inner, ["h"], [f"{name}_y"])
+        branches[name] = helper.make_graph([node], name, [], [out])
+    nodes = [
+        helper.make_node(operator, ["x"], ["h"]),
+        helper.make_node("If", ["c"], ["y"], **branches),
+    ]
+
+    return _model(nodes, initializers=[numpy_helper.from_array(np.array(True), "c")])
+
+
+def test_what_a_branch_takes_from_outside_counts(tmp_path: Path) -> None:
+    found = [_computation(_branching(op), tmp_path / "a.onnx") for op in ("Relu", "Tanh", "Relu")]
+    assert found[0] == found[2] != found[1]
+
+
+def _with_function(operator: str) -> object:
+    from onnx import helper
+
+    body = helper.make_function(
+        "my", "F", ["a"], ["b"], [helper.make_node(operator, ["a"], ["b"])],
+        [helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    return _model([helper.make_node("F", ["x"], ["y"], domain="my")], functions=[body])
+
+
+def test_the_body_of_a_function_counts(tmp_path: Path) -> None:
+    found = [_computation(_with_function(op), tmp_path / "a.onnx") for op in ("Relu", "Tanh")]
+    assert found[0] != found[1]
+
+
+def test_what_softmax_meant_before_opset_13_counts(tmp_path: Path) -> None:
+    from onnx import helper
+
+    node = helper.make_node("Softmax", ["x"], ["y"], axis=1)
+    found = [_computation(_model([node], opset=n), tmp_path / "a.onnx") for n in (11, 13, 17)]
+    assert found[0] != found[1] == found[2]
