@@ -6,6 +6,8 @@ package decides on an exit code for a failure.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class InteropError(Exception):
     """Base of all errors that a person can act on.
@@ -56,3 +58,16 @@ class DeviceMissing(InteropError):
     """The asked-for device was not had: never replaced by another one."""
 
     exit_code = 3
+
+
+_RUNS = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "safetensors")
+
+
+def need_torch_side(command: str) -> None:
+    """Say in one line what a command lacks on the light install. Raises ExtraMissing."""
+    for module in _RUNS:
+        if find_spec(module) is None:
+            raise ExtraMissing(
+                f"'interop {command}' runs models and needs {module}, which is not installed",
+                fix="pip install 'model-interop[run]'",
+            )

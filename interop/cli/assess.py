@@ -12,11 +12,11 @@ from interop.cli.output import (
     fetching,
     finish,
     interface_options,
-    need_torch_side,
     progress,
     progress_done,
     report_options,
 )
+from interop.errors import need_torch_side
 from interop.facts import AnyPreprocessing, Labels
 
 

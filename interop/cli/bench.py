@@ -10,11 +10,11 @@ from interop.cli.output import (
     fetching,
     finish,
     interface_options,
-    need_torch_side,
     progress,
     progress_done,
     report_options,
 )
+from interop.errors import need_torch_side
 from interop.facts import AnyPreprocessing, Labels
 from interop.identity import identify_file
 

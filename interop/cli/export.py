@@ -13,12 +13,11 @@ from interop.cli.output import (
     fetching,
     finish,
     interface_options,
-    need_torch_side,
     progress,
     progress_done,
     report_options,
 )
-from interop.errors import ConfigError
+from interop.errors import ConfigError, need_torch_side
 from interop.facts import AnyPreprocessing, Identity, Labels
 from interop.identity import identify_file, split_place
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from interop.cli.output import need_torch_side, progress, progress_done
-from interop.errors import ConfigError
+from interop.cli.output import progress, progress_done
+from interop.errors import ConfigError, need_torch_side
 
 LIBRARIES = ("torchvision", "timm", "transformers")
 

@@ -16,13 +16,12 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from interop import __version__
-from interop.errors import ConfigError, ExtraMissing
+from interop.errors import ConfigError
 from interop.facts import AnyPreprocessing, Labels, Report
 from interop.report import FORMATS, render
 from interop.report.plain import plain
 
 # Pictures on which parity is proved; batches of 1, 2 and 3 use each once.
-SAMPLES = 16
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -189,18 +188,6 @@ def environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "unix_time": int(time.time()),
     }
-
-
-def need_torch_side(command: str) -> None:
-    """Say in one line what a command lacks on the light install. Raises ExtraMissing."""
-    from importlib.util import find_spec
-
-    for module in ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "safetensors"):
-        if find_spec(module) is None:
-            raise ExtraMissing(
-                f"'interop {command}' runs models and needs {module}, which is not installed",
-                fix="pip install 'model-interop[run]'",
-            )
 
 
 def progress(line: str) -> None:

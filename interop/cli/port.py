@@ -12,12 +12,11 @@ from interop.cli.output import (
     fetching,
     finish,
     interface_options,
-    need_torch_side,
     progress,
     progress_done,
     report_options,
 )
-from interop.errors import ConfigError
+from interop.errors import ConfigError, need_torch_side
 from interop.facts import AnyPreprocessing, Json, Labels
 from interop.identity import identify_file
 

@@ -7,11 +7,11 @@ import click
 from interop.cli.output import (
     check_targets,
     finish,
-    need_torch_side,
     progress,
     progress_done,
     report_options,
 )
+from interop.errors import need_torch_side
 
 
 @click.command(

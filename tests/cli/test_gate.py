@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 import interop.export as export_package
-from interop.cli import gate as cli_gate
-from interop.cli.gate import data_hash
+from interop import api
+from interop.api import data_hash
 from interop.facts import Answer, Identity, Report
-from interop.gate.judging import Side, judge
 from interop.gate.policy import Policy
 from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
@@ -296,6 +295,6 @@ def test_the_candidate_is_exported_once_for_both_its_proof_and_its_measurement(
     monkeypatch.setattr(lanes, "export", counted)
     policy = Policy(export=True, bench=True, data=digits / "heldout", budgets={"accuracy-drop": 50})
     a, b = (str(p) for p in (digits / "shufflenet.pth", derived / "retrained.pth"))
-    report = judge(Side(b), Side(a), policy, make=cli_gate._run)
+    report = api.gate(b, a, policy)
     assert report.exit_code == 0, report.summary
     assert sorted(exported) == ["retrained.pth", "shufflenet.pth"]
