@@ -8,6 +8,7 @@ are tried by parity.
 from __future__ import annotations
 
 import contextlib
+import dis
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from torch import nn
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from interop.proof.guards import is_own
 
 # What hands a tensor's numbers to Python without passing torch's dispatcher.
 _HANDS_OUT = ("tolist", "numpy", "__array__")
@@ -39,6 +42,31 @@ def decisions(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[str, 
     with torch.no_grad(), out, _handing_out(watch), watch:
         module(*example)
     return tuple(dict.fromkeys(watch.places))
+
+
+def catches(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[str, ...]:
+    """The functions ("file:line") of a person's own code that the module runs and that catch
+    errors: at another size they may go another way, and an older trace says nothing of it."""
+    codes: dict[Any, None] = {}
+
+    def called(frame: FrameType, event: str, _arg: object) -> None:
+        if event == "call" and is_own(frame.f_code.co_filename):
+            codes[frame.f_code] = None
+
+    before = sys.getprofile()
+    out = contextlib.redirect_stdout(sys.stderr)
+    with torch.no_grad(), out:
+        sys.setprofile(called)
+        try:
+            module(*example)
+        finally:
+            sys.setprofile(before)
+    return tuple(
+        f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+        for code in codes
+        # `try` and `with` alike: contextlib.suppress catches errors too.
+        if any(step.opname == "PUSH_EXC_INFO" for step in dis.get_instructions(code))
+    )
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

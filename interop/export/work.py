@@ -28,7 +28,7 @@ from interop.export import (
     subject,
     weights,
 )
-from interop.export.decisions import decisions
+from interop.export.decisions import catches, decisions
 from interop.export.extras import Extra
 from interop.export.weights import Held
 from interop.facts import (
@@ -351,7 +351,7 @@ class Work:
             del model, converted
         signature = routes.opened(forward.signature, route)
         known = self.learned.of(signature)
-        if known is None and not route.dynamo and not decided:
+        if known is None and not route.dynamo and not decided and not self.catching(forward, feed):
             known = ()  # a trace of TorchScript warns of each decision on a shape: there was none
         proofs, hopeless, explored = self.prove(
             forward, feed, held, folder, derived, known,
@@ -571,6 +571,12 @@ class Work:
             except Exception:  # the module fails, as the exporter will say
                 self.decided = ()
         return self.decided
+
+    def catching(self, forward: Forward, feed: Feed) -> tuple[str, ...]:
+        """Where the module's own code catches errors."""
+        if self.options.factory is None:
+            return ()
+        return catches(forward, tensors(feed.example(), subject.dtype(forward)))
 
     def write_documents(self, folder: Path, name: str, forward: Forward, made: Made) -> None:
         """config.json, the card and, over all of them, the receipt."""

@@ -113,6 +113,11 @@ def captured(budget: int | None = None) -> Iterator[Capture]:
         yield seen
 
 
+def is_own(path: str) -> bool:
+    """Whether code of this file is a person's own, and no library's."""
+    return not path.startswith(_NOT_OWN)
+
+
 @contextlib.contextmanager
 def read_as_text(places: list[str]) -> Iterator[None]:
     """Within it, a place ("file:line") of a person's own code where a traced size becomes text, or
@@ -125,7 +130,7 @@ def read_as_text(places: list[str]) -> Iterator[None]:
         def call(value: Any, *args: Any) -> Any:
             frame = sys._getframe(1)
             path = frame.f_code.co_filename
-            if size(value) and not path.startswith(_NOT_OWN):
+            if size(value) and is_own(path):
                 places.append(f"{Path(path).name}:{frame.f_lineno}")
             return original(value, *args)
 

@@ -25,6 +25,7 @@ from interop.models import call_by_path
 from interop.models.signature import parse_argument
 
 MODULES = '''
+import contextlib
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -127,6 +128,35 @@ class Caught(nn.Module):
         except RuntimeError:
             pass
         return y
+
+
+class Suppresses(nn.Module):
+    """The same, without a word of it."""
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+    def forward(self, x):
+        if torch.compiler.is_exporting():
+            raise RuntimeError("not in a program")
+        y = self.conv(x)
+        with contextlib.suppress(RuntimeError):
+            y = y.view(y.shape[0], 8, -1, 16, x.shape[3]).flip(3).reshape(y.shape)
+        return y
+
+
+class Tries(nn.Module):
+    """Not for torch.export; goes another way where a size does not divide."""
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+    def forward(self, x):
+        if torch.compiler.is_exporting():
+            raise RuntimeError("not in a program")
+        y = self.conv(x)
+        try:
+            return y.view(y.shape[0], 8, -1, 16, x.shape[3]).flip(3).reshape(y.shape)
+        except RuntimeError:
+            return y
 
 
 class Listed(nn.Module):
@@ -315,6 +345,14 @@ def test_a_size_that_is_read_as_text_leaves_gaps(exported, monkeypatch, dynamo):
     assert height.gaps or (height.min == height.max)
     assert report.summary.endswith("5 of 5 proofs hold, at the sizes that were tried")
     assert any("nets.py:" in note for note in report.details["notes"])
+
+
+@pytest.mark.parametrize("name", ["Tries", "Suppresses"])
+def test_a_module_that_catches_errors_is_not_called_open(exported, name):
+    _, report = exported(name, PICTURE)
+    assert report.outcome is Answer.YES, report.summary
+    assert report.details["route"].startswith("torchscript")
+    assert all(a.state is not AxisState.OPEN for a in axes(report).values())
 
 
 def test_an_error_that_the_module_catches_ends_no_process(exported):
