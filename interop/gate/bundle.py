@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -71,7 +72,9 @@ def domain_of(folder: str, receipt: Mapping[str, Json]) -> tuple[AxisDomain, ...
     where, fix = places.joined(folder, RECEIPT), "export it again"
     stated = receipt.get("domain", [])
     graph = places.joined(folder, GRAPH)
-    own = read(graph).metadata.get("domain") if places.exists(graph) else None
+    own = None
+    with suppress(ReadError):  # what is no graph states nothing
+        own = read(graph).metadata.get("domain") if places.exists(graph) else None
     try:
         domain = tuple(AxisDomain.from_json(axis) for axis in stated)
         plain = tuple(replace(axis, why="") for axis in domain)

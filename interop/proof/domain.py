@@ -199,6 +199,9 @@ class Search:
             near = range(1, _far(home, [guard]) + 1)
             for n in (*near, *far) if single else _grid(home):
                 yield {**self.home, axis: n}
+            if BATCH in self.home and not single:  # of one alone, more is possible
+                for n in _grid(home):
+                    yield {**self.home, BATCH: 1, axis: n}
         if not single:
             for n in _grid(max(self.home[axis] for axis in guard.axes)):
                 yield {**self.home, **dict.fromkeys(guard.axes, n)}
@@ -447,8 +450,18 @@ class _Description:
         whole = not guard.steady and guard.text not in self.relations
         whole = whole and trial.outcome is not Outcome.REFUSED
 
+        def sizes_of(given: Range) -> Sequence[int]:
+            if not whole:
+                return given.some(self.home[given.axis])
+            if not guard.passing:
+                return given.all()
+            most = int(_ALL ** (1 / len(guard.axes)))
+            small = given if given.fixed else replace(given, high=given.low + most)
+            ends = [n for n in small.all() if given.has(n)]
+            return sorted({*ends, *given.some(self.home[given.axis])})
+
         def sound(ranges: Mapping[str, Range]) -> bool:
-            lists = [ranges[a].all() if whole else ranges[a].some(self.home[a]) for a in guard.axes]
+            lists = [sizes_of(ranges[a]) for a in guard.axes]
             for sizes in product(*lists):
                 met = dict(zip(guard.axes, sizes, strict=True))
                 if self._related(ranges, met) and fails(guard, {**self.home, **met}):
@@ -456,7 +469,7 @@ class _Description:
             return True
 
         why: dict[str, Any] = {"trial": trial, "guard": guard.text}
-        if whole:
+        if whole and not guard.passing:
             found = self._bounded(found, guard, why)
         if sound(found):
             return found

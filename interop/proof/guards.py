@@ -25,6 +25,7 @@ from interop.models.signature import Signature
 # "L['given'][0].size()[2]": axis 2 of the first thing that the forward is given.
 _SOURCE = re.compile(r"L\['\w+'\](?:\[(\d+)\])?\.size\(\)\[(\d+)\]")
 _NOT_OWN = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "<", __file__)
+SMALL_NUMBER = 512
 _WORDS = {"torch": torch, "math": math, "min": min, "max": max, "abs": abs}
 
 Sizes = Mapping[str, int]
@@ -55,6 +56,14 @@ class Guard:
         """Whether it changes once at the most as sizes grow: what it says of two sizes it then
         says of all between them."""
         return not re.search(r"==|!=|%|\babs\b|\bnot\b", self.text)
+
+    @property
+    def passing(self) -> bool:
+        """Whether it can fail at small sizes alone: a product or sum of sizes that passes one of
+        its numbers, and is beyond it from there on."""
+        plain = re.sub(r"\(-\d+\)(?!\*)", "", self.text)  # a constant is no difference of sizes
+        grows = not re.search(r"%|-|\babs\b|\bnot\b", plain)
+        return not self.steady and grows and max(self.numbers, default=0) <= SMALL_NUMBER
 
 
 @dataclass(slots=True)
