@@ -34,6 +34,7 @@ DTYPE_BITS: Mapping[str, int] = MappingProxyType(
 # The count that torch.optim.swa_utils.AveragedModel keeps beside its module.
 AVERAGED = "n_averaged"
 # Leaves of names under which modules keep what they compute of their configuration, and no weight.
+WHOLE = ("int64", "int32", "bool")  # never trained: shapes, indices and masks
 FEW = 16  # numbers up to which a tensor of a graph may be arithmetic and no weight
 _COMPUTED_WORDS = """
 num_batches_tracked n_averaged position_ids token_type_ids pos_ids position_index
@@ -203,7 +204,7 @@ class TensorSpec:
     @property
     def is_small(self) -> bool:
         """Whether a graph may hold it as a part of its arithmetic: a few numbers, or whole ones."""
-        return self.numel <= FEW or self.dtype in ("int64", "int32", "bool")
+        return self.numel <= FEW or self.dtype in WHOLE
 
     @property
     def is_buffer(self) -> bool:

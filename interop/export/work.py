@@ -220,6 +220,11 @@ class Work:
             self.proofs[0] = self.proved(
                 subject.rebuilt, self.proofs[0], forward, self.answered, self.again
             )
+            if isinstance(why := self.proofs[0].facts["built_twice"], str):
+                self.notes.append(
+                    "the module could not be built a second time, so that what it may draw by "
+                    f"chance was not looked for ({why[:120]})"
+                )
         if takes.part:
             self.notes.append(f"of the module, {takes.part} is in the graph; the rest is not")
         if is_one(module) and not takes_batches(module):

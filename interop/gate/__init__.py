@@ -1,6 +1,6 @@
 """A policy and the Reports of check, export and bench -> one Report: pass, fail or inconclusive.
 
-Pure: what the policy still lacks is run by `cli/gate.py`, which hands the Reports in.
+Pure: what the policy still lacks is made by `interop.api`, which hands the Reports in.
 """
 
 from __future__ import annotations

@@ -24,7 +24,12 @@ from interop.models.signature import Signature
 
 # "L['given'][0].size()[2]": axis 2 of the first thing that the forward is given.
 _SOURCE = re.compile(r"L\['\w+'\](?:\[(\d+)\])?\.size\(\)\[(\d+)\]")
-_NOT_OWN = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "<", __file__)
+# Where code lies that is no person's own: libraries, Python's, and interop's wherever it is.
+_NOT_OWN = (
+    *(sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")),
+    str(Path(__file__).parents[1]),
+    "<",
+)
 SMALL_NUMBER = 512
 _WORDS = {"torch": torch, "math": math, "min": min, "max": max, "abs": abs}
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from interop.facts import FEW, TensorSpec
+from interop.facts import FEW, WHOLE, TensorSpec
 
 # What takes trained numbers: an unnamed tensor there may be a weight, however small.
 _LEARNED_WORDS = """
@@ -19,7 +19,6 @@ InstanceNormalization GroupNormalization PRelu LSTM GRU RNN SkipLayerNormalizati
 FusedMatMul FusedGemm
 """
 _LEARNED = frozenset(_LEARNED_WORDS.split())
-_CODES = ("int64", "int32", "bool")  # never trained: shapes, indices and masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +58,9 @@ def computation(
     front = _front(dotted)
     for t in tensors:
         own = t.name.removeprefix(front) if "." in t.name else ""
-        plain = t.dtype in _CODES or (
-            not own and t.numel <= FEW and not users.get(t.name, set()) & _LEARNED
-        )
+        # A single number without an axis is arithmetic, wherever it goes.
+        learned = bool(t.shape) and bool(users.get(t.name, set()) & _LEARNED)
+        plain = t.dtype in WHOLE or (not own and t.numel <= FEW and not learned)
         value = numbers.get(t.name, b"") if plain else b""
         known[t.name] = _hash("tensor", own, t.dtype, str(t.shape), value)
     for step in steps:

@@ -130,6 +130,17 @@ class Caught(nn.Module):
         return y
 
 
+class Quiet(nn.Module):
+    """Not for torch.export, and the same at every size."""
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+    def forward(self, x):
+        if torch.compiler.is_exporting():
+            raise RuntimeError("not in a program")
+        return self.conv(x).relu()
+
+
 class Suppresses(nn.Module):
     """The same, without a word of it."""
     def __init__(self):
@@ -345,6 +356,13 @@ def test_a_size_that_is_read_as_text_leaves_gaps(exported, monkeypatch, dynamo):
     assert height.gaps or (height.min == height.max)
     assert report.summary.endswith("5 of 5 proofs hold, at the sizes that were tried")
     assert any("nets.py:" in note for note in report.details["notes"])
+
+
+def test_an_older_trace_that_decided_nothing_is_open(exported):
+    """Neither interop's own code nor a library's counts as a person's that catches errors."""
+    _, report = exported("Quiet", PICTURE)
+    assert report.details["route"].startswith("torchscript")
+    assert {a.state for a in axes(report).values()} == {AxisState.OPEN}
 
 
 @pytest.mark.parametrize("name", ["Tries", "Suppresses"])

@@ -175,6 +175,20 @@ def test_the_body_of_a_function_counts(tmp_path: Path) -> None:
     assert found[0] != found[1]
 
 
+def test_a_number_that_is_added_counts(tmp_path: Path) -> None:
+    from onnx import helper, numpy_helper
+
+    node = helper.make_node("Add", ["x", "val_0"], ["y"])
+    found = [
+        _computation(
+            _model([node], initializers=[numpy_helper.from_array(np.float32(n), "val_0")]),
+            tmp_path / "a.onnx",
+        )
+        for n in (1.0, 2.0, 1.0)
+    ]
+    assert found[0] == found[2] != found[1]
+
+
 def test_what_softmax_meant_before_opset_13_counts(tmp_path: Path) -> None:
     from onnx import helper
 
