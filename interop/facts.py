@@ -782,7 +782,7 @@ class AxisDomain:
         ends = sorted({self.tried[0], self.tried[-1]}) if self.tried else []
         seen = f" ({' to '.join(map(str, ends))} tried)" if ends else ""
         if self.gaps:
-            seen = f" ({', '.join(map(str, self.tried))} tried; between them it is assumed)"
+            seen = f" ({', '.join(map(str, self.tried))} tried; sizes between them are assumed)"
         return f"{self.state}{': ' * bool(parts)}{', '.join(parts)}{seen}"
 
 

@@ -398,8 +398,8 @@ def _gaps(domain: tuple[AxisDomain, ...]) -> tuple[str, ...]:
     if not assumed:
         return ()
     return (
-        f"{' and '.join(assumed)}: the export was proved at the sizes that it tried, and between "
-        "them it is assumed; what is compared here is the data's own",
+        f"{' and '.join(assumed)}: the export is proved at the sizes that it tried; sizes between "
+        "them are assumed. This run compares the sizes of the data",
     )
 
 

@@ -100,7 +100,7 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     click.echo(_printable(render(report, form), form), nl=False)
     sys.stdout.flush()
     for option in _unused(report):
-        said = f"interop: --{option} is not used: each file states its own, which counts"
+        said = f"interop: --{option} is ignored: each file states its own"
         click.echo(said, err=True)
     if form == "text" or not sys.stdout.isatty():
         line = plain(f"interop {report.command}: {report.outcome}; {report.summary}")

@@ -128,8 +128,8 @@ def rebuilt(
         return replace(loaded, facts=facts)
     named = _unsaved(forward.model, again)
     what = (
-        "built a second time with these weights, the module answers otherwise: it computes with "
-        "numbers that are drawn by chance and in no file"
+        "rebuilt with the same weights, the module gives other outputs: it uses random values that "
+        "no file stores"
     )
     where = f" ({listed(named)})" if named else ""
     advice = "; register them with register_buffer, and save the checkpoint again"

@@ -222,8 +222,8 @@ class Work:
             )
             if isinstance(why := self.proofs[0].facts["built_twice"], str):
                 self.notes.append(
-                    "the module could not be built a second time, so that what it may draw by "
-                    f"chance was not looked for ({why[:120]})"
+                    "the module could not be rebuilt, so it was not checked for random values that "
+                    f"no file stores ({why[:120]})"
                 )
         if takes.part:
             self.notes.append(f"of the module, {takes.part} is in the graph; the rest is not")

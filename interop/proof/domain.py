@@ -35,8 +35,8 @@ _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 53, 67, 97, 131, 227, 25
 _BATCHES = (5, 8, 33, 65)
 _DIVISORS = 256
 _UNNAMED = "the model was described with one size here; --input with a name for the axis opens it"
-_LARGE = f"was not tried: it has more than {GROWTH} times the example's numbers"
-_UNKNOWN = "the module reads its input's size in ways that its trace has no conditions for"
+_LARGE = f"was not tried: it has over {GROWTH} times as many values as the example"
+_UNKNOWN = "the trace has no conditions on sizes"
 _FEW = 8  # sizes of one axis, beside which equality with another says more
 _SHORT = 120  # letters of a condition that a person still reads
 
@@ -355,7 +355,7 @@ class _Description:
         tried = {id(g) for g in guards if any(fails(g, t.sizes) for t in trials)}
         for g in guards:
             if id(g) not in tried:
-                nowhere = Trial({}, Outcome.UNTRIED, why="where it does not, nothing was tried")
+                nowhere = Trial({}, Outcome.UNTRIED, why="the other side was not tried")
                 self.blamed[g.text] = g, nowhere
 
         self.relations = {

@@ -10,7 +10,7 @@ Why
     softmax over another axis or outputs in another order leave every weight as it was.
 
 Example
-    B's graph computes otherwise: Relu 12 -> 0, Gelu 0 -> 12
+    B's graph differs: Relu 12 -> 0, Gelu 0 -> 12
 
 Fix
     Export both with the same version of the same exporter and the same options. Where they are
@@ -42,8 +42,8 @@ def check(case: Case) -> Iterator[Finding]:
     changes = _changes(a, b)
     yield finding(
         RULE,
-        f"B's graph computes otherwise: {', '.join(changes)}",
-        hint="the weights do not tell what that does to the answers: compare them on real inputs",
+        f"B's graph differs: {', '.join(changes)}",
+        hint="compare the outputs on real inputs: the weights do not show what this changes",
         facts={"operators": changes},
     )
 
@@ -54,6 +54,6 @@ def _changes(a: Graph, b: Graph) -> list[str]:
     counts = [(n, a.operators.get(n, 0), b.operators.get(n, 0)) for n in names]
     found = [f"{n} {old} -> {new}" for n, old, new in counts if old != new]
     if not found:
-        return ["attributes, constants or wiring differ"]
+        return ["attributes, constants or wiring"]
     more = [f"{len(found) - _SHOWN} more operators"] if len(found) > _SHOWN else []
     return found[:_SHOWN] + more

@@ -27,7 +27,7 @@ RULE = Rule("preprocessing-misfit", Level.ERROR, (Intent.REPLACE,))
 _WORDS = re.compile(
     r"(^|[._])(word_embeddings?|embed_tokens|wte|shared|token_embeddings?)[.]weight$"
 )
-_SAID = {"image": "pictures", "text": "texts", "audio": "sounds"}
+_SAID = {"image": "images", "text": "text", "audio": "audio"}
 
 
 def check(case: Case) -> Iterator[Finding]:
@@ -63,14 +63,14 @@ def _of_another_kind(identity: Identity, how: AnyPreprocessing) -> Iterator[Find
     words = next((t.name for t in identity.tensors if _WORDS.search(t.name)), None)
     stated = how.kind
     if first is not None and words is None and stated != "image":
-        takes = f"{first.name} takes pictures"
+        takes = f"{first.name} takes images"
     elif words is not None and stated != "text" and not _takes_signals(identity):
-        takes = f"{words} takes tokens of a text"
+        takes = f"{words} takes text tokens"
     else:
         return
     yield finding(
         RULE,
-        f"{_SAID[stated]} are prepared, {takes}",
+        f"the preprocessing is for {_SAID[stated]}, but {takes}",
         place=identity.manifest.path,
         facts={"kind": stated},
     )

@@ -126,14 +126,16 @@ def test_what_is_drawn_by_chance_and_in_no_file_is_refused(name, where, tmp_path
     report = exported(tmp_path, name)
     (proof,) = report.proofs
     assert (proof.name, proof.holds, report.outcome) == ("loaded fraction", False, Answer.NO)
-    assert "drawn by chance" in proof.what and where in proof.what
+    assert "random values that no file stores" in proof.what and where in proof.what
     assert not (tmp_path / "out").exists()
 
 
 def test_so_it_is_for_a_module_of_a_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = exported(tmp_path, "Global", module="odd_nets")
-    assert report.outcome is Answer.NO and "drawn by chance" in report.proofs[0].what
+    assert (
+        report.outcome is Answer.NO and "random values that no file stores" in report.proofs[0].what
+    )
 
 
 @pytest.mark.parametrize("name", ["Computed", "Seeded", "Once"])
@@ -145,7 +147,7 @@ def test_what_the_code_computes_is_no_fault(name, tmp_path, monkeypatch):
     assert report.outcome is Answer.YES, report.proofs[0].what
     twice = report.proofs[0].facts["built_twice"]
     assert ("only one of these" in twice) if name == "Once" else (twice is True)
-    said = [n for n in report.details["notes"] if "could not be built a second time" in n]
+    said = [n for n in report.details["notes"] if "could not be rebuilt" in n]
     assert bool(said) == (name == "Once")
 
 

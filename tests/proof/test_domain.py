@@ -129,7 +129,7 @@ def test_without_guards_no_more_is_claimed_than_was_tried():
     assert (height.min, height.max) == (min(height.tried), max(height.tried))
     sizes = {t.sizes["height"] for t in search.trials}
     assert {1, 37, 63, 65} <= sizes  # small, prime, next to a power of two
-    assert height.gaps and "between them it is assumed" in height.words()
+    assert height.gaps and "sizes between them are assumed" in height.words()
     assert "no conditions" in height.why and "too large" not in axes["batch"].why
     assert AxisDomain.from_json(height.json()) == height
     old = {k: v for k, v in height.json().items() if k != "gaps"}  # as older receipts have it
@@ -179,7 +179,7 @@ def test_a_condition_far_away_restricts_what_lies_beyond(limit):
     assert height.state is AxisState.RESTRICTED and height.max <= limit
     assert height.max == limit or limit > 1 << 16
     if any(t.outcome is Outcome.UNTRIED for t in search.trials):
-        assert "16 times the example" in height.why
+        assert "16 times as many" in height.why
 
 
 def test_a_long_condition_is_told_by_its_axes():
