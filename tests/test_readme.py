@@ -24,9 +24,19 @@ def folder(derived: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+# A figure, and the unit that it is told in: another machine's figure may reach the next unit.
+FIGURE = re.compile(r"[-+]?\d[\d.]*(e[-+]\d+)?(\s+(B|kB|MB|GB|ns|us|µs|ms|s)\b)?")
+
+
 def masked(output: str) -> list[str]:
-    """The words of an output: figures, and the columns that they stretch, left out."""
-    return re.sub(r"[-+]?\d[\d.]*(e[-+]\d+)?", "0", output).split()
+    """The words of an output: figures with their units, and the columns they stretch, left out."""
+    return FIGURE.sub("0", output).split()
+
+
+def test_a_figure_of_another_unit_is_a_figure_still() -> None:
+    assert masked("peak memory  1.02 GB  998 MB") == masked("peak memory  998.4 MB   1 GB")
+    assert masked("later 1.9 ms,") == masked("later 900 us,")
+    assert masked("0.5 MB of model") != masked("0.5 MB of data")
 
 
 @pytest.mark.parametrize(("command", "output"), COMMANDS, ids=[c for c, _ in COMMANDS])
