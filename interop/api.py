@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from interop.errors import ConfigError, need_torch_side
-from interop.facts import EvidenceGap, GapKind, Identity, Report
+from interop.facts import EvidenceGap, GapKind, Identity, Report, TaskName
+from interop.facts.sections.bench import BenchSection
 from interop.gate import git
 from interop.gate.cache import Cache
 from interop.gate.judging import Side, judge
@@ -193,7 +194,7 @@ def _evidence(path: str) -> Report:
             where=path,
             fix="give reports of check, export or bench",
         )
-    return replace(report, details={**report.details, "evidence_file": path})
+    return report
 
 
 def data_hash(policy: Policy, report: Report, a: Identity, b: Identity) -> str:
@@ -204,7 +205,7 @@ def data_hash(policy: Policy, report: Report, a: Identity, b: Identity) -> str:
     assert policy.data is not None
     if not policy.data.exists() and "=" not in policy.data.name:
         raise ConfigError("no such data set", where=str(policy.data), fix="mend evidence.data")
-    task = policy.task or str(report.details.get("task") or "image-classification")
+    task = policy.task or report.section(BenchSection).task or TaskName.IMAGE_CLASSIFICATION
     labels = b.labels.names or a.labels.names or ()
     columns = tuple(sorted(policy.columns.items()))
     return _hash_of(str(policy.data), task, labels, columns, policy.split)

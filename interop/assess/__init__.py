@@ -42,7 +42,17 @@ from interop.facts import (
     Proof,
     Report,
     Skipped,
+    TaskName,
 )
+from interop.facts.sections.assess import (
+    AssessedModel,
+    AssessSection,
+    FoldPlan,
+    Interface,
+    Replacement,
+    ScoreOrder,
+)
+from interop.facts.sections.bench import ClassTables
 from interop.models.backbone import Features, Source, bare, input_names
 from interop.proof.statistics import share
 from interop.rules import run
@@ -368,51 +378,51 @@ def _report(
     # A control has no latency, and is no choice: the others are scored among themselves.
     scored = {c.name: points[c.name] for c in found if not c.source.random} or points
     pairs, skipped = _pairs(found, of, options, looked)
-    details: dict[str, Json] = {
-        "task": of.spec.task,
-        "candidates": [
-            {
-                "name": c.name,
-                "model": c.spec.given,
-                "features": c.seen.about.get("features", ""),
-                "prepared": c.seen.about.get("prepared", {}),
-                "random": c.source.random,
-                "trained_on": c.taught,
-                "cached": c.seen.cached,
-                "training": {} if c.source.random else history.training(c.source.identity),
-                "front": c.name in on_front,
-                "figures": points[c.name],
-                "score": None if c.source.random and len(scored) < len(found) else (
+    section = AssessSection(
+        task=TaskName(of.spec.task),
+        candidates=tuple(
+            AssessedModel(
+                name=c.name,
+                model=c.spec.given,
+                features=c.seen.about.get("features", ""),
+                prepared=c.seen.about.get("prepared", {}),
+                random=c.source.random,
+                trained_on=c.taught,
+                cached=c.seen.cached,
+                training={} if c.source.random else history.training(c.source.identity),
+                front=c.name in on_front,
+                figures=points[c.name],
+                score=None if c.source.random and len(scored) < len(found) else (
                     _score(c.name, scored, options.weights)
                 ),
-            }
+            )
             for c in ranked
-        ],
-        "folds": None if plan is None else {
-            "folds": options.folds, "repeats": options.repeats, "how": plan.how,
-            "held_back": len(plan.held), "rows": len(plan.rest), "grouped_by": of.grouped_by,
-        },
-        "labels": list(of.labels),
-        "confusion": _confusions(ranked, of),
-        "curves": [x for c in found if c.tuned is not None for x in c.tuned.curves(c.name)],
-        "order": {"against": against},
-        "interchange": pairs,
-        "margin": options.margin,
-        "weights": dict(options.weights),
-        "left_out": [c.name for c in refused],
-        "notes": [*map(_left_out, refused), *_warnings(found, of), *looked.notes],
-    }  # fmt: skip
+        ),
+        folds=None if plan is None else FoldPlan(
+            folds=options.folds, repeats=options.repeats, how=plan.how,
+            held_back=len(plan.held), rows=len(plan.rest), grouped_by=of.grouped_by,
+        ),
+        labels=tuple(of.labels),
+        confusion=_confusions(ranked, of),
+        curves=tuple(x for c in found if c.tuned is not None for x in c.tuned.curves(c.name)),
+        order=ScoreOrder(against),
+        interchange=pairs,
+        margin=options.margin,
+        weights=dict(options.weights),
+        left_out=tuple(c.name for c in refused),
+        notes=(*map(_left_out, refused), *_warnings(found, of), *looked.notes),
+    )  # fmt: skip
     return Report(
         command="assess",
         outcome=Answer.NO if refused else Answer.YES,
-        summary=_summary(ranked, outcomes, details, refused),
+        summary=_summary(ranked, outcomes, pairs, refused),
         inputs=_inputs([*found, *refused], of),
         findings=tuple(map(_refusal, refused)),
         measurements=tuple(measured),
         skipped=skipped,
         environment={"device": options.device, "backend": options.pool.backend,
                      "jobs": options.pool.jobs, "seed": options.seed},
-        details=details,
+        details=section,
     )  # fmt: skip
 
 
@@ -435,11 +445,11 @@ def _none(refused: Sequence[Candidate], of: Labelled) -> Report:
         summary=f"loaded-fraction-low: {_left_out(refused[0])}; nothing was assessed",
         inputs=_inputs(refused, of),
         findings=tuple(map(_refusal, refused)),
-        details={
-            "task": of.spec.task,
-            "left_out": [c.name for c in refused],
-            "notes": [_left_out(c) for c in refused],
-        },
+        details=AssessSection(
+            task=TaskName(of.spec.task),
+            left_out=tuple(c.name for c in refused),
+            notes=tuple(map(_left_out, refused)),
+        ),
     )
 
 
@@ -515,7 +525,7 @@ def _own(candidate: Candidate, of: Labelled) -> list[Measurement]:
     conditions: dict[str, Json] = {"group": OWN, "of": candidate.name, "samples": len(of.names)}
     name = "accuracy" if of.classifies else "exact match"
     made = [share(name, answered[1].astype(bool), conditions)]
-    if of.spec.task == "automatic-speech-recognition":
+    if of.spec.task == TaskName.SPEECH_RECOGNITION:
         from interop.bench.tasks.speech import Said
 
         assert candidate.seen.answers is not None
@@ -639,16 +649,16 @@ def _score(
 
 def _pairs(
     found: Sequence[Candidate], of: Labelled, options: Options, looked: _Looked
-) -> tuple[list[Json], tuple[Skipped, ...]]:
+) -> tuple[tuple[Replacement, ...], tuple[Skipped, ...]]:
     """Every candidate in every other's place."""
-    if not of.classifies and of.spec.task != "automatic-speech-recognition":
-        return [], (Skipped("interchange", "answers that are numbers are never the same"),)
+    if not of.classifies and of.spec.task != TaskName.SPEECH_RECOGNITION:
+        return (), (Skipped("interchange", "answers that are numbers are never the same"),)
     alike = {
         (a.name, b.name): layers.alike(a.layers, b.layers)
         for a, b in combinations(found, 2)
         if a.layers and b.layers
     }
-    made: list[Json] = []
+    replacements: list[Replacement] = []
     for a, b in permutations(found, 2):
         answered = _both(a, b, of)
         if answered is None:
@@ -666,25 +676,31 @@ def _pairs(
         known = None
         if ratio is not None and ratio.value is not None and ratio.interval is not None:
             known = (ratio.value, ratio.interval)
-        cka = alike.get((a.name, b.name)) or _turned(alike.get((b.name, a.name)))
-        made.append(
-            {
-                **_pair_json(pair),
-                "interface": interface,
-                "latency_ratio": None if known is None else known[0],
-                "latency_interval": None if known is None else list(known[1]),
-                "cka": cka,
-                "sentence": sentence(pair, options.margin, callers, known),
-            }
+        cka, turned = alike.get((a.name, b.name)), alike.get((b.name, a.name))
+        replacements.append(
+            Replacement(
+                a=pair.a,
+                b=pair.b,
+                basis=pair.basis,
+                samples=pair.count,
+                agreement=pair.agreement,
+                kappa=pair.kappa,
+                negative_flips=pair.lost,
+                positive_flips=pair.won,
+                change=pair.change,
+                interval=pair.interval,
+                equivalence_p=pair.equivalent,
+                not_worse_p=pair.not_worse,
+                mcnemar_p=pair.differs,
+                stands_in=pair.stands_in,
+                interface=interface,
+                latency_ratio=None if known is None else known[0],
+                latency_interval=None if known is None else known[1],
+                cka=cka or (turned and turned.turned),
+                sentence=sentence(pair, options.margin, callers, known),
+            )
         )
-    return made, ()
-
-
-def _turned(found: Json) -> Json:
-    if found is None:
-        return None
-    values = [list(column) for column in zip(*found["values"], strict=True)]
-    return {"a": found["b"], "b": found["a"], "values": values}
+    return tuple(replacements), ()
 
 
 def _both(
@@ -710,36 +726,24 @@ def _both(
     return basis, ours, theirs, ours == truth, theirs == truth
 
 
-def _pair_json(pair: Pair) -> dict[str, Json]:
-    return {
-        "a": pair.a, "b": pair.b, "basis": pair.basis, "samples": pair.count,
-        "agreement": pair.agreement, "kappa": pair.kappa,
-        "negative_flips": pair.lost, "positive_flips": pair.won,
-        "change": pair.change, "interval": list(pair.interval),
-        "equivalence_p": pair.equivalent, "not_worse_p": pair.not_worse,
-        "mcnemar_p": pair.differs,
-        "stands_in": str(pair.stands_in),
-    }  # fmt: skip
-
-
-def _interface(a: Candidate, b: Candidate) -> tuple[dict[str, Json], str]:
+def _interface(a: Candidate, b: Candidate) -> tuple[Interface, str]:
     """What `check` says of the interface, as facts and in a few words."""
     if a.source.random or b.source.random:
-        return {"answer": str(Answer.UNKNOWN), "why": "weights drawn at random"}, ""
+        return Interface(Answer.UNKNOWN, "weights drawn at random"), ""
     report = check_identities(a.source.identity, b.source.identity, intent=Intent.REPLACE)
     verdict = next(v for v in report.verdicts if v.intent is Intent.REPLACE)
     words = {
         Answer.YES: "callers unchanged",
         Answer.NO: f"callers would have to change: {verdict.why}",
     }.get(verdict.answer, f"callers: {verdict.why}")
-    return {"answer": str(verdict.answer), "why": verdict.why}, words
+    return Interface(verdict.answer, verdict.why), words
 
 
-def _confusions(ranked: Sequence[Candidate], of: Labelled) -> list[Json]:
+def _confusions(ranked: Sequence[Candidate], of: Labelled) -> tuple[ClassTables, ...]:
     """Of each candidate's probes, on rows that they were not trained on; rows the truth."""
     if not of.classifies or of.truth is None or len(of.labels) > 100:
-        return []
-    made: list[Json] = []
+        return ()
+    tables: list[ClassTables] = []
     for c in ranked:
         if c.trial is None:
             continue
@@ -747,23 +751,24 @@ def _confusions(ranked: Sequence[Candidate], of: Labelled) -> list[Json]:
         there = answers >= 0
         counts = np.zeros((len(of.labels), len(of.labels)), dtype=np.int64)
         np.add.at(counts, (of.truth[there], answers[there]), 1)
-        made.append({"of": c.name, "labels": list(of.labels), "confusion": counts.tolist()})
-    return made
+        rows = tuple(map(tuple, counts.tolist()))
+        tables.append(ClassTables(of=c.name, labels=tuple(of.labels), confusion=rows))
+    return tuple(tables)
 
 
 def _summary(
     ranked: Sequence[Candidate],
     outcomes: Mapping[str, float],
-    details: Mapping[str, Json],
+    pairs: Sequence[Replacement],
     refused: Sequence[Candidate],
 ) -> str:
     best = ranked[0]
-    stands = [p for p in details["interchange"] if p["stands_in"] == "yes"]
+    stands = [p for p in pairs if p.stands_in is Answer.YES]
     said = f"{len(ranked)} model{'s' if len(ranked) > 1 else ''}"
     if best.name in outcomes:
         said += f", best {best.name} ({_said(best, outcomes[best.name])})"
     left = f"; left out: {', '.join(c.name for c in refused)}" if refused else ""
-    return f"{said}; {len(stands)} of {len(details['interchange'])} replacements hold{left}"
+    return f"{said}; {len(stands)} of {len(pairs)} replacements hold{left}"
 
 
 def _said(best: Candidate, value: float) -> str:

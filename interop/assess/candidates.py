@@ -25,7 +25,7 @@ from interop.data import preparation
 from interop.data.base import Data, Preparation, Prepared
 from interop.data.tokens import unread
 from interop.errors import ConfigError, ModelError
-from interop.facts import AnyPreprocessing, Json, Labels
+from interop.facts import AnyPreprocessing, Json, Labels, TaskName
 from interop.models.backbone import Features, Source, bare, find, input_names
 from interop.runtimes import clock
 
@@ -194,7 +194,7 @@ def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, dev
     vectors: list[Array] = []
     outputs: list[Array | None] = []
     answers: list[str] = []
-    probed = data.task != "automatic-speech-recognition"
+    probed = data.task != TaskName.SPEECH_RECOGNITION
     if not probed and not made.answers:
         raise ConfigError(
             f"has no head for {data.task}, and speech is assessed by a model's own answers",
@@ -206,7 +206,7 @@ def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, dev
         made(warm.inputs, device)
     began, on_device = process_time(), 0.0
     for batch in prepare.batches(opened, BATCH):
-        by_word = data.task == "token-classification"
+        by_word = data.task == TaskName.TOKEN_CLASSIFICATION
         stop = clock.started() if device == "cuda" else None
         states, answered = made(batch.inputs, device, pooled=not by_word)
         on_device += stop() / 1000 if stop is not None else 0.0

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from interop.assess.labelled import Labelled
 from interop.errors import ConfigError, DataError
+from interop.facts import TaskName
 
 Rows = NDArray[np.int64]
 
@@ -78,7 +79,7 @@ def _check(of: Labelled, count: int, grouped: bool) -> None:
     assert of.truth is not None
     if of.classifies:
         least = int(np.bincount(of.truth, minlength=len(of.labels)).min())
-        if least < count and of.spec.task != "token-classification":
+        if least < count and of.spec.task != TaskName.TOKEN_CLASSIFICATION:
             name = of.labels[int(np.bincount(of.truth, minlength=len(of.labels)).argmin())]
             raise DataError(
                 f"the class {name!r} has {least} samples, which {count} folds cannot share",

@@ -17,9 +17,9 @@ from interop.data.base import Data, Record
 from interop.data.class_names import CLASSIFIED, class_names
 from interop.data.columns import Table
 from interop.errors import ConfigError, DataError
-from interop.facts import Json
+from interop.facts import Json, TaskName
 
-TASKS = (*CLASSIFIED, "regression", "automatic-speech-recognition")
+TASKS = (*CLASSIFIED, TaskName.REGRESSION, TaskName.SPEECH_RECOGNITION)
 # Columns that say which records belong together: one person's, one document's.
 GROUPS = ("group", "subject", "patient", "speaker", "user", "document", "session")
 
@@ -101,18 +101,18 @@ def labelled(spec: DataSpec) -> Labelled:
 def _truth(record: Record, spec: DataSpec) -> Any:
     if record.truth is None:
         raise DataError("has no label", where=record.name, fix="assess needs a labelled data set")
-    if spec.task == "regression" and np.ndim(record.truth):
+    if spec.task == TaskName.REGRESSION and np.ndim(record.truth):
         raise DataError("has several targets", where=record.name, fix="assess them one by one")
     return record.truth
 
 
 def _rows(spec: DataSpec, truths: Sequence[Any]) -> tuple[NDArray[Any] | None, NDArray[np.int64]]:
     places = np.arange(len(truths))
-    if spec.task == "token-classification":
+    if spec.task == TaskName.TOKEN_CLASSIFICATION:
         number = {name: i for i, name in enumerate(spec.labels)}
         flat = np.array([number[tag] for tags in truths for tag in tags], dtype=np.int64)
         return flat, np.repeat(places, [len(tags) for tags in truths])
-    if spec.task == "automatic-speech-recognition":
+    if spec.task == TaskName.SPEECH_RECOGNITION:
         return None, places
     kind = np.int64 if spec.task in CLASSIFIED else np.float64
     return np.array(truths, dtype=kind), places

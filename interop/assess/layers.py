@@ -11,7 +11,7 @@ from torch import nn
 
 from interop.assess.similarity import linear_cka
 from interop.errors import DataError
-from interop.facts import Json
+from interop.facts.sections.assess import LayerLikeness
 from interop.models.backbone import Features
 
 Array = NDArray[Any]
@@ -62,10 +62,10 @@ def _rows(found: Any) -> bool:
     return isinstance(first, torch.Tensor) and first.ndim > 1 and first.is_floating_point()
 
 
-def alike(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, Json]:
+def alike(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> LayerLikeness:
     """Debiased linear CKA of each layer of the one (rows) with each of the other (columns)."""
-    values = [[cka(x, y) for y in theirs.values()] for x in ours.values()]
-    return {"a": list(ours), "b": list(theirs), "values": values}
+    values = tuple(tuple(cka(x, y) for y in theirs.values()) for x in ours.values())
+    return LayerLikeness(tuple(ours), tuple(theirs), values)
 
 
 def cka(x: Array, y: Array) -> float | None:

@@ -17,6 +17,8 @@ from interop.assess.candidates import Spec, content
 from interop.assess.folds import Folds
 from interop.assess.labelled import DataSpec, Labelled
 from interop.facts import Json, Measurement
+from interop.facts.sections.assess import FoldCurve
+from interop.facts.sections.finetune import Epoch
 
 NEAR = 0.95  # of the best figure: what "time to 95 % of its best" is about
 
@@ -42,7 +44,7 @@ class Tuned:
     seconds: list[float] = field(default_factory=list)
     device: list[float] = field(default_factory=list)
     soon: list[float] = field(default_factory=list)
-    histories: list[list[dict[str, Json]]] = field(default_factory=list)
+    histories: list[tuple[Epoch, ...]] = field(default_factory=list)
     answers: NDArray[np.int64] | None = None
     test_over_train: float = 0.25
 
@@ -67,10 +69,9 @@ class Tuned:
             _seconds("time to 95 % of its best", self.soon, conditions),
         ]  # fmt: skip
 
-    def curves(self, of: str) -> list[Json]:
-        """{"of", "fold", "epochs": [{"phase", "epoch", "train_loss", "validation_loss", "figure",
-        "rate", "seconds", "cpu_seconds"}]} of each fold."""
-        return [{"of": of, "fold": n, "epochs": rows} for n, rows in enumerate(self.histories)]
+    def curves(self, of: str) -> list[FoldCurve]:
+        """The epochs of each fold."""
+        return [FoldCurve(of, n, rows) for n, rows in enumerate(self.histories)]
 
 
 def _seconds(name: str, values: Sequence[float], conditions: Mapping[str, Json]) -> Measurement:
@@ -142,14 +143,14 @@ def one(
 
 def _take(tuned: Tuned, result: work.Result, of: Labelled, repeat: int) -> None:
     said = json.loads(str(result["said"]))
-    rows = said["epochs"]
+    rows = tuple(Epoch(**row) for row in said["epochs"])
     tuned.name = "accuracy" if said["name"] == "top-1" else said["name"]
     tuned.better = said["better"]
     tuned.figures.append(float(result["figure"]))
     tuned.histories.append(rows)
-    tuned.seconds.append(sum(r["cpu_seconds"] for r in rows))
-    if all(r.get("device_seconds") is not None for r in rows):
-        tuned.device.append(sum(r["device_seconds"] for r in rows))
+    tuned.seconds.append(sum(r.cpu_seconds for r in rows))
+    if all(r.device_seconds is not None for r in rows):
+        tuned.device.append(sum(r.device_seconds or 0.0 for r in rows))
     tuned.soon.append(soon(rows, tuned.better))
     if "answers" in result and repeat == 0:
         if tuned.answers is None:
@@ -157,14 +158,14 @@ def _take(tuned: Tuned, result: work.Result, of: Labelled, repeat: int) -> None:
         tuned.answers[result["test"]] = result["answers"]
 
 
-def soon(rows: Sequence[Mapping[str, Json]], better: int) -> float:
+def soon(rows: Sequence[Epoch], better: int) -> float:
     """Processor seconds until the validation figure is within 5 % of its best."""
-    figures = [float(r["figure"]) for r in rows]
+    figures = [r.figure for r in rows]
     best = max(figures) if better > 0 else min(figures)
     near = best * NEAR if better > 0 else best / NEAR
     spent = 0.0
     for row, figure in zip(rows, figures, strict=True):
-        spent += float(row["cpu_seconds"])
+        spent += row.cpu_seconds
         if better * figure >= better * near:
             return spent
     return spent

@@ -36,10 +36,10 @@ from interop.facts import (
     Identity,
     Input,
     Intent,
-    Json,
     Measurement,
     Report,
 )
+from interop.facts.sections.bench import BenchSection, ClassTables, Pace, SamplePreview
 from interop.models.signature import Signature, drawn
 from interop.rules import all_rules, run
 from interop.runtimes.pytorch import require_torch_device
@@ -211,14 +211,14 @@ def _report(
         _prepared(c.identity, w, c.signature) for c, w in zip(contenders, wanted, strict=False)
     ]
     found: list[Measurement] = []
-    details: dict[str, Json] = {"device": options.device}
+    pace: dict[str, Pace] = {}
     # Before the answers are waited for: texts that no tokenizer knows are not worth the wait.
     known = [_unread(c, w, p, data) for c, w, p in zip(contenders, wanted, prepares, strict=False)]
     answered: list[list[Answered]] = []
     for contender, one, prepare in zip(contenders, wanted, prepares, strict=False):
         told, waited = answer(contender, one.data, prepare, one.task, say)
         answered.append(told)
-        details.setdefault("pace", {})[contender.role] = _pace(told, waited)
+        pace[contender.role] = _pace(told, waited)
     found += _accuracy(answered)
     if options.batches:
         inputs = _inputs(contenders, wanted, prepares, max(options.batches))
@@ -231,21 +231,23 @@ def _report(
     noise, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))
     noisy = next((f for f in noise if f.rule == "host-too-noisy"), None)
     findings = (*noise, *_interface([c.identity for c in contenders]))
-    details |= {
-        "conditions": {k: v for k, v in conditions.items() if not isinstance(v, dict)},
-        "predictions": [one.as_json() for told in answered for one in told],
-    }
-    if answered:
-        details["task"] = wanted[0].task.name
-        details["split"] = options.split
-        details["prepared"] = {
-            c.role: dict(p.said) for c, p in zip(contenders, prepares, strict=True)
-        }
-        details["classes"] = _classes(answered)
-        details["previews"] = _previews(measured, wanted[0].data, answered[0][0])
     notes = [f"{c.role}: {n}" for c in contenders for n in c.notes]
-    if notes := [*(n for n in known if n), *notes]:
-        details["notes"] = notes
+    section = BenchSection(
+        device=options.device,
+        pace=pace or None,
+        conditions={k: v for k, v in conditions.items() if not isinstance(v, dict)},
+        predictions=tuple(one.predictions() for told in answered for one in told),
+        notes=(*(n for n in known if n), *notes) or None,
+    )
+    if answered:
+        section = replace(
+            section,
+            task=wanted[0].task.name,
+            split=options.split,
+            prepared={c.role: dict(p.said) for c, p in zip(contenders, prepares, strict=True)},
+            classes=_classes(answered),
+            previews=_previews(measured, wanted[0].data, answered[0][0]),
+        )
     return Report(
         command="bench",
         outcome=Answer.UNKNOWN if noisy else Answer.YES,
@@ -258,7 +260,7 @@ def _report(
         measurements=measured,
         skipped=tuple(s for c in contenders for s in c.skipped),
         environment=conditions,
-        details=details,
+        details=section,
     )
 
 
@@ -318,36 +320,30 @@ def _drawn(contenders: Sequence[Contender]) -> str:
     return f"drawn numbers: {of_each[0] if len(set(of_each)) == 1 else ', '.join(shown)}"
 
 
-def _pace(told: Sequence[Answered], waited: float) -> dict[str, Json]:
+def _pace(told: Sequence[Answered], waited: float) -> Pace:
     """Where the time of the walk over the data went."""
     ran = {one.runtime: one.seconds for one in told}
     whole = waited + sum(ran.values())
-    return {
-        "waiting_for_data_seconds": waited,
-        "running_seconds": ran,
-        "share_waiting": waited / whole if whole else 0.0,
-    }
+    return Pace(waited, ran, waited / whole if whole else 0.0)
 
 
-def _classes(answered: Sequence[Sequence[Answered]]) -> list[Json]:
+def _classes(answered: Sequence[Sequence[Answered]]) -> tuple[ClassTables, ...]:
     """Class by class, of each model in its first runtime: the others differ by their flips."""
-    made = []
-    for first, *_ in answered:
-        tables = first.task.details(first.answers, first.truths)
-        if tables:
-            made.append({"of": first.of, "labels": list(first.task.labels), **tables})
-    return made
+    found = (first.task.tables(first.of, first.answers, first.truths) for first, *_ in answered)
+    return tuple(tables for tables in found if tables is not None)
 
 
-def _previews(measured: Sequence[Measurement], data: Data, told: Answered) -> dict[str, Json]:
+def _previews(
+    measured: Sequence[Measurement], data: Data, told: Answered
+) -> dict[str, SamplePreview]:
     """What a page shows of the first samples that flipped, by their hash."""
     places = {digest: i for i, digest in enumerate(told.hashes)}
     flipped = [f["sample"] for m in measured for f in m.conditions.get("flipped", ())]
     picks = sorted({places[h] for h in list(dict.fromkeys(flipped))[:PREVIEWS]})
-    made: dict[str, Json] = {}
+    made: dict[str, SamplePreview] = {}
     for record in data.records(picks) if picks else ():
         seen = preview(record)
-        made[record.sha256] = {"png": base64.b64encode(seen.png).decode(), "text": seen.text}
+        made[record.sha256] = SamplePreview(base64.b64encode(seen.png).decode(), seen.text)
     return made
 
 

@@ -23,6 +23,7 @@ from interop.bench.latency import filled
 from interop.bench.tasks.base import Task, bootstrapped
 from interop.data.base import Array, Data, Preparation
 from interop.facts import Json, Measurement
+from interop.facts.sections.bench import Predictions
 from interop.proof.statistics import change, share
 
 BATCH = 32
@@ -76,7 +77,7 @@ class Answered:
                 self.total += float(apart.sum(dtype=np.float64))
                 self.count += apart.size
 
-    def as_json(self) -> dict[str, Json]:
+    def predictions(self) -> Predictions:
         """Answers by sample hash, so that stored reports can be compared later.
 
         Of each sample: the truth and the answer in words, whether it is right (None where the task
@@ -84,15 +85,15 @@ class Answered:
         """
         task = self.task
         told = zip(self.hashes, self.truths, self.answers, strict=True)
-        return {
-            "of": self.of,
-            "task": task.name,
-            "labels": list(task.labels),
-            "samples": {
-                h: [task.truth_words(t), task.words(a), task.right(a, t), _digest(task.key(a))]
+        return Predictions(
+            self.of,
+            task.name,
+            task.labels,
+            {
+                h: (task.truth_words(t), task.words(a), task.right(a, t), _digest(task.key(a)))
                 for h, t, a in told
             },
-        }
+        )
 
 
 def _digest(key: Hashable) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from interop.errors import ConfigError
 from interop.facts import Answer, Input, Json, Measurement, Report, Skipped
+from interop.facts.sections.bench import BenchSection, CompareSection, Predictions
 from interop.proof.statistics import change, share
 
 RESAMPLES = 2000
@@ -44,7 +45,7 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
             raise ConfigError(
                 "is a comparison itself", where=name, fix="give the two reports that it compares"
             )
-        if any(len(told) < ANSWER for p in _predictions(report) for told in p["samples"].values()):
+        if any(len(told) < ANSWER for p in _predictions(report) for told in p.samples.values()):
             raise ConfigError(
                 "its answers were stored by an older version, which do not tell right from wrong",
                 where=name,
@@ -77,7 +78,7 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
         ),
         measurements=tuple(found),
         skipped=(*_other_samples(old, new), *_unmatched(old, new)),
-        details={"conditions changed": moved} if moved else {},
+        details=CompareSection(conditions_changed=moved or None),
     )
 
 
@@ -90,7 +91,7 @@ def _outcome(found: Sequence[Measurement], noisy: Sequence[str]) -> Answer:
 def _same_subject(old: Report, new: Report, names: tuple[str, str]) -> None:
     """ConfigError for reports of other tasks, or of data sets that share no sample."""
     where, fix = " and ".join(names), "compare two runs on the same task and data"
-    tasks = [r.details.get("task") for r in (old, new)]
+    tasks = [r.section(BenchSection).task for r in (old, new)]
     if None not in tasks and tasks[0] != tasks[1]:
         raise ConfigError(f"are of {tasks[0]} and of {tasks[1]}", where=where, fix=fix)
     hashes = [_hashes(r) for r in (old, new)]
@@ -99,7 +100,7 @@ def _same_subject(old: Report, new: Report, names: tuple[str, str]) -> None:
 
 
 def _hashes(report: Report) -> set[str]:
-    return {h for p in _predictions(report) for h in p["samples"]}
+    return {h for p in _predictions(report) for h in p.samples}
 
 
 def _other_samples(old: Report, new: Report) -> list[Skipped]:
@@ -110,8 +111,8 @@ def _other_samples(old: Report, new: Report) -> list[Skipped]:
     return [Skipped("each score against the other", f"of other data: {shared}")]
 
 
-def _predictions(report: Report) -> Sequence[Mapping[str, Json]]:
-    return report.details.get("predictions") or ()
+def _predictions(report: Report) -> Sequence[Predictions]:
+    return report.section(BenchSection).predictions or ()
 
 
 def _key(m: Measurement) -> Key:
@@ -139,22 +140,22 @@ def _unmatched(old: Report, new: Report) -> list[Skipped]:
 
 def _accuracy(old: Report, new: Report) -> list[Measurement]:
     """Answers to the samples that both saw, one by one."""
-    before = {p["of"]: p for p in _predictions(old)}
+    before = {p.of: p for p in _predictions(old)}
     made: list[Measurement] = []
     for after in _predictions(new):
-        found = before.get(after["of"])
+        found = before.get(after.of)
         if found is None:
             continue
-        both = [h for h in after["samples"] if h in found["samples"]]
-        truths_agree = all(after["samples"][h][0] == found["samples"][h][0] for h in both)
+        both = [h for h in after.samples if h in found.samples]
+        truths_agree = all(after.samples[h][0] == found.samples[h][0] for h in both)
         if not both or not truths_agree:
             continue
         conditions: dict[str, Json] = {
             "group": "accuracy change",
-            "of": after["of"],
+            "of": after.of,
             "samples": len(both),
         }
-        was, now = ([p["samples"][h] for h in both] for p in (found, after))
+        was, now = ([p.samples[h] for h in both] for p in (found, after))
         same = np.array([a[3] == b[3] for a, b in zip(was, now, strict=True)])
         if all(one[2] is not None for one in (*was, *now)):
             right = [np.array([one[2] for one in told], dtype=bool) for told in (was, now)]
@@ -280,14 +281,14 @@ def _with(m: Measurement, **more: Any) -> Measurement:
 # ---------------------------------------------------------------- what else is not the same
 
 
-def _conditions(old: Report, new: Report) -> dict[str, Json]:
+def _conditions(old: Report, new: Report) -> dict[str, tuple[Json, Json]]:
     """What the runs were made under and that is not alike: [before, after] by its name."""
     before, after = (
-        {**_flat(r.environment), **(r.details.get("conditions") or {})} for r in (old, new)
+        {**_flat(r.environment), **(r.section(BenchSection).conditions or {})} for r in (old, new)
     )
     skipped = ("unix_time", "made at")
     return {
-        k: [before.get(k), after.get(k)]
+        k: (before.get(k), after.get(k))
         for k in dict.fromkeys([*before, *after])
         if before.get(k) != after.get(k) and k not in skipped
     }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from interop.errors import ConfigError
 from interop.export.ecosystems import ROLES, task_of_class
-from interop.facts import Identity
+from interop.facts import Identity, TaskName
 
 # Tasks whose answers are class names.
 NAMED = (
-    "image-classification", "text-classification", "audio-classification", "token-classification",
-    "image-segmentation", "object-detection",
+    TaskName.IMAGE_CLASSIFICATION, TaskName.TEXT_CLASSIFICATION,
+    TaskName.AUDIO_CLASSIFICATION, TaskName.TOKEN_CLASSIFICATION,
+    TaskName.IMAGE_SEGMENTATION, TaskName.OBJECT_DETECTION,
 )  # fmt: skip
 
 
@@ -22,9 +23,9 @@ def task_name(identity: Identity, given: str | None = None) -> str:
         return given
     name = _by_class(identity) or _by_head(identity)
     if identity.labels.known and not identity.labels.applicable and name in ("", *NAMED[:3]):
-        return "regression"
+        return TaskName.REGRESSION
     if not name and identity.image_preprocessing is not None and identity.labels.names is not None:
-        name = "image-classification"
+        name = TaskName.IMAGE_CLASSIFICATION
     if not name:
         raise ConfigError(
             "what task it is for stands in no file",
@@ -39,7 +40,12 @@ def need_interface(identity: Identity, task: str) -> None:
     where = identity.manifest.path
     pictures = task.startswith(("image-", "object-"))
     ours = not (identity.architecture or "").startswith("transformers/")
-    if pictures and ours and task != "object-detection" and identity.image_preprocessing is None:
+    if (
+        pictures
+        and ours
+        and task != TaskName.OBJECT_DETECTION
+        and identity.image_preprocessing is None
+    ):
         fault = identity.preprocessing_fault
         raise ConfigError(
             "how its inputs are prepared is unknown" + (f" ({fault})" if fault else ""),
@@ -57,7 +63,7 @@ def need_interface(identity: Identity, task: str) -> None:
             fix="give them with --labels",
             rule="labels-unknown",
         )
-    classifies = task.endswith("-classification") and task != "token-classification"
+    classifies = task.endswith("-classification") and task != TaskName.TOKEN_CLASSIFICATION
     if classifies and identity.head is not None and identity.head.outputs not in (0, len(names)):
         raise ConfigError(
             f"{len(names)} labels for {identity.head.outputs} outputs",

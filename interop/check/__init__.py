@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from interop.check import heads, maps, parts
-from interop.check.inputs import describe, tensor_facts
+from interop.check.inputs import describe, tensor_row
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
 from interop.check.verdicts import judge
@@ -17,12 +17,12 @@ from interop.facts import (
     Finding,
     Identity,
     Intent,
-    Json,
     Labels,
     Level,
     Report,
     Skipped,
 )
+from interop.facts.sections.check import CheckSection, InspectSection, PairingSummary
 from interop.identity import identify_file
 from interop.rules import run
 
@@ -49,7 +49,7 @@ def check(
     `values` compares the tensors' values too; `progress` is told how far that is. `arch` decides
     between architectures that the tensors allow alike; `labels` and `preprocessing` hold for the
     files that do not state their own; `levels` overrides rules' levels. `with_map` has
-    `details["pairing"]["map"]` hold the map of tensors (as in `interop.check.maps`) even where no
+    `details.pairing.map` hold the map of tensors (as in `interop.check.maps`) even where no
     name differs. Raises ReadError.
     """
     one, two = (
@@ -87,10 +87,8 @@ def check_identities(
     """The same for two files that have been identified already."""
     intent = Intent(intent)
     pairing = pair(a, b)
-    details: dict[str, Json] = {}
     if values:
         a, b, pairing = compare(a, b, pairing, progress)
-        details["values"] = summary(a, b, pairing)
     findings, skipped = run(
         Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)), levels
     )
@@ -104,18 +102,18 @@ def check_identities(
         verdicts=verdicts,
         findings=findings,
         skipped=skipped,
-        details={
-            "intent": str(intent),
-            "pairing": {
-                "matched": len(pairing.matched),
-                "reshaped": [p.a.name for p in pairing.reshaped],
-                "missing": [t.name for t in pairing.missing],
-                "extra": [t.name for t in pairing.extra],
-                "map": maps.document(a, b, pairing) if pairing.mapped or with_map else None,
-            },
-            "heads": heads.compared(a, b, pairing),
-            **details,
-        },
+        details=CheckSection(
+            intent=intent,
+            pairing=PairingSummary(
+                matched=len(pairing.matched),
+                reshaped=tuple(p.a.name for p in pairing.reshaped),
+                missing=tuple(t.name for t in pairing.missing),
+                extra=tuple(t.name for t in pairing.extra),
+                map=maps.document(a, b, pairing) if pairing.mapped or with_map else None,
+            ),
+            heads=heads.compared(a, b, pairing),
+            values=summary(a, b, pairing) if values else None,
+        ),
     )
 
 
@@ -145,7 +143,7 @@ def inspect(
         inputs=inputs,
         findings=tuple(merged.values()),
         skipped=skipped,
-        details={"tensors": {i.place: [tensor_facts(t) for t in i.tensors] for i in seen}}
-        if tensors
-        else {},
+        details=InspectSection(
+            tensors={i.place: tuple(map(tensor_row, i.tensors)) for i in seen} if tensors else None
+        ),
     )

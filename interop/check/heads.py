@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from interop.facts import Head, Identity, Json, Pairing, RowMatch, TensorSpec
+from interop.facts import Answer, Head, Identity, Pairing, RowMatch, TensorSpec
+from interop.facts.sections.check import HeadComparison
 from interop.identity.head import ONE_LAYER
 from interop.reading import values_module
 
@@ -17,43 +18,41 @@ _ALIKE = 0.5  # cosine of two rows from which on they may be of one class
 _CLEARER = 0.2  # by which a row must be more alike another than its own to be suspected
 
 
-def compared(a: Identity, b: Identity, pairing: Pairing) -> dict[str, Json]:
+def compared(a: Identity, b: Identity, pairing: Pairing) -> HeadComparison:
     """What a report shows: whether B's head fits A's backbone, the label space, the rows."""
     fits, why = _fits(a.head, b.head)
-    space, said = _labels(a, b)
-    rows = pairing.rows
+    labels, labels_why = _labels(a, b)
     # By name: how an architecture was learned makes no other head of it.
     one, two = (
         ([x.name for x in i.architectures], h and (h.in_width, h.outputs, h.kind))
         for i, h in ((a, a.head), (b, b.head))
     )
-    return {
-        "alike": one == two,
-        "fits": fits,
-        "why": why,
-        "labels": space,
-        "labels_why": said,
-        "rows": None
-        if rows is None
-        else {"order": list(rows.order), "in_place": rows.in_place, "matched": rows.matched},
-    }
+    return HeadComparison(
+        alike=one == two,
+        fits=fits,
+        why=why,
+        labels=labels,
+        labels_why=labels_why,
+        rows=pairing.rows,
+    )
 
 
-def _fits(a: Head | None, b: Head | None) -> tuple[str, str]:
-    """Whether B's head takes what A's backbone gives: "yes", "no" or "unknown", and why."""
+def _fits(a: Head | None, b: Head | None) -> tuple[Answer, str]:
+    """Whether B's head takes what A's backbone gives, and why."""
     for side, head in (("A", a), ("B", b)):
         if head is None:
-            return "unknown", f"{side}'s head is not known"
+            return Answer.UNKNOWN, f"{side}'s head is not known"
         if not head.in_width:
-            return "unknown", f"{side} has no head, or one without a matrix"
+            return Answer.UNKNOWN, f"{side} has no head, or one without a matrix"
     assert a is not None and b is not None
     if a.in_width != b.in_width:
-        return "no", f"A's backbone gives {a.in_width} features, B's head takes {b.in_width}"
+        return Answer.NO, f"A's backbone gives {a.in_width} features, B's head takes {b.in_width}"
     if a.takes and b.takes and a.takes != b.takes:
-        return "no", f"A's head is given {WORDS[a.takes]}, B's {WORDS[b.takes]}"
+        return Answer.NO, f"A's head is given {WORDS[a.takes]}, B's {WORDS[b.takes]}"
     if not a.takes or not b.takes:
-        return "unknown", f"{a.in_width} features on both sides, but not known how they are pooled"
-    return "yes", f"both take {a.in_width} features, {WORDS[a.takes]}"
+        why = f"{a.in_width} features on both sides, but not known how they are pooled"
+        return Answer.UNKNOWN, why
+    return Answer.YES, f"both take {a.in_width} features, {WORDS[a.takes]}"
 
 
 WORDS = {
@@ -65,21 +64,21 @@ WORDS = {
 }
 
 
-def _labels(a: Identity, b: Identity) -> tuple[str, str]:
+def _labels(a: Identity, b: Identity) -> tuple[Answer, str]:
     old, new = a.labels.names, b.labels.names
     if old is None or new is None:
         counts = {h.outputs for h in (a.head, b.head) if h is not None and h.outputs}
         if len(counts) == 2:
-            return "no", "the numbers of outputs differ"
-        return "unknown", "the labels are not named on both sides"
+            return Answer.NO, "the numbers of outputs differ"
+        return Answer.UNKNOWN, "the labels are not named on both sides"
     if old == new:
-        return "yes", f"{len(old)} labels in the same order"
+        return Answer.YES, f"{len(old)} labels in the same order"
     if sorted(old) == sorted(new):
-        return "no", "the same labels in another order"
+        return Answer.NO, "the same labels in another order"
     common = len(set(old) & set(new))
     if common == len(set(old)):
-        return "no", f"A's {len(old)} labels are among B's {len(new)}"
-    return "no", f"{common} of A's {len(old)} labels are among B's {len(new)}"
+        return Answer.NO, f"A's {len(old)} labels are among B's {len(new)}"
+    return Answer.NO, f"{common} of A's {len(old)} labels are among B's {len(new)}"
 
 
 def match_rows(a: Identity, b: Identity, pairing: Pairing) -> RowMatch | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from interop.facts import (
+    ABSENT,
     AnyPreprocessing,
     Architecture,
     Head,
@@ -17,6 +18,7 @@ from interop.facts import (
     Part,
     TensorSpec,
 )
+from interop.facts.sections.check import TensorRow
 from interop.identity.keys import preprocessing_json
 
 
@@ -168,25 +170,27 @@ def _head_facts(head: Head) -> dict[str, Json]:
     }
 
 
-def tensor_facts(spec: TensorSpec) -> dict[str, Json]:
-    """Everything of one tensor but its values, as JSON; what is as usual is left out."""
-    place = spec.storage
-    found: dict[str, Json] = {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
-    if place is not None:
-        found["storage"] = [place.file, place.key, place.offset, place.nbytes]
-    more: dict[str, Json] = {
-        "offset": spec.offset,
-        "stride": None if spec.stride is None else list(spec.stride),
-        "conj": spec.conj,
-        "neg": spec.neg,
-        "layout": "" if spec.layout == "strided" else spec.layout,
-        "quantizer": spec.quantizer,
-        "parts": [tensor_facts(part) for part in spec.parts],
-    }
-    if (seen := spec.stats) is not None:
-        more |= {"nan": seen.nan, "inf": seen.inf, "constant": seen.constant}
-        found |= {"minimum": seen.minimum, "maximum": seen.maximum}
-    return found | {key: value for key, value in more.items() if value}
+def tensor_row(spec: TensorSpec) -> TensorRow:
+    """Everything of one tensor but its values; what is as usual is left out."""
+    place, stats = spec.storage, spec.stats
+    return TensorRow(
+        name=spec.name,
+        dtype=spec.dtype,
+        shape=spec.shape,
+        storage=(place.file, place.key, place.offset, place.nbytes) if place else None,
+        minimum=stats.minimum if stats else ABSENT,
+        maximum=stats.maximum if stats else ABSENT,
+        offset=spec.offset or None,
+        stride=spec.stride or None,
+        conj=spec.conj,
+        neg=spec.neg,
+        layout=None if spec.layout == "strided" else spec.layout,
+        quantizer=spec.quantizer or None,
+        parts=tuple(map(tensor_row, spec.parts)) or None,
+        nan=(stats and stats.nan) or None,
+        inf=(stats and stats.inf) or None,
+        constant=stats is not None and stats.constant,
+    )
 
 
 def labels_facts(labels: Labels) -> dict[str, Json]:

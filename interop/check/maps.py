@@ -23,7 +23,8 @@ from pathlib import Path
 from interop.check import renames
 from interop.check.structure import is_derived
 from interop.errors import ConfigError
-from interop.facts import Identity, Json, Mapped, Pairing, TensorSpec
+from interop.facts import Identity, Mapped, Pairing, TensorSpec
+from interop.facts.sections.check import FromTo, MappedTensor, TensorMap, Unmapped
 
 SCHEMA = 1
 _MOST_HEADS = 2  # DeiT's class and distillation heads
@@ -140,24 +141,24 @@ def _form(layer: Mapping[str, TensorSpec]) -> list[tuple[str, int, tuple[int, ..
     )
 
 
-def document(a: Identity, b: Identity, pairing: Pairing) -> dict[str, Json]:
-    """The JSON of the map from B's tensors to A's."""
+def document(a: Identity, b: Identity, pairing: Pairing) -> TensorMap:
+    """The map from B's tensors to A's, as a report has it."""
     left, over = unmapped(a, b, pairing.mapped)
     place = {t.name: i for i, t in enumerate(a.tensors)}
     rows = sorted(whole(pairing), key=lambda m: place[m.a.name])
-    return {
-        "schema": SCHEMA,
-        "from": b.manifest.path,
-        "to": a.manifest.path,
-        "prefix": {"from": b.prefix, "to": a.prefix},
-        "place": {"from": b.place, "to": a.place},
-        "basis": pairing.basis,
-        "tensors": [
-            {"to": m.a.name, "from": [t.name for t in m.b], "how": m.how, "step": m.step}
+    return TensorMap(
+        schema=SCHEMA,
+        b=b.manifest.path,
+        a=a.manifest.path,
+        prefix=FromTo(b.prefix, a.prefix),
+        place=FromTo(b.place, a.place),
+        basis=pairing.basis,
+        tensors=tuple(
+            MappedTensor(a=m.a.name, b=tuple(t.name for t in m.b), how=m.how, step=m.step)
             for m in rows
-        ],
-        "unmapped": {"from": over, "to": left},
-    }
+        ),
+        unmapped=Unmapped(tuple(over), tuple(left)),
+    )
 
 
 def read(path: Path, a: Sequence[TensorSpec], b: Sequence[TensorSpec]) -> list[Mapped]:

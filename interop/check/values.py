@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from interop.check.heads import match_rows
 from interop.check.maps import views
-from interop.facts import Identity, Json, Pair, Pairing, Stats, TensorSpec
+from interop.facts import Identity, Pair, Pairing, Stats, TensorSpec
+from interop.facts.sections.check import MovedTensor, ValueComparison
 from interop.reading import values_module
 
 Progress = Callable[[str], None]
@@ -104,20 +105,20 @@ def _renamed(pairing: Pairing, digest: Callable[[TensorSpec], str]) -> Iterator[
 # ---------------------------------------------------------------- in words
 
 
-def summary(a: Identity, b: Identity, pairing: Pairing) -> dict[str, Json]:
+def summary(a: Identity, b: Identity, pairing: Pairing) -> ValueComparison:
     """What a report shows of the values: the sentence, counts, and each pair that differs."""
     pairs = [p for p in pairing.matched if p.difference is not None]
     changed = [p for p in pairs if p.difference and not p.difference.equal]
     moved = sorted((p for p in changed if not p.a.is_counter), key=_alikeness)
-    return {
-        "sentence": sentence(a, b, pairing),
-        "compared": len(pairs),
-        "equal": len(pairs) - len(changed),
-        "counters_moved": len(changed) - len(moved),
-        "not_compared": [p.a.name for p in pairing.matched if p.difference is None],
-        "moved": [_row(p) for p in moved],
-        "renamed": [[p.a.name, p.b.name] for p in pairing.renamed],
-    }
+    return ValueComparison(
+        sentence=sentence(a, b, pairing),
+        compared=len(pairs),
+        equal=len(pairs) - len(changed),
+        counters_moved=len(changed) - len(moved),
+        not_compared=tuple(p.a.name for p in pairing.matched if p.difference is None),
+        moved=tuple(map(_row, moved)),
+        renamed=tuple((p.a.name, p.b.name) for p in pairing.renamed),
+    )
 
 
 def _alikeness(pair: Pair) -> tuple[float, float]:
@@ -126,18 +127,18 @@ def _alikeness(pair: Pair) -> tuple[float, float]:
     return (d.cosine if d.cosine is not None else 2.0), -(d.largest or 0.0)
 
 
-def _row(pair: Pair) -> dict[str, Json]:
+def _row(pair: Pair) -> MovedTensor:
     d = pair.difference
     assert d is not None
-    return {
-        "name": pair.a.name,
-        "elements": pair.a.numel,
-        "unequal": d.unequal,
-        "largest": d.largest,
-        "mean": d.mean,
-        "cosine": d.cosine,
-        "cast": d.cast,
-    }
+    return MovedTensor(
+        name=pair.a.name,
+        elements=pair.a.numel,
+        unequal=d.unequal,
+        largest=d.largest,
+        mean=d.mean,
+        cosine=d.cosine,
+        cast=d.cast,
+    )
 
 
 def sentence(a: Identity, b: Identity, pairing: Pairing) -> str:

@@ -18,6 +18,8 @@ from interop.cli.output import (
     write_file,
 )
 from interop.facts import AnyPreprocessing, Intent, Labels
+from interop.facts.sections.check import CheckSection
+from interop.report.json import to_json
 
 
 @click.command(
@@ -92,6 +94,7 @@ def command(
     )
     progress_done()
     if map_out is not None:
-        found = report.details["pairing"]["map"]
-        write_file(Path(map_out), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        pairing = report.section(CheckSection).pairing
+        document = to_json(pairing.map if pairing else None)
+        write_file(Path(map_out), json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     finish(report, form, reports)

@@ -12,6 +12,7 @@ import click
 
 from interop.cli.output import finish, report_options
 from interop.facts import Answer, Report
+from interop.facts.sections.doctor import DoctorSection
 
 PACKAGES = (
     "click", "jinja2", "torch", "torchvision", "onnx", "onnxscript", "onnxruntime",
@@ -50,63 +51,63 @@ def command(form: str, reports: tuple[str, ...]) -> None:
             providers, gpu = answer["providers"], answer["gpu"]
         else:
             problems.append(
-                [
+                (
                     "onnxruntime does not load: " + _last_line(tried),
                     "install it again in a new venv",
-                ]
+                )
             )
         if gpu and providers.get("CUDAExecutionProvider") is not True:
             problems.append(
-                [
+                (
                     "there is a GPU, and ONNX Runtime does not run on it",
                     "pip install onnxruntime-gpu of the CUDA version of torch; see its load error",
-                ]
+                )
             )
     if {"torch", "torchvision"} <= found.keys():
         tried = _try(_TRY_TORCHVISION)
         if tried.returncode != 0:
             problems.append(
-                [
+                (
                     f"torchvision does not load: {_last_line(tried)}",
                     "pip install --upgrade torch torchvision (together, so that they fit)",
-                ]
+                )
             )
     count = len(problems)
     report = Report(
         command="doctor",
         outcome=Answer.NO if problems else Answer.YES,
         summary=f"{count} problem{'s' * (count != 1)}" if problems else "no conflicts",
-        details={
-            "packages": found,
-            "providers": providers,
-            "gpu": gpu,
-            "problems": problems,
-            "run": "torch" in found,
-        },
+        details=DoctorSection(
+            packages=found,
+            providers=providers,
+            gpu=gpu,
+            problems=tuple(problems),
+            run="torch" in found,
+        ),
     )
     finish(report, form, reports)
 
 
-def conflicts(found: dict[str, str]) -> list[list[str]]:
+def conflicts(found: dict[str, str]) -> list[tuple[str, str]]:
     """What can be told from versions alone: each problem with its fix."""
     problems = []
     if {"onnxruntime", "onnxruntime-gpu"} <= found.keys():
         problems.append(
-            [
+            (
                 "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
                 "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
-            ]
+            )
         )
     if {"torch", "torchvision"} <= found.keys():
         wanted = _pinned_torch()
         have = found["torch"].partition("+")[0]
         if wanted and wanted != have:
             problems.append(
-                [
+                (
                     f"torchvision {found['torchvision']} was built for torch {wanted}, "
                     f"torch {have} is installed",
                     "pip install --upgrade torch torchvision (together, so that they fit)",
-                ]
+                )
             )
     return problems
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from interop.data.base import Data, Record
 from interop.data.classes import in_range
 from interop.errors import DataError
+from interop.facts import TaskName
 
 LABELS = ("label", "labels")
 NO_CLASS = 255  # a pixel of a mask that counts neither way
@@ -76,10 +77,11 @@ class Arrays(Data):
         given, self.task = inputs.labels, task
         if given is None:
             return
-        if task == "automatic-speech-recognition":
+        if task == TaskName.SPEECH_RECOGNITION:
             _check_texts(given, self.path)
             return
-        axes = {"regression": None, "image-segmentation": 3}.get(task, 1)
+        axes: int | None = 3 if task == TaskName.IMAGE_SEGMENTATION else 1
+        axes = None if task == TaskName.REGRESSION else axes
         kinds = "iuf" if axes is None else "iu"
         if (axes and given.ndim != axes) or given.dtype.kind not in kinds:
             raise DataError(
@@ -88,7 +90,7 @@ class Arrays(Data):
                 where=str(self.path),
                 fix="give a class number a row (a pixel, a float) under the name labels",
             )
-        if task == "regression" and not np.isfinite(given).all():
+        if task == TaskName.REGRESSION and not np.isfinite(given).all():
             raise DataError(
                 "its labels hold values that are no numbers",
                 where=str(self.path),
@@ -110,9 +112,9 @@ class Arrays(Data):
         if self.inputs.labels is None:
             return None
         value = self.inputs.labels[row]
-        if self.task == "automatic-speech-recognition":
+        if self.task == TaskName.SPEECH_RECOGNITION:
             return str(value)
-        if self.task == "regression":
+        if self.task == TaskName.REGRESSION:
             return float(value) if value.ndim == 0 else value.astype(np.float64)
         if value.ndim:
             checked_mask(value, self.names, where=where)

@@ -16,10 +16,12 @@ from interop.data.folder import ClassFolder
 from interop.data.opening import open_data
 from interop.data.vision import Torchvision
 from interop.errors import DataError
+from interop.facts import TaskName
 
 # Tasks whose answers are classes.
 CLASSIFIED = (
-    "image-classification", "text-classification", "audio-classification", "token-classification",
+    TaskName.IMAGE_CLASSIFICATION, TaskName.TEXT_CLASSIFICATION,
+    TaskName.AUDIO_CLASSIFICATION, TaskName.TOKEN_CLASSIFICATION,
 )  # fmt: skip
 # Names of folders that are parts of a data set, and no classes.
 PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
@@ -80,7 +82,7 @@ def _values(table: Table) -> tuple[str, ...]:
     found: set[str] = set()
     for place, row in table.table.rows(only=[column]):
         where = table.table.where(place)
-        if table.task == "token-classification":
+        if table.task == TaskName.TOKEN_CLASSIFICATION:
             found.update(map(str, table._words(row, LABEL, where)))
         else:
             found.add(str(table._cell(row, LABEL, where)))

@@ -19,7 +19,7 @@ from interop.data.base import Data, Record
 from interop.data.classes import in_range, matched, some
 from interop.data.tables import Row, Rows
 from interop.errors import ConfigError, DataError
-from interop.facts import Json
+from interop.facts import Json, TaskName
 
 TEXT = "text"
 TEXT_PAIR = "text_pair"  # the second of two texts that are judged together
@@ -34,7 +34,7 @@ _PAIRS = (
     (TEXT, TEXT_PAIR), ("sentence1", "sentence2"), ("premise", "hypothesis"),
     ("question1", "question2"), ("text1", "text2"), ("text_a", "text_b"),
 )  # fmt: skip
-_OF_PAIRS = ("text-classification", "regression")
+_OF_PAIRS = (TaskName.TEXT_CLASSIFICATION, TaskName.REGRESSION)
 _PICTURES = ("image", "picture", "img")
 _SOUNDS = ("audio", "sound", "wav")
 _FILES = (PATH, "file_name", "filename", "file", "file_path")
@@ -50,17 +50,17 @@ _ASKED = {
 
 # By task: each role, and the names that a column for it goes by, the likeliest first.
 _COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "text-classification": {TEXT: _TEXTS, LABEL: _CLASSES},
-    "token-classification": {TEXT: ("words", "tokens", *_TEXTS), LABEL: _TAGS},
-    "question-answering": _ASKED,
-    "text-generation": {TEXT: _TEXTS},
-    "automatic-speech-recognition": {PATH: (*_SOUNDS, *_FILES), LABEL: _SAID},
-    "audio-classification": {PATH: (*_SOUNDS, *_FILES), LABEL: _CLASSES},
-    "image-classification": {PATH: (*_PICTURES, *_FILES), LABEL: _CLASSES},
+    TaskName.TEXT_CLASSIFICATION: {TEXT: _TEXTS, LABEL: _CLASSES},
+    TaskName.TOKEN_CLASSIFICATION: {TEXT: ("words", "tokens", *_TEXTS), LABEL: _TAGS},
+    TaskName.QUESTION_ANSWERING: _ASKED,
+    TaskName.TEXT_GENERATION: {TEXT: _TEXTS},
+    TaskName.SPEECH_RECOGNITION: {PATH: (*_SOUNDS, *_FILES), LABEL: _SAID},
+    TaskName.AUDIO_CLASSIFICATION: {PATH: (*_SOUNDS, *_FILES), LABEL: _CLASSES},
+    TaskName.IMAGE_CLASSIFICATION: {PATH: (*_PICTURES, *_FILES), LABEL: _CLASSES},
 }
 _OF_FILES = {PATH: (*_PICTURES, *_SOUNDS, *_FILES), LABEL: _NUMBERS}
 _OF_TEXTS = {TEXT: _TEXTS, LABEL: _NUMBERS}
-TASKS = frozenset(_COLUMNS) | {"regression"}
+TASKS = frozenset(_COLUMNS) | {TaskName.REGRESSION}
 
 
 class Table(Data):
@@ -85,7 +85,7 @@ class Table(Data):
         self.columns = _chosen(rows, task, columns or {})
         self.kind = self._kind()
         self._classes: Mapping[Any, int] | None = None
-        if self.labels and task in ("token-classification", *_CLASSIFIED):
+        if self.labels and task in (TaskName.TOKEN_CLASSIFICATION, *_CLASSIFIED):
             self._classes = self._meanings()
 
     def __len__(self) -> int:
@@ -108,9 +108,9 @@ class Table(Data):
     def _kind(self) -> str:
         if PATH not in self.columns:
             return "texts"
-        if self.task == "image-classification":
+        if self.task == TaskName.IMAGE_CLASSIFICATION:
             return "pictures"
-        if self.task != "regression":
+        if self.task != TaskName.REGRESSION:
             return "sounds"
         _, row = next(self.table.rows([0]))
         cell = self._cell(row, PATH, self.table.where(0))
@@ -140,9 +140,9 @@ class Table(Data):
         return decode(data, where=where), sha256(data).hexdigest(), name
 
     def _said(self, row: Row, where: str) -> Any:
-        if self.task == "question-answering":
+        if self.task == TaskName.QUESTION_ANSWERING:
             return self._string(row, QUESTION, where), self._string(row, CONTEXT, where)
-        if self.task == "token-classification":
+        if self.task == TaskName.TOKEN_CLASSIFICATION:
             return self._words(row, TEXT, where)
         text = self._string(row, TEXT, where)
         return (text, self._string(row, TEXT_PAIR, where)) if TEXT_PAIR in self.columns else text
@@ -173,15 +173,15 @@ class Table(Data):
     # ------------------------------------------------------------ what is right
 
     def _truth(self, row: Row, raw: Any, where: str) -> Any:
-        if self.task == "text-generation":
+        if self.task == TaskName.TEXT_GENERATION:
             return None
-        if self.task == "question-answering":
+        if self.task == TaskName.QUESTION_ANSWERING:
             return _answers(self._cell(row, ANSWERS, where), where)
-        if self.task == "automatic-speech-recognition":
+        if self.task == TaskName.SPEECH_RECOGNITION:
             return self._string(row, LABEL, where)
-        if self.task == "regression":
+        if self.task == TaskName.REGRESSION:
             return _number(self._cell(row, LABEL, where), where)
-        if self.task == "token-classification":
+        if self.task == TaskName.TOKEN_CLASSIFICATION:
             return self._tags(row, raw, where)
         return None if self._classes is None else self._class(self._cell(row, LABEL, where), where)
 
@@ -213,7 +213,7 @@ class Table(Data):
         column = self.columns[LABEL]
         for place, row in self.table.rows(only=[column]):
             where = self.table.where(place)
-            if self.task == "token-classification":
+            if self.task == TaskName.TOKEN_CLASSIFICATION:
                 found.update(map(str, self._words(row, LABEL, where)))
             else:
                 found.add(str(self._cell(row, LABEL, where)))
@@ -231,7 +231,11 @@ class Table(Data):
         }  # fmt: skip
 
 
-_CLASSIFIED = ("text-classification", "audio-classification", "image-classification")
+_CLASSIFIED = (
+    TaskName.TEXT_CLASSIFICATION,
+    TaskName.AUDIO_CLASSIFICATION,
+    TaskName.IMAGE_CLASSIFICATION,
+)
 
 
 def row_hash(row: Row) -> str:

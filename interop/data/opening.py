@@ -14,26 +14,27 @@ from interop.data.detection import CocoBoxes, VocBoxes, is_voc
 from interop.data.folder import ClassFolder, Folder, SoundFolder
 from interop.data.masks import MaskFolder
 from interop.errors import ConfigError, DataError
+from interop.facts import TaskName
 
 # What a data set of each task may be, for people; the keys are the tasks there are.
 FORMS: Mapping[str, str] = {
-    "image-classification": "a folder of pictures a class, torchvision:NAME=FOLDER, or a table "
-    "with a path and a label",
-    "image-segmentation": "a folder with images/ and masks/, or torchvision:NAME=FOLDER",
-    "object-detection": "a JSON file in COCO's form, the folder that it lies in, or a folder with "
-    "Annotations/ (VOC's XML) and JPEGImages/",
-    "text-classification": "a CSV, JSONL or Parquet file with a text (or text and text_pair) and "
-    "a label",
-    "token-classification": "a JSONL or Parquet file with words and tags",
-    "question-answering": "a CSV, JSONL or Parquet file with question, context and answers",
-    "text-generation": "a text file, or a CSV, JSONL or Parquet file with a text",
-    "automatic-speech-recognition": "a CSV or JSONL file with a path and a transcript",
-    "audio-classification": "a folder of sounds a class, or a table with a path and a label",
-    "regression": "a table with a text or a path, and a number",
+    TaskName.IMAGE_CLASSIFICATION: "a folder of pictures a class, torchvision:NAME=FOLDER, or a "
+    "table with a path and a label",
+    TaskName.IMAGE_SEGMENTATION: "a folder with images/ and masks/, or torchvision:NAME=FOLDER",
+    TaskName.OBJECT_DETECTION: "a JSON file in COCO's form, the folder that it lies in, or a "
+    "folder with Annotations/ (VOC's XML) and JPEGImages/",
+    TaskName.TEXT_CLASSIFICATION: "a CSV, JSONL or Parquet file with a text (or text and "
+    "text_pair) and a label",
+    TaskName.TOKEN_CLASSIFICATION: "a JSONL or Parquet file with words and tags",
+    TaskName.QUESTION_ANSWERING: "a CSV, JSONL or Parquet file with question, context and answers",
+    TaskName.TEXT_GENERATION: "a text file, or a CSV, JSONL or Parquet file with a text",
+    TaskName.SPEECH_RECOGNITION: "a CSV or JSONL file with a path and a transcript",
+    TaskName.AUDIO_CLASSIFICATION: "a folder of sounds a class, or a table with a path and a label",
+    TaskName.REGRESSION: "a table with a text or a path, and a number",
 }
 _OF_ARRAYS = (
-    "image-classification", "image-segmentation", "text-classification", "audio-classification",
-    "automatic-speech-recognition", "regression",
+    TaskName.IMAGE_CLASSIFICATION, TaskName.IMAGE_SEGMENTATION, TaskName.TEXT_CLASSIFICATION,
+    TaskName.AUDIO_CLASSIFICATION, TaskName.SPEECH_RECOGNITION, TaskName.REGRESSION,
 )  # fmt: skip
 
 
@@ -105,13 +106,13 @@ def _table(path: Path, task: str) -> Path | None:
 def _other(path: Path, task: str, labels: Sequence[str] | None) -> Data:
     if path.suffix.lower() == ".npz" and task in _OF_ARRAYS:
         return Arrays(Inputs(path), task, labels)
-    if task == "object-detection" and (path.is_dir() or path.suffix.lower() == ".json"):
+    if task == TaskName.OBJECT_DETECTION and (path.is_dir() or path.suffix.lower() == ".json"):
         return VocBoxes(path, labels) if is_voc(path) else CocoBoxes(path, labels)
-    if path.is_dir() and task == "image-segmentation":
+    if path.is_dir() and task == TaskName.IMAGE_SEGMENTATION:
         return MaskFolder(path, labels)
-    if path.is_dir() and task == "image-classification":
+    if path.is_dir() and task == TaskName.IMAGE_CLASSIFICATION:
         return ClassFolder(Folder(path, labels or None))
-    if path.is_dir() and task == "audio-classification":
+    if path.is_dir() and task == TaskName.AUDIO_CLASSIFICATION:
         return ClassFolder(SoundFolder(path, labels or None))
     raise DataError(
         f"is {'a folder' if path.is_dir() else 'a file'} that {task} cannot use",

@@ -15,13 +15,18 @@ from PIL import Image
 from interop.data import pictures
 from interop.data.base import Array, Preparation, Prepared, Record, Sound
 from interop.errors import ConfigError, DataError
-from interop.facts import Identity, Preprocessing
+from interop.facts import Identity, Preprocessing, TaskName
 
 _OF_TEXTS = (
-    "text-classification", "token-classification", "question-answering", "text-generation",
+    TaskName.TEXT_CLASSIFICATION, TaskName.TOKEN_CLASSIFICATION,
+    TaskName.QUESTION_ANSWERING, TaskName.TEXT_GENERATION,
 )  # fmt: skip
-_OF_SOUNDS = ("automatic-speech-recognition", "audio-classification")
-_OF_PICTURES = ("image-classification", "image-segmentation", "object-detection")
+_OF_SOUNDS = (TaskName.SPEECH_RECOGNITION, TaskName.AUDIO_CLASSIFICATION)
+_OF_PICTURES = (
+    TaskName.IMAGE_CLASSIFICATION,
+    TaskName.IMAGE_SEGMENTATION,
+    TaskName.OBJECT_DETECTION,
+)
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
 _EXTRACTOR = ("preprocessor_config.json", "processor_config.json")
 
@@ -59,7 +64,7 @@ def preparation(
         return Waves(place, names)
     if identity.image_preprocessing is not None:
         return Pictures(identity.image_preprocessing, names)
-    if task == "object-detection":
+    if task == TaskName.OBJECT_DETECTION:
         return AnySize(names)
     fault = identity.preprocessing_fault
     raise ConfigError(

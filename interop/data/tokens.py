@@ -12,6 +12,7 @@ import numpy as np
 
 from interop.data.base import Array, Preparation, Prepared, Record
 from interop.errors import ConfigError, DataError, ExtraMissing
+from interop.facts import TaskName
 
 STRIDE = 128  # tokens that two windows of a long context share, as SQuAD's scorers have it
 _KNOWN = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
@@ -46,7 +47,10 @@ class Tokens(Preparation):
                 where=str(folder),
                 fix="give an .npz file with an array for each input",
             )
-        if task in ("token-classification", "question-answering") and not self.tokenizer.is_fast:
+        if (
+            task in (TaskName.TOKEN_CLASSIFICATION, TaskName.QUESTION_ANSWERING)
+            and not self.tokenizer.is_fast
+        ):
             raise ConfigError(
                 f"{task} needs a tokenizer that knows where its tokens come from",
                 where=str(folder),
@@ -84,17 +88,20 @@ class Tokens(Preparation):
 
     def _encoded(self, record: Record) -> Any:
         cut = {"truncation": True, "max_length": self.longest} if self.longest else {}
-        if self.task == "question-answering":
+        if self.task == TaskName.QUESTION_ANSWERING:
             question, context = _as(tuple, record)
             return self._windows(question, context, cut, record)
-        if self.task == "token-classification":
+        if self.task == TaskName.TOKEN_CLASSIFICATION:
             words = list(_as(tuple, record))
             return self.tokenizer([words], is_split_into_words=True, **cut)
-        if isinstance(record.raw, tuple) and self.task in ("text-classification", "regression"):
+        if isinstance(record.raw, tuple) and self.task in (
+            TaskName.TEXT_CLASSIFICATION,
+            TaskName.REGRESSION,
+        ):
             text, other = record.raw
             return self.tokenizer([text], [other], **cut)
         text = _as(str, record)
-        if self.task == "text-generation" and cut and self.tokenizer.is_fast:
+        if self.task == TaskName.TEXT_GENERATION and cut and self.tokenizer.is_fast:
             return self.tokenizer([text], return_overflowing_tokens=True, stride=0, **cut)
         return self.tokenizer([text], **cut)
 
@@ -117,13 +124,13 @@ class Tokens(Preparation):
 
     def _about(self, made: Any, row: int) -> dict[str, Any]:
         said: dict[str, Any] = {"tokens": len(made["input_ids"][row])}
-        if self.task == "question-answering":
+        if self.task == TaskName.QUESTION_ANSWERING:
             of = made.sequence_ids(row)
             places = made["offset_mapping"][row]
             said["offsets"] = [
                 tuple(p) if s == 1 else None for s, p in zip(of, places, strict=True)
             ]
-        if self.task == "token-classification":
+        if self.task == TaskName.TOKEN_CLASSIFICATION:
             said["words"] = list(made.word_ids(row))
         return said
 

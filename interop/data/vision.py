@@ -17,9 +17,10 @@ from interop.data.base import Data, Record
 from interop.data.classes import in_range, matched
 from interop.data.masks import class_numbers
 from interop.errors import ConfigError, DataError, ExtraMissing
+from interop.facts import TaskName
 
 PREFIX = "torchvision:"
-TASKS = ("image-classification", "image-segmentation")
+TASKS = (TaskName.IMAGE_CLASSIFICATION, TaskName.IMAGE_SEGMENTATION)
 # The folders by which a data set is known, below its root or being it.
 _KNOWN = {
     "cifar-10-batches-py": "CIFAR10",
@@ -66,7 +67,7 @@ class Torchvision(Data):
         self._found, self.split = _opened(name, self.path, task, split)
         self._places: dict[int, int] | None = None
         classes = _spellings(self._found)
-        if labels and task == "image-classification" and classes:
+        if labels and task == TaskName.IMAGE_CLASSIFICATION and classes:
             places = matched(
                 classes, labels, what=f"the classes of {name}", where=root,
                 fix="give labels of the same names with --labels",
@@ -97,7 +98,7 @@ class Torchvision(Data):
             )
 
     def _truth(self, target: Any, picture: Image.Image, where: str) -> Any:
-        if self.task == "image-segmentation":
+        if self.task == TaskName.IMAGE_SEGMENTATION:
             if not isinstance(target, Image.Image):
                 raise DataError(
                     f"gives a {type(target).__name__} where a mask is needed", where=where, fix=_FIX
@@ -129,7 +130,7 @@ def _opened(name: str, root: Path, task: str, split: str | None) -> tuple[Any, s
         raise ConfigError(f"torchvision has no data set {name!r}", where=PREFIX + name, fix=_FIX)
     takes = inspect.signature(kind).parameters
     options: dict[str, Any] = {"download": False} if "download" in takes else {}
-    if task == "image-segmentation" and "target_types" in takes:
+    if task == TaskName.IMAGE_SEGMENTATION and "target_types" in takes:
         options["target_types"] = "segmentation"
     fault = ""
     for part in (split,) if split else _SPLITS:

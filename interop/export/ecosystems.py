@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from interop.facts import Identity, Json, PartKind, Preprocessing
+from interop.facts import Identity, Json, PartKind, Preprocessing, TaskName
 from interop.models.building.sentence_transformers import SentenceModel
 from interop.models.signature.transformers import is_one
 from interop.reading.parts import beside
@@ -29,27 +29,27 @@ _RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 
 # The ending of a transformers class's name, or the role of a head -> the Hub's word for the task.
 TASKS = {
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForQuestionAnswering": "question-answering",
+    "ForSequenceClassification": TaskName.TEXT_CLASSIFICATION,
+    "ForTokenClassification": TaskName.TOKEN_CLASSIFICATION,
+    "ForQuestionAnswering": TaskName.QUESTION_ANSWERING,
     "ForMaskedLM": "fill-mask",
-    "ForCausalLM": "text-generation",
-    "LMHeadModel": "text-generation",
-    "ForImageClassification": "image-classification",
-    "ForObjectDetection": "object-detection",
-    "ForSemanticSegmentation": "image-segmentation",
-    "ForUniversalSegmentation": "image-segmentation",
+    "ForCausalLM": TaskName.TEXT_GENERATION,
+    "LMHeadModel": TaskName.TEXT_GENERATION,
+    "ForImageClassification": TaskName.IMAGE_CLASSIFICATION,
+    "ForObjectDetection": TaskName.OBJECT_DETECTION,
+    "ForSemanticSegmentation": TaskName.IMAGE_SEGMENTATION,
+    "ForUniversalSegmentation": TaskName.IMAGE_SEGMENTATION,
     "ForDepthEstimation": "depth-estimation",
-    "ForAudioClassification": "audio-classification",
-    "ForCTC": "automatic-speech-recognition",
+    "ForAudioClassification": TaskName.AUDIO_CLASSIFICATION,
+    "ForCTC": TaskName.SPEECH_RECOGNITION,
     "Model": "feature-extraction",
 }
 # Families whose sequences are of sound.
 _SOUND = ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio", "Whisper")
 ROLES = {
-    "classes": "image-classification",
-    "pixel classes": "image-segmentation",
-    "box classes": "object-detection",
+    "classes": TaskName.IMAGE_CLASSIFICATION,
+    "pixel classes": TaskName.IMAGE_SEGMENTATION,
+    "box classes": TaskName.OBJECT_DETECTION,
 }
 
 
@@ -80,8 +80,8 @@ def task_of_class(name: str) -> str:
     """The Hub's word for what a class of transformers is for; "" where its name does not tell."""
     endings = [ending for ending in TASKS if name.endswith(ending)]
     found = TASKS[max(endings, key=len)] if endings else ""
-    if found == "text-classification" and name.startswith(_SOUND):
-        return "audio-classification"
+    if found == TaskName.TEXT_CLASSIFICATION and name.startswith(_SOUND):
+        return TaskName.AUDIO_CLASSIFICATION
     return found
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from interop.export import graph, reproduction, routes
 from interop.export.weights import Held
-from interop.facts import Json
+from interop.facts.sections.export import GraphDeparture
 from interop.models.signature import Forward
 from interop.models.signature.forward import FRONT
 from interop.proof import Feed
@@ -28,11 +28,11 @@ def explain(
     label: str,
     kept: Path,
     write_weights: Callable[[nn.Module, Path], Held],
-) -> dict[str, Json]:
+) -> GraphDeparture:
     """Converts by `route` once more and looks where it parts on the batch called `label`.
 
     The folder `kept` gets the graph, the input, what was expected and a script that shows the
-    difference. Gives the departure as a report has it.
+    difference. Returns the departure as a report has it.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -51,8 +51,9 @@ def explain(
         native = TorchRuntime(forward).outputs(batch)
         right = truth_at(converted.program, forward, batch, folder, found)
         files = reproduction.keep(kept, model, batch, native, found, truth=right)
-    about: dict[str, Json] = {"batch": label, "route": route.name}
-    return {**found.json(), **about, "folder": str(kept), "files": files}
+    return GraphDeparture(
+        **found.json(), batch=label, route=route.name, folder=str(kept), files=files
+    )
 
 
 def _own_paths(found: Departure) -> Departure:

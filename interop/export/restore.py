@@ -21,6 +21,7 @@ from interop.export import documents, recovering, weights
 from interop.export.recovering import BUILT, Found, Recovered, Wanted
 from interop.export.subject import tied_names
 from interop.facts import Answer, Identity, Json, Port, Proof, Report, Skipped
+from interop.facts.sections.export import ExportSection
 from interop.identity import identify
 from interop.identity import index as indexes
 from interop.identity.match import is_name
@@ -353,17 +354,17 @@ def _report(
     given = replace(
         given, facts={**given.facts, "content_sha256": identity.manifest.content_sha256}
     )
-    details: dict[str, Json] = {
-        "bundle": shown,
-        "arch": made.arch,
-        "arch_evidence": made.evidence,
-        "steps": made.steps,
-        "constants": made.unclaimed,
-        "files": {target.name: target.stat().st_size} if target else {},
-        "notes": [_counted(made)],
-        "conversion_seconds": seconds[0],
-        "proof_seconds": seconds[1],
-    }
+    section = ExportSection(
+        bundle=shown,
+        arch=made.arch,
+        arch_evidence=made.evidence,
+        steps=made.steps,
+        constants=tuple(made.unclaimed),
+        files={target.name: target.stat().st_size} if target else {},
+        notes=(_counted(made),),
+        conversion_seconds=seconds[0],
+        proof_seconds=seconds[1],
+    )
     return Report(
         command="export",
         outcome=Answer.NO if bad else Answer.YES,
@@ -375,7 +376,7 @@ def _report(
             Skipped(name, f"{bad.name} does not hold") for name in PROOFS if name not in there
         ) if bad else (),
         environment=documents.environment() | {"device": device},
-        details=details,
+        details=section,
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from interop.facts import (
     Skipped,
     outside,
 )
+from interop.facts.sections.export import VerifySection
 from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
 from interop.models.signature import BATCH, Forward, Signature, drawn
@@ -247,11 +248,13 @@ def _report(
         proofs=tuple(proofs),
         skipped=tuple(skipped),
         environment=documents.environment() | {"device": options.device},
-        details={
-            "runtime": options.runtime,
-            "made_by": receipt.get("made_by"),
-            "source": source,
-            "domain": receipt.get("domain", []) if proofs[0].holds else [],
-            "notes": work.notes if work is not None else [],
-        },
+        details=VerifySection(
+            runtime=options.runtime,
+            made_by=receipt.get("made_by"),
+            source=source,
+            domain=domain_of(str(place), receipt)
+            if "domain" in receipt and proofs[0].holds
+            else (),
+            notes=tuple(work.notes) if work is not None else (),
+        ),
     )

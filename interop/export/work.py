@@ -44,6 +44,7 @@ from interop.facts import (
     Report,
     Skipped,
 )
+from interop.facts.sections.export import Attempt, ExportSection, GraphInput
 from interop.models import built
 from interop.models.building.own import afresh
 from interop.models.signature import (
@@ -62,6 +63,7 @@ from interop.proof.domain import Explored, Outcome, Trial, explore, repeat
 from interop.proof.guards import Guard, Sizes
 from interop.proof.parity import json_number
 from interop.reading import read
+from interop.report.json import to_json
 from interop.rules import run
 from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import host, tensors
@@ -150,8 +152,8 @@ class Work:
     options: Options
     progress: Progress
     proofs: list[Proof] = field(default_factory=list)
-    attempts: list[dict[str, str]] = field(default_factory=list)
-    details: dict[str, Json] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    section: ExportSection = field(default_factory=ExportSection)
     notes: list[str] = field(default_factory=list)
     decided: tuple[str, ...] | None = None
     source_sha256: str = ""
@@ -303,10 +305,10 @@ class Work:
                 if not any(found.closed):
                     break
                 if not found.explored.clean:
-                    self.attempts.append({"route": route.name, "why": found.departure})
+                    self.attempts.append(Attempt(route.name, found.departure))
                 continue
             why = next(p.what for p in found.proofs if not p.holds)
-            self.attempts.append({"route": route.name, "why": why})
+            self.attempts.append(Attempt(route.name, why))
             # Where no other route could do better, its reason is the one to tell.
             failed = list(found.proofs) if found.hopeless else failed or list(found.proofs)
             if self.parted is None and (label := _parting(found.proofs)):
@@ -316,10 +318,10 @@ class Work:
         if kept is not None:
             (folder / GRAPH).write_bytes(kept.graph)
             name = kept.made.route.name
-            self.attempts = [a for a in self.attempts if a["route"] != name]
+            self.attempts = [a for a in self.attempts if a.route != name]
             return self.accept(kept, forward, folder)
         if not failed:
-            first = {a["why"]: a["route"] for a in reversed(self.attempts)}
+            first = {a.why: a.route for a in reversed(self.attempts)}
             tried = "; ".join(f"{route}: {why}" for why, route in reversed(first.items()))
             what = f"no exporter route takes the module: {tried}; {routes.remedy(first)}"
             failed = [Proof("structure", False, what)]
@@ -337,13 +339,13 @@ class Work:
                 f"torch's own ({_some(found_at)}), which a trace would fix for good: write it "
                 "with torch.where"
             )
-            self.attempts.append({"route": route.name, "why": why})
+            self.attempts.append(Attempt(route.name, why))
             return None
         with _uncollected():
             try:
                 converted = self.converted(route, forward, feed)
             except Exception as error:  # an exporter may raise anything
-                self.attempts.append({"route": route.name, "why": routes.why(error)})
+                self.attempts.append(Attempt(route.name, routes.why(error)))
                 return None
             model = converted.model
             inputs = subject.inputs(model, converted.axes)
@@ -410,7 +412,7 @@ class Work:
                                             if isinstance(x, str)})},
                 )  # fmt: skip
             self.proofs.append(p)
-        self.details["domain"] = [d.json() for d in domain]
+        self.section = replace(self.section, domain=tuple(domain))
         if found.decided:
             self.notes.append(
                 "tracing fixed what the module decides in Python on its input's shape, as in the "
@@ -420,7 +422,7 @@ class Work:
 
     def _held(self, takes: Signature, found: Proved) -> dict[tuple[str, int], tuple[str, str]]:
         """The named axes that the graph has at one size, and why: a budget, or its route."""
-        first = next((a["why"] for a in self.attempts), "")
+        first = next((a.why for a in self.attempts), "")
         why = f"no route that leaves it open held ({first})" if first else "its route fixes it"
         held = {
             (argument.name, place): (axis, why)
@@ -440,7 +442,7 @@ class Work:
             made[name], measured = extras.lower(extra, name, folder / GRAPH, self.identity, feed)
             self.measurements += measured
         if made:
-            self.details["precision"] = made
+            self.section = replace(self.section, precision=made)
         for name, facts in made.items():
             if facts.get("of"):
                 whole = sum(facts["of"].values())
@@ -461,14 +463,14 @@ class Work:
         if extra.prepared:
             self.progress("putting the preprocessing into a graph")
             facts, proof = extras.prepare(extra, folder / GRAPH, self.identity)
-            self.details["prepared"] = facts
+            self.section = replace(self.section, prepared=facts)
             self.proofs.append(proof)
             if not proof.holds:
                 return False
         if extra.embed:
             self.progress("embedding the weights")
             extras.embedded(folder)
-            self.details["embedded"] = True
+            self.section = replace(self.section, embedded=True)
         return True
 
     def explain(self, forward: Forward, feed: Feed, target: Path) -> None:
@@ -479,7 +481,7 @@ class Work:
         route, label = self.parted
         kept = target.with_name(f"{target.name}-departure")
         found = explaining.explain(forward, feed, route, label, kept, self.write_weights)
-        self.details["departure"] = found
+        self.section = replace(self.section, departure=found)
 
     def write_weights(self, module: nn.Module, folder: Path) -> Held:
         """The safetensors file or files, each tensor once."""
@@ -595,14 +597,15 @@ class Work:
             inputs=made.inputs,
         )
         documents.write_json(folder / "config.json", described)
-        self.details |= {
-            "route": made.route.name,
-            "opset": made.opset,
-            "inputs": list(made.inputs),
-            "outputs": list(forward.outputs),
-            "signature": forward.signature.json(),
-            "derived": made.derived,
-        }
+        self.section = replace(
+            self.section,
+            route=made.route.name,
+            opset=made.opset,
+            inputs=tuple(GraphInput(**given) for given in made.inputs),
+            outputs=tuple(forward.outputs),
+            signature=forward.signature.json(),
+            derived=made.derived,
+        )
         text = documents.card(
             self.identity,
             name,
@@ -617,13 +620,13 @@ class Work:
                 "outputs": forward.outputs,
                 "weight_files": sorted(p.name for p in folder.glob("*.safetensors")),
                 "notes": self.notes,
-                "domain": [AxisDomain.from_json(d) for d in self.details.get("domain", ())],
+                "domain": self.section.domain or (),
             },
         )
         (folder / "README.md").write_text(text, "utf-8", newline="\n")
         conversion = {
-            **self.details,
-            "attempts": self.attempts,
+            **to_json(self.section),
+            "attempts": to_json(self.attempts),
             "notes": self.notes,
             "recorded": subject.recorded(self.answered[1] if self.answered else ()),
         }
@@ -635,14 +638,14 @@ class Work:
     @property
     def of_part(self) -> str:
         """ ", of model.encoder alone": a graph of a part is not said to be of the whole."""
-        part = self.details.get("signature", {}).get("part")
+        part = (self.section.signature or {}).get("part")
         return f", of {part} alone" if part else ""
 
     @property
     def of_sizes(self) -> str:
         """ ", at the sizes that were tried": between them nothing is proved where a trace says
         nothing of sizes."""
-        gaps = any(axis["gaps"] for axis in self.details.get("domain", ()))
+        gaps = any(axis.gaps for axis in self.section.domain or ())
         return ", at the sizes that were tried" if gaps else ""
 
     def report(self, target: Path | None, files: dict[str, int] | None = None) -> Report:
@@ -675,17 +678,17 @@ class Work:
                 if name not in made and bad
             ),
             environment=documents.environment() | {"device": self.options.device},
-            details={
-                "bundle": str(target) if target is not None else None,
-                **self.details,
-                "files": files or {},
-                "attempts": self.attempts,
-                "notes": self.notes,
-                "conversion_seconds": wall - self.proving[0],
-                "conversion_cpu_seconds": cpu - self.proving[1],
-                "proof_seconds": self.proving[0],
-                "proof_cpu_seconds": self.proving[1],
-            },
+            details=replace(
+                self.section,
+                bundle=str(target) if target is not None else None,
+                files=files or {},
+                attempts=tuple(self.attempts),
+                notes=tuple(self.notes),
+                conversion_seconds=wall - self.proving[0],
+                conversion_cpu_seconds=cpu - self.proving[1],
+                proof_seconds=self.proving[0],
+                proof_cpu_seconds=self.proving[1],
+            ),
         )
 
 

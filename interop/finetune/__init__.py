@@ -21,7 +21,7 @@ from interop.data.base import Data, Preparation
 from interop.data.class_names import CLASSIFIED
 from interop.data.tokens import unread
 from interop.errors import ConfigError, DataError, ModelError
-from interop.facts import Answer, Case, Identity, Labels, Proof, Report
+from interop.facts import Answer, Case, Identity, Labels, Proof, Report, TaskName
 from interop.finetune import caching, goals, rates, reporting, samples, wanted, writing
 from interop.finetune.autoencoder import Autoencoder, Reconstruction
 from interop.finetune.options import MODES, OPTIMIZERS, PRECISIONS, Options
@@ -143,7 +143,7 @@ def assembled(
 ) -> Work:  # fmt: skip
     """The backbone under its new head, the data in parts, and the state of an earlier run."""
     outputs = len(labels)
-    if task == "regression":
+    if task == TaskName.REGRESSION:
         outputs = int(np.size(next(iter(opened.records([0]))).truth))
     backbone = _built(source, task, labels, outputs, how)
     names = input_names(source, backbone)
@@ -206,7 +206,7 @@ def _parts(
 ) -> tuple[Part, Part]:
     read = Samples.read(data, prepare, say)
     if how.share is not None:
-        by_class = task in CLASSIFIED and task != "token-classification"
+        by_class = task in CLASSIFIED and task != TaskName.TOKEN_CLASSIFICATION
         try:
             return samples.parted(read, how.share, how.seed, by_class=by_class)
         except DataError as error:

@@ -14,11 +14,11 @@ from typing import Any
 
 from interop.data.base import Data
 from interop.data.subset import Subset
+from interop.facts.sections.finetune import Epoch
 from interop.finetune import assembled, probed, samples, tuned
 from interop.finetune.options import Options
 from interop.finetune.running import Runner, repeatable
 from interop.finetune.samples import Samples
-from interop.finetune.state import Epoch
 from interop.finetune.training import evaluate
 from interop.models.backbone import Source
 

@@ -13,10 +13,17 @@ import torch
 
 from interop import __version__
 from interop.check.inputs import dataset_hash, describe
-from interop.facts import Answer, Input, Json, Measurement, Proof, Report
+from interop.facts import Answer, Input, Json, Measurement, Proof, Report, TaskName
+from interop.facts.sections.finetune import (
+    BestEpoch,
+    Epoch,
+    FinetuneSection,
+    TrainedBase,
+    TrainingData,
+    TrainingFigure,
+)
 from interop.finetune import wanted
 from interop.finetune.samples import Part
-from interop.finetune.state import Epoch
 from interop.models.backbone import RANDOM, Source
 
 if TYPE_CHECKING:
@@ -30,18 +37,18 @@ MOST_SEEN = 20_000  # samples that a checkpoint lists by a piece of their hash: 
 NEAR = 0.95  # of the best figure: the time to it is what says how fast a backbone is reused
 
 
-def base(source: Source, proofs: Sequence[Proof]) -> dict[str, Json]:
+def base(source: Source, proofs: Sequence[Proof]) -> TrainedBase:
     """What was trained on top of: the name, the file's hash, and how much of it was loaded."""
     front = RANDOM if source.name.startswith(RANDOM) else ""
     name = source.name.removeprefix(RANDOM)
     facts = proofs[0].facts
     share = facts.get("backbone_fraction", facts.get("module_fraction"))
-    return {
-        "name": front + (Path(name).name if Path(name).exists() else name),
-        "architecture": f"{source.library}/{source.arch}" if source.library else None,
-        "sha256": source.sha256,
-        "loaded_fraction": share,
-    }
+    return TrainedBase(
+        front + (Path(name).name if Path(name).exists() else name),
+        f"{source.library}/{source.arch}" if source.library else None,
+        source.sha256,
+        share,
+    )
 
 
 def record(work: Work) -> dict[str, Json]:
@@ -51,7 +58,7 @@ def record(work: Work) -> dict[str, Json]:
         {k: v for k, v in asdict(row).items() if not k.endswith("seconds")} for row in kept.history
     ]
     return {
-        "base": base(work.source, kept.proofs),
+        "base": asdict(base(work.source, kept.proofs)),
         "training": {
             "made_by": f"interop {__version__}",
             "task": work.task,
@@ -96,25 +103,25 @@ def report(
     measured = (*scores(work, answers), *_chance(work), *_learning(work), *_times(work))
     first = measured[0]
     about_data = {k: v for k, v in made["training"]["data"].items() if k != "seen"}
-    details: dict[str, Json] = {
-        "out": str(work.how.target),
-        "task": work.task,
-        "labels": list(work.labels),
-        "base": made["base"],
-        "best": {**_best(work), "validation_loss": loss},
-        "figure": {"name": work.goal.name, "unit": work.goal.unit, "better": work.goal.better},
-        "curves": [asdict(row) for row in kept.history],
-        "settings": work.how.settings(),
-        "data": about_data,
-        "resumed": kept.resumed,
-        "prepared": dict(work.prepare.said),
-        "conditions": _conditions(work),
-    }
     beaten = _not_beaten(first, measured, work.goal.better)
-    details["notes"] = [*kept.notes, CHOSEN, *beaten]
-    tables = work.goal.task.details(list(answers), [r.truth for r in work.validation.records])
-    if tables:
-        details["classes"] = [{"of": _of(work), "labels": list(work.labels), **tables}]
+    truths = [r.truth for r in work.validation.records]
+    tables = work.goal.task.tables(_of(work), list(answers), truths)
+    section = FinetuneSection(
+        out=str(work.how.target),
+        task=TaskName(work.task),
+        labels=tuple(work.labels),
+        base=base(work.source, kept.proofs),
+        best=BestEpoch(**_best(work), validation_loss=loss),
+        figure=TrainingFigure(work.goal.name, work.goal.unit, work.goal.better),
+        curves=tuple(kept.history),
+        settings=work.how.settings(),
+        data=TrainingData(**about_data),
+        resumed=kept.resumed,
+        prepared=dict(work.prepare.said),
+        conditions=_conditions(work),
+        notes=(*kept.notes, CHOSEN, *beaten),
+        classes=None if tables is None else (tables,),
+    )
     from interop.report.units import quantity
 
     shown = quantity(first.value, first.unit) if first.value is not None else "not measured"
@@ -127,7 +134,7 @@ def report(
         inputs=inputs(work.source, data, about, about_data),
         proofs=tuple(kept.proofs),
         measurements=measured,
-        details=details,
+        details=section,
     )
 
 

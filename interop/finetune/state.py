@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,9 @@ from torch import nn
 
 from interop.errors import ConfigError
 from interop.facts import Json, Proof
+from interop.facts.sections.finetune import Epoch
 
 _NAME = "state.pth"
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One row of the learning curves; `epoch` counts from 1 in each phase.
-
-    `rate` is the highest one of the epoch's last step, `seconds` of the wall and `cpu_seconds` of
-    the process, validation and all; `device_seconds` are of the GPU's stream, None without one.
-    """
-
-    phase: str
-    epoch: int
-    train_loss: float
-    validation_loss: float
-    figure: float
-    rate: float
-    seconds: float
-    cpu_seconds: float
-    device_seconds: float | None = None
 
 
 class Kept:

@@ -15,12 +15,13 @@ from torch import nn
 from interop.bench.accuracy import ahead
 from interop.data.base import Prepared
 from interop.errors import ModelError
+from interop.facts.sections.finetune import Epoch
 from interop.finetune import rates
 from interop.finetune.goals import Goal
 from interop.finetune.options import PHASES, Options
 from interop.finetune.running import SIDE, Runner, explained, seed_all
 from interop.finetune.samples import Part, cut
-from interop.finetune.state import Epoch, Kept
+from interop.finetune.state import Kept
 from interop.runtimes import clock
 
 Say = Callable[[str], None]

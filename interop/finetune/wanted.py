@@ -16,13 +16,14 @@ from interop.data.class_names import CLASSIFIED, class_names
 from interop.data.tokens import Tokens, loaded
 from interop.errors import ConfigError, DataError
 from interop.export.ecosystems import task_of_class
+from interop.facts import TaskName
 from interop.finetune import goals
 from interop.finetune.options import Options
 from interop.finetune.samples import Part, commonest
 from interop.models.backbone import Source
 
-TASKS = (*CLASSIFIED, "automatic-speech-recognition", "regression")
-SPEECH = "automatic-speech-recognition"
+TASKS = (*CLASSIFIED, TaskName.SPEECH_RECOGNITION, TaskName.REGRESSION)
+SPEECH = TaskName.SPEECH_RECOGNITION
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
 _EXTRACTOR = ("preprocessor_config.json", "processor_config.json")
 
@@ -40,7 +41,7 @@ def task_name(source: Source, data: str | Path, how: Options) -> str:
                               fix=f"give one of {', '.join(TASKS)}")  # fmt: skip
         return how.task
     if how.labels is not None and not how.labels.applicable:
-        return "regression"
+        return TaskName.REGRESSION
     name = task_of_class(source.arch) if source.library == "transformers" else ""
     if name not in TASKS:
         kind = _kind(source)
@@ -48,7 +49,7 @@ def task_name(source: Source, data: str | Path, how: Options) -> str:
             raise ConfigError("what is to be learned stands in no file", where=source.name,
                               fix=f"give it with --task ({', '.join(TASKS)})")  # fmt: skip
         name = f"{kind}-classification"
-    return "regression" if _numbers(data, name, how) else name
+    return TaskName.REGRESSION if _numbers(data, name, how) else name
 
 
 def _kind(source: Source) -> str:
@@ -69,7 +70,7 @@ def _kind(source: Source) -> str:
 
 def _numbers(data: str | Path, name: str, how: Options) -> bool:
     """Whether the labels are numbers, and not all of them whole."""
-    if name not in CLASSIFIED or name == "token-classification" or how.labels is not None:
+    if name not in CLASSIFIED or name == TaskName.TOKEN_CLASSIFICATION or how.labels is not None:
         return False
     try:
         values = [float(v) for v in class_names(data, name, columns=how.columns, split=how.split)]
@@ -86,7 +87,7 @@ def folder(source: Source) -> Path:
 
 def labels_of(source: Source, task: str, data: str | Path, how: Options) -> tuple[str, ...]:
     """The names of the outputs: the data set's classes, or the vocabulary of the tokenizer."""
-    if task == "regression":
+    if task == TaskName.REGRESSION:
         return ()
     if task == SPEECH:
         return _vocabulary(source)
@@ -165,9 +166,9 @@ def goal_of(task: str, labels: Sequence[str], prepare: Preparation, training: Pa
     if any(r.truth is None for r in records):
         raise DataError("has no labels", fix="name the column that holds them with --column")
     made = task_of(task, labels)
-    if task == "regression":
+    if task == TaskName.REGRESSION:
         return goals.Numbers(made, prepare, records)
-    if task == "token-classification":
+    if task == TaskName.TOKEN_CLASSIFICATION:
         return goals.Tags(made, prepare, records[0])
     if task == SPEECH:
         frames = getattr(module, "_get_feat_extract_output_lengths", None)

@@ -17,7 +17,6 @@ from interop.facts import (
     EvidenceGap,
     Finding,
     Input,
-    Json,
     Level,
     Measurement,
     Proof,
@@ -25,6 +24,7 @@ from interop.facts import (
     Unreadable,
     Verdict,
 )
+from interop.facts.sections.gate import GateSection
 from interop.gate import evidence, waivers
 from interop.gate.measured import derived, finite, of_files
 from interop.gate.policy import Policy
@@ -50,7 +50,7 @@ def gate(
     """Judge a candidate by a policy.
 
     `reports` holds the check of baseline against candidate, made here with content hashes, and the
-    reports that were handed in (`details["evidence_file"]` names their file) or made for it. A
+    reports that were handed in (`file` says where from) or made for it. A
     report of other files, or an older one than the policy allows, counts as lacking: it is never
     judged. `sealed` is the proof that a bundle's files are those of its receipt. `unchanged` says
     that the candidate is the baseline byte for byte: then nothing has to be shown of a change, and
@@ -77,7 +77,7 @@ def gate(
     case = Case(
         proofs=tuple(proofs), measurements=measured, budgets=policy.budgets, lacking=missing
     )
-    found, told = waivers.apply(
+    found, used = waivers.apply(
         [*own, *_budgets(policy, case, exported)], policy.waivers, _day(now)
     )
     verdict = _verdict(policy, checked, standing, unchanged)
@@ -93,17 +93,17 @@ def gate(
         proofs=case.proofs,
         measurements=tuple(m for m in measured if _shown(m, policy)),
         skipped=checked.skipped,
-        details={
-            "intent": str(policy.intent),
-            "policy": policy.source,
-            "evidence": _sources(policy, checked, exported, benched, missing, unchanged),
-            "waivers": told,
-            "other_intents": [
+        details=GateSection(
+            intent=policy.intent,
+            policy=policy.source,
+            evidence=_sources(policy, checked, exported, benched, missing, unchanged),
+            waivers=used,
+            other_intents=tuple(
                 f"{f.rule} ({', '.join(f.breaks)})"
                 for f in found
                 if f.breaks and policy.intent not in f.breaks
-            ],
-        },
+            ),
+        ),
     )
 
 
@@ -116,7 +116,7 @@ def refuse(policy: Policy, unreadable: Unreadable) -> Report:
         summary=f"{unreadable.path}: {unreadable.what}",
         inputs=(Input("candidate", unreadable.path, "unreadable"),),
         findings=findings,
-        details={"intent": str(policy.intent), "policy": policy.source},
+        details=GateSection(intent=policy.intent, policy=policy.source),
     )
 
 
@@ -235,15 +235,15 @@ def _sources(
     benched: Sequence[Report],
     missing: Mapping[str, EvidenceGap],
     unchanged: bool,
-) -> dict[str, Json]:
+) -> dict[str, str]:
     """Where the evidence of each command came from, or why there is none."""
     asked = evidence.wanted(policy, checked)
-    shown: dict[str, Json] = {}
+    shown: dict[str, str] = {}
     for command, found in (("export", exported), ("bench", benched)):
         if not asked[command]:
             shown[command] = "not asked for by the policy"
         elif found:
-            files = [where for r in found if (where := evidence.handed_in(r))]
+            files = [where for r in found if (where := r.file)]
             taken = [f"taken from {', '.join(files)}"] if files else []
             shown[command] = "; ".join([*taken, *["run here"] * (len(files) < len(found))])
         elif unchanged:

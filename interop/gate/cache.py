@@ -20,7 +20,7 @@ from interop.errors import ConfigError
 from interop.facts import Json
 
 PACKAGE = Path(interop.__file__).parent
-_JUDGING = ("facts.py", "errors.py", "reading", "identity", "check", "rules", "gate")
+_JUDGING = ("facts", "errors.py", "reading", "identity", "check", "rules", "gate")
 
 
 def default_folder() -> Path:

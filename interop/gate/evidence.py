@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from interop.facts import PROOFS, Answer, EvidenceGap, GapKind, Input, Measurement, Report
+from interop.facts.sections.bench import BenchSection
+from interop.facts.sections.check import CheckSection
 from interop.gate.keys import MEASURED
 from interop.gate.measured import derived, finite
 from interop.gate.policy import Policy
@@ -23,12 +25,7 @@ _NEAREST = (GapKind.STALE, GapKind.MISSING, GapKind.FOREIGN)
 
 def own_check(reports: Sequence[Report]) -> Report:
     """The check of baseline against candidate that the gate made itself."""
-    return next(r for r in reports if r.command == "check" and not handed_in(r))
-
-
-def handed_in(report: Report) -> str:
-    """The file that a report came in; "" where it was made here."""
-    return str(report.details.get("evidence_file") or "")
+    return next(r for r in reports if r.command == "check" and not r.file)
 
 
 def wanted(policy: Policy, checked: Report) -> dict[str, bool]:
@@ -36,7 +33,7 @@ def wanted(policy: Policy, checked: Report) -> dict[str, bool]:
     graph = checked.inputs[1].facts.get("graph")
     opset = any(b.startswith("opset") for b in policy.budgets)
     return {
-        "check": policy.check and not checked.details.get("values"),
+        "check": policy.check and checked.section(CheckSection).values is None,
         # What opset a checkpoint becomes, only its export tells.
         "export": policy.export or (opset and not graph),
         "bench": policy.bench,
@@ -126,19 +123,20 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | N
         used = next((i.facts.get("sha256") for i in report.inputs if i.role == "data"), None)
         if policy.data_sha256 is not None and used != policy.data_sha256:
             return _of_others(f"measured on other data than the policy's {policy.data}")
-        device = report.details.get("device")
-        if device != policy.device:
-            return _of_others(f"measured on {device}, the policy asks for {policy.device}")
-        for what, asked in (("task", policy.task), ("split", policy.split)):
-            said = report.details.get(what)
-            if asked is not None and said != asked:
-                if not said:
+        section = report.section(BenchSection)
+        if section.device != policy.device:
+            return _of_others(f"measured on {section.device}, the policy asks for {policy.device}")
+        for what, asked, measured in (
+            ("task", policy.task, section.task), ("split", policy.split, section.split),
+        ):  # fmt: skip
+            if asked is not None and measured != asked:
+                if not measured:
                     flag = f"interop bench … --{what} {asked}"
                     return _missing(
                         f"the report does not tell its {what}, the policy asks for "
                         f"{asked}; measure again with {flag}"
                     )
-                told = f"is of the {what} {said}"
+                told = f"is of the {what} {measured}"
                 return _of_others(f"the report {told}, the policy asks for {asked}")
     return None
 
@@ -149,7 +147,7 @@ def _restores(exported: Report) -> bool:
 
 
 def _incomplete(policy: Policy, report: Report) -> EvidenceGap | None:
-    if report.command == "check" and not report.details.get("values"):
+    if report.command == "check" and report.section(CheckSection).values is None:
         return _missing("the report compares no values (interop check --values)")
     if report.command == "export":
         return _unproved(report)
@@ -193,7 +191,7 @@ def _calm(measured: Sequence[Measurement]) -> bool:
 
 
 def _stale(policy: Policy, report: Report, now: float) -> EvidenceGap | None:
-    if policy.max_age is None or not handed_in(report):
+    if policy.max_age is None or not report.file:
         return None
     made = report.environment.get("unix_time")
     if not isinstance(made, (int, float)) or isinstance(made, bool):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from interop.facts import Intent, Level
+from interop.facts import Intent, Level, TaskName
 
 
 class Key(NamedTuple):
@@ -20,15 +20,10 @@ class Key(NamedTuple):
     what: str
 
 
-# What bench measures at, by the Hub's words; here, since bench itself loads the torch side.
-TASKS = ("image-classification", "text-classification", "audio-classification",
-         "image-segmentation", "object-detection", "token-classification", "question-answering",
-         "text-generation", "automatic-speech-recognition", "regression")  # fmt: skip
-
 KINDS = {
     "intent": f"one of {', '.join(map(str, Intent))}",
     "device": "one of cpu, cuda",
-    "task": f"one of {', '.join(TASKS)}",
+    "task": f"one of {', '.join(TaskName)}",
     "flag": "true or false",
     "number": "a number",
     "percent": "a number from 0 to 100",

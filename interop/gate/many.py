@@ -10,14 +10,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from filecmp import cmp
 from pathlib import Path
-from typing import Any
 
 from interop.errors import ConfigError, InteropError, ReadError
-from interop.facts import Answer, Finding, Input, Intent, Json, Level, Report
+from interop.facts import Answer, Finding, GateState, Input, Level, Report
+from interop.facts.sections.gate import GatedModel, GateSection
 from interop.gate import cache as caches
 from interop.gate.beside import DESCRIPTIONS, named_by
 from interop.gate.git import Repository, Spec, parse, unit_id
@@ -26,10 +27,15 @@ from interop.gate.policy import Policy
 from interop.gate.renames import renames
 from interop.gate.scratch import scratch
 from interop.gate.units import Unit, grouped, in_folder, in_repository, may_be_other
+from interop.report.json import decode, to_json
 
 Say = Callable[[str], None]
 _FEW = 3  # so few are judged sooner than a pool has started
-_WORD = {"yes": "pass", "no": "FAIL", "unknown": "inconclusive", "n/a": "skipped"}
+_WORD = {
+    Answer.YES: "pass", Answer.NO: "FAIL", Answer.UNKNOWN: "inconclusive", Answer.NA: "skipped",
+}  # fmt: skip
+_WORST = (Answer.NO, Answer.UNKNOWN, Answer.YES, Answer.NA)
+_MOVED = (GateState.CHANGED, GateState.RENAMED)  # these are held against what the baseline has
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class Job:
     """
 
     unit: Unit
-    state: str
+    state: GateState
     policy: Policy
     before: tuple[str, ...]
     key: str
@@ -75,9 +81,8 @@ def gate_all(
     """Judge every model below `root` by the policy, each against the same path of the baseline.
 
     `baseline` is "git:REF:" or a folder. A model that the baseline does not hold is judged by
-    itself. `details["models"]` has a record each: path, state, outcome, summary, findings, and
-    whether it came from the cache. Raises ConfigError where there is no model, no baseline, or one
-    that cannot be read.
+    itself. `details.models` has a record each, which says whether it came from the cache. Raises
+    ConfigError where there is no model, no baseline, or one that cannot be read.
     """
     say = progress or (lambda _: None)
     setting, units, before = _survey(root, baseline, tuple(handed), data_hash)
@@ -88,24 +93,33 @@ def gate_all(
     gone = {path: before[path] for path in sorted(before.keys() - {u.path for u in units})}
     renamed, unclear = renames(new, {p: i for p, i in gone.items() if not may_be_other(p)})
     jobs = [_job(unit, setting.root, before, policy, today, renamed, unclear) for unit in units]
-    found: dict[str, dict[str, Json]] = {}
+    records: dict[str, GatedModel] = {}
     for job in jobs:
-        if cache is not None and (known := cache.get(job.key)) is not None:
-            found[job.unit.path] = {**known, "cached": True}
-    todo = [job for job in jobs if job.unit.path not in found]
+        if cache is not None and (known := _stored(cache, job)) is not None:
+            records[job.unit.path] = known
+    todo = [job for job in jobs if job.unit.path not in records]
     for job, record in _judged(todo, setting, workers or _cpus()):
-        say(f"{len(found) + 1} of {len(jobs)} models")
-        keep = record.pop("keep")
-        found[job.unit.path] = record
-        if cache is not None and keep:
-            cache.put(job.key, record)
+        say(f"{len(records) + 1} of {len(jobs)} models")
+        records[job.unit.path] = record
+        # Evidence ages, and lies outside of the files.
+        ages = record.state in _MOVED and _needs_evidence(job.policy)
+        if cache is not None and not ages:
+            cache.put(job.key, to_json(record))
     if make is not None:  # measuring is never done two at a time
         for job in jobs:
-            if any(f["rule"] == "evidence-missing" for f in found[job.unit.path]["findings"]):
-                found[job.unit.path] = _record(job, setting, make, say)
-                found[job.unit.path].pop("keep")
+            if any(f.rule == "evidence-missing" for f in records[job.unit.path].findings):
+                records[job.unit.path] = _record(job, setting, make, say)
     removed = [path for path in gone if path not in renamed.values()]
-    return _report(policy, [found[job.unit.path] for job in jobs], removed)
+    return _report(policy, [records[job.unit.path] for job in jobs], removed)
+
+
+def _stored(cache: caches.Cache, job: Job) -> GatedModel | None:
+    """The record of a model from the cache; None where it has none, or a damaged one."""
+    known = cache.get(job.key)
+    if known is not None:
+        with suppress(KeyError, TypeError, ValueError):
+            return replace(decode(GatedModel, known), cached=True)
+    return None
 
 
 # ---------------------------------------------------------------- which there are
@@ -157,8 +171,11 @@ def _job(
 ) -> Job:
     path, may = renamed.get(unit.path, unit.path), tuple(unclear.get(unit.path, ()))
     was = before.get(path)
-    state = "new" if was is None else "unchanged" if was == unit.identity else "changed"
-    state = "renamed" if path != unit.path else state
+    state = GateState.UNCHANGED if was == unit.identity else GateState.CHANGED
+    if path != unit.path:
+        state = GateState.RENAMED
+    elif was is None:
+        state = GateState.NEW
     own = policy.of(root / unit.path)
     name = caches.key(unit.path, unit.identity, path, was, may, own.sha256(today))
     return Job(unit, state, own, was or (), name, path, may)
@@ -176,7 +193,7 @@ def _share(setting: Setting) -> None:
 
 def _judged(
     jobs: Sequence[Job], setting: Setting, workers: int
-) -> Iterator[tuple[Job, dict[str, Json]]]:
+) -> Iterator[tuple[Job, GatedModel]]:
     if len(jobs) <= _FEW or workers < 2:
         for job in jobs:
             yield job, _record(job, setting)
@@ -186,12 +203,12 @@ def _judged(
     index.load()  # once, before the processes part
     with ProcessPoolExecutor(workers, initializer=_share, initargs=(setting,)) as pool:
         # What has to be read as a whole goes first: the pool ends even.
-        order = sorted(jobs, key=lambda job: job.state == "unchanged")
+        order = sorted(jobs, key=lambda job: job.state is GateState.UNCHANGED)
         waiting = {pool.submit(_in_pool, part): part for part in _parts(order, workers)}
         try:
             for done in as_completed(waiting):
                 for job, (record, fault) in zip(waiting[done], done.result(), strict=True):
-                    if fault is not None:
+                    if record is None:
                         raise _error(fault)
                     yield job, record
         except BrokenProcessPool:
@@ -206,20 +223,20 @@ def _parts(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Job]]:
     size = max(1, min(12, len(jobs) // (4 * workers)))
     start = 0
     while start < len(jobs):
-        step = size if jobs[start].state == "unchanged" else 1
+        step = size if jobs[start].state is GateState.UNCHANGED else 1
         yield jobs[start : start + step]
         start += step
 
 
-def _in_pool(jobs: Sequence[Job]) -> list[tuple[dict[str, Json], tuple[str, ...] | None]]:
+def _in_pool(jobs: Sequence[Job]) -> list[tuple[GatedModel | None, tuple[str, ...]]]:
     assert _shared is not None
-    made: list[tuple[dict[str, Json], tuple[str, ...] | None]] = []
+    judged: list[tuple[GatedModel | None, tuple[str, ...]]] = []
     for job in jobs:
         try:
-            made.append((_record(job, _shared), None))
+            judged.append((_record(job, _shared), ()))
         except InteropError as error:
-            made.append(({}, (error.what, error.where, error.fix, error.rule)))
-    return made
+            judged.append((None, (error.what, error.where, error.fix, error.rule)))
+    return judged
 
 
 def _error(fault: tuple[str, ...]) -> ConfigError:
@@ -229,8 +246,8 @@ def _error(fault: tuple[str, ...]) -> ConfigError:
 
 def _record(
     job: Job, setting: Setting, make: Make | None = None, say: Say | None = None
-) -> dict[str, Json]:
-    """What became of one model, as JSON."""
+) -> GatedModel:
+    """What became of one model."""
     with scratch() as place:
         job, report = _one(job, setting, place, make, say)
     return _told(job, report)
@@ -244,7 +261,7 @@ def _one(
     if setting.repository is not None:
         here = setting.repository.pointed(here, place / "candidate")
     candidate = Side(str(here), path)
-    if job.state not in ("changed", "renamed"):
+    if job.state not in _MOVED:
         return job, _alone(job, candidate)
     evident = _needs_evidence(job.policy)
     if setting.repository is not None:
@@ -255,7 +272,9 @@ def _one(
         assert setting.baseline is not None
         baseline = Side(str(setting.baseline / job.was))
     if _equal(Path(candidate.path), Path(baseline.path)):  # touched, or copied
-        same = replace(job, state="unchanged" if job.state == "changed" else job.state)
+        same = replace(
+            job, state=GateState.UNCHANGED if job.state is GateState.CHANGED else job.state
+        )
         return same, _alone(job, candidate)
     try:
         return job, judge(
@@ -271,8 +290,10 @@ def _one(
     except ReadError as error:
         if job.unit.perhaps and error.rule == "file-unrecognised":  # it was no model before
             return job, _alone(job, candidate)
-        if job.state == "renamed":  # what was removed was no readable model: nothing to go by
-            job = replace(job, state="new")
+        if (
+            job.state is GateState.RENAMED
+        ):  # what was removed was no readable model: nothing to go by
+            job = replace(job, state=GateState.NEW)
             return job, _alone(job, candidate)
         raise
 
@@ -301,7 +322,7 @@ def _alone(job: Job, candidate: Side) -> Report:
         candidate,
         job.policy,
         unchanged=True,
-        alone=job.state == "new",
+        alone=job.state is GateState.NEW,
         content_hash=False,
     )
 
@@ -311,19 +332,17 @@ def _needs_evidence(policy: Policy) -> bool:
     return policy.check or policy.export or policy.bench or opset
 
 
-def _told(job: Job, report: Report) -> dict[str, Json]:
-    from interop.report.json import to_json
-
+def _told(job: Job, report: Report) -> GatedModel:
     outcome, summary = report.outcome, report.summary
     findings = [f for f in report.findings if f.level is not Level.NOTE or f.breaks]
-    if job.state == "new" and outcome is Answer.YES:
+    if job.state is GateState.NEW and outcome is Answer.YES:
         summary = "new: no baseline holds it, and nothing is wrong with it by itself"
         if job.policy.export or job.policy.bench:
             outcome = Answer.UNKNOWN
             summary = "new: the policy asks for evidence; gate it by itself, against another model"
-    elif job.state == "new":
+    elif job.state is GateState.NEW:
         summary = f"new; {summary}"
-    elif job.state == "renamed":
+    elif job.state is GateState.RENAMED:
         summary = f"taken as the renamed {job.was}; {summary}"
     if job.may and outcome is Answer.YES:
         outcome = Answer.UNKNOWN
@@ -334,17 +353,15 @@ def _told(job: Job, report: Report) -> dict[str, Json]:
     rules = {f.rule for f in report.findings}
     if job.unit.perhaps and "file-unrecognised" in rules and len(rules) == 1:
         outcome, summary, findings = Answer.NA, "is no model", []
-    return {
-        "path": job.unit.path,
-        "state": job.state,
-        "outcome": str(outcome),
-        "summary": summary,
-        "findings": to_json(findings),
-        "cached": False,
-        **({"was": job.was} if job.state == "renamed" else {}),
-        # Evidence ages, and lies outside of the files.
-        "keep": job.state not in ("changed", "renamed") or not _needs_evidence(job.policy),
-    }
+    return GatedModel(
+        path=job.unit.path,
+        state=job.state,
+        outcome=outcome,
+        summary=summary,
+        findings=tuple(findings),
+        cached=False,
+        was=job.was if job.state is GateState.RENAMED else None,
+    )
 
 
 def _cpus() -> int:
@@ -355,57 +372,53 @@ def _cpus() -> int:
 # ---------------------------------------------------------------- all in one
 
 
-def _report(policy: Policy, records: Sequence[dict[str, Json]], gone: Sequence[str]) -> Report:
-    counts = {word: sum(r["outcome"] == word for r in records) for word in _WORD}
-    outcome = next((a for a in (Answer.NO, Answer.UNKNOWN) if counts[str(a)]), Answer.YES)
-    worst = sorted(records, key=lambda r: ("no", "unknown", "yes", "n/a").index(r["outcome"]))
+def _report(policy: Policy, records: Sequence[GatedModel], gone: Sequence[str]) -> Report:
+    counts = {answer: sum(r.outcome is answer for r in records) for answer in Answer}
+    outcome = next((a for a in (Answer.NO, Answer.UNKNOWN) if counts[a]), Answer.YES)
+    worst = sorted(records, key=lambda r: _WORST.index(r.outcome))
     return Report(
         command="gate",
         outcome=outcome,
         summary=_summary(records, counts, len(gone)),
         # What did not change and passes is counted, and stands in the details.
         inputs=tuple(
-            Input(_WORD[r["outcome"]], r["path"], r["summary"], {"state": r["state"]})
+            Input(_WORD[r.outcome], r.path, r.summary, {"state": str(r.state)})
             for r in worst
-            if r["outcome"] in ("no", "unknown")
-            or (r["state"] != "unchanged" and r["outcome"] == "yes")
+            if r.outcome in (Answer.NO, Answer.UNKNOWN)
+            or (r.state is not GateState.UNCHANGED and r.outcome is Answer.YES)
         ),
         findings=tuple(f for r in worst for f in _findings(r)),
-        details={
-            "intent": str(policy.intent),
-            "policy": policy.source,
-            "models": list(records),
-            "removed": list(gone),
-        },
+        details=GateSection(
+            intent=policy.intent,
+            policy=policy.source,
+            models=tuple(records),
+            removed=tuple(gone),
+        ),
     )
 
 
-def _findings(record: Mapping[str, Any]) -> Iterator[Finding]:
-    """The findings of one model, each told with its path."""
-    for told in record["findings"]:
-        within = told["place"] if told["place"] != record["path"] else ""
-        place = f"{record['path']}#{within}" if within else record["path"]
-        yield Finding(
-            rule=told["rule"],
-            level=Level(told["level"]),
-            breaks=tuple(Intent(i) for i in told["breaks"]),
-            answer=Answer(told["answer"]),
-            what=f"{record['path']}: {told['what']}",
-            place=place,
-            hint=told["hint"],
-            facts={**told["facts"], "model": record["path"]},
+def _findings(record: GatedModel) -> Iterator[Finding]:
+    """The findings of one model, each with its path."""
+    for finding in record.findings:
+        within = finding.place if finding.place != record.path else ""
+        yield replace(
+            finding,
+            what=f"{record.path}: {finding.what}",
+            place=f"{record.path}#{within}" if within else record.path,
+            facts={**finding.facts, "model": record.path},
         )
 
 
-def _summary(records: Sequence[Mapping[str, Any]], counts: Mapping[str, int], gone: int) -> str:
-    judged = len(records) - counts["n/a"]
-    words = [f"{counts['no']} of {judged} models fail", f"{counts['unknown']} are inconclusive"]
-    said = [w for w, n in zip(words, (counts["no"], counts["unknown"]), strict=True) if n]
-    said.append(f"{counts['yes']} of {judged} models pass" if not said else f"{counts['yes']} pass")
-    new = sum(r["state"] == "new" and r["outcome"] != "n/a" for r in records)
-    moved = sum(r["state"] == "renamed" for r in records)
+def _summary(records: Sequence[GatedModel], counts: Mapping[Answer, int], gone: int) -> str:
+    judged = len(records) - counts[Answer.NA]
+    fail, unclear, passed = (counts[a] for a in (Answer.NO, Answer.UNKNOWN, Answer.YES))
+    words = [f"{fail} of {judged} models fail", f"{unclear} are inconclusive"]
+    said = [w for w, n in zip(words, (fail, unclear), strict=True) if n]
+    said.append(f"{passed} of {judged} models pass" if not said else f"{passed} pass")
+    new = sum(r.state is GateState.NEW and r.outcome is not Answer.NA for r in records)
+    moved = sum(r.state is GateState.RENAMED for r in records)
     said += [f"{moved} renamed"] * bool(moved)
     said += [f"{new} new (judged alone)"] * bool(new) + [f"{gone} gone"] * bool(gone)
-    same = sum(r["state"] == "unchanged" for r in records)
-    known = sum(bool(r["cached"]) for r in records)
+    same = sum(r.state is GateState.UNCHANGED for r in records)
+    known = sum(r.cached for r in records)
     return f"{', '.join(said)} ({same} unchanged, {known} from the cache)"

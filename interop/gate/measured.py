@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import isfinite
 
 from interop.facts import Json, Measurement, Report
+from interop.facts.sections.export import ExportSection
 from interop.gate.policy import Policy
 
 # A ratio, its 95 % interval where there is one, and conditions.
@@ -47,7 +48,7 @@ def of_files(checked: Report, exported: Sequence[Report]) -> Iterator[Measuremen
     if isinstance(size := facts.get("bytes"), int):
         yield Measurement("file size", "bytes", size, conditions=conditions)
     own = _opset(facts.get("graph"))
-    for opset in [own] if own else [r.details.get("opset") for r in exported]:
+    for opset in [own] if own else [r.section(ExportSection).opset for r in exported]:
         if isinstance(opset, int):
             yield Measurement("opset", "count", opset, conditions=conditions)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from interop.errors import ConfigError
-from interop.facts import AnyPreprocessing, Intent, Labels, Level
-from interop.gate.keys import BUDGETS, BY_NAME, GROUPS, KEYS, KINDS, MEASURED, TASKS, WAIVER
+from interop.facts import AnyPreprocessing, Intent, Labels, Level, TaskName
+from interop.gate.keys import BUDGETS, BY_NAME, GROUPS, KEYS, KINDS, MEASURED, WAIVER
 from interop.gate.toml import Lines, load
 from interop.identity.keys import parse_preprocessing
 from interop.rules import all_rules, explain
@@ -366,7 +366,7 @@ def _takes(kind: str, value: Any) -> bool:
     if kind == "device":
         return value in ("cpu", "cuda")
     if kind == "task":
-        return isinstance(value, str) and value in TASKS
+        return isinstance(value, str) and value in tuple(TaskName)
     if kind == "age":
         return isinstance(value, str) and AGE.fullmatch(value) is not None
     return isinstance(value, str) and bool(value)

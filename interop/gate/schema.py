@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from interop.facts import Evidence, Intent, Json, Level
-from interop.gate.keys import GROUPS, KEYS, KINDS, TASKS, Key
+from interop.facts import Evidence, Intent, Json, Level, TaskName
+from interop.gate.keys import GROUPS, KEYS, KINDS, Key
 from interop.rules import all_rules
 
 SCHEMA_FILE = Path(__file__).with_name("policy.schema.json")
@@ -21,7 +21,7 @@ _TEXT: dict[str, Json] = {"type": "string", "minLength": 1}
 _TYPES: dict[str, dict[str, Json]] = {
     "intent": {"enum": [str(i) for i in Intent]},
     "device": {"enum": ["cpu", "cuda"]},
-    "task": {"enum": list(TASKS)},
+    "task": {"enum": [str(t) for t in TaskName]},
     "flag": {"type": "boolean"},
     "number": {"type": "number", "minimum": 0},
     "percent": {"type": "number", "minimum": 0, "maximum": 100},

@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
 
-from interop.facts import Finding, Json, Level
+from interop.facts import Finding, Level
+from interop.facts.sections.gate import WaiverUse
 from interop.gate.policy import Waiver
 
 
 def apply(
     findings: Sequence[Finding], waivers: Sequence[Waiver], today: date
-) -> tuple[list[Finding], list[dict[str, Json]]]:
+) -> tuple[list[Finding], tuple[WaiverUse, ...]]:
     """The findings, those that are waived as notes that break nothing; and a record a waiver."""
     used: dict[int, int] = {}
     made = []
@@ -31,19 +32,18 @@ def apply(
             made.append(_expired(found, waivers[fitting[-1]]))
         else:
             made.append(found)
-    told: list[dict[str, Json]] = [
-        {
-            "rule": w.rule,
-            "place": w.place,
-            "reason": w.reason,
-            "expires": str(w.expires),
-            "state": "expired" if w.expires < today else "in force",
-            "findings": used.get(n, 0),
-            "from": w.origin,
-        }
+    return made, tuple(
+        WaiverUse(
+            rule=w.rule,
+            place=w.place,
+            reason=w.reason,
+            expires=str(w.expires),
+            state="expired" if w.expires < today else "in force",
+            findings=used.get(n, 0),
+            origin=w.origin,
+        )
         for n, w in enumerate(waivers)
-    ]
-    return made, told
+    )
 
 
 def _meets(waiver: Waiver, found: Finding) -> bool:

@@ -32,6 +32,7 @@ from interop.facts import (
     Report,
     Skipped,
 )
+from interop.facts.sections.export import PortSection
 from interop.models import state_dict
 from interop.port import hyper, proving, writing
 from interop.port.configs import config_for
@@ -345,15 +346,15 @@ class Work:
                 Skipped(n, f"{bad.name} does not hold") for n in wanted if n not in made and bad
             ),
             environment=documents.environment(),
-            details={
-                "to": self.to,
-                "out": self.out if holds else None,
-                "proved": holds and self.prove,
-                "standing": "proved" if self.prove else self._unproved(),
-                "steps": dict(self.steps),
-                "call": self.call,
-                "notes": self.notes,
-            },
+            details=PortSection(
+                to=self.to,
+                out=self.out if holds else None,
+                proved=holds and self.prove,
+                standing="proved" if self.prove else self._unproved(),
+                steps=dict(self.steps),
+                call=self.call,
+                notes=tuple(self.notes),
+            ),
         )
 
     def _wider_head(self) -> Finding:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from interop.errors import ConfigError
-from interop.facts import (
-    Answer,
-    Finding,
-    Input,
-    Intent,
-    Json,
-    Level,
-    Measurement,
-    Proof,
-    Report,
-    Skipped,
-    Verdict,
-)
+from interop.facts import Absent, AxisDomain, Json, Measurement, Report, Section, Sparse
+from interop.facts.sections import sections_of
+
+T = TypeVar("T")
 
 # The published schema of a stored report (JSON Schema 2020-12).
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
@@ -43,7 +36,11 @@ def dump(document: Json) -> str:
 def to_json(value: Any) -> Json:
     """Records, enums, mappings and tuples as JSON values; a float that is no number as null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
+        return {
+            key: to_json(content)
+            for name, key, default in _keys(type(value))
+            if (content := getattr(value, name)) is not default
+        }
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -69,10 +66,10 @@ def read_report(path: str | Path) -> Report:
     if not isinstance(document, dict) or document.get("schema") != 1 or "command" not in document:
         raise ConfigError("no report of schema 1", where=str(path), fix=fix)
     try:
-        return from_json(document)
+        return replace(from_json(document), file=str(path))
     except KeyError as error:
         why = f"it lacks {error}"
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         why = str(error)
     raise ConfigError(f"a damaged report ({why})", where=str(path), fix=fix)
 
@@ -80,70 +77,112 @@ def read_report(path: str | Path) -> Report:
 def from_json(document: dict[str, Json]) -> Report:
     """The Report that `to_json` made the document of. Raises KeyError, TypeError or ValueError
     where it is none."""
-    return Report(
-        command=_text(document, "command"),
-        outcome=Answer(document["outcome"]),
-        summary=_text(document, "summary"),
-        inputs=tuple(Input(**_typed(i)) for i in _listed(document, "inputs")),
-        verdicts=tuple(
-            Verdict(Intent(v["intent"]), Answer(v["answer"]), _text(v, "why"))
-            for v in _listed(document, "verdicts")
-        ),
-        findings=tuple(_finding(f) for f in _listed(document, "findings")),
-        proofs=tuple(_proof(p) for p in _listed(document, "proofs")),
-        measurements=tuple(_measurement(m) for m in _listed(document, "measurements")),
-        skipped=tuple(Skipped(**_typed(s)) for s in _listed(document, "skipped")),
-        environment=_table(document, "environment"),
-        details=_table(document, "details"),
-        schema=document["schema"],
-    )
+    report = decode(Report, document)
+    given = document["details"]
+    kinds = [k for k in sections_of(report.command) if given.keys() & {x[1] for x in _keys(k)}]
+    return replace(report, details=decode(kinds[0], given)) if kinds else report
 
 
-# ---------------------------------------------------------------- the parts of a stored report
+def decode(kind: type[T], value: Json, name: str = "report") -> T:
+    """The record of this kind that `to_json` made the value of; keys that it lacks are let be.
 
-# Fields by what they must hold, in whatever record they stand.
-_TEXTS = ("role", "path", "summary", "rule", "what", "place", "hint", "name", "unit", "why")
-_TABLES = ("facts", "conditions")
-# Conditions by which figures are told apart or judged; others are only shown.
-_SCALARS = ("between", "model", "runtime", "batch", "of", "figure")
-_NUMBERS = ("mcnemar_p", "p50", "p90", "p99")
-
-
-def _finding(given: dict[str, Json]) -> Finding:
-    breaks = given["breaks"]
-    if not isinstance(breaks, list):
-        raise TypeError(f"breaks is {breaks!r}, no list")
-    typed = {
-        **_typed(given),
-        "level": Level(given["level"]),
-        "answer": Answer(given["answer"]),
-        "breaks": tuple(Intent(i) for i in breaks),
-    }
-    return Finding(**typed)
-
-
-def _proof(given: dict[str, Json]) -> Proof:
-    if not isinstance(given["holds"], bool):  # a text, even "false", would count as true
-        raise TypeError(f"holds is {given['holds']!r}, neither true nor false")
-    return Proof(**{**_typed(given), "seconds": _number(given.get("seconds", 0.0), "seconds")})
+    A null number is NaN, as which `to_json` stores it. Raises KeyError, TypeError or ValueError
+    where the value is none; `name` is what the error calls it.
+    """
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is {value!r}, no object")
+    hints, given = _hints(kind), {}
+    for attribute, key, required in _reading(kind):
+        if key in value:
+            given[attribute] = _decoded(hints[attribute], value[key], key)
+        elif required:
+            raise KeyError(key)
+    record = kind(**given)
+    if isinstance(record, AxisDomain):
+        record.check()
+    if isinstance(record, Measurement):
+        _check_conditions(record.conditions)
+    return record
 
 
-def _measurement(given: dict[str, Json]) -> Measurement:
-    typed, value, ends = _typed(given), given["value"], given["interval"]
-    told = typed["conditions"]
-    for name in _SCALARS:
-        if isinstance(told.get(name), (list, dict)):
-            raise TypeError(f"conditions.{name} is {told[name]!r}, no plain value")
-    for name in _NUMBERS:
-        _number(told.get(name), name)
-    if ends is not None and (not isinstance(ends, list) or len(ends) != 2):
-        raise ValueError(f"interval is {ends!r}, no two numbers")
-    if not isinstance(given["samples"], list):
-        raise TypeError(f"samples is {given['samples']!r}, no list")
-    typed["value"] = None if value is None else _number(value, "value")
-    typed["interval"] = ends and (_number(ends[0], "interval"), _number(ends[1], "interval"))
-    typed["samples"] = tuple(_number(x, "samples") for x in given["samples"])
-    return Measurement(**typed)
+# ---------------------------------------------------------------- one value by its type
+
+
+@cache
+def _keys(kind: type[Any]) -> list[tuple[str, str, Any]]:
+    """Each field, its key, and the value with which it is left out."""
+    return [
+        (f.name, key, f.default if issubclass(kind, Sparse) else MISSING)
+        for f in fields(kind)
+        if (key := f.metadata.get("key", f.name))
+    ]
+
+
+@cache
+def _reading(kind: type[Any]) -> list[tuple[str, str, bool]]:
+    """Each field, its key, and whether a record without that key is damaged."""
+    whole = kind in (Report, Measurement)
+    return [
+        (f.name, key, whole or (f.default is MISSING and f.default_factory is MISSING))
+        for f in fields(kind)
+        if (key := f.metadata.get("key", f.name))
+    ]
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+_WORDS = {str: "text", bool: "neither true nor false", int: "whole number"}
+
+
+def _decoded(kind: Any, value: Json, name: str) -> Any:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _one_of(args, value, name)
+    if origin is tuple:
+        return _listed(args, value, name)
+    if origin is not None:
+        if not isinstance(value, dict):
+            raise TypeError(f"{name} is {value!r}, no object")
+        return {key: _decoded(args[1], content, key) for key, content in value.items()}
+    if kind is Any:
+        return value
+    if kind is Section:
+        return Section()
+    if is_dataclass(kind):
+        return decode(kind, value, name)
+    if issubclass(kind, Enum):
+        return kind(value)
+    if kind is float:
+        return _number(value, name)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{name} is {value!r}, {'' if kind is bool else 'no '}{_WORDS[kind]}")
+    return value
+
+
+def _one_of(kinds: tuple[Any, ...], value: Json, name: str) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    kinds = tuple(k for k in kinds if k not in (type(None), Absent))
+    for kind in kinds[:-1]:
+        try:
+            return _decoded(kind, value, name)
+        except (TypeError, ValueError):
+            continue
+    return _decoded(kinds[-1], value, name)
+
+
+def _listed(kinds: tuple[Any, ...], value: Json, name: str) -> tuple[Any, ...]:
+    size = "list"
+    if kinds[1:] != (...,):
+        size = "two numbers" if kinds == (float, float) else f"list of {len(kinds)}"
+    elif isinstance(value, list):
+        kinds = kinds[:1] * len(value)
+    if not isinstance(value, list) or len(value) != len(kinds):
+        raise TypeError(f"{name} is {value!r}, no {size}")
+    return tuple(_decoded(k, v, name) for k, v in zip(kinds, value, strict=True))
 
 
 def _number(value: Json, name: str) -> float:
@@ -156,32 +195,14 @@ def _number(value: Json, name: str) -> float:
     return value
 
 
-def _listed(document: dict[str, Json], key: str) -> list[dict[str, Json]]:
-    found = document[key]
-    if not isinstance(found, list) or not all(isinstance(x, dict) for x in found):
-        raise TypeError(f"{key} is no list of objects")
-    return found
+# Conditions by which figures are told apart or judged; others are only shown.
+_SCALARS = ("between", "model", "runtime", "batch", "of", "figure")
+_NUMBERS = ("mcnemar_p", "p50", "p90", "p99")
 
 
-def _typed(given: dict[str, Json]) -> dict[str, Json]:
-    """The same record, with its texts and tables checked."""
-    for key in given:
-        if key in _TEXTS:
-            _text(given, key)
-        elif key in _TABLES:
-            _table(given, key)
-    return dict(given)
-
-
-def _text(given: dict[str, Json], key: str) -> str:
-    found = given[key]
-    if not isinstance(found, str):
-        raise TypeError(f"{key} is {found!r}, no text")
-    return found
-
-
-def _table(given: dict[str, Json], key: str) -> dict[str, Json]:
-    found = given[key]
-    if not isinstance(found, dict):
-        raise TypeError(f"{key} is {found!r}, no object")
-    return found
+def _check_conditions(conditions: Mapping[str, Json]) -> None:
+    for name in _SCALARS:
+        if isinstance(conditions.get(name), (list, dict)):
+            raise TypeError(f"conditions.{name} is {conditions[name]!r}, no plain value")
+    for name in _NUMBERS:
+        _number(conditions.get(name), name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interop.finetune.reporting import reached
-from interop.finetune.state import Epoch
+from interop.facts.sections.finetune import Epoch
 
 
 def rows(*figures: float) -> list[Epoch]:

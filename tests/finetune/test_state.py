@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from interop.errors import ConfigError
-from interop.finetune.state import Epoch, Kept
+from interop.facts.sections.finetune import Epoch
+from interop.finetune.state import Kept
 
 
 def add(kept: Kept, layer: nn.Module, phase: str, epoch: int, figure: float) -> None:

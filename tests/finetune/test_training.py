@@ -18,7 +18,8 @@ from interop.finetune.goals import Classes
 from interop.finetune.options import Options
 from interop.finetune.running import Runner, repeatable, seed_all
 from interop.finetune.samples import Part, Samples
-from interop.finetune.state import Epoch, Kept
+from interop.facts.sections.finetune import Epoch
+from interop.finetune.state import Kept
 from interop.finetune.training import Phase, _is_over, train
 
 

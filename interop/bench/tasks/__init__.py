@@ -10,20 +10,21 @@ from importlib import import_module
 
 from interop.bench.tasks.base import Score, Task
 from interop.errors import ConfigError
+from interop.facts import TaskName
 
 __all__ = ["TASKS", "Score", "Task", "task"]
 
-_CLASSES = {
-    "image-classification": ("classification", "ImageClassification"),
-    "text-classification": ("classification", "TextClassification"),
-    "audio-classification": ("classification", "AudioClassification"),
-    "image-segmentation": ("segmentation", "Segmentation"),
-    "object-detection": ("detection", "Detection"),
-    "token-classification": ("tokens", "TokenClassification"),
-    "question-answering": ("answering", "QuestionAnswering"),
-    "text-generation": ("language", "TextGeneration"),
-    "automatic-speech-recognition": ("speech", "SpeechRecognition"),
-    "regression": ("regression", "Regression"),
+_CLASSES: Mapping[str, tuple[str, str]] = {
+    TaskName.IMAGE_CLASSIFICATION: ("classification", "ImageClassification"),
+    TaskName.TEXT_CLASSIFICATION: ("classification", "TextClassification"),
+    TaskName.AUDIO_CLASSIFICATION: ("classification", "AudioClassification"),
+    TaskName.IMAGE_SEGMENTATION: ("segmentation", "Segmentation"),
+    TaskName.OBJECT_DETECTION: ("detection", "Detection"),
+    TaskName.TOKEN_CLASSIFICATION: ("tokens", "TokenClassification"),
+    TaskName.QUESTION_ANSWERING: ("answering", "QuestionAnswering"),
+    TaskName.TEXT_GENERATION: ("language", "TextGeneration"),
+    TaskName.SPEECH_RECOGNITION: ("speech", "SpeechRecognition"),
+    TaskName.REGRESSION: ("regression", "Regression"),
 }
 
 

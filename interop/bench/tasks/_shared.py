@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks.base import RESAMPLES, Score, bootstrapped
 from interop.data.base import Array, Prepared
 from interop.errors import ExtraMissing, ModelError
-from interop.facts import Json
+from interop.facts.sections.bench import ClassTables, Confused
 
 # More classes than these make a table that nobody reads, and a report of megabytes.
 SHOWN_CLASSES = 100
@@ -110,23 +111,22 @@ def ratio(
     return figure
 
 
-def confusion_tables(counts: NDArray[np.int64], names: Sequence[str]) -> dict[str, Json]:
-    """Under "confusion" the matrix, rows the truth, of at most 100 classes; under "confused" the
-    pairs that are most often taken for one another."""
+def with_confusion(
+    tables: ClassTables, counts: NDArray[np.int64], names: Sequence[str]
+) -> ClassTables:
+    """The tables with the confusion matrix (rows the truth) of at most 100 classes, and the pairs
+    that are most often taken for one another."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:_SHOWN_PAIRS]
     pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True)]
-    found: dict[str, Json] = {
-        "confused": [
-            {"truth": names[i], "answer": names[j], "count": int(wrong[i, j])}
-            for i, j in pairs
-            if wrong[i, j]
-        ]
-    }
-    if len(names) <= SHOWN_CLASSES:
-        found["confusion"] = counts.tolist()
-    return found
+    return replace(
+        tables,
+        confused=tuple(
+            Confused(names[i], names[j], int(wrong[i, j])) for i, j in pairs if wrong[i, j]
+        ),
+        confusion=tuple(map(tuple, counts.tolist())) if len(names) <= SHOWN_CLASSES else None,
+    )
 
 
 def named(labels: Sequence[str], number: int) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import library, refuse, rows_of, score, share_of
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
+from interop.facts import TaskName
 
 BEST = 20
 LONGEST = 30
@@ -35,7 +36,7 @@ class QuestionAnswering(Task):
     is right only where no span fits at all.
     """
 
-    name = "question-answering"
+    name = TaskName.QUESTION_ANSWERING
     headline = "F1"
 
     def answers(

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import Json
+from interop.facts import TaskName
+from interop.facts.sections.bench import ClassTables
 
 RESAMPLES = 1000
 SEED = 0
@@ -41,7 +42,7 @@ class Task(ABC):
     `name` is the Hub's word for it. `headline` names the score that a summary shows first.
     """
 
-    name: str
+    name: TaskName
     headline: str
     # Whether two answers can be the same; numbers that are computed never are, to the last bit.
     discrete: bool = True
@@ -91,10 +92,9 @@ class Task(ABC):
         """Further figures of how far two runs' answers to the same records lie apart."""
         return []
 
-    def details(self, answers: Sequence[Any], truths: Sequence[Any]) -> dict[str, Json]:
-        """Tables for the report: "classes" (a row of figures each), "confusion" (a matrix, rows
-        the truth), as the task has them."""
-        return {}
+    def tables(self, of: str, answers: Sequence[Any], truths: Sequence[Any]) -> ClassTables | None:
+        """Tables of the answers of `of` for the report; None where a task has none."""
+        return None
 
 
 def bootstrapped(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.bench.tasks._shared import (
-    confusion_tables,
     library,
     named,
     over,
@@ -18,10 +17,12 @@ from interop.bench.tasks._shared import (
     score,
     share_of,
     two_largest,
+    with_confusion,
 )
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import Json
+from interop.facts import TaskName
+from interop.facts.sections.bench import ClassTables, Figures
 
 BINS = 15
 
@@ -102,9 +103,8 @@ class Classification(Task):
         mean = score("negative log likelihood", "abs", count, lambda p: losses[p].mean(), better=-1)
         return [*found, mean]
 
-    def details(self, answers: Sequence[Logits], truths: Sequence[int]) -> dict[str, Json]:
-        """In "classes" precision, recall, F1 and support of each; the confusion matrix, rows the
-        truth, of 100 classes at most; in "confused" the commonest mistakes."""
+    def tables(self, of: str, answers: Sequence[Logits], truths: Sequence[int]) -> ClassTables:
+        """Precision, recall, F1 and support of each class, and what is confused with what."""
         library("sklearn")
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -113,7 +113,7 @@ class Classification(Task):
         chosen = logits.argmax(axis=1)
         names = [self._name(int(i)) for i in numbers]
         figures = precision_recall_fscore_support(truth, chosen, labels=numbers, zero_division=0)
-        rows = [
+        rows: tuple[Figures, ...] = tuple(
             {
                 "class": n,
                 "precision": float(p),
@@ -122,24 +122,25 @@ class Classification(Task):
                 "support": int(s),
             }
             for n, p, r, f, s in zip(names, *figures, strict=True)
-        ]
+        )
         counts = confusion_matrix(truth, chosen, labels=numbers)
-        return {"classes": rows, **confusion_tables(counts, names)}
+        tables = ClassTables(of=of, labels=self.labels, classes=rows)
+        return with_confusion(tables, counts, names)
 
     def _name(self, number: int) -> str:
         return named(self.labels, number)
 
 
 class ImageClassification(Classification):
-    name = "image-classification"
+    name = TaskName.IMAGE_CLASSIFICATION
 
 
 class TextClassification(Classification):
-    name = "text-classification"
+    name = TaskName.TEXT_CLASSIFICATION
 
 
 class AudioClassification(Classification):
-    name = "audio-classification"
+    name = TaskName.AUDIO_CLASSIFICATION
 
 
 def macros(truth: Classes, answers: Classes, classes: int) -> tuple[float, float, float]:

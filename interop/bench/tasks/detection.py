@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import library, named, over, ratio, refuse, rows_of, score
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Boxes, Preparation, Prepared
-from interop.facts import Json
+from interop.facts import Json, TaskName
+from interop.facts.sections.bench import ClassTables, Figures
 
 MOST = 100  # detections a picture, as COCO counts
 SURE = 0.5  # what people are shown
@@ -41,7 +42,7 @@ class Detection(Task):
     a softmax whose last class is "no object", with as many (Deformable DETR, RT-DETR) a sigmoid.
     """
 
-    name = "object-detection"
+    name = TaskName.OBJECT_DETECTION
     headline = "mAP"
 
     def answers(
@@ -110,11 +111,11 @@ class Detection(Task):
             return []
         return [score("detections matched", "share", len(ours), ratio(paired, all_of_them))]
 
-    def details(self, answers: Sequence[Boxes], truths: Sequence[Boxes]) -> dict[str, Json]:
-        """In "classes" the average precision (over IoU 0.50 to 0.95, and at 0.50) of each class in
-        the truth, and how many there are."""
+    def tables(self, of: str, answers: Sequence[Boxes], truths: Sequence[Boxes]) -> ClassTables:
+        """The average precision (over IoU 0.50 to 0.95, and at 0.50) of each class in the truth,
+        and how many there are."""
         once = np.ones(len(answers))
-        rows = []
+        rows: list[Figures] = []
         for number, matched in sorted(_matched(answers, truths).items()):
             found = matched.precision(once)
             rows.append(
@@ -125,7 +126,7 @@ class Detection(Task):
                     "support": int(matched.truths.sum()),
                 }
             )
-        return {"classes": rows}
+        return ClassTables(of=of, labels=self.labels, classes=tuple(rows))
 
     def _of_torchvision(self, outputs: Mapping[str, Array], batch: Prepared) -> Boxes:
         boxes, labels, scores = (np.asarray(outputs[n]) for n in ("boxes", "labels", "scores"))

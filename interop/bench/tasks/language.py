@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import pick, ratio, refuse, rows_of, score
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
+from interop.facts import TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class TextGeneration(Task):
     """A causal language model: logits (rows, tokens, vocabulary), those at a place for the token
     that follows. The first token of a row and padding (attention_mask 0) do not count."""
 
-    name = "text-generation"
+    name = TaskName.TEXT_GENERATION
     headline = "perplexity"
 
     def answers(

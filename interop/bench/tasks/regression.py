@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import library, pick, refuse, rows_of, score
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import Json
+from interop.facts import TaskName
+from interop.facts.sections.bench import ClassTables, Figures
 
 Numbers = NDArray[np.float32]
 _SHOWN = 4
@@ -23,7 +24,7 @@ class Regression(Task):
     outputs.
     """
 
-    name = "regression"
+    name = TaskName.REGRESSION
     headline = "MAE"
     discrete = False
 
@@ -94,29 +95,28 @@ class Regression(Task):
             Score("largest difference", "abs", float(apart.max()), better=-1),
         ]
 
-    def details(
-        self, answers: Sequence[Numbers], truths: Sequence[float | Array]
-    ) -> dict[str, Json]:
-        """Of several outputs a row each in "outputs": MAE, RMSE and R2, null where all true numbers
-        are the same."""
+    def tables(
+        self, of: str, answers: Sequence[Numbers], truths: Sequence[float | Array]
+    ) -> ClassTables | None:
+        """Of several outputs a row each: MAE, RMSE and R2, None where all true numbers are the
+        same."""
         library("sklearn")
         from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
         found, truth = _both(answers, truths)
         if found.shape[1] == 1:
-            return {}
+            return None
         names = self.labels or tuple(f"output {i}" for i in range(found.shape[1]))
-        return {
-            "outputs": [
-                {
-                    "output": name,
-                    "mae": float(mean_absolute_error(y, f)),
-                    "rmse": float(root_mean_squared_error(y, f)),
-                    "r2": float(r2_score(y, f)) if y.std() else None,
-                }
-                for name, y, f in zip(names, truth.T, found.T, strict=True)
-            ]
-        }
+        rows: tuple[Figures, ...] = tuple(
+            {
+                "output": name,
+                "mae": float(mean_absolute_error(y, f)),
+                "rmse": float(root_mean_squared_error(y, f)),
+                "r2": float(r2_score(y, f)) if y.std() else None,
+            }
+            for name, y, f in zip(names, truth.T, found.T, strict=True)
+        )
+        return ClassTables(of=of, labels=self.labels, outputs=rows)
 
 
 def _both(

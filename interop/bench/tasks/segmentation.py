@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.bench.tasks._shared import (
-    confusion_tables,
     named,
     over,
     pick,
@@ -22,11 +21,13 @@ from interop.bench.tasks._shared import (
     refuse,
     rows_of,
     score,
+    with_confusion,
 )
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
 from interop.errors import DataError
-from interop.facts import Json
+from interop.facts import TaskName
+from interop.facts.sections.bench import ClassTables, Figures
 
 IGNORED = 255
 _AT_ONCE = 1 << 23  # scores of pixels, 32 MB
@@ -54,7 +55,7 @@ class Segmentation(Task):
     """A class a pixel; scores (rows, classes, height, width), raised bilinearly (align_corners
     False) to the mask's size. Pixels whose truth is 255 do not count."""
 
-    name = "image-segmentation"
+    name = TaskName.IMAGE_SEGMENTATION
     headline = "mIoU"
 
     def answers(
@@ -123,8 +124,8 @@ class Segmentation(Task):
             same[i] = (a.pixels() == b.pixels()).sum() if a.size == b.size else 0
         return [score("pixel agreement", "share", len(ours), ratio(same, pixels))]
 
-    def details(self, answers: Sequence[Segmented], truths: Sequence[Array]) -> dict[str, Json]:
-        """In "classes" IoU, recall ("accuracy") and the truth's pixels of each class that occurs,
+    def tables(self, of: str, answers: Sequence[Segmented], truths: Sequence[Array]) -> ClassTables:
+        """IoU, recall ("accuracy") and the truth's pixels of each class that occurs,
         and the confusion matrix in pixels, rows the truth."""
         hits, there, said = (part.sum(axis=0) for part in _by_class(answers))
         classes = answers[0].classes
@@ -132,7 +133,7 @@ class Segmentation(Task):
         for answer in answers:
             counts[answer.cells] += answer.counts
         iou, recall = over(hits, there + said - hits), over(hits, there)
-        rows = [
+        rows: tuple[Figures, ...] = tuple(
             {
                 "class": named(self.labels, int(i)),
                 "iou": float(iou[i]),
@@ -140,9 +141,10 @@ class Segmentation(Task):
                 "pixels": int(there[i]),
             }
             for i in np.flatnonzero(there + said)
-        ]
+        )
         names = [named(self.labels, int(i)) for i in range(classes)]
-        return {"classes": rows, **confusion_tables(counts.reshape(classes, classes), names)}
+        tables = ClassTables(of=of, labels=self.labels, classes=rows)
+        return with_confusion(tables, counts.reshape(classes, classes), names)
 
     def _shares(self, pixels: Array) -> str:
         numbers, counts = np.unique(pixels, return_counts=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import library, pick, ratio, rows_of, score, share_of, two_largest
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
+from interop.facts import TaskName
 
 _BLANKS = ("<pad>", "[PAD]", "<blank>", "<blk>", "-", "_")
 _SPACE = "|"
@@ -40,7 +41,7 @@ class SpeechRecognition(Task):
     Texts are compared without regard to case and to how words are spaced.
     """
 
-    name = "automatic-speech-recognition"
+    name = TaskName.SPEECH_RECOGNITION
     headline = "WER"
 
     def answers(

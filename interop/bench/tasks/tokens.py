@@ -13,7 +13,8 @@ from interop.bench.tasks._shared import library, named, pick, ratio, rows_of, sc
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared, Record
 from interop.errors import DataError
-from interop.facts import Json
+from interop.facts import Json, TaskName
+from interop.facts.sections.bench import ClassTables, Figures
 
 _OUTSIDE = "O"
 _TAG = re.compile(r"O|[BIES]-.+")
@@ -36,7 +37,7 @@ class TokenClassification(Task):
     conlleval does: a thing counts if its type and both its ends are right. Others by accuracy.
     """
 
-    name = "token-classification"
+    name = TaskName.TOKEN_CLASSIFICATION
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
         super().__init__(labels)
@@ -112,27 +113,26 @@ class TokenClassification(Task):
         words = np.array([len(a.tags) for a in ours]) * 1.0
         return [score("tag agreement", "share", len(ours), ratio(same, words))]
 
-    def details(
-        self, answers: Sequence[Tagged], truths: Sequence[Sequence[str]]
-    ) -> dict[str, Json]:
-        """In "classes" precision, recall, F1 and support: of each type of thing, or of each tag
-        where tags mark no things."""
+    def tables(
+        self, of: str, answers: Sequence[Tagged], truths: Sequence[Sequence[str]]
+    ) -> ClassTables:
+        """Precision, recall, F1 and support: of each type of thing, or of each tag where tags mark
+        no things."""
         real, said = [list(t) for t in truths], [list(a.tags) for a in answers]
         rows = _things_report(real, said) if self.things else _tags_report(real, said)
         sums = {"accuracy", "micro avg", "macro avg", "weighted avg"}
-        return {
-            "classes": [
-                {
-                    "class": name,
-                    "precision": float(row["precision"]),
-                    "recall": float(row["recall"]),
-                    "f1": float(row["f1-score"]),
-                    "support": int(row["support"]),
-                }
-                for name, row in rows.items()
-                if name not in sums
-            ]
-        }
+        by_class: tuple[Figures, ...] = tuple(
+            {
+                "class": name,
+                "precision": float(row["precision"]),
+                "recall": float(row["recall"]),
+                "f1": float(row["f1-score"]),
+                "support": int(row["support"]),
+            }
+            for name, row in rows.items()
+            if name not in sums
+        )
+        return ClassTables(of=of, labels=self.labels, classes=by_class)
 
     def _tagged(self, record: Record, rows: Sequence[tuple[Array, Sequence[int | None]]]) -> Tagged:
         if len(record.truth) != len(record.raw):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from interop.errors import ModelError
-from interop.facts import Json, Proof
+from interop.facts import Json, Proof, TaskName
 from interop.models.backbone.filling import fill
 from interop.models.backbone.types import Backbone, Source
 from interop.models.building import transformers as building
@@ -17,13 +17,13 @@ from interop.models.building.transformers import described
 from interop.models.loading import NAME, load
 
 # The Hub's word for a task -> transformers' class that looks up the model class for a config.
-_AUTO = {
-    "text-classification": "AutoModelForSequenceClassification",
-    "regression": "AutoModelForSequenceClassification",
-    "token-classification": "AutoModelForTokenClassification",
-    "image-classification": "AutoModelForImageClassification",
-    "audio-classification": "AutoModelForAudioClassification",
-    "automatic-speech-recognition": "AutoModelForCTC",
+_AUTO: dict[str, str] = {
+    TaskName.TEXT_CLASSIFICATION: "AutoModelForSequenceClassification",
+    TaskName.REGRESSION: "AutoModelForSequenceClassification",
+    TaskName.TOKEN_CLASSIFICATION: "AutoModelForTokenClassification",
+    TaskName.IMAGE_CLASSIFICATION: "AutoModelForImageClassification",
+    TaskName.AUDIO_CLASSIFICATION: "AutoModelForAudioClassification",
+    TaskName.SPEECH_RECOGNITION: "AutoModelForCTC",
 }
 
 
@@ -36,7 +36,7 @@ def under_head(
     """
     config = _config(source)
     kind = _class(source, task, config)
-    ctc = task == "automatic-speech-recognition"
+    ctc = task == TaskName.SPEECH_RECOGNITION
     if ctc and source.arch == kind:
         given = source  # it keeps its head, and with it its vocabulary
     elif ctc:

@@ -1,0 +1,42 @@
+"""The nouns: frozen records, in the order in which they come about.
+
+path -> Manifest -> Identity -> Pairing -> Finding / Measurement -> Report. Standard library alone;
+everything else in the package makes one of these or reads one. Each name is imported from here.
+"""
+
+from __future__ import annotations
+
+# fmt: off
+# ruff: noqa: I001, RUF022
+from interop.facts.compare import (
+    Difference, Mapped, Pair, Pairing, PartChange, Parts, RowMatch,
+)
+from interop.facts.domain import (
+    AxisDomain, outside,
+)
+from interop.facts.enums import (
+    Answer, AxisState, Evidence, GapKind, GateState, Intent, Level, PartKind, Side, TaskName,
+)
+from interop.facts.model import (
+    AVERAGED, AnyPreprocessing, Architecture, AudioPreprocessing, DTYPE_BITS, FEW, Graph, Head,
+    Identity, Import, Json, Labels, Manifest, Module, Part, Port, Preprocessing, StateDict,
+    Stats, Storage, TensorSpec, TextPreprocessing, Unreadable, WHOLE, family,
+)
+from interop.facts.report import (
+    Case, EvidenceGap, Finding, Input, Measurement, PROOFS, Proof, Report, Rule, Skipped,
+    Verdict,
+)
+from interop.facts.section import (
+    ABSENT, Absent, Section, Sparse, json_key,
+)
+
+__all__ = [
+    "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture",
+    "AudioPreprocessing", "AxisDomain", "AxisState", "Case", "DTYPE_BITS", "Difference",
+    "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph", "Head",
+    "Identity", "Import", "Input", "Intent", "Json", "Labels", "Level", "Manifest", "Mapped",
+    "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part", "PartChange", "PartKind",
+    "Parts", "Port", "Preprocessing", "Proof", "Report", "RowMatch", "Rule", "Section", "Side",
+    "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName", "TensorSpec",
+    "TextPreprocessing", "Unreadable", "Verdict", "WHOLE", "family", "json_key", "outside",
+]

@@ -1,0 +1,110 @@
+"""What export, verify and port report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from interop.facts.domain import AxisDomain
+from interop.facts.model import Json
+from interop.facts.section import ABSENT, Absent, Section
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A route of an exporter that was given up, and why."""
+
+    route: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInput:
+    """An input of an exported graph; an axis is a number, or a name where it is dynamic."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphDeparture:
+    """Where a graph departs from its module (as `interop.proof.departure` says it), on which batch
+    and route, and the `folder` that shows it, with its `files` and their sizes in bytes."""
+
+    runtime: str
+    what: str
+    node: str
+    operator: str
+    module: str
+    kind: str
+    source: str
+    relative: float | str
+    at_inputs: float | str
+    bound: float | str
+    compared: int
+    agreed: int
+    others: tuple[str, ...]
+    value: str
+    batch: str
+    route: str
+    folder: str
+    files: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSection(Section):
+    """`bundle` is None where nothing was written; `files` maps names to bytes.
+
+    `signature`, `derived`, `precision` and `prepared` are as the receipt has them. Of a restore,
+    `arch`, `steps` (how many tensors each step found) and `constants` (initialisers of no tensor).
+    """
+
+    bundle: str | Absent | None = ABSENT
+    arch: str | None = None
+    arch_evidence: str | None = None
+    steps: Mapping[str, int] | None = None
+    constants: tuple[str, ...] | None = None
+    domain: tuple[AxisDomain, ...] | None = None
+    departure: GraphDeparture | None = None
+    precision: Mapping[str, Mapping[str, Json]] | None = None
+    prepared: Mapping[str, Json] | None = None
+    embedded: bool = False
+    route: str | None = None
+    opset: int | None = None
+    inputs: tuple[GraphInput, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    signature: Mapping[str, Json] | None = None
+    derived: Mapping[str, Json] | None = None
+    files: Mapping[str, int] | None = None
+    attempts: tuple[Attempt, ...] | None = None
+    notes: tuple[str, ...] | None = None
+    conversion_seconds: float | None = None
+    conversion_cpu_seconds: float | None = None
+    proof_seconds: float | None = None
+    proof_cpu_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySection(Section):
+    """`made_by` and `source` are the receipt's."""
+
+    runtime: str | None = None
+    made_by: str | Absent | None = ABSENT
+    source: Mapping[str, Json] | None = None
+    domain: tuple[AxisDomain, ...] | None = None
+    notes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSection(Section):
+    """`standing` says in words how far the map is proved, `call` what builds the module;
+    `steps` counts the tensors that each step of the map matched."""
+
+    to: str | None = None
+    out: str | Absent | None = ABSENT
+    proved: bool | None = None
+    standing: str | None = None
+    steps: Mapping[str, int] | None = None
+    call: str | None = None
+    notes: tuple[str, ...] | None = None
