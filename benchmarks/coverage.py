@@ -231,12 +231,12 @@ def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
     parity = proofs.get("parity")
     found: dict[str, Any] = {
         "holds": report.exit_code == 0,
-        "route": report.details.get("route"),
-        "attempts": [f"{a['route']}: {a['why']}"[:240] for a in report.details["attempts"]],
-        "inputs": [f"{i['name']}({', '.join(map(str, i['shape']))})"
-                   for i in report.details.get("inputs", ())],
+        "route": report.details.route,
+        "attempts": [f"{a.route}: {a.why}"[:240] for a in report.details.attempts],
+        "inputs": [f"{i.name}({', '.join(map(str, i.shape))})"
+                   for i in report.details.inputs or ()],
         "weights_mb": round(weights / 1e6, 1),
-        "axes": _axes(report.details.get("domain", ())),
+        "axes": _axes(report.details.domain or ()),
     }  # fmt: skip
     if parity is not None:
         found["relative"] = max(
@@ -252,10 +252,7 @@ def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
 
 def _axes(domain: Any) -> dict[str, str]:
     """Each axis of the inputs, with its state and the sizes that it was proved for."""
-    from interop.facts import AxisDomain
-
-    found = map(AxisDomain.from_json, domain)
-    return {a.name or f"{a.input} axis {a.axis}": a.words() for a in found}
+    return {a.name or f"{a.input} axis {a.axis}": a.words() for a in domain}
 
 
 def _loads(name: str, bundle: Path, folder: Path) -> str:

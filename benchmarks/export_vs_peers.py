@@ -119,8 +119,8 @@ def interop(name: str, path: Path, folder: Path) -> dict[str, Any]:
     spent = report.details
     return {
         "imports": imports,
-        "conversion": spent["conversion_cpu_seconds"],
-        "proofs": spent["proof_cpu_seconds"],
+        "conversion": spent.conversion_cpu_seconds,
+        "proofs": spent.proof_cpu_seconds,
     }
 
 

@@ -197,7 +197,7 @@ def _one(
     verdict = "proved" if not bad else bad[0].what
     trip = Trip(
         source, target, verdict, forward.get("relative"), perf_counter() - began,
-        dict(report.details["steps"]), list(forward.get("apart", [])),
+        dict(report.details.steps), list(forward.get("apart", [])),
     )  # fmt: skip
     return trip, out if not bad else None
 

@@ -89,7 +89,7 @@ def goes_through(system: System, tmp_path: Path) -> dict[str, Report]:
         models, system.data, task=system.task, folds=2, held=0.0, seconds=0, samples=(),
         cache=None, preprocessing=system.how, factories=names, features=parts,
     )  # fmt: skip
-    assert len(assessed.details["candidates"]) == len(models)
+    assert len(assessed.details.candidates) == len(models)
 
     identity = identify_file(out, content_hash=True, whole=True)
     building = Building(factory=system.factory)
@@ -122,13 +122,13 @@ def test_pictures_by_a_torchvision_backbone(name, side, pictures, tmp_path):
     path, how = drawn(name, side, tmp_path / "backbone.pth")
     done = goes_through(System(path, pictures, "image-classification", how=how), tmp_path)
     assert done["transfer"].answer is Answer.YES, "the backbone is untouched by a probe"
-    candidates = {c["name"]: c for c in done["assess"].details["candidates"]}
-    assert "adamw" in candidates["tuned"]["training"]["optimizer"]
+    candidates = {c.name: c for c in done["assess"].details.candidates}
+    assert "adamw" in candidates["tuned"].training["optimizer"]
     # It was trained on these very pictures, its file says so, and nothing good is concluded.
-    assert candidates["tuned"]["trained_on"] == 80 and candidates["backbone"]["trained_on"] is None
-    pairs = {(p["a"], p["b"]): p["stands_in"] for p in done["assess"].details["interchange"]}
+    assert candidates["tuned"].trained_on == 80 and candidates["backbone"].trained_on is None
+    pairs = {(p.a, p.b): p.stands_in for p in done["assess"].details.interchange}
     assert all(verdict != "yes" for (_, b), verdict in pairs.items() if b == "tuned")
-    assert done["bench"].details["task"] == "image-classification"
+    assert done["bench"].details.task == "image-classification"
 
 
 def test_pictures_by_the_encoder_of_an_autoencoder(pictures, tmp_path):
@@ -195,7 +195,7 @@ def test_texts_by_a_transformer(kind, texts, tmp_path):
     done = goes_through(system, tmp_path)
     config = json.loads((tmp_path / "tuned" / "config.json").read_text())
     assert sorted(config["label2id"]) == ["Dutch", "French", "German", "Italian", "Spanish"]
-    assert done["bench"].details["task"] == "text-classification"
+    assert done["bench"].details.task == "text-classification"
 
 
 def test_names_in_texts_by_bert(texts, tmp_path):
@@ -211,9 +211,9 @@ def test_names_in_texts_by_bert(texts, tmp_path):
     backbone = text_folder("bert", tmp_path / "bert")
     system = System(backbone, data, "token-classification", mode="full", folder=True)
     done = goes_through(system, tmp_path)
-    assert done["bench"].details["task"] == "token-classification"
+    assert done["bench"].details.task == "token-classification"
     probed = [m for m in done["assess"].measurements if m.name == "accuracy"]
-    assert probed and done["assess"].details["folds"]["how"].count("group")
+    assert probed and done["assess"].details.folds.how.count("group")
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +240,7 @@ def test_spoken_digits_by_wav2vec2(clips, tmp_path):
         str(SPEECH / "model"), tmp_path / "clips", "audio-classification", mode="full", folder=True
     )
     done = goes_through(system, tmp_path)
-    assert done["bench"].details["task"] == "audio-classification"
+    assert done["bench"].details.task == "audio-classification"
 
 
 def test_speech_is_written_down_by_wav2vec2(clips, tmp_path):
@@ -301,7 +301,7 @@ print(json.dumps({
     "proofs": [p.holds for p in exported.proofs],
     "agreement": next(m.value for m in benched.measurements if m.name == "agreement"),
     "WER": [next(m.value for m in r.measurements if m.name == "WER") for r in (benched, assessed)],
-    "pairs": len(assessed.details["interchange"]),
+    "pairs": len(assessed.details.interchange),
 }))
 """
 

@@ -20,7 +20,7 @@ from interop.assess import cheap, history, layers, trial, work
 from interop.assess.candidates import Seen, Spec, names_of, see_or_refuse
 from interop.assess.complexity import complexity, latencies
 from interop.assess.folds import Folds, folds
-from interop.assess.interchange import Pair, compared, same, sentence
+from interop.assess.interchange import compared, same, sentence
 from interop.assess.labelled import DataSpec, Labelled, labelled
 from interop.assess.pareto import front
 from interop.assess.tuned import Tuned, Tuning, tune

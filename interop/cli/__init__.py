@@ -133,7 +133,7 @@ def _printing(error: OSError) -> bool:
 
 
 def _say(line: str, code: int) -> int:
-    from interop.report.plain import plain
+    from interop.report.sanitize import plain
 
     click.echo(f"interop: {plain(' '.join(line.split()))}", err=True)
     return code

@@ -19,7 +19,7 @@ from interop import __version__
 from interop.errors import ConfigError
 from interop.facts import AnyPreprocessing, Labels, Report
 from interop.report import FORMATS, render
-from interop.report.plain import plain
+from interop.report.sanitize import plain
 
 # Pictures on which parity is proved; batches of 1, 2 and 3 use each once.
 

@@ -15,7 +15,8 @@ from interop.facts.domain import (
     AxisDomain, outside,
 )
 from interop.facts.enums import (
-    Answer, AxisState, Evidence, GapKind, GateState, Intent, Level, PartKind, Side, TaskName,
+    Answer, AxisState, Evidence, GapKind, GateState, InputRole, Intent, Level, PartKind, Side,
+    TaskName,
 )
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, AudioPreprocessing, DTYPE_BITS, FEW, Graph, Head,
@@ -34,9 +35,10 @@ __all__ = [
     "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture",
     "AudioPreprocessing", "AxisDomain", "AxisState", "Case", "DTYPE_BITS", "Difference",
     "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph", "Head",
-    "Identity", "Import", "Input", "Intent", "Json", "Labels", "Level", "Manifest", "Mapped",
-    "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part", "PartChange", "PartKind",
-    "Parts", "Port", "Preprocessing", "Proof", "Report", "RowMatch", "Rule", "Section", "Side",
-    "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName", "TensorSpec",
-    "TextPreprocessing", "Unreadable", "Verdict", "WHOLE", "family", "json_key", "outside",
+    "Identity", "Import", "Input", "InputRole", "Intent", "Json", "Labels", "Level", "Manifest",
+    "Mapped", "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part", "PartChange",
+    "PartKind", "Parts", "Port", "Preprocessing", "Proof", "Report", "RowMatch", "Rule",
+    "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",
+    "TensorSpec", "TextPreprocessing", "Unreadable", "Verdict", "WHOLE", "family", "json_key",
+    "outside",
 ]

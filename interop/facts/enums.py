@@ -100,6 +100,25 @@ class TaskName(StrEnum):
     REGRESSION = "regression"
 
 
+class InputRole(StrEnum):
+    """What an input is to its command; an assessment's models go by their names instead."""
+
+    A = "A"
+    B = "B"
+    BASELINE = "baseline"
+    CANDIDATE = "candidate"
+    FILE = "file"
+    DATA = "data"
+    OLD = "old"
+    NEW = "new"
+    CHECKPOINT = "checkpoint"
+    GRAPH = "graph"
+    BUNDLE = "bundle"
+    BACKBONE = "backbone"
+    SOURCE = "source"
+    LIKE = "like"
+
+
 class GateState(StrEnum):
     """What became of a model of a repository since the baseline."""
 

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from interop.errors import ConfigError
 from interop.facts import Report
-from interop.report.plain import tame
+from interop.report.sanitize import escape_report
 
 # format -> the module that renders it; loaded when it is asked for
 FORMATS = {
@@ -34,4 +34,4 @@ def render(report: Report, form: str) -> str:
     if form not in FORMATS:
         raise ConfigError(f"unknown format {form!r}", fix=f"known: {', '.join(FORMATS)}")
     make: Callable[[Report], str] = import_module(FORMATS[form]).render
-    return make(tame(report) if form in _BARE else report)
+    return make(escape_report(report) if form in _BARE else report)

@@ -5,19 +5,22 @@ Models go by their place in the ranking, so that a table has room for eight with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
-from interop.facts import Input, Measurement, Report
-from interop.report.view import ABSENT, Table, interval_of, known, listed, of, plain
+from interop.facts import Answer, Input, Measurement, Report, TaskName
+from interop.facts.sections.assess import AssessSection, Replacement
+from interop.report.values import ABSENT, Table, interval_of, known, listed, of, plain
 
 REUSE, TUNED, OWN = "reuse", "fine-tuned", "as it is"
 LIKENESS = "similarity"  # of features, to those of the first model
 SAME = "the same weights"  # why a pair needed no comparison
 HELD, FEW, COST = "held-back test set", "sample efficiency", "cost"
 CHEAP, ORDER = "transferability", "order"
-SIGNS = {"yes": "yes", "no": "no"}  # of a replacement; whatever else is said of one is open
+SIGNS = {
+    Answer.YES: "yes",
+    Answer.NO: "no",
+}  # of a replacement; whatever else is said of one is open
 OPEN, NOT_COMPARED = "?", "–"
 MOST_SENTENCES = 16
 ENOUGH = 5  # folds, below which a spread over them says little
@@ -52,13 +55,11 @@ class Assessed:
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        d = report.details
-        self.candidates: list[Mapping[str, Any]] = [
-            c for c in d.get("candidates") or () if isinstance(c, Mapping)
-        ]
-        self.names = [str(c.get("name", "")) for c in self.candidates]
-        self.pairs = [p for p in d.get("interchange") or () if isinstance(p, Mapping)]
-        self.folds: Mapping[str, Any] = d.get("folds") or {}
+        self.section = report.section(AssessSection)
+        self.candidates = self.section.candidates or ()
+        self.names = [c.name for c in self.candidates]
+        self.pairs = self.section.interchange or ()
+        self.folds = self.section.folds or None
         self._found: dict[tuple[str, str], dict[str, Measurement]] = {}
         for m in report.measurements:
             key = str(m.conditions.get("group", "")), of(m)
@@ -91,13 +92,11 @@ class Assessed:
         return self.get(self.group, name, self.main)
 
     def on_front(self) -> list[str]:
-        return [str(c.get("name", "")) for c in self.candidates if c.get("front") is True]
+        return [c.name for c in self.candidates if c.front]
 
-    def pair(self, original: str, instead: str) -> Mapping[str, Any] | None:
+    def pair(self, original: str, instead: str) -> Replacement | None:
         """What is known of `instead` in the place of `original`."""
-        return next(
-            (p for p in self.pairs if p.get("a") == original and p.get("b") == instead), None
-        )
+        return next((p for p in self.pairs if (p.a, p.b) == (original, instead)), None)
 
     @property
     def data(self) -> Input | None:
@@ -108,9 +107,9 @@ class Assessed:
         return next((i for i in self.report.inputs if i.role == name), None)
 
 
-def verdict(pair: Mapping[str, Any] | None) -> str:
+def verdict(pair: Replacement | None) -> str:
     """ "yes", "no", "?" where the samples leave it open, "–" where the two were not compared."""
-    return NOT_COMPARED if pair is None else SIGNS.get(str(pair.get("stands_in")), OPEN)
+    return NOT_COMPARED if pair is None else SIGNS.get(pair.stands_in, OPEN)
 
 
 # ---------------------------------------------------------------- figures as words
@@ -204,7 +203,7 @@ def answers(of_all: Assessed) -> list[str]:
 
 def _left_out(of_all: Assessed) -> list[str]:
     """Who was not judged at all; the notes have why."""
-    names = [str(n) for n in of_all.report.details.get("left_out") or ()]
+    names = of_all.section.left_out or ()
     whose = "Its weights do" if len(names) == 1 else "Their weights do"
     return [f"Left out: {listed(names)}. {whose} not fit the architecture."] if names else []
 
@@ -212,10 +211,10 @@ def _left_out(of_all: Assessed) -> list[str]:
 def _taught(of_all: Assessed) -> list[str]:
     """Whose figures are too good, by the record in its own file."""
     return [
-        f"Mind: {name} was trained on {c['trained_on']} of these samples, as its file says: its "
+        f"Mind: {c.name} was trained on {c.trained_on} of these samples, as its file says: its "
         "figures here are too good."
-        for name, c in zip(of_all.names, of_all.candidates, strict=True)
-        if c.get("trained_on")
+        for c in of_all.candidates
+        if c.trained_on
     ]
 
 
@@ -242,13 +241,13 @@ def _controls(of_all: Assessed) -> list[str]:
     said = []
     for place, candidate in enumerate(of_all.candidates):
         name = of_all.names[place]
-        if not candidate.get("random") or not known(getattr(of_all.outcome(name), "value", None)):
+        if not candidate.random or not known(getattr(of_all.outcome(name), "value", None)):
             continue
         own = of_all.outcome(name)
         others = {
-            n: of_all.outcome(n)
-            for n, c in zip(of_all.names, of_all.candidates, strict=True)
-            if n != name and not c.get("random")
+            c.name: of_all.outcome(c.name)
+            for c in of_all.candidates
+            if c.name != name and not c.random
         }
         values = {n: m.value for n, m in others.items() if m is not None and known(m.value)}
         better = -1 if own is not None and own.conditions.get("better") == -1 else 1
@@ -279,7 +278,7 @@ def front_in_words(of_all: Assessed) -> str:
     if not names or len(of_all.names) < 2:
         return ""
     main = of_all.main or "accuracy"
-    points = [c.get("figures") or {} for c in of_all.candidates]
+    points = [c.figures for c in of_all.candidates]
     axes = [main] if any(known(p.get("accuracy")) for p in points) else []
     axes += [w for k, w in _AXES.items() if any(known(p.get(k)) for p in points)]
     missing = [w for w in (main, *_AXES.values()) if w not in axes]
@@ -299,7 +298,7 @@ def front_in_words(of_all: Assessed) -> str:
             f" {_capital(listed(missing))} {'was' if len(missing) == 1 else 'were'} not measured"
         )
         said += " and plays no part." if len(missing) == 1 else " and play no part."
-    real = [c.get("figures") or {} for c in of_all.candidates if not c.get("random")]
+    real = [c.figures for c in of_all.candidates if not c.random]
     if any(
         not known(p.get(k)) for p in real for k in ("accuracy", *_AXES) if _word(k, main) in axes
     ):
@@ -340,21 +339,21 @@ def data_in_words(of_all: Assessed) -> str:
 
 def folds_in_words(of_all: Assessed) -> list[str]:
     """How the samples were shared out."""
-    f = of_all.folds
+    plan = of_all.folds
     if not of_all.names:
         return []
-    if not f:
+    if plan is None:
         return ["No folds: the models answered all samples as they are, and nothing was trained."]
-    noun = "words" if of_all.report.details.get("task") == "token-classification" else "samples"
-    count, repeats, how = f.get("folds"), f.get("repeats") or 1, str(f.get("how") or "")
+    noun = "words" if of_all.section.task is TaskName.TOKEN_CLASSIFICATION else "samples"
+    count, how = plan.folds, plan.how
     said = [
-        f"{f.get('rows')} {noun} were cut into {count} parts (folds); each part was answered by a "
+        f"{plan.rows} {noun} were cut into {count} parts (folds); each part was answered by a "
         f"probe, a linear model on the frozen features, trained on the other "
-        f"{count - 1 if isinstance(count, int) else 'ones'}, with the same parts for all models."
+        f"{count - 1}, with the same parts for all models."
     ]
-    if repeats != 1:
-        said.append(f"This was done {repeats} times, cut anew each time.")
-    elif isinstance(count, int) and count < ENOUGH:
+    if plan.repeats != 1:
+        said.append(f"This was done {plan.repeats} times, cut anew each time.")
+    elif count < ENOUGH:
         said.append(
             f"Intervals from {count} folds are wide and rough: --folds {ENOUGH} or more, or "
             "--repeats, narrows them."
@@ -362,14 +361,12 @@ def folds_in_words(of_all: Assessed) -> list[str]:
     if "stratified" in how:
         said.append("Stratified: each part has about the same share of each class.")
     if "by group" in how:
-        by = f.get("grouped_by")
-        what = f"of one {by}" if by else "that belong together"
+        what = f"of one {plan.grouped_by}" if plan.grouped_by else "that belong together"
         said.append(f"By group: {noun} {what} are never on both sides.")
     if how and "stratified" not in how and "by group" not in how:
         said.append(f"Parts were drawn {how}.")
-    held = f.get("held_back")
-    if held:
-        said.append(f"{held} further {noun} were held back as a test set and used once.")
+    if plan.held_back:
+        said.append(f"{plan.held_back} further {noun} were held back as a test set and used once.")
     else:
         said.append(f"No {noun} were held back as a test set.")
     return said
@@ -384,7 +381,7 @@ def ranking(of_all: Assessed) -> Table:
     second = next(iter(of_all.figures(REUSE)[1:]), "") if group == REUSE else ""
     test = next(iter(of_all.figures(HELD)), "")
     probe = next(iter(of_all.figures(REUSE)), "") if group == TUNED else ""
-    scored = any(known(c.get("score")) for c in of_all.candidates)
+    scored = any(known(c.score) for c in of_all.candidates)
     outcomes = [of_all.outcome(n) for n in of_all.names]
     heads = ["model", FRONT]
     if main:
@@ -396,12 +393,12 @@ def ranking(of_all: Assessed) -> Table:
     heads += ["ms a sample", "size, MB", "params, M", *(["score"] if scored else [])]
     rows = []
     for name, candidate in zip(of_all.names, of_all.candidates, strict=True):
-        cells = [of_all.known_as(name), "*" if candidate.get("front") is True else ""]
+        cells = [of_all.known_as(name), "*" if candidate.front else ""]
         cells += [ranged(of_all.outcome(name))] if main else []
         cells += [lone(of_all.get(g, name, f)) for g, f, _ in extra]
         cells += [lone(of_all.get(COST, name, "latency"))]
         cells += [_mega(of_all.get(COST, name, f)) for f in ("weight bytes", "weights")]
-        cells += [number(candidate.get("score"), "abs")] if scored else []
+        cells += [number(candidate.score, "abs")] if scored else []
         rows.append(tuple(cells))
     figures = tuple(range(2, len(heads)))
     title = "Ranking" if main else "The models, in the order in which they were given"
@@ -426,7 +423,7 @@ def _about_ranking(of_all: Assessed, scored: bool) -> str:
             "95 % interval: where the figure would lie on other samples of this kind; made wider "
             "because folds share what they train on, and left out where all folds came to the same."
         )
-    if of_all.folds.get("held_back") and of_all.main:
+    if of_all.folds and of_all.folds.held_back and of_all.main:
         by = ", answered by a probe" if of_all.group == TUNED else ""
         said.append(f"Test set: the held-back samples{by}.")
     timed = [m for n in of_all.names if (m := of_all.get(COST, n, "latency")) is not None]
@@ -438,7 +435,7 @@ def _about_ranking(of_all: Assessed, scored: bool) -> str:
     elif len(of_all.names) < 2:
         said.append("Latency was not measured.")
     if scored:
-        weights = of_all.report.details.get("weights") or {}
+        weights = of_all.section.weights or {}
         parts = listed(f"{_AXES.get(k, k)} {v:g}" for k, v in weights.items())
         said.append(f"Score: the policy's weights ({parts}) of figures set from 0 (the worst here) "
                     "to 1 (the best here).")  # fmt: skip
@@ -596,7 +593,7 @@ def interchange(of_all: Assessed) -> Table | None:
 
 
 def _points(of_all: Assessed) -> str:
-    margin = of_all.report.details.get("margin")
+    margin = of_all.section.margin
     if not known(margin):
         return "the margin"
     return f"{100 * margin:g} point{'' if margin == 0.01 else 's'} of accuracy"
@@ -604,7 +601,7 @@ def _points(of_all: Assessed) -> str:
 
 def _basis(of_all: Assessed) -> str:
     """Whose answers the pairs were compared by."""
-    found = {str(p.get("basis")) for p in of_all.pairs}
+    found = {p.basis for p in of_all.pairs}
     said = []
     if "probe" in found:
         said.append("Compared by the answers of probes to samples that they were not trained on.")
@@ -620,13 +617,9 @@ def _basis(of_all: Assessed) -> str:
 def sentences(of_all: Assessed) -> list[tuple[str, str]]:
     """(verdict, sentence) of each pair: yes first, then what is open, then no."""
     order = {"yes": 0, OPEN: 1, "no": 2}
-    mixed = len({p.get("basis") for p in of_all.pairs} - {SAME}) > 1
+    mixed = len({p.basis for p in of_all.pairs} - {SAME}) > 1
     found = [
-        (
-            verdict(p),
-            str(p.get("sentence") or "")
-            + (" (own heads)" if mixed and p.get("basis") == OWN else ""),
-        )
+        (verdict(p), p.sentence + (" (own heads)" if mixed and p.basis == OWN else ""))
         for p in of_all.pairs
     ]
     return sorted(found, key=lambda s: order[s[0]])
@@ -650,7 +643,7 @@ def about_p(of_all: Assessed) -> str:
     """What p is, and why it may not agree with the order, where both are of trained answers."""
     outcomes = (of_all.outcome(n) for n in of_all.names)
     spread = any(m is not None and interval_of(m) for m in outcomes)
-    by_training = any(p.get("basis") not in (OWN, SAME) for p in of_all.pairs)
+    by_training = any(p.basis not in (OWN, SAME) for p in of_all.pairs)
     return f"{ABOUT_P} {_TWO_VARIANCES}" if spread and by_training else ABOUT_P
 
 
@@ -662,8 +655,10 @@ def predicted(of_all: Assessed) -> Table | None:
     if not names:
         return None
     rows = tuple((n, _tau(of_all, n, taus.get(n)), _SCORES.get(n, "")) for n in names)
-    against = str((of_all.report.details.get("order") or {}).get("against") or "accuracy")
-    against = against.replace("accuracy", of_all.main or "accuracy")
+    order = of_all.section.order
+    against = (order.against if order else "accuracy").replace(
+        "accuracy", of_all.main or "accuracy"
+    )
     note = (
         f"Foretold: how well the score put the models in the order of the {against} (weighted "
         "Kendall's tau): 1 the same order, 0 no relation, -1 the reverse; places at the top count "
@@ -733,13 +728,12 @@ def trained(of_all: Assessed) -> Table | None:
     """How each model was trained, as far as its file tells."""
     rows = []
     told = False
-    for name, c in zip(of_all.names, of_all.candidates, strict=True):
-        known_of = c.get("training") or {}
-        told = told or bool(known_of) or bool(c.get("random"))
-        words = "; ".join(f"{k} {plain(v)}" for k, v in known_of.items())
-        if c.get("random"):
+    for c in of_all.candidates:
+        told = told or bool(c.training) or c.random
+        words = "; ".join(f"{k} {plain(v)}" for k, v in c.training.items())
+        if c.random:
             words = "not at all: its weights were drawn at random, as a control"
-        rows.append((of_all.known_as(name), words or "not known: its file does not tell"))
+        rows.append((of_all.known_as(c.name), words or "not known: its file does not tell"))
     note = "" if told else "No file tells how its model was trained."
     return Table("How each was trained", ("model", "training"), tuple(rows), (), note)
 
@@ -747,8 +741,7 @@ def trained(of_all: Assessed) -> Table | None:
 def notes(report: Report) -> list[str]:
     """What the run itself has to add, and what it left out."""
     skipped = [f"{_capital(one.rule)}: not measured, because {one.why}." for one in report.skipped]
-    told = (str(n) for n in report.details.get("notes") or ())
-    return [*skipped, *(n if n.endswith(".") else f"{n}." for n in told)]
+    return [*skipped, *(n if n.endswith(".") else f"{n}." for n in report.notes)]
 
 
 def tables(of_all: Assessed) -> list[Table]:

@@ -7,8 +7,8 @@ first: GitHub shows ten of each kind and drops the rest.
 from __future__ import annotations
 
 from interop.facts import Finding, Level, Report
-from interop.report.plain import plain
-from interop.report.words import faults, files_of, headline, level_of, waived, word
+from interop.report.sanitize import plain
+from interop.report.wording import faults, files_of, headline, level_of, waived, word
 
 _COMMANDS = {Level.ERROR: "error", Level.WARN: "warning", Level.NOTE: "notice"}
 

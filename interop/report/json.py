@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from interop.errors import ConfigError
-from interop.facts import Absent, AxisDomain, Json, Measurement, Report, Section, Sparse
+from interop.facts import Absent, AxisDomain, Json, Measurement, Report, Sparse
 from interop.facts.sections import sections_of
 
 T = TypeVar("T")
@@ -79,11 +79,12 @@ def from_json(document: dict[str, Json]) -> Report:
     where it is none."""
     report = decode(Report, document)
     given = document["details"]
-    kinds = [k for k in sections_of(report.command) if given.keys() & {x[1] for x in _keys(k)}]
+    known: tuple[Any, ...] = sections_of(report.command)
+    kinds = [k for k in known if given.keys() & {x[1] for x in _keys(k)}]
     return replace(report, details=decode(kinds[0], given)) if kinds else report
 
 
-def decode(kind: type[T], value: Json, name: str = "report") -> T:
+def decode(kind: Callable[..., T], value: Json, name: str = "report") -> T:
     """The record of this kind that `to_json` made the value of; keys that it lacks are let be.
 
     A null number is NaN, as which `to_json` stores it. Raises KeyError, TypeError or ValueError
@@ -109,7 +110,7 @@ def decode(kind: type[T], value: Json, name: str = "report") -> T:
 
 
 @cache
-def _keys(kind: type[Any]) -> list[tuple[str, str, Any]]:
+def _keys(kind: Any) -> list[tuple[str, str, Any]]:
     """Each field, its key, and the value with which it is left out."""
     return [
         (f.name, key, f.default if issubclass(kind, Sparse) else MISSING)
@@ -119,7 +120,7 @@ def _keys(kind: type[Any]) -> list[tuple[str, str, Any]]:
 
 
 @cache
-def _reading(kind: type[Any]) -> list[tuple[str, str, bool]]:
+def _reading(kind: Any) -> list[tuple[str, str, bool]]:
     """Each field, its key, and whether a record without that key is damaged."""
     whole = kind in (Report, Measurement)
     return [
@@ -130,7 +131,7 @@ def _reading(kind: type[Any]) -> list[tuple[str, str, bool]]:
 
 
 @cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
@@ -149,9 +150,7 @@ def _decoded(kind: Any, value: Json, name: str) -> Any:
         return {key: _decoded(args[1], content, key) for key, content in value.items()}
     if kind is Any:
         return value
-    if kind is Section:
-        return Section()
-    if is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
         return decode(kind, value, name)
     if issubclass(kind, Enum):
         return kind(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from interop.facts import Answer, Finding, Intent, Level, Report
-from interop.report.words import headline, waived, word
+from interop.report.wording import headline, waived, word
 
 # XML 1.0 has no place for these, which a tensor's name may hold.
 _UNFIT = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -98,8 +98,7 @@ def _said(found: Finding) -> str:
 
 def _decides(report: Report, breaks: tuple[Intent, ...]) -> bool:
     """Whether what breaks these intents can be why the command does not end in 0."""
-    asked = report.details.get("intent")
-    return bool(report.exit_code) and (asked is None or asked in {str(b) for b in breaks})
+    return bool(report.exit_code) and (report.intent is None or report.intent in breaks)
 
 
 def _add(suite: Element, name: str, case: _Case) -> None:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from interop.facts import Finding, Measurement, Report
-from interop.report.learning import WRITTEN, shortened
+from interop.report.curves import WRITTEN, shortened
 from interop.report.units import quantity
-from interop.report.view import known, of, span
-from interop.report.words import faults, headline, is_proof, one_line, waived, word
+from interop.report.values import known, of, span
+from interop.report.wording import faults, headline, is_proof, one_line, waived, word
 
 # GitHub refuses a comment of more than 65 536 characters.
 MOST_CHARACTERS = 60_000
@@ -49,7 +49,7 @@ def render(report: Report) -> str:
         *(_finding(found) for found in faults(report)),
         *(_finding(found, why) for found, why in waived(report)),
         _skipped(report),
-        *(f"Note: {text(str(note))}" for note in report.details.get("notes") or ()),
+        *(f"Note: {text(note)}" for note in report.notes),
     ]  # fmt: skip
     return _fitting([block for block in blocks if block])
 

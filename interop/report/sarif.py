@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from interop.facts import Finding, Json, Level, Report, Skipped
 from interop.report.json import dump
-from interop.report.plain import plain
-from interop.report.words import (
+from interop.report.sanitize import plain
+from interop.report.wording import (
     faults,
     files_of,
     headline,

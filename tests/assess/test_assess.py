@@ -60,7 +60,7 @@ def figure(report, of, name="accuracy", group="reuse"):
 
 
 def test_all_are_ranked_and_the_control_comes_last(report):
-    names = [c["name"] for c in report.details["candidates"]]
+    names = [c.name for c in report.details.candidates]
     assert len(names) == 6 and names[-1] == "random base"
     assert set(names[:2]) <= {"shufflenet", "squeezenet", "mobilenet"}
     values = [figure(report, n).value for n in names]
@@ -73,19 +73,19 @@ def test_figures_are_those_of_scikit_learn(report):
     """The probes' answers, scored anew."""
     from sklearn.metrics import accuracy_score
 
-    matrix = next(c for c in report.details["confusion"] if c["of"] == "base")
-    counts = np.array(matrix["confusion"])
+    matrix = next(c for c in report.details.confusion if c.of == "base")
+    counts = np.array(matrix.confusion)
     truth = np.repeat(np.arange(10), counts.sum(axis=1))
     said = np.concatenate([np.repeat(np.arange(10), row) for row in counts])
     whole = accuracy_score(truth, said)
     assert abs(figure(report, "base").value - whole) < 0.01  # folds of unlike size
-    assert counts.sum() == report.details["folds"]["rows"]
+    assert counts.sum() == report.details.folds.rows
 
 
 def test_the_test_set_is_apart_from_all_folds(report):
     held = figure(report, "base", group="held-back test set")
-    assert held.conditions["samples"] == report.details["folds"]["held_back"] == 64
-    assert held.conditions["samples"] + report.details["folds"]["rows"] == 320
+    assert held.conditions["samples"] == report.details.folds.held_back == 64
+    assert held.conditions["samples"] + report.details.folds.rows == 320
 
 
 def test_costs_are_the_modules_own(report):
@@ -114,17 +114,17 @@ def test_pairs_say_what_the_constructed_truth_is(tmp_path):
         *(str(tmp_path / f"{n}.pth") for n in ("twin", "damaged")),
     ]
     found = assess(models, HELD, task="image-classification", margin=0.03, cache=None, **FAST)
-    said = {(p["a"], p["b"]): p for p in found.details["interchange"]}
+    said = {(p.a, p.b): p for p in found.details.interchange}
     assert len(said) == 6
     for a, b in (("shufflenet", "twin"), ("twin", "shufflenet")):
         pair = said[a, b]
-        assert pair["stands_in"] == "yes" and pair["agreement"] == 1 and pair["kappa"] == 1
-        assert pair["equivalence_p"] < 0.05 and pair["basis"] == "as it is"
-        assert pair["interface"]["answer"] == "yes" and "callers unchanged" in pair["sentence"]
-        assert np.diag(pair["cka"]["values"]) == pytest.approx(1, abs=1e-6)
-    assert said["shufflenet", "damaged"]["stands_in"] == "no"
-    assert said["damaged", "twin"]["stands_in"] == "yes"
-    assert said["shufflenet", "damaged"]["negative_flips"] > 0.9
+        assert pair.stands_in == "yes" and pair.agreement == 1 and pair.kappa == 1
+        assert pair.equivalence_p < 0.05 and pair.basis == "as it is"
+        assert pair.interface.answer == "yes" and "callers unchanged" in pair.sentence
+        assert np.diag(pair.cka.values) == pytest.approx(1, abs=1e-6)
+    assert said["shufflenet", "damaged"].stands_in == "no"
+    assert said["damaged", "twin"].stands_in == "yes"
+    assert said["shufflenet", "damaged"].negative_flips > 0.9
 
 
 def test_what_was_done_is_found_again(report, candidates, kept):
@@ -135,7 +135,7 @@ def test_what_was_done_is_found_again(report, candidates, kept):
         progress=said.append, **FAST,
     )  # fmt: skip
     assert not any(line.startswith("probes") for line in said)
-    cached = {c["name"]: c["cached"] for c in again.details["candidates"]}
+    cached = {c.name: c.cached for c in again.details.candidates}
     assert not cached.pop("autoencoder") and all(cached.values())
     for name in cached:
         assert figure(again, name).value == figure(report, name).value
@@ -166,15 +166,12 @@ def test_fine_tuning_on_the_folds(tmp_path):
     soon = figure(found, "base", "time to 95 % of its best", "fine-tuned")
     whole = figure(found, "base", "training, processor time", "fine-tuned")
     assert 0 < soon.value <= whole.value
-    curves = [c for c in found.details["curves"] if c["of"] == "base"]
-    assert (
-        len(curves) == 2
-        and [e["phase"] for e in curves[0]["epochs"]] == ["probe"] * 2 + ["full"] * 2
-    )
+    curves = [c for c in found.details.curves if c.of == "base"]
+    assert len(curves) == 2 and [e.phase for e in curves[0].epochs] == ["probe"] * 2 + ["full"] * 2
     taus = [m for m in found.measurements if m.conditions["group"] == "order"]
     assert {m.conditions["against"] for m in taus} == {"fine-tuned accuracy"}
     assert "linear probe" in {m.conditions["of"] for m in taus}
-    assert {p["basis"] for p in found.details["interchange"]} == {"fine-tuned"}
+    assert {p.basis for p in found.details.interchange} == {"fine-tuned"}
     said: list[str] = []
     again = assess(models, HELD, options=options, progress=said.append)
     assert not any(line.startswith("fine-tuning") for line in said)
@@ -216,12 +213,12 @@ def test_weights_of_a_policy_make_one_score(candidates, kept):
         models, HELD, task="image-classification", cache=kept,
         weights={"accuracy": 3.0, "weight bytes": 1.0}, **FAST,
     )  # fmt: skip
-    scores = {c["name"]: c["score"] for c in found.details["candidates"]}
+    scores = {c.name: c.score for c in found.details.candidates}
     assert scores["squeezenet"] == pytest.approx(0.75)  # the most accurate, and the largest
     assert scores["base"] == pytest.approx(0.25)
     assert scores["random base"] is None, "a control is no choice"
-    assert all(c["score"] is None for c in assess(models, HELD, task="image-classification",
-               cache=kept, **FAST).details["candidates"])  # fmt: skip
+    assert all(c.score is None for c in assess(models, HELD, task="image-classification",
+               cache=kept, **FAST).details.candidates)  # fmt: skip
 
 
 def test_texts_and_sounds_are_assessed(tmp_path):
@@ -229,14 +226,14 @@ def test_texts_and_sounds_are_assessed(tmp_path):
     found = assess(
         [text, f"random:{text}"], ROOT / "fixtures" / "text" / "heldout.csv", cache=None, **FAST
     )
-    assert found.details["task"] == "text-classification"
-    assert [c["name"] for c in found.details["candidates"]] == ["model", "random model"]
+    assert found.details.task == "text-classification"
+    assert [c.name for c in found.details.candidates] == ["model", "random model"]
     sound = str(ROOT / "fixtures" / "speech" / "model")
     found = assess(
         [sound, f"random:{sound}"], ROOT / "fixtures" / "speech" / "heldout", cache=None, **FAST
     )
-    assert found.details["task"] == "audio-classification"
-    assert [c["name"] for c in found.details["candidates"]] == ["model", "random model"]
+    assert found.details.task == "audio-classification"
+    assert [c.name for c in found.details.candidates] == ["model", "random model"]
 
 
 def damaged(path, change):
@@ -257,7 +254,7 @@ def test_a_model_whose_weights_do_not_fit_is_left_out_and_the_others_are_judged(
     alone = assess([good, f"random:{good}"], HELD, **how)
     for pool in (Pool(), Pool("loky", 2)):
         found = assess([cut, good, wide, f"random:{good}"], HELD, pool=pool, **how)
-        assert found.outcome is Answer.NO and found.details["left_out"] == ["cut", "wide"]
+        assert found.outcome is Answer.NO and found.details.left_out == ("cut", "wide")
         for name in ("base", "random base"):
             assert figure(found, name).samples == figure(alone, name).samples
         assert [f.rule for f in found.findings] == ["loaded-fraction-low"] * 2

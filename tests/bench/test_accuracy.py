@@ -349,12 +349,12 @@ def test_a_task_without_right_and_wrong_has_its_first_figure_compared() -> None:
 
 
 def test_answers_are_stored_by_hash_with_what_a_comparison_needs() -> None:
-    stored = told([[3, 0], [3, 0]], [0, 1], labels=("cat", "dog")).as_json()
-    assert stored["of"] == "A pytorch" and stored["labels"] == ["cat", "dog"]
-    truth, words, right, same = stored["samples"]["h0"]
+    stored = told([[3, 0], [3, 0]], [0, 1], labels=("cat", "dog")).predictions()
+    assert stored.of == "A pytorch" and stored.labels == ("cat", "dog")
+    truth, words, right, same = stored.samples["h0"]
     assert (truth, words, right) == ("cat", "cat (95 %)", True)
-    assert stored["samples"]["h1"][:3] == ["dog", "cat (95 %)", False]
-    assert stored["samples"]["h1"][3] == same, "the same answer, whatever the truth"
+    assert stored.samples["h1"][:3] == ("dog", "cat (95 %)", False)
+    assert stored.samples["h1"][3] == same, "the same answer, whatever the truth"
     # The name decides and not how sure the model was.
-    moved = told([[0, 9]], [1], labels=("dog", "cat")).as_json()
-    assert moved["samples"]["h0"][3] == same
+    moved = told([[0, 9]], [1], labels=("dog", "cat")).predictions()
+    assert moved.samples["h0"][3] == same

@@ -89,13 +89,13 @@ def test_one_model_against_the_other(two: Report) -> None:
     assert 0 <= found(two, "McNemar's exact test", between="models").value <= 1
     flips = found(two, "flips", between="models")
     assert len(flips.conditions["flipped"]) == flips.value
-    stored = {p["of"]: p["samples"] for p in two.details["predictions"]}
+    stored = {p.of: p.samples for p in two.details.predictions}
     assert len(stored["A pytorch"]) == len(stored["B onnxruntime"]) == 320
     right = [sum(one[2] for one in stored[f"{r} pytorch"].values()) for r in "AB"]
     assert right == [round(320 * t) for t in top]
     # Each sample that flipped can be shown.
-    assert set(two.details["previews"]) == {f["sample"] for f in flips.conditions["flipped"]}
-    assert all(p["png"] for p in two.details["previews"].values())
+    assert set(two.details.previews) == {f["sample"] for f in flips.conditions["flipped"]}
+    assert all(p.png for p in two.details.previews.values())
 
 
 def test_labels_in_another_order_are_found_though_no_figure_shows_them(
@@ -127,10 +127,10 @@ def test_throughput_and_first_runs_are_measured(two: Report) -> None:
 
 
 def test_the_walk_says_where_its_time_went(two: Report) -> None:
-    pace = two.details["pace"]["A"]
-    assert set(pace["running_seconds"]) == {"pytorch", "onnxruntime"}
-    assert 0 <= pace["share_waiting"] < 1
-    assert two.details["task"] == "image-classification"
+    pace = two.details.pace["A"]
+    assert set(pace.running_seconds) == {"pytorch", "onnxruntime"}
+    assert 0 <= pace.share_waiting < 1
+    assert two.details.task == "image-classification"
 
 
 def test_a_user_can_read_what_is_printed(two: Report) -> None:
@@ -145,7 +145,7 @@ def test_a_user_can_read_what_is_printed(two: Report) -> None:
 
 
 def test_the_report_says_under_which_conditions(two: Report) -> None:
-    conditions = two.details["conditions"]
+    conditions = two.details.conditions
     assert conditions["device"] == "cpu" and conditions["provider"] == "CPUExecutionProvider"
     assert conditions["threads"] == 1
     assert two.outcome in (Answer.YES, Answer.UNKNOWN)
@@ -342,9 +342,9 @@ def test_a_text_classifier_scores_what_transformers_says(of_text: Identity) -> N
     names = list(of_text.labels.names or ())
     agrees(report, logits, [names.index(r["label"]) for r in rows])
     assert 0.8 < found(report, "top-1", of="A pytorch").value < 1
-    assert report.details["task"] == "text-classification"
+    assert report.details.task == "text-classification"
     assert report.inputs[-1].summary == "300 texts"
-    assert report.details["split"] is None
+    assert report.details.split is None
 
 
 def test_texts_that_the_tokenizer_does_not_know_are_told(of_text: Identity, tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_texts_that_the_tokenizer_does_not_know_are_told(of_text: Identity, tmp_
     path = tmp_path / "rows.csv"
     path.write_text("text,label\n\u65e5,German\nBitte,German\n\u672c,French\n", encoding="utf-8")
     report = bench([of_text], path, batches=(), runtimes=["pytorch"])
-    assert report.details["notes"][0].startswith("A: 2 of the 3 texts are unknown tokens alone")
+    assert report.details.notes[0].startswith("A: 2 of the 3 texts are unknown tokens alone")
     assert "row 1: '\u65e5'" in render(report, "text")
     path.write_text("text,label\n\u65e5,German\n\u672c,French\n", encoding="utf-8")
     with pytest.raises(DataError, match="knows nothing of its 2 texts"):
@@ -367,7 +367,7 @@ def test_a_report_tells_the_split(of_text: Identity, tmp_path: Path) -> None:
     part = Dataset.from_list([{"text": r["text"], "label": r["label"]} for r in rows])
     DatasetDict({"test": part, "train": part}).save_to_disk(str(tmp_path / "saved"))
     report = bench([of_text], tmp_path / "saved", batches=(), split="train")
-    assert report.details["split"] == "train"
+    assert report.details.split == "train"
 
 
 def test_shuffled_labels_show(of_text: Identity, tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_a_speech_classifier_scores_what_transformers_says(tmp_path: Path) -> No
     logits = by_transformers(SPEECH / "model", "AutoModelForAudioClassification", inputs)
     agrees(report, logits, [names.index(c.parent.name) for c in clips])
     assert 0.8 < found(report, "top-1", of="A pytorch").value < 1
-    assert report.details["task"] == "audio-classification"
+    assert report.details.task == "audio-classification"
     # The same clips under another digit's name: next to none is right.
     for name, other in zip(names, [*names[1:], names[0]], strict=True):
         shutil.copytree(SPEECH / "heldout" / name, tmp_path / other)

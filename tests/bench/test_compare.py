@@ -16,7 +16,8 @@ from interop.bench.accuracy import Answered, scores
 from interop.bench.compare import FASTER, SAME, SLOWER, compare, ratio
 from interop.bench.tasks import task
 from interop.errors import ConfigError
-from interop.facts import Answer, Finding, Input, Intent, Json, Level, Measurement, Report
+from interop.facts import Answer, Finding, Input, Intent, Json, Level, Measurement, Report, TaskName
+from interop.facts.sections.bench import BenchSection, CompareSection, Predictions
 from interop.report import render
 from interop.report.json import read_report
 
@@ -73,7 +74,7 @@ def report(
         inputs=(Input("A", "a.pth", "a model"),),
         measurements=(*scores(told), *(timed() if latency is None else latency)),
         environment={"processor": "one", "cpus": 2, "unix_time": 1, **environment},
-        details={"predictions": [told.as_json()], "conditions": {"threads": 1}},
+        details=BenchSection(predictions=(told.predictions(),), conditions={"threads": 1}),
     )
 
 
@@ -97,7 +98,7 @@ def test_a_report_against_itself_shows_no_change() -> None:
     assert made.outcome is Answer.YES and made.exit_code == 0
     assert named(made, "agreement").value == 1
     assert named(made, "latency ratio").value == 1
-    assert "conditions changed" not in made.details and not made.skipped
+    assert made.details == CompareSection() and not made.skipped
 
 
 def test_twice_as_long_is_slower_and_half_as_long_faster() -> None:
@@ -158,14 +159,16 @@ def test_how_sure_an_answer_is_does_not_make_it_another() -> None:
 
 
 def test_only_samples_that_both_saw_are_held_against_each_other() -> None:
-    new = answered(10).as_json()
+    new = answered(10).predictions()
+    samples = dict(new.samples)
     for n in range(40):  # of which the first ten are the wrong ones
-        del new["samples"][f"h{n}"]
-    fewer = replace(report(), details={"predictions": [new]})
+        del samples[f"h{n}"]
+    new = replace(new, samples=samples)
+    fewer = replace(report(), details=BenchSection(predictions=(new,)))
     made = compare(report(), fewer)
     assert named(made, "accuracy change").conditions["samples"] == 60
     # Another truth for the same sample: the labels were mended, and nothing is said.
-    new["samples"]["h50"][0] = "bird"
+    samples["h50"] = ("bird", *samples["h50"][1:])
     made = compare(report(), fewer)
     assert "accuracy change" not in verdicts(made)
 
@@ -181,9 +184,9 @@ def test_a_task_without_right_and_wrong_is_compared_by_its_figures() -> None:
 
 def test_another_machine_is_named() -> None:
     made = compare(report(), report(processor="two", python="3.14"))
-    assert made.details["conditions changed"] == {
-        "processor": ["one", "two"],
-        "python": [None, "3.14"],
+    assert made.details.conditions_changed == {
+        "processor": ("one", "two"),
+        "python": (None, "3.14"),
     }
     assert "another machine (processor)" in made.summary
     text = render(made, "text")
@@ -284,19 +287,20 @@ def test_the_command_compares_stored_reports(interop: Run, tmp_path: Path) -> No
 
 
 def test_answers_of_an_older_version_are_told_apart() -> None:
-    told = {"of": "A pytorch", "samples": {"ab": ["cat", "cat"]}}
-    old = Report("bench", Answer.YES, "", details={"predictions": [told]})
+    told = Predictions("A pytorch", TaskName.REGRESSION, (), {"ab": ("cat", "cat")})
+    old = Report("bench", Answer.YES, "", details=BenchSection(predictions=(told,)))
     with pytest.raises(ConfigError, match="older version"):
         compare(old, old)
 
 
 def test_reports_of_other_tasks_or_data_are_refused() -> None:
     def told(task: str, *hashes: str) -> Report:
-        samples = {h: ["cat", "cat", True, "k"] for h in hashes}
+        samples = dict.fromkeys(hashes, ("cat", "cat", True, "k"))
         top = Measurement("top-1", "share", 1.0, (0.9, 1.0), (), {"group": "accuracy", "of": "A"})
-        predictions = [{"of": "A", "samples": samples}]
-        details = {"task": task, "predictions": predictions}
-        return Report("bench", Answer.YES, "", measurements=(top,), details=details)
+        name = TaskName(task)
+        predictions = (Predictions("A", name, (), samples),)
+        section = BenchSection(task=name, predictions=predictions)
+        return Report("bench", Answer.YES, "", measurements=(top,), details=section)
 
     with pytest.raises(ConfigError, match="are of text-classification and of regression"):
         compare(told("text-classification", "a"), told("regression", "a"))
@@ -316,10 +320,10 @@ def test_every_line_fits_80_columns_however_long_a_lane_is_called(tmp_path: Path
             of = str(m.conditions["of"]).replace("A pytorch", lane)
             more = {"runtime": lane[2:]} if "runtime" in m.conditions else {}
             found.append(replace(m, conditions={**m.conditions, "of": of, **more}))
-        told = [{**p, "of": lane} for p in given.details["predictions"]]
-        return replace(
-            given, measurements=tuple(found), details={**given.details, "predictions": told}
-        )
+        section = given.section(BenchSection)
+        told = tuple(replace(p, of=lane) for p in section.predictions or ())
+        section = replace(section, predictions=told)
+        return replace(given, measurements=tuple(found), details=section)
 
     old = renamed(report())
     new = renamed(report(answered(22), timed(2.0, seed=1), gpu="another", processor="p" * 90))

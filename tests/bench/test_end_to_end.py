@@ -92,7 +92,7 @@ def test_answers_are_spans_of_their_context(tmp_path: Path) -> None:
     report = measured(model, data)
     (native, exported) = figure(report, "F1")
     assert native == exported and 0 < (native or 0) < 1
-    for told in report.details["predictions"][0]["samples"].values():
+    for told in report.details.predictions[0].samples.values():
         assert any(told[1].strip("… ") in r["context"] for r in rows)
 
 

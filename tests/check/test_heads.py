@@ -46,8 +46,8 @@ def test_rows_that_changed_places_are_a_suspicion_with_its_evidence(tmp_path: Pa
     assert found.what.startswith("suspected: 5 of 6 rows of the head have changed places")
     assert [ORDER[j] for j in found.facts["order"]] == list(range(6))
     assert report.outcome is Answer.UNKNOWN
-    rows = report.details["heads"]["rows"]
-    assert rows["matched"] > 0.9 > 0.5 > rows["in_place"]
+    rows = report.details.heads.rows
+    assert rows.matched > 0.9 > 0.5 > rows.in_place
 
 
 def test_rows_in_their_places_raise_none_and_are_said_to_be_there(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_rows_in_their_places_raise_none_and_are_said_to_be_there(tmp_path: Path
     b = saved(tmp_path / "b.pth", retrained(state, list(range(6))))
     report = check(a, b, values=True)
     assert "label-order-changed" not in {f.rule for f in report.findings}
-    assert report.details["heads"]["rows"]["order"] == list(range(6))
+    assert report.details.heads.rows.order == tuple(range(6))
 
 
 @pytest.mark.parametrize("build", [resnet18, resnet34])
@@ -65,7 +65,7 @@ def test_other_features_tell_nothing_of_rows(tmp_path: Path, build: object) -> N
     a = saved(tmp_path / "a.pth", trained())
     b = saved(tmp_path / "b.pth", trained(build, seed=5))
     report = check(a, b, values=True)
-    assert report.details["heads"]["rows"] is None
+    assert report.details.heads.rows is None
     assert "label-order-changed" not in {f.rule for f in report.findings}
 
 
@@ -91,8 +91,8 @@ def test_a_head_fits_another_backbone_by_width_and_pooling(
 ) -> None:
     a = saved(tmp_path / "a.pth", trained())
     b = saved(tmp_path / "b.pth", trained(build))
-    heads = check(a, b).details["heads"]
-    assert (heads["fits"], heads["why"]) == (fits, why)
+    heads = check(a, b).details.heads
+    assert (heads.fits, heads.why) == (fits, why)
 
 
 def test_label_spaces_are_compared_as_sets(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_label_spaces_are_compared_as_sets(tmp_path: Path) -> None:
         ("abcxyz", ("no", "3 of A's 6 labels are among B's 6")),
     ):
         torch.save({"state_dict": state, "labels": list(names)}, tmp_path / "b.pth")
-        heads = check(tmp_path / "a.pth", tmp_path / "b.pth").details["heads"]
-        assert (heads["labels"], heads["labels_why"]) == said
+        heads = check(tmp_path / "a.pth", tmp_path / "b.pth").details.heads
+        assert (heads.labels, heads.labels_why) == said
 
 
 def test_an_auxiliary_head_of_another_width_does_not_keep_from_transferring(tmp_path):

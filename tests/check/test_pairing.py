@@ -28,6 +28,7 @@ from interop.facts import (
 )
 from interop.identity import identify
 from interop.models.build_index import state_dict_shapes
+from interop.report.json import to_json
 from interop.rules._shared import command
 from interop.rules._shared import port as port_command
 
@@ -279,7 +280,7 @@ def test_language_models_of_other_kinds_get_no_map() -> None:
 
 def test_an_autoencoder_is_no_classifier(digits: Path) -> None:
     report = check(digits / "shufflenet.pth", digits / "autoencoder.pth")
-    assert report.details["pairing"]["map"] is None
+    assert report.details.pairing.map is None
     assert "loaded-fraction-low" in {f.rule for f in report.findings}
 
 
@@ -334,7 +335,7 @@ def test_the_verdicts_the_hint_and_the_written_map(tmp_path: Path) -> None:
     assert "pair by structure; unproved: interop port" in verdicts["transfer"][1]
     hint = next(f.hint for f in report.findings if f.rule == "key-missing")
     assert "-o mended.pth (100 % of A's bytes come from B)" in hint
-    written = report.details["pairing"]["map"]
+    written = to_json(report.details.pairing.map)
     assert json.loads(json.dumps(written)) == written
     assert written["unmapped"] == {"from": [], "to": []}
     rows = {r["to"]: r for r in written["tensors"]}
@@ -374,7 +375,7 @@ def test_the_same_bytes_under_the_map_are_proof_enough(tmp_path: Path) -> None:
     torch.save(other, tmp_path / "b.pth")
     report = check(tmp_path / "a.pth", tmp_path / "b.pth", values=True, intent="transfer")
     assert report.exit_code == 0
-    assert "identical weights under other names" in report.details["values"]["sentence"]
+    assert "identical weights under other names" in report.details.values.sentence
     other["b.key.weight"] = other["b.key.weight"] + 1
     torch.save(other, tmp_path / "b.pth")
     report = check(tmp_path / "a.pth", tmp_path / "b.pth", values=True, intent="transfer")

@@ -40,7 +40,7 @@ def _checked(folder: Path, a: State, b: State) -> Report:
 
 
 def _sentence(folder: Path, a: State, b: State) -> str:
-    said: str = _checked(folder, a, b).details["values"]["sentence"]
+    said: str = _checked(folder, a, b).details.values.sentence
     return said
 
 
@@ -83,9 +83,9 @@ def test_a_cast_and_rounding_are_told_from_training(tmp_path: Path, base: State)
 def test_identical_weights_under_other_names(tmp_path: Path, base: State) -> None:
     other = {f"body.{n.replace('.', '_')}": t for n, t in base.items()}
     report = _checked(tmp_path, base, other)
-    said = report.details["values"]["sentence"]
+    said = report.details.values.sentence
     assert said == "identical weights under other names: all 102 tensors"
-    assert ["conv1.weight", "body.conv1_weight"] in report.details["values"]["renamed"]
+    assert ("conv1.weight", "body.conv1_weight") in report.details.values.renamed
     other["body.fc_weight"] = other["body.fc_weight"] + 1
     assert not _sentence(tmp_path, base, other).startswith("identical weights")
 
@@ -140,12 +140,12 @@ def test_one_layer_of_an_unknown_model_that_changed_shape(tmp_path: Path) -> Non
     for name, state in (("a", a), ("b", b)):
         save_file(state, tmp_path / f"{name}.safetensors")
     report = check(tmp_path / "a.safetensors", tmp_path / "b.safetensors", values=True)
-    said = report.details["values"]["sentence"]
+    said = report.details.values.sentence
     assert said.startswith("only classifier moved: classifier.weight; the other tensor is the same")
     c = {**b, "vit.w": a["vit.w"] + 1, "vit.v.u": torch.ones(2)}
     save_file(c, tmp_path / "c.safetensors")
     report = check(tmp_path / "a.safetensors", tmp_path / "c.safetensors", values=True)
-    assert "1 tensor changed shape (classifier.weight)" in report.details["values"]["sentence"]
+    assert "1 tensor changed shape (classifier.weight)" in report.details.values.sentence
 
 
 @pytest.mark.filterwarnings("ignore")

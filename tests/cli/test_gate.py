@@ -17,7 +17,8 @@ import pytest
 import interop.export as export_package
 from interop import api
 from interop.api import data_hash
-from interop.facts import Answer, Identity, Report
+from interop.facts import Answer, Identity, Report, TaskName
+from interop.facts.sections.bench import BenchSection
 from interop.gate.policy import Policy
 from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
@@ -135,7 +136,7 @@ def test_data_of_any_kind_has_the_hash_that_bench_gives_it(tmp_path: Path, digit
     table.write_text("text,label\nfine,one\npoor,zero\n")
     for data, task in ((digits / "heldout", "image-classification"),
                        (table, "text-classification")):  # fmt: skip
-        report = Report("bench", Answer.YES, "", details={"task": task})
+        report = Report("bench", Answer.YES, "", details=BenchSection(task=TaskName(task)))
         opened = open_data(data, task, model.labels.names)
         wanted = dataset_hash(r.sha256 for r in opened.records())
         assert data_hash(Policy(data=data), report, model, model) == wanted

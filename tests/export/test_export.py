@@ -20,7 +20,7 @@ from interop.data import Folder
 from interop.errors import DeviceMissing, InteropError, ModelError
 from interop.export import export
 from interop.export.embed import embed
-from interop.facts import Answer, AxisDomain, AxisState
+from interop.facts import Answer, AxisState
 from interop.identity import identify_file
 from interop.models.signature import parse_argument
 from interop.proof import Derived, same_weights
@@ -44,10 +44,10 @@ def test_all_five_proofs_hold_on_real_samples(bundle):
     assert [p.name for p in report.proofs] == PROOFS
     assert all(p.holds and p.seconds > 0 for p in report.proofs)
     assert report.proofs[2].facts["samples"] == "real"
-    assert report.details["route"] == "dynamo"
-    assert report.details["attempts"] == []
-    assert report.details["conversion_seconds"] > 0 < report.details["proof_seconds"]
-    assert set(report.details["files"]) == FILES
+    assert report.details.route == "dynamo"
+    assert report.details.attempts == ()
+    assert report.details.conversion_seconds > 0 < report.details.proof_seconds
+    assert set(report.details.files) == FILES
     assert nothing_but(bundle.folder, *FILES)
     assert nothing_but(bundle.folder.parent, bundle.folder.name)
 
@@ -213,7 +213,7 @@ def test_float16_is_exported_as_it_is(odd, tmp_path):
 def test_bfloat16_is_widened_and_said(odd, tmp_path):
     report = odd("Plain", change=lambda s: {k: v.bfloat16() for k, v in s.items()})
     assert report.outcome is Answer.YES
-    assert any("widened to float32" in note for note in report.details["notes"])
+    assert any("widened to float32" in note for note in report.details.notes)
     weights = load_file(tmp_path / "out" / "model.safetensors")
     source = torch.load(tmp_path / "odd.pth", weights_only=True)
     assert all(t.dtype == torch.float32 for t in weights.values())
@@ -229,8 +229,7 @@ def test_float64_fails_and_says_what_to_do(odd, tmp_path):
 
 def axes(report):
     """What a report says of each named axis."""
-    found = map(AxisDomain.from_json, report.details["domain"])
-    return {axis.name: axis for axis in found if axis.name}
+    return {axis.name: axis for axis in report.details.domain if axis.name}
 
 
 def test_a_branch_beyond_the_tried_sizes_is_looked_for(odd):
@@ -242,7 +241,7 @@ def test_a_branch_beyond_the_tried_sizes_is_looked_for(odd):
     assert (height.state, height.max) == (AxisState.RESTRICTED, 30)
     assert "height 31" in height.why
     free = odd("Plain", inputs=[spec], force=True)
-    assert free.details["inputs"][0]["shape"] == ["batch", 3, "height", "width"]
+    assert free.details.inputs[0].shape == ("batch", 3, "height", "width")
     assert {a.state for a in axes(free).values()} == {AxisState.OPEN}
 
 
@@ -338,8 +337,8 @@ def test_a_decision_on_shapes_that_tracing_fixed_is_noted(odd, tmp_path, monkeyp
 
     monkeypatch.setattr(routes, "ROUTES", [r for r in routes.ROUTES if not r.dynamo])
     report = odd("Sizes")
-    assert report.details["route"] == "torchscript"
-    (note,) = report.details["notes"]
+    assert report.details.route == "torchscript"
+    (note,) = report.details.notes
     assert "odd.py:" in note
     assert note in (tmp_path / "out" / "README.md").read_text()
     # No weight is folded on this route either.
@@ -351,7 +350,7 @@ def test_a_module_that_is_random_or_keeps_state_gives_no_bundle(odd, tmp_path, n
     report = odd(name)
     assert report.outcome is Answer.NO
     assert "random or keeps state" in next(p.what for p in report.proofs if not p.holds)
-    assert len(report.details["attempts"]) == 1
+    assert len(report.details.attempts) == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -417,7 +416,7 @@ def test_nan_weights_give_no_bundle_and_no_second_route(odd, tmp_path):
     failed = {p.name: p.what for p in report.proofs if not p.holds}
     assert "conv.weight" in failed["structure"]
     assert "not finite" in failed["parity"]
-    assert [a["route"] for a in report.details["attempts"]] == ["dynamo"]
+    assert [a.route for a in report.details.attempts] == ["dynamo"]
     assert nothing_but(tmp_path, "odd.py", "odd.pth")
 
 
@@ -505,7 +504,7 @@ def test_no_route_at_all_is_a_failed_proof(odd, tmp_path, monkeypatch):
     assert proof.name == "structure"
     assert "no translation for aten::strange" in proof.what
     assert "long advice" not in proof.what
-    assert len(report.details["attempts"]) == 5
+    assert len(report.details.attempts) == 5
 
 
 # ---------------------------------------------------------------- whole, or not there

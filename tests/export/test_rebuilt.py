@@ -147,7 +147,7 @@ def test_what_the_code_computes_is_no_fault(name, tmp_path, monkeypatch):
     assert report.outcome is Answer.YES, report.proofs[0].what
     twice = report.proofs[0].facts["built_twice"]
     assert ("only one of these" in twice) if name == "Once" else (twice is True)
-    said = [n for n in report.details["notes"] if "could not be rebuilt" in n]
+    said = [n for n in report.details.notes if "could not be rebuilt" in n]
     assert bool(said) == (name == "Once")
 
 

@@ -120,8 +120,8 @@ def test_our_own_bundle_goes_back_whole(bundle, tmp_path):
     assert report.outcome is Answer.YES
     assert [p.name for p in report.proofs] == list(restore.PROOFS)
     assert all(p.holds for p in report.proofs)
-    assert report.details["arch"] == ARCH
-    assert report.details["steps"] == {"name": 282, "built by the architecture": 56}
+    assert report.details.arch == ARCH
+    assert report.details.steps == {"name": 282, "built by the architecture": 56}
     assert equal(out, module_of("shufflenet").state_dict())
     with safe_open(out, "pt") as file:
         header = file.metadata()
@@ -155,7 +155,7 @@ def test_a_model_without_normalisation_to_fold(tmp_path):
     path = exported(module, tmp_path / "a.onnx", torch.zeros(2, 3, 64, 64), dynamo=False)
     report = restore_file(identify_file(path), tmp_path / "b.safetensors", arch="SqueezeNet1_1")
     assert report.outcome is Answer.YES
-    assert report.details["arch"] == "torchvision/squeezenet1_1"
+    assert report.details.arch == "torchvision/squeezenet1_1"
     assert equal(tmp_path / "b.safetensors", module.state_dict())
 
 
@@ -170,7 +170,7 @@ def test_weights_that_were_turned_round_and_lost_their_names(tmp_path, vit, fact
     assert equal(out, vit.state_dict())
     # Of several equal weights one is kept, and the optimiser leaves a bias of zeros out.
     assert len(onnx.load(path).graph.initializer) < len(vit.state_dict())
-    assert report.details["steps"].get(recovering.ZEROS, 0) == int(options["dynamo"])
+    assert report.details.steps.get(recovering.ZEROS, 0) == int(options["dynamo"])
 
 
 def test_without_any_name_shapes_and_order_tell_and_the_proof_decides(bundle, tmp_path):
@@ -178,7 +178,7 @@ def test_without_any_name_shapes_and_order_tell_and_the_proof_decides(bundle, tm
     out = tmp_path / "b.safetensors"
     report = restore_file(identify_file(path), out, arch=ARCH)
     assert report.outcome is Answer.YES
-    steps = report.details["steps"]
+    steps = report.details.steps
     assert recovering.BY_NAME not in steps
     assert steps[recovering.BY_ORDER] > 200
     assert equal(out, module_of("shufflenet").state_dict())

@@ -23,6 +23,7 @@ from interop.gate.bundle import sealed
 from interop.identity import identify_file
 from interop.models import call_by_path
 from interop.models.signature import parse_argument
+from interop.report.json import to_json
 
 MODULES = '''
 import contextlib
@@ -229,8 +230,7 @@ def exported(tmp_path: Path):
 
 
 def axes(report) -> dict[str, AxisDomain]:
-    found = map(AxisDomain.from_json, report.details["domain"])
-    return {axis.name: axis for axis in found if axis.name}
+    return {axis.name: axis for axis in report.details.domain if axis.name}
 
 
 def wrong_claims(module, folder: Path, feeds) -> list[tuple[int, ...]]:
@@ -313,7 +313,7 @@ def test_the_domain_stands_in_the_graph_the_receipt_the_card_and_the_report(expo
     _, report = exported("Windows", PICTURE)
     out = tmp_path / "out"
     stated = json.loads((out / "interop.json").read_text())["domain"]
-    assert stated == report.details["domain"]
+    assert stated == to_json(report.details.domain)
     session = onnxruntime.InferenceSession(out / "model.onnx")
     inside = json.loads(session.get_modelmeta().custom_metadata_map["domain"])
     assert inside == [{k: v for k, v in d.items() if k != "why"} for d in stated]
@@ -355,13 +355,13 @@ def test_a_size_that_is_read_as_text_leaves_gaps(exported, monkeypatch, dynamo):
     # Nothing tells of 40 and 50: what lies between tried sizes is not called proved.
     assert height.gaps or (height.min == height.max)
     assert report.summary.endswith("5 of 5 proofs hold, at the sizes that were tried")
-    assert any("nets.py:" in note for note in report.details["notes"])
+    assert any("nets.py:" in note for note in report.details.notes)
 
 
 def test_an_older_trace_that_decided_nothing_is_open(exported):
     """Neither interop's own code nor a library's counts as a person's that catches errors."""
     _, report = exported("Quiet", PICTURE)
-    assert report.details["route"].startswith("torchscript")
+    assert report.details.route.startswith("torchscript")
     assert {a.state for a in axes(report).values()} == {AxisState.OPEN}
 
 
@@ -369,7 +369,7 @@ def test_an_older_trace_that_decided_nothing_is_open(exported):
 def test_a_module_that_catches_errors_is_not_called_open(exported, name):
     _, report = exported(name, PICTURE)
     assert report.outcome is Answer.YES, report.summary
-    assert report.details["route"].startswith("torchscript")
+    assert report.details.route.startswith("torchscript")
     assert all(a.state is not AxisState.OPEN for a in axes(report).values())
 
 
@@ -393,7 +393,7 @@ def test_a_graph_of_fixed_shapes_names_its_axes_and_says_why(exported, monkeypat
 def test_a_trace_without_guards_claims_the_span_of_what_was_tried(exported, tmp_path):
     module, report = exported("Traced", PICTURE)
     assert report.outcome is Answer.YES, report.summary
-    assert report.details["route"].startswith("torchscript")
+    assert report.details.route.startswith("torchscript")
     height = axes(report)["height"]
     assert height.state is not AxisState.OPEN and (height.max or 99) <= 40
     assert wrong_claims(module, tmp_path / "out", pictures()) == []
@@ -409,9 +409,9 @@ def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(exported, tmp_path
     assert report.outcome is Answer.YES
     height = axes(report)["height"]
     assert height.state is AxisState.FIXED and "conditions on its sizes" in height.why
-    assert report.details["inputs"][0]["shape"] == ["batch", 3, 32, 32]
+    assert report.details.inputs[0].shape == ("batch", 3, 32, 32)
     assert any("--input 'x=float32(batch,3,height:32,width:32)' opens" in n
-               for n in report.details["notes"])  # fmt: skip
+               for n in report.details.notes)  # fmt: skip
 
 
 def test_verify_tries_the_stated_sizes_again(exported, tmp_path):

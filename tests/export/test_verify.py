@@ -46,7 +46,7 @@ def test_all_proofs_hold_again(copy):
 def test_another_runtime_proves_it_too(copy):
     report = verify(copy, runtime="openvino")
     assert report.outcome is Answer.YES
-    assert report.details["runtime"] == "openvino"
+    assert report.details.runtime == "openvino"
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "config.json", "README.md"])

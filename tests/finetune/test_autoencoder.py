@@ -26,8 +26,8 @@ def test_the_encoder_becomes_the_backbone(train: Train, few: Path, tmp_path: Pat
     proof = next(p for p in report.proofs if p.name == "transferred fraction")
     assert proof.holds and proof.facts["backbone_fraction"] == 1
     assert all(name.startswith("fc.") for name in proof.facts["fresh"])
-    rows = [r for r in report.details["curves"] if r["phase"] == "pretrain"]
-    assert len(rows) == 2 and rows[1]["train_loss"] < rows[0]["train_loss"]
+    rows = [r for r in report.details.curves if r.phase == "pretrain"]
+    assert len(rows) == 2 and rows[1].train_loss < rows[0].train_loss
     training = torch.load(tmp_path / "m.pth", weights_only=True)["training"]
     assert training["settings"]["pretrain"] == "autoencoder"
     assert training["curves"][0]["phase"] == "pretrain"
@@ -104,7 +104,7 @@ def test_any_nesting_of_unlabelled_pictures(train: Train, few: Path, tmp_path: P
         few, tmp_path / "m.pth", mode="probe", pretrain="autoencoder", pretrain_epochs=1,
         unlabelled=tmp_path / "raw", epochs=1,
     )  # fmt: skip
-    assert report.details["curves"][0]["phase"] == "pretrain"
+    assert report.details.curves[0].phase == "pretrain"
     with pytest.raises(ConfigError, match="--unlabelled"):
         train(few, tmp_path / "n.pth", unlabelled=tmp_path / "raw")
 

@@ -72,7 +72,7 @@ def test_the_record_says_what_it_was_made_of(tuned: Any, digits: Path) -> None:
     rows = [(r["phase"], r["epoch"]) for r in training["curves"]]
     assert rows == [(p, e) for p in ("probe", "full") for e in (1, 2, 3)]
     assert not any("seconds" in key for row in training["curves"] for key in row)
-    assert all("seconds" in row for row in report.details["curves"])
+    assert all(row.seconds > 0 for row in report.details.curves)
     chance = [m for m in report.measurements if m.name == "chance"]
     assert chance[0].value == pytest.approx(0.1)
     assert not list(out.parent.glob("*.training"))  # the state is gone
@@ -101,7 +101,7 @@ def test_without_cached_features_it_is_the_same_training(
     train(pictures, tmp_path / "a.pth", mode="probe")
     monkeypatch.setattr(caching, "prove", lambda *_: (None, "it is a test"))
     report = train(pictures, tmp_path / "b.pth", mode="probe")
-    assert any("it is a test" in note for note in report.details["notes"])
+    assert any("it is a test" in note for note in report.details.notes)
     a, b = weights(tmp_path / "a.pth"), weights(tmp_path / "b.pth")
     assert all(torch.allclose(a[n], b[n], atol=1e-5) for n in a)
     assert not torch.equal(a["fc.bias"], torch.zeros(10))
@@ -134,9 +134,9 @@ def test_a_head_that_is_no_layer_runs_the_backbone(
         pictures, tmp_path / "m.pth", backbone="random:torchvision/squeezenet1_1", mode="probe",
         epochs=1, preprocessing=parse_preprocessing(how, "a test"),
     )  # fmt: skip
-    assert "one vector a sample" in report.details["notes"][0]
-    assert report.details["base"]["loaded_fraction"] == 0
-    assert report.details["base"]["sha256"] is None
+    assert "one vector a sample" in report.details.notes[0]
+    assert report.details.base.loaded_fraction == 0
+    assert report.details.base.sha256 is None
 
 
 def test_the_same_settings_go_on_and_others_are_refused(
@@ -162,7 +162,7 @@ def test_the_same_settings_go_on_and_others_are_refused(
     with pytest.raises(ConfigError, match=r"rate was 0\.002 and is 0\.001"):
         train(pictures, tmp_path / "m.pth", epochs=2, rate=1e-3)
     again = train(pictures, tmp_path / "m.pth", epochs=2)
-    assert calls[4:] == ["full"] and again.details["resumed"]
+    assert calls[4:] == ["full"] and again.details.resumed
     assert (tmp_path / "m.pth").read_bytes() == expected
     assert again.proofs[1].name == whole.proofs[1].name == "cached features"
 
@@ -223,9 +223,9 @@ def test_ones_own_module(train: Train, pictures: Path, digits: Path, tmp_path: P
 def test_validation_of_its_own(train: Train, pictures: Path, digits: Path, tmp_path: Path) -> None:
     report = train(pictures, tmp_path / "a.pth", validation=str(digits / "heldout"), mode="probe")
     assert report.measurements[0].conditions["samples"] == 320
-    assert len(report.details["notes"]) == 1  # that the epoch was chosen by them
+    assert len(report.details.notes) == 1  # that the epoch was chosen by them
     report = train(pictures, tmp_path / "b.pth", validation=str(pictures), mode="probe")
-    assert "140 of the 140 validation samples are trained on too" in report.details["notes"][0]
+    assert "140 of the 140 validation samples are trained on too" in report.details.notes[0]
 
 
 def test_what_cannot_be_trained_is_refused(
@@ -256,11 +256,11 @@ def test_early_stopping_ends_a_phase(train: Train, pictures: Path, tmp_path: Pat
     report = train(
         pictures, tmp_path / "m.pth", mode="probe", epochs=30, patience=2, probe_rate=1e-2
     )
-    curve = report.details["curves"]
-    best = report.details["best"]["epoch"]
+    curve = report.details.curves
+    best = report.details.best.epoch
     assert len(curve) == best + 2 < 30
-    assert max(r["figure"] for r in curve) == report.details["best"]["figure"]
-    assert np.isclose(headline(report), report.details["best"]["figure"])
+    assert max(r.figure for r in curve) == report.details.best.figure
+    assert np.isclose(headline(report), report.details.best.figure)
 
 
 def test_an_autoencoders_encoder_under_a_classifier(

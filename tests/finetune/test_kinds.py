@@ -102,7 +102,7 @@ def test_a_decoder_without_padding_is_given_one(train: Train, tmp_path: Path) ->
         data, tmp_path / "m", backbone=base, task="text-classification", rate=5e-3, batch=16,
         epochs=1,
     )  # fmt: skip
-    assert any("has no padding" in note for note in report.details["notes"])
+    assert any("has no padding" in note for note in report.details.notes)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "m").eval()
     again = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
     assert again.pad_token == "[SEP]" and model.config.pad_token_id == again.pad_token_id
@@ -129,7 +129,7 @@ def test_tags(train: Train, tmp_path: Path) -> None:
         probe_rate=2e-2, batch=8, epochs=3,
     )  # fmt: skip
     assert report.measurements[0].name == "F1" and values(report)["F1"] > 0.8
-    notes = " ".join(report.details["notes"])
+    notes = " ".join(report.details.notes)
     assert "not handed one vector a sample" in notes  # but one a token
     assert measured(tmp_path / "m", data) > 0.8
 
@@ -141,7 +141,7 @@ def test_sounds(train: Train, tmp_path: Path) -> None:
         for clip in sorted((FIXTURES / "speech" / "heldout" / name).iterdir())[:5]:
             shutil.copy(clip, heard / name)
     report = train(heard, tmp_path / "m", backbone=SPEECH, mode="full", epochs=2, rate=1e-3)
-    assert report.details["task"] == "audio-classification"
+    assert report.details.task == "audio-classification"
     assert measured(tmp_path / "m", heard) > 0.6
 
 
@@ -169,7 +169,7 @@ def test_speech_by_its_characters(train: Train, tmp_path: Path) -> None:
         epochs=3, batch=4,
     )  # fmt: skip
     assert report.measurements[0].name == "WER"
-    losses = [r["train_loss"] for r in report.details["curves"]]
+    losses = [r.train_loss for r in report.details.curves]
     assert losses[-1] < 0.7 * losses[0]
     model = transformers.AutoModelForCTC.from_pretrained(tmp_path / "m")
     assert model.config.vocab_size == 19 and model.config.pad_token_id == 0
@@ -177,7 +177,7 @@ def test_speech_by_its_characters(train: Train, tmp_path: Path) -> None:
     again = train(
         data, tmp_path / "n", backbone=tmp_path / "m", mode="probe", epochs=1, probe_rate=1e-6
     )
-    assert again.details["task"] == "automatic-speech-recognition"
+    assert again.details.task == "automatic-speech-recognition"
     head = again.proofs[0].facts["fresh"]
     assert head == []  # the class has its head already, and keeps it
 
@@ -188,7 +188,7 @@ def test_texts_that_the_tokenizer_does_not_know_are_told(train: Train, tmp_path:
     strange = [{**r, "text": chr(0x4E00 + n)} for n, r in enumerate(made)]
     mixed = rows(tmp_path / "mixed.jsonl", [*made[6:], *strange[:6]])
     report = train(mixed, tmp_path / "m", backbone=TEXT, rate=1e-3, batch=16, epochs=1)
-    notes = [n for n in report.details["notes"] if "unknown tokens alone" in n]
+    notes = [n for n in report.details.notes if "unknown tokens alone" in n]
     counts = [int(n.split()[0]) for n in notes]
     assert sum(counts) == 6 and "training texts" in notes[0]
     held = rows(tmp_path / "held.jsonl", strange)

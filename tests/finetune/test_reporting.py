@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from interop.finetune.reporting import reached
 from interop.facts.sections.finetune import Epoch
+from interop.finetune.reporting import reached
 
 
 def rows(*figures: float) -> list[Epoch]:

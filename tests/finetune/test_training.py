@@ -13,12 +13,12 @@ from torch import nn
 from interop.bench.tasks import task
 from interop.data.base import Record
 from interop.errors import ModelError
+from interop.facts.sections.finetune import Epoch
 from interop.finetune import rates
 from interop.finetune.goals import Classes
 from interop.finetune.options import Options
 from interop.finetune.running import Runner, repeatable, seed_all
 from interop.finetune.samples import Part, Samples
-from interop.facts.sections.finetune import Epoch
 from interop.finetune.state import Kept
 from interop.finetune.training import Phase, _is_over, train
 

@@ -13,6 +13,8 @@ import pytest
 
 from interop.check import check
 from interop.facts import PROOFS, Answer, Finding, Intent, Level, Measurement, Proof, Report
+from interop.facts.sections.check import ValueComparison
+from interop.facts.sections.export import ExportSection
 from interop.gate import gate
 from interop.gate.bundle import lost, sealed
 from interop.gate.policy import Policy
@@ -29,8 +31,7 @@ def good(digits: Path, derived: Path) -> Report:
 
 def handed(report: Report, made: Any) -> Report:
     environment = {} if made is None else {"unix_time": made}
-    details = {**report.details, "evidence_file": "bench.json"}
-    return replace(report, environment=environment, details=details)
+    return replace(report, environment=environment, file="bench.json")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,11 @@ def test_a_check_made_elsewhere_adds_its_findings(good: Report) -> None:
     assert gate(policy, [good]).summary.startswith("evidence-missing: check")
     poor = handed(good, NOW)
     assert "compares no values" in gate(policy, [good, poor]).summary
-    full = replace(poor, details={**poor.details, "values": {"sentence": "all moved"}})
+    values = ValueComparison(
+        sentence="all moved", compared=1, equal=0, counters_moved=0, not_compared=(), moved=(),
+        renamed=(),
+    )  # fmt: skip
+    full = replace(poor, details=replace(poor.details, values=values))
     assert gate(policy, [good, full]).exit_code == 0
     nan = Finding("tensor-not-finite", Level.ERROR, (Intent.REPLACE,), full.outcome, "fc.weight")
     made = gate(policy, [good, replace(full, findings=(nan,))])
@@ -295,10 +300,10 @@ def test_of_several_reports_the_worst_counts_in_any_order(good: Report) -> None:
     for reports in ([complete, bad], [bad, complete]):
         assert gate(both, [good, *reports]).exit_code == 1, "judged by what it holds"
     assert gate(both, [good, complete, fine]).exit_code == 0
-    told = gate(policy, [good, handed(fine, NOW), handed(fine, NOW)]).details["evidence"]
+    told = gate(policy, [good, handed(fine, NOW), handed(fine, NOW)]).details.evidence
     assert told["bench"] == "taken from bench.json, bench.json"
     opset = Policy(budgets={"opset-max": 17.0})
-    low, high = (exported(b, details={"opset": n}) for n in (17, 18))
+    low, high = (exported(b, details=ExportSection(opset=n)) for n in (17, 18))
     for exports in ([low, high], [high, low]):
         assert gate(opset, [good, *exports]).exit_code == 1
 
@@ -323,9 +328,9 @@ def test_evidence_is_of_the_policys_task_and_split(good: Report, what: str) -> N
     asked = {"task": "regression", "split": "test"}[what]
     plain = benched(a, b, change(0))
     policy = replace(Policy(bench=True), **{what: asked})
-    fitting = replace(plain, details={**plain.details, what: asked})
+    fitting = replace(plain, details=replace(plain.details, **{what: asked}))
     assert gate(policy, [good, fitting]).exit_code == 0
-    other = replace(plain, details={**plain.details, what: "train"})
+    other = replace(plain, details=replace(plain.details, **{what: "train"}))
     mends = f"does not tell its {what}, the policy asks for {asked}; measure again with interop "
     for report, said, rule in (
         (other, f"of the {what} train", "evidence-foreign"),

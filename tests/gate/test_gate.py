@@ -19,6 +19,7 @@ from interop.facts import (
     Report,
     Unreadable,
 )
+from interop.facts.sections.bench import BenchSection
 from interop.gate import gate, lacking, refuse
 from interop.gate.policy import Policy
 from interop.rules import all_rules
@@ -47,7 +48,12 @@ def benched(a: str, b: str, *measured: Measurement, device: str = "cpu") -> Repo
         Input("data", "heldout", ""),
     )
     return Report(
-        "bench", Answer.YES, "", inputs=given, measurements=measured, details={"device": device}
+        "bench",
+        Answer.YES,
+        "",
+        inputs=given,
+        measurements=measured,
+        details=BenchSection(device=device),
     )
 
 
@@ -79,14 +85,14 @@ def test_permuted_labels_fail_and_need_no_evidence(digits: Path, derived: Path) 
     assert made.exit_code == 1
     assert made.summary.startswith("label-order-changed: 9 of 10")
     assert {f.rule for f in made.findings} == {"label-order-changed"}
-    assert made.details["evidence"]["bench"] == "not needed: the files themselves decide"
+    assert made.details.evidence["bench"] == "not needed: the files themselves decide"
 
 
 def test_faults_of_other_intents_do_not_decide(digits: Path) -> None:
     checked = check(digits / "shufflenet.pth", digits / "squeezenet.pth", content_hash=True)
     made = gate(Policy(), [checked])
     assert made.exit_code == 0 and made.findings == ()
-    assert "backbone-mismatch (transfer)" in made.details["other_intents"]
+    assert "backbone-mismatch (transfer)" in made.details.other_intents
 
 
 def test_unknown_labels_are_inconclusive_and_never_a_pass(digits: Path, derived: Path) -> None:

@@ -19,6 +19,7 @@ from interop.gate import many
 from interop.gate.cache import Cache
 from interop.gate.many import gate_all
 from interop.gate.policy import Policy, read_policy
+from interop.report.json import to_json
 from tests.gate.test_git import git, pointer
 
 POLICY = Policy(values=False)
@@ -40,7 +41,7 @@ def repository(tmp_path: Path, digits: Path, derived: Path) -> Path:
 
 
 def states(report: Report) -> dict[str, tuple[str, str]]:
-    return {m["path"]: (m["state"], m["outcome"]) for m in report.details["models"]}
+    return {m.path: (m.state, m.outcome) for m in report.details.models}
 
 
 def run(root: Path, **more: Any) -> Report:
@@ -59,7 +60,7 @@ def test_each_is_held_against_the_same_path(repository: Path, workers: int) -> N
     assert [(i.role, i.path) for i in report.inputs] == [
         ("FAIL", "models/bad.pth"), ("pass", "models/good.pth"),
     ]  # fmt: skip
-    assert set(report.details["models"][0]) == {
+    assert set(to_json(report.details.models[0])) == {
         "path", "state", "outcome", "summary", "findings", "cached",
     }  # fmt: skip
     (found,) = report.findings
@@ -88,7 +89,7 @@ def test_new_broken_and_removed_models_are_told(repository: Path, derived: Path)
     assert told["models/same0.pth"] == ("changed", "no")
     assert told["models/evil.pth"] == ("new", "no")
     assert told["models/table.npz"] == ("new", "n/a"), "an ending that may be anything"
-    assert report.details["removed"] == ["models/old/gone.onnx"]
+    assert report.details.removed == ("models/old/gone.onnx",)
     asks = run(repository, policy=replace(POLICY, export=True))
     assert states(asks)["models/new.pth"] == ("new", "unknown"), "never a pass without evidence"
 
@@ -134,7 +135,7 @@ def test_what_git_was_told_to_overlook_is_judged(repository: Path) -> None:
     git(repository, "update-index", "--skip-worktree", "models/same1.pth")
     (repository / "models" / "same1.pth").unlink()
     report = run(repository)
-    assert report.details["removed"] == [] and path.is_file()
+    assert report.details.removed == () and path.is_file()
 
 
 def test_answers_that_rest_on_evidence_are_not_kept(repository: Path, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_answers_that_rest_on_evidence_are_not_kept(repository: Path, tmp_path: 
     assert run(repository, cache=cache, policy=policy).exit_code == 1
     second = run(repository, cache=cache, policy=policy)
     assert states(second)["models/good.pth"] == ("changed", "unknown")
-    assert [m["path"] for m in second.details["models"] if not m["cached"]] == [
+    assert [m.path for m in second.details.models if not m.cached] == [
         "models/bad.pth", "models/good.pth",
     ]  # fmt: skip
 
@@ -160,7 +161,7 @@ def test_what_is_missing_is_made_one_by_one_where_it_can_be(repository: Path, di
     assert states(run(repository, policy=policy))["models/good.pth"] == ("changed", "unknown")
     report = run(repository, policy=policy, make=make, workers=2)
     assert states(report)["models/good.pth"] == ("changed", "yes")
-    assert asked == [["export"]] and "keep" not in report.details["models"][1]
+    assert asked == [["export"]]
 
 
 def test_another_code_is_another_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,10 +415,10 @@ def test_a_model_that_was_renamed_and_swapped_is_held_against_what_it_was(
     shutil.copy(derived / "relabelled.pth", models / "better.pth")
     report = run(repository)
     assert states(report)["models/better.pth"] == ("renamed", "no")
-    (record,) = (m for m in report.details["models"] if m["path"] == "models/better.pth")
-    assert record["was"] == "models/same0.pth"
-    assert record["summary"].startswith("taken as the renamed models/same0.pth; label-order")
-    assert report.details["removed"] == [] and "1 renamed" in report.summary
+    (record,) = (m for m in report.details.models if m.path == "models/better.pth")
+    assert record.was == "models/same0.pth"
+    assert record.summary.startswith("taken as the renamed models/same0.pth; label-order")
+    assert report.details.removed == () and "1 renamed" in report.summary
     shutil.copy(derived / "retrained.pth", models / "better.pth")
     assert states(run(repository))["models/better.pth"] == ("renamed", "yes")
     asks = run(repository, policy=replace(POLICY, export=True))

@@ -10,6 +10,7 @@ import pytest
 
 from interop.check import check
 from interop.facts import Measurement, Report
+from interop.facts.sections.export import ExportSection
 from interop.gate import gate
 from interop.gate.measured import derived as derived_of
 from interop.gate.measured import p99_bounds
@@ -115,8 +116,8 @@ def test_the_opset_of_an_export_is_judged(good: Report) -> None:
     policy = Policy(budgets={"opset-max": 17.0})
     made = gate(policy, [good])
     assert made.exit_code == 3 and "budget on the opset" in made.summary
-    assert gate(policy, [good, exported(b, details={"opset": 17})]).exit_code == 0
-    made = gate(policy, [good, exported(b, details={"opset": 18})])
+    assert gate(policy, [good, exported(b, details=ExportSection(opset=17))]).exit_code == 0
+    made = gate(policy, [good, exported(b, details=ExportSection(opset=18))])
     assert made.exit_code == 1 and made.summary == "opset-unsupported: opset 18, at most 17 allowed"
 
 

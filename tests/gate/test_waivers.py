@@ -26,8 +26,8 @@ def test_a_waived_finding_is_told_and_breaks_nothing(digits: Path, derived: Path
     (found,) = made.findings
     assert "(waived until 2030-01-31: callers know)" in found.what and found.level == "note"
     assert made.verdicts[0].answer == "yes" and "waived" in made.verdicts[0].why
-    (told,) = made.details["waivers"]
-    assert (told["state"], told["findings"]) == ("in force", 1)
+    (told,) = made.details.waivers
+    assert (told.state, told.findings) == ("in force", 1)
 
 
 def test_an_expired_waiver_waives_nothing_and_is_said(digits: Path, derived: Path) -> None:
@@ -35,14 +35,14 @@ def test_an_expired_waiver_waives_nothing_and_is_said(digits: Path, derived: Pat
     made = gate(policy("label-order-changed"), [checked], now=at("2030-02-01"))
     assert made.exit_code == 1
     assert "the waiver of it expired on 2030-01-31" in made.summary
-    assert made.details["waivers"][0]["state"] == "expired"
+    assert made.details.waivers[0].state == "expired"
 
 
 def test_a_waiver_of_another_rule_or_place_waives_nothing(digits: Path, derived: Path) -> None:
     checked = check(digits / "shufflenet.pth", derived / "relabelled.pth", content_hash=True)
     for other in (policy("key-missing"), policy("label-order-changed", "elsewhere/*")):
         made = gate(other, [checked], now=at("2030-01-01"))
-        assert made.exit_code == 1 and made.details["waivers"][0]["findings"] == 0
+        assert made.exit_code == 1 and made.details.waivers[0].findings == 0
 
 
 def test_what_is_unknown_can_be_answered_for(digits: Path, derived: Path) -> None:

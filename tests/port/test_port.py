@@ -19,6 +19,7 @@ from interop.facts import Answer, Report
 from interop.identity import identify_file
 from interop.models import catalog
 from interop.port import port
+from interop.report.json import to_json
 
 timm = pytest.importorskip("timm")
 transformers = pytest.importorskip("transformers")
@@ -68,10 +69,10 @@ def test_there_and_back(one: str, other: str, options: dict[str, Any], tmp_path:
     file = start(tmp_path, one, **options)
     there = ported(file, tmp_path / "there.safetensors", to=other, arch=one, prove=True)
     assert proofs(there) == PROVED, there.summary
-    assert there.exit_code == 0 and there.details["proved"]
+    assert there.exit_code == 0 and there.details.proved
     # What was written knows what it is of, and goes back without being told.
     back = ported(tmp_path / "there.safetensors", tmp_path / "back.pth", to=one)
-    assert proofs(back) == {"loaded fraction": True} and not back.details["proved"]
+    assert proofs(back) == {"loaded fraction": True} and not back.details.proved
     assert same(torch.load(tmp_path / "back.pth"), torch.load(file))
 
 
@@ -87,7 +88,7 @@ def test_a_folder_is_what_from_pretrained_loads(tmp_path: Path) -> None:
     given = replace(given, labels=Labels(("ant", "bee", "cat"), "test"))
     out = f"{tmp_path}/vit/"
     report = port(given, to="transformers/ViTForImageClassification", arch=name, out=out)
-    assert report.exit_code == 0 and "from_pretrained" in report.details["call"]
+    assert report.exit_code == 0 and "from_pretrained" in report.details.call
     loaded, info = transformers.ViTForImageClassification.from_pretrained(
         out, output_loading_info=True
     )
@@ -117,7 +118,7 @@ def test_the_forward_differs_and_the_option_that_settles_it(tmp_path: Path) -> N
     assert found.hint.endswith("--set bn_eps=0.001")
     good = ported(file, out, to=other, prove=True, settings={"bn_eps": 0.001})
     assert proofs(good) == PROVED
-    assert good.details["call"] == (
+    assert good.details.call == (
         "timm.create_model('mobilenetv3_small_100', bn_eps=0.001, num_classes=4)"
     )
 
@@ -156,7 +157,7 @@ def test_bert_with_old_names(tmp_path: Path) -> None:
     out = tmp_path / "mended.safetensors"
     report = ported(tmp_path / "old", out, like=like, prove=True)
     assert proofs(report) == PROVED, report.summary
-    assert report.details["steps"]["known rename"] == 10
+    assert report.details.steps["known rename"] == 10
     assert same(load_file(out), load_file(tmp_path / "new" / "model.safetensors"))
 
 
@@ -199,8 +200,8 @@ def test_nothing_is_proved_on_an_assumed_config(tmp_path: Path) -> None:
         ported(bare, to=to, prove=True, settings={"resid_pdrop": 0.0})
     # The names alone can be had, and say no more than they know.
     names = ported(bare, plain, to=to)
-    assert not names.details["proved"] and "not known" in names.details["notes"][0]
-    assert names.details["call"] == ""
+    assert not names.details.proved and "not known" in names.details.notes[0]
+    assert names.details.call == ""
     with pytest.raises(ConfigError, match="its config is in no file"):
         ported(plain, to=to, prove=True)
     config = json.loads((whole / "config.json").read_text())
@@ -299,7 +300,7 @@ def test_a_written_map_is_used(tmp_path: Path) -> None:
     torch.save(Net(3).state_dict(), tmp_path / "a.pth")
     torch.save(Net(3, other=True).state_dict(), tmp_path / "b.pth")
     found = check(tmp_path / "a.pth", tmp_path / "b.pth", with_map=True)
-    written = found.details["pairing"]["map"]
+    written = to_json(found.details.pairing.map)
     path = tmp_path / "map.json"
     path.write_text(json.dumps(written))
     like = identify_file(tmp_path / "a.pth", whole=True)
@@ -416,7 +417,7 @@ def test_a_wrong_map_is_found_out_by_running_both(tmp_path: Path) -> None:
     assert "their order may" in next(f.what for f in bad.findings if f.rule == "forward-differs")
     # A person who knows better gives the map, and it is proved.
     found = check(tmp_path / "b.pth", tmp_path / "a.pth", with_map=True)
-    written = found.details["pairing"]["map"]
+    written = to_json(found.details.pairing.map)
     swap = {"one": "two", "two": "one"}
     for row in written["tensors"]:
         name, _, part = row["from"][0].partition(".")

@@ -183,7 +183,7 @@ def test_values_are_compared_in_a_copy(server: Server, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "b.pth")
     addresses = [f"{server.address}/{name}.pth" for name in "ab"]
     report = check(*addresses, values=True)
-    assert [m["name"] for m in report.details["values"]["moved"]] == ["layer7.weight"]
+    assert [m.name for m in report.details.values.moved] == ["layer7.weight"]
     assert report.inputs[0].path == addresses[0]
 
 

@@ -20,6 +20,8 @@ from interop.facts import (
     Skipped,
     Verdict,
 )
+from interop.facts.sections.check import CheckSection
+from interop.facts.sections.gate import GateSection, WaivedFinding
 from interop.report import FORMATS, render
 from interop.report.json import read_report
 
@@ -78,15 +80,16 @@ def fails() -> Report:
         ),
         skipped=(Skipped("tensor-not-finite", "needs the tensors' values (--values)"),),
         environment={"interop": "0.0.0", "unix_time": 1_700_000_000},
-        details={
-            "intent": "replace",
-            "policy": "interop.toml",
-            "evidence": {"bench": "run here", "export": "run here"},
-            "waived": [
-                {"rule": "size-over-budget", "level": "error", "what": "44.7 MB, 40 allowed",
-                 "reason": "until the pruned one is trained", "expires": "2030-01-01"}
-            ],
-        },
+        details=GateSection(
+            intent=Intent.REPLACE,
+            policy="interop.toml",
+            evidence={"bench": "run here", "export": "run here"},
+            waived=(
+                WaivedFinding(rule="size-over-budget", level=Level.ERROR,
+                              what="44.7 MB, 40 allowed",
+                              reason="until the pruned one is trained", expires="2030-01-01"),
+            ),
+        ),
     )  # fmt: skip
 
 
@@ -100,7 +103,7 @@ def passes() -> Report:
         findings=(
             Finding("container-changed", Level.NOTE, (), Answer.NO, "zip became safetensors"),
         ),
-        details={"intent": "replace"},
+        details=GateSection(intent=Intent.REPLACE),
     )  # fmt: skip
 
 
@@ -136,7 +139,7 @@ def check() -> Report:
                     hint="give them", facts={"tensors": ["fc.weight", "fc.bias", "bn.weight"]}),
             Finding("key-renamed", Level.WARN, (Intent.RELOAD,), Answer.NO, "one", "stem.weight"),
         ),
-        details={"intent": "reload"},
+        details=CheckSection(intent=Intent.RELOAD),
     )  # fmt: skip
 
 
@@ -158,10 +161,10 @@ def hostile() -> Report:
         measurements=(Measurement(h, "ms", 1.5, None, (), {"group": h, "of": h, "batch": 1}),),
         skipped=(Skipped("key-missing", h),),
         environment={"interop": h, "x": h},
-        details={
-            "intent": "replace", "policy": h, "evidence": {h: h},
-            "waived": [{"rule": "size-over-budget", "what": h, "reason": h, "expires": h}],
-        },
+        details=GateSection(
+            intent=Intent.REPLACE, policy=h, evidence={h: h},
+            waived=(WaivedFinding(rule="size-over-budget", what=h, reason=h, expires=h),),
+        ),
     )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 import pytest
 
 from interop.facts import Answer, Input, Json, Measurement, Report, Skipped
-from interop.report import FORMATS, plots, render
+from interop.facts.sections.assess import AssessSection, ScoreOrder
+from interop.report import FORMATS, render
 from interop.report.assessed import (
     ABOUT_P,
     MOST_SENTENCES,
@@ -30,9 +31,10 @@ from interop.report.assessed import (
     sentences,
     trained,
 )
-from interop.report.assessed_page import cards, figures, unbeaten
-from interop.report.json import from_json, to_json
-from interop.report.plots import Point
+from interop.report.html import charts
+from interop.report.html.assess import cards, figures, unbeaten
+from interop.report.html.charts import Point
+from interop.report.json import decode, from_json, to_json
 from interop.report.table import WIDTH, grid, shorten
 
 from .browser import SCHEMES, WIDTHS, browser, chromium
@@ -88,7 +90,7 @@ def sample(
         measurements=tuple(measured),
         skipped=(skipped,) if regression else (),
         environment={"device": "cpu", "backend": "loky", "jobs": 1, "seed": 0},
-        details={
+        details=decode(AssessSection, {
             "task": "regression" if regression else "image-classification",
             "candidates": candidates,
             "folds": None if speech else {
@@ -107,7 +109,7 @@ def sample(
             "margin": 0.01,
             "weights": {},
             "notes": ["two pictures could not be read"],
-        },
+        }),
     )  # fmt: skip
 
 
@@ -187,7 +189,9 @@ def _pair(names: Sequence[str], a: int, b: int, basis: str) -> dict[str, Json]:
 def _curves(names: Sequence[str]) -> list[Json]:
     return [
         {"of": name, "fold": fold, "epochs": [
-            {"epoch": e, "loss": 2.0 / e + 0.01 * fold, "accuracy": 1 - 0.6 / e - n / 20}
+            {"phase": "full", "epoch": e, "train_loss": 2.0 / e + 0.01 * fold,
+             "validation_loss": 2.1 / e, "figure": 1 - 0.6 / e - n / 20, "rate": 1e-3,
+             "seconds": 0.5, "cpu_seconds": 0.4}
             for e in range(1, 13)
         ]}
         for n, name in enumerate(names) for fold in range(3)
@@ -207,6 +211,11 @@ CASES = {
 }
 
 
+def having(report: Report, **fields: Any) -> Report:
+    """The report with these fields of its section."""
+    return replace(report, details=replace(report.details, **fields))
+
+
 def told(report: Report) -> str:
     return " ".join(render(report, "text").split())
 
@@ -222,7 +231,7 @@ def test_no_line_is_wider_than_a_terminal(case: str) -> None:
 
 
 def _names(report: Report) -> list[str]:
-    return [c["name"] for c in report.details["candidates"]]
+    return Assessed(report).names
 
 
 def _tight(name: str) -> str:
@@ -286,10 +295,9 @@ def test_figures_that_are_missing_say_so() -> None:
 
 def test_a_score_is_shown_with_its_weights() -> None:
     report = CASES["four"]
-    candidates = [{**c, "score": 0.5} for c in report.details["candidates"]]
-    details = {**report.details, "candidates": candidates}
-    details["weights"] = {"accuracy": 2.0, "weight bytes": 1.0}
-    table = ranking(Assessed(replace(report, details=details)))
+    candidates = tuple(replace(c, score=0.5) for c in Assessed(report).candidates)
+    weights = {"accuracy": 2.0, "weight bytes": 1.0}
+    table = ranking(Assessed(having(report, candidates=candidates, weights=weights)))
     assert table.head[-1] == "score" and table.rows[0][-1] == "0.500"
     assert "the policy's weights (accuracy 2 and size 1)" in table.note
     assert "score" not in ranking(Assessed(report)).head
@@ -312,11 +320,11 @@ def test_a_row_of_the_matrix_stands_in_for_a_column() -> None:
     assert interchange(Assessed(CASES["one"])) is None
 
 
-@pytest.mark.parametrize("word", ["unknown", "n/a", "", None, "YES", True])
+@pytest.mark.parametrize("word", [Answer.UNKNOWN, Answer.NA, "", None, "YES", True])
 def test_what_is_open_is_never_shown_as_yes(word: Any) -> None:
     report = CASES["four"]
-    pairs = [{**p, "stands_in": word, "sentence": "…"} for p in report.details["interchange"]]
-    report = replace(report, details={**report.details, "interchange": pairs})
+    pairs = tuple(replace(p, stands_in=word, sentence="…") for p in Assessed(report).pairs)
+    report = having(report, interchange=pairs)
     of_all = Assessed(report)
     table = interchange(of_all)
     assert table is not None
@@ -326,8 +334,7 @@ def test_what_is_open_is_never_shown_as_yes(word: Any) -> None:
 
 def test_a_pair_that_was_not_compared_is_no_verdict() -> None:
     report = CASES["four"]
-    pairs = report.details["interchange"][1:]
-    of_all = Assessed(replace(report, details={**report.details, "interchange": pairs}))
+    of_all = Assessed(having(report, interchange=Assessed(report).pairs[1:]))
     table = interchange(of_all)
     assert table is not None and table.rows[1][1] == "–"
     assert "–: not compared" in table.note
@@ -344,10 +351,9 @@ def test_sentences_begin_with_those_that_hold_and_say_how_many_are_left_out() ->
 
 def test_pairs_by_their_own_heads_are_marked_beside_pairs_by_probes() -> None:
     report = CASES["four"]
-    pairs = [dict(p) for p in report.details["interchange"]]
+    first, *pairs = Assessed(report).pairs
     assert not any(s.endswith("(own heads)") for _, s in sentences(Assessed(report)))
-    pairs[0]["basis"] = "as it is"
-    of_all = Assessed(replace(report, details={**report.details, "interchange": pairs}))
+    of_all = Assessed(having(report, interchange=(replace(first, basis=OWN), *pairs)))
     assert sum(s.endswith("(own heads)") for _, s in sentences(of_all)) == 1
     table = interchange(of_all)
     assert table is not None and "trained on these very samples" in table.note
@@ -368,9 +374,8 @@ def test_the_first_sentence_says_which_to_take() -> None:
 
 def test_a_control_that_does_better_is_told() -> None:
     report = CASES["four"]
-    candidates = [dict(c) for c in report.details["candidates"]]
-    candidates[1]["random"], candidates[3]["random"] = True, False
-    of_all = Assessed(replace(report, details={**report.details, "candidates": candidates}))
+    candidates = tuple(replace(c, random=n == 1) for n, c in enumerate(Assessed(report).candidates))
+    of_all = Assessed(having(report, candidates=candidates))
     said = " ".join(answers(of_all))
     assert "shuffle has weights drawn at random and still comes before base and random" in said
     assert "comes last" not in said
@@ -413,8 +418,9 @@ def test_few_folds_are_said_to_make_rough_intervals() -> None:
     case = CASES["four"]
 
     def rough(folds: int, repeats: int) -> list[str]:
-        own = {**case.details["folds"], "folds": folds, "repeats": repeats}
-        report = replace(case, details={**case.details, "folds": own})
+        plan = Assessed(case).folds
+        assert plan is not None
+        report = having(case, folds=replace(plan, folds=folds, repeats=repeats))
         return [s for s in folds_in_words(Assessed(report)) if "rough" in s]
 
     (said,) = rough(3, 1)
@@ -429,8 +435,8 @@ def test_the_two_variances_are_told_where_both_are_there() -> None:
     mind = "of each model by itself, by its spread from fold to fold"
     for form in ("text", "markdown", "html"):
         assert mind in " ".join(render(case, form).split())
-    pairs = [{**p, "basis": OWN} for p in case.details["interchange"]]
-    heads = replace(case, details={**case.details, "interchange": pairs})
+    pairs = tuple(replace(p, basis=OWN) for p in Assessed(case).pairs)
+    heads = having(case, interchange=pairs)
     assert mind not in told(heads) and ABOUT_P in told(heads)
     assert mind not in told(CASES["speech"])  # nothing was trained
     bare = tuple(replace(m, interval=None) for m in case.measurements)
@@ -481,7 +487,8 @@ def test_a_page_is_whole(case: str) -> None:
 def test_drawings_are_of_what_was_measured() -> None:
     assert titles("fine-tuned") == [
         "Accuracy", "What accuracy costs", "Who can stand in for whom",
-        "How many labelled samples it takes", "Fine-tuning, loss", "Fine-tuning, accuracy",
+        "How many labelled samples it takes", "Fine-tuning, train loss",
+        "Fine-tuning, validation loss", "Fine-tuning, figure", "Fine-tuning, cpu seconds",
         "Latency, one sample at a time",
         "Layers of 1 squeeze and 2 shuffle", "Layers of 1 squeeze and 3 base",
         "Layers of 1 squeeze and 4 random base",
@@ -503,8 +510,8 @@ def test_the_drawn_matrix_is_that_of_the_table() -> None:
         "no", "no", "unknown", "self",
     ]  # fmt: skip
     report = CASES["four"]
-    pairs = [{**p, "stands_in": "unknown"} for p in report.details["interchange"]]
-    report = replace(report, details={**report.details, "interchange": pairs})
+    pairs = tuple(replace(p, stands_in=Answer.UNKNOWN) for p in Assessed(report).pairs)
+    report = having(report, interchange=pairs)
     svg = drawing(report, "Who can stand in for whom")
     assert set(_looks(svg)) == {"self", "unknown"} and ">yes<" not in svg and ": yes" not in svg
 
@@ -522,19 +529,19 @@ def test_the_front_is_filled_and_what_is_beaten_hollow() -> None:
     points = [Point(n, "", x, y) for n, x, y in (("a", 1, 0.5), ("b", 2, 0.4), ("c", 3, 0.9))]
     assert unbeaten(points) == [(1, 0.5), (3, 0.9)]
     path = unbeaten(points)
-    drawn = plots.scatter("p", "t", points, "x", "y", ("ms", "share"), path)
+    drawn = charts.scatter("p", "t", points, "x", "y", ("ms", "share"), path)
     assert drawn.count('class="front"') == 1
     # Points in one place are drawn, and their labels stand apart.
-    same = plots.scatter("p", "t", [points[0]] * 3, "x", "y", ("ms", "share"))
+    same = charts.scatter("p", "t", [points[0]] * 3, "x", "y", ("ms", "share"))
     places = [float(y) for y in re.findall(r'<text x="276.0" y="([\d.]+)">a', same)]
     assert len(places) == 3 and all(b - a >= 16.9 for a, b in pairwise(places))
 
 
 def test_a_curve_is_the_mean_of_the_folds() -> None:
-    svg = drawing(CASES["fine-tuned"], "Fine-tuning, loss")
+    svg = drawing(CASES["fine-tuned"], "Fine-tuning, train loss")
     # Folds add 0.00, 0.01 and 0.02 to a loss of 2 / epoch.
     assert "1 squeeze: 2.01 at 1, 1.01 at 2, 0.677 at 3" in svg
-    assert "Fine-tuning, loss" not in titles("four")
+    assert "Fine-tuning, train loss" not in titles("four")
 
 
 def test_cards_answer_first() -> None:
@@ -625,9 +632,8 @@ def test_markdown_is_a_section_of_a_card() -> None:
 def test_hostile_names_stay_names(form: str) -> None:
     h = HOSTILE
     report = sample((h, f"{h} 2", "base"), tuned=True)
-    details = {**report.details, "notes": [h], "order": {"against": h}}
-    candidates = [{**c, "training": {h: h}} for c in details["candidates"]]
-    report = replace(report, details={**details, "candidates": candidates})
+    candidates = tuple(replace(c, training={h: h}) for c in Assessed(report).candidates)
+    report = having(report, notes=(h,), order=ScoreOrder(h), candidates=candidates)
     made = render(report, form)
     if form == "text":
         assert max(map(len, made.splitlines())) <= WIDTH
@@ -648,8 +654,8 @@ def test_hostile_names_stay_names(form: str) -> None:
 def test_a_report_that_lacks_everything_is_still_rendered(form: str) -> None:
     bare = Report("assess", Answer.YES, "nothing was measured")
     assert "nothing was measured" in render(bare, form) or form == "text"
-    odd = replace(bare, details={"candidates": [{"name": "a"}, {"name": "b"}], "interchange": [{}]})
-    assert render(odd, form)
+    models = Assessed(CASES["four"]).candidates
+    assert render(replace(bare, details=AssessSection(candidates=models)), form)
 
 
 def test_what_is_stored_renders_as_it_did() -> None:

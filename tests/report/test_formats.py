@@ -21,8 +21,11 @@ from interop.facts import (
     Proof,
     Report,
     Skipped,
+    TaskName,
     Verdict,
 )
+from interop.facts.sections.bench import BenchSection, Pace
+from interop.facts.sections.check import CheckSection
 from interop.report import FORMATS, render
 from interop.report.json import SCHEMA_FILE, from_json, read_report, to_json
 from interop.report.table import table
@@ -54,7 +57,7 @@ REPORT = Report(
         Measurement("top-1", "share", float("nan"), None, (), {"group": "accuracy", "of": "A"}),
     ),
     skipped=(Skipped("tensor-not-finite", "needs the tensors' values (--values)"),),
-    details={"intent": "replace"},
+    details=CheckSection(intent=Intent.REPLACE),
 )  # fmt: skip
 
 UNITS = ("ms", "bytes", "ratio", "share", "points", "count", "abs", "p", "per second")
@@ -86,11 +89,12 @@ def test_a_report_as_bench_makes_it_fits_the_schema() -> None:
     report = bench()
     of = {"of": "A pytorch", "model": "A", "runtime": "pytorch", "batch": 8, "windows": 5}
     more = Measurement("throughput", "per second", 433.0, (420.0, 440.0), (430.0, 436.0), of)
-    details = {"device": "cuda:0", "task": "text-classification", "notes": ["A: as it is"],
-               "prepared": {"A": {"longest": 128}}, "pace": {"A": {"waited": 0.1}}}  # fmt: skip
-    report = replace(
-        report, measurements=(*report.measurements, more), details={**report.details, **details}
-    )
+    section = replace(
+        report.section(BenchSection), device="cuda:0", task=TaskName.TEXT_CLASSIFICATION,
+        notes=("A: as it is",), prepared={"A": {"longest": 128}},
+        pace={"A": Pace(0.1, {"pytorch": 2.0}, 0.05)},
+    )  # fmt: skip
+    report = replace(report, measurements=(*report.measurements, more), details=section)
     document = json.loads(render(report, "json"))
     jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
     assert to_json(from_json(document)) == document

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from interop.facts import Answer, Finding, Input, Intent, Level, Report
+from interop.facts.sections.check import CheckSection
 from interop.report import render
-from interop.report.plain import plain
+from interop.report.sanitize import plain
 
 from .golden import HOSTILE, REPORTS
 
@@ -105,7 +106,9 @@ def test_a_file_elsewhere_is_no_file_of_the_repository() -> None:
 def test_what_breaks_another_question_alone_is_no_error(asked: str, kind: str) -> None:
     found = Finding("key-missing", Level.ERROR, (Intent.RELOAD,), Answer.NO, "gone")
     outcome = Answer.NO if asked == "reload" else Answer.YES
-    report = Report("check", outcome, "", findings=(found,), details={"intent": asked})
+    report = Report(
+        "check", outcome, "", findings=(found,), details=CheckSection(intent=Intent(asked))
+    )
     assert [c.kind for c in annotations(report)] == [kind, kind]
     level = json.loads(render(report, "sarif"))["runs"][0]["results"][0]["level"]
     assert level == {"error": "error", "notice": "note"}[kind]

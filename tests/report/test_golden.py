@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interop.report import FORMATS
-from interop.report.words import headline
+from interop.report.wording import headline
 
 from . import golden
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop.facts import Answer, Finding, Input, Intent, Level, Proof, Report, Skipped, Verdict
+from interop.facts.sections.gate import GateSection, WaivedFinding
 from interop.report import FORMATS, render
 from interop.report.json import from_json, to_json
 
@@ -48,7 +49,9 @@ def report(t: Any) -> Report:
         proofs=(Proof(t(), False, t()),),
         skipped=(Skipped("key-missing", t()),),
         environment={"interop": t()},
-        details={"intent": t(), "waived": [{"rule": "size-over-budget", "reason": t()}]},
+        details=GateSection(
+            policy=t(), waived=(WaivedFinding(rule="size-over-budget", reason=t()),)
+        ),
     )
 
 

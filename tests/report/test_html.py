@@ -24,8 +24,11 @@ from interop.facts import (
     Skipped,
     Verdict,
 )
+from interop.facts.sections.bench import BenchSection, ClassTables, SamplePreview
+from interop.facts.sections.check import CheckSection
 from interop.report import render
-from interop.report.plots import Scale, fitted, thinned
+from interop.report.html.charts import Scale, fitted, thinned
+from interop.report.json import decode
 from interop.report.units import quantity
 
 from .browser import SCHEMES, WIDTHS, browser, chromium
@@ -103,9 +106,11 @@ def bench(models: str = "AB") -> Report:
         inputs=(Input("A", "a.pth", "torchvision/resnet18", {"weights": 11}),),
         measurements=tuple(bench_measurements(models)),
         environment={"python": "3.11.7", "unix_time": 0, "A onnxruntime": runtime},
-        details={
+        details=decode(BenchSection, {
             "conditions": {"device": "a GPU"},
-            "predictions": [{"of": "A"}],
+            "predictions": [
+                {"of": "A", "task": "image-classification", "labels": [], "samples": {}}
+            ],
             "previews": {"ab12": {"png": PNG, "text": "a four, badly written"}},
             "classes": [
                 {
@@ -115,8 +120,8 @@ def bench(models: str = "AB") -> Report:
                     "classes": [{"label": "four", "recall": 0.96875, "support": 32}],
                 }
             ],
-        },
-    )
+        }),
+    )  # fmt: skip
 
 
 def check() -> Report:
@@ -133,7 +138,7 @@ def check() -> Report:
                     place="fc.weight", hint="train it", facts={"tensors": ["fc.weight"]}),
         ),
         skipped=(Skipped("tensor-not-finite", "needs --values"),),
-        details={"intent": "reload"},
+        details=CheckSection(intent=Intent.RELOAD),
     )  # fmt: skip
 
 
@@ -235,7 +240,7 @@ def test_bench_answers_first() -> None:
 
 
 def test_many_lanes_are_rows_and_what_is_alike_is_said_once() -> None:
-    from interop.report.measured import Measured, cards
+    from interop.report.html.bench import Measured, cards
 
     lanes = [f"A onnxruntime{way}" for way in ("", " io-binding", " int8", " float16")]
     found = []
@@ -269,14 +274,14 @@ def test_what_flipped_is_shown_with_its_picture_and_its_words() -> None:
     assert ("src", f"data:image/png;base64,{PNG}") in found.attributes
     assert "a four, badly written" in found.words
     assert "A alone is right on 1, B alone on 0" in found.words
-    none = replace(bench(), details={})
+    none = replace(bench(), details=BenchSection())
     assert "img" not in page(none).tags and "heldout/four/0746.png" in page(none).words
 
 
 @pytest.mark.parametrize("png", ['x" onerror="alert(1)', "javascript:alert(1)", "a b", ""])
 def test_a_stored_picture_that_is_none_is_left_out(png: str) -> None:
-    previews = {"ab12": {"png": png, "text": HOSTILE}}
-    found = page(replace(bench(), details={"previews": previews}))
+    previews = {"ab12": SamplePreview(png, HOSTILE)}
+    found = page(replace(bench(), details=BenchSection(previews=previews)))
     assert "img" not in found.tags and "script" not in found.tags
     assert HOSTILE in found.text
 
@@ -286,8 +291,9 @@ def test_classes_are_shown_one_by_one_and_against_each_other() -> None:
     assert "nine answered four: 2" in found.words
     assert "nine as four: 2" in found.words
     assert "Class by class, A pytorch" in found.words and "0.9688" in found.words
-    wide = {"of": "A pytorch", "labels": [f"c{i}" for i in range(25)], "confusion": [[0] * 25] * 25}
-    assert "Confusion" not in page(replace(bench(), details={"classes": [wide]})).words
+    labels = tuple(f"c{i}" for i in range(25))
+    wide = ClassTables(of="A pytorch", labels=labels, confusion=((0,) * 25,) * 25)
+    assert "Confusion" not in page(replace(bench(), details=BenchSection(classes=(wide,)))).words
 
 
 def test_a_flip_between_runtimes_names_the_runtimes() -> None:
@@ -432,7 +438,7 @@ def test_hostile_text_stays_text() -> None:
         measurements=(m, drawn, flips),
         skipped=(Skipped(HOSTILE, HOSTILE),),
         environment={HOSTILE: {"providers": [HOSTILE], "elsewhere": [HOSTILE]}},
-        details={HOSTILE: HOSTILE, "conditions": {HOSTILE: HOSTILE}, "problems": [[HOSTILE] * 2]},
+        details=BenchSection(device=HOSTILE, conditions={HOSTILE: HOSTILE}, notes=(HOSTILE,)),
     )
     source = render(report, "html")
     made = Page(source)
@@ -468,7 +474,7 @@ def spoiled(value: float | None) -> list[Measurement]:
 
 @pytest.mark.parametrize("value", [None, nan, inf, -inf, 0.0, -1.0, 1e-300, 1e300])
 def test_missing_and_odd_figures_render(value: float | None) -> None:
-    made = page(replace(bench(), measurements=tuple(spoiled(value)), details={}))
+    made = page(replace(bench(), measurements=tuple(spoiled(value)), details=BenchSection()))
     assert not re.search(r"\b(nan|inf)\b", made.text)
     if value is None:
         assert "not measured" in made.words and "svg" not in made.tags

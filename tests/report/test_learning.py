@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import nan
 from xml.etree import ElementTree
 
 from interop.facts import Answer, Report
+from interop.facts.sections.finetune import FinetuneSection
 from interop.report import render
-from interop.report.learning import MOST_ROWS, figures, learning_table
+from interop.report.curves import MOST_ROWS, learning_table
+from interop.report.html.training import figures
+from interop.report.json import decode
 
 
 def report(epochs: int = 3) -> Report:
@@ -17,9 +22,11 @@ def report(epochs: int = 3) -> Report:
     ]  # fmt: skip
     details = {
         "curves": rows, "figure": {"name": "top-1", "unit": "share", "better": 1},
-        "best": {"phase": "full", "epoch": 2}, "out": "m.pth",
+        "best": {"phase": "full", "epoch": 2, "figure": 0.1, "validation_loss": 1.5},
+        "out": "m.pth",
     }  # fmt: skip
-    return Report("finetune", Answer.YES, "top-1", details=details)
+    section = decode(FinetuneSection, details)
+    return Report("finetune", Answer.YES, "top-1", details=section)
 
 
 def test_a_table_a_phase_with_the_written_epoch() -> None:
@@ -49,9 +56,9 @@ def test_drawings_are_well_formed_and_hold_both_losses() -> None:
 
 
 def test_curves_that_hold_no_numbers_are_left_out() -> None:
-    broken = report()
-    rows = [{**r, "figure": None, "train_loss": None} for r in broken.details["curves"]]
-    page = Report("finetune", Answer.YES, "", details={**broken.details, "curves": rows})
+    section = report().section(FinetuneSection)
+    rows = tuple(replace(r, figure=nan, train_loss=nan) for r in section.curves or ())
+    page = Report("finetune", Answer.YES, "", details=replace(section, curves=rows))
     assert [f.title for f in figures(page)] == ["pretrain: loss", "full: loss"]
     assert "-" in render(page, "text")
     assert figures(Report("bench", Answer.YES, "")) == []

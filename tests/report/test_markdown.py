@@ -11,10 +11,11 @@ import pytest
 from markdown_it import MarkdownIt
 
 from interop.facts import Answer, Finding, Input, Level, Report
+from interop.facts.sections.finetune import BestEpoch, FinetuneSection, TrainingFigure
 from interop.report import render
 from interop.report.markdown import MOST_CHARACTERS, MOST_EPOCHS, MOST_ROWS, code, text
-from interop.report.plain import plain
-from interop.report.words import headline, one_line
+from interop.report.sanitize import plain
+from interop.report.wording import headline, one_line
 
 from .golden import HOSTILE, REPORTS
 from .test_learning import report as trained
@@ -113,7 +114,8 @@ def test_a_finding_is_a_fold_with_its_fix_and_its_place() -> None:
 
 def test_a_training_has_a_small_table_a_phase_with_the_first_the_best_and_the_last() -> None:
     report = trained(200)
-    report = replace(report, details={**report.details, "best": {"phase": "full", "epoch": 77}})
+    best = BestEpoch("full", 77, 0.9, 0.1)
+    report = replace(report, details=replace(report.details, best=best))
     blocks = render(report, "markdown").strip().split("\n\n")
     first, _, second, left = (b for b in blocks if "epochs" in b or b.startswith(("| p", "| f")))
     assert first.startswith("| pretrain | loss | validation | variance explained | rate | s |")
@@ -135,9 +137,10 @@ def test_a_training_has_a_small_table_a_phase_with_the_first_the_best_and_the_la
 
 def test_a_trainings_names_and_notes_stay_text() -> None:
     report = trained()
-    rows = [{**r, "phase": HOSTILE} for r in report.details["curves"]]
-    figure = {"name": HOSTILE, "unit": "share"}
-    details = {**report.details, "curves": rows, "figure": figure, "notes": [HOSTILE]}
+    section = report.section(FinetuneSection)
+    rows = tuple(replace(r, phase=HOSTILE) for r in section.curves or ())
+    figure = TrainingFigure(HOSTILE, "share", 1)
+    details = replace(section, curves=rows, figure=figure, notes=(HOSTILE,))
     shown = Shown(render(replace(report, details=details), "markdown"))
     assert shown.tags <= OURS and shown.attributes == []
     assert words(shown.text).count(words(one_line(HOSTILE))) == 3

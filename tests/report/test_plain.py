@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from interop.facts import Answer, Finding, Input, Intent, Level, Proof, Report, Verdict
+from interop.facts.sections.gate import GateSection
 from interop.report import render
-from interop.report.plain import plain
+from interop.report.sanitize import plain
 from tests.conftest import Run
 
 STEERING = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
@@ -29,7 +30,7 @@ def test_a_name_cannot_make_a_line_of_its_own(form: str) -> None:
         "gate", Answer.NO, f"1 of 1 models fail: {name}",
         inputs=(Input("candidate", name, f"is {name}"),), findings=(fault,),
         verdicts=(Verdict(Intent.REPLACE, Answer.NO, name),),
-        proofs=(Proof("files", False, name, {}, 0.0),), details={"policy": name},
+        proofs=(Proof("files", False, name, {}, 0.0),), details=GateSection(policy=name),
     )  # fmt: skip
     made = render(given, form)
     lines = [line.strip() for line in made.splitlines()]

@@ -8,9 +8,11 @@ import pytest
 
 from interop.check import inspect
 from interop.facts import Answer, Json, Measurement, Report, Skipped
+from interop.facts.sections.bench import BenchSection
 from interop.identity import identify
 from interop.models.catalog import entry
-from interop.report.text import quantity, render, spanned
+from interop.report.text import render
+from interop.report.units import quantity, spanned
 from tests.identity.conftest import manifest
 
 
@@ -143,7 +145,7 @@ def test_lanes_that_were_not_had_and_notes_are_told() -> None:
     report = replace(
         benched(),
         skipped=(Skipped("onnxruntime:int8", "the quantiser gave up"),),
-        details={"notes": ["A: the head was taken for linear"]},
+        details=BenchSection(notes=("A: the head was taken for linear",)),
     )
     text = render(report)
     assert "not measured: onnxruntime:int8: the quantiser gave up" in text

@@ -12,6 +12,7 @@ import pytest
 from interop.check import check
 from interop.errors import ReadError
 from interop.facts import Answer, Case, EvidenceGap, Finding, Level, Report, Skipped
+from interop.facts.sections.gate import GateSection
 from interop.gate import gate
 from interop.gate.judging import Side, judge
 from interop.gate.policy import Policy, Waiver
@@ -67,7 +68,7 @@ def decided(report: Report) -> list[Any]:
     return [
         report.outcome, report.exit_code, [(v.intent, v.answer) for v in report.verdicts],
         [(f.rule, f.level, f.breaks, f.answer, f.place) for f in report.findings],
-        [w["findings"] for w in report.details.get("waivers", ())],
+        [w.findings for w in report.section(GateSection).waivers or ()],
     ]  # fmt: skip
 
 

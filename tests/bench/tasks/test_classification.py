@@ -10,6 +10,7 @@ import pytest
 from interop.bench.tasks import task
 from interop.bench.tasks.classification import macros
 from interop.errors import ModelError
+from interop.facts.sections.bench import Confused
 from tests.bench.tasks.made import Plain, batch, by_name
 
 LABELS = ("cat", "dog", "cow")
@@ -101,10 +102,10 @@ def test_outputs_of_another_task_are_refused(outputs: dict[str, np.ndarray]) -> 
 def test_details_agree_with_counts_by_hand() -> None:
     rows = np.eye(3, dtype=np.float32)
     answers, truth = [rows[0], rows[0], rows[1], rows[1]], [0, 1, 1, 1]
-    found = task("image-classification", LABELS).details(answers, truth)
-    assert found["confusion"] == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
-    assert found["confused"] == [{"truth": "dog", "answer": "cat", "count": 1}]
-    cat, dog, cow = found["classes"]
+    found = task("image-classification", LABELS).tables("A", answers, truth)
+    assert found.confusion == ((1, 0, 0), (1, 2, 0), (0, 0, 0))
+    assert found.confused == (Confused("dog", "cat", 1),)
+    cat, dog, cow = found.classes
     assert (cat["class"], cat["precision"], cat["recall"], cat["support"]) == ("cat", 0.5, 1, 1)
     assert dog["f1"] == pytest.approx(0.8) and cow["support"] == 0
 
@@ -114,5 +115,5 @@ def test_ten_thousand_samples_of_a_thousand_classes_are_scored_in_seconds() -> N
     start = time.perf_counter()
     kind = task("image-classification")
     by_name(kind.scores(answers, truth))
-    assert "confusion" not in kind.details(answers, truth)
+    assert kind.tables("A", answers, truth).confusion is None
     assert time.perf_counter() - start < 15

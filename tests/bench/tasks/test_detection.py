@@ -70,7 +70,7 @@ def test_figures_agree_with_torchmetrics() -> None:
     for name, theirs in (("mAP", "map"), ("mAP50", "map_50"), ("mAP75", "map_75")):
         assert found[name].value == pytest.approx(float(wanted[theirs]), abs=1e-5), name
         assert found[name].interval is not None
-    rows = kind.details(answers, truths)["classes"]
+    rows = kind.tables("A", answers, truths).classes
     assert [row["ap"] for row in rows] == pytest.approx(wanted["map_per_class"].tolist(), abs=1e-5)
     assert sum(row["support"] for row in rows) == sum((~b.crowd).sum() for b in truths)
 

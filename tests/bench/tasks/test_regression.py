@@ -24,7 +24,8 @@ def test_figures_agree_with_scikit_learn(wide: int) -> None:
     assert found["R2"].value == pytest.approx(r2_score(truth, answers))
     assert (found["MAE"].better, found["R2"].better) == (-1, 1)
     assert all(score.interval is not None for score in found.values())
-    rows = kind.details(list(answers), list(truth)).get("outputs", [])
+    tables = kind.tables("A", list(answers), list(truth))
+    rows = tables.outputs if tables else ()
     assert len(rows) == (3 if wide == 3 else 0)
     for i, row in enumerate(rows):
         assert row["mae"] == pytest.approx(np.abs(truth - answers)[:, i].mean())
@@ -64,7 +65,7 @@ def test_labels_name_the_outputs_and_must_be_as_many() -> None:
     truths = [np.array([0.0, 1.0]), np.array([2.0, 1.0])]
     kind = task("regression", ("height", "weight"))
     found = kind.answers(outputs, batch(truths), Plain())
-    rows = kind.details(found, truths)["outputs"]
+    rows = kind.tables("A", found, truths).outputs
     assert [row["output"] for row in rows] == ["height", "weight"]
     assert rows[1]["r2"] is None, "the truth does not vary"
     with pytest.raises(ModelError, match="each of 3 labels"):

@@ -7,6 +7,7 @@ import pytest
 
 from interop.bench.tasks import task
 from interop.errors import DataError, ModelError
+from interop.facts.sections.bench import Confused
 from tests.bench.tasks.made import Plain, batch, by_name
 
 LABELS = ("road", "sky", "tree")
@@ -32,13 +33,13 @@ def test_figures_by_hand() -> None:
     scores = by_name(kind.scores(found, []))
     assert scores["mIoU"].value == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert scores["pixel accuracy"].value == pytest.approx(4 / 5)
-    details = kind.details(found, [])
-    assert [row["class"] for row in details["classes"]] == ["road", "sky"]
-    road = details["classes"][0]
+    tables = kind.tables("A", found, [])
+    assert [row["class"] for row in tables.classes] == ["road", "sky"]
+    road = tables.classes[0]
     assert road["iou"] == pytest.approx(2 / 3) and road["accuracy"] == pytest.approx(2 / 3)
     assert road["pixels"] == 3
-    assert details["confusion"] == [[2, 1, 0], [0, 2, 0], [0, 0, 0]]
-    assert details["confused"] == [{"truth": "road", "answer": "sky", "count": 1}]
+    assert tables.confusion == ((2, 1, 0), (0, 2, 0), (0, 0, 0))
+    assert tables.confused == (Confused("road", "sky", 1),)
 
 
 def test_figures_agree_with_torchmetrics() -> None:

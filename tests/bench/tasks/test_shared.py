@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from interop.bench.tasks import task
-from interop.bench.tasks._shared import confusion_tables, pick, score, share_of
+from interop.bench.tasks._shared import pick, score, share_of, with_confusion
 from interop.errors import ExtraMissing, ModelError
+from interop.facts.sections.bench import ClassTables, Confused
 
 
 def test_an_output_is_picked_by_name_then_by_shape() -> None:
@@ -48,13 +49,11 @@ def test_wilsons_interval_is_the_published_one() -> None:
 def test_a_large_confusion_matrix_is_left_out_but_not_its_worst_pairs() -> None:
     counts = np.diag(np.full(101, 5))
     counts[3, 4], counts[7, 1] = 2, 9
-    found = confusion_tables(counts, [f"c{i}" for i in range(101)])
-    assert "confusion" not in found
-    assert found["confused"] == [
-        {"truth": "c7", "answer": "c1", "count": 9},
-        {"truth": "c3", "answer": "c4", "count": 2},
-    ]
-    assert "confusion" in confusion_tables(counts[:100, :100], ["x"] * 100)
+    bare = ClassTables(of="A", labels=())
+    found = with_confusion(bare, counts, [f"c{i}" for i in range(101)])
+    assert found.confusion is None
+    assert found.confused == (Confused("c7", "c1", 9), Confused("c3", "c4", 2))
+    assert with_confusion(bare, counts[:100, :100], ["x"] * 100).confusion
 
 
 def test_a_missing_library_is_said_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,4 +63,4 @@ def test_a_missing_library_is_said_with_its_extra(monkeypatch: pytest.MonkeyPatc
     )
     kind = task("image-classification")
     with pytest.raises(ExtraMissing, match=r"need sklearn.*model-interop\[bench\]"):
-        kind.details([np.eye(2, dtype=np.float32)[0]], [0])
+        kind.tables("A", [np.eye(2, dtype=np.float32)[0]], [0])

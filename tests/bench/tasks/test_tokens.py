@@ -40,7 +40,7 @@ def test_figures_agree_with_seqeval() -> None:
     for name, figure in wanted.items():
         assert found[name].value == pytest.approx(figure(*lists)), name
         assert found[name].interval is not None
-    rows = kind.details([Tagged(s, None) for s in said], truths)["classes"]
+    rows = kind.tables("A", [Tagged(s, None) for s in said], truths).classes
     assert [row["class"] for row in rows] == ["LOC", "PER"]
     assert rows[0]["f1"] == classification_report(*lists, output_dict=True)["LOC"]["f1-score"]
 
@@ -67,7 +67,7 @@ def test_nothing_named_and_nothing_found() -> None:
     kind = task("token-classification", LABELS)
     found = by_name(kind.scores(tagged("O O"), [("O", "O")]))
     assert (found["F1"].value, found["tag accuracy"].value) == (0, 1)
-    assert kind.details(tagged("O O"), [("O", "O")]) == {"classes": []}
+    assert kind.tables("A", tagged("O O"), [("O", "O")]).classes == ()
 
 
 def test_tags_that_mark_no_things_are_counted_word_by_word() -> None:
@@ -76,7 +76,7 @@ def test_tags_that_mark_no_things_are_counted_word_by_word() -> None:
     found = by_name(kind.scores(tagged("NOUN NOUN", "NOUN"), truths))
     assert list(found) == [kind.headline] == ["tag accuracy"]
     assert found["tag accuracy"].value == pytest.approx(2 / 3)
-    noun, verb = kind.details(tagged("NOUN NOUN", "NOUN"), truths)["classes"]
+    noun, verb = kind.tables("A", tagged("NOUN NOUN", "NOUN"), truths).classes
     assert (noun["class"], noun["support"], noun["recall"]) == ("NOUN", 2, 1)
     assert verb["recall"] == 0
 

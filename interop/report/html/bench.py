@@ -10,17 +10,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from interop.facts import Json, Measurement, Report
-from interop.report import plots
-from interop.report.plots import Block, Line, Mark, Span
+from interop.facts.sections.bench import BenchSection, ClassTables, SamplePreview
+from interop.facts.sections.finetune import FinetuneSection
+from interop.report.html import charts
+from interop.report.html.charts import Block, Line, Mark, Span
+from interop.report.html.components import Card, Figure, Flips, Tile
 from interop.report.units import quantity
-from interop.report.view import (
+from interop.report.values import (
     ABSENT,
     MOST_ROWS,
-    Card,
-    Figure,
-    Flips,
     Table,
-    Tile,
     batch_of,
     interval_of,
     known,
@@ -49,10 +48,9 @@ class Measured:
         lanes = [m.conditions for m in self.all if "runtime" in m.conditions]
         self.runtimes = list(dict.fromkeys(str(c["runtime"]) for c in lanes))
         self.models = list(dict.fromkeys(str(c.get("model", "")) for c in lanes))
-        previews = report.details.get("previews")
-        self.previews: Mapping[str, Json] = previews if isinstance(previews, Mapping) else {}
-        classes = report.details.get("classes") or ()
-        self.classes = [c for c in classes if isinstance(c, Mapping)]
+        section = report.section(BenchSection)
+        self.previews = section.previews or {}
+        self.classes = section.classes or report.section(FinetuneSection).classes or ()
         self.noisy = {f.facts.get("batch") for f in report.findings if f.rule == "host-too-noisy"}
 
     def named(self, name: str, **conditions: Json) -> list[Measurement]:
@@ -289,7 +287,7 @@ def _accuracy(measured: Measured) -> Figure | None:
     if not blocks:
         return None
     title = "Accuracy"
-    svg = plots.intervals("accuracy", title, blocks, "share")
+    svg = charts.intervals("accuracy", title, blocks, "share")
     return Figure(title, svg, "Dot: the share measured. Rod: its 95 % interval.")
 
 
@@ -329,9 +327,9 @@ def _tail(m: Measurement) -> tuple[Json, Json]:
 
 def _latency(batch: float, marks: list[Mark]) -> Figure:
     title = f"Latency, batch {batch:g}"
-    svg = plots.strips(f"latency-{batch:g}", title, [Block("", tuple(marks))], "ms")
+    svg = charts.strips(f"latency-{batch:g}", title, [Block("", tuple(marks))], "ms")
     counts = {len(m.samples) for m in marks}
-    drawn = f", {plots.DOTS} of them drawn" if max(counts) > plots.DOTS else ""
+    drawn = f", {charts.DOTS} of them drawn" if max(counts) > charts.DOTS else ""
     of_each = " to ".join(str(c) for c in sorted({min(counts), max(counts)}))
     note = f"Dots: {of_each} runs of each{drawn}. Lines across: median, then p90 and p99 (shorter)."
     return Figure(title, svg, note)
@@ -350,7 +348,7 @@ def _throughput(measured: Measured) -> Figure | None:
         return None
     series = [Line(name, tuple(at), *looks[name]) for name, at in points.items()]
     title = "Throughput"
-    svg = plots.lines("throughput", title, series, "batch size", "samples a second")
+    svg = charts.lines("throughput", title, series, "batch size", "samples a second")
     how = "in runs that follow each other at once" if back_to_back else "at the median latency"
     return Figure(title, svg, f"Samples a second {how}. Higher is better.")
 
@@ -376,7 +374,7 @@ def _ratios(measured: Measured) -> Figure | None:
     order = sorted(rows, key=lambda name: name in noise)
     title = "Ratios of latency"
     blocks = [Block(name, tuple(rows[name])) for name in order]
-    svg = plots.intervals("ratios", title, blocks, "ratio", reference=1.0)
+    svg = charts.intervals("ratios", title, blocks, "ratio", reference=1.0)
     return Figure(
         title,
         svg,
@@ -398,7 +396,7 @@ def _processes(measured: Measured) -> list[Figure]:
             if name == "first run"
             else _blocks(found, lambda _: "", measured, of)
         )
-        svg = plots.bars(name.replace(" ", "-"), title, blocks, found[0].unit)
+        svg = charts.bars(name.replace(" ", "-"), title, blocks, found[0].unit)
         made.append(Figure(title, svg, f"{_PROCESS.get(name, '')} A process for each."))
     return made
 
@@ -515,18 +513,16 @@ def _flip(found: Mapping[str, Json], before: str, after: str) -> tuple[str, ...]
 
 
 def _tile(
-    found: Mapping[str, Json], before: str, after: str, previews: Mapping[str, Json]
+    flip: Mapping[str, Json], before: str, after: str, previews: Mapping[str, SamplePreview]
 ) -> Tile | None:
-    preview = previews.get(str(found.get("sample")))
-    if not isinstance(preview, Mapping):
+    preview = previews.get(str(flip.get("sample")))
+    if preview is None:
         return None
-    png = str(preview.get("png") or "")
-    name, truth, a, b, right = _flip(found, before, after)
+    name, truth, a, b, right = _flip(flip, before, after)
     words = (("truth", truth), (before, a), (after, b))
     # What a stored report calls a picture is markup only if it is nothing but base64.
-    return Tile(
-        png if _BASE64.fullmatch(png) else "", str(preview.get("text") or ""), name, words, right
-    )
+    png = preview.png if _BASE64.fullmatch(preview.png) else ""
+    return Tile(png, preview.text, name, words, right)
 
 
 def _tally(rows: Sequence[tuple[str, ...]], before: str, after: str) -> str:
@@ -541,34 +537,33 @@ def _tally(rows: Sequence[tuple[str, ...]], before: str, after: str) -> str:
 # ---------------------------------------------------------------- class by class
 
 
-def matrices(classes: Iterable[Mapping[str, Json]]) -> list[Figure]:
+def matrices(classes: Iterable[ClassTables]) -> list[Figure]:
     """Truth against answer, for models of so few classes that a person can see each."""
-    made = []
+    drawings = []
     for n, one in enumerate(classes):
-        matrix, labels = one.get("confusion"), [str(v) for v in one.get("labels") or ()]
-        if not matrix or not 2 <= len(labels) <= MOST_CLASSES:
+        if not one.confusion or not 2 <= len(one.labels) <= MOST_CLASSES:
             continue
-        title = f"Confusion, {one.get('of', '')}"
-        svg = plots.matrix(f"confusion-{n}", title, labels, matrix)
+        title = f"Confusion, {one.of}"
+        svg = charts.matrix(f"confusion-{n}", title, one.labels, one.confusion)
         note = "Rows: the truth. Columns: the answer. Shade: the share of the row."
-        made.append(Figure(title, svg, note))
-    return made
+        drawings.append(Figure(title, svg, note))
+    return drawings
 
 
 def by_class(measured: Measured) -> list[Table]:
     """Each class's own figures."""
-    made = []
+    found = []
     for one in measured.classes:
-        rows = [r for r in one.get("classes") or () if isinstance(r, Mapping)]
+        rows = one.classes
         if not rows:
             continue
         keys = list(dict.fromkeys(k for r in rows for k in r))
         cells = tuple(tuple(_cell(r.get(k)) for k in keys) for r in rows[:MOST_ROWS])
         more = len(rows) - len(cells)
         note = f"and {more} more, in the JSON report" if more > 0 else ""
-        title = f"Class by class, {one.get('of', '')}"
-        made.append(Table(title, tuple(keys), cells, tuple(range(1, len(keys))), note))
-    return made
+        title = f"Class by class, {one.of}"
+        found.append(Table(title, tuple(keys), cells, tuple(range(1, len(keys))), note))
+    return found
 
 
 def _cell(value: Json) -> str:

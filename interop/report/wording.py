@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from interop.facts import Answer, Finding, Input, Intent, Level, Report
-from interop.report.plain import plain
+from interop.report.sanitize import plain
+
+if TYPE_CHECKING:
+    from interop.facts.sections.gate import WaivedFinding
 
 _WORDS = {
     "gate": {"yes": "PASS", "no": "FAIL", "unknown": "INCONCLUSIVE"},
@@ -48,8 +51,8 @@ def faults(report: Report) -> list[Finding]:
 
 def level_of(report: Report, found: Finding) -> Level:
     """What a finding weighs for the question that was asked: a note if it breaks others alone."""
-    asked = report.details.get("intent")
-    beside = asked is not None and found.breaks and asked not in {str(b) for b in found.breaks}
+    asked = report.intent
+    beside = asked is not None and found.breaks and asked not in found.breaks
     return Level.NOTE if beside and found.level is not Level.OFF else found.level
 
 
@@ -59,15 +62,15 @@ def is_proof(found: Finding) -> bool:
 
 
 def waived(report: Report) -> list[tuple[Finding, str]]:
-    """The findings that a policy waives, each with its reason.
+    """The findings that a policy waives, each with its reason and until when it does."""
+    from interop.facts.sections.gate import GateSection
 
-    `details["waived"]` holds them: a finding's fields, `reason` and, where it ends, `expires`.
-    """
-    return [
-        (_finding(one), _reason(one))
-        for one in report.details.get("waived") or ()
-        if isinstance(one, Mapping) and one.get("rule")
-    ]
+    return [(_finding(one), _reason(one)) for one in report.section(GateSection).waived or ()]
+
+
+def loads(state: bool | str) -> str:
+    """Whether an execution provider loads; a text is the error that it gives."""
+    return "loads" if state is True else f"does not load{f': {state}' if state else ''}"
 
 
 def files_of(report: Report, found: Finding) -> list[str]:
@@ -107,20 +110,19 @@ def _failed(report: Report) -> Iterator[Finding]:
             yield Finding(f"{_PROOF}{slug}", Level.ERROR, tuple(Intent), Answer.NO, proof.what)
 
 
-def _finding(one: Mapping[str, Any]) -> Finding:
-    facts = one.get("facts")
+def _finding(one: WaivedFinding) -> Finding:
     return Finding(
-        rule=str(one["rule"]),
-        level=Level(one["level"]) if one.get("level") in set(Level) else Level.NOTE,
+        rule=one.rule,
+        level=one.level or Level.NOTE,
         breaks=(),
         answer=Answer.NO,
-        what=str(one.get("what") or "waived by the policy"),
-        place=str(one.get("place") or ""),
-        hint=str(one.get("hint") or ""),
-        facts=facts if isinstance(facts, Mapping) else {},
+        what=one.what or "waived by the policy",
+        place=one.place or "",
+        hint=one.hint or "",
+        facts=one.facts or {},
     )
 
 
-def _reason(one: Mapping[str, Any]) -> str:
-    until = f" (until {one['expires']})" if one.get("expires") else ""
-    return f"{one.get('reason') or 'no reason given'}{until}"
+def _reason(one: WaivedFinding) -> str:
+    until = f" (until {one.expires})" if one.expires else ""
+    return f"{one.reason or 'no reason given'}{until}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from statistics import fmean
-from typing import Any
 
-from interop.facts import Json, Measurement, Report
-from interop.report import plots
+from interop.facts import Json, Measurement
+from interop.facts.sections.assess import FoldCurve, LayerLikeness
 from interop.report.assessed import (
     COST,
     FEW,
@@ -36,10 +36,12 @@ from interop.report.assessed import (
     verdict,
     worded,
 )
-from interop.report.measured import matrices
-from interop.report.plots import Block, Cell, Line, Mark, Point, Span
+from interop.report.html import charts
+from interop.report.html.bench import matrices
+from interop.report.html.charts import Block, Cell, Line, Mark, Point, Span
+from interop.report.html.components import Card, Figure
 from interop.report.table import shorten
-from interop.report.view import Card, Figure, Table, interval_of, known, listed
+from interop.report.values import Table, interval_of, known, listed
 
 MOST_SAID = 12  # sentences of a card
 MOST_ALIKE = 3  # pairs whose layers are drawn
@@ -154,7 +156,7 @@ def figures(of_all: Assessed) -> list[Figure]:
         *_curves(of_all),
         _latency(of_all),
         *_layers(of_all),
-        *matrices(_matrices(of_all.report)),
+        *matrices(replace(c, of=f"{c.of}, by its probes") for c in of_all.section.confusion or ()),
     ]
     return [figure for figure in made if figure is not None]
 
@@ -166,7 +168,7 @@ def _label(of_all: Assessed, name: str, most: int = 30) -> str:
 def _look(of_all: Assessed, name: str) -> tuple[int, int]:
     """A colour and marker for each, filled for four and hollow for the next four."""
     place = of_all.names.index(name)
-    return place % plots.COLOURS, place // 4
+    return place % charts.COLOURS, place // 4
 
 
 def _mark(of_all: Assessed, name: str, m: Measurement) -> Mark:
@@ -196,7 +198,7 @@ def _outcomes(of_all: Assessed) -> Figure | None:
     if not blocks:
         return None
     title = f"{(main or 'answers')[:1].upper()}{(main or 'answers')[1:]}"
-    svg = plots.intervals("outcomes", title, blocks, unit)
+    svg = charts.intervals("outcomes", title, blocks, unit)
     return Figure(title, svg, "Dot: the figure. Rod: its 95 % interval, where there is one.")
 
 
@@ -230,7 +232,7 @@ def _pareto(of_all: Assessed) -> Figure | None:
     title = f"What {of_all.main} costs"
     path = unbeaten([p for p in points if p.held])
     units = x_unit, found[0][1].unit
-    svg = plots.scatter("pareto", title, points, x_name, of_all.main, units, path)
+    svg = charts.scatter("pareto", title, points, x_name, of_all.main, units, path)
     note = "Up and to the left is better. Filled: on the Pareto front; hollow: not. "
     note += "The larger a dot, the more bytes of weights. " if axis == "latency" else ""
     if len(path) > 1:
@@ -257,7 +259,7 @@ def _matrix(of_all: Assessed) -> Figure | None:
     columns = [f"for {n + 1}" for n in range(len(names))]
     rows = [_label(of_all, n, 15) for n in names]
     title = "Who can stand in for whom"
-    svg = plots.cells("interchange", title, rows, columns, squares)
+    svg = charts.cells("interchange", title, rows, columns, squares)
     note = (
         "The model of a row in the place of that of a column: yes, no, or ? where these samples do "
         "not settle it. Below it: on how many of 100 samples the two agree."
@@ -270,8 +272,7 @@ def _square(of_all: Assessed, original: str, instead: str) -> Cell:
         return Cell((), "", "self")
     pair = of_all.pair(original, instead)
     word = verdict(pair)
-    agreement = pair.get("agreement") if pair else None
-    share = f"{100 * agreement:.0f}" if known(agreement) else ""
+    share = f"{100 * pair.agreement:.0f}" if pair and known(pair.agreement) else ""
     words = {OPEN: "open", NOT_COMPARED: "not compared"}.get(word, word)
     said = f"{instead} for {original}: {words}" + (f", they agree on {share} %" if share else "")
     return Cell(tuple(filter(None, (word, share))), said, LOOKS[word])
@@ -293,43 +294,40 @@ def _few(of_all: Assessed) -> Figure | None:
         return None
     title = "How many labelled samples it takes"
     x_name = "training samples of each class"
-    svg = plots.lines("few", title, series, x_name, "accuracy, %", right=LABELS)
+    svg = charts.lines("few", title, series, x_name, "accuracy, %", right=LABELS)
     return Figure(title, svg, "Accuracy of a probe trained on so few. Further up sooner is better.")
 
 
 def _curves(of_all: Assessed) -> list[Figure]:
     """What training came to epoch by epoch: a drawing a figure, the mean of the folds."""
-    found = [c for c in of_all.report.details.get("curves") or () if isinstance(c, Mapping)]
-    rows = [r for c in found for r in c.get("epochs") or () if isinstance(r, Mapping)]
-    keys = [k for k in dict.fromkeys(k for r in rows for k in r)
-            if k not in _NO_CURVES and any(known(r.get(k)) for r in rows)]  # fmt: skip
+    curves = of_all.section.curves or ()
+    rows = [row for curve in curves for row in curve.epochs]
+    keys = [key for key in _CURVES if any(known(getattr(row, key)) for row in rows)]
     made: list[Figure] = []
     for key in keys[:MOST_KEYS]:
         series = [
             Line(_label(of_all, n, 14), points, *_look(of_all, n))
             for n in of_all.names
-            if (points := _mean_curve([c for c in found if c.get("of") == n], key))
+            if (points := _mean_curve([c for c in curves if c.of == n], key))
         ]
         if series:
-            word = str(key).replace("_", " ")
+            word = key.replace("_", " ")
             title = f"Fine-tuning, {word}"
-            svg = plots.lines(
+            svg = charts.lines(
                 f"curve-{len(made)}", title, series, "epoch", word, even=True, right=LABELS
             )
             made.append(Figure(title, svg, "Epoch by epoch, the mean over the folds."))
     return made
 
 
-_NO_CURVES = ("epoch", "step", "seconds", "rate", "seed", "phase")
+_CURVES = ("train_loss", "validation_loss", "figure", "cpu_seconds", "device_seconds")
 
 
-def _mean_curve(curves: Sequence[Mapping[str, Any]], key: str) -> tuple[Span, ...]:
+def _mean_curve(curves: Sequence[FoldCurve], key: str) -> tuple[Span, ...]:
     by_epoch: dict[float, list[float]] = {}
-    for curve in curves:
-        for place, row in enumerate(curve.get("epochs") or ()):
-            at = row.get("epoch", place + 1)
-            if known(row.get(key)) and known(at):
-                by_epoch.setdefault(float(at), []).append(row[key])
+    for row in (row for curve in curves for row in curve.epochs):
+        if known(value := getattr(row, key)):
+            by_epoch.setdefault(float(row.epoch), []).append(value)
     return tuple((at, fmean(values)) for at, values in sorted(by_epoch.items()))
 
 
@@ -345,7 +343,7 @@ def _latency(of_all: Assessed) -> Figure | None:
     if not marks:
         return None
     title = "Latency, one sample at a time"
-    svg = plots.strips("latency", title, [Block("", tuple(marks))], "ms")
+    svg = charts.strips("latency", title, [Block("", tuple(marks))], "ms")
     return Figure(title, svg, "Dots: runs, all models in turns. Line across: the median.")
 
 
@@ -353,20 +351,19 @@ def _layers(of_all: Assessed) -> list[Figure]:
     """How alike the layers of some pairs are: those that are most alike first."""
     found = []
     for a, b in combinations(of_all.names, 2):
-        pair = of_all.pair(a, b) or {}
-        cka = pair.get("cka")
-        if isinstance(cka, Mapping) and (values := _square_values(cka)):
-            near = fmean(max((v for v in row if known(v)), default=0.0) for row in values)
-            found.append((near, a, b, cka, values))
+        pair = of_all.pair(a, b)
+        if pair is not None and pair.cka is not None and _whole_matrix(pair.cka):
+            near = fmean(max((v for v in r if known(v)), default=0.0) for r in pair.cka.values)
+            found.append((near, a, b, pair.cka))
     made = []
-    for n, (_, a, b, cka, values) in enumerate(sorted(found, key=lambda f: -f[0])[:MOST_ALIKE]):
-        rows, columns = ([_tail(str(x)) for x in cka[side]] for side in ("a", "b"))
+    for n, (_, a, b, cka) in enumerate(sorted(found, key=lambda f: -f[0])[:MOST_ALIKE]):
+        rows, columns = (list(map(_tail, names)) for names in (cka.a, cka.b))
         squares = [
-            [_alike(str(cka["a"][i]), str(cka["b"][j]), v) for j, v in enumerate(row)]
-            for i, row in enumerate(values)
+            [_alike(ours, theirs, v) for theirs, v in zip(cka.b, row, strict=True)]
+            for ours, row in zip(cka.a, cka.values, strict=True)
         ]
         title = f"Layers of {_label(of_all, a)} and {_label(of_all, b)}"
-        svg = plots.cells(f"layers-{n}", title, rows, columns, squares, slanted=True, left=140.0)
+        svg = charts.cells(f"layers-{n}", title, rows, columns, squares, slanted=True, left=140.0)
         note = (
             f"Rows: layers of {a}, from input to output; columns: of {b}. 1: both tell the samples "
             "apart in the same way; 0: in unrelated ways (linear CKA, centred kernel alignment)."
@@ -375,12 +372,10 @@ def _layers(of_all: Assessed) -> list[Figure]:
     return made
 
 
-def _square_values(cka: Mapping[str, Any]) -> list[list[Json]]:
-    """The figures, if they have a row and a column for each layer."""
-    rows, columns = cka.get("a") or [], cka.get("b") or []
-    values = cka.get("values") or []
-    whole = len(values) == len(rows) and all(len(r) == len(columns) for r in values)
-    return [list(r) for r in values] if whole and rows and columns else []
+def _whole_matrix(cka: LayerLikeness) -> bool:
+    """Whether there is a row and a column for each layer."""
+    whole = len(cka.values) == len(cka.a) and all(len(r) == len(cka.b) for r in cka.values)
+    return whole and bool(cka.a and cka.b)
 
 
 def _tail(name: str, most: int = 19) -> str:
@@ -392,13 +387,6 @@ def _alike(ours: str, theirs: str, value: Json) -> Cell:
         return Cell(("–",), f"{ours}, {theirs}: not defined", "none")
     shade = 0.05 + 0.6 * min(max(value, 0.0), 1.0)
     return Cell((f"{max(value, 0.0):.2f}",), f"{ours}, {theirs}: {value:.2f}", "", shade)
-
-
-def _matrices(report: Report) -> list[Mapping[str, Any]]:
-    found = report.details.get("confusion") or ()
-    return [
-        {**c, "of": f"{c.get('of', '')}, by its probes"} for c in found if isinstance(c, Mapping)
-    ]
 
 
 # ---------------------------------------------------------------- the tables

@@ -32,7 +32,7 @@ def one_name(text: str) -> str:
     return plain(text).translate(_ENDS)
 
 
-def tame(report: Report) -> Report:
+def escape_report(report: Report) -> Report:
     """The report with nothing in its names and sentences that ends a line."""
     return replace(
         report,

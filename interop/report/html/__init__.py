@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from interop.facts import Answer, Finding, Json, Proof, Report
-from interop.report import learning
-from interop.report.measured import Measured, cards, figures, flips, tables
-from interop.report.view import Card, Table, facts_table, flat, plain
-from interop.report.words import word
+from interop.facts.sections.check import CheckSection
+from interop.facts.sections.doctor import DoctorSection
+from interop.report.html import training
+from interop.report.html.bench import Measured, cards, figures, flips, tables
+from interop.report.html.components import Card, facts_table, flat
+from interop.report.json import to_json
+from interop.report.values import Table, plain
+from interop.report.wording import loads, word
 
 # Control characters and halves of surrogate pairs have no place in HTML; marks that turn the
 # direction of writing would let a file name show as another.
@@ -62,8 +66,8 @@ def view(report: Report) -> dict[str, Any]:
         "findings": [(f, _facts_of(f)) for f in report.findings],
         "proofs": [(p, _facts_of(p)) for p in report.proofs],
         "inputs": [(i, flat(i.facts)) for i in report.inputs],
-        "problems": report.details.get("problems") or [],
-        "asked": report.details.get("intent"),
+        "problems": report.section(DoctorSection).problems or (),
+        "asked": report.intent,
         "skipped": _skipped(report),
         "placed": providers(report.environment),
         "facts_tables": _facts(report),
@@ -73,20 +77,20 @@ def view(report: Report) -> dict[str, Any]:
 def _measured(report: Report, measured: Measured) -> dict[str, Any]:
     return {
         "cards": [*_values(report), *cards(measured)],
-        "figures": [*learning.figures(report), *figures(measured)],
+        "figures": [*training.figures(report), *figures(measured)],
         "tables": [*_moved(report), *tables(measured)],
     }
 
 
 def _assessed(report: Report) -> dict[str, Any]:
-    from interop.report import assessed_page
     from interop.report.assessed import Assessed
+    from interop.report.html import assess
 
     of_all = Assessed(report)
     return {
-        "cards": assessed_page.cards(of_all),
-        "figures": assessed_page.figures(of_all),
-        "tables": assessed_page.page_tables(of_all),
+        "cards": assess.cards(of_all),
+        "figures": assess.figures(of_all),
+        "tables": assess.page_tables(of_all),
     }
 
 
@@ -107,20 +111,20 @@ def alarms(report: Report) -> list[str]:
 
 def _values(report: Report) -> list[Card]:
     """What became of A's weights in B."""
-    found = report.details.get("values")
-    return [Card("What became of the weights?", found["sentence"])] if found else []
+    values = report.section(CheckSection).values
+    return [Card("What became of the weights?", values.sentence)] if values else []
 
 
 def _moved(report: Report, most: int = 50) -> list[Table]:
     """The tensors that are least alike in A and B."""
-    found = report.details.get("values")
-    if not found or not found["moved"]:
+    values = report.section(CheckSection).values
+    if values is None or not values.moved:
         return []
     rows = tuple(
-        (m["name"], *(plain(m[k]) for k in ("unequal", "elements", "largest", "mean", "cosine")))
-        for m in found["moved"][:most]
+        (m.name, *map(plain, (m.unequal, m.elements, m.largest, m.mean, m.cosine)))
+        for m in values.moved[:most]
     )
-    more = len(found["moved"]) - most
+    more = len(values.moved) - most
     note = f"and {more} more, in the JSON report" if more > 0 else ""
     head = ("tensor", "unequal", "of", "largest difference", "mean", "cosine")
     return [Table("Tensors that are least alike", head, rows, tuple(range(1, 6)), note)]
@@ -159,7 +163,8 @@ def providers(environment: Mapping[str, Json]) -> Table | None:
 
 def _facts(report: Report) -> list[Table]:
     """Conditions, the machine and runtimes, and what else the report holds."""
-    conditions = report.details.get("conditions") or {}
+    details = to_json(report.details)
+    conditions = details.get("conditions") or {}
     host = {
         k: v
         for k, v in report.environment.items()
@@ -170,28 +175,26 @@ def _facts(report: Report) -> list[Table]:
     elsewhere = (*_ELSEWHERE, *(_ASSESSED if report.command == "assess" else ()))
     rest = {
         k: v
-        for k, v in report.details.items()
+        for k, v in details.items()
         if k not in elsewhere and (k not in conditions or conditions[k] != v)
     }
     made = (
         facts_table("Conditions", conditions),
         _runtimes(report.environment),
         facts_table("Machine and versions", host),
-        *(_doctor(rest) if report.command == "doctor" else (facts_table("Details", rest),)),
+        *(_doctor(report) if report.command == "doctor" else (facts_table("Details", rest),)),
     )
     return [table for table in made if table is not None]
 
 
-def _doctor(details: Mapping[str, Json]) -> tuple[Table | None, ...]:
+def _doctor(report: Report) -> tuple[Table | None, ...]:
     """What is installed, and which providers really load."""
-    loads = {
-        name: "loads" if state is True else f"does not load{f': {state}' if state else ''}"
-        for name, state in (details.get("providers") or {}).items()
-    }
+    section = report.section(DoctorSection)
+    providers = {name: loads(state) for name, state in (section.providers or {}).items()}
     return (
-        facts_table("Packages", details.get("packages") or {}),
-        facts_table("Execution providers", loads),
-        facts_table("Hardware", {"GPU": details.get("gpu") or "none found"}),
+        facts_table("Packages", section.packages or {}),
+        facts_table("Execution providers", providers),
+        facts_table("Hardware", {"GPU": section.gpu or "none found"}),
     )
 
 

@@ -1,0 +1,63 @@
+"""How an export went, for a terminal."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+from interop.facts import Report
+from interop.facts.sections.export import ExportSection, GraphDeparture
+from interop.report.table import WIDTH, table
+from interop.report.text.measurements import measured_blocks
+from interop.report.text.shared import (
+    domain_lines,
+    finding_lines,
+    input_lines,
+    note_lines,
+    proof_lines,
+)
+from interop.report.units import in_bytes
+
+
+def blocks(report: Report) -> list[list[str]]:
+    section = report.section(ExportSection)
+    outcome = [f"wrote {section.bundle}" if section.bundle else "no bundle was written"]
+    files = section.files or {}
+    outcome += table([[f"  {name}", in_bytes(size)] for name, size in files.items()])
+    reasons: dict[str, list[str]] = {}
+    for attempt in section.attempts or ():
+        reasons.setdefault(attempt.why, []).append(attempt.route)
+    tried = [
+        f"route{'s' * (len(some) > 1)} {' / '.join(some)} given up: {why}"
+        for why, some in reasons.items()
+    ]
+    route = f", route {section.route}" if section.route else ""
+    converting, proving = section.conversion_seconds, section.proof_seconds
+    times = (
+        f"conversion {converting:.1f} s, proofs {proving:.1f} s{route}"
+        if converting is not None and proving is not None
+        else ""
+    )
+    return [
+        input_lines(report),
+        proof_lines(report.proofs),
+        domain_lines(section.domain or ()),
+        *measured_blocks(report),
+        finding_lines(report),
+        note_lines((*tried, *report.notes)),
+        _departure(section.departure),
+        [*outcome, times],
+    ]
+
+
+def _departure(departure: GraphDeparture | None) -> list[str]:
+    """Where a graph departs from its module, and the folder that shows it."""
+    if departure is None:
+        return []
+    d = departure
+    lines = wrap(f"{d.runtime}: {d.what}", WIDTH)
+    if d.node:
+        of = f" of {d.module} ({d.kind})" if d.module else ""
+        place = f", {d.source}" if d.source else ""
+        lines = wrap(f"first departs at {d.node} ({d.operator}){of}{place}", WIDTH)
+        lines += wrap(d.what, WIDTH)
+    return [*lines, f"kept in {d.folder}: run its reproduce.py"]

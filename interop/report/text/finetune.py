@@ -1,0 +1,30 @@
+"""How a training went, for a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from textwrap import wrap
+
+from interop.facts import Report
+from interop.facts.sections.finetune import FinetuneSection
+from interop.report.curves import learning_table
+from interop.report.table import WIDTH
+from interop.report.text.measurements import measured_blocks
+from interop.report.text.shared import finding_lines, input_lines, note_lines, proof_lines
+
+_TRAINED = ("validation", "training")  # of a training: the curves have a table of their own
+
+
+def blocks(report: Report) -> list[list[str]]:
+    section = report.section(FinetuneSection)
+    shown = [m for m in report.measurements if m.conditions.get("group") in _TRAINED]
+    resumed = ["went on where a run before had stopped"] if section.resumed else []
+    return [
+        input_lines(report),
+        proof_lines(report.proofs),
+        *learning_table(report),
+        *measured_blocks(replace(report, measurements=tuple(shown))),
+        finding_lines(report),
+        [*resumed, *note_lines(report.notes)],
+        wrap(f"wrote {section.out}", WIDTH) if section.out else ["nothing was written"],
+    ]

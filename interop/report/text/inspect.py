@@ -1,0 +1,236 @@
+"""What one file is, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from interop.facts import Input, Json, Report
+from interop.facts.sections.check import InspectSection, TensorRow
+from interop.report.table import table
+from interop.report.text.shared import finding_lines, short_name
+from interop.report.units import in_bytes
+
+MOST_STATE_DICTS, MOST_NAMES, MOST_HEADS = 8, 12, 6
+BESIDE = "beside"  # the role of a module beside the backbone that is not known to be a head
+
+
+def blocks(report: Report) -> list[list[str]]:
+    listed = report.section(InspectSection).tensors or {}
+    more = len(report.inputs) - MOST_STATE_DICTS
+    return [
+        *(_file(i) for i in report.inputs[:MOST_STATE_DICTS]),
+        [f"and {more} more state dicts (--format json has all)"] if more > 0 else [],
+        *(_tensors(place, rows) for place, rows in listed.items()),
+        finding_lines(report),
+    ]
+
+
+def _tensors(place: str, tensors: Sequence[TensorRow]) -> list[str]:
+    """A line a tensor: what it is, what shares its bytes, and what its values range over."""
+    first: dict[str, str] = {}
+    rows = []
+    for t in tensors:
+        shape = f"({', '.join(map(str, t.shape))}{',' * (len(t.shape) == 1)})"
+        words = [t.layout, t.quantizer, ", ".join(part.name for part in t.parts or ())]
+        if t.storage is not None:
+            owner = first.setdefault(str(t.storage[:3]), t.name)
+            words.append(f"shares {owner}" if owner != t.name else "")
+        words += [word for word in ("conj", "neg", "constant") if getattr(t, word)]
+        words += [f"{count} {word}" for word in ("nan", "inf") if (count := getattr(t, word))]
+        if isinstance(t.minimum, float | int):
+            words.append(f"{t.minimum:.4g} to {t.maximum:.4g}")
+        rows.append([short_name(t.name, 40), t.dtype, shape, ", ".join(filter(None, words))])
+    head = [f"tensors of {place}" if place else "tensors", "dtype", "shape", ""]
+    return table([head, *rows])
+
+
+def _file(given: Input) -> list[str]:
+    f = given.facts
+    rows = [["file", given.path], ["container", f"{f['container']}, {in_bytes(f['bytes'])}"]]
+    places = f["state_dicts"]
+    if len(places) > 1:
+        rows.append(["state dicts", ", ".join(p or "(top level)" for p in places)])
+    if f["place"] or f["prefix"]:
+        rows.append(["wrapper", " ".join(x for x in (
+            f"under {f['place']!r}" if f["place"] else "",
+            f"prefix {f['prefix']!r}" if f["prefix"] else "") if x)])  # fmt: skip
+    rows += _of_what(f)
+    rows.append(
+        ["weights", ", ".join([f"{f['weights']:,} in {f['tensors']} tensors", *f["dtypes"]])]
+    )
+    labels = f["labels"]
+    if labels["names"] is not None:
+        rows.append(["labels", f"{', '.join(labels['names'])} ({labels['source']})"])
+    else:
+        why = f" ({labels['source']})" if labels["source"] else ""
+        rows.append(["labels", ("unknown" if labels["applicable"] else "not applicable") + why])
+    pre = f["preprocessing"]
+    rows.append(["preprocessing", _preprocessing(pre) if pre else "unknown"])
+    if f["graph"]:
+        g = f["graph"]
+        for kind in ("inputs", "outputs"):
+            shown = [f"{n} {t} ({', '.join(map(str, s))})" for n, t, s in g[kind]]
+            rows.append([kind, "; ".join(shown)])
+        opsets = [f"{d or 'ai.onnx'} {v}" for d, v in g["opsets"].items()]
+        rows.append(["opset", ", ".join(opsets)])
+    rows += _parts(f)
+    if f["metadata"]:
+        rows.append(["metadata", _short_json(f["metadata"])])
+    if f["held_aside"]:
+        rows.append(["held aside", ", ".join(f["held_aside"])])
+    by_danger: dict[str, list[str]] = {}
+    for one in f["imports"]:
+        by_danger.setdefault(one["danger"], []).append(one["name"])
+    for danger, word in (
+        ("unsafe", "would run"),
+        ("code", "would import"),
+        ("refused", "harmless names"),
+    ):
+        if danger in by_danger:
+            names = by_danger[danger]
+            # What would run is shown to the last; of classes that are imported a few tell enough.
+            most = len(names) if danger == "unsafe" else MOST_NAMES
+            rest = f" and {len(names) - most} more" if len(names) > most else ""
+            rows.append([word, ", ".join(names[:most]) + rest])
+    if set(by_danger) == {"safe"}:
+        rows.append(["code", "none: it imports only what rebuilds tensors"])
+    elif not by_danger:
+        rows.append(["code", "none"])
+    return table(rows)
+
+
+def _parts(f: Mapping[str, Json]) -> list[list[str]]:
+    """The other files of the folder by what they are for, and the modules in the order they run."""
+    rows = []
+    if chained := f.get("modules"):
+        words = [m["type"].rpartition(".")[2] or m["path"] for m in chained]
+        rows.append(["modules", " > ".join(words)])
+    by_kind: dict[str, list[str]] = {}
+    for part in f.get("parts", ()):
+        fault = f" ({part['fault']})" if part.get("fault") else ""
+        by_kind.setdefault(part["kind"], []).append(f"{part['path']}{fault}")
+    for n, (kind, paths) in enumerate(by_kind.items()):
+        more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
+        rows.append(["" if n else "parts", f"{kind}: {', '.join(paths[:MOST_NAMES])}{more}"])
+    return rows
+
+
+def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
+    """The architecture, what comes next to it, its sizes and its heads."""
+    rows = [["what", f["kind"]]] if f["kind"] else []
+    rows.append(["architecture", _architecture(f)])
+    if f["root"]:
+        rows.append(["", f"within module {f['root']!r}"])
+    sizes = f["architectures"][0]["sizes"] if f["architectures"] else {}
+    if sizes:
+        rows.append(["sizes", ", ".join(f"{k} {v:,}" for k, v in sizes.items())])
+    rows += _confidence(f)
+    for n, b in enumerate(f["blocks"]):
+        times = f", {b['count']} times" if b["count"] > 1 else ""
+        wide = f", {b['widths'][0]} -> {b['widths'][1]}" if b["widths"] else ""
+        rows.append(
+            ["" if n else "blocks", f"{short_name(b['path'], 50)}{times}: {b['weights']:,}{wide}"]
+        )
+    sides = [h for h in f["side_heads"] if h["role"] != BESIDE]
+    heads = [*([f["head"]] if f["head"] else []), *sides]
+    bare = "none: a backbone alone" if f["architectures"] else "not found"
+    rows += _listed("head", heads, "heads") or [["head", bare]]
+    return rows + _listed("beside it", [h for h in f["side_heads"] if h not in sides], "modules")
+
+
+def _listed(word: str, heads: list[dict[str, Json]], what: str) -> list[list[str]]:
+    rows = [["" if n else word, _head_words(h)] for n, h in enumerate(heads[: MOST_HEADS + 1])]
+    if (more := len(heads) - MOST_HEADS - 1) > 0:
+        rows.append(["", f"and {more} more {what} (--format json has all)"])
+    return rows
+
+
+def _confidence(f: Mapping[str, Json]) -> list[list[str]]:
+    """How much of the weights speak for the answer, and for the next one."""
+    near = f["runner_up"]
+    words = f"{near['name']}, {_percent(near['share'])} of the weight bytes" if near else ""
+    if not f["architectures"]:
+        return [["closest known", words]] if near else []
+    share = _percent(f["architectures"][0]["share"])
+    other = f"runner-up {words}" if near else "no other comes near"
+    return [["confidence", f"{share} of the backbone's weight bytes; {other}"]]
+
+
+def _head_words(h: Mapping[str, Json]) -> str:
+    role = f"{h['role']}: " if h["role"] not in ("", "classes", BESIDE) else ""
+    if h["kind"] == "removed":
+        return f"{role}{h['path']} is gone"
+    what = f"{h['kind']}, {_TAKES[h['takes']]}" if h["takes"] in _TAKES else h["kind"]
+    widths = f", {h['in_width'] or '?'} -> {h['outputs'] or '?'}"
+    known = widths if h["in_width"] or h["outputs"] else ""
+    why = f" ({h['evidence']})" if h["role"] != BESIDE else ""
+    return f"{role}{h['path']} ({what}){known}{why}"
+
+
+_TAKES = {
+    "avg": "of pooled features",
+    "token": "of the class token",
+    "flat": "of a flattened map",
+    "map": "of a feature map",
+    "sequence": "of each token",
+}
+
+
+def _percent(share: float) -> str:
+    # Nothing but all of it is 100 %.
+    return "100 %" if share == 1 else f"{min(100 * share, 99.9):.3g} %"
+
+
+def _architecture(f: Mapping[str, Json]) -> str:
+    found = f["architectures"]
+    names = [a["name"] for a in found]
+    if not names:
+        return "unknown" + (f" ({f['ambiguity']})" if f["ambiguity"] else "")
+    if len(names) > 1:
+        most = 6
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        return (
+            f"one of {', '.join(names[:most])}{more}; what differs is not in the weights: "
+            f"{f['ambiguity']} (--arch says which)"
+        )
+    also = found[0]["also"]
+    same = f", the same as {', '.join(also[:3])}" if also else ""
+    same += f" and {len(also) - 3} more" if len(also) > 3 else ""
+    doubt = f"; {f['ambiguity']}" if f["ambiguity"] else ""
+    return f"{names[0]}{same} (by {found[0]['evidence']}{doubt})"
+
+
+def _preprocessing(pre: dict[str, Json]) -> str:
+    if pre.get("kind", "image") != "image":
+        skip = ("kind", "source", "evidence")
+        said = (f"{k.replace('_', ' ')} {_how(v)}" for k, v in pre.items() if k not in skip)
+        return f"{pre['kind']}, {', '.join(said)} ({pre['source']})"
+    size = "x".join(map(str, pre["resize"]))
+    crop = f", crop {'x'.join(map(str, pre['crop']))}" if pre.get("crop") else ""
+    mean, std = (", ".join(f"{v:g}" for v in pre[k]) for k in ("mean", "std"))
+    scale = f", scale {pre['scale']:g}" if "scale" in pre else ""
+    scale += "" if pre.get("antialias", True) else ", no antialiasing"
+    return (
+        f"{pre['color']}, resize {size} {pre['interpolation']}{crop}, "
+        f"mean {mean}, std {std}{scale} ({pre['source']})"
+    )
+
+
+def _how(value: Json) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "/".join(map(str, value))
+    text = str(value)
+    return text[:12] if len(text) == 64 else text  # a hash by its beginning
+
+
+def _short_json(metadata: dict[str, Json]) -> str:
+    shown = []
+    for key, value in metadata.items():
+        if isinstance(value, (dict, list)):
+            shown.append(f"{key} ({len(value)} entries)")
+        else:
+            text = str(value)
+            shown.append(f"{key} = {text if len(text) <= 40 else text[:39] + '…'}")
+    return ", ".join(shown)

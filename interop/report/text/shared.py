@@ -1,0 +1,103 @@
+"""What several commands show alike: inputs, verdicts, proofs, findings, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from textwrap import wrap
+
+from interop.facts import AxisDomain, Finding, Proof, Report
+from interop.report.sanitize import plain
+from interop.report.table import WIDTH, by_row, shorten_path, table
+
+
+def input_lines(report: Report) -> list[str]:
+    rows = [[i.role, shorten_path(i.path, 34)] for i in report.inputs]
+    if not rows:
+        return []
+    role, path = (max(len(r[n]) for r in rows) for n in (0, 1))
+    lines: list[str] = []
+    for given in report.inputs:
+        front = f"{given.role.ljust(role)}  {shorten_path(given.path, 34).ljust(path)}  "
+        if len(front) + len(given.summary) <= WIDTH:
+            lines.append((front + given.summary).rstrip())
+        else:
+            lines.append(front.rstrip())
+            indent = " " * (role + 2)
+            lines += wrap(given.summary, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return lines
+
+
+def verdict_lines(report: Report) -> list[str]:
+    return table([[str(v.intent), str(v.answer), v.why] for v in report.verdicts])
+
+
+def proof_lines(proofs: tuple[Proof, ...]) -> list[str]:
+    if not proofs:
+        return []
+    rows = [["proof", "", "what was seen"]]
+    rows += [[p.name, "holds" if p.holds else "FAILS", p.what] for p in proofs]
+    return table(rows)
+
+
+def finding_lines(report: Report) -> list[str]:
+    if not report.findings:
+        return []
+    first, *others = by_row([["level", "rule", "breaks"], *map(_head, report.findings)])
+    # The text of a finding wants the whole width: it stands below its head line.
+    out = list(first)
+    for lines, found in zip(others, report.findings, strict=True):
+        out += lines
+        out += wrap(found.what, WIDTH, initial_indent="  ", subsequent_indent="  ")
+        if found.hint:
+            out += wrap(
+                found.hint, WIDTH, initial_indent="  fix: ", subsequent_indent="       ",
+                break_long_words=False, break_on_hyphens=False,
+            )  # fmt: skip
+    return out
+
+
+def _head(found: Finding) -> tuple[str, str, str]:
+    return str(found.level), found.rule, ", ".join(found.breaks) or "-"
+
+
+def skipped_lines(report: Report, word: str = "not checked") -> list[str]:
+    if not report.skipped:
+        return []
+    by_reason: dict[str, list[str]] = {}
+    for one in report.skipped:
+        by_reason.setdefault(one.why, []).append(one.rule)
+    return [
+        line
+        for why, rules in by_reason.items()
+        for line in wrap(f"{word}: {', '.join(rules)}: {why}", WIDTH, subsequent_indent="  ",
+                         break_on_hyphens=False)
+    ]  # fmt: skip
+
+
+def note_lines(notes: Iterable[str]) -> list[str]:
+    return [line for note in notes for line in wrap(note, WIDTH)]
+
+
+def domain_lines(axes: Iterable[AxisDomain]) -> list[str]:
+    """The sizes that each open axis takes, one line for axes that take the same."""
+    by_words: dict[str, dict[str, None]] = {}
+    for axis in axes:
+        name = axis.name or f"{axis.input} axis {axis.axis}"
+        by_words.setdefault(axis.words(), {})[name] = None
+    rows = [[", ".join(names), said] for said, names in by_words.items()]
+    return table([["axis", "sizes"], *rows]) if rows else []
+
+
+def short_name(name: str, most: int = 44) -> str:
+    if not name:
+        return "(the tensor itself)"
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def prose(text: str) -> list[str]:
+    """Text that fills lines; a line of its own for each that it has."""
+    return [
+        line
+        for part in text.splitlines()
+        for line in wrap(plain(part), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    ]
