@@ -32,8 +32,10 @@ from interop.errors import ConfigError
 from interop.facts import (
     Answer,
     AnyPreprocessing,
+    Basis,
     Case,
     Finding,
+    Group,
     Input,
     Intent,
     Json,
@@ -43,6 +45,7 @@ from interop.facts import (
     Report,
     Skipped,
     TaskName,
+    Unit,
 )
 from interop.facts.sections.assess import (
     AssessedModel,
@@ -66,7 +69,6 @@ Say = Callable[[str], None]
 AXES: Mapping[str, int] = {"accuracy": 1, "latency": -1, "weight bytes": -1}
 # The same model against itself may differ by this much before latencies decide nothing.
 NOISE = 1.25
-OWN, PROBE, TUNED = "as it is", "probe", "fine-tuned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +367,12 @@ def _report(
             measured += candidate.tuned.measurements(candidate.name)
         measured += _costs(candidate, looked)
         measured += [
-            Measurement(n, "abs", v, conditions={"group": "transferability", "of": candidate.name})
+            Measurement(
+                n,
+                Unit.ABS,
+                v,
+                conditions={"group": Group.TRANSFERABILITY, "of": candidate.name},
+            )
             for n, v in candidate.scores.items()
         ]
     measured += _reference(found)
@@ -522,7 +529,11 @@ def _own(candidate: Candidate, of: Labelled) -> list[Measurement]:
     answered = _own_answers(candidate, of)
     if answered is None:
         return []
-    conditions: dict[str, Json] = {"group": OWN, "of": candidate.name, "samples": len(of.names)}
+    conditions: dict[str, Json] = {
+        "group": Group.AS_IT_IS,
+        "of": candidate.name,
+        "samples": len(of.names),
+    }
     name = "accuracy" if of.classifies else "exact match"
     made = [share(name, answered[1].astype(bool), conditions)]
     if of.spec.task == TaskName.SPEECH_RECOGNITION:
@@ -539,18 +550,18 @@ def _own(candidate: Candidate, of: Labelled) -> list[Measurement]:
 
 
 def _costs(candidate: Candidate, looked: _Looked) -> list[Measurement]:
-    conditions: dict[str, Json] = {"group": "cost", "of": candidate.name}
-    units = {"weights": "count", "weight bytes": "bytes", "activation bytes": "bytes",
-             "FLOPs": "count"}  # fmt: skip
+    conditions: dict[str, Json] = {"group": Group.COST, "of": candidate.name}
+    units = {"weights": Unit.COUNT, "weight bytes": Unit.BYTES, "activation bytes": Unit.BYTES,
+             "FLOPs": Unit.COUNT}  # fmt: skip
     made = [Measurement(n, units[n], v, conditions=conditions) for n, v in candidate.costs.items()]
     seconds = 1000 * candidate.seen.seconds
     of = {**conditions, "cached": candidate.seen.cached}
-    made.append(Measurement("features, processor time", "ms", seconds, conditions=of))
+    made.append(Measurement("features, processor time", Unit.MS, seconds, conditions=of))
     if (device := candidate.seen.about.get("device_seconds")) is not None:
-        made.append(Measurement("features, device time", "ms", 1000 * device, conditions=of))
+        made.append(Measurement("features, device time", Unit.MS, 1000 * device, conditions=of))
     if candidate.trial is not None:
         value = 1000 * candidate.trial.seconds
-        made.append(Measurement("probes, processor time", "ms", value, conditions=conditions))
+        made.append(Measurement("probes, processor time", Unit.MS, value, conditions=conditions))
     if (found := looked.latency.get(candidate.name)) is not None:
         made.append(replace(found, conditions={**found.conditions, **conditions}))
     return made
@@ -576,8 +587,8 @@ def _reference(found: Sequence[Candidate]) -> list[Measurement]:
             continue
         rows = np.linspace(0, len(c.seen.features) - 1, min(len(c.seen.features), 2000)).astype(int)
         value = layers.cka(first.seen.features[rows], c.seen.features[rows])
-        conditions = {"group": "similarity", "of": c.name, "to": first.name}
-        made.append(Measurement("linear CKA", "abs", value, conditions=conditions))
+        conditions = {"group": Group.SIMILARITY, "of": c.name, "to": first.name}
+        made.append(Measurement("linear CKA", Unit.ABS, value, conditions=conditions))
     return made
 
 
@@ -597,9 +608,13 @@ def _order(
             assert c.trial is not None
             scored[c.name]["linear probe"] = float(np.mean(next(iter(c.trial.figures.values()))))
     taus = cheap.held_to(scored, outcomes, [c.name for c in found])
-    conditions: dict[str, Json] = {"group": "order", "against": against, "models": len(found)}
+    conditions: dict[str, Json] = {
+        "group": Group.ORDER,
+        "against": against,
+        "models": len(found),
+    }
     return [
-        Measurement("weighted Kendall's tau", "abs", v, conditions={**conditions, "of": n})
+        Measurement("weighted Kendall's tau", Unit.ABS, v, conditions={**conditions, "of": n})
         for n, v in taus.items()
     ], against
 
@@ -705,18 +720,18 @@ def _pairs(
 
 def _both(
     a: Candidate, b: Candidate, of: Labelled
-) -> tuple[str, Array, Array, Array, Array] | None:
+) -> tuple[Basis, Array, Array, Array, Array] | None:
     """Answers of both on the same footing: by their own heads where both have one, else as they
     were fine-tuned or probed, each on rows that it was not trained on."""
     own_a, own_b = _own_answers(a, of), _own_answers(b, of)
     if own_a is not None and own_b is not None:
-        return OWN, own_a[0], own_b[0], own_a[1].astype(bool), own_b[1].astype(bool)
+        return Basis.OWN, own_a[0], own_b[0], own_a[1].astype(bool), own_b[1].astype(bool)
     if of.truth is None:
         return None
-    basis = PROBE
+    basis = Basis.PROBE
     if a.tuned is not None and b.tuned is not None and a.tuned.answers is not None:
         assert b.tuned.answers is not None
-        basis, ours, theirs = TUNED, a.tuned.answers, b.tuned.answers
+        basis, ours, theirs = Basis.TUNED, a.tuned.answers, b.tuned.answers
     elif a.trial is not None and b.trial is not None:
         ours, theirs = a.trial.answers[0], b.trial.answers[0]
     else:

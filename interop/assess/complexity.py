@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from interop.bench.latency import Lane, interleave, ratio
-from interop.facts import Measurement
+from interop.facts import Measurement, Unit
 from interop.models.backbone import Features
 from interop.models.signature.transformers import is_one
 from interop.runtimes.base import Array as Given
@@ -103,12 +103,14 @@ def latencies(
         interleave([*lanes, again], seconds, say)
         medians = {x.role: _median(x, device) for x in lanes}
         value, interval = ratio(again.samples, lanes[0].samples)
-        pairs = {("", ""): Measurement("latency ratio", "ratio", value, interval)}
+        pairs = {("", ""): Measurement("latency ratio", Unit.RATIO, value, interval)}
         for a in lanes:
             for b in lanes:
                 if a is not b:
                     value, interval = ratio(b.samples, a.samples)
-                    pairs[a.role, b.role] = Measurement("latency ratio", "ratio", value, interval)
+                    pairs[a.role, b.role] = Measurement(
+                        "latency ratio", Unit.RATIO, value, interval
+                    )
         return medians, pairs
     finally:
         for lane in reversed(lanes):
@@ -122,7 +124,7 @@ def _one(inputs: Mapping[str, Array]) -> Given | Mapping[str, Given]:
 def _median(lane: Lane, device: str) -> Measurement:
     samples = np.array(lane.samples)
     return Measurement(
-        "latency", "ms", float(np.median(samples)), None, tuple(lane.samples),
+        "latency", Unit.MS, float(np.median(samples)), None, tuple(lane.samples),
         {"batch": 1, "runtime": "pytorch", "device": device, "runs": len(samples)},
     )  # fmt: skip
 

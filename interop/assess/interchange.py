@@ -12,7 +12,7 @@ from interop.assess.agreement import (
     not_worse_paired,
     tost_paired,
 )
-from interop.facts import Answer
+from interop.facts import Answer, Basis
 from interop.proof.statistics import mcnemar, paired_interval
 
 Array = NDArray[Any]
@@ -34,7 +34,7 @@ class Pair:
 
     a: str
     b: str
-    basis: str
+    basis: Basis
     count: int
     agreement: float
     kappa: float | None
@@ -51,7 +51,7 @@ class Pair:
 
 
 def compared(
-    a: str, b: str, basis: str, ours: Array, theirs: Array, right_a: Array, right_b: Array,
+    a: str, b: str, basis: Basis, ours: Array, theirs: Array, right_a: Array, right_b: Array,
     margin: float, taught: tuple[int, int] = (0, 0),
 ) -> Pair:  # fmt: skip
     """`ours` and `theirs` (n,) are answers by A and by B, `right_a` and `right_b` (n,) bool.
@@ -93,7 +93,7 @@ def same(a: str, b: str, count: int, right: Array) -> Pair:
 
     `right` (n,) says which of the answers are.
     """
-    found = compared(a, b, "the same weights", right, right, right, right, 0.5)
+    found = compared(a, b, Basis.SAME, right, right, right, right, 0.5)
     return replace(found, count=count, kappa=1.0, not_worse=0.0, equivalent=0.0,
                    stands_in=Answer.YES)  # fmt: skip
 
@@ -104,7 +104,7 @@ def sentence(
     """The verdict for people: "B can stand in for A on this task (within 1 point, p = 0.003),
     callers unchanged, 0.4 x the latency"."""
     points = f"{100 * margin:g} point{'s' if margin != 0.01 else ''}"
-    if pair.basis == "the same weights":
+    if pair.basis is Basis.SAME:
         said = f"{pair.b} can stand in for {pair.a}: the weights are the same, bit for bit"
     elif pair.doubt:
         said = (

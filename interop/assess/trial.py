@@ -15,11 +15,10 @@ from interop.assess.candidates import Seen
 from interop.assess.folds import Fold, Folds
 from interop.assess.labelled import Labelled
 from interop.bench.tasks.classification import macros
-from interop.facts import Json, Measurement
+from interop.facts import Group, Json, Measurement, Unit
 
 Array = NDArray[Any]
 SAMPLES = (5, 20, 100)  # training records of each class
-HELD = "held-back test set"
 
 
 @dataclass(slots=True)
@@ -142,19 +141,19 @@ def measurements(trial: Trial, of: Labelled, plan: Folds) -> list[Measurement]:
     conditions: dict[str, Json] = {"of": trial.name, "folds": len(plan.folds)}
     made = []
     for name, values in trial.figures.items():
-        unit = "abs" if "error" in name or name == "R2" else "share"
+        unit = Unit.ABS if "error" in name or name == "R2" else Unit.SHARE
         made.append(
             Measurement(
                 name, unit, _mean(values), _interval(values, plan, unit), tuple(values),
-                {**conditions, "group": "reuse", "better": -1 if "error" in name else 1},
+                {**conditions, "group": Group.REUSE, "better": -1 if "error" in name else 1},
             )
         )  # fmt: skip
     for count, values in sorted(trial.few.items()):
         made.append(
             Measurement(
-                f"accuracy at {count} a class", "share", float(np.mean(values)),
+                f"accuracy at {count} a class", Unit.SHARE, float(np.mean(values)),
                 _interval(values, plan, "share"), tuple(values),
-                {**conditions, "group": "sample efficiency", "samples": count},
+                {**conditions, "group": Group.SAMPLE_EFFICIENCY, "samples": count},
             )
         )  # fmt: skip
     if trial.test is not None and of.truth is not None:
@@ -167,11 +166,15 @@ def _held(trial: Trial, of: Labelled, plan: Folds) -> list[Measurement]:
 
     assert of.truth is not None and trial.test is not None
     truth = of.truth[plan.held]
-    conditions: dict[str, Json] = {"of": trial.name, "group": HELD, "samples": len(truth)}
+    conditions: dict[str, Json] = {
+        "of": trial.name,
+        "group": Group.HELD_BACK,
+        "samples": len(truth),
+    }
     if of.classifies:
         return [share("accuracy", trial.test == truth, conditions)]
     return [
-        Measurement(name, "abs", value, conditions=conditions)
+        Measurement(name, Unit.ABS, value, conditions=conditions)
         for name, value in figures(truth, trial.test, 0).items()
     ]
 

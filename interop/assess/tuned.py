@@ -16,7 +16,7 @@ from interop.assess.agreement import corrected_interval
 from interop.assess.candidates import Spec, content
 from interop.assess.folds import Folds
 from interop.assess.labelled import DataSpec, Labelled
-from interop.facts import Json, Measurement
+from interop.facts import Group, Json, Measurement, Unit
 from interop.facts.sections.assess import FoldCurve
 from interop.facts.sections.finetune import Epoch
 
@@ -54,9 +54,9 @@ class Tuned:
         return self.better * float(np.mean(self.figures))
 
     def measurements(self, of: str) -> list[Measurement]:
-        conditions: dict[str, Json] = {"group": "fine-tuned", "of": of}
+        conditions: dict[str, Json] = {"group": Group.FINE_TUNED, "of": of}
         interval = corrected_interval(self.figures, self.test_over_train)
-        unit = "share" if self.better > 0 else "abs"
+        unit = Unit.SHARE if self.better > 0 else Unit.ABS
         if interval is not None and unit == "share":
             interval = max(interval[0], 0.0), min(interval[1], 1.0)
         return [
@@ -77,7 +77,7 @@ class Tuned:
 def _seconds(name: str, values: Sequence[float], conditions: Mapping[str, Json]) -> Measurement:
     values = [1000 * v for v in values]
     return Measurement(
-        name, "ms", float(np.mean(values)), None, tuple(values), conditions=conditions
+        name, Unit.MS, float(np.mean(values)), None, tuple(values), conditions=conditions
     )
 
 

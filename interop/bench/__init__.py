@@ -33,6 +33,7 @@ from interop.facts import (
     Answer,
     Case,
     Finding,
+    Group,
     Identity,
     Input,
     Intent,
@@ -382,7 +383,7 @@ def _conditions(contenders: Sequence[Contender]) -> dict[str, object]:
 def _summary(measured: Sequence[Measurement]) -> str:
     from interop.report.units import quantity
 
-    scored = [m for m in measured if m.conditions.get("group") == "accuracy"]
+    scored = [m for m in measured if m.conditions.get("group") == Group.ACCURACY]
     if scored:
         first = [m for m in scored if m.name == scored[0].name and m.value is not None]
         shown = ", ".join(f"{m.conditions['of']} {quantity(m.value or 0, m.unit)}" for m in first)

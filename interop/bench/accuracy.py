@@ -22,7 +22,7 @@ from interop.bench.lanes import Contender
 from interop.bench.latency import filled
 from interop.bench.tasks.base import Task, bootstrapped
 from interop.data.base import Array, Data, Preparation
-from interop.facts import Json, Measurement
+from interop.facts import Group, Json, Measurement, Unit
 from interop.facts.sections.bench import Predictions
 from interop.proof.statistics import change, share
 
@@ -179,7 +179,7 @@ def ahead(items: Iterator[T], most: int = AHEAD) -> Iterator[T]:
 def scores(found: Answered) -> list[Measurement]:
     """The task's figures, each with its interval."""
     conditions: dict[str, Json] = {
-        "group": "accuracy",
+        "group": Group.ACCURACY,
         "of": found.of,
         "model": found.role,
         "runtime": found.runtime,
@@ -200,7 +200,7 @@ def scores(found: Answered) -> list[Measurement]:
 def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
     """What the change of runtime did: the same model, the same samples."""
     conditions: dict[str, Json] = {
-        "group": "change of runtime",
+        "group": Group.CHANGE_OF_RUNTIME,
         "of": f"{native.role}: {other.runtime} against {native.runtime}",
         "model": native.role,
         "between": "runtimes",
@@ -214,13 +214,13 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
     made += [
         Measurement(
             "largest logit difference",
-            "abs",
+            Unit.ABS,
             other.largest if other.count else None,
             conditions=conditions,
         ),
         Measurement(
             "mean logit difference",
-            "abs",
+            Unit.ABS,
             other.total / other.count if other.count else None,
             conditions=conditions,
         ),
@@ -231,7 +231,7 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
         made.append(
             Measurement(
                 "smallest margin",
-                "abs",
+                Unit.ABS,
                 float(min(margins)),
                 conditions={**conditions, "within": within},
             )
@@ -242,7 +242,7 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
 def between_models(a: Answered, b: Answered) -> list[Measurement]:
     """Can B stand in for A on the task: both run natively, answers compared by what they say."""
     conditions: dict[str, Json] = {
-        "group": "change of model",
+        "group": Group.CHANGE_OF_MODEL,
         "of": "B against A",
         "between": "models",
         "sides": ["A", "B"],
@@ -268,7 +268,7 @@ def _answers(a: Answered, b: Answered, conditions: dict[str, Json]) -> list[Meas
     made += [
         share("agreement", same, conditions),
         Measurement(
-            "flips", "count", float((~same).sum()), conditions={**conditions, "flipped": flips}
+            "flips", Unit.COUNT, float((~same).sum()), conditions={**conditions, "flipped": flips}
         ),
         *tests,
     ]
@@ -299,7 +299,7 @@ def _headline_change(a: Answered, b: Answered, conditions: dict[str, Json]) -> M
     every = range(len(a.truths))
     interval = bootstrapped(len(a.truths), by, RESAMPLES)
     first = a.task.scores(a.answers[:1], a.truths[:1])[0]
-    unit = "points" if first.unit == "share" else first.unit
+    unit = Unit.POINTS if first.unit == Unit.SHARE else first.unit
     return Measurement(
         f"{a.task.headline} change", unit, by(every), interval,
         conditions={**conditions, "better": first.better},

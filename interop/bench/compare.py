@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from interop.errors import ConfigError
-from interop.facts import Answer, Input, Json, Measurement, Report, Skipped
+from interop.facts import Answer, Group, Input, Json, Measurement, Report, Skipped, Unit
 from interop.facts.sections.bench import BenchSection, CompareSection, Predictions
 from interop.proof.statistics import change, share
 
@@ -151,7 +151,7 @@ def _accuracy(old: Report, new: Report) -> list[Measurement]:
         if not both or not truths_agree:
             continue
         conditions: dict[str, Json] = {
-            "group": "accuracy change",
+            "group": Group.ACCURACY_CHANGE,
             "of": after.of,
             "samples": len(both),
         }
@@ -178,7 +178,7 @@ def _figures(
     if _hashes(old) != _hashes(new):
         return made
     for a, b in pairs:
-        if b.conditions.get("group") != "accuracy" or a.value is None or b.value is None:
+        if b.conditions.get("group") != Group.ACCURACY or a.value is None or b.value is None:
             continue
         verdict = SAME
         if a.interval and b.interval:
@@ -187,9 +187,9 @@ def _figures(
                 verdict = "better" if better == 1 else "worse"
             elif b.interval[1] < a.interval[0]:
                 verdict = "worse" if better == 1 else "better"
-        unit = "points" if b.unit == "share" else b.unit
+        unit = Unit.POINTS if b.unit == Unit.SHARE else b.unit
         conditions: dict[str, Json] = {
-            "group": "score change",
+            "group": Group.SCORE_CHANGE,
             "of": b.conditions.get("of"),
             "old": a.value,
             "new": b.value,
@@ -217,13 +217,13 @@ def _latencies(
         slow, fast = (SLOWER, FASTER) if b.name == "latency" else (FASTER, SLOWER)
         verdict = slow if interval[0] > band[1] else fast if interval[1] < band[0] else SAME
         conditions: dict[str, Json] = {
-            "group": "latency change",
+            "group": Group.LATENCY_CHANGE,
             "of": b.conditions.get("of"),
             "batch": batch,
             "noise": list(band),
             "verdict": verdict,
         }
-        made.append(Measurement(f"{b.name} ratio", "ratio", value, interval, (), conditions))
+        made.append(Measurement(f"{b.name} ratio", Unit.RATIO, value, interval, (), conditions))
     return made
 
 
@@ -256,19 +256,19 @@ def _single(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Measuremen
     """Cold start and memory: one figure a run, whose noise nobody knows."""
     made = []
     for a, b in pairs:
-        if b.conditions.get("group") != "own process" or not a.value or b.value is None:
+        if b.conditions.get("group") != Group.OWN_PROCESS or not a.value or b.value is None:
             continue
         value = b.value / a.value
         reach = 1 + SINGLE[b.unit]
         verdict = "more" if value > reach else "less" if value < 1 / reach else SAME
         conditions: dict[str, Json] = {
-            "group": "own process change",
+            "group": Group.OWN_PROCESS_CHANGE,
             "of": b.conditions.get("of"),
             "verdict": verdict,
         }
         if "batch" in b.conditions:
             conditions["batch"] = b.conditions["batch"]
-        made.append(Measurement(f"{b.name} ratio", "ratio", value, conditions=conditions))
+        made.append(Measurement(f"{b.name} ratio", Unit.RATIO, value, conditions=conditions))
     return made
 
 

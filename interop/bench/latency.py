@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.bench.lanes import Contender
-from interop.facts import Json, Measurement
+from interop.facts import Group, Json, Measurement, Unit
 from interop.models.signature import BATCH, Argument, Signature
 from interop.runtimes import Runtime
 from interop.runtimes.base import Array, Batch
@@ -184,12 +184,12 @@ def _throughput(lane: Lane, size: int, windows: Sequence[tuple[int, float]]) -> 
     picks = np.random.default_rng(SEED).integers(0, len(runs), (RESAMPLES, len(runs)))
     spread = size * runs[picks].sum(axis=1) / took[picks].sum(axis=1)
     low, high = (float(v) for v in np.quantile(spread, (0.025, 0.975)))
-    conditions = _of(lane, size, "throughput") | {
+    conditions = _of(lane, size, Group.THROUGHPUT) | {
         "windows": len(runs), "runs": int(runs.sum()), "seconds": float(took.sum()),
     }  # fmt: skip
     value = float(size * runs.sum() / took.sum())
     samples = tuple(float(v) for v in size * runs / took)
-    return Measurement("throughput", "per second", value, (low, high), samples, conditions)
+    return Measurement("throughput", Unit.PER_SECOND, value, (low, high), samples, conditions)
 
 
 def copies(lanes: Sequence[Lane], size: int, seconds: float) -> list[Measurement]:
@@ -215,10 +215,10 @@ def copies(lanes: Sequence[Lane], size: int, seconds: float) -> list[Measurement
     made = []
     for lane, with_them, without in zip(lanes, whole, alone, strict=True):
         value, (low, high) = ratio(without, with_them)
-        conditions = _of(lane, size, "copies") | {"bound_ms": float(np.median(without))}
+        conditions = _of(lane, size, Group.COPIES) | {"bound_ms": float(np.median(without))}
         made.append(
             Measurement(
-                "copies", "share", 1 - value, (1 - high, 1 - low), tuple(without), conditions
+                "copies", Unit.SHARE, 1 - value, (1 - high, 1 - low), tuple(without), conditions
             )
         )
     return made
@@ -236,7 +236,7 @@ def ratio(top: Sequence[float], bottom: Sequence[float]) -> tuple[float, tuple[f
     return float(np.median(a) / np.median(b)), (float(low), float(high))
 
 
-def _of(lane: Lane, size: int, group: str) -> dict[str, Json]:
+def _of(lane: Lane, size: int, group: Group) -> dict[str, Json]:
     return {
         "group": group,
         "of": lane.of,
@@ -251,7 +251,7 @@ def _latency(lane: Lane, size: int) -> Measurement:
     p50, p90, p99 = (float(v) for v in np.quantile(samples, (0.5, 0.9, 0.99)))
     picks = np.random.default_rng(SEED).integers(0, len(samples), (RESAMPLES, len(samples)))
     low, high = np.quantile(np.median(samples[picks], axis=1), (0.025, 0.975))
-    conditions = _of(lane, size, "latency") | {
+    conditions = _of(lane, size, Group.LATENCY) | {
         "p90": p90,
         "p99": p99,
         "per_second": 1000 * size / p50,
@@ -266,7 +266,7 @@ def _latency(lane: Lane, size: int) -> Measurement:
             "device_ms": float(np.median(lane.device)), "device_samples": list(lane.device),
         }  # fmt: skip
     return Measurement(
-        "latency", "ms", p50, (float(low), float(high)), tuple(lane.samples), conditions
+        "latency", Unit.MS, p50, (float(low), float(high)), tuple(lane.samples), conditions
     )
 
 
@@ -287,16 +287,21 @@ def ratios(lanes: Sequence[Lane], size: int) -> list[Measurement]:
     for top, bottom, between in pairs:
         value, interval = ratio(top.samples, bottom.samples)
         name = f"{top.of} / {bottom.of}"
-        conditions = {"group": "latency ratio", "of": name, "between": between, "batch": size}
-        made.append(Measurement("latency ratio", "ratio", value, interval, (), conditions))
+        conditions = {
+            "group": Group.LATENCY_RATIO,
+            "of": name,
+            "between": between,
+            "batch": size,
+        }
+        made.append(Measurement("latency ratio", Unit.RATIO, value, interval, (), conditions))
     value, interval = ratio(again.samples, first.samples)
     conditions = {
-        "group": "latency ratio",
+        "group": Group.LATENCY_RATIO,
         "of": f"{first.of} / itself",
         "between": "runs",
         "batch": size,
     }
-    made.append(Measurement("latency noise", "ratio", value, interval, (), conditions))
+    made.append(Measurement("latency noise", Unit.RATIO, value, interval, (), conditions))
     return made
 
 

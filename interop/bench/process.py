@@ -21,16 +21,16 @@ import interop
 from interop.bench.lanes import WAYS, Contender, Lane
 from interop.bench.latency import filled, sizes
 from interop.errors import ModelError
-from interop.facts import Json, Measurement
+from interop.facts import Group, Json, Measurement, Unit
 from interop.models.signature import drawn
 from interop.runtimes.base import Array, Batch
 
 TIMEOUT_SECONDS = 300
 CHILD = "interop.runtimes.child"
 _FIGURES = (
-    ("cold start", "ms", "cold_ms"),
-    ("peak memory", "bytes", "peak_bytes"),
-    ("peak device memory", "bytes", "device_bytes"),
+    ("cold start", Unit.MS, "cold_ms"),
+    ("peak memory", Unit.BYTES, "peak_bytes"),
+    ("peak device memory", Unit.BYTES, "device_bytes"),
 )
 
 
@@ -78,7 +78,7 @@ def _measured(
     contender: Contender, lane: Lane, figures: Mapping[str, Any], shapes: Sequence[_Shape]
 ) -> list[Measurement]:
     conditions: dict[str, Json] = {
-        "group": "own process",
+        "group": Group.OWN_PROCESS,
         "of": f"{contender.role} {lane.runtime.name}",
         "model": contender.role,
         "runtime": lane.runtime.name,
@@ -90,7 +90,7 @@ def _measured(
     ]
     for (size, axes, _), (first, steady) in zip(shapes, figures["first_runs"], strict=True):
         more: dict[str, Json] = {"batch": size, "shape": axes, "steady_ms": steady}
-        found.append(Measurement("first run", "ms", first, conditions={**conditions, **more}))
+        found.append(Measurement("first run", Unit.MS, first, conditions={**conditions, **more}))
     return found
 
 

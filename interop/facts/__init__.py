@@ -15,8 +15,8 @@ from interop.facts.domain import (
     AxisDomain, outside,
 )
 from interop.facts.enums import (
-    Answer, AxisState, Evidence, GapKind, GateState, InputRole, Intent, Level, PartKind, Side,
-    TaskName,
+    Answer, AxisState, Basis, Evidence, GapKind, GateState, Group, InputRole, Intent, Level,
+    PartKind, Side, TaskName, Unit,
 )
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, AudioPreprocessing, DTYPE_BITS, FEW, Graph, Head,
@@ -33,12 +33,12 @@ from interop.facts.section import (
 
 __all__ = [
     "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture",
-    "AudioPreprocessing", "AxisDomain", "AxisState", "Case", "DTYPE_BITS", "Difference",
-    "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph", "Head",
-    "Identity", "Import", "Input", "InputRole", "Intent", "Json", "Labels", "Level", "Manifest",
-    "Mapped", "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part", "PartChange",
-    "PartKind", "Parts", "Port", "Preprocessing", "Proof", "Report", "RowMatch", "Rule",
-    "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",
-    "TensorSpec", "TextPreprocessing", "Unreadable", "Verdict", "WHOLE", "family", "json_key",
-    "outside",
+    "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS", "Difference",
+    "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph", "Group",
+    "Head", "Identity", "Import", "Input", "InputRole", "Intent", "Json", "Labels", "Level",
+    "Manifest", "Mapped", "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part",
+    "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof", "Report", "RowMatch",
+    "Rule", "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",
+    "TensorSpec", "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "family",
+    "json_key", "outside",
 ]

@@ -85,6 +85,62 @@ class GapKind(StrEnum):
     STALE = "stale"
 
 
+class Unit(StrEnum):
+    """What a measured number counts."""
+
+    MS = "ms"
+    BYTES = "bytes"
+    RATIO = "ratio"
+    SHARE = "share"  # 0 to 1
+    POINTS = "points"  # a difference of shares
+    COUNT = "count"
+    ABS = "abs"  # in the outputs' own unit
+    P = "p"  # a probability
+    PER_SECOND = "per second"
+    SECONDS = "s"
+
+
+class Group(StrEnum):
+    """The table that a measurement belongs to: the condition "group"."""
+
+    ACCURACY = "accuracy"
+    CHANGE_OF_RUNTIME = "change of runtime"
+    CHANGE_OF_MODEL = "change of model"
+    CHANGE_OF_PRECISION = "change of precision"
+    LATENCY = "latency"
+    LATENCY_RATIO = "latency ratio"
+    THROUGHPUT = "throughput"
+    COPIES = "copies"
+    OWN_PROCESS = "own process"
+    ACCURACY_CHANGE = "accuracy change"
+    SCORE_CHANGE = "score change"
+    LATENCY_CHANGE = "latency change"
+    OWN_PROCESS_CHANGE = "own process change"
+    VALIDATION = "validation"
+    TRAINING = "training"
+    LEARNING = "learning"
+    REUSE = "reuse"
+    FINE_TUNED = "fine-tuned"
+    AS_IT_IS = "as it is"
+    HELD_BACK = "held-back test set"
+    SAMPLE_EFFICIENCY = "sample efficiency"
+    COST = "cost"
+    TRANSFERABILITY = "transferability"
+    ORDER = "order"
+    SIMILARITY = "similarity"
+    FILE = "file"
+    PROVIDERS = "providers"
+
+
+class Basis(StrEnum):
+    """By which answers two candidates of an assessment were compared."""
+
+    PROBE = "probe"
+    TUNED = "fine-tuned"
+    OWN = "as it is"
+    SAME = "the same weights"
+
+
 class TaskName(StrEnum):
     """A task by the Hub's word for it."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from interop.facts.compare import Pairing, Parts
-from interop.facts.enums import Answer, GapKind, Intent, Level
+from interop.facts.enums import Answer, GapKind, Intent, Level, Unit
 from interop.facts.model import Identity, Json, Unreadable
 from interop.facts.section import Section
 
@@ -30,13 +30,12 @@ class Proof:
 class Measurement:
     """A measured quantity: raw samples, the figure made of them, and the conditions.
 
-    `unit` is "ms", "bytes", "ratio", "share" (0 to 1), "points" (a difference of shares), "count",
-    "abs" (in the outputs' own unit), "p" (a probability), "per second" or "s" (seconds). `interval`
-    is the 95 % interval of `value`. `samples` are in the order in which they were taken.
+    `interval` is the 95 % interval of `value`, in the same unit. `samples` are in the order in
+    which they were taken. `conditions` say what it is of, and how it was measured.
     """
 
     name: str
-    unit: str
+    unit: Unit
     value: float | None
     interval: tuple[float, float] | None = None
     samples: tuple[float, ...] = ()

@@ -15,6 +15,7 @@ from torch import nn
 
 from interop.data.base import Prepared, Record
 from interop.errors import ModelError
+from interop.facts import Unit
 from interop.finetune.goals import Goal
 from interop.models.backbone.features import first_tensor, vector
 
@@ -77,7 +78,7 @@ class Reconstruction(Goal):
     """The squared error of a picture's numbers, and the share of their variance explained."""
 
     name = "variance explained"
-    unit = "share"
+    unit = Unit.SHARE
     better = 1
 
     def count(self, batch: Prepared) -> int:

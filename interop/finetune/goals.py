@@ -18,6 +18,7 @@ from torch.nn import functional
 from interop.bench.tasks import Task
 from interop.data.base import Preparation, Prepared, Record
 from interop.errors import DataError, ModelError
+from interop.facts import Unit
 
 Tensor = torch.Tensor
 
@@ -26,7 +27,7 @@ class Goal(ABC):
     """`name` is what the figure is called; `better` is 1 where more of it is better, else -1."""
 
     name: str
-    unit: str
+    unit: Unit
     better: int
 
     @abstractmethod
@@ -52,7 +53,7 @@ class OfTask(Goal):
     def __init__(self, task: Task, prepare: Preparation, sample: Record) -> None:
         self.task, self.prepare = task, prepare
         self.name = task.headline
-        self.unit = {"MAE": "abs", "WER": "ratio"}.get(task.headline, "share")
+        self.unit = {"MAE": Unit.ABS, "WER": Unit.RATIO}.get(task.headline, Unit.SHARE)
         self.better = -1 if task.headline in ("MAE", "WER") else 1
 
     def count(self, batch: Prepared) -> int:

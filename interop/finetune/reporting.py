@@ -13,7 +13,17 @@ import torch
 
 from interop import __version__
 from interop.check.inputs import dataset_hash, describe
-from interop.facts import Answer, Input, Json, Measurement, Proof, Report, TaskName
+from interop.facts import (
+    Answer,
+    Group,
+    Input,
+    Json,
+    Measurement,
+    Proof,
+    Report,
+    TaskName,
+    Unit,
+)
 from interop.facts.sections.finetune import (
     BestEpoch,
     Epoch,
@@ -163,7 +173,7 @@ def inputs(
 def scores(work: Work, answers: Sequence[Any]) -> list[Measurement]:
     """The task's figures of the written weights on the validation set, each with its interval."""
     truths = [r.truth for r in work.validation.records]
-    told = {"group": "validation", "of": _of(work), "samples": len(truths)}
+    told = {"group": Group.VALIDATION, "of": _of(work), "samples": len(truths)}
     return [
         Measurement(s.name, s.unit, s.value if isfinite(s.value) else None, s.interval,
                     conditions={**told, "better": s.better})
@@ -181,7 +191,7 @@ def _chance(work: Work) -> list[Measurement]:
     if found is None:
         return []
     how, value = found
-    told = {"group": "validation", "of": how, "samples": len(work.validation),
+    told = {"group": Group.VALIDATION, "of": how, "samples": len(work.validation),
             "better": work.goal.better}  # fmt: skip
     return [Measurement("chance", work.goal.unit, value, conditions=told)]
 
@@ -196,9 +206,9 @@ def _learning(work: Work) -> list[Measurement]:
             names["figure"] = f"{work.goal.name} by epoch"
         for key, name in names.items():
             values = tuple(float(getattr(r, key)) for r in rows)
-            unit = work.goal.unit if key == "figure" else "abs"
+            unit = work.goal.unit if key == "figure" else Unit.ABS
             made.append(Measurement(name, unit, values[-1], samples=values,
-                                    conditions={"group": "learning", "of": phase}))  # fmt: skip
+                                    conditions={"group": Group.LEARNING, "of": phase}))  # fmt: skip
     return made
 
 
@@ -209,15 +219,18 @@ def _times(work: Work) -> list[Measurement]:
         rows = work.kept.of(phase)
         for name, key in (("time", "seconds"), ("processor time", "cpu_seconds")):
             values = tuple(float(getattr(r, key)) for r in rows)
-            made.append(Measurement(name, "s", sum(values), samples=values,
-                                    conditions={"group": "training", "of": phase}))  # fmt: skip
+            made.append(Measurement(name, Unit.SECONDS, sum(values), samples=values,
+                                    conditions={"group": Group.TRAINING, "of": phase}))  # fmt: skip
     rows = [r for r in work.kept.history if r.phase != "pretrain"]
     place = reached(rows, work.goal.better)
     for name, key in (("time to 95 % of the best", "seconds"),
                       ("processor time to 95 % of the best", "cpu_seconds")):  # fmt: skip
         spent = sum(float(getattr(r, key)) for r in rows[: place + 1])
-        told = {"group": "training", "of": f"{rows[place].phase}, epoch {rows[place].epoch}"}
-        made.append(Measurement(name, "s", spent, conditions=told))
+        told = {
+            "group": Group.TRAINING,
+            "of": f"{rows[place].phase}, epoch {rows[place].epoch}",
+        }
+        made.append(Measurement(name, Unit.SECONDS, spent, conditions=told))
     return made
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import isfinite
 
-from interop.facts import Json, Measurement, Report
+from interop.facts import Group, Json, Measurement, Report, Unit
 from interop.facts.sections.export import ExportSection
 from interop.gate.policy import Policy
 
@@ -44,13 +44,13 @@ def of_files(checked: Report, exported: Sequence[Report]) -> Iterator[Measuremen
     """The candidate's size on disk in bytes, and the opset of its graph where it is known: by its
     own graph, else by each export of it."""
     facts = checked.inputs[1].facts
-    conditions: dict[str, Json] = {"group": "file", "of": "candidate"}
+    conditions: dict[str, Json] = {"group": Group.FILE, "of": "candidate"}
     if isinstance(size := facts.get("bytes"), int):
-        yield Measurement("file size", "bytes", size, conditions=conditions)
+        yield Measurement("file size", Unit.BYTES, size, conditions=conditions)
     own = _opset(facts.get("graph"))
     for opset in [own] if own else [r.section(ExportSection).opset for r in exported]:
         if isinstance(opset, int):
-            yield Measurement("opset", "count", opset, conditions=conditions)
+            yield Measurement("opset", Unit.COUNT, opset, conditions=conditions)
 
 
 def _opset(graph: Json) -> int | None:
@@ -62,7 +62,7 @@ def _opset(graph: Json) -> int | None:
 def _headline(m: Measurement) -> Measurement:
     """The change of another task's first figure, as that of accuracy is called."""
     told = m.conditions
-    points = m.unit == "points" and told.get("better") == 1 and told.get("between") == "models"
+    points = m.unit == Unit.POINTS and told.get("better") == 1 and told.get("between") == "models"
     if not points or not m.name.endswith(" change"):
         return m
     figure = m.name.removesuffix(" change")
@@ -95,7 +95,7 @@ def _pairs(
                 "batch": a.conditions.get("batch"),
                 **more,
             }
-            out.append(Measurement(made, "ratio", value, interval, (), conditions))
+            out.append(Measurement(made, Unit.RATIO, value, interval, (), conditions))
     return out
 
 
@@ -162,10 +162,10 @@ def _providers(benched: Report, policy: Policy) -> Iterator[Measurement]:
         for p, nodes in others.items()
     ]
     conditions: dict[str, Json] = {
-        "group": "providers",
+        "group": Group.PROVIDERS,
         "of": "candidate",
         "model": "B",
         "took": said,
         "allowed": list(policy.providers),
     }
-    yield Measurement("providers not allowed", "count", len(others), conditions=conditions)
+    yield Measurement("providers not allowed", Unit.COUNT, len(others), conditions=conditions)

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from interop.errors import DataError, ModelError
-from interop.facts import Json, Measurement
+from interop.facts import Group, Json, Measurement, Unit
 from interop.proof import graph as graphs
 from interop.proof.on_the_way import on_the_way
 from interop.proof.statistics import change, share
@@ -47,7 +47,7 @@ def compare(
         raise DataError("no sample to compare on", where="--precision", fix="give --data")
     samples = sum(len(outputs[0]) if outputs[0].ndim else 1 for outputs in ours)
     conditions: dict[str, Json] = {
-        "group": "change of precision",
+        "group": Group.CHANGE_OF_PRECISION,
         "of": Path(lower.where).name,
         "against": Path(native.where).name,
         "samples": samples,
@@ -80,8 +80,8 @@ def _differences(
     about = {**conditions, "relative_to": "the output's largest absolute value"}
     worst = {**about, "outputs": largest} if len(largest) > 1 else about
     return [
-        Measurement("largest output difference", "share", max(largest), conditions=worst),
-        Measurement("mean output difference", "share", max(means), conditions=about),
+        Measurement("largest output difference", Unit.SHARE, max(largest), conditions=worst),
+        Measurement("mean output difference", Unit.SHARE, max(means), conditions=about),
     ]
 
 
@@ -90,7 +90,7 @@ def _flips(a: NDArray[Any], b: NDArray[Any], conditions: Mapping[str, Json]) -> 
     best = np.sort(a, axis=1)
     margins = best[:, -1] - best[:, -2]
     kept, lost = margins[~flipped], margins[flipped]
-    count = Measurement("flips", "count", float(flipped.sum()), conditions=conditions)
+    count = Measurement("flips", Unit.COUNT, float(flipped.sum()), conditions=conditions)
     return [
         count,
         share("flipped share", flipped, conditions),
@@ -99,13 +99,13 @@ def _flips(a: NDArray[Any], b: NDArray[Any], conditions: Mapping[str, Json]) -> 
         _margin("margin of flipped", lost, conditions),
         Measurement(
             "smallest margin kept",
-            "abs",
+            Unit.ABS,
             float(kept.min()) if kept.size else None,
             conditions=conditions,
         ),
         Measurement(
             "largest margin that flipped",
-            "abs",
+            Unit.ABS,
             float(lost.max()) if lost.size else None,
             conditions=conditions,
         ),
@@ -115,10 +115,10 @@ def _flips(a: NDArray[Any], b: NDArray[Any], conditions: Mapping[str, Json]) -> 
 def _margin(name: str, margins: NDArray[Any], conditions: Mapping[str, Json]) -> Measurement:
     """The median, with other quantiles beside it."""
     if not margins.size:
-        return Measurement(name, "abs", None, conditions=conditions)
+        return Measurement(name, Unit.ABS, None, conditions=conditions)
     spread = {f"{100 * q:g} %": float(np.quantile(margins, q)) for q in _MARGINS}
     return Measurement(
-        name, "abs", float(np.median(margins)), conditions={**conditions, "quantiles": spread}
+        name, Unit.ABS, float(np.median(margins)), conditions={**conditions, "quantiles": spread}
     )
 
 
@@ -162,7 +162,7 @@ def _range_used(
     if not np.isfinite(largest):
         raise _overflow(f"a value on the way is not finite in float16: that of {node}", lower)
     about = {**conditions, "node": node}
-    return Measurement("float16 range used", "share", largest / _HALF, conditions=about)
+    return Measurement("float16 range used", Unit.SHARE, largest / _HALF, conditions=about)
 
 
 def _overflow(what: str, runtime: OnnxRuntime) -> ModelError:

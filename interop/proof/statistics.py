@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.facts import Json, Measurement
+from interop.facts import Json, Measurement, Unit
 
 
 def share(name: str, which: NDArray[np.bool_], conditions: Mapping[str, Json]) -> Measurement:
     """A share of samples with its 95 % interval."""
     count, n = int(which.sum()), len(which)
-    return Measurement(name, "share", count / n, wilson(count, n), conditions=conditions)
+    return Measurement(name, Unit.SHARE, count / n, wilson(count, n), conditions=conditions)
 
 
 def wilson(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -55,9 +55,9 @@ def change(
     p = mcnemar(lost, won)
     points = Measurement(
         "accuracy change",
-        "points",
+        Unit.POINTS,
         float(after.mean() - before.mean()),
         paired_interval(lost, won, len(before)),
         conditions={**conditions, "mcnemar_p": p},
     )
-    return points, Measurement("McNemar's exact test", "p", p, conditions=conditions)
+    return points, Measurement("McNemar's exact test", Unit.P, p, conditions=conditions)

@@ -8,15 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from interop.facts import Answer, Input, Measurement, Report, TaskName
+from interop.facts import Answer, Basis, Group, Input, Measurement, Report, TaskName, Unit
 from interop.facts.sections.assess import AssessSection, Replacement
 from interop.report.values import ABSENT, Table, interval_of, known, listed, of, plain
 
-REUSE, TUNED, OWN = "reuse", "fine-tuned", "as it is"
-LIKENESS = "similarity"  # of features, to those of the first model
-SAME = "the same weights"  # why a pair needed no comparison
-HELD, FEW, COST = "held-back test set", "sample efficiency", "cost"
-CHEAP, ORDER = "transferability", "order"
 SIGNS = {
     Answer.YES: "yes",
     Answer.NO: "no",
@@ -72,6 +67,10 @@ class Assessed:
     def get(self, group: str, name: str, figure: str) -> Measurement | None:
         return self._found.get((group, name), {}).get(figure)
 
+    def group_of(self, group: str, name: str) -> list[Measurement]:
+        """A model's figures of a group."""
+        return list(self._found.get((group, name), {}).values())
+
     def figures(self, group: str) -> list[str]:
         """Names of a group's figures, in the order in which they came."""
         return list(dict.fromkeys(
@@ -81,7 +80,9 @@ class Assessed:
     @property
     def group(self) -> str:
         """What the ranking goes by: fine-tuned figures where there are any, else the probes'."""
-        return TUNED if any(g == TUNED for g, _ in self._found) else REUSE
+        return (
+            Group.FINE_TUNED if any(g == Group.FINE_TUNED for g, _ in self._found) else Group.REUSE
+        )
 
     @property
     def main(self) -> str:
@@ -129,7 +130,7 @@ def number(value: object, unit: str) -> str:
     """A figure without its unit: shares in percent."""
     if not known(value):
         return ABSENT
-    if unit == "share":
+    if unit == Unit.SHARE:
         return f"{100 * value:.1f}"
     size = abs(value)
     return f"{value:.{3 if size < 1 else 2 if size < 100 else 1}f}"
@@ -158,7 +159,7 @@ def seconds(m: Measurement | None) -> str:
 
 def _unit(found: Iterable[Measurement | None]) -> str:
     """ ", %" where figures are shares."""
-    return ", %" if any(m is not None and m.unit == "share" for m in found) else ""
+    return ", %" if any(m is not None and m.unit == Unit.SHARE for m in found) else ""
 
 
 def _mega(m: Measurement | None) -> str:
@@ -186,7 +187,9 @@ def answers(of_all: Assessed) -> list[str]:
         return ["The models are not ranked: nothing was trained on the data, for the task is not "
                 "one that a probe answers. What they answer as they are stands below.",
                 *_left_out(of_all)]  # fmt: skip
-    how = "fine-tuned" if of_all.group == TUNED else "with a probe on its frozen features"
+    how = (
+        "fine-tuned" if of_all.group == Group.FINE_TUNED else "with a probe on its frozen features"
+    )
     figure = f"{of_all.main} {_with_unit(first)}"
     if len(of_all.names) == 1:
         return [
@@ -221,7 +224,7 @@ def _taught(of_all: Assessed) -> list[str]:
 def _with_unit(m: Measurement) -> str:
     """ "99.6 % (98.5 to 100.0)"."""
     figure, bracket, rest = ranged(m).partition(" (")
-    return figure + (" %" if m.unit == "share" else "") + bracket + rest
+    return figure + (" %" if m.unit == Unit.SHARE else "") + bracket + rest
 
 
 def _near(of_all: Assessed, first: Measurement) -> list[str]:
@@ -378,16 +381,20 @@ def folds_in_words(of_all: Assessed) -> list[str]:
 def ranking(of_all: Assessed) -> Table:
     """The candidates by what they came to, with what they cost beside it."""
     main, group = of_all.main, of_all.group
-    second = next(iter(of_all.figures(REUSE)[1:]), "") if group == REUSE else ""
-    test = next(iter(of_all.figures(HELD)), "")
-    probe = next(iter(of_all.figures(REUSE)), "") if group == TUNED else ""
+    second = next(iter(of_all.figures(Group.REUSE)[1:]), "") if group == Group.REUSE else ""
+    test = next(iter(of_all.figures(Group.HELD_BACK)), "")
+    probe = next(iter(of_all.figures(Group.REUSE)), "") if group == Group.FINE_TUNED else ""
     scored = any(known(c.score) for c in of_all.candidates)
     outcomes = [of_all.outcome(n) for n in of_all.names]
     heads = ["model", FRONT]
     if main:
-        tuned = "fine-tuned " if group == TUNED else ""
+        tuned = "fine-tuned " if group == Group.FINE_TUNED else ""
         heads.append(f"{tuned}{main}{_unit(outcomes)} (95 % interval)")
-    extra = [(REUSE, second, second), (REUSE, probe, f"probe {probe}"), (HELD, test, "test set")]
+    extra = [
+        (Group.REUSE, second, second),
+        (Group.REUSE, probe, f"probe {probe}"),
+        (Group.HELD_BACK, test, "test set"),
+    ]
     extra = [(g, f, w) for g, f, w in extra if f]
     heads += [f"{w}{_unit(of_all.get(g, n, f) for n in of_all.names)}" for g, f, w in extra]
     heads += ["ms a sample", "size, MB", "params, M", *(["score"] if scored else [])]
@@ -396,9 +403,9 @@ def ranking(of_all: Assessed) -> Table:
         cells = [of_all.known_as(name), "*" if candidate.front else ""]
         cells += [ranged(of_all.outcome(name))] if main else []
         cells += [lone(of_all.get(g, name, f)) for g, f, _ in extra]
-        cells += [lone(of_all.get(COST, name, "latency"))]
-        cells += [_mega(of_all.get(COST, name, f)) for f in ("weight bytes", "weights")]
-        cells += [number(candidate.score, "abs")] if scored else []
+        cells += [lone(of_all.get(Group.COST, name, "latency"))]
+        cells += [_mega(of_all.get(Group.COST, name, f)) for f in ("weight bytes", "weights")]
+        cells += [number(candidate.score, Unit.ABS)] if scored else []
         rows.append(tuple(cells))
     figures = tuple(range(2, len(heads)))
     title = "Ranking" if main else "The models, in the order in which they were given"
@@ -416,7 +423,11 @@ def worded(table: Table) -> Table:
 
 
 def _about_ranking(of_all: Assessed, scored: bool) -> str:
-    shown = [of_all.main, *of_all.figures(REUSE)[1:2]] if of_all.group == REUSE else [of_all.main]
+    shown = (
+        [of_all.main, *of_all.figures(Group.REUSE)[1:2]]
+        if of_all.group == Group.REUSE
+        else [of_all.main]
+    )
     said = [f"{_capital(n)}: {_FIGURES[n]}." for n in dict.fromkeys(shown) if n in _FIGURES]
     if any(interval_of(m) for n in of_all.names if (m := of_all.outcome(n)) is not None):
         said.append(
@@ -424,9 +435,9 @@ def _about_ranking(of_all: Assessed, scored: bool) -> str:
             "because folds share what they train on, and left out where all folds came to the same."
         )
     if of_all.folds and of_all.folds.held_back and of_all.main:
-        by = ", answered by a probe" if of_all.group == TUNED else ""
+        by = ", answered by a probe" if of_all.group == Group.FINE_TUNED else ""
         said.append(f"Test set: the held-back samples{by}.")
-    timed = [m for n in of_all.names if (m := of_all.get(COST, n, "latency")) is not None]
+    timed = [m for n in of_all.names if (m := of_all.get(Group.COST, n, "latency")) is not None]
     if timed:
         said.append(
             f"ms a sample: the median time of one sample at a time, in PyTorch on "
@@ -452,9 +463,9 @@ def all_figures(of_all: Assessed) -> list[Table]:
     """Every figure of quality with its interval."""
     made = []
     for group, title in (
-        (TUNED, "Fine-tuned"),
-        (REUSE, "A probe on frozen features, over the folds"),
-        (HELD, "A probe on frozen features, on the held-back test set"),
+        (Group.FINE_TUNED, "Fine-tuned"),
+        (Group.REUSE, "A probe on frozen features, over the folds"),
+        (Group.HELD_BACK, "A probe on frozen features, on the held-back test set"),
     ):
         shown = [f for f in of_all.figures(group) if "time" not in f]
         if not shown:
@@ -472,24 +483,24 @@ def all_figures(of_all: Assessed) -> list[Table]:
 
 def costs(of_all: Assessed) -> Table | None:
     """What each takes to run, and what it took to find this out."""
-    if not of_all.figures(COST):
+    if not of_all.figures(Group.COST):
         return None
-    tuned = [f for f in of_all.figures(TUNED) if "time" in f]
-    devices = [f for f in of_all.figures(COST) if "device time" in f]  # where there is a GPU
+    tuned = [f for f in of_all.figures(Group.FINE_TUNED) if "time" in f]
+    devices = [f for f in of_all.figures(Group.COST) if "device time" in f]  # where there is a GPU
     heads = ["model", "operations a sample", "training memory, MB", "features", "probes"]
     heads += [_TIMES.get(f, f) for f in (*devices, *tuned)]
     rows = []
     for name in of_all.names:
-        features = of_all.get(COST, name, "features, processor time")
-        operations = of_all.get(COST, name, "FLOPs")
+        features = of_all.get(Group.COST, name, "features, processor time")
+        operations = of_all.get(Group.COST, name, "FLOPs")
         rows.append((
             of_all.known_as(name),
             amount(operations.value if operations else None),
-            _mega(of_all.get(COST, name, "activation bytes")),
+            _mega(of_all.get(Group.COST, name, "activation bytes")),
             seconds(features),
-            seconds(of_all.get(COST, name, "probes, processor time")),
-            *(seconds(of_all.get(COST, name, f)) for f in devices),
-            *(seconds(of_all.get(TUNED, name, f)) for f in tuned),
+            seconds(of_all.get(Group.COST, name, "probes, processor time")),
+            *(seconds(of_all.get(Group.COST, name, f)) for f in devices),
+            *(seconds(of_all.get(Group.FINE_TUNED, name, f)) for f in tuned),
         ))  # fmt: skip
     note = (
         "Operations: floating-point operations for one sample, a multiplication and its addition "
@@ -507,7 +518,7 @@ def costs(of_all: Assessed) -> Table | None:
 
 
 def _kept(of_all: Assessed, name: str) -> bool:
-    m = of_all.get(COST, name, "features, processor time")
+    m = of_all.get(Group.COST, name, "features, processor time")
     return m is not None and bool(m.conditions.get("cached"))
 
 
@@ -519,13 +530,18 @@ _TIMES = {
 
 def few(of_all: Assessed) -> Table | None:
     """Accuracy with few samples of each class."""
-    found = [m for m in of_all.report.measurements if m.conditions.get("group") == FEW]
+    found = [
+        m
+        for m in of_all.report.measurements
+        if m.conditions.get("group") == Group.SAMPLE_EFFICIENCY
+    ]
     names = list(dict.fromkeys(m.name for m in sorted(found, key=_count)))
     if not names:
         return None
     heads = ("model", *(f"{n.removeprefix('accuracy at ')}, %" for n in names))
     rows = tuple(
-        (of_all.known_as(c), *(ranged(of_all.get(FEW, c, n)) for n in names)) for c in of_all.names
+        (of_all.known_as(c), *(ranged(of_all.get(Group.SAMPLE_EFFICIENCY, c, n)) for n in names))
+        for c in of_all.names
     )
     note = (
         "Accuracy of a probe that is given only so many samples of each class to train on, with "
@@ -543,10 +559,10 @@ def _count(m: Measurement) -> float:
 
 def as_it_is(of_all: Assessed) -> Table | None:
     """What models answer with the head that they have."""
-    names = of_all.figures(OWN)
+    names = of_all.figures(Group.AS_IT_IS)
     if not names:
         return None
-    found = {n: [of_all.get(OWN, c, n) for c in of_all.names] for n in names}
+    found = {n: [of_all.get(Group.AS_IT_IS, c, n) for c in of_all.names] for n in names}
     heads = ("model", *(f"{n}{_unit(found[n])}" for n in names))
     rows = tuple(
         (of_all.known_as(c), *(ranged(found[n][i]) for n in names))
@@ -603,12 +619,12 @@ def _basis(of_all: Assessed) -> str:
     """Whose answers the pairs were compared by."""
     found = {p.basis for p in of_all.pairs}
     said = []
-    if "probe" in found:
+    if Basis.PROBE in found:
         said.append("Compared by the answers of probes to samples that they were not trained on.")
-    if TUNED in found:
+    if Basis.TUNED in found:
         said.append("Compared by what each answered on the part that it was not fine-tuned on.")
-    if OWN in found:
-        which = "Compared" if found <= {OWN, SAME} else "Pairs marked “own heads”"
+    if Basis.OWN in found:
+        which = "Compared" if found <= {Basis.OWN, Basis.SAME} else "Pairs marked “own heads”"
         said.append(f"{which} by the models' own answers as they are: a model that was trained on "
                     "these very samples looks better than it is.")  # fmt: skip
     return " ".join(said)
@@ -617,9 +633,9 @@ def _basis(of_all: Assessed) -> str:
 def sentences(of_all: Assessed) -> list[tuple[str, str]]:
     """(verdict, sentence) of each pair: yes first, then what is open, then no."""
     order = {"yes": 0, OPEN: 1, "no": 2}
-    mixed = len({p.basis for p in of_all.pairs} - {SAME}) > 1
+    mixed = len({p.basis for p in of_all.pairs} - {Basis.SAME}) > 1
     found = [
-        (verdict(p), p.sentence + (" (own heads)" if mixed and p.basis == OWN else ""))
+        (verdict(p), p.sentence + (" (own heads)" if mixed and p.basis is Basis.OWN else ""))
         for p in of_all.pairs
     ]
     return sorted(found, key=lambda s: order[s[0]])
@@ -643,14 +659,16 @@ def about_p(of_all: Assessed) -> str:
     """What p is, and why it may not agree with the order, where both are of trained answers."""
     outcomes = (of_all.outcome(n) for n in of_all.names)
     spread = any(m is not None and interval_of(m) for m in outcomes)
-    by_training = any(p.basis not in (OWN, SAME) for p in of_all.pairs)
+    by_training = any(p.basis not in (Basis.OWN, Basis.SAME) for p in of_all.pairs)
     return f"{ABOUT_P} {_TWO_VARIANCES}" if spread and by_training else ABOUT_P
 
 
 def predicted(of_all: Assessed) -> Table | None:
     """How well each score that needs no training foretold the order."""
-    names = of_all.figures(CHEAP)
-    taus = {of(m): m for m in of_all.report.measurements if m.conditions.get("group") == ORDER}
+    names = of_all.figures(Group.TRANSFERABILITY)
+    taus = {
+        of(m): m for m in of_all.report.measurements if m.conditions.get("group") == Group.ORDER
+    }
     names = list(dict.fromkeys([*names, *taus]))
     if not names:
         return None
@@ -683,18 +701,19 @@ def _tau(of_all: Assessed, score: str, m: Measurement | None) -> str:
 
 def _defined(of_all: Assessed, score: str) -> int:
     """Of how many models a score was defined; 0 where it is no score of its own."""
-    found = [of_all.get(CHEAP, n, score) for n in of_all.names]
+    found = [of_all.get(Group.TRANSFERABILITY, n, score) for n in of_all.names]
     return sum(m is not None and known(m.value) for m in found)
 
 
 def scores(of_all: Assessed) -> Table | None:
     """Each score of each model."""
-    names = of_all.figures(CHEAP)
+    names = of_all.figures(Group.TRANSFERABILITY)
     if not names:
         return None
     heads = ("score", *(str(n + 1) for n in range(len(of_all.names))))
     rows = tuple(
-        (name, *(_score(of_all.get(CHEAP, c, name)) for c in of_all.names)) for name in names
+        (name, *(_score(of_all.get(Group.TRANSFERABILITY, c, name)) for c in of_all.names))
+        for name in names
     )
     note = (
         "The columns are the models by their place in the ranking. More is better. Each score has "
@@ -712,7 +731,7 @@ def scores(of_all: Assessed) -> Table | None:
 
 def _alike(of_all: Assessed) -> tuple[tuple[str, ...], str]:
     """The row of how alike each model's features are to the first one's, and who that is."""
-    found = {c: of_all.get(LIKENESS, c, "linear CKA") for c in of_all.names}
+    found = {c: of_all.get(Group.SIMILARITY, c, "linear CKA") for c in of_all.names}
     first = next((str(m.conditions.get("to")) for m in found.values() if m is not None), "")
     if not first:
         return (), ""
@@ -764,12 +783,12 @@ def limits(of_all: Assessed) -> list[str]:
     if data is not None:
         said.append(f"It holds for this data set and for data like it; {data.summary} are what it "
                     "rests on.")  # fmt: skip
-    if of_all.group == REUSE and of_all.main:
+    if of_all.group == Group.REUSE and of_all.main:
         said.append("Probes leave the backbone as it is: fine-tuning can change the order.")
-    if of_all.figures(OWN):
+    if of_all.figures(Group.AS_IT_IS):
         said.append("Whether a model has seen these samples in its own training is not known.")
     if any(verdict(p) == OPEN for p in of_all.pairs):
         said.append("What is open (?) is not shown either way; more samples may settle it.")
-    if any(of_all.get(COST, n, "latency") for n in of_all.names):
+    if any(of_all.get(Group.COST, n, "latency") for n in of_all.names):
         said.append("Latency is that of one machine.")
     return said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from interop.facts import Report
+from interop.facts import Report, Unit
 from interop.facts.sections.finetune import BestEpoch, Epoch, FinetuneSection
 from interop.report.table import table
 from interop.report.units import quantity
@@ -21,12 +21,12 @@ def curves(section: FinetuneSection) -> list[tuple[str, list[Epoch]]]:
     return [(phase, list(own)) for phase, own in groupby(rows, lambda row: row.phase)]
 
 
-def figure_of(section: FinetuneSection, phase: str) -> tuple[str, str]:
+def figure_of(section: FinetuneSection, phase: str) -> tuple[str, Unit]:
     """What a phase's figure is called, and its unit."""
     if phase == "pretrain":
-        return "variance explained", "share"
+        return "variance explained", Unit.SHARE
     figure = section.figure
-    return (figure.name, figure.unit) if figure else ("figure", "abs")
+    return (figure.name, figure.unit) if figure else ("figure", Unit.ABS)
 
 
 def learning_table(report: Report) -> list[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -36,10 +36,11 @@ def dump(document: Json) -> str:
 def to_json(value: Any) -> Json:
     """Records, enums, mappings and tuples as JSON values; a float that is no number as null."""
     if is_dataclass(value) and not isinstance(value, type):
+        sparse = isinstance(value, Sparse)
         return {
             key: to_json(content)
-            for name, key, default in _keys(type(value))
-            if (content := getattr(value, name)) is not default
+            for key, f in json_fields(type(value))
+            if (content := getattr(value, f.name)) is not f.default or not sparse
         }
     if isinstance(value, Enum):
         return value.value
@@ -80,7 +81,7 @@ def from_json(document: dict[str, Json]) -> Report:
     report = decode(Report, document)
     given = document["details"]
     known: tuple[Any, ...] = sections_of(report.command)
-    kinds = [k for k in known if given.keys() & {x[1] for x in _keys(k)}]
+    kinds = [k for k in known if given.keys() & {key for key, _ in json_fields(k)}]
     return replace(report, details=decode(kinds[0], given)) if kinds else report
 
 
@@ -93,10 +94,10 @@ def decode(kind: Callable[..., T], value: Json, name: str = "report") -> T:
     if not isinstance(value, dict):
         raise TypeError(f"{name} is {value!r}, no object")
     hints, given = _hints(kind), {}
-    for attribute, key, required in _reading(kind):
+    for key, f in json_fields(kind):
         if key in value:
-            given[attribute] = _decoded(hints[attribute], value[key], key)
-        elif required:
+            given[f.name] = _decoded(hints[f.name], value[key], key)
+        elif kind in _WHOLE or (f.default is MISSING and f.default_factory is MISSING):
             raise KeyError(key)
     record = kind(**given)
     if isinstance(record, AxisDomain):
@@ -106,28 +107,16 @@ def decode(kind: Callable[..., T], value: Json, name: str = "report") -> T:
     return record
 
 
+@cache
+def json_fields(kind: Any) -> tuple[tuple[str, Field[Any]], ...]:
+    """The fields of a record that JSON has, each with its key."""
+    keyed = ((f.metadata.get("key", f.name), f) for f in fields(kind))
+    return tuple((key, f) for key, f in keyed if key)
+
+
 # ---------------------------------------------------------------- one value by its type
 
-
-@cache
-def _keys(kind: Any) -> list[tuple[str, str, Any]]:
-    """Each field, its key, and the value with which it is left out."""
-    return [
-        (f.name, key, f.default if issubclass(kind, Sparse) else MISSING)
-        for f in fields(kind)
-        if (key := f.metadata.get("key", f.name))
-    ]
-
-
-@cache
-def _reading(kind: Any) -> list[tuple[str, str, bool]]:
-    """Each field, its key, and whether a record without that key is damaged."""
-    whole = kind in (Report, Measurement)
-    return [
-        (f.name, key, whole or (f.default is MISSING and f.default_factory is MISSING))
-        for f in fields(kind)
-        if (key := f.metadata.get("key", f.name))
-    ]
+_WHOLE = (Report, Measurement)  # of these no key may be missing, whatever its default
 
 
 @cache

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from interop.facts import Json
+from interop.facts import Json, Unit
 
 
 def quantity(value: float, unit: str) -> str:
     """A figure with its unit, in the digits that people compare."""
-    if unit == "share":
+    if unit == Unit.SHARE:
         return f"{100 * value:.2f} %"
-    if unit == "bytes":
+    if unit == Unit.BYTES:
         return in_bytes(value)
-    if unit == "points":
+    if unit == Unit.POINTS:
         return f"{100 * value:+.2f} points"
-    if unit == "abs":
+    if unit == Unit.ABS:
         size = abs(value)
         return f"{value:#.2g}" if size < 1 else f"{value:.{2 if size < 10 else 1}f}"
-    if unit == "per second":
+    if unit == Unit.PER_SECOND:
         return f"{value:.{2 if value < 10 else 0}f} per second"
-    if unit == "count":
+    if unit == Unit.COUNT:
         return f"{value:.0f}"
-    if unit == "ratio":
+    if unit == Unit.RATIO:
         return f"{value:.3f}"
-    if unit == "p":
+    if unit == Unit.P:
         return f"{value:.3g}"
     return f"{value:.2f} {unit}"
 

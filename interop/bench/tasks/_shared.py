@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks.base import RESAMPLES, Score, bootstrapped
 from interop.data.base import Array, Prepared
 from interop.errors import ExtraMissing, ModelError
+from interop.facts import Unit
 from interop.facts.sections.bench import ClassTables, Confused
 
 # More classes than these make a table that nobody reads, and a report of megabytes.
@@ -70,12 +71,12 @@ def share_of(name: str, which: NDArray[np.bool_], better: int = 1) -> Score:
     from interop.proof.statistics import share
 
     found = share(name, which, {})
-    return Score(name, "share", float(which.mean()), found.interval, better)
+    return Score(name, Unit.SHARE, float(which.mean()), found.interval, better)
 
 
 def score(
     name: str,
-    unit: str,
+    unit: Unit,
     count: int,
     figure: Callable[[NDArray[np.int64]], float],
     better: int = 1,
@@ -85,7 +86,7 @@ def score(
     """`figure` of all records with its bootstrap interval, cut to the `bounds` of what it can be:
     0 to 1 for a share, else 0 or more, if not given."""
     low, high = bootstrapped(count, figure, resamples)
-    least, most = bounds or (0.0, 1.0 if unit == "share" else float("inf"))
+    least, most = bounds or (0.0, 1.0 if unit is Unit.SHARE else float("inf"))
     value = float(figure(np.arange(count)))
     # The figure is compared too: where all draws are the same, rounding parts them.
     interval = min(max(low, least), value), max(min(high, most), value)

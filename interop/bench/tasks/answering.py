@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import library, refuse, rows_of, score, share_of
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import TaskName
+from interop.facts import TaskName, Unit
 
 BEST = 20
 LONGEST = 30
@@ -77,7 +77,7 @@ class QuestionAnswering(Task):
         both = [_figures(a.text, t) for a, t in zip(answers, truths, strict=True)]
         exact, shared = (np.array(side) for side in zip(*both, strict=True))
         return [
-            score("F1", "share", len(shared), lambda drawn: float(shared[drawn].mean())),
+            score("F1", Unit.SHARE, len(shared), lambda drawn: float(shared[drawn].mean())),
             share_of("exact match", exact > 0),
         ]
 
@@ -92,7 +92,7 @@ class QuestionAnswering(Task):
         shared = np.array(
             [_figures(a.text, (b.text,))[1] for a, b in zip(ours, theirs, strict=True)]
         )
-        mean = score("answer overlap", "share", len(shared), lambda p: float(shared[p].mean()))
+        mean = score("answer overlap", Unit.SHARE, len(shared), lambda p: float(shared[p].mean()))
         return [mean]
 
 

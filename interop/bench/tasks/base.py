@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import TaskName
+from interop.facts import TaskName, Unit
 from interop.facts.sections.bench import ClassTables
 
 RESAMPLES = 1000
@@ -30,7 +30,7 @@ class Score:
     """
 
     name: str
-    unit: str
+    unit: Unit
     value: float
     interval: tuple[float, float] | None = None
     better: int = 1

@@ -21,7 +21,7 @@ from interop.bench.tasks._shared import (
 )
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import TaskName
+from interop.facts import TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 
 BINS = 15
@@ -91,7 +91,7 @@ class Classification(Task):
             def macro(drawn: Classes, place: int = place) -> float:
                 return macros(truth[drawn], chosen[drawn], classes)[place]
 
-            found.append(score(f"macro {name}", "share", count, macro))
+            found.append(score(f"macro {name}", Unit.SHARE, count, macro))
         losses, sure = _nll(logits, truth), np.exp(-_nll(logits, chosen))
         bins = np.clip(np.ceil(sure * BINS).astype(np.int64) - 1, 0, BINS - 1)
         gaps = (chosen == truth) - sure
@@ -99,8 +99,10 @@ class Classification(Task):
         def calibration(drawn: Classes) -> float:
             return float(np.abs(np.bincount(bins[drawn], gaps[drawn], BINS)).sum()) / len(drawn)
 
-        found.append(score("calibration error", "share", count, calibration, better=-1))
-        mean = score("negative log likelihood", "abs", count, lambda p: losses[p].mean(), better=-1)
+        found.append(score("calibration error", Unit.SHARE, count, calibration, better=-1))
+        mean = score(
+            "negative log likelihood", Unit.ABS, count, lambda p: losses[p].mean(), better=-1
+        )
         return [*found, mean]
 
     def tables(self, of: str, answers: Sequence[Logits], truths: Sequence[int]) -> ClassTables:

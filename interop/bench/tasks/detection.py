@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import library, named, over, ratio, refuse, rows_of, score
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Boxes, Preparation, Prepared
-from interop.facts import Json, TaskName
+from interop.facts import Json, TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 
 MOST = 100  # detections a picture, as COCO counts
@@ -83,10 +83,10 @@ class Detection(Task):
             return float(known.mean()) if len(known) else float("nan")
 
         if not matched:
-            return [Score(name, "share", float("nan")) for name in picks]
+            return [Score(name, Unit.SHARE, float("nan")) for name in picks]
         count = len(answers)
         return [
-            score(name, "share", count, partial(of, which), resamples=RESAMPLES)
+            score(name, Unit.SHARE, count, partial(of, which), resamples=RESAMPLES)
             for name, which in picks.items()
         ]
 
@@ -109,7 +109,7 @@ class Detection(Task):
             paired[i] = all_of_them[i] - apart(one, other, names).alone
         if not all_of_them.any():
             return []
-        return [score("detections matched", "share", len(ours), ratio(paired, all_of_them))]
+        return [score("detections matched", Unit.SHARE, len(ours), ratio(paired, all_of_them))]
 
     def tables(self, of: str, answers: Sequence[Boxes], truths: Sequence[Boxes]) -> ClassTables:
         """The average precision (over IoU 0.50 to 0.95, and at 0.50) of each class in the truth,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import pick, ratio, refuse, rows_of, score
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import TaskName
+from interop.facts import TaskName, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class TextGeneration(Task):
             with np.errstate(over="ignore"):
                 return float(np.exp(mean(drawn)))
 
-        return [score("perplexity", "ratio", len(answers), perplexity, better=-1)]
+        return [score("perplexity", Unit.RATIO, len(answers), perplexity, better=-1)]
 
     def words(self, answer: Told) -> str:
         per_token = answer.nll / answer.tokens if answer.tokens else float("nan")
@@ -76,7 +76,9 @@ class TextGeneration(Task):
         """The mean over texts of how far their nll a token lie apart, in nats."""
         (a, m), (b, n) = _sums(ours), _sums(theirs)
         apart = np.abs(a / np.maximum(m, 1) - b / np.maximum(n, 1))
-        mean = score("nll difference a token", "abs", len(a), lambda p: float(apart[p].mean()), -1)
+        mean = score(
+            "nll difference a token", Unit.ABS, len(a), lambda p: float(apart[p].mean()), -1
+        )
         return [mean]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import library, pick, refuse, rows_of, score
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import TaskName
+from interop.facts import TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 
 Numbers = NDArray[np.float32]
@@ -67,11 +67,11 @@ class Regression(Task):
             return float((1 - left / spread).mean()) if spread.all() else float("nan")
 
         made = [
-            score("MAE", "abs", count, lambda drawn: float(far[drawn].mean()), better=-1),
-            score("RMSE", "abs", count, rmse, better=-1),
+            score("MAE", Unit.ABS, count, lambda drawn: float(far[drawn].mean()), better=-1),
+            score("RMSE", Unit.ABS, count, rmse, better=-1),
         ]
         if truth.std(axis=0).all():
-            explained = score("R2", "ratio", count, r2, bounds=(-float("inf"), 1.0))
+            explained = score("R2", Unit.RATIO, count, r2, bounds=(-float("inf"), 1.0))
             made.append(explained)
         return made
 
@@ -91,8 +91,8 @@ class Regression(Task):
         apart = np.abs(a - b)
         mean = apart.mean(axis=1)
         return [
-            score("mean difference", "abs", len(a), lambda p: float(mean[p].mean()), better=-1),
-            Score("largest difference", "abs", float(apart.max()), better=-1),
+            score("mean difference", Unit.ABS, len(a), lambda p: float(mean[p].mean()), better=-1),
+            Score("largest difference", Unit.ABS, float(apart.max()), better=-1),
         ]
 
     def tables(

@@ -26,7 +26,7 @@ from interop.bench.tasks._shared import (
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
 from interop.errors import DataError
-from interop.facts import TaskName
+from interop.facts import TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 
 IGNORED = 255
@@ -106,8 +106,8 @@ class Segmentation(Task):
 
         pixels = ratio(hits.sum(axis=1), there.sum(axis=1))
         return [
-            score("mIoU", "share", len(answers), mean_iou),
-            score("pixel accuracy", "share", len(answers), pixels),
+            score("mIoU", Unit.SHARE, len(answers), mean_iou),
+            score("pixel accuracy", Unit.SHARE, len(answers), pixels),
         ]
 
     def words(self, answer: Segmented) -> str:
@@ -122,7 +122,7 @@ class Segmentation(Task):
         for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             pixels[i] = a.size[0] * a.size[1]
             same[i] = (a.pixels() == b.pixels()).sum() if a.size == b.size else 0
-        return [score("pixel agreement", "share", len(ours), ratio(same, pixels))]
+        return [score("pixel agreement", Unit.SHARE, len(ours), ratio(same, pixels))]
 
     def tables(self, of: str, answers: Sequence[Segmented], truths: Sequence[Array]) -> ClassTables:
         """IoU, recall ("accuracy") and the truth's pixels of each class that occurs,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from interop.bench.tasks._shared import library, pick, ratio, rows_of, score, share_of, two_largest
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared
-from interop.facts import TaskName
+from interop.facts import TaskName, Unit
 
 _BLANKS = ("<pad>", "[PAD]", "<blank>", "<blk>", "-", "_")
 _SPACE = "|"
@@ -134,7 +134,7 @@ def _folded(text: str) -> str:
 
 def _rate(name: str, said: Sequence[str], real: Sequence[str], *, words: bool) -> Score:
     figure, count = _rates(said, real, words=words)
-    return score(name, "ratio", count, figure, better=-1)
+    return score(name, Unit.RATIO, count, figure, better=-1)
 
 
 def _rates(

@@ -13,7 +13,7 @@ from interop.bench.tasks._shared import library, named, pick, ratio, rows_of, sc
 from interop.bench.tasks.base import Score, Task
 from interop.data.base import Array, Preparation, Prepared, Record
 from interop.errors import DataError
-from interop.facts import Json, TaskName
+from interop.facts import Json, TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 
 _OUTSIDE = "O"
@@ -77,7 +77,7 @@ class TokenClassification(Task):
         """Precision, recall and F1 of the things (micro) and the share of words whose tag is right;
         the latter alone where tags mark no things. The intervals draw sentences."""
         ways = self._ways(answers, truths)
-        return [score(name, "share", len(answers), figure) for name, figure in ways.items()]
+        return [score(name, Unit.SHARE, len(answers), figure) for name, figure in ways.items()]
 
     def figure(self, answers: Sequence[Tagged], truths: Sequence[Sequence[str]]) -> float:
         return self._ways(answers, truths)[self.headline](np.arange(len(answers)))
@@ -111,7 +111,7 @@ class TokenClassification(Task):
         """The share of words that have the same tag in both."""
         same = np.array([_same(a.tags, b.tags) for a, b in zip(ours, theirs, strict=True)]) * 1.0
         words = np.array([len(a.tags) for a in ours]) * 1.0
-        return [score("tag agreement", "share", len(ours), ratio(same, words))]
+        return [score("tag agreement", Unit.SHARE, len(ours), ratio(same, words))]
 
     def tables(
         self, of: str, answers: Sequence[Tagged], truths: Sequence[Sequence[str]]

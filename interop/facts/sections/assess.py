@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from interop.facts.enums import Answer, TaskName
+from interop.facts.enums import Answer, Basis, TaskName
 from interop.facts.model import Json
 from interop.facts.section import ABSENT, Absent, Section
 from interop.facts.sections.bench import ClassTables
@@ -90,7 +90,7 @@ class Replacement:
 
     a: str
     b: str
-    basis: str
+    basis: Basis
     samples: int
     agreement: float
     kappa: float | None

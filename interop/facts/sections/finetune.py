@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from interop.facts.enums import TaskName
+from interop.facts.enums import TaskName, Unit
 from interop.facts.model import Json
 from interop.facts.section import Section
 from interop.facts.sections.bench import ClassTables
@@ -36,7 +36,7 @@ class TrainingFigure:
     """What a training is judged by; `better` is 1 where more is better, else -1."""
 
     name: str
-    unit: str
+    unit: Unit
     better: int
 
 

@@ -7,16 +7,11 @@ from dataclasses import replace
 from itertools import combinations
 from statistics import fmean
 
-from interop.facts import Json, Measurement
+from interop.facts import Group, Json, Measurement, Unit
 from interop.facts.sections.assess import FoldCurve, LayerLikeness
 from interop.report.assessed import (
-    COST,
-    FEW,
-    HELD,
     NOT_COMPARED,
     OPEN,
-    OWN,
-    REUSE,
     Assessed,
     about_p,
     all_figures,
@@ -172,19 +167,27 @@ def _look(of_all: Assessed, name: str) -> tuple[int, int]:
 
 
 def _mark(of_all: Assessed, name: str, m: Measurement) -> Mark:
-    text = ranged(m).replace(" (", " % (", 1) if m.unit == "share" else ranged(m)
-    text = f"{text} %" if m.unit == "share" and "%" not in text else text
+    text = ranged(m).replace(" (", " % (", 1) if m.unit == Unit.SHARE else ranged(m)
+    text = f"{text} %" if m.unit == Unit.SHARE and "%" not in text else text
     return Mark(_label(of_all, name), text, m.value, interval_of(m), *_look(of_all, name))
 
 
 def _outcomes(of_all: Assessed) -> Figure | None:
     main = of_all.main
     wanted = [(of_all.group, main, "over the folds")]
-    if of_all.group != REUSE:
-        wanted.append((REUSE, next(iter(of_all.figures(REUSE)), ""), "of a probe, over the folds"))
-    wanted.append((HELD, next(iter(of_all.figures(HELD)), ""), "on the held-back test set"))
+    if of_all.group != Group.REUSE:
+        wanted.append(
+            (Group.REUSE, next(iter(of_all.figures(Group.REUSE)), ""), "of a probe, over the folds")
+        )
+    wanted.append(
+        (
+            Group.HELD_BACK,
+            next(iter(of_all.figures(Group.HELD_BACK)), ""),
+            "on the held-back test set",
+        )
+    )
     if not main:
-        wanted = [(OWN, next(iter(of_all.figures(OWN)), ""), "as it is")]
+        wanted = [(Group.AS_IT_IS, next(iter(of_all.figures(Group.AS_IT_IS)), ""), "as it is")]
     blocks = []
     unit = ""
     for group, figure, where in wanted:
@@ -193,7 +196,11 @@ def _outcomes(of_all: Assessed) -> Figure | None:
         units = {m.unit for _, m in found if m is not None}
         if marks and (not unit or units == {unit}):
             unit = unit or units.pop()
-            how = "fine-tuned, " if group not in (REUSE, HELD, OWN) else ""
+            how = (
+                "fine-tuned, "
+                if group not in (Group.REUSE, Group.HELD_BACK, Group.AS_IT_IS)
+                else ""
+            )
             blocks.append(Block(f"{figure}, {how}{where}", tuple(marks)))
     if not blocks:
         return None
@@ -205,16 +212,20 @@ def _outcomes(of_all: Assessed) -> Figure | None:
 def _pareto(of_all: Assessed) -> Figure | None:
     """Outcome against latency, or against size where no latency was measured."""
     axis = (
-        "latency" if any(of_all.get(COST, n, "latency") for n in of_all.names) else "weight bytes"
+        "latency"
+        if any(of_all.get(Group.COST, n, "latency") for n in of_all.names)
+        else "weight bytes"
     )
     found = []
     for name in of_all.names:
-        outcome, cost = of_all.outcome(name), of_all.get(COST, name, axis)
+        outcome, cost = of_all.outcome(name), of_all.get(Group.COST, name, axis)
         if outcome is not None and cost is not None and known(outcome.value) and known(cost.value):
             found.append((name, outcome, cost))
     if len(found) < 2:
         return None
-    sizes = {n: getattr(of_all.get(COST, n, "weight bytes"), "value", None) for n, _, _ in found}
+    sizes = {
+        n: getattr(of_all.get(Group.COST, n, "weight bytes"), "value", None) for n, _, _ in found
+    }
     largest = max((v for v in sizes.values() if known(v)), default=0.0)
     points, front = [], of_all.on_front()
     for name, outcome, cost in found:
@@ -281,8 +292,7 @@ def _square(of_all: Assessed, original: str, instead: str) -> Cell:
 def _few(of_all: Assessed) -> Figure | None:
     series = []
     for name in of_all.names:
-        found = [m for m in of_all.report.measurements if m.conditions.get("group") == FEW
-                 and m.conditions.get("of") == name]  # fmt: skip
+        found = of_all.group_of(Group.SAMPLE_EFFICIENCY, name)
         points = sorted(
             (float(m.conditions["samples"]), 100 * m.value)
             for m in found
@@ -334,7 +344,7 @@ def _mean_curve(curves: Sequence[FoldCurve], key: str) -> tuple[Span, ...]:
 def _latency(of_all: Assessed) -> Figure | None:
     marks = []
     for name in of_all.names:
-        m = of_all.get(COST, name, "latency")
+        m = of_all.get(Group.COST, name, "latency")
         if m is None or not known(m.value):
             continue
         samples = tuple(v for v in m.samples if known(v))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from interop.facts import Json, Measurement, Report
+from interop.facts import Group, Json, Measurement, Report, Unit
 from interop.facts.sections.bench import BenchSection, ClassTables, SamplePreview
 from interop.facts.sections.finetune import FinetuneSection
 from interop.report.html import charts
@@ -107,17 +107,19 @@ def cards(measured: Measured) -> list[Card]:
 
 def _good(measured: Measured) -> Card | None:
     """The first figure that a task has of its answers: accuracy, or what stands for it."""
-    first = next(iter(measured.group("accuracy")), None)
+    first = next(iter(measured.group(Group.ACCURACY)), None)
     if first is None:
         return None
-    found = [m for m in measured.group("accuracy") if m.name == first.name]
+    found = [m for m in measured.group(Group.ACCURACY) if m.name == first.name]
     samples = {m.conditions.get("samples") for m in found} - {None}
     rows = tuple((of(m), shown(m.value, m.unit), span(m)) for m in found)
     on = f" on {listed(str(s) for s in samples)} samples" if samples else ""
     less = ", less is better" if first.conditions.get("better") == -1 else ""
     name = "Top-1 accuracy" if first.name == "top-1" else first.name
     return Card(
-        "How often is each right?" if first.unit == "share" and not less else "How good is each?",
+        "How often is each right?"
+        if first.unit == Unit.SHARE and not less
+        else "How good is each?",
         f"{name[0].upper()}{name[1:]}{on}, with its 95 % interval{less}.",
         Table("", ("", first.name, "95 % interval"), rows, (1, 2)),
     )
@@ -131,7 +133,7 @@ def _changed(measured: Measured) -> Card | None:
     says = listed(f"{of(m)}: {shown(m.value, m.unit)}" for m in changed)
     answer = f"Yes, answers flip. {says}." if changed else "No: not one answer flips."
     rest = [m for m in measured.all if m.conditions.get("between") == "runtimes"]
-    rows = _across([m for m in rest if m.conditions.get("group") != "latency ratio"])
+    rows = _across([m for m in rest if m.conditions.get("group") != Group.LATENCY_RATIO])
     return Card("Did the change of runtime change answers?", answer, rows)
 
 
@@ -161,7 +163,8 @@ def _stand_in(measured: Measured) -> Card | None:
     rows = [
         (m.name, shown(m.value, m.unit), span(m))
         for m in measured.all
-        if m.conditions.get("between") == "models" and m.conditions.get("group") != "latency ratio"
+        if m.conditions.get("between") == "models"
+        and m.conditions.get("group") != Group.LATENCY_RATIO
     ]
     if not tests and known(p):
         rows.append(("McNemar's exact test", shown(p, "p"), ""))
@@ -280,7 +283,7 @@ def figures(measured: Measured) -> list[Figure]:
 
 
 def _accuracy(measured: Measured) -> Figure | None:
-    found = [m for m in measured.group("accuracy") if m.unit == "share" and known(m.value)]
+    found = [m for m in measured.group(Group.ACCURACY) if m.unit == Unit.SHARE and known(m.value)]
     if not found:
         return None
     blocks = _blocks(found, lambda m: m.name, measured, of)
@@ -354,7 +357,7 @@ def _throughput(measured: Measured) -> Figure | None:
 
 
 def _ratios(measured: Measured) -> Figure | None:
-    found = [m for m in measured.group("latency ratio") if known(m.value)]
+    found = [m for m in measured.group(Group.LATENCY_RATIO) if known(m.value)]
     if not found:
         return None
     rows: dict[str, list[Mark]] = {}
@@ -385,7 +388,7 @@ def _ratios(measured: Measured) -> Figure | None:
 
 def _processes(measured: Measured) -> list[Figure]:
     by_name: dict[str, list[Measurement]] = {}
-    for m in measured.group("own process"):
+    for m in measured.group(Group.OWN_PROCESS):
         if known(m.value) and m.value >= 0:
             by_name.setdefault(m.name, []).append(m)
     made = []

@@ -13,6 +13,7 @@ from html import escape
 from itertools import pairwise
 from math import ceil, floor, inf, log10
 
+from interop.facts import Unit
 from interop.report.units import quantity
 
 WIDTH = 400
@@ -168,8 +169,8 @@ def intervals(
         for v in (m.value, *(m.interval or ()), *(m.band or ()), reference)
         if v is not None
     ]
-    bounds = (0.0, 1.0) if unit == "share" else None
-    scale = fitted(values, bounds=bounds, log=unit == "ratio") if values else None
+    bounds = (0.0, 1.0) if unit == Unit.SHARE else None
+    scale = fitted(values, bounds=bounds, log=unit == Unit.RATIO) if values else None
     return _rows(name, title, blocks, scale, unit, _dot, reference)
 
 
@@ -413,7 +414,7 @@ def scatter(
     top, bottom, left, right = 24.0, 252.0, 56.0, 256.0
     x_scale = fitted([p.x for p in points])
     x_scale = Scale(x_scale.low, x_scale.high, x_scale.log, left + 12, right - 12)
-    y_scale = fitted([p.y for p in points], bounds=(0.0, 1.0) if units[1] == "share" else None)
+    y_scale = fitted([p.y for p in points], bounds=(0.0, 1.0) if units[1] == Unit.SHARE else None)
     y_scale = Scale(y_scale.low, y_scale.high, y_scale.log, bottom - 12, top + 12)
     body = _text(LEFT, 13, y_name, "quiet")
     body += _text((left + right) / 2, bottom + 34, x_name, "tick quiet")
@@ -553,8 +554,8 @@ def _svg(name: str, title: str, said: str, body: str, height: float) -> str:
 
 def tick(value: float, unit: str) -> str:
     """A round value on an axis, without digits that say nothing."""
-    if unit == "share":
+    if unit == Unit.SHARE:
         return f"{100 * value:.4g} %"
-    if unit == "bytes":
+    if unit == Unit.BYTES:
         return quantity(value, unit).replace(".0 ", " ") if value else "0"
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"

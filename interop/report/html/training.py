@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interop.facts import Report
+from interop.facts import Report, Unit
 from interop.facts.sections.finetune import Epoch, FinetuneSection
 from interop.report.curves import curves, figure_of
 from interop.report.html import charts
@@ -19,7 +19,7 @@ def figures(report: Report) -> list[Figure]:
     drawings = []
     for n, (phase, rows) in enumerate(curves(section)):
         name, unit = figure_of(section, phase)
-        share = unit == "share"
+        share = unit == Unit.SHARE
         losses = [
             Line(label, _points(rows, key), runtime=i)
             for i, (label, key) in enumerate(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from textwrap import wrap
 
-from interop.facts import Report
+from interop.facts import Group, Report
 from interop.facts.sections.finetune import FinetuneSection
 from interop.report.curves import learning_table
 from interop.report.table import WIDTH
 from interop.report.text.measurements import measured_blocks
 from interop.report.text.shared import finding_lines, input_lines, note_lines, proof_lines
 
-_TRAINED = ("validation", "training")  # of a training: the curves have a table of their own
+_TRAINED = (
+    Group.VALIDATION,
+    Group.TRAINING,
+)  # of a training: the curves have a table of their own
 
 
 def blocks(report: Report) -> list[list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 
-from interop.facts import Measurement, Report
+from interop.facts import Group, Measurement, Report, Unit
 from interop.report.table import WIDTH, by_row, table
 from interop.report.units import at_of, quantity, spanned
 
@@ -19,9 +19,9 @@ def measured_blocks(report: Report) -> list[list[str]]:
 
 
 def _group(name: str, found: list[Measurement]) -> list[list[str]]:
-    if name == "latency":
+    if name == Group.LATENCY:
         return [_latency(found)]
-    if name == "latency ratio":
+    if name == Group.LATENCY_RATIO:
         rows = [[name, "batch", "value", "95 % interval"]]
         rows += [[_of(m), str(m.conditions["batch"]), *_figures(m)] for m in found]
         return [table(rows)]
@@ -92,13 +92,13 @@ def _cell(m: Measurement) -> str:
 
 def _changes(name: str, found: Iterable[Measurement]) -> list[str]:
     """What is not as it was, from one report to the next."""
-    scores = name == "score change"
+    scores = name == Group.SCORE_CHANGE
     head = ("old", "new") if scores else ("value", "95 % interval")
     rows = [[name, "of", *head, "verdict"]]
     found = list(found)
     for m in found:
         c = m.conditions
-        unit = "share" if m.unit == "points" else m.unit
+        unit = Unit.SHARE if m.unit == Unit.POINTS else m.unit
         figures = [quantity(c[k], unit) for k in head] if scores else _figures(m)
         label = m.name.removesuffix(" change") if scores else _row(m, False)
         rows.append([label, _of(m), *figures, str(c.get("verdict", ""))])
