@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interop.errors import ConfigError
 from interop.export.ecosystems import ROLES, task_of_class
-from interop.facts import Identity, TaskName
+from interop.facts import HeadRole, Identity, TaskName
 
 # Tasks whose answers are class names.
 NAMED = (
@@ -79,5 +79,5 @@ def _by_class(identity: Identity) -> str:
 
 
 def _by_head(identity: Identity) -> str:
-    role = identity.head.role if identity.head is not None else ""
+    role = identity.head.role if identity.head is not None else HeadRole.UNKNOWN
     return ROLES.get(role, "") if identity.architecture else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interop.facts import Answer, Head, Identity, Pairing, RowMatch, TensorSpec
+from interop.facts import Answer, Head, HeadInput, Identity, Pairing, RowMatch, TensorSpec
 from interop.facts.sections.check import HeadComparison
 from interop.identity.head import ONE_LAYER
 from interop.reading import values_module
@@ -56,11 +56,11 @@ def _fits(a: Head | None, b: Head | None) -> tuple[Answer, str]:
 
 
 WORDS = {
-    "avg": "pooled",
-    "token": "of the class token",
-    "flat": "of a flattened map",
-    "map": "of a feature map",
-    "sequence": "one vector a token",
+    HeadInput.AVERAGE: "pooled",
+    HeadInput.TOKEN: "of the class token",
+    HeadInput.FLAT: "of a flattened map",
+    HeadInput.MAP: "of a feature map",
+    HeadInput.SEQUENCE: "one vector a token",
 }
 
 

@@ -11,10 +11,12 @@ from interop.facts import (
     AnyPreprocessing,
     Architecture,
     Head,
+    HeadKind,
     Identity,
     Input,
     Json,
     Labels,
+    Layout,
     Part,
     TensorSpec,
 )
@@ -61,9 +63,9 @@ def _names(identity: Identity, most: int = 2) -> str:
 
 def head_line(head: Head) -> str:
     """ "head fc 512 -> 10", with its kind where it is not one layer."""
-    if head.kind == "removed":
+    if head.kind == HeadKind.REMOVED:
         return f"no head at {head.path}"
-    note = "" if head.kind in ("linear", "conv1x1") else f" ({head.kind})"
+    note = "" if head.kind in (HeadKind.LINEAR, HeadKind.CONV1X1) else f" ({head.kind})"
     return f"head {head.path} {head.in_width or '?'} -> {head.outputs or '?'}{note}"
 
 
@@ -184,7 +186,7 @@ def tensor_row(spec: TensorSpec) -> TensorRow:
         stride=spec.stride or None,
         conj=spec.conj,
         neg=spec.neg,
-        layout=None if spec.layout == "strided" else spec.layout,
+        layout=None if spec.layout == Layout.STRIDED else spec.layout,
         quantizer=spec.quantizer or None,
         parts=tuple(map(tensor_row, spec.parts)) or None,
         nan=(stats and stats.nan) or None,

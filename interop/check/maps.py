@@ -23,7 +23,7 @@ from pathlib import Path
 from interop.check import renames
 from interop.check.structure import is_derived
 from interop.errors import ConfigError
-from interop.facts import Identity, Mapped, Pairing, TensorSpec
+from interop.facts import HeadKind, Identity, Mapped, Pairing, TensorSpec
 from interop.facts.sections.check import FromTo, MappedTensor, TensorMap, Unmapped
 
 SCHEMA = 1
@@ -102,7 +102,7 @@ def left_over(
 
 def _tied_head(mapped: Sequence[Mapped], a: Identity, b: Identity) -> list[Mapped]:
     """A head of A that B's file leaves out, since it is B's embedding once more."""
-    if b.head is None or b.head.kind != "tied":
+    if b.head is None or b.head.kind != HeadKind.TIED:
         return []
     left, over = left_over(a, b, mapped)
     spec = next((t for t in a.tensors if [t.name] == left), None)

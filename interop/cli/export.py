@@ -18,7 +18,7 @@ from interop.cli.output import (
     report_options,
 )
 from interop.errors import ConfigError, need_torch_side
-from interop.facts import AnyPreprocessing, Identity, Labels
+from interop.facts import AnyPreprocessing, HeadRole, Identity, Labels
 from interop.identity import identify_file, split_place
 
 PRECISIONS = ("float16", "int8", "int8-static")
@@ -194,7 +194,7 @@ def open_data(data: str | None, identity: Identity) -> Any:
         return Inputs(data)
     head = identity.head
     return Folder(
-        data, identity.labels.names if head is None or head.role in ("", "classes") else None
+        data, identity.labels.names if head is None or head.role in ("", HeadRole.CLASSES) else None
     )
 
 

@@ -13,12 +13,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from interop import __version__
-from interop.facts import Identity, Json, Labels, Proof
+from interop.facts import HeadRole, Identity, Json, Labels, Proof
 from interop.identity.keys import NOT_APPLICABLE, preprocessing_json
 
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir", "numpy")
 # Roles of a head whose outputs stand side by side in each row.
-_AS_WIDE = ("", "classes", "token classes", "pixel classes", "vocabulary", "characters")
+_AS_WIDE = (
+    "",
+    HeadRole.CLASSES,
+    HeadRole.TOKEN_CLASSES,
+    HeadRole.PIXEL_CLASSES,
+    HeadRole.VOCABULARY,
+    HeadRole.CHARACTERS,
+)
 _RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
 
 

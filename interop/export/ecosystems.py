@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from interop.facts import Identity, Json, PartKind, Preprocessing, TaskName
+from interop.facts import HeadRole, Identity, Json, PartKind, Preprocessing, TaskName
 from interop.models.building.sentence_transformers import SentenceModel
 from interop.models.signature.transformers import is_one
 from interop.reading.parts import beside
@@ -47,9 +47,9 @@ TASKS = {
 # Families whose sequences are of sound.
 _SOUND = ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio", "Whisper")
 ROLES = {
-    "classes": TaskName.IMAGE_CLASSIFICATION,
-    "pixel classes": TaskName.IMAGE_SEGMENTATION,
-    "box classes": TaskName.OBJECT_DETECTION,
+    HeadRole.CLASSES: TaskName.IMAGE_CLASSIFICATION,
+    HeadRole.PIXEL_CLASSES: TaskName.IMAGE_SEGMENTATION,
+    HeadRole.BOX_CLASSES: TaskName.OBJECT_DETECTION,
 }
 
 
@@ -70,7 +70,7 @@ def task(identity: Identity, module: nn.Module) -> str:
         return "sentence-similarity"
     if is_one(module):
         return task_of_class(type(module).__name__)
-    role = identity.head.role if identity.head is not None else ""
+    role = identity.head.role if identity.head is not None else HeadRole.UNKNOWN
     if identity.architecture and role in ROLES and identity.labels.applicable:
         return ROLES[role]
     return ""

@@ -15,8 +15,8 @@ from interop.facts.domain import (
     AxisDomain, outside,
 )
 from interop.facts.enums import (
-    Answer, AxisState, Basis, Evidence, GapKind, GateState, Group, InputRole, Intent, Level,
-    PartKind, Side, TaskName, Unit,
+    Answer, AxisState, Basis, Danger, Evidence, GapKind, GateState, Group, HeadInput, HeadKind,
+    HeadRole, InputRole, Intent, Layout, Level, PartKind, Side, TaskName, Unit,
 )
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, AudioPreprocessing, DTYPE_BITS, FEW, Graph, Head,
@@ -33,12 +33,13 @@ from interop.facts.section import (
 
 __all__ = [
     "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture",
-    "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS", "Difference",
-    "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph", "Group",
-    "Head", "Identity", "Import", "Input", "InputRole", "Intent", "Json", "Labels", "Level",
-    "Manifest", "Mapped", "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part",
-    "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof", "Report", "RowMatch",
-    "Rule", "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",
-    "TensorSpec", "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "family",
-    "json_key", "outside",
+    "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS", "Danger",
+    "Difference", "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph",
+    "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Input",
+    "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "Mapped",
+    "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part", "PartChange", "PartKind",
+    "Parts", "Port", "Preprocessing", "Proof", "Report", "RowMatch", "Rule", "Section", "Side",
+    "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName", "TensorSpec",
+    "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "family", "json_key",
+    "outside",
 ]

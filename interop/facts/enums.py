@@ -85,6 +85,77 @@ class GapKind(StrEnum):
     STALE = "stale"
 
 
+class Danger(StrEnum):
+    """What loading a Python name does."""
+
+    SAFE = "safe"  # rebuilds tensors and plain containers
+    REFUSED = "refused"  # harmless, but not on the allow-list of torch.load(weights_only=True)
+    CODE = "code"  # a class of somebody's, needed to load the file
+    UNSAFE = "unsafe"  # can run a command, or is called without being known
+
+
+class Layout(StrEnum):
+    """How the parts of a tensor hold it."""
+
+    STRIDED = "strided"
+    SPARSE_COO = "sparse_coo"  # the sparse ones: indices and values
+    SPARSE_CSR = "sparse_csr"
+    SPARSE_CSC = "sparse_csc"
+    SPARSE_BSR = "sparse_bsr"
+    SPARSE_BSC = "sparse_bsc"
+    JAGGED = "jagged"  # nested; its shape is that of its values
+    SHARDED = "sharded"  # pieces, each named by the place where it begins: "0,128"
+    SHARD = "shard"  # one rank's piece alone
+    SUBCLASS = "subclass"  # whatever a tensor subclass keeps
+
+
+class HeadKind(StrEnum):
+    """What layers a head is."""
+
+    LINEAR = "linear"
+    CONV1X1 = "conv1x1"
+    CONV3X3 = "conv3x3"
+    SEVERAL_LAYERS = "several layers"
+    TIED = "tied"  # to the input embeddings; it has no tensors of its own
+    REMOVED = "removed"
+
+
+class HeadRole(StrEnum):
+    """What a head's outputs are."""
+
+    UNKNOWN = ""
+    CLASSES = "classes"
+    AUXILIARY_CLASSES = "auxiliary classes"
+    BOX_CLASSES = "box classes"
+    PIXEL_CLASSES = "pixel classes"
+    AUXILIARY_PIXEL_CLASSES = "auxiliary pixel classes"
+    TOKEN_CLASSES = "token classes"
+    DISTILLATION = "distillation"
+    BOXES = "boxes"
+    MASKS = "masks"
+    KEYPOINTS = "keypoints"
+    DEPTH = "depth"
+    PIXELS = "pixels"
+    ANSWER_SPAN = "answer span"
+    CHOICE = "choice"
+    SENTENCE_ORDER = "sentence order"
+    VOCABULARY = "vocabulary"
+    CHARACTERS = "characters"
+    PROJECTION = "projection"
+    BESIDE = "beside"  # a module beside the backbone that is not known to be a head
+
+
+class HeadInput(StrEnum):
+    """What a backbone hands its head."""
+
+    UNKNOWN = ""
+    AVERAGE = "avg"  # pooled features
+    TOKEN = "token"  # of a class token
+    FLAT = "flat"  # a feature map in one row
+    MAP = "map"  # a feature map
+    SEQUENCE = "sequence"  # one vector a token
+
+
 class Unit(StrEnum):
     """What a measured number counts."""
 

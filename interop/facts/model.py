@@ -9,7 +9,7 @@ from math import prod
 from types import MappingProxyType
 from typing import Any
 
-from interop.facts.enums import Evidence, PartKind
+from interop.facts.enums import Danger, Evidence, HeadInput, HeadKind, HeadRole, Layout, PartKind
 
 Json = Any  # None, bool, int, float, str, list or dict of these
 # Bits of one element; torch's names without the `torch.` in front.
@@ -84,11 +84,8 @@ class TensorSpec:
 
     `offset` and `stride` count elements within the storage; a stride of None is row-major.
     `storage` is None where no file holds the bytes (a meta tensor), or where `parts` do: the plain
-    tensors that hold one which is no run of strided bytes itself. `layout` says how: "strided",
-    "sparse_coo" and torch's other sparse layouts (indices and values), "jagged" (nested; its shape
-    is that of its values), "sharded" (pieces, each named by the place where it begins, "0,128"),
-    "shard" (one rank's piece alone), "subclass" (whatever a tensor subclass keeps). `quantizer` is
-    what makes numbers of a quantized tensor's codes, in words ("per_tensor_affine scale 0.1 zero
+    tensors that hold one which is no run of strided bytes itself. `layout` says how. `quantizer`
+    is what makes numbers of a quantized tensor's codes, in words ("per_tensor_affine scale 0.1 zero
     point 0"); where it has tensors they are parts.
     """
 
@@ -100,7 +97,7 @@ class TensorSpec:
     stride: tuple[int, ...] | None = None
     conj: bool = False
     neg: bool = False
-    layout: str = "strided"
+    layout: Layout = Layout.STRIDED
     quantizer: str = ""
     parts: tuple[TensorSpec, ...] = ()
     stats: Stats | None = None
@@ -126,7 +123,7 @@ class TensorSpec:
         """Whether the file holds all of its values."""
         if self.storage is not None:
             return True
-        return self.layout != "shard" and any(part.has_values for part in self.parts)
+        return self.layout is not Layout.SHARD and any(part.has_values for part in self.parts)
 
     @property
     def is_counter(self) -> bool:
@@ -168,17 +165,11 @@ class StateDict:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """A Python name that loading the file would import.
-
-    `danger` is "safe" (rebuilds tensors and plain containers), "refused" (harmless, but not on the
-    allow-list of torch.load(weights_only=True), which refuses the file), "code" (a class of
-    somebody's, needed to load the file) or "unsafe" (can run a command, or is called without being
-    known).
-    """
+    """A Python name that loading the file would import."""
 
     module: str
     name: str
-    danger: str
+    danger: Danger
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
@@ -322,24 +313,19 @@ class Head:
     """The layers that turn features into the task's outputs.
 
     `path` is the module that was replaced for the task ("fc", "classifier.1"), `tensors` its
-    tensors' names, `kind` "linear", "conv1x1", "conv3x3", "several layers", "tied" (to the input
-    embeddings; it has no tensors of its own) or "removed"; `in_width` and `outputs` are the feature
-    count it takes and the number of outputs it gives, 0 where that is not known. `role` is what the
-    outputs are: "classes", "auxiliary classes", "distillation", "boxes", "masks", "keypoints",
-    "token classes", "answer span", "vocabulary", "characters", …; "beside" is a module beside the
-    backbone that is not known to be a head (a decoder, another branch, a loss). `takes` is what the
-    backbone hands it: "avg" (pooled features), "token" (of a class token), "flat" (a feature map in
-    one row), "map" (a feature map), "sequence" (one vector a token); "" where that is not known.
+    tensors' names; `kind` is a HeadKind, or another size of convolution ("conv5x5"). `in_width` and
+    `outputs` are the feature count it takes and the number of outputs it gives, 0 where that is not
+    known. `takes` is what the backbone hands it.
     """
 
     path: str
-    kind: str
+    kind: HeadKind | str
     in_width: int
     outputs: int
     tensors: tuple[str, ...]
     evidence: str
-    role: str = ""
-    takes: str = ""
+    role: HeadRole = HeadRole.UNKNOWN
+    takes: HeadInput = HeadInput.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from interop.errors import ReadError
 from interop.facts import (
     AnyPreprocessing,
     Head,
+    HeadRole,
     Identity,
     Labels,
     Manifest,
@@ -209,7 +210,7 @@ def _labels(manifest: Manifest, head: Head | None, tensors: Sequence[TensorSpec]
     ):  # a sentence's vector: names in the transformer's config are of another use
         return Labels(None, "modules.json", applicable=False)
     own = keys.labels(manifest.metadata)
-    if head is None or head.role in ("vocabulary", "characters"):
+    if head is None or head.role in (HeadRole.VOCABULARY, HeadRole.CHARACTERS):
         return own
     # As many rows in a table of the body: the outputs are words, and the vocabulary a tokenizer's.
     names = {t.name for t in tensors}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from interop.facts import Json
+from interop.facts import HeadInput, HeadRole, Json
 from interop.identity.index import BUFFERS, module_sums, pattern_of, under, word
 from interop.identity.order import natural
 
@@ -40,8 +40,8 @@ class Entry:
 
     name: str
     shapes: Shapes
-    heads: tuple[tuple[str, str], ...] = ()
-    takes: str = ""
+    heads: tuple[tuple[str, HeadRole], ...] = ()
+    takes: HeadInput = HeadInput.UNKNOWN
     optional: tuple[str, ...] = ()
     root: str = ""
     base: str = ""

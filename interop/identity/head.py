@@ -7,15 +7,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from interop.facts import Head, TensorSpec
+from interop.facts import Head, HeadInput, HeadKind, HeadRole, TensorSpec
 from interop.identity.index import under
 from interop.identity.match import Match
 from interop.identity.order import in_definition_order
 
 # What configs call the width of the vectors that a head is given.
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
-ONE_LAYER = ("linear", "conv1x1")
-BESIDE = "beside"  # the role of a module that lies beside a backbone and is not known to be a head
+ONE_LAYER = (HeadKind.LINEAR, HeadKind.CONV1X1)
 # The matrix of a layer under torch's own names, those of its reparametrisations included; any other
 # tensor of two axes (a recurrent layer's, "W", "kernel") does not say which axis is which.
 _MATRIX = re.compile(r"(^|\.)(weight|weight_orig|weight_v|weight\.original1?)$")
@@ -44,14 +43,14 @@ def found(
         _tied(at_path(tensors, path, role, match.takes, ordered=ordered), match)
         for path, role in match.heads
     ]
-    there = [h for h in made if h.kind != "removed"]
+    there = [h for h in made if h.kind != HeadKind.REMOVED]
     there += [h for own in there for h in _side_by_side(tensors, own, ordered)]
     main = there[0] if there else (made[0] if made else None)
     if match.heads and main is not None and main.path != match.heads[0][0]:
         main = made[0]  # gone, with others (auxiliary ones) left
     beside = _beside(tensors, match, ordered)
     able = [h for h in beside if _may_be_main(h, tensors)]
-    if main is not None and main.kind != "removed":
+    if main is not None and main.kind != HeadKind.REMOVED:
         if any(h.in_width > main.outputs and h.in_width != main.in_width for h in able):
             main = None  # something may take what it gives together with other things
         else:
@@ -74,7 +73,7 @@ def _is_like(beside: Head, main: Head | None) -> bool:
 
 
 def _no_head(beside: Head) -> Head:
-    return replace(beside, role=BESIDE, takes="")
+    return replace(beside, role=HeadRole.BESIDE, takes=HeadInput.UNKNOWN)
 
 
 def _consumes(other: Head, main: Head, tensors: Sequence[TensorSpec]) -> bool:
@@ -120,11 +119,11 @@ def _tied(head: Head, match: Match) -> Head:
     sizes = match.architectures[0].sizes if match.architectures else {}
     vocabulary = sizes.get("vocab_size", 0)
     # Without its last matrix a head ends in the one before, as wide as the backbone.
-    bare = head.kind == "removed" or head.outputs == head.in_width
-    if head.role != "vocabulary" or not vocabulary or not bare:
+    bare = head.kind == HeadKind.REMOVED or head.outputs == head.in_width
+    if head.role != HeadRole.VOCABULARY or not vocabulary or not bare:
         return head
     width = head.in_width or next((sizes[n] for n in _WIDTHS if n in sizes), 0)
-    kind = "tied" if head.kind == "removed" else head.kind
+    kind = HeadKind.TIED if head.kind == HeadKind.REMOVED else head.kind
     evidence = f"{head.evidence}; its scores are the input embeddings"
     return replace(head, kind=kind, in_width=width, outputs=vocabulary, evidence=evidence)
 
@@ -138,7 +137,7 @@ def _beside(tensors: Sequence[TensorSpec], match: Match, ordered: bool) -> list[
         if t.name in names and (path := _module(t.name, match.root) or _lone(t)):
             paths[path] = None
     why = f"beside {match.root!r}" if match.root else "beside the backbone"
-    heads = [at_path(tensors, p, "", "", why, within=names, ordered=ordered) for p in paths]
+    heads = [at_path(tensors, p, evidence=why, within=names, ordered=ordered) for p in paths]
     held = {n for path, _ in match.heads for n in (t.name for t in tensors) if under(n, path)}
     body = [
         t for t in tensors
@@ -176,8 +175,8 @@ def _module(name: str, root: str) -> str:
 def at_path(
     tensors: Sequence[TensorSpec],
     path: str,
-    role: str = "",
-    takes: str = "",
+    role: HeadRole = HeadRole.UNKNOWN,
+    takes: HeadInput = HeadInput.UNKNOWN,
     evidence: str = "the index",
     *,
     within: Collection[str] | None = None,
@@ -194,16 +193,16 @@ def at_path(
         if (under(t.name, path) or t.name == path) and (within is None or t.name in within)
     ]  # fmt: skip
     if not own:
-        return Head(path, "removed", 0, 0, (), evidence, role, takes)
+        return Head(path, HeadKind.REMOVED, 0, 0, (), evidence, role, takes)
     names = tuple(t.name for t in own)
     weights = [t for t in own if len(t.shape) >= 2 and not _SCALE.search(t.name)]
-    kind = "several layers"
+    kind: str = HeadKind.SEVERAL_LAYERS
     if set(names) <= {f"{path}.weight", f"{path}.bias", path} and len(weights) == 1:
         kind = _kind(weights[0]) if _MATRIX.search(weights[0].name) else kind
-    if kind == "linear" and takes == "map":
-        takes = ""  # what a library's other heads are given: a matrix takes vectors
+    if kind == HeadKind.LINEAR and takes == HeadInput.MAP:
+        takes = HeadInput.UNKNOWN  # what a library's other heads are given: a matrix takes vectors
     width, outputs = _ends(weights, ordered)
-    if role == "keypoints" and weights and len(weights[-1].shape) == 4:
+    if role == HeadRole.KEYPOINTS and weights and len(weights[-1].shape) == 4:
         width, outputs = weights[-1].shape[:2]  # a transposed convolution: inputs come first
     return Head(path, kind, width, outputs, names, evidence, role, takes)
 
@@ -252,7 +251,7 @@ def _apart(line: Sequence[TensorSpec]) -> bool:
 
 def _side_by_side(tensors: Sequence[TensorSpec], head: Head, ordered: bool) -> list[Head]:
     """The heads within one that is a ModuleDict or ModuleList of several, each for a task."""
-    if head.kind != "several layers":
+    if head.kind != HeadKind.SEVERAL_LAYERS:
         return []
     depth = len(head.path) + 1
     paths = dict.fromkeys(
@@ -300,7 +299,7 @@ def by_definition_order(tensors: Sequence[TensorSpec]) -> Head | None:
     if _is_neighbour(weights[-2], last, names) or _repeated(tensors, path):
         return None
     evidence = "the last weight in definition order"
-    return Head(path, "linear", last.shape[1], last.shape[0], own, evidence)
+    return Head(path, HeadKind.LINEAR, last.shape[1], last.shape[0], own, evidence)
 
 
 def _is_neighbour(before: TensorSpec, last: TensorSpec, names: Collection[str]) -> bool:
@@ -337,7 +336,7 @@ def _repeated(tensors: Sequence[TensorSpec], path: str) -> bool:
 
 def _kind(weight: TensorSpec) -> str:
     if len(weight.shape) == 2:
-        return "linear"
+        return HeadKind.LINEAR
     sizes = set(weight.shape[2:])
     # A 1x1x1 convolution of a video model is no other thing than one of a picture.
     return f"conv{(size := sizes.pop())}x{size}" if len(sizes) == 1 else "conv"

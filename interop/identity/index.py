@@ -24,7 +24,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from interop.facts import TensorSpec
+from interop.facts import HeadInput, HeadRole, TensorSpec
 
 STORED = Path(__file__).with_name("index.json.gz")
 _WORD = (1 << 64) - 1
@@ -45,8 +45,8 @@ class Group(NamedTuple):
 
     names: tuple[tuple[str, ...], ...]
     apart: str
-    heads: tuple[tuple[str, str], ...]
-    takes: str
+    heads: tuple[tuple[str, HeadRole], ...]
+    takes: HeadInput
 
 
 class Template(NamedTuple):
@@ -143,7 +143,10 @@ class Index:
     def _group(self, names: list[list[str]], apart: str, head: int) -> Group:
         heads, takes = self.heads[head]
         return Group(
-            tuple(map(tuple, names)), apart, tuple((path, role) for path, role in heads), takes
+            tuple(map(tuple, names)),
+            apart,
+            tuple((path, HeadRole(role)) for path, role in heads),
+            HeadInput(takes),
         )
 
     @cached_property

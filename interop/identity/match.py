@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from interop.facts import Architecture, TensorSpec, family
+from interop.facts import Architecture, HeadInput, HeadRole, TensorSpec, family
 from interop.identity import index as indexes
 from interop.identity import templates
 from interop.identity.index import BUFFERS, Group, Index, pattern_of, under
@@ -46,8 +46,8 @@ class Match(NamedTuple):
     architectures: tuple[Architecture, ...]
     apart: str
     root: str
-    heads: tuple[tuple[str, str], ...]
-    takes: str
+    heads: tuple[tuple[str, HeadRole], ...]
+    takes: HeadInput
     beside: tuple[str, ...]
 
 
@@ -55,7 +55,7 @@ class _Hit(NamedTuple):
     group: Group
     names: tuple[tuple[str, ...], ...]
     root: str
-    heads: tuple[tuple[str, str], ...]
+    heads: tuple[tuple[str, HeadRole], ...]
     body: int  # bytes of the backbone
     beside: tuple[str, ...]
     sizes: tuple[tuple[str, int], ...] = ()
@@ -298,7 +298,7 @@ def _headless(fits: Sequence[_Fit], root: str, index: Index) -> Iterator[_Hit]:
             for same in template.group.names
         )
         # What a head of somebody's own is given of them (one token, their mean, all) is not known.
-        bare = Group(names, template.group.apart, (), "")
+        bare = Group(names, template.group.apart, (), HeadInput.UNKNOWN)
         beside = tuple(t.name for t in outside)
         hit = _Hit(bare, names, root, (), body, beside, tuple(sizes.items()))
         found.setdefault(names, hit)
@@ -309,7 +309,7 @@ def _grade(
     template: indexes.Template,
     outside: Sequence[TensorSpec],
     wrap: str,
-    heads: Sequence[tuple[str, str]],
+    heads: Sequence[tuple[str, HeadRole]],
 ) -> int:
     """2 where the file has the class's own head, 1 where another stands in its place, else 0."""
     wanted = {p for p in template.around if not _TIED.search(p)}
@@ -318,7 +318,7 @@ def _grade(
         return 0
     there = {p for p in there if not _TIED.search(p) or p in wanted}
     if there == wanted:
-        if template.group.heads and template.group.heads[0][1] == "choice":
+        if template.group.heads and template.group.heads[0][1] == HeadRole.CHOICE:
             rows = [t.shape[0] for t in outside if under(t.name, heads[0][0]) and len(t.shape) == 2]
             return 2 if rows[-1:] == [1] else 0
         return 2
@@ -329,7 +329,7 @@ def _grade(
     if not same or not own:
         return 0
     # Where all is there that leads to a head, and the head is not, the class is the same.
-    sides = [pattern_of(p) for p, role in template.group.heads[1:] if role != "projection"]
+    sides = [pattern_of(p) for p, role in template.group.heads[1:] if role != HeadRole.PROJECTION]
     leading = any(not any(under(p, side) for side in sides) for p in rest)
     return 1 if leading or any(under(p, own[0]) for p in there) else 0
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from torch import nn
 
 from interop.errors import ModelError
-from interop.facts import Architecture, Head, Identity
+from interop.facts import Architecture, Head, HeadKind, Identity
 from interop.models.building import call_by_path
 
 
@@ -50,5 +50,5 @@ def _head(module: nn.Module) -> Head | None:
     path, last = layers[-1]
     names = tuple(f"{path}.{n}" for n, _ in last.named_parameters(recurse=False))
     return Head(
-        path, "linear", last.in_features, last.out_features, names, "the module's last layer"
+        path, HeadKind.LINEAR, last.in_features, last.out_features, names, "the module's last layer"
     )

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from interop.errors import ModelError
-from interop.facts import Identity
+from interop.facts import Danger, Identity
 from interop.models.building import refuse_kind, whole
 from interop.models.building.fitting import OWN
 from interop.models.building.own import importable
@@ -29,7 +29,9 @@ def would_run(identity: Identity) -> tuple[str, ...]:
     """
     if not whole(identity):
         return ()
-    return tuple(dict.fromkeys(str(i) for i in identity.manifest.imports if i.danger != "safe"))
+    return tuple(
+        dict.fromkeys(str(i) for i in identity.manifest.imports if i.danger != Danger.SAFE)
+    )
 
 
 def unpickled(identity: Identity) -> nn.Module:
@@ -40,7 +42,7 @@ def unpickled(identity: Identity) -> nn.Module:
     """
     manifest = identity.manifest
     where = manifest.path
-    unsafe = [str(i) for i in manifest.imports if i.danger == "unsafe"]
+    unsafe = [str(i) for i in manifest.imports if i.danger == Danger.UNSAFE]
     if unsafe:
         raise ModelError(
             f"would run {', '.join(unsafe[:4])} when unpickled, which no model needs",

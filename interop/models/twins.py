@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from interop.facts import HeadRole
 from interop.identity.compile import Entry, Twins
 from interop.models import catalog
 
@@ -118,7 +119,7 @@ def _kind(entry: Entry) -> object:
     if entry.name.startswith("transformers/"):
         return tuple(entry.heads)
     roles = {role for _, role in entry.heads}
-    classifier = roles <= {"classes", "auxiliary classes", "distillation"}
+    classifier = roles <= {HeadRole.CLASSES, HeadRole.AUXILIARY_CLASSES, HeadRole.DISTILLATION}
     return "pictures" if classifier else frozenset(roles)
 
 
@@ -257,7 +258,7 @@ def _cast(inputs: Mapping[str, Any], dtype: torch.dtype, turned: bool) -> dict[s
 def _leave_out(module: nn.Module, entry: Entry) -> None:
     """Puts nothing where the classifiers are, so that what they are given comes out."""
     for path, role in entry.heads:
-        if role in ("classes", "distillation"):
+        if role in (HeadRole.CLASSES, HeadRole.DISTILLATION):
             module.set_submodule(path, nn.Identity())
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from interop.errors import ReadError
-from interop.facts import Import, Json, Manifest, StateDict, TensorSpec
+from interop.facts import Danger, Import, Json, Layout, Manifest, StateDict, TensorSpec
 from interop.reading import places, torch_zip
 from interop.reading.folder import escapes, is_plain
 from interop.reading.imports import Ledger
@@ -58,7 +58,7 @@ def read(source: Source) -> Manifest:
 
 def _loaded(one: Import) -> Import:
     """A name as the loader of such folders takes it: it has no list of what it refuses."""
-    return dataclasses.replace(one, danger="safe") if one.danger == "refused" else one
+    return dataclasses.replace(one, danger=Danger.SAFE) if one.danger == Danger.REFUSED else one
 
 
 def _no_storage(key: Node) -> Node:
@@ -161,7 +161,7 @@ class _Reader:
             return dataclasses.replace(parts[0], name=name)
         if sum(part.numel for part in parts) < _count(size):
             raise truncated(self.path, f"the pieces of {full!r} do not make the whole of it")
-        return TensorSpec(name, kind, size, layout="sharded", parts=tuple(parts))
+        return TensorSpec(name, kind, size, layout=Layout.SHARDED, parts=tuple(parts))
 
     def kind(self, node: Node) -> str:
         """The dtype of a TensorProperties, whose state is a tuple that begins with it."""

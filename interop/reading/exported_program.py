@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import Any
 
-from interop.facts import Graph, Import, Json, Manifest, Port, StateDict, Storage
+from interop.facts import Danger, Graph, Import, Json, Manifest, Port, StateDict, Storage
 from interop.facts import TensorSpec as Spec
 from interop.reading import json_text, torch_zip
 from interop.reading.location import over_limit, truncated, unrecognised
@@ -74,9 +74,9 @@ class _Reader:
             ) from None
         for name in self.archive.entries:
             if name.endswith(_NATIVE):  # compiled by AOTInductor: loading it runs it
-                self.imports[Import("torch._inductor", name, "unsafe")] = None
+                self.imports[Import("torch._inductor", name, Danger.UNSAFE)] = None
         # What is unsafe is told of as that, whatever else the file lacks.
-        unsafe = any(i.danger == "unsafe" for i in self.imports)
+        unsafe = any(i.danger == Danger.UNSAFE for i in self.imports)
         if self.graph is None and not found and not unsafe:
             raise unrecognised(self.path, "an exported program without a model", "export it again")
         return Manifest(

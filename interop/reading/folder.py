@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interop.errors import ReadError
-from interop.facts import Import, Json, Manifest, PartKind, StateDict
+from interop.facts import Danger, Import, Json, Manifest, PartKind, StateDict
 from interop.reading import json_text, parts, places
 from interop.reading.links import leads_out
 from interop.reading.location import is_remote, over_limit, truncated, unrecognised
@@ -119,7 +119,7 @@ def _own_code(config: Json) -> dict[Import, None]:
                 todo += list(node.values() if isinstance(node, dict) else node)[:_MAX_CLASSES]
             elif isinstance(node, str) and "." in node:
                 module, _, name = node[:1000].rpartition("--")[2].rpartition(".")
-                found[Import(module, name, "code")] = None
+                found[Import(module, name, Danger.CODE)] = None
     return found
 
 
@@ -133,7 +133,7 @@ def _beside(path: str, names: list[str], reader: Reader) -> list[Import]:
         except ReadError:
             continue  # it is not the model that was asked for
         for one in manifest.imports:
-            if one.danger == "unsafe":
+            if one.danger == Danger.UNSAFE:
                 found[Import(one.module, f"{one.name} (in {name})", one.danger)] = None
     return list(found)
 
@@ -203,7 +203,7 @@ def read_index(place: str, reader: Reader) -> Manifest:
     }
     missing = [name for name in weights if name not in tensors]
     # A shard that is unsafe to load is told of as that, whatever else it lacks.
-    if missing and not any(i.danger == "unsafe" for shard in shards for i in shard.imports):
+    if missing and not any(i.danger == Danger.UNSAFE for shard in shards for i in shard.imports):
         what = f"{len(missing)} tensors of the index are in no shard, {missing[0]!r} for one"
         raise truncated(place, what)
     first = shards[0]

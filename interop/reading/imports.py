@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 
-from interop.facts import Import
+from interop.facts import Danger, Import
 
 _DTYPES = """
 float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz
@@ -246,7 +246,7 @@ class Ledger:
     """What one file imports and to what use, in the order in which the names are met."""
 
     def __init__(self) -> None:
-        self._danger: dict[tuple[str, str], str] = {}
+        self._danger: dict[tuple[str, str], Danger] = {}
 
     def refer(self, module: str, name: str) -> None:
         """The name is met; nothing is done with it yet."""
@@ -254,31 +254,31 @@ class Ledger:
         if key not in self._danger:
             if is_harmless(module, name):
                 # torch looks the name up as it stands: codecs.encode is not _codecs.encode.
-                self._danger[key] = "safe" if key in SAFE else "refused"
+                self._danger[key] = Danger.SAFE if key in SAFE else Danger.REFUSED
             else:
-                self._danger[key] = "unsafe" if is_denied(module, name) else "code"
+                self._danger[key] = Danger.UNSAFE if is_denied(module, name) else Danger.CODE
 
     def call(self, module: str, name: str) -> None:
         """The name is called with arguments of the file's choice."""
         self.refer(module, name)
-        if self._danger[(module, name)] == "code":
-            self._danger[(module, name)] = "unsafe"
+        if self._danger[(module, name)] == Danger.CODE:
+            self._danger[(module, name)] = Danger.UNSAFE
 
     def alter(self, module: str, name: str) -> None:
         """The thing itself is changed (its __defaults__, say): never innocent."""
-        self._danger[(module, name)] = "unsafe"
+        self._danger[(module, name)] = Danger.UNSAFE
 
     def compile(self) -> None:
         """The file is a TorchScript archive: its classes are code that it brings along."""
         for key in self._danger:
             if key[0].split(".")[0] == "__torch__" and not is_denied(*key):
-                self._danger[key] = "code"
+                self._danger[key] = Danger.CODE
             elif key[0] == "torch.jit._pickle":  # notation of TorchScript's, nothing to import
-                self._danger[key] = "safe"
+                self._danger[key] = Danger.SAFE
 
     @property
     def unsafe(self) -> bool:
-        return "unsafe" in self._danger.values()
+        return Danger.UNSAFE in self._danger.values()
 
     def imports(self) -> tuple[Import, ...]:
         return tuple(Import(module, name, how) for (module, name), how in self._danger.items())

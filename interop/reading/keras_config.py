@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterator
 
-from interop.facts import Import, Json
+from interop.facts import Danger, Import, Json
 from interop.reading.imports import is_denied
 from interop.reading.location import over_limit
 
@@ -55,14 +55,14 @@ def _named(node: dict[str, Json], path: str) -> Import | None:
         raise over_limit(path, "a name of more than 1,000 letters")
     if name.rpartition(">")[2] in ("Lambda", "__lambda__"):
         # Its bytecode runs when the layer is called, or while the model is loaded.
-        return Import("keras.layers", "Lambda", "unsafe")
+        return Import("keras.layers", "Lambda", Danger.UNSAFE)
     if name.rpartition(">")[2] in _LOADING:
-        return Import("keras.layers", name.rpartition(">")[2], "unsafe")
+        return Import("keras.layers", name.rpartition(">")[2], Danger.UNSAFE)
     if name.rpartition(">")[2] == "TFOpLambda":
         inner = node.get("config")
         symbol = str(inner.get("function"))[:1000] if isinstance(inner, dict) else ""
         if symbol.partition(".")[0] in _TENSORFLOW:
-            return Import("tensorflow", symbol, "unsafe")
+            return Import("tensorflow", symbol, Danger.UNSAFE)
     if isinstance(module, str):
         inner = node.get("config")
         is_function = name == "function" and isinstance(inner, str)
@@ -71,7 +71,7 @@ def _named(node: dict[str, Json], path: str) -> Import | None:
         # Registered by a program of somebody's, which has to be imported first.
         package, _, what = str(name if ">" in name else registered).rpartition(">")
         if package.lower() != "keras":
-            return Import(package or "(unknown)", what, "code")
+            return Import(package or "(unknown)", what, Danger.CODE)
     return None
 
 
@@ -81,8 +81,8 @@ def _from(module: str, name: str, is_function: bool) -> Import | None:
     steps = module.split(".")
     own = steps[0] in _OWN
     if (own and _reaches(steps, name, is_function)) or is_denied(module, name):
-        return Import(module, name, "unsafe")
-    return None if own else Import(module, name, "code")
+        return Import(module, name, Danger.UNSAFE)
+    return None if own else Import(module, name, Danger.CODE)
 
 
 def _reaches(steps: list[str], name: str, is_function: bool) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 from dataclasses import replace
 
 from interop.errors import ReadError
-from interop.facts import Manifest
+from interop.facts import Danger, Manifest
 from interop.reading.imports import Ledger
 from interop.reading.location import unrecognised
 from interop.reading.pickle_machine import Machine
@@ -81,7 +81,7 @@ def hidden(archive: Archive, entry: Entry, ledger: Ledger) -> None:
     for one in found.imports():
         # Other bytes are a pickle by chance, and name nothing that could be a name.
         named = f"{one.module}.{one.name}".replace(".", "").isidentifier()
-        if one.danger == "unsafe" and (named or one.module == "(computed)"):
+        if one.danger == Danger.UNSAFE and (named or one.module == "(computed)"):
             ledger.alter(one.module, one.name)
 
 
@@ -131,7 +131,7 @@ def as_pickle(source: Source, manifest: Manifest) -> Manifest:
     pickle: the same bytes can be an ONNX model to one and a command to the other."""
     ledger = Ledger()
     search(source.data, ledger)
-    unsafe = tuple(i for i in ledger.imports() if i.danger == "unsafe")
+    unsafe = tuple(i for i in ledger.imports() if i.danger == Danger.UNSAFE)
     return replace(manifest, imports=manifest.imports + unsafe) if unsafe else manifest
 
 
@@ -182,7 +182,7 @@ def _would_run(source: Source) -> str:
 
 
 def _unsafe(ledgers: list[Ledger]) -> str:
-    names = [str(i) for one in ledgers for i in one.imports() if i.danger == "unsafe"]
+    names = [str(i) for one in ledgers for i in one.imports() if i.danger == Danger.UNSAFE]
     return ", ".join(dict.fromkeys(names[:3]))
 
 

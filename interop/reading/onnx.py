@@ -20,6 +20,7 @@ from interop.facts import (
     FEW,
     Graph,
     Json,
+    Layout,
     Manifest,
     Port,
     StateDict,
@@ -428,7 +429,9 @@ class _Reader:
             dataclasses.replace(indices, name="indices"),
             dataclasses.replace(values, name="values"),
         )
-        return TensorSpec(values.name, values.dtype, tuple(shape), layout="sparse_coo", parts=named)
+        return TensorSpec(
+            values.name, values.dtype, tuple(shape), layout=Layout.SPARSE_COO, parts=named
+        )
 
     def embedded(self, spec: TensorSpec, at: int, end: int) -> Storage:
         if end - at > _LARGE:

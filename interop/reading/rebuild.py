@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from interop.facts import DTYPE_BITS
+from interop.facts import DTYPE_BITS, Layout
 from interop.reading.imports import plain
 from interop.reading.tree import (
     Array,
@@ -156,16 +156,16 @@ def _meta_tensor(m: Machine, kind: Node, shape: Node, stride: Node, *_: Node) ->
 
 
 def _wrapper(m: Machine, cls: Node, kind: Node, shape: Node, *_: Node) -> Tensor:
-    return Tensor(dtype(kind), _axes(shape), layout="subclass")
+    return Tensor(dtype(kind), _axes(shape), layout=Layout.SUBCLASS)
 
 
 # What torch passes to rebuild a sparse tensor, in this order; its size follows.
-_SPARSE_PARTS = {
-    "sparse_coo": ("indices", "values"),
-    "sparse_csr": ("crow_indices", "col_indices", "values"),
-    "sparse_bsr": ("crow_indices", "col_indices", "values"),
-    "sparse_csc": ("ccol_indices", "row_indices", "values"),
-    "sparse_bsc": ("ccol_indices", "row_indices", "values"),
+_SPARSE_PARTS: dict[str, tuple[str, ...]] = {
+    Layout.SPARSE_COO: ("indices", "values"),
+    Layout.SPARSE_CSR: ("crow_indices", "col_indices", "values"),
+    Layout.SPARSE_BSR: ("crow_indices", "col_indices", "values"),
+    Layout.SPARSE_CSC: ("ccol_indices", "row_indices", "values"),
+    Layout.SPARSE_BSC: ("ccol_indices", "row_indices", "values"),
 }
 
 
@@ -177,7 +177,7 @@ def _sparse(m: Machine, layout: Node, data: Node, *_: Node) -> Tensor:
     parts = tuple(zip(names, data, strict=False))
     if any(type(part) is not Tensor for _, part in parts):
         raise Unfit
-    return Tensor(parts[-1][1].dtype, _axes(data[len(names)]), layout=name, parts=parts)
+    return Tensor(parts[-1][1].dtype, _axes(data[len(names)]), layout=Layout(name), parts=parts)
 
 
 def _quantized(m: Machine, *args: Node) -> Tensor:
@@ -200,7 +200,7 @@ def _nested(m: Machine, buffer: Node, *about: Node) -> Tensor:
     parts = tuple(zip(("values", "sizes", "strides", "offsets"), (buffer, *about), strict=False))
     if any(type(part) is not Tensor for _, part in parts):
         raise Unfit
-    return Tensor(buffer.dtype, buffer.shape, layout="jagged", parts=parts)
+    return Tensor(buffer.dtype, buffer.shape, layout=Layout.JAGGED, parts=parts)
 
 
 def _jagged(m: Machine, *args: Node) -> Tensor:
@@ -208,7 +208,7 @@ def _jagged(m: Machine, *args: Node) -> Tensor:
     values = next((t for n, t in parts if n == "values"), None)
     if values is None:
         raise Unfit
-    return Tensor(values.dtype, values.shape, layout="jagged", parts=parts)
+    return Tensor(values.dtype, values.shape, layout=Layout.JAGGED, parts=parts)
 
 
 def _tensors_in(state: Node) -> list[tuple[str, Tensor]]:
@@ -226,14 +226,14 @@ def _tensors_in(state: Node) -> list[tuple[str, Tensor]]:
 def _from_type(m: Machine, func: Node, cls: Node, args: Node, state: Node = None) -> Node:
     made = m.call(func, args)
     _set_state(m, made, state)
-    if type(made) is Tensor and made.layout == "subclass":
+    if type(made) is Tensor and made.layout == Layout.SUBCLASS:
         parts = _tensors_in(state)
         alone = parts[0][1] if len(parts) == 1 else None
         if alone is not None and (alone.dtype, alone.shape) == (made.dtype, made.shape):
             return alone  # a DTensor that is whole in this file
         made.parts = tuple(parts)
         if type(cls) is Global and cls.name == "DTensor":
-            made.layout = "shard"
+            made.layout = Layout.SHARD
     return made
 
 

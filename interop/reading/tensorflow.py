@@ -14,7 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ReadError
-from interop.facts import DTYPE_BITS, Graph, Import, Json, Manifest, Port, StateDict, Storage
+from interop.facts import (
+    DTYPE_BITS,
+    Danger,
+    Graph,
+    Import,
+    Json,
+    Layout,
+    Manifest,
+    Port,
+    StateDict,
+    Storage,
+)
 from interop.facts import TensorSpec as Spec
 from interop.reading import json_text, places
 from interop.reading.folder import escapes
@@ -202,7 +213,7 @@ class _Checkpoint:
         if len(shape) != len(axes):
             raise Malformed("a variable without a shape")
         if sliced:  # its parts stand under keys of their own; what it is, is known all the same
-            return Spec(name, dtype, shape, layout="sharded")
+            return Spec(name, dtype, shape, layout=Layout.SHARDED)
         spec = Spec(name, dtype, shape)
         shard, offset, size = numbers[3], numbers[4], numbers[5]
         if size != spec.numel * DTYPE_BITS[dtype] // 8:
@@ -295,7 +306,7 @@ class _SavedModel:
         for name in self.functions:
             self.operators.pop(name, None)
         imports = [
-            Import("tensorflow.raw_ops", name, "unsafe")
+            Import("tensorflow.raw_ops", name, Danger.UNSAFE)
             for name in (*self.operators, *self.reaching)
             if name in _REACHING or name in self.reaching
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from interop.facts import Layout
 from interop.reading.source import Bytes
 
 Node = Any  # None, bool, int, float, complex, str, bytes, tuple, list or a record of this module
@@ -117,7 +118,7 @@ class Tensor:
         stride: tuple[int, ...] | None = None,
         conj: bool = False,
         neg: bool = False,
-        layout: str = "strided",
+        layout: Layout = Layout.STRIDED,
         parts: tuple[tuple[str, Tensor], ...] = (),
     ) -> None:
         self.layout = layout

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interop.errors import ReadError
-from interop.facts import DTYPE_BITS, Difference, Stats, Storage, TensorSpec
+from interop.facts import DTYPE_BITS, Difference, Layout, Stats, Storage, TensorSpec
 from interop.reading import numbers, zip_archive
 from interop.reading.location import over_limit, truncated
 from interop.reading.numbers import Array, Range
@@ -296,7 +296,7 @@ def _work(files: Files, a: TensorSpec, b: TensorSpec | None) -> Iterator[_Work]:
 
 def _alike(a: TensorSpec, b: TensorSpec | None) -> Iterator[Pair]:
     """Two tensors, or their parts, wherever the two can be held against one another."""
-    whole = ("strided", "sharded")
+    whole = (Layout.STRIDED, Layout.SHARDED)
     if b is not None and not (a.layout in whole and b.layout in whole):
         if (a.layout, _names(a)) != (b.layout, _names(b)):
             yield a, None
@@ -316,7 +316,7 @@ def _names(spec: TensorSpec) -> list[tuple[str, tuple[int, ...]]]:
 
 def _pieces(files: Files, spec: TensorSpec) -> list[_Piece]:
     origin = (0,) * len(spec.shape)
-    if spec.layout == "sharded":
+    if spec.layout == Layout.SHARDED:
         return [
             _Piece(tuple(int(n) for n in part.name.split(",") if n), part, files.view(part))
             for part in spec.parts

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from interop.facts import DTYPE_BITS, Json, StateDict, Storage, TensorSpec
+from interop.facts import DTYPE_BITS, Json, Layout, StateDict, Storage, TensorSpec
 from interop.reading.tree import (
     Array,
     Bag,
@@ -230,7 +230,7 @@ class Weights:
         spec = TensorSpec(
             name, tensor.dtype, tensor.shape, storage, offset, stride, tensor.conj, tensor.neg
         )
-        if tensor.layout == "strided" and not tensor.quantizer:
+        if tensor.layout == Layout.STRIDED and not tensor.quantizer:
             return spec
         self._spend(_COST * len(tensor.parts))
         parts = tuple(self._spec(label, part) for label, part in tensor.parts)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Case, Danger, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
 
 RULE = Rule("checkpoint-holds-code", Level.ERROR, (Intent.RELOAD,))
@@ -28,7 +28,7 @@ RULE = Rule("checkpoint-holds-code", Level.ERROR, (Intent.RELOAD,))
 def check(case: Case) -> Iterator[Finding]:
     if case.b is None:
         return
-    needed = [str(i) for i in case.b.manifest.imports if i.danger == "code"]
+    needed = [str(i) for i in case.b.manifest.imports if i.danger == Danger.CODE]
     if not needed:
         return
     # Where the baseline needs the same classes, the code that loads it has them.

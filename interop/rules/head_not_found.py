@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Answer, Case, Finding, Intent, Level, Rule
+from interop.facts import Answer, Case, Finding, HeadKind, Intent, Level, Rule
 from interop.rules import finding
 
 RULE = Rule("head-not-found", Level.NOTE, (Intent.TRANSFER, Intent.REPLACE), answer=Answer.UNKNOWN)
@@ -26,7 +26,11 @@ RULE = Rule("head-not-found", Level.NOTE, (Intent.TRANSFER, Intent.REPLACE), ans
 
 def check(case: Case) -> Iterator[Finding]:
     for identity in (case.a, case.b):
-        if identity is not None and identity.head is not None and identity.head.kind == "removed":
+        if (
+            identity is not None
+            and identity.head is not None
+            and identity.head.kind == HeadKind.REMOVED
+        ):
             yield finding(
                 RULE,
                 "holds a backbone without its own head; what lies beside it is not known to be one"

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Identity, Intent, Level, Rule
+from interop.facts import Case, Finding, HeadRole, Identity, Intent, Level, Rule
 from interop.rules import finding
 
-_LABELLED = ("", "classes", "pixel classes", "token classes")
+_LABELLED = ("", HeadRole.CLASSES, HeadRole.PIXEL_CLASSES, HeadRole.TOKEN_CLASSES)
 RULE = Rule("label-count-mismatch", Level.ERROR, (Intent.REPLACE,))
 
 
@@ -55,7 +55,7 @@ def _others(a: Identity, b: Identity) -> Iterator[Finding]:
     heads = {h.path: h for h in (*b.side_heads, *([b.head] if b.head else []))}
     for old in a.side_heads:
         new = heads.get(old.path)
-        if new is None or old.role in ("", "beside") or old.role.startswith("auxiliary"):
+        if new is None or old.role in ("", HeadRole.BESIDE) or old.role.startswith("auxiliary"):
             continue
         if old.outputs and new.outputs and old.outputs != new.outputs:
             yield finding(

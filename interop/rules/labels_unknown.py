@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Answer, Case, Finding, Identity, Intent, Level, PartKind, Rule
+from interop.facts import Answer, Case, Finding, HeadRole, Identity, Intent, Level, PartKind, Rule
 from interop.rules._shared import sides, unstated
 
 RULE = Rule("labels-unknown", Level.NOTE, (Intent.REPLACE,), answer=Answer.UNKNOWN)
@@ -34,6 +34,8 @@ def check(case: Case) -> Iterator[Finding]:
 def _named_elsewhere(identity: Identity) -> bool:
     """Whether the outputs are tokens, which the tokenizer beside them names, or embeddings, which
     have no names."""
-    role = identity.head.role if identity.head is not None else ""
+    role = identity.head.role if identity.head is not None else HeadRole.UNKNOWN
     tokens = any(p.kind is PartKind.TOKENIZER for p in identity.manifest.parts)
-    return (role in ("vocabulary", "characters") and tokens) or identity.manifest.pools
+    return (
+        role in (HeadRole.VOCABULARY, HeadRole.CHARACTERS) and tokens
+    ) or identity.manifest.pools

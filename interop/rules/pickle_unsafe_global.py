@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Case, Danger, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
 
 RULE = Rule("pickle-unsafe-global", Level.ERROR, (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE))
@@ -28,7 +28,7 @@ def check(case: Case) -> Iterator[Finding]:
     for identity in (case.a, case.b):
         if identity is None:
             continue
-        names = [str(i) for i in identity.manifest.imports if i.danger == "unsafe"]
+        names = [str(i) for i in identity.manifest.imports if i.danger == Danger.UNSAFE]
         if names:
             yield finding(
                 RULE,

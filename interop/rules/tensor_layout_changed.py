@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Rule, TensorSpec
+from interop.facts import Case, Finding, Intent, Layout, Level, Rule, TensorSpec
 from interop.rules import finding, listed
 
 RULE = Rule(
@@ -47,4 +47,4 @@ def check(case: Case) -> Iterator[Finding]:
 
 def _layout(spec: TensorSpec) -> str:
     # A tensor cut into pieces, or one rank's piece, is plain; what it lacks is another rule's.
-    return "strided" if spec.layout in ("sharded", "shard") else spec.layout
+    return Layout.STRIDED if spec.layout in (Layout.SHARDED, Layout.SHARD) else spec.layout

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Case, Danger, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
 
 RULE = Rule("weights-only-refused", Level.ERROR, (Intent.RELOAD,))
@@ -31,12 +31,12 @@ _BY_TORCH_LOAD = ("torch-zip", "torch-legacy", "pickle")
 def check(case: Case) -> Iterator[Finding]:
     if case.b is None or case.b.manifest.container not in _BY_TORCH_LOAD:
         return
-    needed = [str(i) for i in case.b.manifest.imports if i.danger == "refused"]
+    needed = [str(i) for i in case.b.manifest.imports if i.danger == Danger.REFUSED]
     if not needed:
         return
     # Where A cannot be loaded by default either, the code that loads it allows more.
     lenient = case.a is not None and any(
-        i.danger in ("refused", "code") for i in case.a.manifest.imports
+        i.danger in (Danger.REFUSED, Danger.CODE) for i in case.a.manifest.imports
     )
     yield finding(
         RULE,

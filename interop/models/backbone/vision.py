@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from interop.errors import ModelError
-from interop.facts import Proof
+from interop.facts import HeadKind, HeadRole, Proof
 from interop.identity.index import under
 from interop.models import catalog
 from interop.models.backbone.filling import fill
@@ -66,7 +66,7 @@ def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[st
         return module, load(module, identity), notes
     except ModelError:
         head = identity.head
-        if head is not None and head.kind in ("linear", "conv1x1"):
+        if head is not None and head.kind in (HeadKind.LINEAR, HeadKind.CONV1X1):
             raise
         module = catalog.module(name)
         if head is None and not {t.name for t in identity.tensors} & set(module.state_dict()):
@@ -97,7 +97,7 @@ def _heads(module: nn.Module, source: Source) -> list[str]:
 
         shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
         paths = [path for path, _ in known(source.arch.removeprefix("quantized_"), shapes)]
-        side = {path for path, role in known(source.arch, shapes) if "classes" not in role}
+        side = {path for path, role in known(source.arch, shapes) if HeadRole.CLASSES not in role}
         if side or not paths:
             raise ModelError(
                 f"{source.arch} gives more than classes, and its heads are not replaced here",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from torch import nn
 
 from interop.errors import ModelError
-from interop.facts import Architecture, Identity
+from interop.facts import Architecture, Danger, Identity
 from interop.models.building import timm, torchaudio, torchvision, transformers
 from interop.models.building.fitting import OWN, put
 from interop.models.building.own import call_by_path, module_by_path
@@ -172,7 +172,7 @@ def whole(identity: Identity) -> str:
     """What a file is that holds a whole module, in words; "" where it holds weights alone."""
     if identity.manifest.container == "torchscript":
         return "holds a TorchScript program"
-    classes = [i for i in identity.manifest.imports if i.danger != "safe"]
+    classes = [i for i in identity.manifest.imports if i.danger != Danger.SAFE]
     if any(_has_weights(i.module) for i in classes):
         return f"holds a whole pickled module ({classes[0]}, …)"
     return ""

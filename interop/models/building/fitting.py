@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from interop.errors import ModelError
-from interop.facts import Head, Identity
+from interop.facts import Head, HeadKind, Identity
 
 OWN = "give the module with --model package.module:factory"
 WHOLE = "give the whole module with --model package.module:factory"
@@ -39,7 +39,7 @@ def shapes_of(identity: Identity) -> dict[str, tuple[int, ...]]:
 
 def refuse_several_layers(identity: Identity, head: Head) -> None:
     """ModelError where a head has layers that no file names: an activation, a dropout."""
-    if head.kind == "several layers":
+    if head.kind == HeadKind.SEVERAL_LAYERS:
         raise ModelError(
             f"its head {head.path} has several layers, and what lies between them "
             "(activation, dropout) is in no file",

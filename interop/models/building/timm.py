@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from interop.errors import ModelError
-from interop.facts import Identity, Json
+from interop.facts import HeadKind, HeadRole, Identity, Json
 from interop.models import catalog
 from interop.models.building.fitting import (
     OWN,
@@ -46,7 +46,7 @@ def build(identity: Identity, name: str, *, own_head: bool) -> tuple[nn.Module, 
         return _by_config(identity, config), ()
     refuse_around(identity, name)
     head = identity.head
-    if head is not None and head.kind == "removed":
+    if head is not None and head.kind == HeadKind.REMOVED:
         head = None
     if head is not None and not own_head:
         refuse_several_layers(identity, head)
@@ -57,7 +57,7 @@ def build(identity: Identity, name: str, *, own_head: bool) -> tuple[nn.Module, 
         with Undrawn():
             fit_head(module, identity, head, name)
             for side in identity.side_heads:
-                if side.kind == "linear" and side.role != "beside":
+                if side.kind == HeadKind.LINEAR and side.role != HeadRole.BESIDE:
                     fit_layer(module, side.path, shapes_of(identity))
     return module, notes
 
@@ -132,7 +132,7 @@ def _fitted(
 def _doubled(identity: Identity, module: nn.Module) -> bool:
     """Whether the head takes twice the features: the average and the maximum of each."""
     head = identity.head
-    if head is None or head.kind == "removed":
+    if head is None or head.kind == HeadKind.REMOVED:
         return False
     there: Any = dict(module.named_modules()).get(head.path)
     return isinstance(there, nn.Linear) and there.in_features * 2 == head.in_width

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from interop.errors import ExtraMissing, ModelError
-from interop.facts import Head, Identity
+from interop.facts import Head, HeadKind, HeadRole, Identity
 from interop.models.building.fitting import (
     OWN,
     fit_head,
@@ -73,9 +73,9 @@ def _classifier(identity: Identity, name: str, *, own_head: bool) -> nn.Module:
 
 def _refuse_head(identity: Identity, head: Head | None, name: str) -> None:
     where = identity.manifest.path
-    if head is not None and head.role not in ("", "classes"):
+    if head is not None and head.role not in ("", HeadRole.CLASSES):
         raise ModelError(f"its head gives {head.role}, which {name} does not", where=where, fix=OWN)
-    if head is None or head.kind == "removed":
+    if head is None or head.kind == HeadKind.REMOVED:
         raise ModelError(
             f"the file holds {name} without a head",
             where=where,

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import ModelError
+from interop.facts import HeadInput, HeadRole
 from interop.identity.compile import Entry
 
 if TYPE_CHECKING:
     from torch import nn
 
 # timm's word for a pooling -> what it hands to the head.
-_TAKES = {"avg": "avg", "fast": "avg", "token": "token"}
+_TAKES = {
+    HeadInput.AVERAGE: HeadInput.AVERAGE,
+    "fast": HeadInput.AVERAGE,
+    HeadInput.TOKEN: HeadInput.TOKEN,
+}
 
 
 def names() -> list[str]:
@@ -104,8 +109,11 @@ def _entry(name: str, built: nn.Module) -> Entry:
         for place, path in enumerate(_classifiers(built))
         if f"{path}.weight" in shapes
     )
-    takes = "flat" if name.startswith("vgg") else _TAKES.get(_pooling(built), "")
-    return Entry(f"timm/{name}", shapes, heads=heads, takes=takes if heads else "")
+    takes = HeadInput.UNKNOWN
+    if heads:
+        pooled = _TAKES.get(_pooling(built), HeadInput.UNKNOWN)
+        takes = HeadInput.FLAT if name.startswith("vgg") else pooled
+    return Entry(f"timm/{name}", shapes, heads=heads, takes=takes)
 
 
 def _classifiers(built: nn.Module) -> tuple[str, ...]:
@@ -114,10 +122,10 @@ def _classifiers(built: nn.Module) -> tuple[str, ...]:
     return (stated,) if isinstance(stated, str) else tuple(stated)
 
 
-def _role(path: str, place: int) -> str:
+def _role(path: str, place: int) -> HeadRole:
     if place and "dist" in path:
-        return "distillation"
-    return "auxiliary classes" if path.startswith("aux") else "classes"
+        return HeadRole.DISTILLATION
+    return HeadRole.AUXILIARY_CLASSES if path.startswith("aux") else HeadRole.CLASSES
 
 
 def _pooling(built: nn.Module) -> str:

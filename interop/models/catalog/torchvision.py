@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import ModelError
+from interop.facts import HeadInput, HeadRole
 from interop.identity.compile import Entry
 
 if TYPE_CHECKING:
@@ -14,27 +15,33 @@ if TYPE_CHECKING:
 # The layers that a person replaces for another task, by what a name starts with. Whatever is not
 # here is a classifier, whose head is the last weight of two or more dimensions.
 _BOX = (
-    ("roi_heads.box_predictor.cls_score", "box classes"),
-    ("roi_heads.box_predictor.bbox_pred", "boxes"),
+    ("roi_heads.box_predictor.cls_score", HeadRole.BOX_CLASSES),
+    ("roi_heads.box_predictor.bbox_pred", HeadRole.BOXES),
 )
 _DENSE = (
-    ("head.classification_head.cls_logits", "box classes"),
-    ("head.regression_head.bbox_reg", "boxes"),
+    ("head.classification_head.cls_logits", HeadRole.BOX_CLASSES),
+    ("head.regression_head.bbox_reg", HeadRole.BOXES),
 )
-_SSD = (("head.classification_head", "box classes"), ("head.regression_head", "boxes"))
-_PIXELS = (("classifier.4", "pixel classes"), ("aux_classifier.4", "auxiliary pixel classes"))
-_HEADS: dict[str, tuple[tuple[str, str], ...]] = {
+_SSD = (
+    ("head.classification_head", HeadRole.BOX_CLASSES),
+    ("head.regression_head", HeadRole.BOXES),
+)
+_PIXELS = (
+    ("classifier.4", HeadRole.PIXEL_CLASSES),
+    ("aux_classifier.4", HeadRole.AUXILIARY_PIXEL_CLASSES),
+)
+_HEADS: dict[str, tuple[tuple[str, HeadRole], ...]] = {
     "fasterrcnn": _BOX,
-    "maskrcnn": (*_BOX, ("roi_heads.mask_predictor.mask_fcn_logits", "masks")),
-    "keypointrcnn": (*_BOX, ("roi_heads.keypoint_predictor.kps_score_lowres", "keypoints")),
+    "maskrcnn": (*_BOX, ("roi_heads.mask_predictor.mask_fcn_logits", HeadRole.MASKS)),
+    "keypointrcnn": (*_BOX, ("roi_heads.keypoint_predictor.kps_score_lowres", HeadRole.KEYPOINTS)),
     "retinanet": _DENSE,
-    "fcos": (*_DENSE, ("head.regression_head.bbox_ctrness", "boxes")),
+    "fcos": (*_DENSE, ("head.regression_head.bbox_ctrness", HeadRole.BOXES)),
     "ssd": _SSD,
     "fcn": _PIXELS,
     "deeplabv3": _PIXELS,
     "lraspp": (
-        ("classifier.high_classifier", "pixel classes"),
-        ("classifier.low_classifier", "pixel classes"),
+        ("classifier.high_classifier", HeadRole.PIXEL_CLASSES),
+        ("classifier.low_classifier", HeadRole.PIXEL_CLASSES),
     ),
     "raft": (),
 }
@@ -43,12 +50,12 @@ _AUXILIARY = ("AuxLogits", "aux1", "aux2", "aux_classifier")
 _AUXILIARY_HEADS = ("AuxLogits.fc", "aux1.fc2", "aux2.fc2")
 # What the backbone hands to the head, where that is no average over a feature map.
 _TAKES = {
-    "alexnet": "flat",
-    "vgg": "flat",
-    "squeezenet": "map",
-    "s3d": "map",
-    "vit": "token",
-    "mvit": "token",
+    "alexnet": HeadInput.FLAT,
+    "vgg": HeadInput.FLAT,
+    "squeezenet": HeadInput.MAP,
+    "s3d": HeadInput.MAP,
+    "vit": HeadInput.TOKEN,
+    "mvit": HeadInput.TOKEN,
 }
 
 
@@ -144,16 +151,18 @@ def _is_detector(name: str) -> bool:
     return "rcnn" in name or name.startswith(("ssd", "retinanet", "fcos"))
 
 
-def _heads(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[str, str], ...]:
+def _heads(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[str, HeadRole], ...]:
     known = [heads for start, heads in _HEADS.items() if name.startswith(start)]
     if known:
         return known[0]
     last = [key for key, shape in shapes.items() if len(shape) >= 2][-1]
-    sides = [(p, "auxiliary classes") for p in _AUXILIARY_HEADS if f"{p}.weight" in shapes]
-    return ((last.rpartition(".")[0], "classes"), *sides)
+    sides = [(p, HeadRole.AUXILIARY_CLASSES) for p in _AUXILIARY_HEADS if f"{p}.weight" in shapes]
+    return ((last.rpartition(".")[0], HeadRole.CLASSES), *sides)
 
 
-def _takes(name: str) -> str:
+def _takes(name: str) -> HeadInput:
     if any(name.startswith(start) for start in _HEADS):
-        return "" if name.startswith("raft") else "map"
-    return next((takes for start, takes in _TAKES.items() if name.startswith(start)), "avg")
+        return HeadInput.UNKNOWN if name.startswith("raft") else HeadInput.MAP
+    return next(
+        (takes for start, takes in _TAKES.items() if name.startswith(start)), HeadInput.AVERAGE
+    )

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import ModelError
+from interop.facts import HeadInput, HeadRole
 from interop.identity.compile import Entry
 from interop.models.catalog._families import ENDINGS, FAMILIES, LABELS, Config, Family
 
@@ -23,58 +24,62 @@ if TYPE_CHECKING:
 
 # What the outputs of a class are, by the ending of its name.
 _ROLES = {
-    "ForSequenceClassification": "classes",
-    "ForImageClassification": "classes",
-    "ForAudioClassification": "classes",
-    "ForTokenClassification": "token classes",
-    "ForQuestionAnswering": "answer span",
-    "ForMultipleChoice": "choice",
-    "ForMaskedLM": "vocabulary",
-    "ForCausalLM": "vocabulary",
-    "LMHeadModel": "vocabulary",
-    "ForConditionalGeneration": "vocabulary",
-    "MTModel": "vocabulary",
-    "ForSemanticSegmentation": "pixel classes",
-    "ForDepthEstimation": "depth",
-    "ForCTC": "characters",
+    "ForSequenceClassification": HeadRole.CLASSES,
+    "ForImageClassification": HeadRole.CLASSES,
+    "ForAudioClassification": HeadRole.CLASSES,
+    "ForTokenClassification": HeadRole.TOKEN_CLASSES,
+    "ForQuestionAnswering": HeadRole.ANSWER_SPAN,
+    "ForMultipleChoice": HeadRole.CHOICE,
+    "ForMaskedLM": HeadRole.VOCABULARY,
+    "ForCausalLM": HeadRole.VOCABULARY,
+    "LMHeadModel": HeadRole.VOCABULARY,
+    "ForConditionalGeneration": HeadRole.VOCABULARY,
+    "MTModel": HeadRole.VOCABULARY,
+    "ForSemanticSegmentation": HeadRole.PIXEL_CLASSES,
+    "ForDepthEstimation": HeadRole.DEPTH,
+    "ForCTC": HeadRole.CHARACTERS,
 }
 # Heads that are not the one module outside of the root, by the class; the main one first.
-_HEADS: dict[str, tuple[tuple[str, str], ...]] = {
+_HEADS: dict[str, tuple[tuple[str, HeadRole], ...]] = {
     "DeiTForImageClassificationWithTeacher": (
-        ("cls_classifier", "classes"),
-        ("distillation_classifier", "distillation"),
+        ("cls_classifier", HeadRole.CLASSES),
+        ("distillation_classifier", HeadRole.DISTILLATION),
     ),
     "DetrForObjectDetection": (
-        ("class_labels_classifier", "box classes"),
-        ("bbox_predictor", "boxes"),
+        ("class_labels_classifier", HeadRole.BOX_CLASSES),
+        ("bbox_predictor", HeadRole.BOXES),
     ),
     "YolosForObjectDetection": (
-        ("class_labels_classifier", "box classes"),
-        ("bbox_predictor", "boxes"),
+        ("class_labels_classifier", HeadRole.BOX_CLASSES),
+        ("bbox_predictor", HeadRole.BOXES),
     ),
     "BertForPreTraining": (
-        ("cls.predictions", "vocabulary"),
-        ("cls.seq_relationship", "sentence order"),
+        ("cls.predictions", HeadRole.VOCABULARY),
+        ("cls.seq_relationship", HeadRole.SENTENCE_ORDER),
     ),
     "AlbertForPreTraining": (
-        ("predictions", "vocabulary"),
-        ("sop_classifier", "sentence order"),
+        ("predictions", HeadRole.VOCABULARY),
+        ("sop_classifier", HeadRole.SENTENCE_ORDER),
     ),
-    "ElectraForPreTraining": (("discriminator_predictions", "token classes"),),
-    "ViTMAEForPreTraining": (("decoder.decoder_pred", "pixels"),),
+    "ElectraForPreTraining": (("discriminator_predictions", HeadRole.TOKEN_CLASSES),),
+    "ViTMAEForPreTraining": (("decoder.decoder_pred", HeadRole.PIXELS),),
     "BeitForSemanticSegmentation": (
-        ("decode_head.classifier", "pixel classes"),
-        ("auxiliary_head.classifier", "auxiliary pixel classes"),
+        ("decode_head.classifier", HeadRole.PIXEL_CLASSES),
+        ("auxiliary_head.classifier", HeadRole.AUXILIARY_PIXEL_CLASSES),
     ),
-    "SegformerForSemanticSegmentation": (("decode_head.classifier", "pixel classes"),),
-    "MobileNetV2ForSemanticSegmentation": (("segmentation_head.classifier", "pixel classes"),),
-    "MobileViTForSemanticSegmentation": (("segmentation_head.classifier", "pixel classes"),),
-    "MobileViTV2ForSemanticSegmentation": (("segmentation_head.classifier", "pixel classes"),),
+    "SegformerForSemanticSegmentation": (("decode_head.classifier", HeadRole.PIXEL_CLASSES),),
+    "MobileNetV2ForSemanticSegmentation": (
+        ("segmentation_head.classifier", HeadRole.PIXEL_CLASSES),
+    ),
+    "MobileViTForSemanticSegmentation": (("segmentation_head.classifier", HeadRole.PIXEL_CLASSES),),
+    "MobileViTV2ForSemanticSegmentation": (
+        ("segmentation_head.classifier", HeadRole.PIXEL_CLASSES),
+    ),
     "DPTForSemanticSegmentation": (
-        ("head.head.4", "pixel classes"),
-        ("auxiliary_head.head.4", "auxiliary pixel classes"),
+        ("head.head.4", HeadRole.PIXEL_CLASSES),
+        ("auxiliary_head.head.4", HeadRole.AUXILIARY_PIXEL_CLASSES),
     ),
-    "DPTForDepthEstimation": (("head.head.4", "depth"),),
+    "DPTForDepthEstimation": (("head.head.4", HeadRole.DEPTH),),
 }
 _TOPS = ("lm_head", "proj_out", "qa_outputs", "projector", "classifier")
 # Side branches that serve training alone.
@@ -85,13 +90,13 @@ _TOKEN = (
     "MPNet", "ModernBert", "ViT", "DeiT", "AST",
 )  # fmt: skip
 _PER_ELEMENT = {
-    "token classes": "sequence",
-    "answer span": "sequence",
-    "vocabulary": "sequence",
-    "characters": "sequence",
-    "pixel classes": "map",
-    "depth": "map",
-    "box classes": "sequence",
+    HeadRole.TOKEN_CLASSES: HeadInput.SEQUENCE,
+    HeadRole.ANSWER_SPAN: HeadInput.SEQUENCE,
+    HeadRole.VOCABULARY: HeadInput.SEQUENCE,
+    HeadRole.CHARACTERS: HeadInput.SEQUENCE,
+    HeadRole.PIXEL_CLASSES: HeadInput.MAP,
+    HeadRole.DEPTH: HeadInput.MAP,
+    HeadRole.BOX_CLASSES: HeadInput.SEQUENCE,
 }
 
 
@@ -267,7 +272,7 @@ def _entry(
         for path, role in _heads(name, root, shapes)
         if any(key.startswith(f"{path}.") for key in shapes)
     )
-    role = heads[0][1] if heads else ""
+    role = heads[0][1] if heads else HeadRole.UNKNOWN
     return Entry(
         f"transformers/{name}",
         shapes,
@@ -289,25 +294,27 @@ def _root(built: Any, shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 def _heads(
     name: str, root: str, shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[tuple[str, str], ...]:
+) -> tuple[tuple[str, HeadRole], ...]:
     if name in _HEADS:
         return _HEADS[name]
-    role = next((role for ending, role in _ROLES.items() if name.endswith(ending)), "")
+    role = next((role for ending, role in _ROLES.items() if name.endswith(ending)), None)
     if not role:
         return ()
     tops = dict.fromkeys(key.partition(".")[0] for key in shapes if "." in key)
     # Without a root, what is known to be a head by its name stands beside the model's own parts.
     outside = [top for top in tops if (top != root if root else top in _TOPS)]
     # What lies between the root and the last layer was trained with it.
-    return tuple((top, role if top == outside[-1] else "projection") for top in outside[::-1])
+    return tuple(
+        (top, role if top == outside[-1] else HeadRole.PROJECTION) for top in outside[::-1]
+    )
 
 
-def _takes(name: str, role: str) -> str:
+def _takes(name: str, role: HeadRole) -> HeadInput:
     if role in _PER_ELEMENT:
         return _PER_ELEMENT[role]
-    if role == "classes" and any(name.startswith(f"{family}For") for family in _TOKEN):
-        return "token"
-    return ""
+    if role == HeadRole.CLASSES and any(name.startswith(f"{family}For") for family in _TOKEN):
+        return HeadInput.TOKEN
+    return HeadInput.UNKNOWN
 
 
 def _follows(field: str, value: int, shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -116,10 +116,9 @@ def _good(measured: Measured) -> Card | None:
     on = f" on {listed(str(s) for s in samples)} samples" if samples else ""
     less = ", less is better" if first.conditions.get("better") == -1 else ""
     name = "Top-1 accuracy" if first.name == "top-1" else first.name
+    shares = first.unit == Unit.SHARE and not less
     return Card(
-        "How often is each right?"
-        if first.unit == Unit.SHARE and not less
-        else "How good is each?",
+        "How often is each right?" if shares else "How good is each?",
         f"{name[0].upper()}{name[1:]}{on}, with its 95 % interval{less}.",
         Table("", ("", first.name, "95 % interval"), rows, (1, 2)),
     )

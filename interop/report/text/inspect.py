@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from interop.facts import Input, Json, Report
+from interop.facts import Danger, HeadInput, HeadKind, HeadRole, Input, Json, Report
 from interop.facts.sections.check import InspectSection, TensorRow
 from interop.report.table import table
 from interop.report.text.shared import finding_lines, short_name
 from interop.report.units import in_bytes
 
 MOST_STATE_DICTS, MOST_NAMES, MOST_HEADS = 8, 12, 6
-BESIDE = "beside"  # the role of a module beside the backbone that is not known to be a head
 
 
 def blocks(report: Report) -> list[list[str]]:
@@ -82,17 +81,17 @@ def _file(given: Input) -> list[str]:
     for one in f["imports"]:
         by_danger.setdefault(one["danger"], []).append(one["name"])
     for danger, word in (
-        ("unsafe", "would run"),
-        ("code", "would import"),
-        ("refused", "harmless names"),
+        (Danger.UNSAFE, "would run"),
+        (Danger.CODE, "would import"),
+        (Danger.REFUSED, "harmless names"),
     ):
         if danger in by_danger:
             names = by_danger[danger]
             # What would run is shown to the last; of classes that are imported a few tell enough.
-            most = len(names) if danger == "unsafe" else MOST_NAMES
+            most = len(names) if danger == Danger.UNSAFE else MOST_NAMES
             rest = f" and {len(names) - most} more" if len(names) > most else ""
             rows.append([word, ", ".join(names[:most]) + rest])
-    if set(by_danger) == {"safe"}:
+    if set(by_danger) == {Danger.SAFE}:
         rows.append(["code", "none: it imports only what rebuilds tensors"])
     elif not by_danger:
         rows.append(["code", "none"])
@@ -131,7 +130,7 @@ def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
         rows.append(
             ["" if n else "blocks", f"{short_name(b['path'], 50)}{times}: {b['weights']:,}{wide}"]
         )
-    sides = [h for h in f["side_heads"] if h["role"] != BESIDE]
+    sides = [h for h in f["side_heads"] if h["role"] != HeadRole.BESIDE]
     heads = [*([f["head"]] if f["head"] else []), *sides]
     bare = "none: a backbone alone" if f["architectures"] else "not found"
     rows += _listed("head", heads, "heads") or [["head", bare]]
@@ -157,22 +156,22 @@ def _confidence(f: Mapping[str, Json]) -> list[list[str]]:
 
 
 def _head_words(h: Mapping[str, Json]) -> str:
-    role = f"{h['role']}: " if h["role"] not in ("", "classes", BESIDE) else ""
-    if h["kind"] == "removed":
+    role = f"{h['role']}: " if h["role"] not in ("", HeadRole.CLASSES, HeadRole.BESIDE) else ""
+    if h["kind"] == HeadKind.REMOVED:
         return f"{role}{h['path']} is gone"
     what = f"{h['kind']}, {_TAKES[h['takes']]}" if h["takes"] in _TAKES else h["kind"]
     widths = f", {h['in_width'] or '?'} -> {h['outputs'] or '?'}"
     known = widths if h["in_width"] or h["outputs"] else ""
-    why = f" ({h['evidence']})" if h["role"] != BESIDE else ""
+    why = f" ({h['evidence']})" if h["role"] != HeadRole.BESIDE else ""
     return f"{role}{h['path']} ({what}){known}{why}"
 
 
 _TAKES = {
-    "avg": "of pooled features",
-    "token": "of the class token",
-    "flat": "of a flattened map",
-    "map": "of a feature map",
-    "sequence": "of each token",
+    HeadInput.AVERAGE: "of pooled features",
+    HeadInput.TOKEN: "of the class token",
+    HeadInput.FLAT: "of a flattened map",
+    HeadInput.MAP: "of a feature map",
+    HeadInput.SEQUENCE: "of each token",
 }
 
 
