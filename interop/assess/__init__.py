@@ -42,6 +42,7 @@ from interop.facts import (
     Labels,
     Measurement,
     Proof,
+    ProofName,
     Report,
     Skipped,
     TaskName,
@@ -469,7 +470,7 @@ def _left_out(candidate: Candidate) -> str:
 
 
 def _refusal(candidate: Candidate) -> Finding:
-    proof = Proof("loaded fraction", False, str(candidate.seen.about["refused"]))
+    proof = Proof(ProofName.LOADED_FRACTION, False, str(candidate.seen.about["refused"]))
     found, _ = run(Case(b=candidate.source.identity, proofs=(proof,)))
     one = next(f for f in found if f.rule == "loaded-fraction-low")
     return replace(one, what=f"{candidate.name}: {one.what}")

@@ -23,7 +23,7 @@ from pathlib import Path
 from interop.check import renames
 from interop.check.structure import is_derived
 from interop.errors import ConfigError
-from interop.facts import HeadKind, Identity, Mapped, Pairing, TensorSpec
+from interop.facts import HeadKind, Identity, Mapped, MapStep, Pairing, TensorSpec
 from interop.facts.sections.check import FromTo, MappedTensor, TensorMap, Unmapped
 
 SCHEMA = 1
@@ -34,7 +34,9 @@ _FIX = "write it with interop check A B --map-out MAP"
 def whole(pairing: Pairing) -> list[Mapped]:
     """The map with the tensors that both files have under one name and in one shape."""
     given = {m.a.name for m in pairing.mapped}
-    equal = [Mapped(p.a, (p.b,), "", "name") for p in pairing.matched if p.a.name not in given]
+    equal = [
+        Mapped(p.a, (p.b,), "", MapStep.NAME) for p in pairing.matched if p.a.name not in given
+    ]
     return [*pairing.mapped, *equal]
 
 
@@ -52,7 +54,7 @@ def with_heads(mapped: Sequence[Mapped], a: Identity, b: Identity) -> list[Mappe
     if not alike or not (_are_heads(left, a) and _are_heads(over, b)):
         return list(mapped)
     more = [
-        Mapped(mine, (theirs[part],), "", "head")
+        Mapped(mine, (theirs[part],), "", MapStep.HEAD)
         for ours, theirs in pairs
         for part, mine in ours.items()
     ]
@@ -67,7 +69,7 @@ def filled(a: Identity, b: Identity, pairing: Pairing) -> float:
     mapped = with_heads(whole(pairing), a, b)
     if any(left_over(a, b, mapped)):
         return 0.0
-    made = {m.a.name for m in mapped if m.step != "head"}
+    made = {m.a.name for m in mapped if m.step != MapStep.HEAD}
     weights = [t for t in a.tensors if not is_derived(t)]
     size = sum(t.nbytes for t in weights)
     return sum(t.nbytes for t in weights if t.name in made) / size if size else 0.0
@@ -109,7 +111,7 @@ def _tied_head(mapped: Sequence[Mapped], a: Identity, b: Identity) -> list[Mappe
     owners = [t for t in b.tensors if spec is not None and t.shape == spec.shape]
     if spec is None or over or len(owners) != 1 or len(spec.shape) != 2:
         return []
-    return [Mapped(spec, (owners[0],), "", "tied head")]
+    return [Mapped(spec, (owners[0],), "", MapStep.TIED_HEAD)]
 
 
 def _by_path(side: Identity, without: set[str]) -> dict[str, dict[str, TensorSpec]]:

@@ -11,19 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from interop.check import renames, strict
-from interop.facts import Identity, Mapped, Pair, Pairing, TensorSpec
+from interop.facts import Identity, Mapped, MapStep, Pair, Pairing, TensorSpec
 from interop.identity.order import in_definition_order
 
 __all__ = ["pair"]
-
-PREFIX, RENAME = "prefix", "known rename"
 
 
 def pair(a: Identity, b: Identity) -> Pairing:
     """Match tensors by name, and by shape within a name; then map those that names do not match."""
     there = {t.name: t for t in b.tensors}
     names = {t.name for t in a.tensors}
-    step = "name" if a.prefix == b.prefix else "name without its prefix"
+    step = MapStep.NAME if a.prefix == b.prefix else MapStep.UNPREFIXED
     matched: list[Pair] = []
     reshaped: list[Pair] = []
     missing: list[TensorSpec] = []
@@ -81,31 +79,34 @@ def _by_names(a: Identity, b: Identity) -> list[Mapped]:
     theirs = {t.name: t for t in b.tensors if not _aside(t)}
     found: dict[str, Mapped] = {}
 
-    def take(pairs: Mapping[str, str], step: str) -> None:
+    def take(pairs: Mapping[str, str], step: MapStep) -> None:
         for one, other in pairs.items():
             spec, counterpart = mine.get(one), theirs.get(other)
             if spec and counterpart and spec.shape == counterpart.shape:
                 found[one] = Mapped(spec, (counterpart,), "", step)
                 del mine[one], theirs[other]
 
-    take({name: name for name in mine}, "name")
-    take(renames.prefixes(mine, theirs), PREFIX)
+    take({name: name for name in mine}, MapStep.NAME)
+    take(renames.prefixes(mine, theirs), MapStep.PREFIX)
     # Under their new names all tensors of a file must be looked at: gamma needs its beta.
     new = renames.canonical([t.name for t in a.tensors]), renames.canonical(
         [t.name for t in b.tensors]
     )  # fmt: skip
     old = {new[1][name]: name for name in theirs}
-    take({name: old[new[0][name]] for name in mine if new[0][name] in old}, RENAME)
+    take({name: old[new[0][name]] for name in mine if new[0][name] in old}, MapStep.RENAME)
     renamed = {new[0][n]: t for n, t in mine.items()}, {new[1][n]: t for n, t in theirs.items()}
     both = renames.prefixes(*renamed)
-    take({renamed[0][one].name: renamed[1][other].name for one, other in both.items()}, RENAME)
+    take(
+        {renamed[0][one].name: renamed[1][other].name for one, other in both.items()},
+        MapStep.RENAME,
+    )
     return [*found.values(), *_ties(a, found)]
 
 
 def _ties(a: Identity, found: Mapping[str, Mapped]) -> list[Mapped]:
     """Names of A that share their bytes with one that has its counterpart: they take it too."""
     return [
-        Mapped(replace(found[owner].a, name=name), found[owner].b, found[owner].how, RENAME)
+        Mapped(replace(found[owner].a, name=name), found[owner].b, found[owner].how, MapStep.RENAME)
         for name, owner in renames.tied(a.tensors).items()
         if owner in found and name not in found
     ]

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from interop.check.renames import canonical
-from interop.facts import Mapped, TensorSpec
+from interop.facts import Mapped, MapStep, TensorSpec
 
-STEP, BY_ORDER = "structure", "definition order"
 _PARTS = ("weight", "bias", "running_mean", "running_var")
 _FUSED = ("in_proj_weight", "in_proj_bias")  # torch.nn.MultiheadAttention keeps them by themselves
 _SPLIT = (
@@ -123,11 +122,11 @@ def _within(a: list[Layer], b: list[Layer]) -> Iterator[tuple[Layer, Layer, str]
         for one, other in zip(
             (x for x in a if x.role == role), (x for x in b if x.role == role), strict=True
         ):
-            yield one, other, STEP
+            yield one, other, MapStep.STRUCTURE
     rest = ([x for x in side if x.role not in agreed] for side in (a, b))
     for one, other in zip(*rest, strict=True):
         # Two roles that both have a name contradict each other: the order alone speaks for it.
-        yield one, other, BY_ORDER if one.role and other.role else STEP
+        yield one, other, MapStep.ORDER if one.role and other.role else MapStep.STRUCTURE
 
 
 # ---------------------------------------------------------------- tensors -> layers

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from interop.check.heads import match_rows
 from interop.check.maps import views
-from interop.facts import Identity, Pair, Pairing, Stats, TensorSpec
+from interop.facts import Identity, MapStep, Pair, Pairing, Stats, TensorSpec
 from interop.facts.sections.check import MovedTensor, ValueComparison
 from interop.reading import values_module
 
@@ -99,7 +99,7 @@ def _renamed(pairing: Pairing, digest: Callable[[TensorSpec], str]) -> Iterator[
             there[digest(spec)].append(spec)
     for spec in missing:
         if kind(spec) in common and (found := there.get(digest(spec))):
-            yield Pair(spec, found.pop(0), "the same bytes")
+            yield Pair(spec, found.pop(0), MapStep.SAME_BYTES)
 
 
 # ---------------------------------------------------------------- in words

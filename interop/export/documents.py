@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from interop import __version__
-from interop.facts import HeadRole, Identity, Json, Labels, Proof
+from interop.facts import HeadRole, Identity, Json, Labels, Proof, ProofName
 from interop.identity.keys import NOT_APPLICABLE, preprocessing_json
 
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir", "numpy")
@@ -124,7 +124,7 @@ def receipt(
 
 def _key_map(identity: Identity, proofs: Sequence[Proof]) -> dict[str, Json]:
     """How the checkpoint's names became the module's, as the proof of loading has it."""
-    loaded = next((p.facts for p in proofs if p.name == "loaded fraction"), {})
+    loaded = next((p.facts for p in proofs if p.name == ProofName.LOADED_FRACTION), {})
     told = ("renamed", "converted", "ties", "ignored", "computed", "base", "merged")
     found = {key: loaded[key] for key in told if loaded.get(key)}
     if not found:

@@ -20,7 +20,7 @@ from interop.errors import InteropError, ModelError
 from interop.export import documents, recovering, weights
 from interop.export.recovering import BUILT, Found, Recovered, Wanted
 from interop.export.subject import tied_names
-from interop.facts import Answer, Identity, Json, Port, Proof, Report, Skipped
+from interop.facts import Answer, Identity, Json, Port, Proof, ProofName, Report, Skipped
 from interop.facts.sections.export import ExportSection
 from interop.identity import identify
 from interop.identity import index as indexes
@@ -37,7 +37,7 @@ from interop.runtimes import OnnxRuntime
 
 __all__ = ["Restored", "restore", "restore_file"]
 
-PROOFS = ("loaded fraction", "same weights", "parity", "canary")
+PROOFS = (ProofName.LOADED_FRACTION, ProofName.SAME_WEIGHTS, ProofName.PARITY, ProofName.CANARY)
 _SHOWN = 4
 
 
@@ -295,7 +295,7 @@ def _same(identity: Identity, written: Identity, made: Restored) -> Proof:
         listed = "; ".join(f"{step}: {count}" for step, count in steps.items())
         what = f"all {len(made.found)} tensors are the graph's or follow from it ({listed})"
         what += f"; {turned} turned round" if turned else ""
-    return Proof("same weights", not wrong, what, facts, perf_counter() - start)
+    return Proof(ProofName.SAME_WEIGHTS, not wrong, what, facts, perf_counter() - start)
 
 
 def _fed(identity: Identity, module: nn.Module) -> tuple[nn.Module, Feed]:

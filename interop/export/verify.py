@@ -21,16 +21,7 @@ from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents, routes
 from interop.export.weights import Held
 from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
-from interop.facts import (
-    PROOFS,
-    Answer,
-    Input,
-    Json,
-    Proof,
-    Report,
-    Skipped,
-    outside,
-)
+from interop.facts import PROOFS, Answer, Input, Json, Proof, ProofName, Report, Skipped, outside
 from interop.facts.sections.export import VerifySection
 from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
@@ -41,7 +32,7 @@ from interop.runtimes import OnnxRuntime, OpenVinoRuntime
 from interop.runtimes.base import Array, Runtime
 from interop.runtimes.pytorch import require_torch_device
 
-FILES, RECORDED = "files", "recorded answers"
+FILES, RECORDED = ProofName.FILES, ProofName.RECORDED_ANSWERS
 RUNTIMES = ("onnxruntime", "openvino")
 
 
@@ -73,14 +64,17 @@ def verify(
     identity = identify_file(place, content_hash=True, whole=True, arch=options.arch)
     if "disagree" in identity.labels.source:
         what = f"{identity.labels.source}: the bundle's files name other labels"
-        proofs.append(Proof("labels", False, what))
+        proofs.append(Proof(ProofName.LABELS, False, what))
         return _report(place, receipt, options, proofs)
     work = Work(identity, options, say, proofs=proofs)
     skipped: list[Skipped] = []
     try:
         _with_module(work, place, receipt)
     except ModelError as error:
-        skipped = [Skipped(n, str(error)) for n in ("loaded fraction", "parity", "canary")]
+        skipped = [
+            Skipped(n, str(error))
+            for n in (ProofName.LOADED_FRACTION, ProofName.PARITY, ProofName.CANARY)
+        ]
         _without_module(work, place, receipt)
     return _report(place, receipt, options, work.proofs, skipped, work)
 
@@ -133,7 +127,7 @@ def _recorded(runtime: Runtime, feed: Feed, receipt: Mapping[str, Json]) -> Proo
     """Proves "recorded answers": the graph gives what the module gave when it was exported."""
     start = perf_counter()
     allowed = max(
-        (b["allowed"] for p in receipt["proofs"] if p["name"] == "parity"
+        (b["allowed"] for p in receipt["proofs"] if p["name"] == ProofName.PARITY
          for b in p["facts"]["batches"].values()), default=0.0,
     )  # fmt: skip
     outputs = runtime.outputs(drawn(feed.signature, 1))
@@ -173,7 +167,7 @@ def _sizes(work: Work, forward: Forward, receipt: Mapping[str, Json]) -> list[di
         return [{BATCH: 2, **takes.sizes, **{a: takes.others[a] for a in open_axes}}] * bool(
             open_axes
         )
-    (facts,) = (p["facts"] for p in receipt["proofs"] if p["name"] == "parity")
+    (facts,) = (p["facts"] for p in receipt["proofs"] if p["name"] == ProofName.PARITY)
     domain = domain_of(work.identity.manifest.path, receipt)
     found = []
     for trial in facts.get("trials", ()):

@@ -41,6 +41,7 @@ from interop.facts import (
     Json,
     Measurement,
     Proof,
+    ProofName,
     Report,
     Skipped,
 )
@@ -324,7 +325,7 @@ class Work:
             first = {a.why: a.route for a in reversed(self.attempts)}
             tried = "; ".join(f"{route}: {why}" for why, route in reversed(first.items()))
             what = f"no exporter route takes the module: {tried}; {routes.remedy(first)}"
-            failed = [Proof("structure", False, what)]
+            failed = [Proof(ProofName.STRUCTURE, False, what)]
         self.proofs += failed
         return None
 
@@ -404,7 +405,7 @@ class Work:
         forward.signature = found.explored.signature.fixed(*dict.fromkeys(fixed))
         trials = [_trial(t) for t in found.explored.trials if t.outcome is not Outcome.UNTRIED]
         for p in found.proofs:
-            if p.name == "parity":
+            if p.name == ProofName.PARITY:
                 p = replace(
                     p, what=f"{p.what}{_elsewhere(found.explored.trials)}",
                     facts={**p.facts, "trials": trials, "domain": [d.json() for d in domain],
@@ -763,7 +764,7 @@ def _place_of(proof: Proof) -> int:
 def _parting(found: Sequence[Proof]) -> str:
     """The batch at which parity failed; "" where another proof did."""
     for proof in found:
-        if proof.name == "parity" and not proof.holds:
+        if proof.name == ProofName.PARITY and not proof.holds:
             for label, b in proof.facts["batches"].items():
                 if not isinstance(b["relative"], float) or b["relative"] > b["allowed"]:
                     return str(label)

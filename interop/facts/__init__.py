@@ -16,7 +16,8 @@ from interop.facts.domain import (
 )
 from interop.facts.enums import (
     Answer, AxisState, Basis, Danger, Evidence, GapKind, GateState, Group, HeadInput, HeadKind,
-    HeadRole, InputRole, Intent, Layout, Level, PartKind, Side, TaskName, Unit,
+    HeadRole, InputRole, Intent, Layout, Level, MapStep, PartKind, ProofName, Side, TaskName,
+    Unit,
 )
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, AudioPreprocessing, DTYPE_BITS, FEW, Graph, Head,
@@ -36,10 +37,10 @@ __all__ = [
     "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS", "Danger",
     "Difference", "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph",
     "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Input",
-    "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "Mapped",
+    "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "MapStep", "Mapped",
     "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part", "PartChange", "PartKind",
-    "Parts", "Port", "Preprocessing", "Proof", "Report", "RowMatch", "Rule", "Section", "Side",
-    "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName", "TensorSpec",
-    "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "family", "json_key",
-    "outside",
+    "Parts", "Port", "Preprocessing", "Proof", "ProofName", "Report", "RowMatch", "Rule",
+    "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",
+    "TensorSpec", "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "family",
+    "json_key", "outside",
 ]

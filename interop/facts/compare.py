@@ -47,8 +47,7 @@ class Mapped:
 
     `how` is what is done to them, in order, comma-separated; "" is nothing: "reshape" (to A's
     shape), "transpose" (the two axes), "join" (several of B, one after the other along axis 0),
-    "rows 0:768" (a part of B along axis 0). `step` tells how they were matched: "prefix", "known
-    rename", "structure", "definition order".
+    "rows 0:768" (a part of B along axis 0). `step` is a MapStep, or what a person's map says.
     """
 
     a: TensorSpec

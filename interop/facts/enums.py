@@ -156,6 +156,37 @@ class HeadInput(StrEnum):
     SEQUENCE = "sequence"  # one vector a token
 
 
+class MapStep(StrEnum):
+    """How tensors of two files were matched."""
+
+    NAME = "name"
+    UNPREFIXED = "name without its prefix"
+    PREFIX = "prefix"
+    RENAME = "known rename"
+    STRUCTURE = "structure"
+    ORDER = "definition order"
+    HEAD = "head"
+    TIED_HEAD = "tied head"
+    SAME_BYTES = "the same bytes"
+
+
+class ProofName(StrEnum):
+    """The proofs there are; those of an export first, in the order in which they are made."""
+
+    LOADED_FRACTION = "loaded fraction"
+    SAME_WEIGHTS = "same weights"
+    PARITY = "parity"
+    CANARY = "canary"
+    STRUCTURE = "structure"
+    FILES = "files"
+    LABELS = "labels"
+    RECORDED_ANSWERS = "recorded answers"
+    PREPROCESSING = "preprocessing in the graph"
+    SAME_FORWARD = "same forward"
+    TRANSFERRED_FRACTION = "transferred fraction"
+    CACHED_FEATURES = "cached features"
+
+
 class Unit(StrEnum):
     """What a measured number counts."""
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from interop.facts.compare import Pairing, Parts
-from interop.facts.enums import Answer, GapKind, Intent, Level, Unit
+from interop.facts.enums import Answer, GapKind, Intent, Level, ProofName, Unit
 from interop.facts.model import Identity, Json, Unreadable
 from interop.facts.section import Section
 
 # The proofs of an export, in the order in which they are made; it counts where all of them hold.
-PROOFS = ("loaded fraction", "same weights", "parity", "canary", "structure")
+PROOFS = tuple(ProofName)[:5]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from interop.data.base import Data, Preparation
 from interop.data.class_names import CLASSIFIED
 from interop.data.tokens import unread
 from interop.errors import ConfigError, DataError, ModelError
-from interop.facts import Answer, Case, Identity, Labels, Proof, Report, TaskName
+from interop.facts import Answer, Case, Identity, Labels, Proof, ProofName, Report, TaskName
 from interop.finetune import caching, goals, rates, reporting, samples, wanted, writing
 from interop.finetune.autoencoder import Autoencoder, Reconstruction
 from interop.finetune.options import MODES, OPTIMIZERS, PRECISIONS, Options
@@ -36,7 +36,7 @@ from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["MODES", "OPTIMIZERS", "PRECISIONS", "Options", "finetune"]
 
-TRANSFERRED = "transferred fraction"
+TRANSFERRED = ProofName.TRANSFERRED_FRACTION
 FEW = 20  # validation samples below which a figure says next to nothing
 Say = Callable[[str], None]
 
@@ -262,7 +262,7 @@ def _scalable(backbone: Backbone, goal: goals.Numbers, training: Part) -> None:
 
 def _refused(source: Source, data: str | Path, error: ModelError) -> Report:
     """Nothing is trained on a backbone that is partly fresh."""
-    proof = Proof("loaded fraction", False, error.what)
+    proof = Proof(ProofName.LOADED_FRACTION, False, error.what)
     findings, _ = run(Case(b=source.identity, proofs=(proof,)))
     return Report(
         command="finetune",

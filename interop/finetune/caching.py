@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from interop.data.base import Prepared
-from interop.facts import Proof
+from interop.facts import Proof, ProofName
 from interop.finetune.running import Runner
 from interop.finetune.samples import Part, Samples, Say, whole
 
-NAME = "cached features"
+NAME = ProofName.CACHED_FEATURES
 # Of the largest output: two orders of the same sums differ by rounding.
 CLOSE = 1e-5
 _TRIED = 8

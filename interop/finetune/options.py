@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 
 from interop.errors import ConfigError
@@ -148,6 +149,8 @@ class Options:
         for name, value in made.items():
             if isinstance(value, Path):
                 made[name] = value.name
+            elif isinstance(value, StrEnum):
+                made[name] = str(value)
         if self.share is None:
             made["validation"] = Path(self.validation).name
         if self.factory:

@@ -75,12 +75,13 @@ class Kept:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self) -> None:
+        # Plain texts: what is read back by weights_only has no class of ours in it.
         value = {
             "settings": self.settings, "phase": self.phase, "epoch": self.epoch,
             "history": [asdict(row) for row in self.history], "best": self.best,
             "latest": self.latest, "notes": self.notes,
             "proofs": [
-                {"name": p.name, "holds": p.holds, "what": p.what, "facts": dict(p.facts),
+                {"name": str(p.name), "holds": p.holds, "what": p.what, "facts": dict(p.facts),
                  "seconds": p.seconds}
                 for p in self.proofs
             ],

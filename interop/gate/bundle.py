@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 
 from interop.errors import ReadError
-from interop.facts import AxisDomain, AxisState, Json, Proof
+from interop.facts import AxisDomain, AxisState, Json, Proof, ProofName
 from interop.gate.beside import RECEIPT, named_by
 from interop.reading import places, read
 from interop.reading.links import climbs
@@ -37,7 +37,7 @@ def sealed(path: str) -> Proof | None:
         hashes = None
     if not hashes:
         what = f"{RECEIPT} is no receipt: it names no files with their hashes"
-        return Proof("files", False, what, {}, perf_counter() - began)
+        return Proof(ProofName.FILES, False, what, {}, perf_counter() - began)
     faults = {n: why for n, digest in hashes.items() if (why := _fault(path, n, digest))}
     domain: tuple[AxisDomain, ...] = ()
     if not faults:
@@ -59,7 +59,7 @@ def sealed(path: str) -> Proof | None:
         "domain": [axis.json() for axis in domain],
         "asked": restricted,
     }
-    return Proof("files", not faults, what, facts, perf_counter() - began)
+    return Proof(ProofName.FILES, not faults, what, facts, perf_counter() - began)
 
 
 def domain_of(folder: str, receipt: Mapping[str, Json]) -> tuple[AxisDomain, ...]:
@@ -102,7 +102,7 @@ def lost(path: str, baseline: str) -> Proof | None:
     else:
         return None
     what = f"{RECEIPT} is missing: {why}, and nothing proves these files"
-    return Proof("files", False, what, {"faults": {RECEIPT: "is missing"}}, 0.0)
+    return Proof(ProofName.FILES, False, what, {"faults": {RECEIPT: "is missing"}}, 0.0)
 
 
 def _through_link(folder: str, name: str) -> bool:

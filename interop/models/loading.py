@@ -13,11 +13,11 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from interop.facts import Identity, Json, Proof
+from interop.facts import Identity, Json, Proof, ProofName
 from interop.models import placing
 from interop.models.weights import Fresh, state_dict
 
-NAME = "loaded fraction"
+NAME = ProofName.LOADED_FRACTION
 _SHOWN = 4
 _EXAMPLES = 5
 Faults = dict[str, list[str]]

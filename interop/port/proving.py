@@ -15,12 +15,12 @@ from torch import nn
 
 from interop.check.structure import is_derived
 from interop.errors import ModelError
-from interop.facts import Mapped, Proof
+from interop.facts import Mapped, Proof, ProofName
 from interop.port.models import identity_of
 from interop.proof.canary import SHARE, perturbed
 from interop.runtimes.pytorch import tensors_of
 
-FORWARD, CANARY = "same forward", "canary"
+FORWARD, CANARY = ProofName.SAME_FORWARD, ProofName.CANARY
 BOUND = 1e-5
 BATCH, INPUTS, TOKENS = 2, 2, 16
 _SIDE = 224

@@ -28,7 +28,9 @@ from interop.facts import (
     Json,
     Level,
     Mapped,
+    MapStep,
     Proof,
+    ProofName,
     Report,
     Skipped,
 )
@@ -41,9 +43,9 @@ from interop.port.models import Model, fitted, identity_of
 from interop.port.sides import OPTIONS, Side, derived, informed, model_of, need_config, side
 from interop.rules import finding, head_width_changed, run
 
-FRACTION = "loaded fraction"
+FRACTION = ProofName.LOADED_FRACTION
 _SHOWN = 3
-_BY_NAME = {"name", "prefix", "known rename", "head", "tied head"}
+_BY_NAME = {MapStep.NAME, MapStep.PREFIX, MapStep.RENAME, MapStep.HEAD, MapStep.TIED_HEAD}
 
 
 @dataclass(slots=True)
@@ -160,7 +162,7 @@ class Work:
         mapped = maps.with_heads(self._map(like, given), like, self.source)
         if not self._fraction(like, self.source, mapped):
             return self._report(False)
-        self.wider = [m for m in mapped if m.step == "head" and m.a.shape != m.b[0].shape]
+        self.wider = [m for m in mapped if m.step == MapStep.HEAD and m.a.shape != m.b[0].shape]
         state = filled(mapped, tensors, like)
         rest = [t for t in like.tensors if t.name not in state]
         state |= state_dict(rest, like.manifest.path)
@@ -375,7 +377,7 @@ class Work:
         """What to say of a map that was not run: names that agree are no guess."""
         if self.steps.keys() <= _BY_NAME:
             said = "every tensor by its name"
-            if self.steps.keys() != {"name"}:
+            if self.steps.keys() != {MapStep.NAME}:
                 said = "by " + ", ".join(f"{s} ({n})" for s, n in self.steps.most_common())
             return f"{said}; not run"
         return "unproved (--prove runs both models)"

@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from interop.facts import Json, Proof
+from interop.facts import Json, Proof, ProofName
 from interop.proof import graph as graphs
 from interop.proof.parity import Reference, differences, is_float
 from interop.runtimes import OnnxRuntime
 
-NAME = "canary"
+NAME = ProofName.CANARY
 ADVICE = (
     "weights that were hardly trained answer nearly alike to every input; give real samples "
     "with --data"

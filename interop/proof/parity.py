@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from interop.facts import Json, Proof
+from interop.facts import Json, Proof, ProofName
 from interop.models.signature import unmarked
 from interop.proof import detections
 from interop.proof.exact import exact
@@ -24,7 +24,7 @@ from interop.runtimes import TorchRuntime
 from interop.runtimes.base import Array, Batch, Runtime
 from interop.runtimes.memory import give_back
 
-NAME = "parity"
+NAME = ProofName.PARITY
 MULTIPLE = 8.0
 FLOOR = 4.0
 STATED = 1e-4

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from interop.data import prepare
-from interop.facts import Json, Preprocessing, Proof
+from interop.facts import Json, Preprocessing, Proof, ProofName
 from interop.proof import graph as graphs
 from interop.runtimes import OnnxRuntime
 
-NAME = "preprocessing in the graph"
+NAME = ProofName.PREPROCESSING
 TENSOR = "prepare/tensor"  # what the prepared graph hands to the model's own nodes, in float32
 LEVELS = 2  # one a pass
 SHARE = 0.5  # of the pixels, that may differ at all

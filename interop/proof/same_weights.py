@@ -15,13 +15,13 @@ from time import perf_counter
 import onnx
 import torch
 
-from interop.facts import Proof, TensorSpec
+from interop.facts import Proof, ProofName, TensorSpec
 from interop.models.loading import same_bits
 from interop.models.weights import Fresh, state_dict
 from interop.proof import graph as graphs
 from interop.reading import read
 
-NAME = "same weights"
+NAME = ProofName.SAME_WEIGHTS
 _SHOWN = 4
 
 

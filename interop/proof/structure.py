@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 
 from interop.errors import ModelError
-from interop.facts import Json, Proof
+from interop.facts import Json, Proof, ProofName
 from interop.proof import graph as graphs
 from interop.proof.feed import Feed
 from interop.runtimes import OnnxRuntime
 from interop.runtimes.base import Array
 
-NAME = "structure"
+NAME = ProofName.STRUCTURE
 _SHOWN = 4
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",

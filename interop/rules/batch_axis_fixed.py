@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Level, Rule
+from interop.facts import Case, Finding, Level, ProofName, Rule
 from interop.rules import finding
 
 RULE = Rule("batch-axis-fixed", Level.NOTE, (), needs=("proofs",))
@@ -25,5 +25,5 @@ RULE = Rule("batch-axis-fixed", Level.NOTE, (), needs=("proofs",))
 
 def check(case: Case) -> Iterator[Finding]:
     for proof in case.proofs:
-        if proof.name == "parity" and (size := proof.facts.get("fixed_batch")):
+        if proof.name == ProofName.PARITY and (size := proof.facts.get("fixed_batch")):
             yield finding(RULE, f"the graph takes batches of {size}", facts={"batch": size})

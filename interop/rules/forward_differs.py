@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Case, Finding, Intent, Level, ProofName, Rule
 from interop.rules import finding
 
 RULE = Rule("forward-differs", Level.ERROR, (Intent.TRANSFER,), needs=("proofs",))
@@ -29,7 +29,7 @@ RULE = Rule("forward-differs", Level.ERROR, (Intent.TRANSFER,), needs=("proofs",
 
 def check(case: Case) -> Iterator[Finding]:
     for proof in case.proofs:
-        if proof.name != "same forward" or proof.holds:
+        if proof.name != ProofName.SAME_FORWARD or proof.holds:
             continue
         apart, options = proof.facts.get("apart", []), proof.facts.get("set", [])
         why = "; ".join(apart) or "no setting of the paired layers differs, so their order may"

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Case, Finding, Intent, Level, ProofName, Rule
 from interop.rules import finding
 from interop.rules._shared import failed_proof
 
@@ -27,7 +27,7 @@ RULE = Rule("loaded-fraction-low", Level.ERROR, (Intent.TRANSFER,))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    yield from failed_proof(RULE, case, "loaded fraction")
+    yield from failed_proof(RULE, case, ProofName.LOADED_FRACTION)
     # A map that covers every weight of both backbones leaves nothing unfilled.
     if case.pairing is None or case.a is None or case.pairing.mapped:
         return

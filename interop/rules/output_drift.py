@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Intent, Level, Rule
+from interop.facts import Case, Finding, Intent, Level, ProofName, Rule
 from interop.rules._shared import failed_proof
 
 RULE = Rule("output-drift", Level.ERROR, (Intent.REPLACE,), needs=("proofs",))
 
 
 def check(case: Case) -> Iterator[Finding]:
-    yield from failed_proof(RULE, case, "parity")
+    yield from failed_proof(RULE, case, ProofName.PARITY)

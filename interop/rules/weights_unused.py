@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Case, Finding, Level, Rule
+from interop.facts import Case, Finding, Level, ProofName, Rule
 from interop.rules import finding, listed
 
 RULE = Rule("weights-unused", Level.WARN, (), needs=("proofs",))
@@ -32,7 +32,7 @@ RULE = Rule("weights-unused", Level.WARN, (), needs=("proofs",))
 def check(case: Case) -> Iterator[Finding]:
     for proof in case.proofs:
         unused = proof.facts.get("unused")
-        if proof.name != "same weights" or not unused:
+        if proof.name != ProofName.SAME_WEIGHTS or not unused:
             continue
         share = proof.facts["unused_share"]
         part = f"{100 * share:.2g} % of the weight bytes"
