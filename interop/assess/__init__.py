@@ -154,7 +154,7 @@ def assess(
     sources = [spec.source() for spec in specs]
     say("reading the data set")
     task = _task(sources[0], data, options, labels)
-    of = labelled(DataSpec(str(data), task, (), options.columns, options.split, options.group))
+    of = labelled(DataSpec(str(data), str(task), (), options.columns, options.split, options.group))
     found, refused = _parted(_seen(specs, sources, of, options, say))
     if not found:
         return _none(refused, of)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from interop.facts import Answer, Input, Json, Measurement, Report, Skipped
+from interop.facts import Answer, Basis, Input, Json, Measurement, Report, Skipped
 from interop.facts.sections.assess import AssessSection, ScoreOrder
 from interop.report import FORMATS, render
 from interop.report.assessed import (
@@ -43,7 +43,7 @@ from .test_html import CONTRAST, FITS, Page
 from .test_markdown import OURS, Shown
 
 NAMES = ("squeeze", "shuffle", "base", "random base", "vit", "swin", "convnext", "mixer")
-OWN, PROBE = "as it is", "probe"
+OWN, PROBE = Basis.OWN, Basis.PROBE
 LONG = tuple(f"experiments/2026-11/vit_base_patch16_{n}_augreg_in21k_ft_in1k" for n in range(8))
 
 

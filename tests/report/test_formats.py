@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,18 @@ from interop.facts import (
     Report,
     Skipped,
     TaskName,
+    Unit,
     Verdict,
 )
+from interop.facts.sections import SECTIONS, sections_of
 from interop.facts.sections.bench import BenchSection, Pace
 from interop.facts.sections.check import CheckSection
-from interop.report import FORMATS, render
+from interop.report import FORMATS, render, schema
 from interop.report.json import SCHEMA_FILE, from_json, read_report, to_json
 from interop.report.table import table
 from interop.report.units import quantity
 
+from . import golden
 from .golden import REPORTS
 from .test_html import bench
 
@@ -59,8 +63,6 @@ REPORT = Report(
     skipped=(Skipped("tensor-not-finite", "needs the tensors' values (--values)"),),
     details=CheckSection(intent=Intent.REPLACE),
 )  # fmt: skip
-
-UNITS = ("ms", "bytes", "ratio", "share", "points", "count", "abs", "p", "per second")
 
 
 def test_json_comes_back_and_fits_the_schema(tmp_path: Path) -> None:
@@ -102,14 +104,65 @@ def test_a_report_as_bench_makes_it_fits_the_schema() -> None:
         assert render(report, form), form
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_the_schema_knows_the_units_of_bench(unit: str) -> None:
+@pytest.mark.parametrize("unit", Unit)
+def test_the_schema_knows_the_units_of_bench(unit: Unit) -> None:
     measured = Measurement("throughput", unit, 433.0, (420.0, 440.0), (430.0, 436.0), {"batch": 8})
-    document = to_json(replace(REPORT, command="bench", measurements=(measured,)))
+    report = replace(REPORT, command="bench", measurements=(measured,), details=BenchSection())
+    document = to_json(report)
     jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
     document["measurements"][0]["unit"] = "furlongs"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_stored_report_is_read_and_written_as_it_was(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_bytes(golden.file(name, "json").read_bytes())
+    read = read_report(file)
+    assert render(read, "json") == file.read_text("utf-8") and read.file == str(file)
+    assert type(read.details) in sections_of(read.command)
+
+
+def test_the_stored_schema_is_that_of_the_records() -> None:
+    assert SCHEMA_FILE.read_text("utf-8") == schema.text(), "python -m interop.report.schema"
+    jsonschema.Draft202012Validator.check_schema(schema.schema())
+    assert list(SECTIONS) == schema.schema()["properties"]["command"]["enum"]
+
+
+def damages() -> Iterator[tuple[str, str, Any]]:
+    """A report's name, and a key of its details with a value that is none of its type."""
+    for name, report in REPORTS.items():
+        for key, value in to_json(report.details).items():
+            wrong = [["x"]] if isinstance(value, (str, int, float)) else 3
+            yield name, key, wrong
+            if isinstance(value, list) and value:
+                yield name, key, [*value, {"x": 1}]
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                yield name, key, [{k: v for k, v in value[0].items() if k != next(iter(value[0]))}]
+
+
+@pytest.mark.parametrize(("name", "key", "value"), damages())
+def test_a_damaged_section_is_said_and_does_not_fit(
+    name: str, key: str, value: Any, tmp_path: Path
+) -> None:
+    document: Any = to_json(REPORTS[name])
+    document["details"][key] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(document))
+    with pytest.raises(ConfigError, match="a damaged report"):
+        read_report(file)
+
+
+def test_what_a_newer_version_adds_is_let_be(tmp_path: Path) -> None:
+    document: Any = to_json(REPORTS["gate-fails"])
+    document["details"]["news"] = {"x": 1}
+    document["details"]["waived"][0]["news"] = 1
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(document))
+    assert to_json(read_report(file)) == to_json(REPORTS["gate-fails"])
 
 
 def test_the_schema_refuses_what_is_no_report() -> None:

@@ -11,7 +11,20 @@ import pytest
 
 from interop.check import check
 from interop.errors import ReadError
-from interop.facts import Answer, Case, EvidenceGap, Finding, Level, Report, Skipped
+from interop.facts import (
+    Answer,
+    Case,
+    EvidenceGap,
+    Finding,
+    Input,
+    Level,
+    PartChange,
+    Proof,
+    Report,
+    Skipped,
+    Unreadable,
+    Verdict,
+)  # fmt: skip
 from interop.facts.sections.gate import GateSection
 from interop.gate import gate
 from interop.gate.judging import Side, judge
@@ -21,7 +34,11 @@ from interop.rules import all_rules
 from tests.gate.test_gate import benched, change, exported, hashes
 from tests.rules import matrix
 
-WORDS = {Finding: ("what", "hint"), Skipped: ("why",), EvidenceGap: ("why",)}
+WORDS = {
+    Finding: ("what", "hint"), Skipped: ("why",), EvidenceGap: ("why",), Verdict: ("why",),
+    Proof: ("what",), Input: ("summary",), Unreadable: ("what", "fix"), PartChange: ("why",),
+    Report: ("summary",),
+}  # fmt: skip
 PAIRS = sorted(
     half for half in matrix.FIXTURES.glob("*/*")
     if [*half.glob("a.*")] and [*half.glob("b.*")] and not (half / "place").exists()
@@ -86,34 +103,68 @@ def test_the_gate_decides_alike(speechless: Any, waived: bool) -> None:
     assert [judged(half, waived) for half in PAIRS] == was
 
 
+SAID = ("what", "why", "hint", "summary", "sentence", "labels_why")
+
+
 def _mute(value: Any) -> Any:
     """A report's JSON with its sentences replaced."""
     if isinstance(value, list):
         return [_mute(v) for v in value]
     if not isinstance(value, dict):
         return value
-    said = ("what", "why", "hint", "summary")
     return {
-        k: "x" if k in said and isinstance(v, str) and v else v if k == "facts" else _mute(v)
+        k: "x" if k in SAID and isinstance(v, str) and v else v if k == "facts" else _mute(v)
         for k, v in value.items()
     }
 
 
+NOW, DAY = 1_900_000_000.0, 86400.0
+BUDGET = Policy(export=True, bench=True, budgets={"accuracy-drop": 1.0})
+POLICIES = {
+    "a budget": BUDGET,
+    "waived": dataclasses.replace(
+        BUDGET,
+        waivers=tuple(
+            Waiver(rule, "known", date(2999, 1, 1)) for rule in ("accuracy-drop", "output-drift")
+        ),
+    ),
+    "an expired waiver": dataclasses.replace(
+        BUDGET, waivers=(Waiver("output-drift", "known", date(2000, 1, 1)),)
+    ),
+    "nothing too old": dataclasses.replace(BUDGET, max_age=DAY),
+    "another device": dataclasses.replace(BUDGET, device="cuda"),
+    "another task": dataclasses.replace(BUDGET, task="regression"),
+    "values": dataclasses.replace(BUDGET, check=True),
+    "another budget": dataclasses.replace(BUDGET, budgets={"latency-ratio": 1.0}),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("holds", [True, False])
 @pytest.mark.parametrize("points", [0.5, -3.0])
 def test_evidence_counts_alike_whatever_it_says(
-    digits: Path, derived: Path, holds: bool, points: float
+    digits: Path, derived: Path, holds: bool, points: float, policy: str, speechless: Any
 ) -> None:
-    """Every sentence of the reports that are handed in is replaced; what is decided stays."""
+    """Every sentence of the reports that are handed in is replaced, and all that are made of them;
+    what is decided stays."""
     own = check(digits / "shufflenet.pth", derived / "retrained.pth", content_hash=True)
     one, two = hashes(own)
-    handed = [exported(two, holds=holds), benched(one, two, change(points)), exported(one)]
-    policy = Policy(export=True, bench=True, budgets={"accuracy-drop": 1.0})
-    mute = [from_json(_mute(to_json(r))) for r in handed]
+    handed = [
+        dataclasses.replace(report, environment={"unix_time": NOW - age}, file="handed.json")
+        for report, age in (
+            (exported(two, holds=holds), 0.5 * DAY), (benched(one, two, change(points)), 2 * DAY),
+            (exported(one), DAY), (own, DAY),
+        )
+    ]  # fmt: skip
+    mute = [dataclasses.replace(from_json(_mute(to_json(r))), file=r.file) for r in handed]
     assert any(p.what == "x" for r in mute for p in r.proofs)
-    decisions = [decided(gate(policy, [own, *reports])) for reports in (handed, mute)]
-    assert decisions[0] == decisions[1]
-    assert (decisions[0][1] == 0) == (holds and points > 0)
+    assert all(f.what == "x" for r in mute for f in r.findings)
+    was = decided(gate(POLICIES[policy], [own, *handed], now=NOW))
+    assert decided(gate(POLICIES[policy], [own, *mute], now=NOW)) == was
+    if policy == "a budget":
+        assert (was[1] == 0) == (holds and points > 0)
+    speechless()
+    assert decided(gate(POLICIES[policy], [own, *mute], now=NOW)) == was
 
 
 def test_a_decision_by_words_is_noticed(speechless: Any, monkeypatch: pytest.MonkeyPatch) -> None:
