@@ -37,6 +37,7 @@ from interop.facts import (
     Finding,
     Group,
     Input,
+    InputRole,
     Intent,
     Json,
     Labels,
@@ -435,7 +436,7 @@ def _report(
 
 
 def _inputs(found: Sequence[Candidate], of: Labelled) -> tuple[Input, ...]:
-    data = Input("data", of.spec.path, f"{len(of.names)} {of.kind}", dict(of.about))
+    data = Input(InputRole.DATA, of.spec.path, f"{len(of.names)} {of.kind}", dict(of.about))
     return (*(_described(c) for c in found), data)
 
 

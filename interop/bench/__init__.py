@@ -36,6 +36,7 @@ from interop.facts import (
     Group,
     Identity,
     Input,
+    InputRole,
     Intent,
     Measurement,
     Report,
@@ -356,7 +357,7 @@ def _dataset(
     told = answered[0][0]
     about = {**wanted[0].data.about(), "sha256": dataset_hash(told.hashes)}
     about["samples"] = len(told.hashes)
-    return (Input("data", str(data), f"{len(told.hashes)} {wanted[0].data.kind}", about),)
+    return (Input(InputRole.DATA, str(data), f"{len(told.hashes)} {wanted[0].data.kind}", about),)
 
 
 def _conditions(contenders: Sequence[Contender]) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from interop.errors import ConfigError
-from interop.facts import Answer, Group, Input, Json, Measurement, Report, Skipped, Unit
+from interop.facts import Answer, Group, Input, InputRole, Json, Measurement, Report, Skipped, Unit
 from interop.facts.sections.bench import BenchSection, CompareSection, Predictions
 from interop.proof.statistics import change, share
 
@@ -41,7 +41,7 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
             raise ConfigError(
                 f"is a report of {report.command!r}", where=name, fix="give two reports of bench"
             )
-        if any(given.role == "old" for given in report.inputs):
+        if any(given.role == InputRole.OLD for given in report.inputs):
             raise ConfigError(
                 "is a comparison itself", where=name, fix="give the two reports that it compares"
             )
@@ -74,7 +74,9 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
         summary=_summary(found, machine, noisy),
         inputs=tuple(
             Input(role, name, report.summary, {"command": "bench"})
-            for role, name, report in zip(("old", "new"), names, (old, new), strict=True)
+            for role, name, report in zip(
+                (InputRole.OLD, InputRole.NEW), names, (old, new), strict=True
+            )
         ),
         measurements=tuple(found),
         skipped=(*_other_samples(old, new), *_unmatched(old, new)),

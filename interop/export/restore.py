@@ -20,7 +20,7 @@ from interop.errors import InteropError, ModelError
 from interop.export import documents, recovering, weights
 from interop.export.recovering import BUILT, Found, Recovered, Wanted
 from interop.export.subject import tied_names
-from interop.facts import Answer, Identity, Json, Port, Proof, ProofName, Report, Skipped
+from interop.facts import Answer, Identity, InputRole, Json, Port, Proof, ProofName, Report, Skipped
 from interop.facts.sections.export import ExportSection
 from interop.identity import identify
 from interop.identity import index as indexes
@@ -350,7 +350,7 @@ def _report(
     bad = next((p for p in proofs if not p.holds), None)
     there = {p.name for p in proofs}
     shown = str(target) if target else None
-    given = describe("graph", identity)
+    given = describe(InputRole.GRAPH, identity)
     given = replace(
         given, facts={**given.facts, "content_sha256": identity.manifest.content_sha256}
     )

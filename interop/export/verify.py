@@ -21,7 +21,18 @@ from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents, routes
 from interop.export.weights import Held
 from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
-from interop.facts import PROOFS, Answer, Input, Json, Proof, ProofName, Report, Skipped, outside
+from interop.facts import (
+    PROOFS,
+    Answer,
+    Input,
+    InputRole,
+    Json,
+    Proof,
+    ProofName,
+    Report,
+    Skipped,
+    outside,
+)
 from interop.facts.sections.export import VerifySection
 from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
@@ -231,9 +242,9 @@ def _report(
         outcome = Answer.YES
         summary = f"{place}: {len(proofs)} of {len(proofs)} proofs hold, in {options.runtime}"
     source = receipt.get("source") or {}
-    given = Input("bundle", str(place), f"made of {source.get('file')}", {"source": source})
+    given = Input(InputRole.BUNDLE, str(place), f"made of {source.get('file')}", {"source": source})
     if work is not None:
-        given = describe("bundle", work.identity)
+        given = describe(InputRole.BUNDLE, work.identity)
     return Report(
         command="verify",
         outcome=outcome,

@@ -38,6 +38,7 @@ from interop.facts import (
     AxisState,
     Case,
     Identity,
+    InputRole,
     Json,
     Measurement,
     Proof,
@@ -660,7 +661,7 @@ class Work:
         else:
             summary = f"no bundle: {bad[0].name} does not hold"
         manifest = self.identity.manifest
-        given = describe("checkpoint", self.identity)
+        given = describe(InputRole.CHECKPOINT, self.identity)
         # By this hash the gate knows whose export it is.
         digest = manifest.content_sha256 or self.source_sha256 or None
         given = replace(given, facts={**given.facts, "content_sha256": digest})

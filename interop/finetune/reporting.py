@@ -17,6 +17,7 @@ from interop.facts import (
     Answer,
     Group,
     Input,
+    InputRole,
     Json,
     Measurement,
     Proof,
@@ -164,10 +165,10 @@ def inputs(
     """How the report speaks of the backbone and of the data set."""
     if source.random:
         said = f"{source.library}/{source.arch}  weights drawn at random"
-        backbone = Input("backbone", source.name, said)
+        backbone = Input(InputRole.BACKBONE, source.name, said)
     else:
-        backbone = describe("backbone", source.identity)
-    return backbone, Input("data", data, about, facts or {})
+        backbone = describe(InputRole.BACKBONE, source.identity)
+    return backbone, Input(InputRole.DATA, data, about, facts or {})
 
 
 def scores(work: Work, answers: Sequence[Any]) -> list[Measurement]:

@@ -17,6 +17,7 @@ from interop.facts import (
     EvidenceGap,
     Finding,
     Input,
+    InputRole,
     Level,
     Measurement,
     Proof,
@@ -114,7 +115,7 @@ def refuse(policy: Policy, unreadable: Unreadable) -> Report:
         command="gate",
         outcome=Answer.NO,
         summary=f"{unreadable.path}: {unreadable.what}",
-        inputs=(Input("candidate", unreadable.path, "unreadable"),),
+        inputs=(Input(InputRole.CANDIDATE, unreadable.path, "unreadable"),),
         findings=findings,
         details=GateSection(intent=policy.intent, policy=policy.source),
     )
@@ -224,7 +225,9 @@ def _shown(m: Measurement, policy: Policy) -> bool:
 
 
 def _named(inputs: Sequence[Input]) -> tuple[Input, ...]:
-    roles = {"A": "baseline", "B": "candidate"}
+    roles: dict[str, str] = {
+        InputRole.A: InputRole.BASELINE, InputRole.B: InputRole.CANDIDATE,
+    }  # fmt: skip
     return tuple(replace(i, role=roles.get(i.role, i.role)) for i in inputs)
 
 

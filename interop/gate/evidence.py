@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from interop.facts import PROOFS, Answer, EvidenceGap, GapKind, Input, Measurement, Report
+from interop.facts import (
+    PROOFS,
+    Answer,
+    EvidenceGap,
+    GapKind,
+    Input,
+    InputRole,
+    Measurement,
+    Report,
+)
 from interop.facts.sections.bench import BenchSection
 from interop.facts.sections.check import CheckSection
 from interop.gate.keys import MEASURED
@@ -99,12 +108,12 @@ def _old(why: str) -> EvidenceGap:
 def is_of(report: Report, checked: Report) -> bool:
     """Whether a report is of the files of a check, by their content hashes."""
     a, b = checked.inputs
-    given = [i for i in report.inputs if i.role != "data"]
+    given = [i for i in report.inputs if i.role != InputRole.DATA]
     if report.command == "export":
         return len(given) == 1 and _is_one(given[0], b)
     # Order counts: a bench of candidate against baseline has every change the wrong way round, and
     # figures are of "A" and "B" by the role alone.
-    if [i.role for i in given] != ["A", "B"]:
+    if [i.role for i in given] != [InputRole.A, InputRole.B]:
         return False
     return all(_is_one(x, y) for x, y in zip(given, (a, b), strict=True))
 
@@ -120,7 +129,9 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | N
             "the report of its export (interop export CHECKPOINT --report json:PATH)"
         )
     if report.command == "bench":
-        used = next((i.facts.get("sha256") for i in report.inputs if i.role == "data"), None)
+        used = next(
+            (i.facts.get("sha256") for i in report.inputs if i.role == InputRole.DATA), None
+        )
         if policy.data_sha256 is not None and used != policy.data_sha256:
             return _of_others(f"measured on other data than the policy's {policy.data}")
         section = report.section(BenchSection)
@@ -143,7 +154,7 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | N
 
 def _restores(exported: Report) -> bool:
     """Whether an export went from a graph to a state dict."""
-    return any(given.role == "graph" for given in exported.inputs)
+    return any(given.role == InputRole.GRAPH for given in exported.inputs)
 
 
 def _incomplete(policy: Policy, report: Report) -> EvidenceGap | None:

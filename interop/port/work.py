@@ -25,6 +25,7 @@ from interop.facts import (
     Case,
     Finding,
     Identity,
+    InputRole,
     Json,
     Level,
     Mapped,
@@ -331,9 +332,9 @@ class Work:
         made = {p.name for p in self.proofs}
         wanted = [FRACTION, *([proving.FORWARD, proving.CANARY] if self.prove else [])]
         bad = next((p for p in self.proofs if not p.holds), None)
-        inputs = [describe("source", self.source)]
+        inputs = [describe(InputRole.SOURCE, self.source)]
         if self.like is not None:
-            inputs.append(describe("like", self.like))
+            inputs.append(describe(InputRole.LIKE, self.like))
         findings, _ = run(Case(proofs=tuple(self.proofs)))
         if holds and self.wider:
             findings = (*findings, self._wider_head())

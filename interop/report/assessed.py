@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from interop.facts import Answer, Basis, Group, Input, Measurement, Report, TaskName, Unit
+from interop.facts import (
+    Answer,
+    Basis,
+    Group,
+    Input,
+    InputRole,
+    Measurement,
+    Report,
+    TaskName,
+    Unit,
+)
 from interop.facts.sections.assess import AssessSection, Replacement
 from interop.report.values import ABSENT, Table, interval_of, known, listed, of, plain
 
@@ -102,7 +112,7 @@ class Assessed:
     @property
     def data(self) -> Input | None:
         # A model may go by that name too; the data set comes last.
-        return next((i for i in reversed(self.report.inputs) if i.role == "data"), None)
+        return next((i for i in reversed(self.report.inputs) if i.role == InputRole.DATA), None)
 
     def given(self, name: str) -> Input | None:
         return next((i for i in self.report.inputs if i.role == name), None)

@@ -15,7 +15,7 @@ from pathlib import PureWindowsPath
 from posixpath import normpath
 from urllib.parse import quote
 
-from interop.facts import Finding, Json, Level, Report, Skipped
+from interop.facts import Finding, InputRole, Json, Level, Report, Skipped
 from interop.report.json import dump
 from interop.report.sanitize import plain
 from interop.report.wording import (
@@ -136,7 +136,7 @@ def _paragraphs(text: str) -> str:
 
 def _category(report: Report) -> str:
     """What tells one upload of a repository from another (3.17.3): the command and candidate."""
-    models = [uri_of(path_of(given)) for given in report.inputs if given.role != "data"]
+    models = [uri_of(path_of(given)) for given in report.inputs if given.role != InputRole.DATA]
     return "/".join(["interop", report.command, *models[-1:], ""])
 
 
@@ -170,7 +170,7 @@ def _artifacts(report: Report) -> list[Json]:
     made: dict[str, Json] = {}
     for given in report.inputs:
         uri = uri_of(path_of(given))
-        if given.role == "data" or not uri:
+        if given.role == InputRole.DATA or not uri:
             continue
         one: dict[str, Json] = {"location": {"uri": uri}, "roles": ["analysisTarget"]}
         size, digest = given.facts.get("bytes"), given.facts.get("content_sha256")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from interop.facts import Answer, Finding, Input, Intent, Level, Report
+from interop.facts import Answer, Finding, Input, InputRole, Intent, Level, Report
 from interop.report.sanitize import plain
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def files_of(report: Report, found: Finding) -> list[str]:
     named = found.facts.get("files")
     if isinstance(named, (list, tuple)) and named:
         return [str(path) for path in named]
-    models = [given for given in report.inputs if given.role != "data"]
+    models = [given for given in report.inputs if given.role != InputRole.DATA]
     if found.place and any(found.place in (given.path, path_of(given)) for given in models):
         return [found.place]
     # The candidate comes last: A before B, the baseline before the candidate.
