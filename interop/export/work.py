@@ -603,7 +603,7 @@ class Work:
             self.section,
             route=made.route.name,
             opset=made.opset,
-            inputs=tuple(GraphInput(**given) for given in made.inputs),
+            inputs=tuple(GraphInput(i["name"], i["dtype"], tuple(i["shape"])) for i in made.inputs),
             outputs=tuple(forward.outputs),
             signature=forward.signature.json(),
             derived=made.derived,

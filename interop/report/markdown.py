@@ -13,7 +13,15 @@ from interop.facts import Finding, Measurement, Report
 from interop.report.curves import WRITTEN, shortened
 from interop.report.units import quantity
 from interop.report.values import known, of, span
-from interop.report.wording import faults, headline, is_proof, one_line, waived, word
+from interop.report.wording import (
+    faults,
+    headline,
+    is_proof,
+    one_line,
+    skipped_by_reason,
+    waived,
+    word,
+)
 
 # GitHub refuses a comment of more than 65 536 characters.
 MOST_CHARACTERS = 60_000
@@ -172,11 +180,8 @@ def _finding(found: Finding, waiver: str = "") -> str:
 
 
 def _skipped(report: Report) -> str:
-    by_reason: dict[str, list[str]] = {}
-    for one in report.skipped:
-        by_reason.setdefault(one.why, []).append(one.rule)
     lines = [f"Not checked: {', '.join(map(code, rules))}: {text(why)}"
-             for why, rules in by_reason.items()]  # fmt: skip
+             for why, rules in skipped_by_reason(report).items()]  # fmt: skip
     return "\n\n".join(lines)
 
 

@@ -68,6 +68,14 @@ def waived(report: Report) -> list[tuple[Finding, str]]:
     return [(_finding(one), _reason(one)) for one in report.section(GateSection).waived or ()]
 
 
+def skipped_by_reason(report: Report) -> dict[str, list[str]]:
+    """The checks that were not made, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for one in report.skipped:
+        by_reason.setdefault(one.why, []).append(one.rule)
+    return by_reason
+
+
 def loads(state: bool | str) -> str:
     """Whether an execution provider loads; a text is the error that it gives."""
     return "loads" if state is True else f"does not load{f': {state}' if state else ''}"

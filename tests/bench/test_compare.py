@@ -19,7 +19,7 @@ from interop.errors import ConfigError
 from interop.facts import Answer, Finding, Input, Intent, Json, Level, Measurement, Report, TaskName
 from interop.facts.sections.bench import BenchSection, CompareSection, Predictions
 from interop.report import render
-from interop.report.json import read_report
+from interop.report.json import from_json, read_report, to_json
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LANE = {"of": "A pytorch", "model": "A", "runtime": "pytorch"}
@@ -287,8 +287,9 @@ def test_the_command_compares_stored_reports(interop: Run, tmp_path: Path) -> No
 
 
 def test_answers_of_an_older_version_are_told_apart() -> None:
-    told = Predictions("A pytorch", TaskName.REGRESSION, (), {"ab": ("cat", "cat")})
-    old = Report("bench", Answer.YES, "", details=BenchSection(predictions=(told,)))
+    document = to_json(Report("bench", Answer.YES, ""))
+    told = {"of": "A pytorch", "samples": {"ab": ["cat", "cat"]}}
+    old = from_json({**document, "details": {"predictions": [told]}})
     with pytest.raises(ConfigError, match="older version"):
         compare(old, old)
 

@@ -28,9 +28,9 @@ class Predictions:
     (None where a task knows no yes or no), and a digest of what makes two answers the same."""
 
     of: str
-    task: TaskName
-    labels: tuple[str, ...]
-    samples: Mapping[str, tuple[str | bool | None, ...]]
+    task: TaskName | None = None  # older reports have the samples alone
+    labels: tuple[str, ...] = ()
+    samples: Mapping[str, tuple[str | bool | None, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

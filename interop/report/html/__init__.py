@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from interop.facts import Answer, Finding, Json, Proof, Report
+from interop.facts import Answer, Json, Report
 from interop.facts.sections.check import CheckSection
 from interop.facts.sections.doctor import DoctorSection
 from interop.report.html import training
@@ -18,7 +18,7 @@ from interop.report.html.bench import Measured, cards, figures, flips, tables
 from interop.report.html.components import Card, facts_table, flat
 from interop.report.json import to_json
 from interop.report.values import Table, plain
-from interop.report.wording import loads, word
+from interop.report.wording import loads, skipped_by_reason, word
 
 # Control characters and halves of surrogate pairs have no place in HTML; marks that turn the
 # direction of writing would let a file name show as another.
@@ -63,12 +63,12 @@ def view(report: Report) -> dict[str, Any]:
         "alarms": alarms(report),
         **shown,
         "flips": flips(measured),
-        "findings": [(f, _facts_of(f)) for f in report.findings],
-        "proofs": [(p, _facts_of(p)) for p in report.proofs],
+        "findings": [(f, flat(f.facts)) for f in report.findings],
+        "proofs": [(p, flat(p.facts)) for p in report.proofs],
         "inputs": [(i, flat(i.facts)) for i in report.inputs],
         "problems": report.section(DoctorSection).problems or (),
         "asked": report.intent,
-        "skipped": _skipped(report),
+        "skipped": skipped_by_reason(report),
         "placed": providers(report.environment),
         "facts_tables": _facts(report),
     }
@@ -128,17 +128,6 @@ def _moved(report: Report, most: int = 50) -> list[Table]:
     note = f"and {more} more, in the JSON report" if more > 0 else ""
     head = ("tensor", "unequal", "of", "largest difference", "mean", "cosine")
     return [Table("Tensors that are least alike", head, rows, tuple(range(1, 6)), note)]
-
-
-def _facts_of(part: Finding | Proof) -> list[tuple[str, str]]:
-    return flat(part.facts)
-
-
-def _skipped(report: Report) -> dict[str, list[str]]:
-    by_reason: dict[str, list[str]] = {}
-    for one in report.skipped:
-        by_reason.setdefault(one.why, []).append(one.rule)
-    return by_reason
 
 
 def providers(environment: Mapping[str, Json]) -> Table | None:

@@ -8,29 +8,36 @@ from textwrap import wrap
 from interop.facts import Report
 from interop.report import assessed
 from interop.report.assessed import Assessed
+from interop.report.sanitize import plain
 from interop.report.table import WIDTH, grid
-from interop.report.text.shared import prose
 from interop.report.wording import one_line
 
 
 def blocks(report: Report) -> list[list[str]]:
-    # What it lays out rests on this module's figures.
-
-    of_all = assessed.Assessed(report)
+    of_all = Assessed(report)
     said = [
-        prose(" ".join(assessed.answers(of_all))),
+        _prose(" ".join(assessed.answers(of_all))),
         _models(of_all, assessed.data_in_words(of_all)),
-        prose(" ".join(assessed.folds_in_words(of_all))) if of_all.main else [],
+        _prose(" ".join(assessed.folds_in_words(of_all))) if of_all.main else [],
     ]
     for one in assessed.tables(of_all):
         head = ["*" if h == assessed.FRONT else h for h in one.head]
         rows = [[one_line(cell) for cell in row] for row in one.rows]
         first, *rest = grid(head, rows, one.figures)
-        said += [[one.title.upper(), *first], *rest, prose(one.note)]
+        said += [[one.title.upper(), *first], *rest, _prose(one.note)]
         if one.title == assessed.INTERCHANGE:
             said += [_replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)]
-            said += [prose(assessed.about_p(of_all))]
-    return [*said, prose("\n".join(map(one_line, assessed.notes(report))))]
+            said += [_prose(assessed.about_p(of_all))]
+    return [*said, _prose("\n".join(map(one_line, assessed.notes(report))))]
+
+
+def _prose(text: str) -> list[str]:
+    """Text that fills lines; a line of its own for each that it has."""
+    return [
+        line
+        for part in text.splitlines()
+        for line in wrap(plain(part), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    ]
 
 
 def _models(of_all: Assessed, data: str) -> list[str]:
@@ -39,8 +46,8 @@ def _models(of_all: Assessed, data: str) -> list[str]:
     for name in of_all.names:
         given = of_all.given(name)
         words = [of_all.known_as(name), *([given.path, given.summary] if given else ())]
-        lines += prose("  ".join(map(one_line, words)))
-    return lines + (prose(f"data  {one_line(data)}") if data else [])
+        lines += _prose("  ".join(map(one_line, words)))
+    return lines + (_prose(f"data  {one_line(data)}") if data else [])
 
 
 def _replacements(found: Sequence[tuple[str, str]], most: int) -> list[str]:

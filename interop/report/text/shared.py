@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from textwrap import wrap
 
 from interop.facts import AxisDomain, Finding, Proof, Report
-from interop.report.sanitize import plain
 from interop.report.table import WIDTH, by_row, shorten_path, table
+from interop.report.wording import skipped_by_reason
 
 
 def input_lines(report: Report) -> list[str]:
@@ -61,14 +61,9 @@ def _head(found: Finding) -> tuple[str, str, str]:
 
 
 def skipped_lines(report: Report, word: str = "not checked") -> list[str]:
-    if not report.skipped:
-        return []
-    by_reason: dict[str, list[str]] = {}
-    for one in report.skipped:
-        by_reason.setdefault(one.why, []).append(one.rule)
     return [
         line
-        for why, rules in by_reason.items()
+        for why, rules in skipped_by_reason(report).items()
         for line in wrap(f"{word}: {', '.join(rules)}: {why}", WIDTH, subsequent_indent="  ",
                          break_on_hyphens=False)
     ]  # fmt: skip
@@ -92,12 +87,3 @@ def short_name(name: str, most: int = 44) -> str:
     if not name:
         return "(the tensor itself)"
     return name if len(name) <= most else f"…{name[1 - most :]}"
-
-
-def prose(text: str) -> list[str]:
-    """Text that fills lines; a line of its own for each that it has."""
-    return [
-        line
-        for part in text.splitlines()
-        for line in wrap(plain(part), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    ]
