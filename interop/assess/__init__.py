@@ -370,10 +370,7 @@ def _report(
         measured += _costs(candidate, looked)
         measured += [
             Measurement(
-                n,
-                Unit.ABS,
-                v,
-                conditions={"group": Group.TRANSFERABILITY, "of": candidate.name},
+                n, Unit.ABS, v, conditions={"group": Group.TRANSFERABILITY, "of": candidate.name}
             )
             for n, v in candidate.scores.items()
         ]
@@ -610,11 +607,7 @@ def _order(
             assert c.trial is not None
             scored[c.name]["linear probe"] = float(np.mean(next(iter(c.trial.figures.values()))))
     taus = cheap.held_to(scored, outcomes, [c.name for c in found])
-    conditions: dict[str, Json] = {
-        "group": Group.ORDER,
-        "against": against,
-        "models": len(found),
-    }
+    conditions: dict[str, Json] = {"group": Group.ORDER, "against": against, "models": len(found)}
     return [
         Measurement("weighted Kendall's tau", Unit.ABS, v, conditions={**conditions, "of": n})
         for n, v in taus.items()

@@ -287,12 +287,7 @@ def ratios(lanes: Sequence[Lane], size: int) -> list[Measurement]:
     for top, bottom, between in pairs:
         value, interval = ratio(top.samples, bottom.samples)
         name = f"{top.of} / {bottom.of}"
-        conditions = {
-            "group": Group.LATENCY_RATIO,
-            "of": name,
-            "between": between,
-            "batch": size,
-        }
+        conditions = {"group": Group.LATENCY_RATIO, "of": name, "between": between, "batch": size}
         made.append(Measurement("latency ratio", Unit.RATIO, value, interval, (), conditions))
     value, interval = ratio(again.samples, first.samples)
     conditions = {

@@ -227,10 +227,7 @@ def _times(work: Work) -> list[Measurement]:
     for name, key in (("time to 95 % of the best", "seconds"),
                       ("processor time to 95 % of the best", "cpu_seconds")):  # fmt: skip
         spent = sum(float(getattr(r, key)) for r in rows[: place + 1])
-        told = {
-            "group": Group.TRAINING,
-            "of": f"{rows[place].phase}, epoch {rows[place].epoch}",
-        }
+        told = {"group": Group.TRAINING, "of": f"{rows[place].phase}, epoch {rows[place].epoch}"}
         made.append(Measurement(name, Unit.SECONDS, spent, conditions=told))
     return made
 

@@ -389,10 +389,7 @@ def _report(policy: Policy, records: Sequence[GatedModel], gone: Sequence[str]) 
         ),
         findings=tuple(f for r in worst for f in _findings(r)),
         details=GateSection(
-            intent=policy.intent,
-            policy=policy.source,
-            models=tuple(records),
-            removed=tuple(gone),
+            intent=policy.intent, policy=policy.source, models=tuple(records), removed=tuple(gone)
         ),
     )
 

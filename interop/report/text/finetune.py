@@ -12,10 +12,7 @@ from interop.report.table import WIDTH
 from interop.report.text.measurements import measured_blocks
 from interop.report.text.shared import finding_lines, input_lines, note_lines, proof_lines
 
-_TRAINED = (
-    Group.VALIDATION,
-    Group.TRAINING,
-)  # of a training: the curves have a table of their own
+_TRAINED = (Group.VALIDATION, Group.TRAINING)  # of a training: the curves have a table of their own
 
 
 def blocks(report: Report) -> list[list[str]]:
