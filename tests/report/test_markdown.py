@@ -18,7 +18,7 @@ from interop.report.sanitize import plain
 from interop.report.wording import headline, one_line
 
 from .golden import HOSTILE, REPORTS
-from .test_learning import report as trained
+from .test_curves import report as trained
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 OURS = {

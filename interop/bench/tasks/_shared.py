@@ -86,7 +86,7 @@ def score(
     """`figure` of all records with its bootstrap interval, cut to the `bounds` of what it can be:
     0 to 1 for a share, else 0 or more, if not given."""
     low, high = bootstrapped(count, figure, resamples)
-    least, most = bounds or (0.0, 1.0 if unit is Unit.SHARE else float("inf"))
+    least, most = bounds or (0.0, 1.0 if unit == Unit.SHARE else float("inf"))
     value = float(figure(np.arange(count)))
     # The figure is compared too: where all draws are the same, rounding parts them.
     interval = min(max(low, least), value), max(min(high, most), value)
