@@ -139,12 +139,12 @@ def loading(folder: Path, threads: int) -> dict[str, Any]:
     import torchvision
 
     from interop.bench.accuracy import answer
-    from interop.bench.tasks import task
     from interop.data import open_data
     from interop.data.preparing import Pictures
     from interop.facts import Preprocessing
     from interop.models.signature import BATCH, Argument, Signature
     from interop.runtimes import TorchRuntime
+    from interop.tasks import task
 
     names = tuple(f"class{n}" for n in range(CLASSES))
     how = Preprocessing((256,), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop=(224, 224))

@@ -289,7 +289,7 @@ def saved(name: str, task: str, folder: Path) -> tuple[str, str | None, dict[str
     if library == "transformers":
         return _pretrained(own, folder), None, {}
     if library == "torchaudio":
-        from interop.models.building import torchaudio
+        from interop.models.libraries.torchaudio import build as torchaudio
 
         if own == "deepspeech":
             module = torchaudio.imported(own, own).DeepSpeech(
@@ -340,7 +340,7 @@ def _fine_tuned(library: str, name: str, task: str) -> Any:
 
 def _pretrained(name: str, folder: Path) -> str:
     """The class with a tiny config of its family, as `save_pretrained` leaves it."""
-    from interop.models.catalog import transformers as library
+    from interop.models.libraries.transformers import catalog as library
 
     own, _, extra = name.partition("?")
     fields: dict[str, Any] = dict(library.configs(own)[0]) if own not in _MORE else {}
@@ -414,7 +414,8 @@ def _settle(module: Any, library: str, name: str) -> None:
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms or library not in ("torchvision", "timm", "transformers"):
         return
-    from interop.models.catalog import timm, torchvision
+    from interop.models.libraries.timm import catalog as timm
+    from interop.models.libraries.torchvision import catalog as torchvision
 
     if library == "transformers":
         if module.main_input_name != "pixel_values":

@@ -296,8 +296,8 @@ class Study:
     def _measured(self, name: str, group: Group) -> dict[str, Any]:
         import torch
 
-        from interop.bench.lanes import prepare_contenders
         from interop.bench.latency import measure
+        from interop.bench.runners import prepare_contenders
         from interop.identity import identify_file
         from interop.models.signature import drawn
         from interop.report.json import to_json

@@ -14,12 +14,12 @@ from typing import Any
 
 from interop.errors import ConfigError, need_torch_side
 from interop.facts import EvidenceGap, GapKind, Identity, Report
-from interop.gate import git
-from interop.gate.cache import Cache
-from interop.gate.judging import Side, judge
-from interop.gate.policy import Policy
+from interop.gate.candidate import Side, judge
+from interop.gate.repository import git
+from interop.gate.repository.cache import Cache
 from interop.gate.scratch import scratch, sweep
 from interop.identity import split_place
+from interop.policy.policy import Policy
 from interop.report.json import read_report
 
 SAMPLES = 16  # real ones on which parity is proved
@@ -71,7 +71,7 @@ def gate_all(
     progress: Progress | None = None,
 ) -> Report:
     """Judge all model files below a folder, as `gate` judges one; `cache` keeps what was judged."""
-    from interop.gate.many import gate_all as judge_all
+    from interop.gate.repository.run import gate_all as judge_all
 
     sweep()
     return judge_all(
@@ -218,7 +218,7 @@ def _hash_of(
     columns: tuple[tuple[str, str], ...],
     split: str | None,
 ) -> str:
-    from interop.check.inputs import dataset_hash
+    from interop.identity.describe import dataset_hash
 
     if find_spec("numpy") is None:
         return dataset_hash(_pictures(Path(data)))

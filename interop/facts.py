@@ -265,9 +265,9 @@ class Port:
 class Graph:
     """The interface of an ONNX graph. `opsets` maps an operator domain to its version.
 
-    `meanings` says what each output holds, as `interop.reading.onnx_outputs` learns it of the last
+    `meanings` says what each output holds, as `interop.reading.formats.onnx_outputs` learns it of the last
     nodes; `computation` is the hash of what it computes with its weights
-    (`interop.reading.onnx_computation`). Both are empty for graphs of other formats.
+    (`interop.reading.formats.onnx_computation`). Both are empty for graphs of other formats.
     """
 
     inputs: tuple[Port, ...]
@@ -318,7 +318,7 @@ class Module:
 class Manifest:
     """One model file as facts; no code of the file has run.
 
-    `container` is what the bytes are, one of those in `interop.reading.formats`.
+    `container` is what the bytes are, one of those in `interop.reading.formats.table`.
     `path` is what was asked for, `file` the file that was read (they differ for a bundle folder);
     `size` counts the bytes of the files in which its tensors lie too (external data, shards).
     `metadata` holds what stands beside the weights (epoch, arch, labels, a safetensors header's

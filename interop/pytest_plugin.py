@@ -38,7 +38,7 @@ class Checker:
         """`interop.check.check` of the two files. Raises interop.errors.ReadError."""
         from interop.check import check
         from interop.facts import Labels, Level
-        from interop.identity.keys import parse_preprocessing
+        from interop.identity.metadata import parse_preprocessing
 
         labels, preprocess = self.facts.get("labels"), self.facts.get("preprocess")
         levels = self.facts.get("levels")

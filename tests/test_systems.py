@@ -265,7 +265,7 @@ def test_speech_is_written_down_by_wav2vec2(clips, tmp_path):
 DEEPSPEECH = """
 import json, sys
 import numpy as np, torch
-from interop.models.building.torchaudio import imported
+from interop.models.libraries.torchaudio.build import imported
 from interop.assess import assess
 from interop.bench import bench
 from interop.check import check

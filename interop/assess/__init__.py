@@ -16,17 +16,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.assess import cheap, history, layers, trial, work
+from interop.assess import (
+    layers,
+    parallel,
+    provenance,
+)
+from interop.assess import (
+    probe_cv as trial,
+)
+from interop.assess import (
+    scores as cheap,
+)
 from interop.assess.candidates import Seen, Spec, names_of, see_or_refuse
 from interop.assess.complexity import complexity, latencies
+from interop.assess.dataset import DataSpec, Labelled, labelled
+from interop.assess.finetune_cv import Tuned, Tuning, tune
 from interop.assess.folds import Folds, folds
 from interop.assess.interchange import Pair, compared, same, sentence
-from interop.assess.labelled import DataSpec, Labelled, labelled
 from interop.assess.pareto import front
-from interop.assess.tuned import Tuned, Tuning, tune
-from interop.bench.tasks import task as task_of
 from interop.check import check_identities
-from interop.check.inputs import describe
 from interop.data import preparation
 from interop.errors import ConfigError
 from interop.facts import (
@@ -43,10 +51,12 @@ from interop.facts import (
     Report,
     Skipped,
 )
+from interop.identity.describe import describe
 from interop.models.backbone import Features, Source, bare, input_names
-from interop.proof.statistics import share
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
+from interop.stats.intervals import share
+from interop.tasks import task as task_of
 
 __all__ = ["Options", "Tuning", "assess"]
 
@@ -83,7 +93,7 @@ class Options:
     threads: int | None = None
     seconds: float = 2.0
     cache: Path | None = None
-    pool: work.Pool = field(default_factory=work.Pool)
+    pool: parallel.Pool = field(default_factory=parallel.Pool)
     tuning: Tuning | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     samples: Sequence[int] = trial.SAMPLES
@@ -182,7 +192,7 @@ def _task(source: Source, data: str | Path, options: Options, labels: Labels | N
     if options.task is not None:
         return options.task
     from interop.finetune.options import Options as Asked
-    from interop.finetune.wanted import task_name
+    from interop.finetune.targets import task_name
 
     return task_name(
         source, data, Asked(columns=options.columns, split=options.split, labels=labels)
@@ -224,16 +234,18 @@ def _seen(
     seen: list[Seen]
     if many:
         pieces = [
-            work.Piece(see_arrays, (s, of.spec, folder, options.device, threads)) for s in specs
+            parallel.Piece(see_arrays, (s, of.spec, folder, options.device, threads)) for s in specs
         ]
-        seen = [Seen.from_arrays(r) for r in work.done(pieces, options.pool, None, "features", say)]
+        seen = [
+            Seen.from_arrays(r) for r in parallel.done(pieces, options.pool, None, "features", say)
+        ]
     else:
         seen = []
         for spec in specs:
             say(f"{spec.name}: features of {len(of.names)} samples")
             seen.append(see_or_refuse(spec, of.spec, folder, options.device, options.threads))
     for spec, source, one in zip(specs, sources, seen, strict=True):
-        taught = 0 if source.random else history.trained_on(source.identity, of.hashes)
+        taught = 0 if source.random else provenance.trained_on(source.identity, of.hashes)
         found.append(Candidate(spec, source, one, taught=taught))
     # The same weights twice in one run: what the first computed was not computed before it.
     first: set[str] = set()
@@ -244,7 +256,7 @@ def _seen(
     return found
 
 
-def see_arrays(*given: Any) -> work.Result:
+def see_arrays(*given: Any) -> parallel.Result:
     """`see_or_refuse`, its result as arrays by name, which go between processes."""
     return see_or_refuse(*given).as_arrays()
 
@@ -379,7 +391,7 @@ def _report(
                 "random": c.source.random,
                 "trained_on": c.taught,
                 "cached": c.seen.cached,
-                "training": {} if c.source.random else history.training(c.source.identity),
+                "training": {} if c.source.random else provenance.training(c.source.identity),
                 "front": c.name in on_front,
                 "figures": points[c.name],
                 "score": None if c.source.random and len(scored) < len(found) else (
@@ -516,7 +528,7 @@ def _own(candidate: Candidate, of: Labelled) -> list[Measurement]:
     name = "accuracy" if of.classifies else "exact match"
     made = [share(name, answered[1].astype(bool), conditions)]
     if of.spec.task == "automatic-speech-recognition":
-        from interop.bench.tasks.speech import Said
+        from interop.tasks.speech import Said
 
         assert candidate.seen.answers is not None
         said = [Said(a, None) for a in candidate.seen.answers]

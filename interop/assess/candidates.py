@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop import __version__
-from interop.assess import work
-from interop.assess.labelled import DataSpec
-from interop.bench.tasks import task as task_of
+from interop.assess import parallel
+from interop.assess.dataset import DataSpec
 from interop.data import preparation
 from interop.data.base import Data, Preparation, Prepared
 from interop.data.tokens import unread
@@ -28,6 +27,7 @@ from interop.errors import ConfigError, ModelError
 from interop.facts import AnyPreprocessing, Json, Labels
 from interop.models.backbone import Features, Source, bare, find, input_names
 from interop.runtimes import clock
+from interop.tasks import task as task_of
 
 BATCH = 32
 Array = NDArray[Any]
@@ -144,7 +144,7 @@ def see(
     _check_kind(spec, source, opened)
     prepare = preparation(source.identity, data.task, input_names(source, made), kind=opened.kind)
     key = _key(spec, source, made, data, opened, prepare)
-    if folder is not None and key and (kept := work.load(folder, key)) is not None:
+    if folder is not None and key and (kept := parallel.load(folder, key)) is not None:
         found = Seen.from_arrays(kept)
         found.cached = True
         return found
@@ -159,7 +159,7 @@ def see(
         )
     found.about |= {"features": made.how, "prepared": dict(prepare.said), "unread": said}
     if folder is not None and key:
-        work.store(folder, key, found.as_arrays())
+        parallel.store(folder, key, found.as_arrays())
     return found
 
 

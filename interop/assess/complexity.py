@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from interop.bench.latency import Lane, interleave, ratio
 from interop.facts import Measurement
 from interop.models.backbone import Features
-from interop.models.signature.transformers import is_one
+from interop.models.libraries.transformers.signature import is_one
 from interop.runtimes.base import Array as Given
 from interop.runtimes.pytorch import TorchRuntime
 

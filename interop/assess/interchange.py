@@ -7,13 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from interop.assess.agreement import (
-    cohen_kappa,
-    not_worse_paired,
-    tost_paired,
-)
 from interop.facts import Answer
-from interop.proof.statistics import mcnemar, paired_interval
+from interop.stats.agreement import cohen_kappa, not_worse_paired, tost_paired
+from interop.stats.intervals import mcnemar, paired_interval
 
 Array = NDArray[Any]
 ALPHA = 0.05

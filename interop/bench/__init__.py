@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from interop.bench.accuracy import Answered, answer, between_models, between_runtimes, scores
-from interop.bench.lanes import DEFAULT, Contender, parse, prepare_contenders
 from interop.bench.latency import measure as measure_latency
 from interop.bench.process import measure as measure_process
-from interop.bench.tasks import Task
-from interop.bench.tasks import task as task_of
-from interop.bench.wanted import need_interface, task_name
-from interop.check.inputs import dataset_hash, describe
+from interop.bench.runners import (
+    DEFAULT,
+    Contender,
+    parse,
+    prepare_contenders,
+)
 from interop.check.pairing import pair
 from interop.data import open_data, preparation
 from interop.data.arrays import Arrays
@@ -40,9 +41,13 @@ from interop.facts import (
     Measurement,
     Report,
 )
+from interop.identity.describe import dataset_hash, describe
 from interop.models.signature import Signature, drawn
 from interop.rules import all_rules, run
 from interop.runtimes.pytorch import require_torch_device
+from interop.tasks import Task
+from interop.tasks import task as task_of
+from interop.tasks.infer import need_interface, task_name
 
 __all__ = ["BATCHES", "Options", "bench"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from interop.errors import ConfigError
 from interop.facts import Answer, Input, Json, Measurement, Report, Skipped
-from interop.proof.statistics import change, share
+from interop.stats.intervals import change, share
 
 RESAMPLES = 2000
 SEED = 0

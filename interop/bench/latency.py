@@ -17,7 +17,7 @@ from time import perf_counter, perf_counter_ns, process_time_ns
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.bench.lanes import Contender
+from interop.bench.runners import Contender
 from interop.facts import Json, Measurement
 from interop.models.signature import BATCH, Argument, Signature
 from interop.runtimes import Runtime

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import interop
-from interop.bench.lanes import WAYS, Contender, Lane
 from interop.bench.latency import filled, sizes
+from interop.bench.runners import WAYS, Contender, Lane
 from interop.errors import ModelError
 from interop.facts import Json, Measurement
 from interop.models.signature import drawn

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from interop.check import heads, maps, parts
-from interop.check.inputs import describe, tensor_facts
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
 from interop.check.verdicts import judge
@@ -24,6 +23,7 @@ from interop.facts import (
     Skipped,
 )
 from interop.identity import identify_file
+from interop.identity.describe import describe, tensor_facts
 from interop.rules import run
 
 __all__ = ["check", "check_identities", "inspect"]

@@ -142,8 +142,8 @@ def command(
     fetching(progress)
     need_torch_side("assess")
     from interop.assess import Options, Tuning, assess
-    from interop.assess.work import Pool
-    from interop.gate.cache import default_folder
+    from interop.assess.parallel import Pool
+    from interop.gate.repository.cache import default_folder
 
     for factory in factories:
         click.echo(f"running {factory.rpartition('=')[2]}: your own code", err=True)
@@ -179,7 +179,7 @@ _FIGURES = {"accuracy": "accuracy", "latency": "latency", "size": "weight bytes"
 
 
 def _weights(policy: Path) -> dict[str, float]:
-    from interop.gate.policy import read_policy
+    from interop.policy.policy import read_policy
 
     settings = read_policy(policy).settings
     return {

@@ -156,7 +156,7 @@ def command(
         if code:
             click.echo(f"running {code}: your own code", err=True)
     if target is not None:
-        from interop.export.restore import restore_file
+        from interop.export.from_onnx.restore import restore_file
 
         place = out or Path(f"{_named_after(Path(checkpoint))}.safetensors")
         finish(

@@ -15,7 +15,7 @@ from interop.cli.output import (
     progress_done,
     report_options,
 )
-from interop.gate.policy import Policy, find_policy, read_policy
+from interop.policy.policy import Policy, find_policy, read_policy
 
 
 @click.command(
@@ -103,7 +103,7 @@ def command(
     inputs = [x for x in (candidate, baseline, *evidence) if x is not None]
     check_targets(reports, *inputs, *([path] if path else []))
     from interop import api
-    from interop.gate.cache import Cache, default_folder
+    from interop.gate.repository.cache import Cache, default_folder
 
     if everything:
         cache = (
@@ -130,6 +130,6 @@ def _near(path: Path) -> Path:
 
 
 def _print_policy(policy: Policy) -> None:
-    from interop.gate.shown import shown
+    from interop.policy.show import shown
 
     click.echo(shown(policy, datetime.now(UTC).date()), nl=False)

@@ -11,8 +11,8 @@ import click
 from interop.cli.output import fetching, progress, write_file
 from interop.errors import ConfigError
 from interop.facts import Identity, Json, Report
-from interop.gate.keys import KEYS
-from interop.gate.policy import read_policy
+from interop.policy.keys import KEYS
+from interop.policy.policy import read_policy
 
 _ROOM = 1.2  # by which the next model's file may be larger than the larger of the two
 
@@ -70,7 +70,7 @@ def _seen(given: list[str]) -> list[Identity]:
 
 
 def _tried(a: str, b: str, out: Path) -> Report:
-    from interop.gate.judging import Side, judge
+    from interop.gate.candidate import Side, judge
 
     return judge(Side(b), Side(a), read_policy(out).of(b))
 
@@ -168,7 +168,7 @@ def _facts(seen: list[Identity]) -> dict[str, tuple[str, str]]:
         how = next((i.preprocessing for i in seen if i.preprocessing), None)
         found["preprocess"] = ("", "fill in: not every file says how its inputs are prepared")
         if how is not None:
-            from interop.identity.keys import preprocessing_json
+            from interop.identity.metadata import preprocessing_json
 
             parts = (f"{k} = {_toml(v)}" for k, v in preprocessing_json(how).items())
             table = f"{{ {', '.join(parts)} }}"
@@ -224,7 +224,7 @@ def _toml(value: Json) -> str:
 
 def _said(identity: Identity) -> str:
     """What was seen of a model, in a line."""
-    from interop.check.inputs import summary
+    from interop.identity.describe import summary
 
     names = identity.labels.names
     labels = f"{len(names)} labels" if names else "labels unknown"

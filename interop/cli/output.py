@@ -67,7 +67,7 @@ def interface_options(command: F) -> F:
 
 
 def _parse_labels(_c: click.Context, _p: click.Parameter, value: str | None) -> Labels | None:
-    from interop.identity.keys import read_labels
+    from interop.identity.metadata import read_labels
 
     return None if value is None else read_labels(value)
 
@@ -75,7 +75,7 @@ def _parse_labels(_c: click.Context, _p: click.Parameter, value: str | None) -> 
 def _parse_preprocess(
     _c: click.Context, _p: click.Parameter, value: str | None
 ) -> AnyPreprocessing | None:
-    from interop.identity.keys import read_preprocessing
+    from interop.identity.metadata import read_preprocessing
 
     return None if value is None else read_preprocessing(value)
 
@@ -198,9 +198,9 @@ def progress(line: str) -> None:
 
 def fetching(say: Callable[[str], None]) -> None:
     """Have `say` told how far a file that lies elsewhere is fetched."""
-    from interop.reading import location
+    from interop.reading.bytes import address
 
-    location.progress = say
+    address.progress = say
 
 
 def progress_done() -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from interop.errors import InteropError
-from interop.export import bundle, documents, extras
-from interop.export.extras import Extra
-from interop.export.work import Options, Progress, Work
+from interop.export import artifacts, bundle, documents
+from interop.export.artifacts import Extra
+from interop.export.pipeline import Options, Progress, Work
 from interop.facts import Identity, Report
-from interop.models.building import as_named
+from interop.models.build import as_named
 from interop.runtimes.pytorch import require_torch_device
 
 __all__ = ["Extra", "Options", "export"]
@@ -58,9 +58,9 @@ def export(
             fix="give another name with -o",
         )
     require_torch_device(options.device)
-    extras.check(extra, identity)
+    artifacts.check(extra, identity)
     if options.samples is None and extra.data is not None:
-        options = replace(options, samples=extras.samples(extra.data, identity, SAMPLES))
+        options = replace(options, samples=artifacts.samples(extra.data, identity, SAMPLES))
     work = Work(identity, options, progress or (lambda step: None))
     module = work.module()
     if not work.proofs[0].holds:

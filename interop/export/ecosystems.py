@@ -14,8 +14,8 @@ from typing import Any
 from torch import nn
 
 from interop.facts import Identity, Json, PartKind, Preprocessing
-from interop.models.building.sentence_transformers import SentenceModel
-from interop.models.signature.transformers import is_one
+from interop.models.libraries.sentence_transformers.build import SentenceModel
+from interop.models.libraries.transformers.signature import is_one
 from interop.reading.parts import beside
 
 # Parts of a folder that go with the model. Code is never carried, and config.json, labels and

@@ -19,7 +19,7 @@ from onnxscript import optimizer
 
 from interop.export.weights import Place
 from interop.facts import AxisDomain, AxisState
-from interop.models.loading import same_bits
+from interop.models.load_weights import same_bits
 from interop.proof import Derived
 
 _LONG = 24  # letters of a symbol that a person still reads

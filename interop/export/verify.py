@@ -16,11 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from interop.check.inputs import describe
 from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents, routes
+from interop.export.pipeline import (
+    GRAPH,
+    WEIGHTS,
+    Options,
+    Progress,
+    Work,
+)
 from interop.export.weights import Held
-from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
 from interop.facts import (
     PROOFS,
     Answer,
@@ -33,6 +38,7 @@ from interop.facts import (
 )
 from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
+from interop.identity.describe import describe
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
 from interop.proof.domain import beyond

@@ -22,15 +22,25 @@ from interop.data.class_names import CLASSIFIED
 from interop.data.tokens import unread
 from interop.errors import ConfigError, DataError, ModelError
 from interop.facts import Answer, Case, Identity, Labels, Proof, Report
-from interop.finetune import caching, goals, rates, reporting, samples, wanted, writing
+from interop.finetune import (
+    caching,
+    checkpoint,
+    objectives,
+    optim,
+    samples,
+    targets,
+)
+from interop.finetune import (
+    report as reporting,
+)
 from interop.finetune.autoencoder import Autoencoder, Reconstruction
+from interop.finetune.forward import Runner, repeatable
 from interop.finetune.options import MODES, OPTIMIZERS, PRECISIONS, Options
-from interop.finetune.running import Runner, repeatable
+from interop.finetune.resume import Kept
 from interop.finetune.samples import Part, Samples
-from interop.finetune.state import Kept
 from interop.finetune.training import Phase, evaluate, train
 from interop.models.backbone import Backbone, Source, find, input_names, under_head
-from interop.models.backbone.filling import fill
+from interop.models.backbone.initialize import fill
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
 
@@ -55,7 +65,7 @@ class Work:
     prepare: Preparation
     training: Part
     validation: Part
-    goal: goals.OfTask
+    goal: objectives.OfTask
     kept: Kept
     say: Say
     log: Say
@@ -89,9 +99,9 @@ def finetune(
     require_torch_device(options.device)
     source = _source(backbone, options)
     if options.out is None:
-        folder = writing.is_folder(source, options.factory)
+        folder = checkpoint.is_folder(source, options.factory)
         options = replace(options, out=Path("finetuned" if folder else "finetuned.pth"))
-    writing.check_target(options.target, source, options.factory, force=options.force)
+    checkpoint.check_target(options.target, source, options.factory, force=options.force)
     try:
         with repeatable():
             work = _prepared(source, data, options, say, log)
@@ -131,8 +141,8 @@ def _source(given: str, how: Options) -> Source:
 
 def _prepared(source: Source, data: str | Path, how: Options, say: Say, log: Say) -> Work:
     """What a person named -> all that the phases need."""
-    task = wanted.task_name(source, data, how)
-    labels = wanted.labels_of(source, task, data, how)
+    task = targets.task_name(source, data, how)
+    labels = targets.labels_of(source, task, data, how)
     opened = _opened(data, task, labels, how)
     return assembled(source, opened, task, labels, how, say, log)
 
@@ -148,9 +158,9 @@ def assembled(
     backbone = _built(source, task, labels, outputs, how)
     names = input_names(source, backbone)
     prepare = preparation(
-        source.identity, task, names, folder=wanted.folder(source), kind=opened.kind
+        source.identity, task, names, folder=targets.folder(source), kind=opened.kind
     )
-    notes = [*backbone.notes, wanted.padded(prepare), wanted.assumed(source)]
+    notes = [*backbone.notes, targets.padded(prepare), targets.assumed(source)]
     training, validation = _parts(opened, prepare, task, labels, how, say)
     where = how.validation or opened.path
     notes += [
@@ -161,9 +171,9 @@ def assembled(
         notes.append(f"{len(validation)} validation samples decide little: give more")
     if twice := samples.shared(training, validation):
         notes.append(f"{twice} of the {len(validation)} validation samples are trained on too")
-    notes.append(wanted.unmasked(backbone.module, prepare, training.records + validation.records))
-    goal = wanted.goal_of(task, labels, prepare, training, backbone.module)
-    if isinstance(goal, goals.Numbers):
+    notes.append(targets.unmasked(backbone.module, prepare, training.records + validation.records))
+    goal = targets.goal_of(task, labels, prepare, training, backbone.module)
+    if isinstance(goal, objectives.Numbers):
         _scalable(backbone, goal, training)
     known = Labels(labels, "the data set") if labels else Labels(None, task, applicable=False)
     identity = replace(source.identity, labels=known, head=None)
@@ -177,7 +187,7 @@ def assembled(
 
 
 def _opened(data: str | Path, task: str, labels: tuple[str, ...], how: Options) -> Data:
-    names = None if task == wanted.SPEECH else labels
+    names = None if task == targets.SPEECH else labels
     return open_data(data, task, names, columns=how.columns, split=how.split)
 
 
@@ -186,7 +196,7 @@ def _built(
 ) -> Backbone:
     made = under_head(
         source, task, labels, outputs=outputs, factory=how.factory,
-        padding=wanted.padding(source), seed=how.seed,
+        padding=targets.padding(source), seed=how.seed,
     )  # fmt: skip
     bad = [n for n, t in made.module.state_dict().items() if not t.isfinite().all()]
     if bad:
@@ -239,7 +249,7 @@ def _settings(
     }
 
 
-def _scalable(backbone: Backbone, goal: goals.Numbers, training: Part) -> None:
+def _scalable(backbone: Backbone, goal: objectives.Numbers, training: Part) -> None:
     """Sees to it that the truth's scale can be brought into the last layer, and is right there."""
     batch = training.samples.take(training.picks[:4])
     runner = Runner(backbone.module.eval(), next(backbone.module.parameters()).device.type)
@@ -247,7 +257,7 @@ def _scalable(backbone: Backbone, goal: goals.Numbers, training: Part) -> None:
         goal.centre(centred)
         with torch.no_grad():
             before = runner(batch.inputs)[0].cpu().numpy()
-            undo = writing.scaled(backbone.module, backbone.head, goal.scale, goal.mean)
+            undo = checkpoint.scaled(backbone.module, backbone.head, goal.scale, goal.mean)
             if undo is None:
                 continue
             after = runner(batch.inputs)[0].cpu().numpy().reshape(len(before), -1)
@@ -288,19 +298,21 @@ def _trained(work: Work, data: str | Path) -> Report:
     record = reporting.record(work)
     work.say("writing")
     work.backbone.module.to("cpu")
-    writing.write(work.how.target, work.backbone, work.source, work.identity, work.prepare, record)
+    checkpoint.write(
+        work.how.target, work.backbone, work.source, work.identity, work.prepare, record
+    )
     report = reporting.report(work, str(data), answers, loss, record)
     work.kept.remove()
     return report
 
 
-def _as_written(work: Work) -> goals.OfTask:
+def _as_written(work: Work) -> objectives.OfTask:
     """Brings the numbers' own scale into the last layer, where there are any; the goal of that."""
-    if not isinstance(work.goal, goals.Numbers):
+    if not isinstance(work.goal, objectives.Numbers):
         return work.goal
     backbone = work.backbone
-    writing.scaled(backbone.module, backbone.head, work.goal.scale, work.goal.mean)
-    return goals.AsWritten(work.goal)
+    checkpoint.scaled(backbone.module, backbone.head, work.goal.scale, work.goal.mean)
+    return objectives.AsWritten(work.goal)
 
 
 def probed(work: Work) -> None:
@@ -329,7 +341,7 @@ def probed(work: Work) -> None:
             work.kept.notes.append(note)
     rate = work.how.rate_of("probe", work.source.library)
     plain = replace(work.how, head_rate_factor=1.0)
-    groups = rates.groups(module, head, head, rate, plain)
+    groups = optim.groups(module, head, head, rate, plain)
     train(
         Phase("probe", runner, module, work.goal, training, validation, groups, learning,
               work.how.epochs, spent),
@@ -355,7 +367,7 @@ def tuned(work: Work) -> None:
         module.load_state_dict(work.kept.best["module"])
     names = [n for n, _ in module.named_parameters()]
     rate = work.how.rate_of("full", work.source.library)
-    groups = rates.groups(module, names, work.head, rate, work.how)
+    groups = optim.groups(module, names, work.head, rate, work.how)
     train(
         Phase("full", work.runner(), module, work.goal, work.training, work.validation, groups,
               [module], work.how.epochs),
@@ -377,7 +389,7 @@ def _pretrained(work: Work) -> None:
     coder.to(how.device)
     front = {f"encoder.{n}" for n in work.head}
     names = [n for n, _ in coder.named_parameters() if n not in front]
-    groups = rates.groups(coder, names, (), how.rate_of("pretrain", ""), replace(
+    groups = optim.groups(coder, names, (), how.rate_of("pretrain", ""), replace(
         how, layer_decay=1.0))  # fmt: skip
     goal = Reconstruction()
     train(

@@ -16,7 +16,7 @@ from torch import nn
 
 from interop.data.base import Prepared
 from interop.facts import Proof
-from interop.finetune.running import Runner
+from interop.finetune.forward import Runner
 from interop.finetune.samples import Part, Samples, Say, whole
 
 NAME = "cached features"

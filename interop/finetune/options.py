@@ -8,7 +8,7 @@ from pathlib import Path
 
 from interop.errors import ConfigError
 from interop.facts import AnyPreprocessing, Json, Labels
-from interop.identity.keys import preprocessing_json
+from interop.identity.metadata import preprocessing_json
 
 MODES = ("probe", "full", "both")
 OPTIMIZERS = ("sgd", "adam", "adamw")

@@ -15,12 +15,17 @@ from torch import nn
 from interop.bench.accuracy import ahead
 from interop.data.base import Prepared
 from interop.errors import ModelError
-from interop.finetune import rates
-from interop.finetune.goals import Goal
+from interop.finetune import optim
+from interop.finetune.forward import (
+    SIDE,
+    Runner,
+    explained,
+    seed_all,
+)
+from interop.finetune.objectives import Goal
 from interop.finetune.options import PHASES, Options
-from interop.finetune.running import SIDE, Runner, explained, seed_all
+from interop.finetune.resume import Epoch, Kept
 from interop.finetune.samples import Part, cut
-from interop.finetune.state import Epoch, Kept
 from interop.runtimes import clock
 
 Say = Callable[[str], None]
@@ -41,7 +46,7 @@ class Phase:
     goal: Goal
     training: Part
     validation: Part
-    groups: list[rates.Group]
+    groups: list[optim.Group]
     learning: Sequence[nn.Module]
     epochs: int
     spent: tuple[float, float] = (0.0, 0.0)
@@ -52,7 +57,7 @@ def train(phase: Phase, how: Options, kept: Kept, say: Say) -> None:
 
     Raises ModelError where the loss is no number any more.
     """
-    optimizer = rates.optimizer(phase.groups, how)
+    optimizer = optim.optimizer(phase.groups, how)
     scaler = torch.amp.GradScaler("cuda", enabled=how.precision == "float16")
     phase.whole.requires_grad_(False)
     for tensor in (p for g in phase.groups for p in g["params"]):
@@ -123,7 +128,7 @@ def _epoch(
     steps = cut(random.permutation(phase.training.picks), how.batch * how.accumulate)
     total, count = 0.0, 0
     for i, parts in enumerate(_fetched(phase.training, steps, how.batch)):
-        factor = rates.factor(epoch * len(steps) + i, phase.epochs * len(steps), how)
+        factor = optim.factor(epoch * len(steps) + i, phase.epochs * len(steps), how)
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * factor
         counts = [phase.goal.count(batch) for batch in parts]

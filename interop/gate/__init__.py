@@ -25,9 +25,10 @@ from interop.facts import (
     Unreadable,
     Verdict,
 )
-from interop.gate import evidence, waivers
-from interop.gate.measured import derived, finite, of_files
-from interop.gate.policy import Policy
+from interop.gate import evidence
+from interop.gate.budget_metrics import derived, finite, of_files
+from interop.policy import waivers
+from interop.policy.policy import Policy
 from interop.rules import all_rules, finding, run
 
 __all__ = ["gate", "lacking", "refuse"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from interop.facts import PROOFS, Answer, EvidenceGap, GapKind, Input, Measurement, Report
-from interop.gate.keys import MEASURED
-from interop.gate.measured import derived, finite
-from interop.gate.policy import Policy
+from interop.gate.budget_metrics import derived, finite
+from interop.policy.keys import MEASURED
+from interop.policy.policy import Policy
 
 COMMANDS = ("check", "export", "bench")
 # Budgets of which the host's noise decides whether they can be judged.

@@ -21,8 +21,9 @@ from interop.facts import (
     family,
 )
 from interop.identity import head as heads
-from interop.identity import index, keys, kinds, tokenized
-from interop.identity.match import (
+from interop.identity import metadata, partial_models, tokenized
+from interop.identity.index import lookup
+from interop.identity.index.match import (
     Match,
     find,
     is_called,
@@ -49,7 +50,7 @@ def identify(
     arch: str | None = None,
     labels: Labels | None = None,
     preprocessing: AnyPreprocessing | None = None,
-    entries: index.Index | None = None,
+    entries: lookup.Index | None = None,
 ) -> Identity:
     """Say what `manifest` is of.
 
@@ -58,12 +59,12 @@ def identify(
     gave; they count only where the file itself is silent. `entries` stands in for the stored index.
     Raises ReadError where the file holds several state dicts and none was chosen.
     """
-    entries = entries or index.load()
+    entries = entries or lookup.load()
     chosen = choose_state_dict(manifest, place)
     prefix, tensors = strip_prefix(chosen.tensors)
-    kind = kinds.kind(manifest, chosen, tensors)
+    kind = partial_models.kind(manifest, chosen, tensors)
     match = find(tensors, entries, prefix) if tensors and not kind else None
-    stated = keys.Stated(arch, "--arch") if arch else keys.architecture(manifest.metadata)
+    stated = metadata.Stated(arch, "--arch") if arch else metadata.architecture(manifest.metadata)
     ambiguity = match.apart if match else ""
     if stated is not None:
         match, ambiguity = _hold_against(match, stated, entries)
@@ -71,7 +72,7 @@ def identify(
     main, sides = heads.found(tensors, match, ordered)
     if match is None and manifest.graph is None and ordered and not kind:
         main = heads.by_definition_order(tensors)
-    how, fault = keys.preprocessing(manifest.metadata)
+    how, fault = metadata.preprocessing(manifest.metadata)
     how, fault = tokenized.held_against(how, fault, manifest)
     return Identity(
         manifest=manifest,
@@ -90,17 +91,17 @@ def identify(
     )
 
 
-def with_runner_up(identity: Identity, entries: index.Index | None = None) -> Identity:
+def with_runner_up(identity: Identity, entries: lookup.Index | None = None) -> Identity:
     """The same identity with the closest architecture that is none of its own."""
     if identity.manifest.container == "onnx" or identity.kind or not identity.tensors:
         return identity
     known = [n for a in identity.architectures for n in (a.name, *a.also)]
-    near = nearest(identity.tensors, entries or index.load(), known)
+    near = nearest(identity.tensors, entries or lookup.load(), known)
     return replace(identity, runner_up=near)
 
 
 def _hold_against(
-    match: Match | None, stated: keys.Stated, entries: index.Index
+    match: Match | None, stated: metadata.Stated, entries: lookup.Index
 ) -> tuple[Match | None, str]:
     """What a stated name makes of a match, and what is to be said where they do not agree."""
     if match is not None:
@@ -157,7 +158,7 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
     """The state dict at `place`, or the only one; never one of several by guess."""
     places = [s.place for s in manifest.state_dicts]
     if place is not None:
-        inner = [m for s in manifest.state_dicts for m in kinds.models(s)]
+        inner = [m for s in manifest.state_dicts for m in partial_models.models(s)]
         for state_dict in (*manifest.state_dicts, *inner):
             if state_dict.place == place:
                 return state_dict
@@ -185,7 +186,7 @@ def places_of(manifest: Manifest) -> list[str | None]:
         return [None]
     found: list[str | None] = []
     for state_dict in manifest.state_dicts:
-        inner = [m.place for m in kinds.models(state_dict)]
+        inner = [m.place for m in partial_models.models(state_dict)]
         found += [state_dict.place, *inner] if len(inner) > 1 else [state_dict.place]
     return found
 
@@ -208,7 +209,7 @@ def _labels(manifest: Manifest, head: Head | None, tensors: Sequence[TensorSpec]
         manifest.modules
     ):  # a sentence's vector: names in the transformer's config are of another use
         return Labels(None, "modules.json", applicable=False)
-    own = keys.labels(manifest.metadata)
+    own = metadata.labels(manifest.metadata)
     if head is None or head.role in ("vocabulary", "characters"):
         return own
     # As many rows in a table of the body: the outputs are words, and the vocabulary a tokenizer's.
@@ -218,7 +219,7 @@ def _labels(manifest: Manifest, head: Head | None, tensors: Sequence[TensorSpec]
         and f"{t.name.removesuffix('weight')}bias" not in names
         for t in tensors
     )  # fmt: skip
-    return own if words else keys.vocabulary(manifest.metadata, head.outputs, own)
+    return own if words else metadata.vocabulary(manifest.metadata, head.outputs, own)
 
 
 def _first_known(own: Labels, given: Labels | None) -> Labels:

@@ -11,7 +11,7 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Architecture, Head, Identity
-from interop.models.building import call_by_path
+from interop.models.build import call_by_path
 
 
 def name_by_factory(identity: Identity, factory: str) -> Identity:

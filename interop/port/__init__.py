@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from interop.facts import Identity, Json, Report
-from interop.port.work import Work
+from interop.port.pipeline import Work
 
 __all__ = ["port"]
 

@@ -14,10 +14,16 @@ from pathlib import Path
 
 from interop.errors import ReadError
 from interop.facts import Import, Json, Manifest, PartKind, StateDict
-from interop.reading import json_text, parts, places
-from interop.reading.links import leads_out
-from interop.reading.location import is_remote, over_limit, truncated, unrecognised
-from interop.reading.places import joined, text
+from interop.reading import parts
+from interop.reading.bytes import json_text, location
+from interop.reading.bytes.address import (
+    is_remote,
+    over_limit,
+    truncated,
+    unrecognised,
+)
+from interop.reading.bytes.links import leads_out
+from interop.reading.bytes.location import joined, text
 
 Reader = Callable[..., Manifest]
 _PREFERRED = ("model.safetensors", "pytorch_model.bin")
@@ -52,7 +58,7 @@ _MAX_JSON = 1 << 26
 
 def read(path: str, reader: Reader) -> Manifest:
     """Raises ReadError for a folder without a model, or with several; `reader` reads its files."""
-    names = places.names(path)
+    names = location.names(path)
     if not _holds_model(names) and (inner := _within(path, names)):
         found = read(joined(path, inner), reader)
         return parts.with_parts(dataclasses.replace(found, path=path), path)
@@ -101,7 +107,7 @@ def _within(path: str, names: list[str]) -> str:
 
 
 def _names(path: str) -> list[str]:
-    return places.names(path) if places.is_folder(path) else []
+    return location.names(path) if location.is_folder(path) else []
 
 
 def _holds_model(names: list[str]) -> bool:
@@ -178,7 +184,7 @@ def _json(path: str) -> Json:
 
 def read_index(place: str, reader: Reader) -> Manifest:
     """One Manifest of all the files that an index names: {"weight_map": {tensor: file}}."""
-    folder = places.folder_of(place)
+    folder = location.folder_of(place)
     listed = _json(place)
     weights = listed.get("weight_map") if isinstance(listed, dict) else None
     if not isinstance(weights, dict) or not weights:
@@ -238,9 +244,9 @@ def escapes(place: str, name: object) -> ReadError:
 
 def _shard(folder: str, name: str, reader: Reader) -> Manifest:
     path = joined(folder, name)
-    if places.is_folder(path):  # by a link perhaps to this very one, and so on without end
+    if location.is_folder(path):  # by a link perhaps to this very one, and so on without end
         raise unrecognised(path, "the index names a folder as a shard", "write it again")
-    if not places.exists(path):
+    if not location.exists(path):
         what = f"the shard {name!r} is missing"
         raise truncated(folder, what, "fetch all the files of the model")
     return reader(path)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from interop.assess import Options, assess
-from interop.assess.work import Pool
+from interop.assess.parallel import Pool
 from interop.errors import ConfigError
 from interop.facts import Answer, Preprocessing
 from interop.report import render

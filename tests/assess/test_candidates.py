@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from interop.assess.candidates import Spec, names_of, see
-from interop.assess.labelled import DataSpec, labelled
+from interop.assess.dataset import DataSpec, labelled
 from interop.errors import ConfigError, DataError
 from tests.conftest import DIGITS, ROOT
 

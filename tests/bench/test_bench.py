@@ -20,7 +20,7 @@ from interop.data import Folder
 from interop.errors import ConfigError, DataError, ModelError
 from interop.export import Options as Building
 from interop.facts import Answer, Identity, Labels, Level, Measurement, Report
-from interop.identity import identify_file, keys
+from interop.identity import identify_file, metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT, SPEECH = ROOT / "fixtures/text", ROOT / "fixtures/speech"
@@ -55,7 +55,7 @@ def test_the_accuracy_is_the_one_that_torch_itself_gives(two: Report, digits: Pa
     stored = torch.load(digits / "shufflenet.pth", weights_only=True)
     net = shufflenet(10)
     net.load_state_dict(stored["state_dict"])
-    how = keys.parse_preprocessing(stored["preprocess"], "")
+    how = metadata.parse_preprocessing(stored["preprocess"], "")
     right = 0
     with torch.inference_mode():
         for batch in Folder(digits / "heldout", stored["labels"]).batches(how, 64):
@@ -172,7 +172,7 @@ def test_unknown_facts_are_loud(digits: Path, derived: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         bench([identify_file(derived / "plain.pth", preprocessing=how)], digits / "heldout")
     assert caught.value.rule == "labels-unknown"
-    nine = keys.read_labels("a,b,c,d,e,f,g,h,i")
+    nine = metadata.read_labels("a,b,c,d,e,f,g,h,i")
     with pytest.raises(ConfigError, match="9 labels for 10 outputs"):
         bench([identify_file(derived / "plain.pth", preprocessing=how, labels=nine)], "x")
 

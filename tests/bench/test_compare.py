@@ -14,11 +14,11 @@ import pytest
 
 from interop.bench.accuracy import Answered, scores
 from interop.bench.compare import FASTER, SAME, SLOWER, compare, ratio
-from interop.bench.tasks import task
 from interop.errors import ConfigError
 from interop.facts import Answer, Finding, Input, Intent, Json, Level, Measurement, Report
 from interop.report import render
 from interop.report.json import read_report
+from interop.tasks import task
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LANE = {"of": "A pytorch", "model": "A", "runtime": "pytorch"}

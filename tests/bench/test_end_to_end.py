@@ -138,9 +138,9 @@ def test_boxes_are_read_in_the_pictures_own_pixels(tmp_path: Path) -> None:
     from PIL import Image
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
-    from interop.bench.tasks import task
     from interop.data import open_data
     from interop.data.preparing import AnySize
+    from interop.tasks import task
 
     torch.manual_seed(0)
     net = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)

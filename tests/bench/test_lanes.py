@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from interop.bench import process
-from interop.bench.lanes import Contender, LaneSpec, parse, prepare_contenders
+from interop.bench.runners import (
+    Contender,
+    LaneSpec,
+    parse,
+    prepare_contenders,
+)
 from interop.errors import ConfigError, DeviceMissing, ModelError
 from interop.export import Options, export
 from interop.facts import Answer

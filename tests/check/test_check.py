@@ -9,7 +9,7 @@ import torch
 
 from interop.check import check
 from interop.facts import Answer, Intent, Level, Report
-from interop.identity import keys
+from interop.identity import metadata
 
 Verdicts = tuple[str, str, str]
 
@@ -123,23 +123,23 @@ def test_facts_that_a_person_gives_count_where_the_files_are_silent(
     digits: Path, derived: Path
 ) -> None:
     given = {
-        "labels": keys.read_labels("zero,one,two,three,four,five,six,seven,eight,nine"),
-        "preprocessing": keys.read_preprocessing(
+        "labels": metadata.read_labels("zero,one,two,three,four,five,six,seven,eight,nine"),
+        "preprocessing": metadata.read_preprocessing(
             '{"resize": [64, 64], "mean": [0.31, 0.31, 0.31], "std": [0.38, 0.38, 0.38]}'
         ),
     }
     report = check(digits / "shufflenet.pth", derived / "plain.pth", **given)
     assert verdicts(report) == ("no", "yes", "yes")
     # What a file states itself is not overruled.
-    other = {"labels": keys.read_labels("a,b,c,d,e,f,g,h,i,j")}
+    other = {"labels": metadata.read_labels("a,b,c,d,e,f,g,h,i,j")}
     report = check(digits / "shufflenet.pth", derived / "relabelled.pth", **other)
     assert "label-order-changed" in rules(report)
 
 
 def test_a_model_without_labels_by_nature(digits: Path) -> None:
     one = {
-        "labels": keys.read_labels("none"),
-        "preprocessing": keys.read_preprocessing(
+        "labels": metadata.read_labels("none"),
+        "preprocessing": metadata.read_preprocessing(
             '{"resize": [64, 64], "mean": [0, 0, 0], "std": [1, 1, 1]}'
         ),
     }

@@ -27,7 +27,7 @@ from interop.facts import (
     TensorSpec,
 )
 from interop.identity import identify
-from interop.models.build_index import state_dict_shapes
+from interop.models.index.build import state_dict_shapes
 from interop.rules._shared import command
 from interop.rules._shared import port as port_command
 

@@ -32,9 +32,9 @@ from interop.check import check, parts
 from interop.check.tokenizers import changes
 from interop.export import export
 from interop.facts import Answer, Intent, Report
-from interop.gate.judging import Side, judge
-from interop.gate.policy import Policy
+from interop.gate.candidate import Side, judge
 from interop.identity import identify_file
+from interop.policy.policy import Policy
 from interop.reading import read
 from interop.rules.config_changed import _HARMLESS, _HARMLESS_PATTERN
 

@@ -18,7 +18,7 @@ import interop.export as export_package
 from interop import api
 from interop.api import data_hash
 from interop.facts import Answer, Identity, Report
-from interop.gate.policy import Policy
+from interop.policy.policy import Policy
 from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
 from tests.gate.test_git import git
@@ -125,9 +125,9 @@ def test_what_is_left_out_is_asked_for(interop: Run, repository: Path) -> None:
 
 def test_data_of_any_kind_has_the_hash_that_bench_gives_it(tmp_path: Path, digits: Path) -> None:
     from interop.bench.accuracy import BATCH  # numpy is there
-    from interop.check.inputs import dataset_hash
     from interop.data import open_data
     from interop.identity import identify_file
+    from interop.identity.describe import dataset_hash
 
     assert BATCH
     model = identify_file(digits / "shufflenet.pth")
@@ -283,7 +283,7 @@ def test_evidence_with_a_figure_that_is_no_number_is_exit_2(
 def test_the_candidate_is_exported_once_for_both_its_proof_and_its_measurement(
     digits: Path, derived: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from interop.bench import lanes
+    from interop.bench import runners
 
     real, exported = export_package.export, []
 
@@ -292,7 +292,7 @@ def test_the_candidate_is_exported_once_for_both_its_proof_and_its_measurement(
         return real(identity, *args, **given)
 
     monkeypatch.setattr(export_package, "export", counted)
-    monkeypatch.setattr(lanes, "export", counted)
+    monkeypatch.setattr(runners, "export", counted)
     policy = Policy(export=True, bench=True, data=digits / "heldout", budgets={"accuracy-drop": 50})
     a, b = (str(p) for p in (digits / "shufflenet.pth", derived / "retrained.pth"))
     report = api.gate(b, a, policy)

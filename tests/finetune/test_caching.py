@@ -9,7 +9,7 @@ from torch import nn
 
 from interop.data.base import Record
 from interop.finetune.caching import cached, prove
-from interop.finetune.running import Runner
+from interop.finetune.forward import Runner
 from interop.finetune.samples import Part, Samples, whole
 
 

@@ -128,7 +128,7 @@ def test_a_head_that_is_no_layer_runs_the_backbone(
     train: Train, pictures: Path, tmp_path: Path
 ) -> None:
     how = {"resize": [64, 64], "mean": [0.3] * 3, "std": [0.4] * 3}
-    from interop.identity.keys import parse_preprocessing
+    from interop.identity.metadata import parse_preprocessing
 
     report = train(
         pictures, tmp_path / "m.pth", backbone="random:torchvision/squeezenet1_1", mode="probe",

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 from torchvision.models import inception_v3, resnet18
 
+from interop.finetune.optim import (
+    factor,
+    groups,
+    optimizer,
+    stages,
+)
 from interop.finetune.options import Options
-from interop.finetune.rates import factor, groups, optimizer, stages
 
 HOW = Options(Path("m.pth"))
 

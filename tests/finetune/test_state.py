@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from interop.errors import ConfigError
-from interop.finetune.state import Epoch, Kept
+from interop.finetune.resume import Epoch, Kept
 
 
 def add(kept: Kept, layer: nn.Module, phase: str, epoch: int, figure: float) -> None:

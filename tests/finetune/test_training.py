@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from interop.bench.tasks import task
 from interop.data.base import Record
 from interop.errors import ModelError
-from interop.finetune import rates
-from interop.finetune.goals import Classes
+from interop.finetune import optim
+from interop.finetune.forward import Runner, repeatable, seed_all
+from interop.finetune.objectives import Classes
 from interop.finetune.options import Options
-from interop.finetune.running import Runner, repeatable, seed_all
+from interop.finetune.resume import Epoch, Kept
 from interop.finetune.samples import Part, Samples
-from interop.finetune.state import Epoch, Kept
 from interop.finetune.training import Phase, _is_over, train
+from interop.tasks import task
 
 
 def trained(tmp_path: Path, **given: Any) -> dict[str, torch.Tensor]:
@@ -35,7 +35,7 @@ def trained(tmp_path: Path, **given: Any) -> dict[str, torch.Tensor]:
     named = [n for n, _ in layer.named_parameters()]
     goal = Classes(task("image-classification", ("a", "b")), None, made[0])  # type: ignore[arg-type]
     parts = Part(own, np.arange(48)), Part(own, np.arange(48, 64))
-    groups = rates.groups(layer, named, named, 0.05, how)
+    groups = optim.groups(layer, named, named, 0.05, how)
     kept = Kept(tmp_path / "m.pth", {}, restart=True)
     with repeatable():
         train(Phase("probe", Runner(layer, precision=how.precision), layer, goal, *parts, groups,

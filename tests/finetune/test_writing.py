@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from interop.finetune.writing import _placed, scaled
+from interop.finetune.checkpoint import _placed, scaled
 
 
 def test_a_scale_in_the_last_layer() -> None:

@@ -15,7 +15,7 @@ from interop.check import check
 from interop.facts import PROOFS, Answer, Finding, Intent, Level, Measurement, Proof, Report
 from interop.gate import gate
 from interop.gate.bundle import lost, sealed
-from interop.gate.policy import Policy
+from interop.policy.policy import Policy
 from tests.gate.test_gate import benched, change, exported, hashes, ratio
 
 NOW = 1_900_000_000.0
@@ -145,7 +145,7 @@ def test_a_folder_that_lost_its_receipt_is_no_pass(
     import onnx
     from safetensors.torch import save_file
 
-    from interop.gate.judging import Side, judge
+    from interop.gate.candidate import Side, judge
     from tests.gate.test_many import external
 
     def folder(name: str, weights: Path) -> Path:

@@ -20,7 +20,7 @@ from interop.facts import (
     Unreadable,
 )
 from interop.gate import gate, lacking, refuse
-from interop.gate.policy import Policy
+from interop.policy.policy import Policy
 from interop.rules import all_rules
 
 
@@ -182,7 +182,7 @@ def test_an_unreadable_candidate_fails() -> None:
 
 
 def test_every_budget_has_its_rule() -> None:
-    from interop.gate.policy import BUDGETS
+    from interop.policy.policy import BUDGETS
 
     source = " ".join(str(e.check.__code__.co_consts) for e in all_rules().values())
     for budget in BUDGETS:

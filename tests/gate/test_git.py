@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 
 from interop.errors import ConfigError
-from interop.gate.git import Repository, Spec, is_pointer, parse
-from interop.gate.units import grouped, in_folder, in_repository
+from interop.gate.repository.discover import grouped, in_folder, in_repository
+from interop.gate.repository.git import (
+    Repository,
+    Spec,
+    is_pointer,
+    parse,
+)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -14,11 +14,11 @@ import pytest
 
 from interop.errors import ConfigError
 from interop.facts import Report
-from interop.gate import cache as caches
-from interop.gate import many
-from interop.gate.cache import Cache
-from interop.gate.many import gate_all
-from interop.gate.policy import Policy, read_policy
+from interop.gate.repository import cache as caches
+from interop.gate.repository import run as many
+from interop.gate.repository.cache import Cache
+from interop.gate.repository.run import gate_all
+from interop.policy.policy import Policy, read_policy
 from tests.gate.test_git import git, pointer
 
 POLICY = Policy(values=False)

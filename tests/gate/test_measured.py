@@ -11,9 +11,9 @@ import pytest
 from interop.check import check
 from interop.facts import Measurement, Report
 from interop.gate import gate
-from interop.gate.measured import derived as derived_of
-from interop.gate.measured import p99_bounds
-from interop.gate.policy import Policy
+from interop.gate.budget_metrics import derived as derived_of
+from interop.gate.budget_metrics import p99_bounds
+from interop.policy.policy import Policy
 from tests.gate.test_gate import benched, exported, hashes
 
 

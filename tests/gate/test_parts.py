@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 
 from interop.check import check
 from interop.facts import Answer, Report
+from interop.gate.candidate import Side, judge
 from interop.gate.evidence import is_of
-from interop.gate.git import Repository, Spec
-from interop.gate.judging import Side, judge
-from interop.gate.policy import Policy
+from interop.gate.repository.git import Repository, Spec
+from interop.policy.policy import Policy
 from tests.gate.test_git import git, pointer, stored
 
 

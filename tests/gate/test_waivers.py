@@ -7,7 +7,7 @@ from pathlib import Path
 
 from interop.check import check
 from interop.gate import gate
-from interop.gate.policy import Policy, Waiver
+from interop.policy.policy import Policy, Waiver
 
 
 def at(day: str) -> float:

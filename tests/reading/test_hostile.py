@@ -26,7 +26,7 @@ from fixtures.hostile import FOLDER, HOSTILE, PLAIN, RUNS, Hostile, Member, arch
 from interop.check import check
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.values import values
+from interop.reading.values.comparison import values
 from tests.reading.conftest import tensors
 
 SECONDS = 1.0

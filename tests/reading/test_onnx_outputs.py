@@ -12,7 +12,7 @@ from torch import nn
 from interop.check import check
 from interop.facts import Answer, Labels, TextPreprocessing
 from interop.reading import read
-from interop.reading.onnx_outputs import meanings
+from interop.reading.formats.onnx_outputs import meanings
 
 
 def _normalised(x: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 from interop.check import check
 from interop.errors import ExtraMissing, ReadError
 from interop.facts import Answer
-from interop.reading import read, remote
+from interop.reading import read
+from interop.reading.bytes import remote
 from tests.conftest import Run
 
 GB = 1 << 30

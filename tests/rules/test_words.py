@@ -13,8 +13,8 @@ from interop.check import check
 from interop.errors import ReadError
 from interop.facts import Answer, Case, EvidenceGap, Finding, Level, Report, Skipped
 from interop.gate import gate
-from interop.gate.judging import Side, judge
-from interop.gate.policy import Policy, Waiver
+from interop.gate.candidate import Side, judge
+from interop.policy.policy import Policy, Waiver
 from interop.report.json import from_json, to_json
 from interop.rules import all_rules
 from tests.gate.test_gate import benched, change, exported, hashes

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 import torch
 
 from interop.errors import ModelError
-from interop.models.backbone import own, torchaudio, transformers, vision
+from interop.models.backbone import user_module, vision
 from interop.models.backbone.features import Features
-from interop.models.backbone.finding import RANDOM, find
+from interop.models.backbone.resolve import RANDOM, find
 from interop.models.backbone.types import Backbone, Source
+from interop.models.libraries.torchaudio import backbone as torchaudio
+from interop.models.libraries.transformers import backbone as transformers
 from interop.models.signature import signature
 
 __all__ = ["RANDOM", "Backbone", "Features", "Source", "bare", "find", "input_names", "under_head"]
@@ -42,7 +44,7 @@ def under_head(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if factory is not None:
-            made = own.under_head(source, factory)
+            made = user_module.under_head(source, factory)
         elif source.library == "transformers":
             made = transformers.under_head(source, task, tuple(labels), width, padding)
         elif source.library == "torchaudio":
@@ -75,7 +77,7 @@ def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if factory is not None:
-            return Features.of_module(_filled(own.under_head(source, factory), source), at)
+            return Features.of_module(_filled(user_module.under_head(source, factory), source), at)
         if source.library == "transformers":
             return Features.of_transformers(
                 transformers.as_saved(source), answers=not source.random

@@ -9,13 +9,13 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Proof
-from interop.identity.index import under
+from interop.identity.index.lookup import under
 from interop.models import catalog
-from interop.models.backbone.filling import fill
+from interop.models.backbone.initialize import fill
 from interop.models.backbone.types import Backbone, Source
-from interop.models.building import build_with_notes
-from interop.models.building.fitting import put
-from interop.models.loading import NAME, load
+from interop.models.build import build_with_notes
+from interop.models.heads import put
+from interop.models.load_weights import NAME, load
 from interop.models.weights import state_dict
 
 _LEFT = ("its own head was left aside",)
@@ -93,7 +93,7 @@ def _heads(module: nn.Module, source: Source) -> list[str]:
         stated: Any = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
         paths = [stated] if isinstance(stated, str) else list(stated)
     else:
-        from interop.models.catalog.torchvision import _heads as known
+        from interop.models.libraries.torchvision.catalog import _heads as known
 
         shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
         paths = [path for path, _ in known(source.arch.removeprefix("quantized_"), shapes)]

@@ -5,7 +5,7 @@ modules take is told in a file a library, by what the module says of itself.
 """
 
 from interop.models.signature.forward import Forward, narrowed, runs, unmarked
-from interop.models.signature.of import signature
+from interop.models.signature.infer import signature
 from interop.models.signature.types import (
     BATCH,
     Argument,

@@ -7,9 +7,14 @@ import importlib.util
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
-from interop.bench.tasks._shared import confusion_tables, pick, score, share_of
 from interop.errors import ExtraMissing, ModelError
+from interop.tasks import task
+from interop.tasks.shared import (
+    confusion_tables,
+    pick,
+    score,
+    share_of,
+)
 
 
 def test_an_output_is_picked_by_name_then_by_shape() -> None:
