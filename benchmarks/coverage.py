@@ -357,7 +357,7 @@ def _pretrained(name: str, folder: Path) -> str:
     if own.startswith(_FAINT):
         _widen(module)
     _settle(module, "transformers", own)
-    with library._quiet():
+    with library.quiet():
         module.save_pretrained(folder / "model")
     return str(folder / "model")
 

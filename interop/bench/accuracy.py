@@ -22,8 +22,9 @@ from interop.bench.latency import filled
 from interop.bench.runners import Contender
 from interop.data.base import Array, Data, Preparation
 from interop.facts import Json, Measurement
+from interop.stats.bootstrap import bootstrapped
 from interop.stats.intervals import change, share
-from interop.tasks.base import Task, bootstrapped
+from interop.tasks.base import Task
 
 BATCH = 32
 AHEAD = 2  # batches that are prepared while a model runs

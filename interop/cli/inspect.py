@@ -77,7 +77,7 @@ def command(
         seen = [with_values(i) for i in seen]
     if model is not None:
         need_torch_side("inspect --model")
-        from interop.models.naming import name_by_factory
+        from interop.models.user_code import name_by_factory
 
         click.echo(f"running {model}: your own code", err=True)
         seen = [name_by_factory(i, model) for i in seen]

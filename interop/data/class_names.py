@@ -52,9 +52,9 @@ def _names(data: Data) -> tuple[str, ...]:
     if isinstance(data, ClassFolder):
         return _folders(data)
     if isinstance(data, Torchvision):
-        from interop.data.vision import _spellings
+        from interop.data.vision import spellings
 
-        names = _spellings(data._found)
+        names = spellings(data._found)
         return tuple(str(n[0] if isinstance(n, tuple) else n) for n in names)
     if isinstance(data, Arrays):
         given = data.inputs.labels

@@ -17,6 +17,7 @@ from interop.facts import Identity, Json, PartKind, Preprocessing
 from interop.models.libraries.sentence_transformers.build import SentenceModel
 from interop.models.libraries.transformers.signature import is_one
 from interop.reading.parts import beside
+from interop.tasks.infer import ROLES, task_of_class
 
 # Parts of a folder that go with the model. Code is never carried, and config.json, labels and
 # receipts are written anew.
@@ -26,31 +27,6 @@ CARRIED = (
 )  # fmt: skip
 # Pillow's numbers for its filters, as transformers stores them.
 _RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
-
-# The ending of a transformers class's name, or the role of a head -> the Hub's word for the task.
-TASKS = {
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForQuestionAnswering": "question-answering",
-    "ForMaskedLM": "fill-mask",
-    "ForCausalLM": "text-generation",
-    "LMHeadModel": "text-generation",
-    "ForImageClassification": "image-classification",
-    "ForObjectDetection": "object-detection",
-    "ForSemanticSegmentation": "image-segmentation",
-    "ForUniversalSegmentation": "image-segmentation",
-    "ForDepthEstimation": "depth-estimation",
-    "ForAudioClassification": "audio-classification",
-    "ForCTC": "automatic-speech-recognition",
-    "Model": "feature-extraction",
-}
-# Families whose sequences are of sound.
-_SOUND = ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio", "Whisper")
-ROLES = {
-    "classes": "image-classification",
-    "pixel classes": "image-segmentation",
-    "box classes": "object-detection",
-}
 
 
 def library(identity: Identity, module: nn.Module) -> str:
@@ -74,15 +50,6 @@ def task(identity: Identity, module: nn.Module) -> str:
     if identity.architecture and role in ROLES and identity.labels.applicable:
         return ROLES[role]
     return ""
-
-
-def task_of_class(name: str) -> str:
-    """The Hub's word for what a class of transformers is for; "" where its name does not tell."""
-    endings = [ending for ending in TASKS if name.endswith(ending)]
-    found = TASKS[max(endings, key=len)] if endings else ""
-    if found == "text-classification" and name.startswith(_SOUND):
-        return "audio-classification"
-    return found
 
 
 def write(identity: Identity, module: nn.Module, folder: Path) -> dict[str, Json] | None:

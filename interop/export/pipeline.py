@@ -45,16 +45,9 @@ from interop.facts import (
 )
 from interop.identity.describe import describe
 from interop.models import built
+from interop.models.infer_signature import signature
 from interop.models.libraries.transformers.signature import is_one, takes_batches
-from interop.models.signature import (
-    Argument,
-    Arrays,
-    Forward,
-    Signature,
-    drawn,
-    narrowed,
-    signature,
-)
+from interop.models.signature import Argument, Arrays, Forward, Signature, drawn, narrowed
 from interop.models.signature.types import DETECTIONS, SIDES
 from interop.models.user_code import afresh
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure

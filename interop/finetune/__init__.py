@@ -40,7 +40,7 @@ from interop.finetune.resume import Kept
 from interop.finetune.samples import Part, Samples
 from interop.finetune.training import Phase, evaluate, train
 from interop.models.backbone import Backbone, Source, find, input_names, under_head
-from interop.models.backbone.initialize import fill
+from interop.models.initialize import fill
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
 

@@ -26,7 +26,7 @@ from interop.export.documents import write_json
 from interop.facts import Identity, Json
 from interop.identity.metadata import NOT_APPLICABLE, preprocessing_json
 from interop.models.backbone import Backbone, Source
-from interop.models.libraries.transformers.build import _quiet as quiet
+from interop.models.libraries.transformers.catalog import quiet
 
 RECORD = "training.json"
 _ENDINGS = (".pth", ".pt", ".safetensors")

@@ -14,12 +14,12 @@ from interop.data.base import Preparation, Record
 from interop.data.class_names import CLASSIFIED, class_names
 from interop.data.tokens import Tokens, loaded
 from interop.errors import ConfigError, DataError
-from interop.export.ecosystems import task_of_class
 from interop.finetune import objectives
 from interop.finetune.options import Options
 from interop.finetune.samples import Part, commonest
 from interop.models.backbone import Source
 from interop.tasks import task as task_of
+from interop.tasks.infer import task_of_class
 
 TASKS = (*CLASSIFIED, "automatic-speech-recognition", "regression")
 SPEECH = "automatic-speech-recognition"

@@ -14,7 +14,7 @@ from time import perf_counter
 
 from interop.errors import ReadError
 from interop.facts import AxisDomain, AxisState, Json, Proof
-from interop.gate.repository.companion_files import RECEIPT, named_by
+from interop.gate.companion_files import RECEIPT, named_by
 from interop.reading import read
 from interop.reading.bytes import location
 from interop.reading.bytes.address import is_remote

@@ -11,7 +11,7 @@ from interop.errors import ReadError
 from interop.facts import EvidenceGap, Identity, Level, Report, Unreadable
 from interop.gate import evidence, gate, lacking, refuse
 from interop.gate.bundle import lost, sealed
-from interop.gate.repository.companion_files import described
+from interop.gate.companion_files import described
 from interop.identity import identify, split_place
 from interop.policy.policy import Policy
 from interop.reading import parts, read

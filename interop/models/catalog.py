@@ -154,7 +154,7 @@ def _split(name: str) -> tuple[Any, str]:
 
 def _library(name: str) -> Any:
     _version(name)
-    return import_module(f"interop.models.catalog.{name}")
+    return import_module(f"interop.models.libraries.{name}.catalog")
 
 
 def _version(name: str) -> str:

@@ -17,12 +17,12 @@ from torch import nn
 
 from interop.facts import Json, Proof
 from interop.models.signature import unmarked
-from interop.proof import detections
 from interop.proof.feed import SINGLE, Feed, Shapes
 from interop.proof.float64_reference import exact
 from interop.runtimes import TorchRuntime
 from interop.runtimes.base import Array, Batch, Runtime
 from interop.runtimes.memory import give_back
+from interop.stats import detections
 
 NAME = "parity"
 MULTIPLE = 8.0

@@ -72,7 +72,7 @@ def read(
 
 
 def values_module() -> ModuleType:
-    """`interop.reading.values.comparison`; raises ExtraMissing on the light install, which has no numpy."""
+    """Compares values; raises ExtraMissing on the light install, which has no numpy."""
     try:
         from interop.reading.values import comparison
     except ImportError:
@@ -100,7 +100,7 @@ def _read_file(source: Source, shard: Callable[..., Manifest]) -> Manifest:
     found = kind(source)
     manifest: Manifest | None
     if found == "zip":
-        from interop.reading.archives import zipped
+        from interop.reading.formats import zipped
 
         return zipped.read(source)
     if found == "index":

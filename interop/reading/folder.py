@@ -26,11 +26,11 @@ from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.location import joined, text
 
 Reader = Callable[..., Manifest]
-_PREFERRED = ("model.safetensors", "pytorch_model.bin")
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+PREFERRED = ("model.safetensors", "pytorch_model.bin")
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar", ".pkl", ".th",
             ".pt2", ".keras", ".h5", ".npz", ".index")  # fmt: skip
-_PICKLES = (
+PICKLES = (
     ".bin",
     ".pt",
     ".pth",
@@ -45,12 +45,12 @@ _PICKLES = (
 _MAX_CLASSES = 1000
 _MAX_BESIDE = 20  # pickles that are looked into beside the model
 # What trainers leave beside the model.
-_BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
+BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
-_LINES = tuple(name for name in parts.LABELS if name.endswith(".txt"))
-_DESCRIPTIONS = (
+LINES = tuple(name for name in parts.LABELS if name.endswith(".txt"))
+DESCRIPTIONS = (
     "config.json", "adapter_config.json", "interop.json", "preprocessor_config.json",
-    "processor_config.json", *(name for name in parts.LABELS if name not in _LINES),
+    "processor_config.json", *(name for name in parts.LABELS if name not in LINES),
 )  # fmt: skip
 MAX_SHARDS = 10_000
 _MAX_JSON = 1 << 26
@@ -62,8 +62,8 @@ def read(path: str, reader: Reader) -> Manifest:
     if not _holds_model(names) and (inner := _within(path, names)):
         found = read(joined(path, inner), reader)
         return parts.with_parts(dataclasses.replace(found, path=path), path)
-    index = next((name for name in _INDEXES if name in names), None)
-    chosen = next((name for name in _PREFERRED if name in names), None)
+    index = next((name for name in INDEXES if name in names), None)
+    chosen = next((name for name in PREFERRED if name in names), None)
     if chosen is None and index is not None:
         manifest = read_index(joined(path, index), reader)
     else:
@@ -74,8 +74,8 @@ def read(path: str, reader: Reader) -> Manifest:
     graph = manifest.graph
     if graph is None and "model.onnx" in names:
         graph = reader(joined(path, "model.onnx"), content_hash=False).graph
-    described = {name: _json(joined(path, name)) for name in _DESCRIPTIONS if name in names}
-    lines = (name for name in _LINES if name in names)
+    described = {name: _json(joined(path, name)) for name in DESCRIPTIONS if name in names}
+    lines = (name for name in LINES if name in names)
     described |= {name: text(joined(path, name), _MAX_JSON).split("\n") for name in lines}
     found = dataclasses.replace(
         manifest,
@@ -86,7 +86,7 @@ def read(path: str, reader: Reader) -> Manifest:
     )
     found = parts.with_parts(found, path)
     # The modules' own weights are loaded with the model.
-    loaded = [p.path for p in found.parts if p.path.endswith(_PICKLES) and not p.fault
+    loaded = [p.path for p in found.parts if p.path.endswith(PICKLES) and not p.fault
               and p.kind in (PartKind.MODULE, PartKind.ADAPTER) and "/" in p.path]  # fmt: skip
     more = _beside(path, loaded, reader)
     return dataclasses.replace(found, imports=(*found.imports, *more)) if more else found
@@ -111,7 +111,7 @@ def _names(path: str) -> list[str]:
 
 
 def _holds_model(names: list[str]) -> bool:
-    return any(name in names for name in (*_PREFERRED, *_INDEXES)) or bool(_whole(names))
+    return any(name in names for name in (*PREFERRED, *INDEXES)) or bool(_whole(names))
 
 
 def _own_code(config: Json) -> dict[Import, None]:
@@ -132,7 +132,7 @@ def _own_code(config: Json) -> dict[Import, None]:
 def _beside(path: str, names: list[str], reader: Reader) -> list[Import]:
     """What is unsafe in the pickles beside the model: other programs load those instead of it."""
     found: dict[Import, None] = {}
-    pickles = [name for name in names if name.lower().endswith(_PICKLES)]
+    pickles = [name for name in names if name.lower().endswith(PICKLES)]
     for name in pickles[:_MAX_BESIDE]:
         try:
             manifest = reader(joined(path, name), content_hash=False, whole=False)
@@ -163,7 +163,7 @@ def _only(path: str, names: list[str]) -> str:
         name
         for name in names
         if name.lower().endswith(_ENDINGS)
-        and name not in _BESIDE
+        and name not in BESIDE
         and not name.startswith(("rng_state", "."))
     ]
     if len(models) == 1:

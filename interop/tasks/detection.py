@@ -106,7 +106,7 @@ class Detection(Task):
     def between(self, ours: Sequence[Boxes], theirs: Sequence[Boxes]) -> list[Score]:
         """The share of either's detections that have a partner in the other: the same label, an IoU
         of 0.9 or more."""
-        from interop.proof.detections import apart
+        from interop.stats.detections import apart
 
         names = ("boxes", "labels", "scores")
         paired, all_of_them = np.zeros(len(ours)), np.zeros(len(ours))

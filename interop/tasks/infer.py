@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from interop.errors import ConfigError
-from interop.export.ecosystems import ROLES, task_of_class
 from interop.facts import Identity
 
+# The ending of a transformers class's name, or the role of a head -> the Hub's word for the task.
+TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForImageClassification": "image-classification",
+    "ForObjectDetection": "object-detection",
+    "ForSemanticSegmentation": "image-segmentation",
+    "ForUniversalSegmentation": "image-segmentation",
+    "ForDepthEstimation": "depth-estimation",
+    "ForAudioClassification": "audio-classification",
+    "ForCTC": "automatic-speech-recognition",
+    "Model": "feature-extraction",
+}
+# Families whose sequences are of sound.
+_SOUND = ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio", "Whisper")
+ROLES = {
+    "classes": "image-classification",
+    "pixel classes": "image-segmentation",
+    "box classes": "object-detection",
+}
 # Tasks whose answers are class names.
 NAMED = (
     "image-classification", "text-classification", "audio-classification", "token-classification",
     "image-segmentation", "object-detection",
 )  # fmt: skip
+
+
+def task_of_class(name: str) -> str:
+    """The Hub's word for what a class of transformers is for; "" where its name does not tell."""
+    endings = [ending for ending in TASKS if name.endswith(ending)]
+    found = TASKS[max(endings, key=len)] if endings else ""
+    if found == "text-classification" and name.startswith(_SOUND):
+        return "audio-classification"
+    return found
 
 
 def task_name(identity: Identity, given: str | None = None) -> str:

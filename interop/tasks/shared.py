@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from interop.data.base import Array, Prepared
 from interop.errors import ExtraMissing, ModelError
 from interop.facts import Json
-from interop.tasks.base import RESAMPLES, Score, bootstrapped
+from interop.stats.bootstrap import RESAMPLES, bootstrapped
+from interop.tasks.base import Score
 
 # More classes than these make a table that nobody reads, and a report of megabytes.
 SHOWN_CLASSES = 100

@@ -400,11 +400,11 @@ def test_a_trace_without_guards_claims_the_span_of_what_was_tried(exported, tmp_
 
 
 def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(exported, tmp_path, monkeypatch):
-    from interop.models.signature import infer
+    from interop.models import infer_signature
 
     asked = parse_argument(PICTURE)
     monkeypatch.setattr(works, "GUARDS", 1)
-    monkeypatch.setattr(works, "signature", lambda *_: infer._stated([asked]))
+    monkeypatch.setattr(works, "signature", lambda *_: infer_signature._stated([asked]))
     _, report = exported("Odd")
     assert report.outcome is Answer.YES
     height = axes(report)["height"]

@@ -12,6 +12,7 @@ from fixtures.make import DIGITS
 from interop.errors import ConfigError, ModelError
 from interop.facts import Preprocessing
 from interop.identity import identify_file
+from interop.models.infer_signature import signature
 from interop.models.libraries.torchvision import signature as torchvision
 from interop.models.signature import (
     Argument,
@@ -21,7 +22,6 @@ from interop.models.signature import (
     narrowed,
     parse_argument,
     seeded,
-    signature,
     unmarked,
 )
 from interop.models.signature.types import DETECTIONS

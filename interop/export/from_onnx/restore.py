@@ -32,10 +32,11 @@ from interop.identity.index import lookup as indexes
 from interop.identity.index.match import is_name
 from interop.models import build, catalog, load
 from interop.models.build import call_by_path
+from interop.models.infer_signature import signature
 from interop.models.libraries.transformers import build as transformers
 from interop.models.libraries.transformers.build import described
 from interop.models.load_weights import same_bits
-from interop.models.signature import Forward, seeded, signature
+from interop.models.signature import Forward, seeded
 from interop.models.weights import state_dict
 from interop.proof import Feed, canary, parity, reference
 from interop.reading import read

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from interop.gate.repository.companion_files import ENDINGS, INDEX, by_name
+from interop.gate.companion_files import ENDINGS, INDEX, by_name
 from interop.gate.repository.git import Repository, unit_id
 from interop.reading import folder as folders
 
 # Files of these may be anything; they count where they are read as a model.
 PERHAPS = (".bin", ".pkl", ".pickle", ".h5", ".hdf5", ".npz")
-_WHOLE = ("interop.json", "saved_model.pb", *folders._INDEXES)
+_WHOLE = ("interop.json", "saved_model.pb", *folders.INDEXES)
 _SKIPPED = ("rng_state", ".")
 
 
@@ -104,7 +104,7 @@ def _is_model(names: set[str]) -> bool:
         return True
     if ".metadata" in names and any(n.endswith(".distcp") for n in names):
         return True
-    return "config.json" in names and bool(names & set(folders._PREFERRED))
+    return "config.json" in names and bool(names & set(folders.PREFERRED))
 
 
 def _above(folder: str) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _above(folder: str) -> Iterator[str]:
 
 
 def _beside(name: str) -> bool:
-    return name in folders._BESIDE or name.startswith(_SKIPPED)
+    return name in folders.BESIDE or name.startswith(_SKIPPED)
 
 
 def _name(path: str) -> str:

@@ -19,7 +19,7 @@ from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ConfigError
-from interop.gate.repository.companion_files import (
+from interop.gate.companion_files import (
     DESCRIPTIONS,
     PICKLES,
     named_by,

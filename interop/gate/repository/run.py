@@ -24,8 +24,8 @@ from interop.gate.candidate import (
     Side,
     judge,
 )
+from interop.gate.companion_files import DESCRIPTIONS, named_by
 from interop.gate.repository import cache as caches
-from interop.gate.repository.companion_files import DESCRIPTIONS, named_by
 from interop.gate.repository.discover import (
     Unit,
     grouped,

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 import torch
 
 from interop.errors import ModelError
-from interop.models.backbone import user_module, vision
+from interop.models.backbone import torchaudio, user_module, vision
 from interop.models.backbone.features import Features
 from interop.models.backbone.resolve import RANDOM, find
-from interop.models.backbone.types import Backbone, Source
-from interop.models.libraries.torchaudio import backbone as torchaudio
+from interop.models.infer_signature import signature
 from interop.models.libraries.transformers import backbone as transformers
-from interop.models.signature import signature
+from interop.models.pretrained import Backbone, Source
 
 __all__ = ["RANDOM", "Backbone", "Features", "Source", "bare", "find", "input_names", "under_head"]
 

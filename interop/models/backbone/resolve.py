@@ -14,7 +14,7 @@ from interop.errors import ExtraMissing, ModelError
 from interop.facts import AnyPreprocessing, Architecture, Identity, Labels, Manifest
 from interop.identity import identify_file
 from interop.models.backbone import default_preprocessing
-from interop.models.backbone.types import Source
+from interop.models.pretrained import Source
 
 RANDOM = "random:"
 LIBRARIES = ("torchvision", "timm", "transformers", "torchaudio")

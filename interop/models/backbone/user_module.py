@@ -7,8 +7,8 @@ one part of the module, its head.
 from __future__ import annotations
 
 from interop.errors import ModelError
-from interop.models.backbone.initialize import fill
-from interop.models.backbone.types import Backbone, Source
+from interop.models.initialize import fill
+from interop.models.pretrained import Backbone, Source
 from interop.models.user_code import module_by_path
 from interop.models.weights import state_dict
 
@@ -18,9 +18,9 @@ def under_head(source: Source, factory: str) -> Backbone:
     module = module_by_path(factory).requires_grad_(True)
     target = module.state_dict()
     if source.random:
-        from interop.models.backbone.vision import _drawn
+        from interop.models.backbone.vision import drawn
 
-        return Backbone(module.eval(), _last(module), tuple(target), _drawn(factory), (), factory)
+        return Backbone(module.eval(), _last(module), tuple(target), drawn(factory), (), factory)
     given = state_dict(source.identity.tensors, source.identity.manifest.path)
     new = [n for n in target if n not in given or given[n].shape != target[n].shape]
     new = [n for n in new if not n.endswith("num_batches_tracked")]

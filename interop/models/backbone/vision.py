@@ -11,11 +11,11 @@ from interop.errors import ModelError
 from interop.facts import Proof
 from interop.identity.index.lookup import under
 from interop.models import catalog
-from interop.models.backbone.initialize import fill
-from interop.models.backbone.types import Backbone, Source
 from interop.models.build import build_with_notes
 from interop.models.heads import put
+from interop.models.initialize import fill
 from interop.models.load_weights import NAME, load
+from interop.models.pretrained import Backbone, Source
 from interop.models.weights import state_dict
 
 _LEFT = ("its own head was left aside",)
@@ -44,7 +44,7 @@ def as_saved(source: Source) -> Backbone:
         # As wide as the head of the file that was named for its architecture, where one was.
         head = source.identity.head
         width = {"num_classes": head.outputs} if head is not None and head.outputs else {}
-        module, proof = catalog.module(name, **width), _drawn(name)
+        module, proof = catalog.module(name, **width), drawn(name)
     else:
         module, proof, notes = _with_weights(source, name)
     heads = _heads(module, source)
@@ -82,7 +82,7 @@ def _tensors(source: Source) -> dict[str, torch.Tensor]:
     return state_dict(source.identity.tensors, source.identity.manifest.path)
 
 
-def _drawn(name: str) -> Proof:
+def drawn(name: str) -> Proof:
     facts = {"backbone_fraction": 0.0, "fresh": [], "left_aside": []}
     return Proof(NAME, True, f"nothing was loaded: {name} with weights drawn at random", facts)
 
@@ -93,7 +93,7 @@ def _heads(module: nn.Module, source: Source) -> list[str]:
         stated: Any = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
         paths = [stated] if isinstance(stated, str) else list(stated)
     else:
-        from interop.models.libraries.torchvision.catalog import _heads as known
+        from interop.models.libraries.torchvision.catalog import replaced_heads as known
 
         shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
         paths = [path for path, _ in known(source.arch.removeprefix("quantized_"), shapes)]

@@ -53,7 +53,7 @@ _BY_NAME = {one.container: one for one in FORMATS}
 
 def reader(container: str) -> ModuleType:
     """The module that reads a container, loaded now."""
-    return import_module(f"interop.reading.{_BY_NAME[container].module}")
+    return import_module(f"interop.reading.formats.{_BY_NAME[container].module}")
 
 
 def need(library: str, container: str, path: str) -> None:

@@ -34,7 +34,7 @@ from interop.reading.pickle.records import (
 from interop.reading.pickle.state_dicts import Weights
 
 if TYPE_CHECKING:
-    from interop.reading.pickle.arrays import Arrays
+    from interop.reading.formats.pickled_arrays import Arrays
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -155,7 +155,7 @@ class _Legacy:
         return self.refuse(failure)
 
     def arrays(self) -> Arrays:
-        from interop.reading.pickle.arrays import Arrays
+        from interop.reading.formats.pickled_arrays import Arrays
 
         return Arrays(self.source.path, lambda at: self.source.base + at)
 

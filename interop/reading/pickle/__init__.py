@@ -1,1 +1,1 @@
-"""Pickles, interpreted as data: opcodes -> inert records -> state dicts and what stands with them."""
+"""Pickles as data: opcodes -> inert records -> state dicts, and what stands with them."""

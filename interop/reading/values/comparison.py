@@ -204,7 +204,7 @@ class Files:
     def _unpacked(self, storage: Storage) -> Array:
         found = self._inflated.pop(storage, None)
         if found is None:
-            from interop.reading.archives.inflate import unpacked
+            from interop.reading.values.inflate import unpacked
 
             while self._inflated and sum(a.nbytes for a in self._inflated.values()) > INFLATED:
                 self._inflated.popitem(last=False)

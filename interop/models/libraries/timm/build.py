@@ -97,9 +97,9 @@ def _known(name: str, own: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _pool(module: nn.Module) -> str:
-    from interop.models.libraries.timm.catalog import _pooling
+    from interop.models.libraries.timm.catalog import pooling
 
-    return _pooling(module)
+    return pooling(module)
 
 
 def _fitted(

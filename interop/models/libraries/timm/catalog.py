@@ -104,7 +104,7 @@ def _entry(name: str, built: nn.Module) -> Entry:
         for place, path in enumerate(_classifiers(built))
         if f"{path}.weight" in shapes
     )
-    takes = "flat" if name.startswith("vgg") else _TAKES.get(_pooling(built), "")
+    takes = "flat" if name.startswith("vgg") else _TAKES.get(pooling(built), "")
     return Entry(f"timm/{name}", shapes, heads=heads, takes=takes if heads else "")
 
 
@@ -120,7 +120,7 @@ def _role(path: str, place: int) -> str:
     return "auxiliary classes" if path.startswith("aux") else "classes"
 
 
-def _pooling(built: nn.Module) -> str:
+def pooling(built: nn.Module) -> str:
     """How features become one vector, in timm's word; "" where the model does not say."""
     for holder in (built, getattr(built, "head", None)):
         for attribute in ("global_pool", "pool_type"):

@@ -103,7 +103,7 @@ def entries(name: str) -> list[Entry]:
         Entry(
             f"torchvision/{name}",
             shapes,
-            heads=_heads(float_name, shapes),
+            heads=replaced_heads(float_name, shapes),
             takes=_takes(float_name),
             optional=tuple(p for p in _AUXILIARY if any(k.startswith(f"{p}.") for k in shapes)),
         )
@@ -144,7 +144,7 @@ def _is_detector(name: str) -> bool:
     return "rcnn" in name or name.startswith(("ssd", "retinanet", "fcos"))
 
 
-def _heads(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[str, str], ...]:
+def replaced_heads(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[str, str], ...]:
     known = [heads for start, heads in _HEADS.items() if name.startswith(start)]
     if known:
         return known[0]

@@ -10,11 +10,12 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Json, Proof
-from interop.models.backbone.initialize import fill
-from interop.models.backbone.types import Backbone, Source
+from interop.models.initialize import fill
 from interop.models.libraries.transformers import build as building
 from interop.models.libraries.transformers.build import described
+from interop.models.libraries.transformers.catalog import quiet
 from interop.models.load_weights import NAME, load
+from interop.models.pretrained import Backbone, Source
 
 # The Hub's word for a task -> transformers' class that looks up the model class for a config.
 _AUTO = {
@@ -152,8 +153,8 @@ def _built(source: Source, kind: str) -> Any:
     found: Any = getattr(transformers, kind, None)
     if found is None:
         raise ModelError(f"transformers has no class {kind!r}", where=source.name, fix="--arch")
-    settings = building._settings(found, _config(source), source.name)
-    with building._quiet():
+    settings = building.built_config(found, _config(source), source.name)
+    with quiet():
         module: nn.Module = found(settings)
     return module
 

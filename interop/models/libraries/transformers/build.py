@@ -18,6 +18,7 @@ from interop.errors import ExtraMissing, ModelError
 from interop.facts import Identity, Json
 from interop.models.heads import OWN
 from interop.models.init_modes import Undrawn
+from interop.models.libraries.transformers.catalog import quiet
 
 _FLOATS = ("float32", "float16", "bfloat16", "float64")
 
@@ -63,13 +64,13 @@ def build(
             fix="give the float model, and quantise the export with --precision int8",
         )
     kind = _class(name if instead is not None else _named(config) or name, where)
-    settings = _settings(kind, {**config, **_labels_aside(config, instead)}, where)
-    with _as_saved(identity), Undrawn(), _quiet():
+    own_config = built_config(kind, {**config, **_labels_aside(config, instead)}, where)
+    with _as_saved(identity), Undrawn(), quiet():
         # A real device, not meta: buffers that no file keeps (rotary frequencies, position numbers)
         # are computed by the constructor, and only weights are left undrawn. What is never written
         # to takes no memory before `load` puts the file's tensors in its place.
         try:
-            module: nn.Module = kind(settings)
+            module: nn.Module = kind(own_config)
         except ImportError as error:
             raise ExtraMissing(
                 f"{kind.__name__} needs a package that is not installed ({_line(error)})",
@@ -130,7 +131,7 @@ def _class(name: str, where: str) -> Any:
     return kind
 
 
-def _settings(kind: Any, config: Mapping[str, Json], where: str) -> Any:
+def built_config(kind: Any, config: Mapping[str, Json], where: str) -> Any:
     """The config as the class's own object; never that of another family."""
     own = kind.config_class
     stated = config["model_type"]
@@ -141,7 +142,7 @@ def _settings(kind: Any, config: Mapping[str, Json], where: str) -> Any:
             fix="mend model_type or architectures in config.json",
         )
     try:
-        with _quiet():
+        with quiet():
             return own.from_dict(deepcopy(dict(config)))
     except Exception as error:  # a library's validation may raise anything
         raise ModelError(
@@ -169,11 +170,3 @@ def _as_saved(identity: Identity) -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     return (str(error).strip() or "no reason given").splitlines()[0]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    from interop.models.libraries.transformers.catalog import _quiet as quiet
-
-    with quiet():
-        yield

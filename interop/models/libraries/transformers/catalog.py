@@ -228,7 +228,7 @@ def _build(name: str, fields: Config) -> nn.Module:
     kind = getattr(transformers, name, None)
     if kind is None or not hasattr(kind, "config_class"):
         raise ModelError(f"the transformers here has no {name!r}", fix="install a newer one")
-    with _quiet():
+    with quiet():
         try:
             config = kind.config_class(**fields)
             built: nn.Module = kind(config)
@@ -257,7 +257,7 @@ def _saved(built: Any) -> dict[str, tuple[int, ...]]:
 
     for place, tensor in enumerate(built.state_dict().values()):
         tensor.fill_(place)
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, quiet():
         built.save_pretrained(folder)
         saved = load_file(Path(folder) / "model.safetensors")
     order = {name: (float(tensor.flatten()[0]), name) for name, tensor in saved.items()}
@@ -343,7 +343,7 @@ def _distinct(found: list[Entry]) -> list[Entry]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the library's advice on special tokens and its progress bars."""
     from transformers.utils import logging
 

@@ -7,11 +7,10 @@ or compressed HDF5 data set, big-endian numbers: the reader of the container kno
 from __future__ import annotations
 
 from interop.facts import Storage
-from interop.reading.archives import zipped
 from interop.reading.archives.zip_archive import Archive
 from interop.reading.bytes.address import truncated
 from interop.reading.bytes.source import Source
-from interop.reading.formats import table
+from interop.reading.formats import table, zipped
 from interop.reading.formats.sniff import kind
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from torch import nn
 
 from interop.errors import ModelError
-from interop.models.backbone.types import Backbone, Source
 from interop.models.build import build_with_notes
 from interop.models.heads import put
 from interop.models.load_weights import load
+from interop.models.pretrained import Backbone, Source
 
 _HEADS = ("out", "aux")
 

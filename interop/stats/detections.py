@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.runtimes.base import Array
+Array = NDArray[Any]
 
 # Boxes of one label that overlap at least so far are the same detection.
 SAME = 0.9

@@ -17,13 +17,13 @@ from interop.reading import parts
 from interop.reading.bytes import json_text
 
 RECEIPT = "interop.json"
-_READ = frozenset((*folders._DESCRIPTIONS, *folders._LINES)) - {RECEIPT}
+_READ = frozenset((*folders.DESCRIPTIONS, *folders.LINES)) - {RECEIPT}
 # These, and the parts that libraries keep beside a model: tokenizer, processor, configs.
 DESCRIPTIONS = frozenset((*_READ, RECEIPT, *parts.BESIDE))
 # Files of these endings are models, or are meant to be.
 ENDINGS = (".safetensors", ".pth", ".pt", ".pth.tar", ".ckpt", ".th", ".ts", ".onnx", ".pt2",
            ".keras")  # fmt: skip
-PICKLES = folders._PICKLES
+PICKLES = folders.PICKLES
 INDEX = re.compile(r"(.+)\.(safetensors|bin)\.index\.json")
 # What lies beside a graph and holds no tensors of it. Any other name may: older exporters write a
 # file a tensor, under the tensor's name.
@@ -95,7 +95,7 @@ def described(file: Path) -> dict[str, Json]:
         try:
             if place.is_file() and place.stat().st_size <= _MOST_LIST:
                 text = place.read_text("utf-8").strip()
-                found[name] = text.split("\n") if name in folders._LINES else json_text.loads(text)
+                found[name] = text.split("\n") if name in folders.LINES else json_text.loads(text)
         except (OSError, ValueError):
             continue
     return found
@@ -108,7 +108,7 @@ def read_of(names: Collection[str]) -> set[str] | None:
         return None
     of_parts = {n for n in names if _is_part(n)}
     names = [n for n in names if "/" not in n]
-    first = next((n for n in (*folders._PREFERRED, *folders._INDEXES) if n in names), None)
+    first = next((n for n in (*folders.PREFERRED, *folders.INDEXES) if n in names), None)
     if first is None:
         return None
     graph = {"model.onnx"} & set(names)
