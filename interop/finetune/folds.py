@@ -14,9 +14,10 @@ from typing import Any
 
 from interop.data.base import Data
 from interop.data.subset import Subset
-from interop.finetune import assembled, probed, samples, tuned
+from interop.finetune import samples
 from interop.finetune.forward import Runner, repeatable
 from interop.finetune.options import Options
+from interop.finetune.pipeline import assembled, probed, tuned
 from interop.finetune.resume import Epoch
 from interop.finetune.samples import Samples
 from interop.finetune.training import evaluate

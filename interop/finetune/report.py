@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,12 +15,10 @@ from interop import __version__
 from interop.facts import Answer, Input, Json, Measurement, Proof, Report
 from interop.finetune import targets
 from interop.finetune.resume import Epoch
+from interop.finetune.run import FinetuneRun
 from interop.finetune.samples import Part
 from interop.identity.describe import dataset_hash, describe
 from interop.models.backbone import RANDOM, Source
-
-if TYPE_CHECKING:
-    from interop.finetune import Work
 
 CHOSEN = (
     "the written epoch was chosen by these validation samples: bench on others says how it does on "
@@ -44,7 +42,7 @@ def base(source: Source, proofs: Sequence[Proof]) -> dict[str, Json]:
     }
 
 
-def record(work: Work) -> dict[str, Json]:
+def record(work: FinetuneRun) -> dict[str, Json]:
     """What the checkpoint says of its base and its training; nothing that a clock has measured."""
     kept = work.kept
     untimed = [
@@ -74,7 +72,7 @@ def _about(part: Part) -> dict[str, Json]:
     return {"samples": len(part), "sha256": dataset_hash(hashes)}
 
 
-def _seen(work: Work) -> str:
+def _seen(work: FinetuneRun) -> str:
     """What was trained on or chosen by, so that nobody takes it for unseen: of each sample's
     content hash the first six bytes, in order, as base64; "" of more samples than a file should
     list."""
@@ -84,12 +82,12 @@ def _seen(work: Work) -> str:
     return b64encode(b"".join(sorted(bytes.fromhex(r.sha256[:12]) for r in records))).decode()
 
 
-def _best(work: Work) -> dict[str, Json]:
+def _best(work: FinetuneRun) -> dict[str, Json]:
     return {k: work.kept.best[k] for k in ("phase", "epoch", "figure")}
 
 
 def report(
-    work: Work, data: str, answers: Sequence[Any], loss: float, made: dict[str, Json]
+    work: FinetuneRun, data: str, answers: Sequence[Any], loss: float, made: dict[str, Json]
 ) -> Report:
     """The whole training, with its curves."""
     kept = work.kept
@@ -153,7 +151,7 @@ def inputs(
     return backbone, Input("data", data, about, facts or {})
 
 
-def scores(work: Work, answers: Sequence[Any]) -> list[Measurement]:
+def scores(work: FinetuneRun, answers: Sequence[Any]) -> list[Measurement]:
     """The task's figures of the written weights on the validation set, each with its interval."""
     truths = [r.truth for r in work.validation.records]
     told = {"group": "validation", "of": _of(work), "samples": len(truths)}
@@ -164,12 +162,12 @@ def scores(work: Work, answers: Sequence[Any]) -> list[Measurement]:
     ]  # fmt: skip
 
 
-def _of(work: Work) -> str:
+def _of(work: FinetuneRun) -> str:
     best = work.kept.best
     return f"{best['phase']}, epoch {best['epoch']}"
 
 
-def _chance(work: Work) -> list[Measurement]:
+def _chance(work: FinetuneRun) -> list[Measurement]:
     found = targets.chance(work.goal, work.training, work.validation)
     if found is None:
         return []
@@ -179,7 +177,7 @@ def _chance(work: Work) -> list[Measurement]:
     return [Measurement("chance", work.goal.unit, value, conditions=told)]
 
 
-def _learning(work: Work) -> list[Measurement]:
+def _learning(work: FinetuneRun) -> list[Measurement]:
     """The last value of each curve, with all of them as samples."""
     made = []
     for phase in work.how.phases:
@@ -195,7 +193,7 @@ def _learning(work: Work) -> list[Measurement]:
     return made
 
 
-def _times(work: Work) -> list[Measurement]:
+def _times(work: FinetuneRun) -> list[Measurement]:
     """Seconds of the wall and of the processor, an epoch each, and those to 95 % of the best."""
     made = []
     for phase in work.how.phases:
@@ -223,7 +221,7 @@ def reached(rows: Sequence[Epoch], better: int) -> int:
     return next(i for i, f in enumerate(figures) if f <= min(figures) / NEAR)
 
 
-def _conditions(work: Work) -> dict[str, Json]:
+def _conditions(work: FinetuneRun) -> dict[str, Json]:
     name = torch.cuda.get_device_name() if work.how.device == "cuda" else work.how.device
     return {
         "device": name,

@@ -9,9 +9,10 @@ from pathlib import Path
 from interop.check import check_identities
 from interop.errors import ReadError
 from interop.facts import EvidenceGap, Identity, Level, Report, Unreadable
-from interop.gate import evidence, gate, lacking, refuse
+from interop.gate import evidence
 from interop.gate.bundle import lost, sealed
 from interop.gate.companion_files import described
+from interop.gate.judge import gate, lacking, refuse
 from interop.identity import identify, split_place
 from interop.policy.policy import Policy
 from interop.reading import parts, read
