@@ -214,11 +214,12 @@ def attempt(name: str, task: str, answer: Any) -> None:
 
 def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
     from interop.errors import ModelError
-    from interop.export import export
+    from interop.export import ExportOptions, export
     from interop.identity import identify_file
+    from interop.identity.user_facts import UserFacts
 
     path, arch, options = saved(name, task, folder)
-    identity = identify_file(path, content_hash=True, whole=True, arch=arch)
+    identity = identify_file(path, UserFacts(arch=arch), content_hash=True, whole=True)
     if task == "int8, refused":
         try:
             export(identity, folder / "out")
@@ -226,7 +227,7 @@ def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
             return {"holds": True, "route": "refused", "why": str(error).replace(str(folder), "")}
         return {"holds": False, "why": "was not refused"}
     weights = sum(t.nbytes for t in identity.tensors)
-    report = export(identity, folder / "out", **options)
+    report = export(identity, folder / "out", ExportOptions(**options))
     proofs = {p.name: p for p in report.proofs}
     parity = proofs.get("parity")
     found: dict[str, Any] = {

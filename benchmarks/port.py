@@ -185,10 +185,7 @@ def _one(
     named = source if "/" in source and not file.is_dir() else None
     began = perf_counter()
     try:
-        report = port(
-            identify_file(file, whole=True), out=str(out), prove=True, arch=named,
-            settings=settings, force=True, **how,
-        )  # fmt: skip
+        report = port(identify_file(file, whole=True), PortOptions(out=str(out), prove=True, arch=named, settings=settings, force=True, **how))  # fmt: skip
     except InteropError as error:
         return Trip(source, target, f"error: {error}", None, perf_counter() - began), None
     facts = {p.name: p.facts for p in report.proofs}

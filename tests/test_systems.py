@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 import torch
 
-from interop.assess import assess
-from interop.bench import bench
+from interop.assess import AssessOptions, assess
+from interop.bench import BenchOptions, bench
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.export import Options as Building
 from interop.export import export
 from interop.facts import Answer, Preprocessing, Report
@@ -76,7 +77,7 @@ def goes_through(system: System, tmp_path: Path) -> dict[str, Report]:
     loaded = tuned.proofs[0]
     assert loaded.name == "loaded fraction" and loaded.holds
 
-    checked = check(system.backbone, out, intent="transfer")
+    checked = check(system.backbone, out, CheckOptions(intent="transfer"))
     transfer = next(v for v in checked.verdicts if v.intent == "transfer")
 
     models = [system.backbone, str(out), f"random:{out}"] if system.probed else [str(out)]
@@ -85,10 +86,7 @@ def goes_through(system: System, tmp_path: Path) -> dict[str, Report]:
         names[Path(system.backbone).stem] = system.backbones_factory
         names["random tuned"] = system.factory or ""
     parts = dict.fromkeys(names, system.features) if system.features else {}
-    assessed = assess(
-        models, system.data, task=system.task, folds=2, held=0.0, seconds=0, samples=(),
-        cache=None, preprocessing=system.how, factories=names, features=parts,
-    )  # fmt: skip
+    assessed = assess(models, system.data, AssessOptions(task=system.task, folds=2, held=0.0, seconds=0, samples=(), cache=None, preprocessing=system.how, factories=names, features=parts))  # fmt: skip
     assert len(assessed.details["candidates"]) == len(models)
 
     identity = identify_file(out, content_hash=True, whole=True)
@@ -98,7 +96,9 @@ def goes_through(system: System, tmp_path: Path) -> dict[str, Report]:
     assert all(p.holds for p in exported.proofs) and len(exported.proofs) == 5
 
     bundle = identify_file(tmp_path / "bundle", content_hash=True, whole=True)
-    benched = bench([bundle], system.data, task=system.task, batches=(), building=[building])
+    benched = bench(
+        [bundle], system.data, BenchOptions(task=system.task, batches=()), building=[building]
+    )
     alike = next(m for m in benched.measurements if m.name == "agreement")
     assert alike.value == 1.0, "ONNX Runtime answers as PyTorch does"
     return {"finetune": tuned, "check": checked, "assess": assessed, "export": exported,

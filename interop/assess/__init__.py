@@ -1,6 +1,6 @@
 """Candidate models and a labelled task -> how reusable each is, and which may replace which."""
 
-from interop.assess.finetune_cv import Tuning
-from interop.assess.pipeline import Options, assess
+from interop.assess.options import AssessOptions
+from interop.assess.pipeline import assess
 
-__all__ = ["Options", "Tuning", "assess"]
+__all__ = ["AssessOptions", "assess"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,10 @@ from interop.assess.candidates import Spec, content
 from interop.assess.dataset import DataSpec, Labelled
 from interop.assess.folds import Folds
 from interop.facts import Json, Measurement
+from interop.finetune.options import FinetuneOptions
 from interop.stats.agreement import corrected_interval
 
 NEAR = 0.95  # of the best figure: what "time to 95 % of its best" is about
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """How candidates are fine-tuned; `settings` are fields of `interop.finetune.Options`."""
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,7 +78,7 @@ def tune(
     specs: Sequence[Spec],
     of: Labelled,
     plan: Folds,
-    how: Tuning,
+    how: FinetuneOptions,
     device: str,
     pool: parallel.Pool,
     folder: Path | None,
@@ -96,14 +90,14 @@ def tune(
     for n, fold in jobs:
         spec = specs[n]
         train, test = (np.unique(of.record[rows]) for rows in (fold.train, fold.test))
-        given = (spec, of.spec, train, test, dict(how.settings), device)
+        given = (spec, of.spec, train, test, how, device)
         # Somebody's own code may have changed since: nothing of it is kept.
         stable = spec.factory is None
         source = spec.source()
         name = parallel.key(
             "tuned 2", content(spec, source) or spec.given, source.arch, spec.seed,
             repr(spec.preprocessing), of.sha256, of.labels, of.spec.task, train, test,
-            sorted(how.settings.items()), device,
+            how.settings(), device,
         ) if stable else ""  # fmt: skip
         pieces.append(parallel.Piece(one, given, name))
     results = parallel.done(pieces, pool, folder, "fine-tuning", say)
@@ -118,14 +112,13 @@ def one(
     data: DataSpec,
     train: NDArray[np.int64],
     test: NDArray[np.int64],
-    settings: Mapping[str, Any],
+    settings: FinetuneOptions,
     device: str,
 ) -> dict[str, NDArray[Any]]:
     """One candidate on one fold's records: "figure", "history", "test"; of classes "answers"."""
     from interop.finetune.folds import learned
-    from interop.finetune.options import Options
 
-    how = Options(**settings, task=data.task, device=device, seed=spec.seed, factory=spec.factory)
+    how = replace(settings, task=data.task, device=device, seed=spec.seed, factory=spec.factory)
     how.check()
     got = learned(
         spec.source(), data.open(), data.task, data.labels, train.tolist(), test.tolist(), how

@@ -19,33 +19,29 @@ from numpy.typing import NDArray
 from interop.assess import (
     layers,
     parallel,
+    probe_cv,
     provenance,
 )
-from interop.assess import (
-    probe_cv as trial,
-)
-from interop.assess import (
-    scores as cheap,
-)
+from interop.assess import scores as untrained
 from interop.assess.candidates import Seen, Spec, names_of, see_or_refuse
 from interop.assess.complexity import complexity, latencies
 from interop.assess.dataset import DataSpec, Labelled, labelled
-from interop.assess.finetune_cv import Tuned, Tuning, tune
+from interop.assess.finetune_cv import Tuned, tune
 from interop.assess.folds import Folds, folds
 from interop.assess.interchange import Pair, compared, same, sentence
+from interop.assess.options import AssessOptions
 from interop.assess.pareto import front
 from interop.check import check_identities
+from interop.check.options import CheckOptions
 from interop.data import preparation
 from interop.errors import ConfigError
 from interop.facts import (
     Answer,
-    AnyPreprocessing,
     Case,
     Finding,
     Input,
     Intent,
     Json,
-    Labels,
     Measurement,
     Proof,
     Report,
@@ -67,36 +63,6 @@ NOISE = 1.25
 OWN, PROBE, TUNED = "as it is", "probe", "fine-tuned"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is measured, and how.
-
-    `task` is the Hub's word, where models and data do not tell. `folds` times `repeats` of
-    cross-validation; `held` is the share that is kept for a test set, touched once. `margin` is a
-    share of 1: accuracies within it count as equivalent. `seconds` is the time for latency (0:
-    none). `cache` keeps features and probes (None: nothing is kept). `tuning` asks for fine-tuning
-    on the folds as well. `weights` make one score of several figures.
-    """
-
-    task: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    split: str | None = None
-    group: str | None = None
-    folds: int = 5
-    repeats: int = 1
-    held: float = 0.2
-    margin: float = 0.01
-    seed: int = 0
-    device: str = "cpu"
-    threads: int | None = None
-    seconds: float = 2.0
-    cache: Path | None = None
-    pool: parallel.Pool = field(default_factory=parallel.Pool)
-    tuning: Tuning | None = None
-    weights: Mapping[str, float] = field(default_factory=dict)
-    samples: Sequence[int] = trial.SAMPLES
-
-
 @dataclass(slots=True)
 class Candidate:
     """One model under assessment, with all that is found out about it."""
@@ -106,7 +72,7 @@ class Candidate:
     seen: Seen
     costs: dict[str, float | None] = field(default_factory=dict)
     scores: dict[str, float | None] = field(default_factory=dict)
-    trial: trial.Trial | None = None
+    trial: probe_cv.Trial | None = None
     tuned: Tuned | None = None
     layers: dict[str, Array] = field(default_factory=dict)
     taught: int | None = None  # of the samples, how many it was trained on; None where unknown
@@ -119,36 +85,25 @@ class Candidate:
 def assess(
     models: Sequence[str],
     data: str | Path,
+    options: AssessOptions | None = None,
     *,
-    options: Options | None = None,
-    arch: str | None = None,
-    factories: Mapping[str, str] | None = None,
-    features: Mapping[str, str] | None = None,
-    labels: Labels | None = None,
-    preprocessing: AnyPreprocessing | None = None,
     progress: Say | None = None,
-    **given: Any,
 ) -> Report:
     """Assess each model (whatever `models.backbone.find` takes) on the labelled data set.
 
-    `options`, or its fields by name, say how. `arch`, `labels` and `preprocessing` are for files
-    that do not state their own. `factories` and `features` are for one's own modules: what makes
-    each, and which part of it gives features, by the candidate's short name ("" is all). Raises
-    ConfigError, DataError, ModelError, ReadError and ExtraMissing.
+    Raises ConfigError, DataError, ModelError, ReadError and ExtraMissing.
     """
-    options = replace(options or Options(), **given)
+    options = options or AssessOptions()
     say = progress or (lambda _: None)
     if not models:
         raise ConfigError("no model was given", fix="assess takes one model or more")
     require_torch_device(options.device)
     _check(options)
-    specs = _specs(
-        models, arch, factories or {}, features or {}, labels, preprocessing, options.seed
-    )
+    specs = _specs(models, options)
     say("reading the models")
     sources = [spec.source() for spec in specs]
     say("reading the data set")
-    task = _task(sources[0], data, options, labels)
+    task = _task(sources[0], data, options)
     of = labelled(DataSpec(str(data), task, (), options.columns, options.split, options.group))
     found, refused = _parted(_seen(specs, sources, of, options, say))
     if not found:
@@ -161,17 +116,9 @@ def assess(
     return _report(found, of, plan, options, made, refused)
 
 
-def _specs(
-    models: Sequence[str],
-    arch: str | None,
-    factories: Mapping[str, str],
-    features: Mapping[str, str],
-    labels: Labels | None,
-    preprocessing: AnyPreprocessing | None,
-    seed: int,
-) -> list[Spec]:
+def _specs(models: Sequence[str], options: AssessOptions) -> list[Spec]:
     names = names_of(models)
-    for name in (*factories, *features):
+    for name in (*options.factories, *options.features):
         if name and name not in names:
             raise ConfigError(
                 f"{name!r} is none of the models", fix=f"they are called {', '.join(names)}"
@@ -181,23 +128,28 @@ def _specs(
         return given.get(name, given.get(""))
 
     return [
-        Spec(n, m, arch, own(factories, n), own(features, n) or "", labels, preprocessing, seed)
+        Spec(
+            n, m, options.arch, own(options.factories, n), own(options.features, n) or "",
+            options.labels, options.preprocessing, options.seed,
+        )
         for n, m in zip(names, models, strict=True)
-    ]
+    ]  # fmt: skip
 
 
-def _task(source: Source, data: str | Path, options: Options, labels: Labels | None) -> str:
+def _task(source: Source, data: str | Path, options: AssessOptions) -> str:
     if options.task is not None:
         return options.task
-    from interop.finetune.options import Options as Asked
+    from interop.finetune.options import FinetuneOptions
     from interop.finetune.targets import task_name
 
     return task_name(
-        source, data, Asked(columns=options.columns, split=options.split, labels=labels)
+        source,
+        data,
+        FinetuneOptions(columns=options.columns, split=options.split, labels=options.labels),
     )
 
 
-def _check(options: Options) -> None:
+def _check(options: AssessOptions) -> None:
     if not 0 < options.margin < 0.5:
         raise ConfigError(f"a margin of {options.margin}", where="--margin", fix="0.01 is a point")
     if options.weights and not sum(options.weights.values()) > 0:
@@ -211,7 +163,7 @@ def _check(options: Options) -> None:
             )  # fmt: skip
 
 
-def _folder(options: Options, kind: str) -> Path | None:
+def _folder(options: AssessOptions, kind: str) -> Path | None:
     return options.cache / "assess" / kind if options.cache is not None else None
 
 
@@ -219,7 +171,7 @@ def _folder(options: Options, kind: str) -> Path | None:
 
 
 def _seen(
-    specs: Sequence[Spec], sources: Sequence[Source], of: Labelled, options: Options, say: Say
+    specs: Sequence[Spec], sources: Sequence[Source], of: Labelled, options: AssessOptions, say: Say
 ) -> list[Candidate]:
     """Features and own answers of each, one candidate a piece of work."""
     folder = _folder(options, "features")
@@ -260,10 +212,10 @@ def see_arrays(*given: Any) -> parallel.Result:
 
 
 def _probed(
-    found: Sequence[Candidate], of: Labelled, plan: Folds, options: Options, say: Say
+    found: Sequence[Candidate], of: Labelled, plan: Folds, options: AssessOptions, say: Say
 ) -> None:
     assert of.truth is not None
-    trials = trial.run(
+    trials = probe_cv.run(
         [(c.name, c.seen) for c in found], of, plan, options.pool, _folder(options, "probes"),
         options.seed, say, options.samples,
     )  # fmt: skip
@@ -271,7 +223,9 @@ def _probed(
     for candidate, one in zip(found, trials, strict=True):
         candidate.trial = one
         say(f"{candidate.name}: scores without training")
-        candidate.scores = cheap.scores(candidate.seen, of.truth, classes, plan.rest, options.seed)
+        candidate.scores = untrained.scores(
+            candidate.seen, of.truth, classes, plan.rest, options.seed
+        )
     if options.tuning is not None:
         tuned = tune(
             [c.spec for c in found], of, plan, options.tuning, options.device, options.pool,
@@ -291,7 +245,9 @@ class _Looked:
     notes: list[str] = field(default_factory=list)
 
 
-def _looked_into(found: Sequence[Candidate], of: Labelled, options: Options, say: Say) -> _Looked:
+def _looked_into(
+    found: Sequence[Candidate], of: Labelled, options: AssessOptions, say: Say
+) -> _Looked:
     """Costs and layers; the modules are made once more, all of them at a time for the latency.
 
     Weights drawn at random are no part of that: what they give falls towards zero from layer to
@@ -352,7 +308,7 @@ def _report(
     found: Sequence[Candidate],
     of: Labelled,
     plan: Folds | None,
-    options: Options,
+    options: AssessOptions,
     looked: _Looked,
     refused: Sequence[Candidate],
 ) -> Report:
@@ -360,7 +316,7 @@ def _report(
     for candidate in found:
         measured += _own(candidate, of)
         if candidate.trial is not None and plan is not None:
-            measured += trial.measurements(candidate.trial, of, plan)
+            measured += probe_cv.measurements(candidate.trial, of, plan)
         if candidate.tuned is not None:
             measured += candidate.tuned.measurements(candidate.name)
         measured += _costs(candidate, looked)
@@ -596,7 +552,7 @@ def _order(
         for c in found:
             assert c.trial is not None
             scored[c.name]["linear probe"] = float(np.mean(next(iter(c.trial.figures.values()))))
-    taus = cheap.held_to(scored, outcomes, [c.name for c in found])
+    taus = untrained.held_to(scored, outcomes, [c.name for c in found])
     conditions: dict[str, Json] = {"group": "order", "against": against, "models": len(found)}
     return [
         Measurement("weighted Kendall's tau", "abs", v, conditions={**conditions, "of": n})
@@ -648,7 +604,7 @@ def _score(
 
 
 def _pairs(
-    found: Sequence[Candidate], of: Labelled, options: Options, looked: _Looked
+    found: Sequence[Candidate], of: Labelled, options: AssessOptions, looked: _Looked
 ) -> tuple[list[Json], tuple[Skipped, ...]]:
     """Every candidate in every other's place."""
     if not of.classifies and of.spec.task != "automatic-speech-recognition":
@@ -736,7 +692,9 @@ def _interface(a: Candidate, b: Candidate) -> tuple[dict[str, Json], str]:
     """What `check` says of the interface, as facts and in a few words."""
     if a.source.random or b.source.random:
         return {"answer": str(Answer.UNKNOWN), "why": "weights drawn at random"}, ""
-    report = check_identities(a.source.identity, b.source.identity, intent=Intent.REPLACE)
+    report = check_identities(
+        a.source.identity, b.source.identity, CheckOptions(intent=Intent.REPLACE)
+    )
     verdict = next(v for v in report.verdicts if v.intent is Intent.REPLACE)
     words = {
         Answer.YES: "callers unchanged",

@@ -1,5 +1,6 @@
 """Models and a labelled data set -> accuracy and latency of PyTorch and ONNX Runtime."""
 
-from interop.bench.pipeline import BATCHES, Options, bench
+from interop.bench.options import BATCHES, BenchOptions
+from interop.bench.pipeline import bench
 
-__all__ = ["BATCHES", "Options", "bench"]
+__all__ = ["BATCHES", "BenchOptions", "bench"]

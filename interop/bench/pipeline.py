@@ -8,16 +8,15 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from interop.bench.accuracy import Answered, answer, between_models, between_runtimes, scores
 from interop.bench.latency import measure as measure_latency
+from interop.bench.options import BenchOptions
 from interop.bench.process import measure as measure_process
 from interop.bench.runners import (
-    DEFAULT,
     Contender,
     parse,
     prepare_contenders,
@@ -29,7 +28,8 @@ from interop.data.base import Array, Data, Preparation
 from interop.data.preview import preview
 from interop.data.tokens import unread
 from interop.errors import ConfigError
-from interop.export import Options as Building
+from interop.export import ExportOptions
+from interop.export.pipeline import Samples
 from interop.facts import (
     Answer,
     Case,
@@ -49,38 +49,12 @@ from interop.tasks import Task
 from interop.tasks import task as task_of
 from interop.tasks.infer import need_interface, task_name
 
-BATCHES = (1, 8, 32)
 # The same runtime against itself may differ by this much before the host counts as too noisy.
 NOISE = 1.25
 PREVIEWS = 24
 CALIBRATION = 64
 SAMPLES = 16  # batches of 1, 2 and 3 use each once
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is measured, and how.
-
-    `task` is the Hub's word for it, where the model does not tell. `runtimes` are lanes as
-    `LaneSpec` reads them; the others are held against the first. `batches` are the batch sizes for
-    latency (none: accuracy alone), `seconds` the time spent on each, `threads` the number that all
-    runtimes use, `tf32` whether CUDA may round float32 products. `columns` name a table's columns
-    by their role, `split` a part of the data set. `building` says how each model's module is made
-    and exported, by its place; `bundles` to which folder it was exported before.
-    """
-
-    device: str = "cpu"
-    task: str | None = None
-    runtimes: Sequence[str] = DEFAULT
-    batches: Sequence[int] = BATCHES
-    seconds: float = 4.0
-    threads: int | None = None
-    tf32: bool = False
-    columns: Mapping[str, str] = field(default_factory=dict)
-    split: str | None = None
-    building: Sequence[Building] = ()
-    bundles: Sequence[Path | None] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +69,20 @@ class Wanted:
 def bench(
     models: Sequence[Identity],
     data: str | Path | None = None,
+    options: BenchOptions | None = None,
     *,
-    options: Options | None = None,
+    bundles: Sequence[Path | None] = (),
     progress: Say | None = None,
-    **given: Any,
 ) -> Report:
     """Measure one model, or A and B, on the samples of `data`; without, their latency alone.
 
     Each model runs in each of the runtimes, on the same samples; a checkpoint is exported first,
-    with its proofs. `options`, or its fields by name, say the rest.
+    with its proofs, unless `bundles` says, by its place, to which folder it was exported before.
     Raises ConfigError where the task, labels or preprocessing are unknown, DataError where the data
     set does not fit, DeviceMissing where a device is not had, ModelError where no module can be
     made.
     """
-    options = replace(options or Options(), **given)
+    options = options or BenchOptions()
     say = progress or (lambda _: None)
     _check(models, data, options)
     # Before the long work: what is not had, or stands in no file, is known at once.
@@ -128,8 +102,9 @@ def bench(
             device=options.device,
             threads=options.threads,
             tf32=options.tf32,
-            options=_building(models, wanted, options),
-            bundles=options.bundles,
+            options=_building(options),
+            samples=_samples(models, wanted, options),
+            bundles=bundles,
             calibrate=_calibration(models, wanted),
             say=say,
         )
@@ -142,7 +117,7 @@ def bench(
                 contender.close()
 
 
-def _check(models: Sequence[Identity], data: str | Path | None, options: Options) -> None:
+def _check(models: Sequence[Identity], data: str | Path | None, options: BenchOptions) -> None:
     if not 1 <= len(models) <= 2:
         raise ConfigError(f"{len(models)} models given", fix="bench takes one model, or two")
     if options.batches and min(options.batches) < 1:
@@ -151,7 +126,7 @@ def _check(models: Sequence[Identity], data: str | Path | None, options: Options
         raise ConfigError("neither accuracy nor latency is asked for", fix="give --data or --batch")
 
 
-def _wanted(identity: Identity, data: str | Path, options: Options) -> Wanted:
+def _wanted(identity: Identity, data: str | Path, options: BenchOptions) -> Wanted:
     name = task_name(identity, options.task)
     need_interface(identity, name)
     labels = identity.labels.names or ()
@@ -159,24 +134,35 @@ def _wanted(identity: Identity, data: str | Path, options: Options) -> Wanted:
     return Wanted(task_of(name, labels), opened)
 
 
-def _building(
-    models: Sequence[Identity], wanted: Sequence[Wanted], options: Options
-) -> list[Building]:
-    """How each module is made; where it is exported first, its proofs use pictures of the data.
+def _building(options: BenchOptions) -> ExportOptions:
+    """How a module is made, and exported first."""
+    return ExportOptions(
+        device=options.device,
+        factory=options.factory,
+        base=options.base,
+        arch=options.arch,
+        inputs=options.inputs,
+    )
+
+
+def _samples(
+    models: Sequence[Identity], wanted: Sequence[Wanted], options: BenchOptions
+) -> list[Samples | None]:
+    """What the proofs of an export are fed, by the model's place: pictures of the data.
 
     Of a module of one's own nothing says what it takes, but for the arrays that it is given.
     """
-    given = options.building or [Building(device=options.device)] * len(models)
-    made = []
-    for identity, one, how in zip_longest(models, wanted, given):
-        if one is not None and one.data.kind == "pictures" and how.samples is None:
+    samples: list[Samples | None] = []
+    for identity, one in zip(models, wanted, strict=False):
+        own: Samples | None = None
+        if one.data.kind == "pictures":
             prepare = preparation(identity, one.task.name, ("input",), kind="pictures")
             if prepare.most is None:
-                how = replace(how, samples=prepare(one.data.spread(SAMPLES)).inputs["input"])
-        if one is not None and isinstance(one.data, Arrays) and how.factory and not how.inputs:
-            how = replace(how, samples=one.data.inputs.spread(SAMPLES))
-        made.append(how)
-    return made
+                own = prepare(one.data.spread(SAMPLES)).inputs["input"]
+        if isinstance(one.data, Arrays) and options.factory and not options.inputs:
+            own = one.data.inputs.spread(SAMPLES)
+        samples.append(own)
+    return samples
 
 
 def _calibration(
@@ -207,7 +193,7 @@ def _report(
     contenders: Sequence[Contender],
     wanted: Sequence[Wanted],
     data: str | Path | None,
-    options: Options,
+    options: BenchOptions,
     say: Say,
 ) -> Report:
     prepares = [

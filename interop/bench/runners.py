@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import torch
 
+from interop.bench.options import RUNTIMES
 from interop.errors import (
     ConfigError,
     DataError,
@@ -23,9 +24,9 @@ from interop.errors import (
     ModelError,
     ReadError,
 )
-from interop.export import Options, export
+from interop.export import ExportOptions
 from interop.export.bundle import RECEIPT
-from interop.export.pipeline import GRAPH, Work
+from interop.export.pipeline import GRAPH, ExportRun, Samples, exported
 from interop.export.precision import FILES, lower
 from interop.facts import (
     Answer,
@@ -53,7 +54,6 @@ PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("float32", "float16", "int8", "int8-static"),
     "openvino": ("float32",),
 }
-DEFAULT = ("pytorch", "onnxruntime")
 # Called with a model's role and what it takes, only where a lane needs it.
 Calibrate = Callable[[str, Signature], Sequence[Mapping[str, Array]]]
 
@@ -129,7 +129,7 @@ class Contender:
 
     role: str
     identity: Identity
-    options: Options
+    options: ExportOptions
     forward: Forward
     lanes: tuple[Lane, ...]
     threads: int
@@ -193,11 +193,12 @@ def prepare_contenders(
     models: Sequence[Identity],
     scratch: Path,
     *,
-    specs: Sequence[str | LaneSpec] = DEFAULT,
+    specs: Sequence[str | LaneSpec] = RUNTIMES,
     device: str = "cpu",
     threads: int | None = None,
     tf32: bool = False,
-    options: Sequence[Options] = (),
+    options: ExportOptions | None = None,
+    samples: Sequence[Samples | None] = (),
     bundles: Sequence[Path | None] = (),
     calibrate: Calibrate | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -205,8 +206,9 @@ def prepare_contenders(
     """All lanes of each model; the export's Report where one fails its proofs.
 
     A bundle brings its graph along; a checkpoint is exported into `scratch`, where graphs of lower
-    precision go as well. `options` say how each model's module is built and exported, by its place
-    in `models`, `bundles` to which folder it was exported before. Every lane runs an example once:
+    precision go as well. `options` say how each model's module is built and exported; by its place
+    in `models` `samples` holds what the export's proofs are fed, and `bundles` the folder to which
+    it was exported before. Every lane runs an example once:
     one that cannot be had is among `skipped`. Raises ConfigError for an unknown spec, DeviceMissing
     where the device itself is not had, ModelError where no module can be made of a model or none of
     its lanes runs.
@@ -218,17 +220,20 @@ def prepare_contenders(
     made: list[Contender] = []
     with ExitStack() as undo:
         for n, identity in enumerate(models):
-            how = options[n] if n < len(options) else Options()
+            how = options or ExportOptions()
             role = "AB"[n]
             made_before = bundles[n] if n < len(bundles) else None
             onnx = _graph_of(identity) if made_before is None else made_before / GRAPH
             if onnx is None:
                 say(f"{role}: exporting {identity.manifest.path}")
-                report = export(identity, scratch / role, options=how, progress=say)
-                if report.outcome is not Answer.YES:
+                real = samples[n] if n < len(samples) else None
+                report, run = exported(identity, scratch / role, how, samples=real, progress=say)
+                if report.outcome is not Answer.YES or run.forward is None:
                     return report
                 onnx = scratch / role / GRAPH
-            forward, notes = _forward(identity, how, onnx.parent, say)
+                forward, notes = run.forward, run.assumed
+            else:
+                forward, notes = _forward(identity, how, onnx.parent, say)
             domain = _domain(onnx.parent)
             notes += _gaps(domain)
             contender = Contender(role, identity, how, forward, (), count, tf32, (), notes, domain)
@@ -341,10 +346,10 @@ def _converted(spec: LaneSpec) -> str | None:
 
 
 def _forward(
-    identity: Identity, options: Options, folder: Path, say: Callable[[str], None]
+    identity: Identity, options: ExportOptions, folder: Path, say: Callable[[str], None]
 ) -> tuple[Forward, tuple[str, ...]]:
     """The module that the graph beside the receipt was exported from, as the receipt says."""
-    work = Work(identity, options, say)
+    work = ExportRun(identity, options, say)
     module = work.module()
     proof = work.proofs[-1]
     if not proof.holds:

@@ -1,5 +1,6 @@
-"""Two identities -> their pairing, the rules" findings and the three verdicts."""
+"""Two identities -> their pairing, the rules' findings and the three verdicts."""
 
+from interop.check.options import CheckOptions, InspectOptions
 from interop.check.pipeline import check, check_identities, inspect
 
-__all__ = ["check", "check_identities", "inspect"]
+__all__ = ["CheckOptions", "InspectOptions", "check", "check_identities", "inspect"]

@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from interop.check import heads, maps, parts
+from interop.check.options import CheckOptions
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
 from interop.check.verdicts import judge
 from interop.facts import (
     Answer,
-    AnyPreprocessing,
     Case,
     Finding,
     Identity,
     Intent,
     Json,
-    Labels,
     Level,
     Report,
     Skipped,
@@ -30,67 +29,41 @@ from interop.rules import run
 def check(
     a: str | Path,
     b: str | Path,
+    options: CheckOptions | None = None,
     *,
-    intent: Intent | str = Intent.RELOAD,
-    values: bool = False,
-    content_hash: bool = False,
-    arch: str | None = None,
-    labels: Labels | None = None,
-    preprocessing: AnyPreprocessing | None = None,
-    levels: Mapping[str, Level] | None = None,
-    with_map: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Can B go where A is? Reads both files without running them.
 
-    `a` and `b` are model files, bundle folders, or "FILE#PLACE". `intent` sets the outcome.
-    `values` compares the tensors' values too; `progress` is told how far that is. `arch` decides
-    between architectures that the tensors allow alike; `labels` and `preprocessing` hold for the
-    files that do not state their own; `levels` overrides rules' levels. `with_map` has
-    `details["pairing"]["map"]` hold the map of tensors (as in `interop.check.maps`) even where no
-    name differs. Raises ReadError.
+    `a` and `b` are model files, bundle folders, or "FILE#PLACE". `progress` is told how far values
+    are compared. Raises ReadError.
     """
+    options = options or CheckOptions()
     one, two = (
-        identify_file(
-            f,
-            content_hash=content_hash,
-            whole=values,
-            arch=arch,
-            labels=labels,
-            preprocessing=preprocessing,
-        )
+        identify_file(f, options, content_hash=options.content_hash, whole=options.values)
         for f in (a, b)
     )
-    return check_identities(
-        one,
-        two,
-        intent=intent,
-        values=values,
-        levels=levels,
-        with_map=with_map,
-        progress=progress,
-    )
+    return check_identities(one, two, options, progress=progress)
 
 
 def check_identities(
     a: Identity,
     b: Identity,
+    options: CheckOptions | None = None,
     *,
-    intent: Intent | str = Intent.RELOAD,
-    values: bool = False,
-    levels: Mapping[str, Level] | None = None,
-    with_map: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """The same for two files that have been identified already."""
-    intent = Intent(intent)
+    options = options or CheckOptions()
+    intent = Intent(options.intent)
     pairing = pair(a, b)
     details: dict[str, Json] = {}
-    if values:
+    if options.values:
         a, b, pairing = compare(a, b, pairing, progress)
         details["values"] = summary(a, b, pairing)
     findings, skipped = run(
-        Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)), levels
+        Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)),
+        options.levels,
     )
     verdicts = judge(a, b, pairing, findings)
     outcome = next(v for v in verdicts if v.intent is intent)
@@ -109,7 +82,7 @@ def check_identities(
                 "reshaped": [p.a.name for p in pairing.reshaped],
                 "missing": [t.name for t in pairing.missing],
                 "extra": [t.name for t in pairing.extra],
-                "map": maps.document(a, b, pairing) if pairing.mapped or with_map else None,
+                "map": maps.document(a, b, pairing) if pairing.mapped or options.with_map else None,
             },
             "heads": heads.compared(a, b, pairing),
             **details,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from interop.bench import BenchOptions
 from interop.cli.output import (
     check_targets,
     columns_of,
@@ -17,6 +18,7 @@ from interop.cli.output import (
 from interop.errors import need_torch_side
 from interop.facts import AnyPreprocessing, Labels
 from interop.identity import identify_file
+from interop.identity.user_facts import UserFacts
 
 
 @click.command(
@@ -124,11 +126,9 @@ def command(
     seen = [
         identify_file(
             m,
+            UserFacts(arch=arch, labels=labels, preprocessing=preprocess),
             content_hash=True,
             whole=True,
-            arch=arch,
-            labels=labels,
-            preprocessing=preprocess,
         )
         for m in models
     ]
@@ -144,15 +144,17 @@ def command(
     report = bench(
         seen,
         data,
-        device=device,
-        task=task,
-        runtimes=runtimes,
-        batches=sizes,
-        threads=threads,
-        seconds=seconds,
-        tf32=tf32,
-        columns=roles,
-        split=split,
+        BenchOptions(
+            device=device,
+            task=task,
+            runtimes=runtimes,
+            batches=sizes,
+            threads=threads,
+            seconds=seconds,
+            tf32=tf32,
+            columns=roles,
+            split=split,
+        ),
         building=[building] * len(seen),
         progress=progress,
     )

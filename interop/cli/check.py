@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from interop.check.options import CheckOptions
 from interop.cli.output import (
     check_targets,
     fetching,
@@ -81,13 +82,15 @@ def command(
     report = check(
         a,
         b,
-        intent=Intent(intent),
-        values=values,
-        content_hash=bool(reports),
-        arch=arch,
-        labels=labels,
-        preprocessing=preprocess,
-        with_map=map_out is not None,
+        CheckOptions(
+            intent=Intent(intent),
+            values=values,
+            content_hash=bool(reports),
+            arch=arch,
+            labels=labels,
+            preprocessing=preprocess,
+            with_map=map_out is not None,
+        ),
         progress=progress,
     )
     progress_done()

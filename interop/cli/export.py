@@ -20,6 +20,7 @@ from interop.cli.output import (
 from interop.errors import ConfigError, need_torch_side
 from interop.facts import AnyPreprocessing, Identity, Labels
 from interop.identity import identify_file, split_place
+from interop.identity.user_facts import UserFacts
 
 PRECISIONS = ("float16", "int8", "int8-static")
 
@@ -145,11 +146,9 @@ def command(
     fetching(progress)
     identity = identify_file(
         checkpoint,
+        UserFacts(arch=arch, labels=labels, preprocessing=preprocess),
         content_hash=True,
         whole=True,
-        arch=arch,
-        labels=labels,
-        preprocessing=preprocess,
     )
     need_torch_side("export")
     for code in (factory, head):

@@ -70,9 +70,9 @@ def _seen(given: list[str]) -> list[Identity]:
 
 
 def _tried(a: str, b: str, out: Path) -> Report:
-    from interop.gate.candidate import Side, judge
+    from interop.gate.candidate import ModelPath, judge
 
-    return judge(Side(b), Side(a), read_policy(out).of(b))
+    return judge(ModelPath(b), ModelPath(a), read_policy(out).of(b))
 
 
 def _outcome(report: Report) -> str:

@@ -19,6 +19,8 @@ from interop.cli.output import (
 from interop.errors import ConfigError, need_torch_side
 from interop.facts import AnyPreprocessing, Json, Labels
 from interop.identity import identify_file
+from interop.identity.user_facts import UserFacts
+from interop.port import PortOptions
 
 
 @click.command(
@@ -83,8 +85,10 @@ def command(
         raise click.UsageError("give one of --to and --like")
     check_targets(reports, source, *([like] if like else []))
     fetching(progress)
-    identity = identify_file(source, whole=True, arch=arch, labels=labels, preprocessing=preprocess)
-    other = identify_file(like, whole=True, arch=like_arch) if like is not None else None
+    identity = identify_file(
+        source, UserFacts(arch=arch, labels=labels, preprocessing=preprocess), whole=True
+    )
+    other = identify_file(like, UserFacts(arch=like_arch), whole=True) if like is not None else None
     need_torch_side("port")
     from interop.port import port
 
@@ -93,18 +97,20 @@ def command(
             click.echo(f"running {code}: your own code", err=True)
     report = port(
         identity,
-        to=to,
+        PortOptions(
+            to=to,
+            out=out,
+            prove=prove,
+            arch=arch,
+            factory=factory,
+            like_arch=like_arch,
+            like_factory=like_factory,
+            map_file=map_file,
+            settings=dict(_setting(given) for given in settings),
+            config=_config(config) if config else None,
+            force=force,
+        ),
         like=other,
-        out=out,
-        prove=prove,
-        arch=arch,
-        factory=factory,
-        like_arch=like_arch,
-        like_factory=like_factory,
-        map_file=map_file,
-        settings=dict(_setting(given) for given in settings),
-        config=_config(config) if config else None,
-        force=force,
         progress=progress,
     )
     progress_done()

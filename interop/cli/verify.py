@@ -12,6 +12,7 @@ from interop.cli.output import (
     report_options,
 )
 from interop.errors import need_torch_side
+from interop.export import ExportOptions
 
 
 @click.command(
@@ -62,11 +63,7 @@ def command(
             click.echo(f"running {code}: your own code", err=True)
     report = verify(
         bundle,
-        device=device,
-        factory=factory,
-        head=head,
-        arch=arch,
-        runtime=runtime,
+        ExportOptions(device=device, factory=factory, head=head, arch=arch, runtime=runtime),
         progress=progress,
     )
     progress_done()

@@ -5,7 +5,7 @@ pictures, one file with the weights inside.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from interop.errors import ConfigError, DataError
 from interop.export import embed, precision
 from interop.export.fused_preprocessing import FILE as PREPARED
 from interop.export.fused_preprocessing import prepare_graph
+from interop.export.options import ExportOptions
 from interop.facts import Identity, Json, Measurement, Proof
 from interop.proof import Feed
 from interop.proof.fused_preprocessing import prepared as prove_prepared
@@ -33,26 +34,27 @@ _BATCH = 32
 _PICTURES = 24  # on which a graph with its preprocessing is proved
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """What a person asked for beside the bundle; see `interop.export.export`."""
+def open_samples(data: str | None, identity: Identity) -> Inputs | Folder | None:
+    """A folder of pictures, or an .npz file of inputs; None where none is given."""
+    if data is None:
+        return None
+    if data.endswith(".npz"):
+        return Inputs(data)
+    head = identity.head
+    return Folder(
+        data, identity.labels.names if head is None or head.role in ("", "classes") else None
+    )
 
-    precisions: Sequence[str] = ()
-    prepared: bool = False
-    labelled: bool = False
-    embed: bool = False
-    data: Data | None = None
 
-
-def check(extra: Extra, identity: Identity) -> None:
+def check(options: ExportOptions, data: Data | None, identity: Identity) -> None:
     """ConfigError or DataError for what cannot be had, before any work."""
-    if "int8-static" in extra.precisions and extra.data is None:
+    if "int8-static" in options.precisions and data is None:
         raise ConfigError(
             "int8-static takes its ranges from real samples, and there are none",
             where="--precision int8-static",
             fix="give --data, or --precision int8, which needs none",
         )
-    if not extra.prepared:
+    if not (options.with_preprocess or options.with_labels):
         return
     if identity.image_preprocessing is None:
         raise ConfigError(
@@ -60,13 +62,13 @@ def check(extra: Extra, identity: Identity) -> None:
             where="--with-preprocess",
             fix="give --preprocess",
         )
-    if not isinstance(extra.data, Folder):
+    if not isinstance(data, Folder):
         raise ConfigError(
             "a graph that prepares its pictures is proved on real ones, and there are none",
             where="--with-preprocess",
             fix="give --data with a folder of pictures",
         )
-    if extra.labelled and identity.labels.names is None:
+    if options.with_labels and identity.labels.names is None:
         raise ConfigError("the labels are in no file", where="--with-labels", fix="give --labels")
 
 
@@ -80,7 +82,7 @@ def samples(data: Data | None, identity: Identity, count: int) -> Any:
 
 
 def lower(
-    extra: Extra, name: str, graph: Path, identity: Identity, feed: Feed
+    data: Data | None, name: str, graph: Path, identity: Identity, feed: Feed
 ) -> tuple[dict[str, Json], tuple[Measurement, ...]]:
     """Writes the graph in a lower precision, and measures what that costs on the data.
 
@@ -88,16 +90,16 @@ def lower(
     measurements' conditions say so.
     """
     out = graph.with_name(precision.FILES[name])
-    calibration, rows = None, _rows(extra.data) if extra.data else np.arange(0)
-    if name == "int8-static" and extra.data is not None:
+    calibration, rows = None, _rows(data) if data else np.arange(0)
+    if name == "int8-static" and data is not None:
         # Other samples than those it is then measured on.
         seen = rows[:: max(len(rows) // min(CALIBRATION, len(rows) // _PART or 1), 1)]
         rows = np.setdiff1d(rows, seen)
-        given_out, _ = _batches(extra.data, identity, seen, _BATCH)
+        given_out, _ = _batches(data, identity, seen, _BATCH)
         calibration = _named(given_out, feed)
     facts = precision.lower(graph, out, name, calibration)
     with OnnxRuntime(graph, spin=False) as ours, OnnxRuntime(out, spin=False) as theirs:
-        if extra.data is None:
+        if data is None:
             given: list[Batch] = [batch for _, batch in feed.batches(ours.input_shapes)]
             measured = compare(ours, theirs, given)
             kind = "seeded input"
@@ -106,9 +108,9 @@ def lower(
             whole = isinstance(size, int)
             size = size if isinstance(size, int) else _BATCH
             rows = rows[: len(rows) // size * size] if whole else rows
-            batches, labels = _batches(extra.data, identity, rows, size)
+            batches, labels = _batches(data, identity, rows, size)
             measured = compare(ours, theirs, _named(batches, feed), labels)
-            kind = str(extra.data.path.name)
+            kind = str(data.path.name)
     about = {"precision": name, "on": kind, "group": f"precision {name}"}
     return {**facts, "on": kind}, tuple(
         replace(m, conditions={**m.conditions, **about, "of": _short(m, name)}) for m in measured
@@ -120,13 +122,15 @@ def _short(measured: Measurement, name: str) -> Json:
     return of if of == "model.onnx" else name
 
 
-def prepare(extra: Extra, graph: Path, identity: Identity) -> tuple[dict[str, Json], Proof]:
+def prepare(
+    data: Data | None, graph: Path, identity: Identity, *, labelled: bool
+) -> tuple[dict[str, Json], Proof]:
     """Writes the graph that takes a picture as it was decoded, and proves it on real ones."""
     how, out = _prepared_how(identity), graph.with_name(PREPARED)
-    labels = identity.labels.names if extra.labelled else None
-    facts = prepare_graph(graph, out, how, labels=labels, softmax=extra.labelled)
-    assert isinstance(extra.data, Folder)
-    found = extra.data.samples
+    labels = identity.labels.names if labelled else None
+    facts = prepare_graph(graph, out, how, labels=labels, softmax=labelled)
+    assert isinstance(data, Folder)
+    found = data.samples
     picks = np.unique(np.linspace(0, len(found) - 1, min(_PICTURES, len(found))).round())
     files = [found[int(i)].path for i in picks]
     pictures = [decode(f.read_bytes(), where=str(f)) for f in files]

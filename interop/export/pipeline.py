@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from interop.errors import DataError, ModelError
+from interop.errors import DataError, InteropError, ModelError
 from interop.export import (
     artifacts,
     bundle,
@@ -26,9 +26,9 @@ from interop.export import (
     routes,
     weights,
 )
-from interop.export.artifacts import Extra
 from interop.export.control_flow import catches, decisions
 from interop.export.divergence import explain as explaining
+from interop.export.options import ExportOptions
 from interop.export.weights import Held
 from interop.facts import (
     PROOFS,
@@ -45,9 +45,18 @@ from interop.facts import (
 )
 from interop.identity.describe import describe
 from interop.models import built
+from interop.models.build import as_named
 from interop.models.infer_signature import signature
 from interop.models.libraries.transformers.signature import is_one, takes_batches
-from interop.models.signature import Argument, Arrays, Forward, Signature, drawn, narrowed
+from interop.models.signature import (
+    Argument,
+    Arrays,
+    Forward,
+    Signature,
+    drawn,
+    narrowed,
+    parse_argument,
+)
 from interop.models.signature.types import DETECTIONS, SIDES
 from interop.models.user_code import afresh
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
@@ -55,15 +64,18 @@ from interop.proof.domain import Explored, Outcome, Trial, explore, repeat
 from interop.proof.guards import Guard, Sizes
 from interop.proof.parity import json_number
 from interop.reading import read
-from interop.rules import run
+from interop.rules import run as run_rules
 from interop.runtimes import OpenVinoRuntime
-from interop.runtimes.pytorch import host, tensors
+from interop.runtimes.pytorch import host, require_torch_device, tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
+SAMPLES = 16  # real ones on which parity is proved; batches of 1, 2 and 3 use the first six
 # Conditions on height and width that a trace may note before they are held, unless they were asked
 # for: a windowed transformer has hundreds, and its trace takes minutes.
 GUARDS = 64
 Progress = Callable[[str], None]
+# Real inputs (n, ...) as the model takes them; by input name where it takes several.
+Samples = NDArray[Any] | Mapping[str, NDArray[Any]]
 # What ONNX Runtime has few operators for, and what to do instead.
 LACKING = {
     torch.float64: "it has few operators for float64: save the checkpoint in float32",
@@ -71,33 +83,7 @@ LACKING = {
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How a module is built and proved.
-
-    `factory` and `head` name the person's own code (see `interop.models.build`), `base` is the
-    checkpoint that an adapter is for, `arch` the architecture that a person names; `trust_pickle`
-    lets a whole pickled module run. `samples` are real inputs (n, ...) as the model takes them, 10
-    or more to have each used once; by input name where it takes several. `inputs` say what a module
-    of one's own takes. On `device` both runtimes are compared. `shard` is the most bytes of one
-    safetensors file; `explain` looks for the first node that departs where parity fails.
-    `runtime` is where the graph is run for parity.
-    """
-
-    device: str = "cpu"
-    factory: str | None = None
-    head: str | None = None
-    base: str | None = None
-    arch: str | None = None
-    trust_pickle: bool = False
-    samples: NDArray[Any] | Mapping[str, NDArray[Any]] | None = None
-    inputs: Sequence[tuple[Argument, Mapping[str, int]]] = ()
-    shard: int | None = None
-    explain: bool = False
-    runtime: str = "onnxruntime"
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
+class Converted:
     """What the route that held gave, and the inputs as the graph has them."""
 
     route: routes.Route
@@ -111,7 +97,7 @@ class Proved:
     """What one route gave, with its proofs and the graph's bytes. `decided` are the places where
     the trace took a decision for good."""
 
-    made: Made
+    made: Converted
     proofs: tuple[Proof, ...]
     hopeless: bool
     explored: Explored
@@ -136,16 +122,19 @@ class Proved:
 
 
 @dataclass(slots=True)
-class Work:
+class ExportRun:
     """The proofs, attempts and times that a report is made of."""
 
     identity: Identity
-    options: Options
+    options: ExportOptions
     progress: Progress
+    real: Samples | None = None
+    forward: Forward | None = None
     proofs: list[Proof] = field(default_factory=list)
     attempts: list[dict[str, str]] = field(default_factory=list)
     details: dict[str, Json] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    assumed: tuple[str, ...] = ()  # the notes on how the module was made
     decided: tuple[str, ...] | None = None
     source_sha256: str = ""
     measurements: tuple[Measurement, ...] = ()
@@ -155,6 +144,11 @@ class Work:
     answered: tuple[Arrays, tuple[NDArray[Any], ...]] | None = None
     proving: list[float] = field(default_factory=lambda: [0.0, 0.0])
     start: tuple[float, float] = field(default_factory=lambda: (perf_counter(), process_time()))
+
+    @property
+    def inputs(self) -> list[tuple[Argument, dict[str, int]]]:
+        """What a person said that the module takes, with the sizes of named axes."""
+        return [parse_argument(text, place) for place, text in enumerate(self.options.inputs)]
 
     def module(self) -> nn.Module:
         """The module with the checkpoint's weights, and the first proof."""
@@ -173,6 +167,7 @@ class Work:
                 "bfloat16 weights were widened to float32, which holds each exactly: ONNX Runtime "
                 "has few operators for bfloat16. Run in bfloat16, the module rounds its answers"
             )
+        self.assumed = tuple(self.notes)
         return module
 
     def built(self) -> tuple[nn.Module, Proof, tuple[str, ...]]:
@@ -199,9 +194,9 @@ class Work:
 
         Raises ModelError where the module itself fails on its input: no exporter is to blame.
         """
-        given = self.options.samples
+        given = self.real
         named = given if isinstance(given, Mapping) else None
-        takes = signature(self.identity, module, self.options.inputs, named)
+        takes = signature(self.identity, module, self.inputs, named)
         samples = self.samples(takes)
         if samples is not None:
             takes = introspect.like(takes, samples)
@@ -226,6 +221,7 @@ class Work:
                 "class would find the end of each text of a batch"
             )
         forward.signature = narrowed(forward, introspect.dtype(module))
+        self.forward = forward
         return forward, replace(feed, signature=forward.signature)
 
     def run_once(self, forward: Forward) -> None:
@@ -248,7 +244,7 @@ class Work:
 
     def samples(self, takes: Signature) -> Mapping[str, NDArray[Any]] | None:
         """Real samples by the names of the inputs; DataError where those are others."""
-        given = self.options.samples
+        given = self.real
         if given is None or not len(given):
             return None
         if not isinstance(given, Mapping):
@@ -272,7 +268,7 @@ class Work:
             self.proving[0] += perf_counter() - began[0]
             self.proving[1] += process_time() - began[1]
 
-    def convert(self, forward: Forward, feed: Feed, folder: Path) -> Made | None:
+    def convert(self, forward: Forward, feed: Feed, folder: Path) -> Converted | None:
         """Takes one route after the other until all proofs hold; None where none does.
 
         A graph that is not the module at some sizes is kept: it counts, restricted, if no other
@@ -356,7 +352,7 @@ class Work:
             thorough=known is None or not route.dynamo,
         )  # fmt: skip
         accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
-        made = Made(route, opset, accounts, inputs)
+        made = Converted(route, opset, accounts, inputs)
         return Proved(
             made, tuple(proofs), hopeless, explored, decided, (folder / GRAPH).read_bytes()
         )
@@ -382,7 +378,7 @@ class Work:
             feed = replace(feed, signature=forward.signature)
             return routes.convert(forward, feed, route, learned=self.learned)
 
-    def accept(self, found: Proved, forward: Forward, folder: Path) -> Made:
+    def accept(self, found: Proved, forward: Forward, folder: Path) -> Converted:
         """The graph of a route that holds, with its domain in it and in the report."""
         domain = found.explored.axes(self._held(forward.signature, found))
         graph.restrict(folder / GRAPH, domain)
@@ -399,7 +395,7 @@ class Work:
                 p = replace(
                     p, what=f"{p.what}{_elsewhere(found.explored.trials)}",
                     facts={**p.facts, "trials": trials, "domain": [d.json() for d in domain],
-                           "asked": sorted({x for a, _ in self.options.inputs for x in a.axes
+                           "asked": sorted({x for a, _ in self.inputs for x in a.axes
                                             if isinstance(x, str)})},
                 )  # fmt: skip
             self.proofs.append(p)
@@ -423,14 +419,14 @@ class Work:
         }
         return held | self.held_axes
 
-    def add(self, extra: Extra, forward: Forward, folder: Path) -> bool:
+    def add(self, data: artifacts.Data | None, forward: Forward, folder: Path) -> bool:
         """What was asked for beside the bundle; False where a proof of it fails."""
         signature = forward.signature
-        feed = Feed(signature, self.samples(signature), "real" if extra.data else "seeded")
+        feed = Feed(signature, self.samples(signature), "real" if data else "seeded")
         made: dict[str, Json] = {}
-        for name in extra.precisions:
+        for name in self.options.precisions:
             self.progress(f"writing the graph in {name}")
-            made[name], measured = artifacts.lower(extra, name, folder / GRAPH, self.identity, feed)
+            made[name], measured = artifacts.lower(data, name, folder / GRAPH, self.identity, feed)
             self.measurements += measured
         if made:
             self.details["precision"] = made
@@ -446,19 +442,21 @@ class Work:
                 self.notes.append(
                     f"{name}: {done} of {whole} operators with weights ({kinds}) compute in int8"
                 )
-        if made and extra.data is None:
+        if made and data is None:
             self.notes.append(
                 "the precisions were compared on seeded input: what they cost on real samples is "
                 "not known; --data measures it"
             )
-        if extra.prepared:
+        if self.options.with_preprocess or self.options.with_labels:
             self.progress("putting the preprocessing into a graph")
-            facts, proof = artifacts.prepare(extra, folder / GRAPH, self.identity)
+            facts, proof = artifacts.prepare(
+                data, folder / GRAPH, self.identity, labelled=self.options.with_labels
+            )
             self.details["prepared"] = facts
             self.proofs.append(proof)
             if not proof.holds:
                 return False
-        if extra.embed:
+        if self.options.embed:
             self.progress("embedding the weights")
             artifacts.embedded(folder)
             self.details["embedded"] = True
@@ -578,7 +576,7 @@ class Work:
             return ()
         return catches(forward, tensors(feed.example(), introspect.dtype(forward)))
 
-    def write_documents(self, folder: Path, name: str, forward: Forward, made: Made) -> None:
+    def write_documents(self, folder: Path, name: str, forward: Forward, made: Converted) -> None:
         """config.json, the card and, over all of them, the receipt."""
         module = forward.model
         dtype = str(introspect.dtype(module)).removeprefix("torch.")
@@ -655,7 +653,7 @@ class Work:
         # By this hash the gate knows whose export it is.
         digest = manifest.content_sha256 or self.source_sha256 or None
         given = replace(given, facts={**given.facts, "content_sha256": digest})
-        findings, _ = run(Case(proofs=tuple(self.proofs)))
+        findings, _ = run_rules(Case(proofs=tuple(self.proofs)))
         return Report(
             command="export",
             outcome=Answer.YES if target is not None else Answer.NO,
@@ -695,6 +693,81 @@ def _uncollected() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+def export(
+    identity: Identity,
+    out: str | Path,
+    options: ExportOptions | None = None,
+    *,
+    samples: Samples | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Writes the bundle folder `out` and reports the proofs.
+
+    `options` say how the module is built and proved, and what is wanted beside the bundle.
+    `samples` are real inputs for the proofs, ten or more to have each used once; without them
+    those of `options.data`. `progress` is told each step.
+
+    The report's outcome is YES with the bundle written, or NO with nothing written and the proof
+    that failed among `proofs`; proofs that were then not made are in `skipped`. `details` holds
+    `route`, `attempts` (routes given up, and why), `opset`, `inputs`, `outputs`, `files` (bytes),
+    `derived`, `conversion_seconds` and `proof_seconds` with their CPU times, and `notes`; with
+    `explain`, `departure`. Raises InteropError where `out` is taken or cannot be written,
+    ModelError where no module can be built or run, and DeviceMissing.
+    """
+    return exported(identity, out, options, samples=samples, progress=progress)[0]
+
+
+def exported(
+    identity: Identity,
+    out: str | Path,
+    options: ExportOptions | None = None,
+    *,
+    samples: Samples | None = None,
+    progress: Progress | None = None,
+) -> tuple[Report, ExportRun]:
+    """What `export` does, and the run itself, whose `forward` is the module that was proved."""
+    options = options or ExportOptions()
+    identity = as_named(identity, options.arch)
+    target = Path(out)
+    bundle.check_target(target, options.force)
+    if Path(identity.manifest.file).resolve().is_relative_to(target.resolve()):
+        raise InteropError(
+            "holds the very weights that are to be exported",
+            where=str(target),
+            fix="give another name with -o",
+        )
+    require_torch_device(options.device)
+    data = artifacts.open_samples(options.data, identity)
+    artifacts.check(options, data, identity)
+    if samples is None and data is not None:
+        samples = artifacts.samples(data, identity, SAMPLES)
+    run = ExportRun(identity, options, progress or (lambda step: None), samples)
+    return _run(run, data, target), run
+
+
+def _run(run: ExportRun, data: artifacts.Data | None, target: Path) -> Report:
+    module = run.module()
+    if not run.proofs[0].holds:
+        return run.report(None)
+    forward, feed = run.prepare(module)
+    if not run.proofs[0].holds:
+        return run.report(None)
+    with bundle.Staging(target, run.options.force) as staging:
+        converted = run.convert(forward, feed, staging.folder)
+        if converted is None:
+            if run.options.explain:
+                run.explain(forward, feed, target)
+            return run.report(None)
+        if not run.add(data, forward, staging.folder):
+            return run.report(None)
+        run.write_documents(staging.folder, target.name, forward, converted)
+        run.progress("putting the bundle in its place")
+        folder = staging.folder
+        files = {name: (folder / name).stat().st_size for name in documents.files_of(folder)}
+        staging.commit()
+    return run.report(target, files)
 
 
 def _some(places: Sequence[str]) -> str:

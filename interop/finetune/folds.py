@@ -16,7 +16,7 @@ from interop.data.base import Data
 from interop.data.subset import Subset
 from interop.finetune import samples
 from interop.finetune.forward import Runner, repeatable
-from interop.finetune.options import Options
+from interop.finetune.options import FinetuneOptions
 from interop.finetune.pipeline import assembled, probed, tuned
 from interop.finetune.resume import Epoch
 from interop.finetune.samples import Samples
@@ -44,7 +44,7 @@ def learned(
     labels: tuple[str, ...],
     train: Sequence[int],
     test: Sequence[int],
-    how: Options,
+    how: FinetuneOptions,
     say: Callable[[str], None] = lambda _: None,
 ) -> Learned:
     """Trains on the records `train` of `data`, of which a share is held back to choose the epoch

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from interop.finetune.options import Options
+from interop.finetune.options import FinetuneOptions
 
 MOMENTUM = 0.9
 Group = dict[str, Any]
@@ -47,7 +47,11 @@ def _block(name: str, large: Collection[str]) -> str:
 
 
 def groups(
-    module: nn.Module, names: Collection[str], head: Collection[str], rate: float, how: Options
+    module: nn.Module,
+    names: Collection[str],
+    head: Collection[str],
+    rate: float,
+    how: FinetuneOptions,
 ) -> list[Group]:
     """Parameter groups of the parameters `names`, with "base" the highest rate of each.
 
@@ -70,14 +74,14 @@ def groups(
     return made
 
 
-def optimizer(made: list[Group], how: Options) -> torch.optim.Optimizer:
+def optimizer(made: list[Group], how: FinetuneOptions) -> torch.optim.Optimizer:
     if how.optimizer == "sgd":
         return torch.optim.SGD(made, momentum=MOMENTUM, nesterov=True)
     kind = torch.optim.Adam if how.optimizer == "adam" else torch.optim.AdamW
     return kind(made)
 
 
-def factor(step: int, total: int, how: Options) -> float:
+def factor(step: int, total: int, how: FinetuneOptions) -> float:
     """What all rates are multiplied by at a step (from 0): a line up to 1, then half a cosine down
     to 0 (Loshchilov and Hutter 2017, without restarts), or 1."""
     warm = ceil(how.warmup * total)

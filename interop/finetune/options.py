@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from interop.errors import ConfigError
-from interop.facts import AnyPreprocessing, Json, Labels
+from interop.facts import Json
 from interop.identity.metadata import preprocessing_json
+from interop.identity.user_facts import UserFacts
 
 MODES = ("probe", "full", "both")
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -25,8 +26,8 @@ _RATES: Mapping[str, tuple[float, float, float]] = {
 _NO_SETTINGS = ("out", "restart", "force", "columns", "labels", "preprocessing", "weights")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneOptions(UserFacts):
     """How a backbone is trained, and on what.
 
     `task` is the Hub's word, where data and model do not tell. `mode` is "probe" (the new head
@@ -66,12 +67,9 @@ class Options:
     unlabelled: Path | None = None
     pretrain_epochs: int = 10
     factory: str | None = None
-    arch: str | None = None
     weights: Path | None = None
     split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    labels: Labels | None = None
-    preprocessing: AnyPreprocessing | None = None
     restart: bool = False
     force: bool = False
 

@@ -35,7 +35,7 @@ from interop.finetune import (
 )
 from interop.finetune.autoencoder import Autoencoder, Reconstruction
 from interop.finetune.forward import Runner, repeatable
-from interop.finetune.options import Options
+from interop.finetune.options import FinetuneOptions
 from interop.finetune.resume import Kept
 from interop.finetune.run import FinetuneRun
 from interop.finetune.samples import Part, Samples
@@ -53,7 +53,7 @@ Say = Callable[[str], None]
 def finetune(
     backbone: str,
     data: str | Path,
-    options: Options,
+    options: FinetuneOptions | None = None,
     *,
     progress: Say | None = None,
     log: Say | None = None,
@@ -66,6 +66,7 @@ def finetune(
     backbone. Raises ConfigError, DataError, ModelError, ReadError, DeviceMissing, ExtraMissing.
     """
     say, log = progress or (lambda _: None), log or (lambda _: None)
+    options = options or FinetuneOptions()
     options.check()
     require_torch_device(options.device)
     source = _source(backbone, options)
@@ -86,7 +87,7 @@ def finetune(
 # ---------------------------------------------------------------- before
 
 
-def _source(given: str, how: Options) -> Source:
+def _source(given: str, how: FinetuneOptions) -> Source:
     source = find(given, weights=how.weights, arch=how.arch, preprocessing=how.preprocessing)
     if how.preprocessing is None:
         return source
@@ -94,7 +95,9 @@ def _source(given: str, how: Options) -> Source:
     return replace(source, identity=replace(source.identity, preprocessing=how.preprocessing))
 
 
-def _prepared(source: Source, data: str | Path, how: Options, say: Say, log: Say) -> FinetuneRun:
+def _prepared(
+    source: Source, data: str | Path, how: FinetuneOptions, say: Say, log: Say
+) -> FinetuneRun:
     """What a person named -> all that the phases need."""
     task = targets.task_name(source, data, how)
     labels = targets.labels_of(source, task, data, how)
@@ -103,7 +106,7 @@ def _prepared(source: Source, data: str | Path, how: Options, say: Say, log: Say
 
 
 def assembled(
-    source: Source, opened: Data, task: str, labels: tuple[str, ...], how: Options, say: Say,
+    source: Source, opened: Data, task: str, labels: tuple[str, ...], how: FinetuneOptions, say: Say,
     log: Say,
 ) -> FinetuneRun:  # fmt: skip
     """The backbone under its new head, the data in parts, and the state of an earlier run."""
@@ -141,13 +144,13 @@ def assembled(
                 validation, goal, kept, say, log)  # fmt: skip
 
 
-def _opened(data: str | Path, task: str, labels: tuple[str, ...], how: Options) -> Data:
+def _opened(data: str | Path, task: str, labels: tuple[str, ...], how: FinetuneOptions) -> Data:
     names = None if task == targets.SPEECH else labels
     return open_data(data, task, names, columns=how.columns, split=how.split)
 
 
 def _built(
-    source: Source, task: str, labels: tuple[str, ...], outputs: int, how: Options
+    source: Source, task: str, labels: tuple[str, ...], outputs: int, how: FinetuneOptions
 ) -> Backbone:
     made = under_head(
         source, task, labels, outputs=outputs, factory=how.factory,
@@ -167,7 +170,12 @@ def _built(
 
 
 def _parts(
-    data: Data, prepare: Preparation, task: str, labels: tuple[str, ...], how: Options, say: Say
+    data: Data,
+    prepare: Preparation,
+    task: str,
+    labels: tuple[str, ...],
+    how: FinetuneOptions,
+    say: Say,
 ) -> tuple[Part, Part]:
     read = Samples.read(data, prepare, say)
     if how.share is not None:
@@ -189,7 +197,7 @@ def _settings(
     labels: tuple[str, ...],
     training: Part,
     validation: Part,
-    how: Options,
+    how: FinetuneOptions,
 ) -> dict[str, Any]:
     """All that the trained bits depend on; another training has other ones."""
     return {

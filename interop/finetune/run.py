@@ -14,7 +14,7 @@ from interop.finetune import (
     objectives,
 )
 from interop.finetune.forward import Runner
-from interop.finetune.options import Options
+from interop.finetune.options import FinetuneOptions
 from interop.finetune.resume import Kept
 from interop.finetune.samples import Part
 from interop.models.backbone import Backbone, Source
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 class FinetuneRun:
     """All that the phases of one training share."""
 
-    how: Options
+    how: FinetuneOptions
     source: Source
     task: str
     labels: tuple[str, ...]

@@ -15,7 +15,7 @@ from interop.data.class_names import CLASSIFIED, class_names
 from interop.data.tokens import Tokens, loaded
 from interop.errors import ConfigError, DataError
 from interop.finetune import objectives
-from interop.finetune.options import Options
+from interop.finetune.options import FinetuneOptions
 from interop.finetune.samples import Part, commonest
 from interop.models.backbone import Source
 from interop.tasks import task as task_of
@@ -27,7 +27,7 @@ _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.jso
 _EXTRACTOR = ("preprocessor_config.json", "processor_config.json")
 
 
-def task_name(source: Source, data: str | Path, how: Options) -> str:
+def task_name(source: Source, data: str | Path, how: FinetuneOptions) -> str:
     """The Hub's word for what is to be learned.
 
     What was given; else what the backbone's class is for; else a classification of what it takes,
@@ -67,7 +67,7 @@ def _kind(source: Source) -> str:
     return "text" if any((place / n).is_file() for n in _TOKENIZER) else ""
 
 
-def _numbers(data: str | Path, name: str, how: Options) -> bool:
+def _numbers(data: str | Path, name: str, how: FinetuneOptions) -> bool:
     """Whether the labels are numbers, and not all of them whole."""
     if name not in CLASSIFIED or name == "token-classification" or how.labels is not None:
         return False
@@ -84,7 +84,7 @@ def folder(source: Source) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def labels_of(source: Source, task: str, data: str | Path, how: Options) -> tuple[str, ...]:
+def labels_of(source: Source, task: str, data: str | Path, how: FinetuneOptions) -> tuple[str, ...]:
     """The names of the outputs: the data set's classes, or the vocabulary of the tokenizer."""
     if task == "regression":
         return ()

@@ -23,7 +23,7 @@ from interop.finetune.forward import (
     seed_all,
 )
 from interop.finetune.objectives import Goal
-from interop.finetune.options import PHASES, Options
+from interop.finetune.options import PHASES, FinetuneOptions
 from interop.finetune.resume import Epoch, Kept
 from interop.finetune.samples import Part, cut
 from interop.runtimes import clock
@@ -52,7 +52,7 @@ class Phase:
     spent: tuple[float, float] = (0.0, 0.0)
 
 
-def train(phase: Phase, how: Options, kept: Kept, say: Say) -> None:
+def train(phase: Phase, how: FinetuneOptions, kept: Kept, say: Say) -> None:
     """Runs the phase's epochs that are not done yet; leaves its best weights in `phase.whole`.
 
     Raises ModelError where the loss is no number any more.
@@ -118,7 +118,7 @@ def _is_over(rows: Sequence[Epoch], better: int, patience: int | None) -> bool:
 
 
 def _epoch(
-    phase: Phase, epoch: int, how: Options, optimizer: torch.optim.Optimizer, scaler: Any
+    phase: Phase, epoch: int, how: FinetuneOptions, optimizer: torch.optim.Optimizer, scaler: Any
 ) -> float:
     """All of the training set once, in an order of its own; the mean loss."""
     random = seed_all(how.seed, PHASES.index(phase.name), epoch)

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from interop.check import check_identities
+from interop.check.options import CheckOptions
 from interop.errors import ReadError
 from interop.facts import EvidenceGap, Identity, Level, Report, Unreadable
 from interop.gate import evidence
 from interop.gate.bundle import lost, sealed
 from interop.gate.companion_files import described
-from interop.gate.judge import gate, lacking, refuse
+from interop.gate.judge import gate, refuse
 from interop.identity import identify, split_place
 from interop.policy.policy import Policy
 from interop.reading import parts, read
 from interop.reading.bytes.address import shown
 
 # What is missing, and the two files -> the reports that can be made here.
-Make = Callable[[Policy, dict[str, EvidenceGap], Identity, Identity], list[Report]]
+Make = Callable[[Policy, Mapping[str, EvidenceGap], Identity, Identity], Sequence[Report]]
 # The hash of a policy's data set, for the task of a bench report and the labels of the two files.
 DataHash = Callable[[Policy, Report, Identity, Identity], str]
 _OWN_BASE = "weights-unchanged-from-base"
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ModelPath:
     """A model: `path` is where it lies now ("FILE#PLACE" too), `name` how reports call it."""
 
     path: str
@@ -34,8 +35,8 @@ class Side:
 
 
 def judge(
-    candidate: Side,
-    baseline: Side,
+    candidate: ModelPath,
+    baseline: ModelPath,
     policy: Policy,
     handed: Sequence[Report] = (),
     *,
@@ -72,9 +73,7 @@ def judge(
     checked = check_identities(
         _called(a, baseline),
         _called(b, candidate),
-        intent=policy.intent,
-        values=whole,
-        levels=policy.levels,
+        CheckOptions(intent=policy.intent, values=whole, levels=policy.levels),
         progress=progress,
     )
     # A bundle's bytes are held against its receipt whether or not they are new.
@@ -82,16 +81,11 @@ def judge(
     if seal is None and (alone or not unchanged):
         seal = lost(candidate.path, "" if same else baseline.path)
     policy = _of_data(policy, handed, checked, data_hash, a, b)
-    made = [checked, *handed]
-    first = gate(policy, made, sealed=seal, unchanged=unchanged)
-    # The long work only where the files themselves do not decide already.
-    if make is None or first.exit_code == 1:
-        return first
-    more = make(policy, lacking(policy, made, unchanged=unchanged), a, b)
-    return gate(policy, [*made, *more], sealed=seal, unchanged=unchanged) if more else first
+    made_here = None if make is None else lambda missing: make(policy, missing, a, b)
+    return gate(policy, [checked, *handed], sealed=seal, unchanged=unchanged, make=made_here)
 
 
-def _identify(side: Side, policy: Policy, content_hash: bool, whole: bool) -> Identity:
+def _identify(side: ModelPath, policy: Policy, content_hash: bool, whole: bool) -> Identity:
     """What a side is of: a file with what the descriptions beside it say, as its folder is read."""
     path, place = split_place(side.path)
     try:
@@ -112,7 +106,7 @@ def _identify(side: Side, policy: Policy, content_hash: bool, whole: bool) -> Id
         raise _told(error, side) from None
 
 
-def _told(error: ReadError, side: Side) -> ReadError:
+def _told(error: ReadError, side: ModelPath) -> ReadError:
     """The error of a copy with the names that people know the files by."""
     if not side.name:
         return error
@@ -126,7 +120,7 @@ def _told(error: ReadError, side: Side) -> ReadError:
     return ReadError(what, where=where, fix=fix, rule=error.rule)
 
 
-def _called(identity: Identity, side: Side) -> Identity:
+def _called(identity: Identity, side: ModelPath) -> Identity:
     """The same under the name that people gave it, where it lies in a copy."""
     if not side.name:
         return identity
@@ -144,6 +138,6 @@ def _of_data(
     return replace(policy, data_sha256=data_hash(policy, fitting[0], a, b))
 
 
-def _unreadable(side: Side, error: ReadError) -> Unreadable:
+def _unreadable(side: ModelPath, error: ReadError) -> Unreadable:
     rule = error.rule or "file-unrecognised"
     return Unreadable(side.name or shown(side.path), rule, error.what, error.fix)

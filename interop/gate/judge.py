@@ -6,9 +6,10 @@ Pure: what the policy still lacks is made by `interop.api`, which hands the Repo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import NamedTuple, Self
 
 from interop.check.verdicts import breaking
 from interop.facts import (
@@ -38,6 +39,10 @@ _OF_EXPORT = ("loaded-fraction-low", "onnx-weights-differ", "output-drift", "com
               "graph-invalid")  # fmt: skip
 
 
+# What is missing, by command -> the reports that can be made of it here.
+Make = Callable[[Mapping[str, EvidenceGap]], Sequence[Report]]
+
+
 def gate(
     policy: Policy,
     reports: Sequence[Report],
@@ -45,6 +50,7 @@ def gate(
     sealed: Proof | None = None,
     unchanged: bool = False,
     now: float | None = None,
+    make: Make | None = None,
 ) -> Report:
     """Judge a candidate by a policy.
 
@@ -54,56 +60,90 @@ def gate(
     judged. `sealed` is the proof that a bundle's files are those of its receipt. `unchanged` says
     that the candidate is the baseline byte for byte: then nothing has to be shown of a change, and
     what no file states is the same for both. `now` is the time by which ages count (seconds since
-    1970; the clock's by default).
+    1970; the clock's by default). `make` makes what is lacking, where nothing that is there fails
+    the candidate already.
     """
     now = time.time() if now is None else now
     checked = evidence.own_check(reports)
     unchanged = unchanged or _same(checked)
     own = _own(policy, checked, reports, now, unchanged)
     standing, _ = waivers.apply(own, policy.waivers, _day(now))
+    verdict = _verdict(policy, checked, standing, unchanged)
     decided = breaking(standing, policy.intent)
     failed = decided is not None and decided[0] is Answer.NO
     failed = failed or (sealed is not None and not sealed.holds)
     # Evidence can only add faults: where the files decide already, none is missed.
-    missing = {} if failed or unchanged else evidence.lacking(policy, reports, now)
-    exported, benched = (
-        () if failed or unchanged else evidence.taken(policy, reports, command, missing, now)
-        for command in ("export", "bench")
-    )
-    proofs = [*([sealed] if sealed else []), *(p for r in exported for p in r.proofs)]
-    figures = (m for r in benched for m in derived(r, policy) if finite(m))
-    measured = (*of_files(checked, exported), *figures)
-    case = Case(
-        proofs=tuple(proofs), measurements=measured, budgets=policy.budgets, lacking=missing
-    )
-    found, told = waivers.apply(
-        [*own, *_budgets(policy, case, exported)], policy.waivers, _day(now)
-    )
-    verdict = _verdict(policy, checked, standing, unchanged)
-    outcome, why = _judge(policy, found, verdict, unchanged)
-    found.sort(key=lambda f: _WEIGHT.index(f.level))  # the gravest first, whoever made it
+    needed = not failed and not unchanged
+    shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed)
+    outcome, why = _judge(policy, shown.found, verdict, unchanged)
+    if make is not None and shown.missing and outcome is not Answer.NO:
+        if more := make(shown.missing):
+            reports = [*reports, *more]
+            shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed)
+            outcome, why = _judge(policy, shown.found, verdict, unchanged)
+    shown.found.sort(key=lambda f: _WEIGHT.index(f.level))  # the gravest first, whoever made it
     return Report(
         command="gate",
         outcome=outcome,
         summary=why,
         inputs=_named(checked.inputs),
         verdicts=(verdict,),
-        findings=tuple(f for f in found if not f.breaks or policy.intent in f.breaks),
-        proofs=case.proofs,
-        measurements=tuple(m for m in measured if _shown(m, policy)),
+        findings=tuple(f for f in shown.found if not f.breaks or policy.intent in f.breaks),
+        proofs=shown.proofs,
+        measurements=tuple(m for m in shown.measured if _shown(m, policy)),
         skipped=checked.skipped,
         details={
             "intent": str(policy.intent),
             "policy": policy.source,
-            "evidence": _sources(policy, checked, exported, benched, missing, unchanged),
-            "waivers": told,
+            "evidence": _sources(
+                policy, checked, shown.exported, shown.benched, shown.missing, unchanged
+            ),
+            "waivers": shown.waived,
             "other_intents": [
                 f"{f.rule} ({', '.join(f.breaks)})"
-                for f in found
+                for f in shown.found
                 if f.breaks and policy.intent not in f.breaks
             ],
         },
     )
+
+
+class _Evidence(NamedTuple):
+    """What the reports of export and bench show of a candidate: what is `missing` of them, and all
+    findings that count, those of the files included."""
+
+    missing: Mapping[str, EvidenceGap]
+    exported: Sequence[Report]
+    benched: Sequence[Report]
+    proofs: tuple[Proof, ...]
+    measured: tuple[Measurement, ...]
+    found: list[Finding]
+    waived: list[dict[str, Json]]
+
+    @classmethod
+    def of(
+        cls,
+        policy: Policy,
+        reports: Sequence[Report],
+        checked: Report,
+        sealed: Proof | None,
+        own: Sequence[Finding],
+        now: float,
+        needed: bool,
+    ) -> Self:
+        missing = evidence.lacking(policy, reports, now) if needed else {}
+        exported, benched = (
+            evidence.taken(policy, reports, command, missing, now) if needed else ()
+            for command in ("export", "bench")
+        )
+        proofs = (*([sealed] if sealed else []), *(p for r in exported for p in r.proofs))
+        figures = (m for r in benched for m in derived(r, policy) if finite(m))
+        measured = (*of_files(checked, exported), *figures)
+        case = Case(proofs=proofs, measurements=measured, budgets=policy.budgets, lacking=missing)
+        found, waived = waivers.apply(
+            [*own, *_budgets(policy, case, exported)], policy.waivers, _day(now)
+        )
+        return cls(missing, exported, benched, proofs, measured, found, waived)
 
 
 def refuse(policy: Policy, unreadable: Unreadable) -> Report:
@@ -117,15 +157,6 @@ def refuse(policy: Policy, unreadable: Unreadable) -> Report:
         findings=findings,
         details={"intent": str(policy.intent), "policy": policy.source},
     )
-
-
-def lacking(
-    policy: Policy, reports: Sequence[Report], *, unchanged: bool = False, now: float | None = None
-) -> dict[str, EvidenceGap]:
-    """The evidence that the policy asks for and `reports` does not hold, by command."""
-    if unchanged or _same(evidence.own_check(reports)):
-        return {}
-    return evidence.lacking(policy, reports, time.time() if now is None else now)
 
 
 # ---------------------------------------------------------------- the findings

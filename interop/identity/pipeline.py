@@ -32,6 +32,7 @@ from interop.identity.index.match import (
     resolved,
 )
 from interop.identity.prefix import strip_prefix
+from interop.identity.user_facts import UserFacts
 
 
 def identify(
@@ -119,12 +120,10 @@ def _hold_against(
 
 def identify_file(
     given: str | Path,
+    facts: UserFacts | None = None,
     *,
     content_hash: bool = False,
     whole: bool = False,
-    arch: str | None = None,
-    labels: Labels | None = None,
-    preprocessing: AnyPreprocessing | None = None,
 ) -> Identity:
     """Read a file, or "FILE#PLACE" for one of its state dicts, and say what it is of.
 
@@ -132,9 +131,15 @@ def identify_file(
     """
     from interop.reading import read
 
+    facts = facts or UserFacts()
     path, place = split_place(given)
-    manifest = read(path, content_hash=content_hash, whole=whole)
-    return identify(manifest, place=place, arch=arch, labels=labels, preprocessing=preprocessing)
+    return identify(
+        read(path, content_hash=content_hash, whole=whole),
+        place=place,
+        arch=facts.arch,
+        labels=facts.labels,
+        preprocessing=facts.preprocessing,
+    )
 
 
 def split_place(given: str | Path) -> tuple[str, str | None]:

@@ -34,7 +34,7 @@ _ABOUT = ("architectures", "transformers_version", "torch_dtype", "dtype", "_nam
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Endpoint:
     """Tensors with their names and shapes; `model` is what they are of, None where unknown."""
 
     identity: Identity
@@ -57,14 +57,14 @@ class Side:
         return module.float() if coarse else module
 
 
-def side(identity: Identity, tensors: Tensors, model: Model | None) -> Side:
+def side(identity: Identity, tensors: Tensors, model: Model | None) -> Endpoint:
     """The tensors as the module of `model` names and orders them; as the file does without one.
 
     Raises ModelError where they are not that module's.
     """
     plain = replace(identity, head=None, side_heads=())
     if model is None:
-        return Side(plain, tensors, None)
+        return Endpoint(plain, tensors, None)
     model, module = fitted(model, plain)
     own = identity_of(module, model.name)
     found = pair(own, plain)
@@ -85,7 +85,9 @@ def side(identity: Identity, tensors: Tensors, model: Model | None) -> Side:
         )
     state = filled(maps.whole(found), tensors, own)
     made = {t.name for t in own.tensors if t.name in state}
-    return Side(replace(own, tensors=tuple(t for t in own.tensors if t.name in made)), state, model)
+    return Endpoint(
+        replace(own, tensors=tuple(t for t in own.tensors if t.name in made)), state, model
+    )
 
 
 def model_of(

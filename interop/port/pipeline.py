@@ -38,7 +38,7 @@ from interop.port import prove as proving
 from interop.port import settings_diff, writing
 from interop.port.endpoint import (
     OPTIONS,
-    Side,
+    Endpoint,
     derived,
     informed,
     model_of,
@@ -47,6 +47,7 @@ from interop.port.endpoint import (
 )
 from interop.port.fill import filled
 from interop.port.models import Model, fitted, identity_of
+from interop.port.options import PortOptions
 from interop.rules import finding, head_width_changed, run
 
 FRACTION = "loaded fraction"
@@ -54,23 +55,28 @@ _SHOWN = 3
 _BY_NAME = {"name", "prefix", "known rename", "head", "tied head"}
 
 
+def port(
+    source: Identity,
+    options: PortOptions,
+    *,
+    like: Identity | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Gives the weights of `source` the names of the model `options.to`, or of the file `like`.
+
+    The outcome is YES with the file written (proved or not: `details["proved"]` tells), or NO with
+    nothing written where no map is complete or a proof fails. Raises InteropError for bad input.
+    """
+    return PortRun(source, options, like, progress or (lambda step: None)).run()
+
+
 @dataclass(slots=True)
-class Work:
+class PortRun:
     """What was asked for, and what has come of it so far."""
 
     source: Identity
-    to: str | None
+    options: PortOptions
     like: Identity | None
-    out: str | None
-    prove: bool
-    arch: str | None
-    factory: str | None
-    like_arch: str | None
-    like_factory: str | None
-    map_file: Path | None
-    settings: dict[str, Json]
-    config: dict[str, Json]
-    force: bool
     progress: Callable[[str], None]
     proofs: list[Proof] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -94,13 +100,13 @@ class Work:
         model, module = fitted(self._target_model(given), given.identity)
         target = identity_of(module, model.name)
         # A map that is given speaks of the file's own names.
-        named = given if self.map_file is None else Side(self.source, tensors, None)
+        named = given if self.options.map_file is None else Endpoint(self.source, tensors, None)
         mapped = self._map(target, named)
         if not self._fraction(target, named.identity, mapped):
             return self._report(False)
         state = {**derived(module, model), **filled(mapped, named.tensors, target)}
-        made = Side(target, {t.name: state[t.name] for t in target.tensors}, model)
-        if self.prove and not self._proved(given, made, mapped):
+        made = Endpoint(target, {t.name: state[t.name] for t in target.tensors}, model)
+        if self.options.prove and not self._proved(given, made, mapped):
             return self._report(False)
         if model.assumed:
             self.notes.append(
@@ -112,39 +118,47 @@ class Work:
         self._write_to(model, module, made.tensors)
         return self._report(True)
 
-    def _given(self, tensors: Mapping[str, torch.Tensor]) -> Side:
+    def _given(self, tensors: Mapping[str, torch.Tensor]) -> Endpoint:
         """The source, under its module's names where its architecture is known."""
         model, said = self._source_model()
-        if self.prove or (self.out is not None and writing.is_folder(self.out)):
+        if self.options.prove or (
+            self.options.out is not None and writing.is_folder(self.options.out)
+        ):
             need_config(self.source, model)
         try:
             return side(self.source, tensors, model)
         except ModelError:
-            if said or self.prove:
+            if said or self.options.prove:
                 raise
             return side(self.source, tensors, None)
 
     def _source_model(self) -> tuple[Model | None, bool]:
         """What the source is of; a config that the person gave counts for it where it can."""
-        model, said = model_of(self.source, self.arch, self.factory)
-        family = Model(self.to or "").family
-        made = informed(model, family, self.config, self.settings)
-        if self.config and made is model and not (self.to or "").startswith("transformers/"):
+        model, said = model_of(self.source, self.options.arch, self.options.factory)
+        family = Model(self.options.to or "").family
+        made = informed(model, family, self.options.config, self.options.settings)
+        if (
+            self.options.config
+            and made is model
+            and not (self.options.to or "").startswith("transformers/")
+        ):
             raise ConfigError(
                 "is for classes of transformers alone", where="--config", fix="drop it"
             )
         return made, said
 
-    def _target_model(self, given: Side) -> Model:
-        assert self.to is not None
-        library, _, kind = self.to.partition("/")
+    def _target_model(self, given: Endpoint) -> Model:
+        assert self.options.to is not None
+        library, _, kind = self.options.to.partition("/")
         options: dict[str, Json] = {}
         if library == "transformers":
-            options = dict(self.config or self._config(given, kind))
-        assumed = not self.config and given.model is not None and given.model.assumed
-        return Model(self.to, {**options, **self.settings}, assumed=bool(options) and assumed)
+            options = dict(self.options.config or self._config(given, kind))
+        assumed = not self.options.config and given.model is not None and given.model.assumed
+        return Model(
+            self.options.to, {**options, **self.options.settings}, assumed=bool(options) and assumed
+        )
 
-    def _config(self, given: Side, kind: str) -> Mapping[str, Json]:
+    def _config(self, given: Endpoint, kind: str) -> Mapping[str, Json]:
         """The config of a transformers class that is to take the source's weights."""
         model = given.model
         if model is not None and model.library == "transformers":
@@ -155,7 +169,7 @@ class Work:
             of = f"of {names[0]}" if names else "of the source, whose architecture is not known,"
             raise ConfigError(
                 f"the sizes {of} for {kind} are not known here",
-                where=self.to or "",
+                where=self.options.to or "",
                 fix="give them with --config config.json, or name the source with --arch",
             )
         return found
@@ -164,7 +178,7 @@ class Work:
 
     def _like(self, like: Identity, tensors: Mapping[str, torch.Tensor]) -> Report:
         # The file's own order of names is what pairs them: nothing has to be built for it.
-        given = Side(self.source, tensors, None)
+        given = Endpoint(self.source, tensors, None)
         mapped = maps.with_heads(self._map(like, given), like, self.source)
         if not self._fraction(like, self.source, mapped):
             return self._report(False)
@@ -173,12 +187,12 @@ class Work:
         rest = [t for t in like.tensors if t.name not in state]
         state |= state_dict(rest, like.manifest.path)
         state = {t.name: state[t.name] for t in like.tensors}
-        if self.prove:
+        if self.options.prove:
             shapes = tuple(replace(t, shape=tuple(state[t.name].shape)) for t in like.tensors)
             made = replace(like, tensors=shapes)
             model = self._source_model()[0]
             need_config(self.source, model)
-            theirs = model_of(like, self.like_arch, self.like_factory)[0]
+            theirs = model_of(like, self.options.like_arch, self.options.like_factory)[0]
             if theirs is not None and theirs.assumed and model and model.family == theirs.family:
                 # The ported weights are the source's, and so are the settings that they need.
                 theirs = replace(theirs, options=model.options, assumed=False)
@@ -194,10 +208,10 @@ class Work:
 
     # ------------------------------------------------------------ the map
 
-    def _map(self, target: Identity, given: Side) -> list[Mapped]:
+    def _map(self, target: Identity, given: Endpoint) -> list[Mapped]:
         self.progress("pairing the tensors")
-        if self.map_file is not None:
-            mapped = maps.read(self.map_file, target.tensors, given.identity.tensors)
+        if self.options.map_file is not None:
+            mapped = maps.read(Path(self.options.map_file), target.tensors, given.identity.tensors)
         else:
             mapped = maps.whole(pair(target, given.identity))
         return [m for m in mapped if not is_derived(m.a)]
@@ -232,7 +246,7 @@ class Work:
 
     # ------------------------------------------------------------ the proof
 
-    def _proved(self, source: Side, target: Side, mapped: list[Mapped]) -> bool:
+    def _proved(self, source: Endpoint, target: Endpoint, mapped: list[Mapped]) -> bool:
         self.progress("building both models")
         theirs, ours = source.module(), target.module()
         given = proving.inputs(theirs, ours)
@@ -258,28 +272,30 @@ class Work:
     # ------------------------------------------------------------ the file
 
     def _check_out(self) -> None:
-        if self.out is None:
-            if not self.prove:
+        if self.options.out is None:
+            if not self.options.prove:
                 raise ConfigError(
                     "nothing to do", fix="say where to write with -o, or what to prove with --prove"
                 )
             return
-        out = Path(self.out)
-        folder = writing.is_folder(self.out)
-        if folder and not (self.to or "").startswith("transformers/"):
+        out = Path(self.options.out)
+        folder = writing.is_folder(self.options.out)
+        if folder and not (self.options.to or "").startswith("transformers/"):
             raise ConfigError(
-                "a folder is for --to transformers/CLASS alone", where=self.out,
+                "a folder is for --to transformers/CLASS alone", where=self.options.out,
                 fix="name a .safetensors or .pth file",
             )  # fmt: skip
         if not folder and out.suffix not in (".safetensors", *writing.PICKLED):
             raise ConfigError(
-                "is neither .safetensors nor .pth", where=self.out, fix="choose one of the two"
+                "is neither .safetensors nor .pth",
+                where=self.options.out,
+                fix="choose one of the two",
             )
         sources = [self.source.manifest.file, *([self.like.manifest.file] if self.like else [])]
-        writing.check_target(out, sources, self.force)
+        writing.check_target(out, sources, self.options.force)
 
     def _write_to(self, model: Model, module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-        if self.out is None:
+        if self.options.out is None:
             return
         self.progress("writing")
         metadata = self._metadata(model)
@@ -288,8 +304,8 @@ class Work:
             proving.load(module, state)
             config = writing.config_of(module, self._labels(model))
             state = writing.saved_names(module, state)
-        out = Path(self.out)
-        if writing.is_folder(self.out):
+        out = Path(self.options.out)
+        if writing.is_folder(self.options.out):
             writing.write_folder(out, state, metadata, config)
             self.call = f"transformers.{type(module).__name__}.from_pretrained({str(out)!r})"
         elif out.suffix == ".safetensors":
@@ -298,14 +314,14 @@ class Work:
             writing.write_pickled(out, state, "", {})
 
     def _write_like(self, like: Identity, state: Mapping[str, torch.Tensor]) -> None:
-        if self.out is None:
+        if self.options.out is None:
             return
         self.progress("writing")
-        out = Path(self.out)
+        out = Path(self.options.out)
         pickled = out.suffix in writing.PICKLED
         if pickled or like.manifest.container == "safetensors":
             state = dict(zip(_raw_names(like), state.values(), strict=True))
-        model = model_of(like, self.like_arch, None)[0]
+        model = model_of(like, self.options.like_arch, None)[0]
         metadata = self._metadata(model)
         if pickled and any(key.isdigit() for key in like.place.split(".")):
             raise ModelError(
@@ -335,7 +351,7 @@ class Work:
 
     def _report(self, holds: bool) -> Report:
         made = {p.name for p in self.proofs}
-        wanted = [FRACTION, *([proving.FORWARD, proving.CANARY] if self.prove else [])]
+        wanted = [FRACTION, *([proving.FORWARD, proving.CANARY] if self.options.prove else [])]
         bad = next((p for p in self.proofs if not p.holds), None)
         inputs = [describe("source", self.source)]
         if self.like is not None:
@@ -355,10 +371,10 @@ class Work:
             ),
             environment=documents.environment(),
             details={
-                "to": self.to,
-                "out": self.out if holds else None,
-                "proved": holds and self.prove,
-                "standing": "proved" if self.prove else self._unproved(),
+                "to": self.options.to,
+                "out": self.options.out if holds else None,
+                "proved": holds and self.options.prove,
+                "standing": "proved" if self.options.prove else self._unproved(),
                 "steps": dict(self.steps),
                 "call": self.call,
                 "notes": self.notes,
@@ -391,8 +407,8 @@ class Work:
     def _summary(self, bad: Proof | None) -> str:
         if bad is not None:
             return bad.what
-        word = "proved" if self.prove else self._unproved()
-        return f"{self.out}: {word}" if self.out else f"the map is {word}"
+        word = "proved" if self.options.prove else self._unproved()
+        return f"{self.options.out}: {word}" if self.options.out else f"the map is {word}"
 
 
 def _raw_names(like: Identity) -> list[str]:

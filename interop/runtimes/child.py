@@ -85,12 +85,13 @@ def _forward(order: dict[str, Any]) -> Any:
     import torch
 
     from interop.identity import identify_file
+    from interop.identity.user_facts import UserFacts
     from interop.models import built
     from interop.models.signature import Forward, Signature
     from interop.runtimes.pytorch import dtype_of
 
     options = order["options"]
-    identity = identify_file(order["model"], arch=options["arch"])
+    identity = identify_file(order["model"], UserFacts(arch=options["arch"]))
     module, _, _ = built(identity, **options)
     if dtype_of(module) == torch.bfloat16:
         module.float()

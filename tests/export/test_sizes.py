@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from interop.bench import runners
 from interop.cli import main
 from interop.errors import ReadError
-from interop.export import export
+from interop.export import ExportOptions, export
 from interop.export import pipeline as works
 from interop.facts import Answer, AxisDomain, AxisState, outside
 from interop.gate.bundle import sealed
@@ -221,7 +221,9 @@ def exported(tmp_path: Path):
         inputs = [parse_argument(spec) for spec in specs]
         identity = identify_file(tmp_path / "net.pth", content_hash=True, whole=True)
         report = export(
-            identity, tmp_path / "out", factory=factory, inputs=inputs, force=True, **options
+            identity,
+            tmp_path / "out",
+            ExportOptions(factory=factory, inputs=inputs, force=True, **options),
         )
         return module, report
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from interop.bench import bench
+from interop.bench import BenchOptions, bench
 from interop.check import check
 from interop.errors import ConfigError, DataError, ModelError
 from interop.export import export
@@ -53,7 +53,7 @@ def test_the_checkpoint_needs_nothing_more(tuned: Any, digits: Path, tmp_path: P
     assert verdicts["transfer"] is Answer.YES and verdicts["reload"] is Answer.NO
     made = export(identity, tmp_path / "bundle")
     assert made.outcome is Answer.YES and all(p.holds for p in made.proofs)
-    seen = bench([identify_file(tmp_path / "bundle")], digits / "heldout", batches=())
+    seen = bench([identify_file(tmp_path / "bundle")], digits / "heldout", BenchOptions(batches=()))
     accuracy = [m.value for m in seen.measurements if m.name == "top-1"]
     assert min(accuracy) > 0.5  # chance is 0.1
     assert abs(accuracy[0] - headline(report)) < 0.25

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import PROOFS, Answer, Finding, Intent, Level, Measurement, Proof, Report
 from interop.gate import gate
 from interop.gate.bundle import lost, sealed
@@ -24,7 +25,9 @@ DAY = 86400.0
 
 @pytest.fixture(scope="module")
 def good(digits: Path, derived: Path) -> Report:
-    return check(digits / "shufflenet.pth", derived / "retrained.pth", content_hash=True)
+    return check(
+        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
+    )
 
 
 def handed(report: Report, made: Any) -> Report:
@@ -86,7 +89,7 @@ def test_the_same_bytes_need_no_evidence_and_nothing_that_no_file_states(
     derived: Path, tmp_path: Path
 ) -> None:
     plain = derived / "plain.pth"
-    checked = check(plain, plain, content_hash=True)
+    checked = check(plain, plain, CheckOptions(content_hash=True))
     made = gate(Policy(bench=True, export=True), [checked])
     assert made.exit_code == 0 and made.summary.startswith("unchanged")
     assert made.verdicts[0].answer == "yes"
@@ -145,7 +148,7 @@ def test_a_folder_that_lost_its_receipt_is_no_pass(
     import onnx
     from safetensors.torch import save_file
 
-    from interop.gate.candidate import Side, judge
+    from interop.gate.candidate import ModelPath, judge
     from tests.gate.test_many import external
 
     def folder(name: str, weights: Path) -> Path:
@@ -158,7 +161,7 @@ def test_a_folder_that_lost_its_receipt_is_no_pass(
     policy = Policy(values=False)
 
     def judged(a: Path, b: Path) -> Report:
-        return judge(Side(str(b)), Side(str(a)), policy)
+        return judge(ModelPath(str(b)), ModelPath(str(a)), policy)
 
     assert judged(before, after).exit_code == 0, "neither is a bundle"
     files = {"digits.pth": sha256((before / "digits.pth").read_bytes()).hexdigest()}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import (
     PROOFS,
     Answer,
@@ -26,7 +27,9 @@ from interop.rules import all_rules
 
 @pytest.fixture(scope="module")
 def good(digits: Path, derived: Path) -> Report:
-    return check(digits / "shufflenet.pth", derived / "retrained.pth", content_hash=True)
+    return check(
+        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
+    )
 
 
 def hashes(checked: Report) -> list[str]:
@@ -74,7 +77,9 @@ def test_without_demands_the_files_decide(good: Report) -> None:
 
 
 def test_permuted_labels_fail_and_need_no_evidence(digits: Path, derived: Path) -> None:
-    checked = check(digits / "shufflenet.pth", derived / "relabelled.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", derived / "relabelled.pth", CheckOptions(content_hash=True)
+    )
     made = gate(Policy(export=True, bench=True), [checked])
     assert made.exit_code == 1
     assert made.summary.startswith("label-order-changed: 9 of 10")
@@ -83,14 +88,18 @@ def test_permuted_labels_fail_and_need_no_evidence(digits: Path, derived: Path) 
 
 
 def test_faults_of_other_intents_do_not_decide(digits: Path) -> None:
-    checked = check(digits / "shufflenet.pth", digits / "squeezenet.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", digits / "squeezenet.pth", CheckOptions(content_hash=True)
+    )
     made = gate(Policy(), [checked])
     assert made.exit_code == 0 and made.findings == ()
     assert "backbone-mismatch (transfer)" in made.details["other_intents"]
 
 
 def test_unknown_labels_are_inconclusive_and_never_a_pass(digits: Path, derived: Path) -> None:
-    checked = check(digits / "shufflenet.pth", derived / "plain.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", derived / "plain.pth", CheckOptions(content_hash=True)
+    )
     assert gate(Policy(), [checked]).exit_code == 3
     off = Policy(levels={"labels-unknown": Level.OFF, "preprocessing-unknown": Level.OFF})
     assert gate(off, [checked]).exit_code == 3

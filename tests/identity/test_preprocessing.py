@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.errors import ConfigError
 from interop.facts import (
     AudioPreprocessing,
@@ -22,6 +23,7 @@ from interop.facts import (
 )
 from interop.identity import identify_file, metadata
 from interop.identity.ecosystems import preprocessing
+from interop.identity.user_facts import UserFacts
 from interop.policy.policy import parse_policy
 
 IMAGE = {"resize": [8, 8], "mean": [0.5] * 3, "std": [0.5] * 3}
@@ -104,11 +106,11 @@ def test_a_bare_name_may_be_the_file_beside_the_model(tmp_path: Path) -> None:
     save_file({"w": torch.ones(2, 2)}, tmp_path / "m.safetensors", {"format": "pt"})
     (tmp_path / "mine.json").write_text("{}")
     given = metadata.read_preprocessing('{"tokenizer": "mine.json"}')
-    found = identify_file(tmp_path / "m.safetensors", preprocessing=given).preprocessing
+    found = identify_file(tmp_path / "m.safetensors", UserFacts(preprocessing=given)).preprocessing
     assert found == TextPreprocessing(sha256(b"{}").hexdigest())
     with pytest.raises(ConfigError, match="no tokenizer"):
         other = metadata.read_preprocessing('{"tokenizer": "other.json"}')
-        identify_file(tmp_path / "m.safetensors", preprocessing=other)
+        identify_file(tmp_path / "m.safetensors", UserFacts(preprocessing=other))
 
 
 @pytest.mark.parametrize("name", ["preprocessor_config.json", "processor_config.json"])
@@ -150,7 +152,7 @@ def saved(path: Path, how: object) -> str:
 )
 def test_two_descriptions(a: object, b: object, answer: str, said: str, tmp_path: Path) -> None:
     sides = saved(tmp_path / "a.pth", a), saved(tmp_path / "b.pth", b)
-    report = check(*sides, intent="replace", labels=Labels(("x", "y")))
+    report = check(*sides, options=CheckOptions(intent="replace", labels=Labels(("x", "y"))))
     assert (str(report.outcome), said in report.summary) == (answer, True)
 
 
@@ -192,7 +194,9 @@ def test_one_number_for_a_size_means_what_it_means_to_the_class() -> None:
 def test_what_is_stated_of_another_kind_of_input_does_not_fit(tmp_path, name, shape, how, fits):
     save_file({name: torch.zeros(shape)}, tmp_path / "a.safetensors")
     path = str(tmp_path / "a.safetensors")
-    report = check(path, path, preprocessing=metadata.parse_preprocessing(how, "--preprocess"))
+    report = check(
+        path, path, CheckOptions(preprocessing=metadata.parse_preprocessing(how, "--preprocess"))
+    )
     found = [f for f in report.findings if f.rule == "preprocessing-misfit"]
     assert (not found) == fits
 

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.errors import ExtraMissing, ReadError
 from interop.facts import Answer
 from interop.reading import read
@@ -183,7 +184,7 @@ def test_values_are_compared_in_a_copy(server: Server, tmp_path: Path) -> None:
     state["layer7.weight"] += 1
     torch.save(state, tmp_path / "b.pth")
     addresses = [f"{server.address}/{name}.pth" for name in "ab"]
-    report = check(*addresses, values=True)
+    report = check(*addresses, options=CheckOptions(values=True))
     assert [m["name"] for m in report.details["values"]["moved"]] == ["layer7.weight"]
     assert report.inputs[0].path == addresses[0]
 
@@ -383,7 +384,7 @@ def test_what_opens_an_address_stands_in_no_report(server: Server, tmp_path: Pat
     host = server.address.removeprefix("http://")
     signed = f"http://{host}/a.pth?X-Signature=SECRET"
     for values in (False, True):
-        report = check(signed, signed, values=values)
+        report = check(signed, signed, CheckOptions(values=values))
         assert report.inputs[0].path == f"http://{host}/a.pth"
         assert "SECRET" not in str(report)
     with pytest.raises(ReadError) as error:

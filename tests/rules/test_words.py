@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.errors import ReadError
 from interop.facts import Answer, Case, EvidenceGap, Finding, Level, Report, Skipped
 from interop.gate import gate
@@ -104,7 +105,9 @@ def test_evidence_counts_alike_whatever_it_says(
     digits: Path, derived: Path, holds: bool, points: float
 ) -> None:
     """Every sentence of the reports that are handed in is replaced; what is decided stays."""
-    own = check(digits / "shufflenet.pth", derived / "retrained.pth", content_hash=True)
+    own = check(
+        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
+    )
     one, two = hashes(own)
     handed = [exported(two, holds=holds), benched(one, two, change(points)), exported(one)]
     policy = Policy(export=True, bench=True, budgets={"accuracy-drop": 1.0})

@@ -21,7 +21,7 @@ from interop.facts import Answer, Finding, Input, Intent, Json, Level, Report
 from interop.gate.candidate import (
     DataHash,
     Make,
-    Side,
+    ModelPath,
     judge,
 )
 from interop.gate.companion_files import DESCRIPTIONS, named_by
@@ -259,17 +259,17 @@ def _one(
     here = setting.root / path
     if setting.repository is not None:
         here = setting.repository.pointed(here, place / "candidate")
-    candidate = Side(str(here), path)
+    candidate = ModelPath(str(here), path)
     if job.state not in ("changed", "renamed"):
         return job, _alone(job, candidate)
     evident = _needs_evidence(job.policy)
     if setting.repository is not None:
         spec = Spec(setting.ref, job.was)
         there = setting.repository.fetch(spec, place / "baseline")
-        baseline = Side(str(there), str(Spec(setting.ref[:12], job.was)))
+        baseline = ModelPath(str(there), str(Spec(setting.ref[:12], job.was)))
     else:
         assert setting.baseline is not None
-        baseline = Side(str(setting.baseline / job.was))
+        baseline = ModelPath(str(setting.baseline / job.was))
     if _equal(Path(candidate.path), Path(baseline.path)):  # touched, or copied
         same = replace(job, state="unchanged" if job.state == "changed" else job.state)
         return same, _alone(job, candidate)
@@ -310,7 +310,7 @@ def _same_bytes(a: Path, b: Path) -> bool:
     return a.is_file() and b.is_file() and cmp(a, b, shallow=False)
 
 
-def _alone(job: Job, candidate: Side) -> Report:
+def _alone(job: Job, candidate: ModelPath) -> Report:
     """A model by itself, against nothing but itself."""
     return judge(
         candidate,

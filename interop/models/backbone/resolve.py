@@ -13,6 +13,7 @@ from pathlib import Path
 from interop.errors import ExtraMissing, ModelError
 from interop.facts import AnyPreprocessing, Architecture, Identity, Labels, Manifest
 from interop.identity import identify_file
+from interop.identity.user_facts import UserFacts
 from interop.models.backbone import default_preprocessing
 from interop.models.pretrained import Source
 
@@ -49,7 +50,10 @@ def find(
             fix="give one of the two",
         )
     identity = identify_file(
-        path, content_hash=True, whole=True, arch=name, labels=labels, preprocessing=preprocessing
+        path,
+        UserFacts(arch=name, labels=labels, preprocessing=preprocessing),
+        content_hash=True,
+        whole=True,
     )
     return _source(given, identity, name)
 

@@ -1,0 +1,21 @@
+"""What a person asks of the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from interop.gate.repository.cache import Cache
+from interop.policy.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions:
+    """`policy` says what a candidate has to be; `evidence` are stored reports of check, export or
+    bench. Of all models below a folder `jobs` are judged at a time, and `cache` keeps what was."""
+
+    policy: Policy = Policy()
+    evidence: Sequence[str | Path] = ()
+    jobs: int | None = None
+    cache: Cache | None = None
