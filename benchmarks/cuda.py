@@ -256,7 +256,7 @@ class Study:
 
     def export(self, found: dict[str, Any]) -> None:
         """The model's bundle, and what its proofs say."""
-        from interop.export import Options, export
+        from interop.export import ExportOptions, export
         from interop.identity import identify_file
         from interop.report.json import to_json
 
@@ -268,7 +268,7 @@ class Study:
         # A graph that is not proved here is proved on the CPU: its latency is a fact all the same.
         for device in dict.fromkeys((self.device, "cpu")):
             report = export(
-                identify_file(checkpoint), folder / "bundle", options=Options(device=device)
+                identify_file(checkpoint), folder / "bundle", ExportOptions(device=device)
             )
             found.setdefault("parity_device", device)
             found.setdefault("outcome", str(report.outcome))

@@ -21,6 +21,7 @@ from interop.facts import EvidenceGap, GapKind, Identity, Report
 from interop.identity import identify, identify_file, places_of, split_place, with_runner_up
 from interop.identity import with_values as read_values
 from interop.identity.user_facts import UserFacts
+from interop.installation import doctor
 from interop.report.json import read_report
 
 if TYPE_CHECKING:
@@ -35,15 +36,13 @@ if TYPE_CHECKING:
     from interop.port import PortOptions
 
 __all__ = [
-    "assess", "bench", "check", "compare", "export", "finetune", "gate", "gate_all", "inspect",
-    "port", "restore", "verify",
+    "assess", "bench", "check", "compare", "doctor", "export", "finetune", "first_policy", "gate",
+    "gate_all", "inspect", "port", "restore", "verify",
 ]  # fmt: skip
 
 # Budgets for which bench has to take time, or a process of its own.
 _TIMED = ("latency-ratio", "p99-ratio", "throughput-ratio")
 _P99_SECONDS = 20.0  # a 99th percentile is bounded by some 450 runs or more
-# Fields of a config that say nothing about the model's form.
-_ABOUT = ("architectures", "transformers_version", "torch_dtype", "dtype")
 Progress = Callable[[str], None]
 
 
@@ -85,18 +84,23 @@ def export(
     options: ExportOptions | None = None,
     *,
     progress: Progress | None = None,
+    log: Progress | None = None,
 ) -> Report:
     """Writes a bundle of the checkpoint, or nothing where a proof fails.
 
-    `out` is the bundle's folder: without it, the checkpoint's name without its ending, here. Raises
-    ReadError, and what `interop.export.export` raises.
+    `out` is the bundle's folder: without it, the checkpoint's name without its ending, here. `log`
+    is told what a pickle runs, where `options.trust_pickle` lets it. Raises ReadError, and what
+    `interop.export.export` raises.
     """
     need_torch_side("export")
     from interop.export import ExportOptions
     from interop.export import export as export_identity
+    from interop.models import would_run
 
     options = options or ExportOptions()
     identity = _identified(checkpoint, options, progress)
+    if options.trust_pickle and log is not None and (names := would_run(identity)):
+        log(f"unpickling runs: {', '.join(names)}")
     return export_identity(identity, out or _named_after(checkpoint), options, progress=progress)
 
 
@@ -146,6 +150,7 @@ def bench(
     from interop.bench import bench as bench_identities
 
     options = options or BenchOptions()
+    options.check()
     seen = [_identified(model, options, progress) for model in models]
     return bench_identities(seen, data, options, progress=progress)
 
@@ -269,6 +274,35 @@ def gate_all(
         )
 
 
+def first_policy(
+    out: str | Path,
+    a: str | Path | None = None,
+    b: str | Path | None = None,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> tuple[list[Identity], Report | None]:
+    """Writes a policy that fits the models `a` and `b`, and judges them by it: what was seen of
+    them, and the gate's Report where both are given. Raises ConfigError and ReadError."""
+    from interop.files import write_whole
+    from interop.gate.candidate import ModelPath, judge
+    from interop.policy import compose
+    from interop.policy.policy import read_policy
+
+    out = Path(out)
+    if out.exists() and not force:
+        raise ConfigError("exists already", where=str(out), fix="give --force or another --out")
+    if not out.parent.is_dir():
+        raise ConfigError("no such folder", where=str(out.parent), fix="make it first")
+    with _fetching(progress):
+        seen = [identify_file(path) for path in (a, b) if path is not None]
+        write_whole(out, compose.text(seen))
+        policy = read_policy(out)
+        if a is None or b is None:
+            return seen, None
+        return seen, judge(ModelPath(str(b)), ModelPath(str(a)), policy.of(str(b)))
+
+
 # ---------------------------------------------------------------- what is given
 
 
@@ -362,15 +396,17 @@ def _make(
     from interop.bench import BATCHES, BenchOptions
     from interop.bench import bench as bench_identities
     from interop.export import ExportOptions
-    from interop.export import export as export_identity
+    from interop.export.pipeline import exported
 
     reports: list[Report] = []
+    run = None
     with scratch() as folder:
-        bundle = folder / "candidate"
         if "export" in absent:
             options = ExportOptions(device=policy.device)
             samples = _samples(b, policy)
-            reports.append(export_identity(b, bundle, options, samples=samples, progress=say))
+            report, run = exported(b, folder / "candidate", options, samples=samples, progress=say)
+            reports.append(report)
+            run = run if run.folder is not None else None
         if measures:
             # Latency takes long: it is measured where a budget asks for it.
             timed = any(b in policy.budgets for b in _TIMED)
@@ -384,9 +420,8 @@ def _make(
                 batches=BATCHES if timed else alone,
                 seconds=_P99_SECONDS if p99 else BenchOptions().seconds,
             )
-            bundles = (None, bundle if bundle.is_dir() else None)
             reports.append(
-                bench_identities([a, b], policy.data, measuring, bundles=bundles, progress=say)
+                bench_identities([a, b], policy.data, measuring, exports=(None, run), progress=say)
             )
     return reports
 

@@ -48,9 +48,11 @@ class Spec:
     labels: Labels | None = None
     preprocessing: AnyPreprocessing | None = None
     seed: int = 0
+    known: Source | None = field(default=None, compare=False, repr=False)
 
     def source(self) -> Source:
-        return find(
+        """The weights that are meant: `known` ones are not looked for again."""
+        return self.known or find(
             self.given, arch=self.arch, labels=self.labels, preprocessing=self.preprocessing
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,16 @@ class DataSpec:
     columns: Mapping[str, str] = field(default_factory=dict)
     split: str | None = None
     group: str | None = None
+    opened: Data | None = field(default=None, compare=False, repr=False)
 
     def open(self) -> Data:
-        return open_data(self.path, self.task, self.labels, columns=self.columns, split=self.split)
+        return self.opened or open_data(
+            self.path, self.task, self.labels, columns=self.columns, split=self.split
+        )
+
+    def closed(self) -> DataSpec:
+        """The same to be opened anew, by another process."""
+        return replace(self, opened=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +90,9 @@ def labelled(spec: DataSpec) -> Labelled:
         )
     if not spec.labels and spec.task in CLASSIFIED:
         found = class_names(spec.path, spec.task, columns=spec.columns, split=spec.split)
-        spec = DataSpec(spec.path, spec.task, found, spec.columns, spec.split, spec.group)
+        spec = replace(spec, labels=found)
     data = spec.open()
+    spec = replace(spec, opened=data)
     names, hashes, truths = [], [], []
     for record in data.records():
         names.append(record.name)

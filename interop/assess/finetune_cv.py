@@ -90,7 +90,7 @@ def tune(
     for n, fold in jobs:
         spec = specs[n]
         train, test = (np.unique(of.record[rows]) for rows in (fold.train, fold.test))
-        given = (spec, of.spec, train, test, how, device)
+        given = (spec, of.spec.closed(), train, test, how, device)
         # Somebody's own code may have changed since: nothing of it is kept.
         stable = spec.factory is None
         source = spec.source()

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interop.assess.options import BACKENDS
 from interop.errors import ConfigError, ExtraMissing
 
-BACKENDS = ("loky", "threading", "dask", "ray")
 Say = Callable[[str], None]
 Result = Mapping[str, NDArray[Any]]
 

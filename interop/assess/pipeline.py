@@ -101,6 +101,7 @@ def assess(
     _check(options)
     specs = _specs(models, options)
     say("reading the models")
+    specs = [replace(spec, known=spec.source()) for spec in specs]
     sources = [spec.source() for spec in specs]
     say("reading the data set")
     task = _task(sources[0], data, options)
@@ -163,6 +164,11 @@ def _check(options: AssessOptions) -> None:
             )  # fmt: skip
 
 
+def pool(options: AssessOptions) -> parallel.Pool:
+    """Where the work is done."""
+    return parallel.Pool(options.backend, options.jobs, options.scheduler)
+
+
 def _folder(options: AssessOptions, kind: str) -> Path | None:
     return options.cache / "assess" / kind if options.cache is not None else None
 
@@ -176,18 +182,19 @@ def _seen(
     """Features and own answers of each, one candidate a piece of work."""
     folder = _folder(options, "features")
     found = []
-    jobs = options.pool.jobs if options.pool.backend != "threading" else 1
+    jobs = options.jobs if options.backend != "threading" else 1
     threads = options.threads
     if jobs > 1 and threads is None:
         threads = max((os.cpu_count() or 1) // jobs, 1)
-    many = (len(specs) > 1 and jobs > 1) or options.pool.backend in ("dask", "ray")
+    many = (len(specs) > 1 and jobs > 1) or options.backend in ("dask", "ray")
     seen: list[Seen]
     if many:
         pieces = [
-            parallel.Piece(see_arrays, (s, of.spec, folder, options.device, threads)) for s in specs
+            parallel.Piece(see_arrays, (s, of.spec.closed(), folder, options.device, threads))
+            for s in specs
         ]
         seen = [
-            Seen.from_arrays(r) for r in parallel.done(pieces, options.pool, None, "features", say)
+            Seen.from_arrays(r) for r in parallel.done(pieces, pool(options), None, "features", say)
         ]
     else:
         seen = []
@@ -216,7 +223,7 @@ def _probed(
 ) -> None:
     assert of.truth is not None
     trials = probe_cv.run(
-        [(c.name, c.seen) for c in found], of, plan, options.pool, _folder(options, "probes"),
+        [(c.name, c.seen) for c in found], of, plan, pool(options), _folder(options, "probes"),
         options.seed, say, options.samples,
     )  # fmt: skip
     classes = len(of.labels) if of.classifies else 0
@@ -228,7 +235,7 @@ def _probed(
         )
     if options.tuning is not None:
         tuned = tune(
-            [c.spec for c in found], of, plan, options.tuning, options.device, options.pool,
+            [c.spec for c in found], of, plan, options.tuning, options.device, pool(options),
             _folder(options, "tuned"), say,
         )  # fmt: skip
         for candidate, made in zip(found, tuned, strict=True):
@@ -376,8 +383,8 @@ def _report(
         findings=tuple(map(_refusal, refused)),
         measurements=tuple(measured),
         skipped=skipped,
-        environment={"device": options.device, "backend": options.pool.backend,
-                     "jobs": options.pool.jobs, "seed": options.seed},
+        environment={"device": options.device, "backend": options.backend,
+                     "jobs": options.jobs, "seed": options.seed},
         details=details,
     )  # fmt: skip
 

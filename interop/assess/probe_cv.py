@@ -13,12 +13,12 @@ from interop.assess import parallel, probes
 from interop.assess.candidates import Seen
 from interop.assess.dataset import Labelled
 from interop.assess.folds import Fold, Folds
+from interop.assess.options import SAMPLES
 from interop.facts import Json, Measurement
 from interop.stats.agreement import corrected_interval
 from interop.tasks.classification import macros
 
 Array = NDArray[Any]
-SAMPLES = (5, 20, 100)  # training records of each class
 HELD = "held-back test set"
 
 

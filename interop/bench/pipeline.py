@@ -29,7 +29,7 @@ from interop.data.preview import preview
 from interop.data.tokens import unread
 from interop.errors import ConfigError
 from interop.export import ExportOptions
-from interop.export.pipeline import Samples
+from interop.export.pipeline import ExportRun, Samples
 from interop.facts import (
     Answer,
     Case,
@@ -71,13 +71,13 @@ def bench(
     data: str | Path | None = None,
     options: BenchOptions | None = None,
     *,
-    bundles: Sequence[Path | None] = (),
+    exports: Sequence[ExportRun | None] = (),
     progress: Say | None = None,
 ) -> Report:
     """Measure one model, or A and B, on the samples of `data`; without, their latency alone.
 
     Each model runs in each of the runtimes, on the same samples; a checkpoint is exported first,
-    with its proofs, unless `bundles` says, by its place, to which folder it was exported before.
+    with its proofs, unless `exports` holds, by its place, the export that was made of it before.
     Raises ConfigError where the task, labels or preprocessing are unknown, DataError where the data
     set does not fit, DeviceMissing where a device is not had, ModelError where no module can be
     made.
@@ -104,7 +104,7 @@ def bench(
             tf32=options.tf32,
             options=_building(options),
             samples=_samples(models, wanted, options),
-            bundles=bundles,
+            exports=exports,
             calibrate=_calibration(models, wanted),
             say=say,
         )
@@ -120,8 +120,7 @@ def bench(
 def _check(models: Sequence[Identity], data: str | Path | None, options: BenchOptions) -> None:
     if not 1 <= len(models) <= 2:
         raise ConfigError(f"{len(models)} models given", fix="bench takes one model, or two")
-    if options.batches and min(options.batches) < 1:
-        raise ConfigError("a batch size must be at least 1", where="--batch")
+    options.check()
     if data is None and not options.batches:
         raise ConfigError("neither accuracy nor latency is asked for", fix="give --data or --batch")
 

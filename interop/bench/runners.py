@@ -199,7 +199,7 @@ def prepare_contenders(
     tf32: bool = False,
     options: ExportOptions | None = None,
     samples: Sequence[Samples | None] = (),
-    bundles: Sequence[Path | None] = (),
+    exports: Sequence[ExportRun | None] = (),
     calibrate: Calibrate | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Contender] | Report:
@@ -207,8 +207,8 @@ def prepare_contenders(
 
     A bundle brings its graph along; a checkpoint is exported into `scratch`, where graphs of lower
     precision go as well. `options` say how each model's module is built and exported; by its place
-    in `models` `samples` holds what the export's proofs are fed, and `bundles` the folder to which
-    it was exported before. Every lane runs an example once:
+    in `models` `samples` holds what the export's proofs are fed, and `exports` the export that was
+    made of it before. Every lane runs an example once:
     one that cannot be had is among `skipped`. Raises ConfigError for an unknown spec, DeviceMissing
     where the device itself is not had, ModelError where no module can be made of a model or none of
     its lanes runs.
@@ -222,17 +222,19 @@ def prepare_contenders(
         for n, identity in enumerate(models):
             how = options or ExportOptions()
             role = "AB"[n]
-            made_before = bundles[n] if n < len(bundles) else None
-            onnx = _graph_of(identity) if made_before is None else made_before / GRAPH
-            if onnx is None:
+            run = exports[n] if n < len(exports) else None
+            onnx = _graph_of(identity) if run is None else None
+            if onnx is None and run is None:
                 say(f"{role}: exporting {identity.manifest.path}")
                 real = samples[n] if n < len(samples) else None
                 report, run = exported(identity, scratch / role, how, samples=real, progress=say)
-                if report.outcome is not Answer.YES or run.forward is None:
+                if report.outcome is not Answer.YES:
                     return report
-                onnx = scratch / role / GRAPH
-                forward, notes = run.forward, run.assumed
+            if run is not None:
+                assert run.folder is not None and run.forward is not None
+                onnx, forward, notes = run.folder / GRAPH, run.forward, run.assumed
             else:
+                assert onnx is not None
                 forward, notes = _forward(identity, how, onnx.parent, say)
             domain = _domain(onnx.parent)
             notes += _gaps(domain)

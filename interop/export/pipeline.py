@@ -45,7 +45,7 @@ from interop.facts import (
 )
 from interop.identity.describe import describe
 from interop.models import built
-from interop.models.build import as_named
+from interop.models.build_module import as_named
 from interop.models.infer_signature import signature
 from interop.models.libraries.transformers.signature import is_one, takes_batches
 from interop.models.signature import (
@@ -130,6 +130,7 @@ class ExportRun:
     progress: Progress
     real: Samples | None = None
     forward: Forward | None = None
+    folder: Path | None = None  # of the bundle, once it is there
     proofs: list[Proof] = field(default_factory=list)
     attempts: list[dict[str, str]] = field(default_factory=list)
     details: dict[str, Json] = field(default_factory=dict)
@@ -767,6 +768,7 @@ def _run(run: ExportRun, data: artifacts.Data | None, target: Path) -> Report:
         folder = staging.folder
         files = {name: (folder / name).stat().st_size for name in documents.files_of(folder)}
         staging.commit()
+    run.folder = target
     return run.report(target, files)
 
 

@@ -106,8 +106,8 @@ def _prepared(
 
 
 def assembled(
-    source: Source, opened: Data, task: str, labels: tuple[str, ...], how: FinetuneOptions, say: Say,
-    log: Say,
+    source: Source, opened: Data, task: str, labels: tuple[str, ...], how: FinetuneOptions,
+    say: Say, log: Say,
 ) -> FinetuneRun:  # fmt: skip
     """The backbone under its new head, the data in parts, and the state of an earlier run."""
     outputs = len(labels)

@@ -76,11 +76,11 @@ def gate(
     needed = not failed and not unchanged
     shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed)
     outcome, why = _judge(policy, shown.found, verdict, unchanged)
-    if make is not None and shown.missing and outcome is not Answer.NO:
-        if more := make(shown.missing):
-            reports = [*reports, *more]
-            shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed)
-            outcome, why = _judge(policy, shown.found, verdict, unchanged)
+    open_still = shown.missing and outcome is not Answer.NO
+    if make is not None and open_still and (more := make(shown.missing)):
+        reports = [*reports, *more]
+        shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed)
+        outcome, why = _judge(policy, shown.found, verdict, unchanged)
     shown.found.sort(key=lambda f: _WEIGHT.index(f.level))  # the gravest first, whoever made it
     return Report(
         command="gate",

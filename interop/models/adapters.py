@@ -23,7 +23,7 @@ from torch import nn
 
 from interop.errors import ExtraMissing, ModelError
 from interop.facts import Identity, Json, Proof
-from interop.models.build import build_with_notes
+from interop.models.build_module import build_with_notes
 from interop.models.heads import fit_layer
 from interop.models.libraries.transformers import build as transformers
 from interop.models.load_weights import NAME, load, same_bits

@@ -15,7 +15,7 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Identity
-from interop.models.build import refuse_kind, whole
+from interop.models.build_module import refuse_kind, whole
 from interop.models.heads import OWN
 from interop.models.user_code import importable
 

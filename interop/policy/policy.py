@@ -64,6 +64,10 @@ class Section:
     origin: str = ""
 
 
+# Keys of [assess], and the figures that they are weights of.
+_FIGURES = {"accuracy": "accuracy", "latency": "latency", "size": "weight bytes"}
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What `interop gate` asks for; the defaults are those of an empty file.
@@ -98,6 +102,15 @@ class Policy:
     folder: Path | None = None
     settings: Settings = field(default_factory=dict)
     sections: tuple[Section, ...] = ()
+
+    @property
+    def score(self) -> dict[str, float]:
+        """The weight of each figure in one score of an assessment, as [assess] has it."""
+        return {
+            figure: float(self.settings[f"assess.{key}"][0])
+            for key, figure in _FIGURES.items()
+            if f"assess.{key}" in self.settings
+        }
 
     def reason(self, command: str) -> str:
         """Why a command's report is needed."""

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from interop.assess import AssessOptions, Options, assess
-from interop.assess.parallel import Pool
+from interop.assess import AssessOptions, assess
 from interop.errors import ConfigError
 from interop.facts import Answer, Preprocessing
 from interop.report import render
@@ -46,7 +45,18 @@ def kept(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(candidates, kept):
-    return assess(candidates, HELD, AssessOptions(task="image-classification", cache=kept, preprocessing=HOW, factories={"autoencoder": AUTOENCODER}, features={"autoencoder": "encoder"}, **FAST))  # fmt: skip
+    return assess(
+        candidates,
+        HELD,
+        AssessOptions(
+            task="image-classification",
+            cache=kept,
+            preprocessing=HOW,
+            factories={"autoencoder": AUTOENCODER},
+            features={"autoencoder": "encoder"},
+            **FAST,
+        ),
+    )
 
 
 def figure(report, of, name="accuracy", group="reuse"):
@@ -128,7 +138,19 @@ def test_pairs_say_what_the_constructed_truth_is(tmp_path):
 
 def test_what_was_done_is_found_again(report, candidates, kept):
     said: list[str] = []
-    again = assess(candidates, HELD, AssessOptions(task="image-classification", cache=kept, preprocessing=HOW, factories={"autoencoder": AUTOENCODER}, features={"autoencoder": "encoder"}, **FAST), progress=said.append)  # fmt: skip
+    again = assess(
+        candidates,
+        HELD,
+        AssessOptions(
+            task="image-classification",
+            cache=kept,
+            preprocessing=HOW,
+            factories={"autoencoder": AUTOENCODER},
+            features={"autoencoder": "encoder"},
+            **FAST,
+        ),
+        progress=said.append,
+    )
     assert not any(line.startswith("probes") for line in said)
     cached = {c["name"]: c["cached"] for c in again.details["candidates"]}
     assert not cached.pop("autoencoder") and all(cached.values())
@@ -141,7 +163,7 @@ def test_a_dask_cluster_comes_to_the_same(report, candidates):
     found = assess(
         models,
         HELD,
-        AssessOptions(task="image-classification", cache=None, pool=Pool("dask", 2), **FAST),
+        AssessOptions(task="image-classification", cache=None, backend="dask", jobs=2, **FAST),
     )
     for name in ("base", "random base"):
         ours, theirs = figure(found, name), figure(report, name)
@@ -149,12 +171,12 @@ def test_a_dask_cluster_comes_to_the_same(report, candidates):
 
 
 def test_fine_tuning_on_the_folds(tmp_path):
-    from interop.assess import Tuning
+    from interop.finetune import FinetuneOptions
 
     models = [str(DIGITS / "base.pth"), f"random:{DIGITS / 'base.pth'}"]
-    options = Options(
+    options = AssessOptions(
         task="image-classification", folds=2, seconds=0, samples=(), cache=tmp_path,
-        tuning=Tuning({"epochs": 2, "mode": "both"}),
+        tuning=FinetuneOptions(epochs=2, mode="both"),
     )  # fmt: skip
     found = assess(models, HELD, options=options)
     tuned = figure(found, "base", group="fine-tuned")
@@ -209,12 +231,26 @@ def test_a_killed_run_goes_on(tmp_path, interop):
 
 def test_weights_of_a_policy_make_one_score(candidates, kept):
     models = [candidates[0], candidates[3], candidates[-1]]
-    found = assess(models, HELD, AssessOptions(task="image-classification", cache=kept, weights={"accuracy": 3.0, "weight bytes": 1.0}, **FAST))  # fmt: skip
+    found = assess(
+        models,
+        HELD,
+        AssessOptions(
+            task="image-classification",
+            cache=kept,
+            weights={"accuracy": 3.0, "weight bytes": 1.0},
+            **FAST,
+        ),
+    )
     scores = {c["name"]: c["score"] for c in found.details["candidates"]}
     assert scores["squeezenet"] == pytest.approx(0.75)  # the most accurate, and the largest
     assert scores["base"] == pytest.approx(0.25)
     assert scores["random base"] is None, "a control is no choice"
-    assert all(c["score"] is None for c in assess(models, HELD, AssessOptions(task="image-classification", cache=kept, **FAST)).details["candidates"])  # fmt: skip
+    assert all(
+        c["score"] is None
+        for c in assess(
+            models, HELD, AssessOptions(task="image-classification", cache=kept, **FAST)
+        ).details["candidates"]
+    )
 
 
 def test_texts_and_sounds_are_assessed(tmp_path):
@@ -252,8 +288,8 @@ def test_a_model_whose_weights_do_not_fit_is_left_out_and_the_others_are_judged(
     how = {"arch": "torchvision/shufflenet_v2_x0_5", "task": "image-classification",
            "cache": None, "preprocessing": HOW, **FAST}  # fmt: skip
     alone = assess([good, f"random:{good}"], HELD, AssessOptions(**how))
-    for pool in (Pool(), Pool("loky", 2)):
-        found = assess([cut, good, wide, f"random:{good}"], HELD, AssessOptions(pool=pool, **how))
+    for jobs in (1, 2):
+        found = assess([cut, good, wide, f"random:{good}"], HELD, AssessOptions(jobs=jobs, **how))
         assert found.outcome is Answer.NO and found.details["left_out"] == ["cut", "wide"]
         for name in ("base", "random base"):
             assert figure(found, name).samples == figure(alone, name).samples

@@ -14,11 +14,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from interop.bench import BenchOptions, Options, bench
+from interop.bench import BenchOptions, bench
 from interop.cli.bench import command
 from interop.data import Folder
 from interop.errors import ConfigError, DataError, ModelError
-from interop.export import Options as Building
 from interop.facts import Answer, Identity, Labels, Level, Measurement, Report
 from interop.identity import identify_file, metadata
 from interop.identity.user_facts import UserFacts
@@ -32,7 +31,7 @@ def two(digits: Path) -> Report:
     models = [
         identify_file(digits / f, content_hash=True) for f in ("shufflenet.pth", "squeezenet.pth")
     ]
-    options = Options(batches=(1, 2), threads=1, seconds=0.5)
+    options = BenchOptions(batches=(1, 2), threads=1, seconds=0.5)
     return bench(models, digits / "heldout", options=options)
 
 
@@ -195,12 +194,12 @@ def test_a_module_of_ones_own_is_built_and_measured(
         "    return shufflenet(10)\n"
     )
     model = identify_file(digits / "shufflenet.pth")
-    building = [Building(factory=f"{file}:make")]
-    report = bench([model], digits / "heldout", BenchOptions(batches=()), building=building)
+    options = BenchOptions(batches=(), factory=f"{file}:make")
+    report = bench([model], digits / "heldout", options)
     assert found(report, "top-1", of="A onnxruntime").value > 0.95
-    wrong = [Building(factory=f"{file}:nothing")]
+    wrong = BenchOptions(batches=(), factory=f"{file}:nothing")
     with pytest.raises(ModelError, match="no attribute 'nothing'"):
-        bench([model], digits / "heldout", BenchOptions(batches=()), building=wrong)
+        bench([model], digits / "heldout", wrong)
 
 
 OWN = """
@@ -238,8 +237,9 @@ def test_arrays_tell_what_a_module_of_ones_own_takes(own: Path) -> None:
     }
     np.savez(own / "data.npz", **arrays)
     model = identify_file(own / "own.pth", UserFacts(labels=Labels(("no", "yes"), "--labels")))
-    building = [Building(factory=f"{own / 'own.py'}:Net")]
-    given = {"task": "text-classification", "building": building, "threads": 1}
+    given = {
+        "task": "text-classification", "factory": f"{own / 'own.py'}:Net", "threads": 1
+    }  # fmt: skip
     report = bench([model], own / "data.npz", BenchOptions(batches=(2,), seconds=0.1, **given))
     space: dict[str, Any] = {}
     exec(OWN, space)
@@ -270,12 +270,12 @@ def test_input_says_what_a_module_of_ones_own_takes_where_there_are_no_data(own:
 def test_what_is_asked_for_must_make_sense(digits: Path) -> None:
     model = identify_file(digits / "shufflenet.pth")
     for models, data, options, said in (
-        ([], None, Options(), "0 models"),
-        ([model] * 3, None, Options(), "3 models"),
-        ([model], None, Options(batches=()), "neither accuracy nor latency"),
-        ([model], None, Options(batches=(0,)), "at least 1"),
-        ([model], None, Options(runtimes=("tensorrt",)), "is no runtime"),
-        ([model], digits / "heldout", Options(task="poetry"), "is no task"),
+        ([], None, BenchOptions(), "0 models"),
+        ([model] * 3, None, BenchOptions(), "3 models"),
+        ([model], None, BenchOptions(batches=()), "neither accuracy nor latency"),
+        ([model], None, BenchOptions(batches=(0,)), "at least 1"),
+        ([model], None, BenchOptions(runtimes=("tensorrt",)), "is no runtime"),
+        ([model], digits / "heldout", BenchOptions(task="poetry"), "is no task"),
     ):
         with pytest.raises(ConfigError, match=said):
             bench(models, data, options=options)

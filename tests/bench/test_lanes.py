@@ -16,7 +16,7 @@ from interop.bench.runners import (
     prepare_contenders,
 )
 from interop.errors import ConfigError, DeviceMissing, ModelError
-from interop.export import Options, export
+from interop.export import ExportOptions, export
 from interop.facts import Answer
 from interop.identity import identify_file
 from interop.models.signature import drawn
@@ -173,7 +173,7 @@ def test_a_model_of_several_inputs_and_outputs_goes_by_names(tmp_path: Path) -> 
         tmp_path / "scratch",
         specs=["pytorch", "onnxruntime", "onnxruntime:int8"],
         threads=1,
-        options=[Options()],
+        options=ExportOptions(),
     )
     assert isinstance(made, list)
     one = made[0]

@@ -33,7 +33,7 @@ from interop.check.options import CheckOptions
 from interop.check.tokenizers import changes
 from interop.export import export
 from interop.facts import Answer, Intent, Report
-from interop.gate.candidate import Side, judge
+from interop.gate.candidate import ModelPath, judge
 from interop.identity import identify_file
 from interop.policy.policy import Policy
 from interop.reading import read
@@ -146,7 +146,7 @@ def pair(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], tuple[Path
 
 
 def gate(a: Path, b: Path) -> Report:
-    return judge(Side(str(b)), Side(str(a)), Policy())
+    return judge(ModelPath(str(b)), ModelPath(str(a)), Policy())
 
 
 def rewrite(path: Path, change: Callable[[Any], object]) -> None:

@@ -10,14 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import interop.export as export_package
-from interop import api
 from interop.api import data_hash
-from interop.facts import Answer, Identity, Report
+from interop.facts import Answer, Report
 from interop.policy.policy import Policy
 from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
@@ -278,23 +275,3 @@ def test_evidence_with_a_figure_that_is_no_number_is_exit_2(
     file.write_text(text.replace("0.5", '"half"'))
     said = refused(interop(*arguments, cwd=repository))
     assert str(file) in said and "value is 'half', no number" in said and "--report json" in said
-
-
-def test_the_candidate_is_exported_once_for_both_its_proof_and_its_measurement(
-    digits: Path, derived: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from interop.bench import runners
-
-    real, exported = export_package.export, []
-
-    def counted(identity: Identity, *args: Any, **given: Any) -> Report:
-        exported.append(Path(identity.manifest.path).name)
-        return real(identity, *args, **given)
-
-    monkeypatch.setattr(export_package, "export", counted)
-    monkeypatch.setattr(runners, "export", counted)
-    policy = Policy(export=True, bench=True, data=digits / "heldout", budgets={"accuracy-drop": 50})
-    a, b = (str(p) for p in (digits / "shufflenet.pth", derived / "retrained.pth"))
-    report = api.gate(b, a, policy)
-    assert report.exit_code == 0, report.summary
-    assert sorted(exported) == ["retrained.pth", "shufflenet.pth"]

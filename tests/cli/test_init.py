@@ -6,8 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from interop.cli.init import text
 from interop.identity import identify_file
+from interop.policy.compose import text
 from interop.policy.keys import KEYS
 from interop.policy.policy import parse_policy, read_policy
 from tests.cli.test_bad_input import refused

@@ -35,10 +35,10 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory, pictures: Path, digits: Path) -> Any:
     """The committed backbone, trained both ways for ten digits; the report and the checkpoint."""
-    from interop.finetune import Options, finetune
+    from interop.finetune import FinetuneOptions, finetune
 
     out = tmp_path_factory.mktemp("tuned") / "model.pth"
-    options = Options(out=out, epochs=3, rate=2e-3)
+    options = FinetuneOptions(out=out, epochs=3, rate=2e-3)
     return finetune(str(digits / "base.pth"), pictures, options), out
 
 

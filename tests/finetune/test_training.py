@@ -15,7 +15,7 @@ from interop.errors import ModelError
 from interop.finetune import optim
 from interop.finetune.forward import Runner, repeatable, seed_all
 from interop.finetune.objectives import Classes
-from interop.finetune.options import Options
+from interop.finetune.options import FinetuneOptions
 from interop.finetune.resume import Epoch, Kept
 from interop.finetune.samples import Part, Samples
 from interop.finetune.training import Phase, _is_over, train
@@ -31,7 +31,7 @@ def trained(tmp_path: Path, **given: Any) -> dict[str, torch.Tensor]:
     own = Samples(made, None, arrays={"input": points})
     torch.manual_seed(0)
     layer = nn.Linear(3, 2)
-    how = Options(tmp_path / "m.pth", rate=0.05, clip=0, **given)
+    how = FinetuneOptions(out=tmp_path / "m.pth", rate=0.05, clip=0, **given)
     named = [n for n, _ in layer.named_parameters()]
     goal = Classes(task("image-classification", ("a", "b")), None, made[0])  # type: ignore[arg-type]
     parts = Part(own, np.arange(48)), Part(own, np.arange(48, 64))

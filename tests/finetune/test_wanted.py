@@ -11,11 +11,11 @@ import pytest
 from interop.errors import ConfigError, DataError
 from interop.facts import Labels
 from interop.finetune import targets
-from interop.finetune.options import Options
+from interop.finetune.options import FinetuneOptions
 from interop.models.backbone import find
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-HOW = Options(Path("m"))
+HOW = FinetuneOptions(out=Path("m"))
 
 
 def rows(path: Path, made: list[dict[str, object]]) -> Path:
@@ -27,9 +27,15 @@ def test_the_task_by_model_and_data(tmp_path: Path, digits: Path) -> None:
     base, text = find(str(digits / "base.pth")), find(str(FIXTURES / "text" / "model"))
     pictures = digits / "heldout"
     assert targets.task_name(base, pictures, HOW) == "image-classification"
-    assert targets.task_name(base, pictures, Options(Path("m"), task="regression")) == "regression"
+    assert (
+        targets.task_name(base, pictures, FinetuneOptions(out=Path("m"), task="regression"))
+        == "regression"
+    )
     said = Labels(None, "--labels", applicable=False)
-    assert targets.task_name(base, pictures, Options(Path("m"), labels=said)) == "regression"
+    assert (
+        targets.task_name(base, pictures, FinetuneOptions(out=Path("m"), labels=said))
+        == "regression"
+    )
     whole = rows(tmp_path / "a.jsonl", [{"text": "a", "label": str(i)} for i in range(3)])
     parts = rows(tmp_path / "b.jsonl", [{"text": "a", "label": str(i + 0.5)} for i in range(3)])
     assert targets.task_name(text, whole, HOW) == "text-classification"
@@ -38,14 +44,14 @@ def test_the_task_by_model_and_data(tmp_path: Path, digits: Path) -> None:
     heard = FIXTURES / "speech" / "heldout"
     assert targets.task_name(sounds, heard, HOW) == "audio-classification"
     with pytest.raises(ConfigError, match="'object-detection' is not learned here"):
-        targets.task_name(base, pictures, Options(Path("m"), task="object-detection"))
+        targets.task_name(base, pictures, FinetuneOptions(out=Path("m"), task="object-detection"))
 
 
 def test_labels_are_the_data_sets_or_ones_own(tmp_path: Path, digits: Path) -> None:
     base = find(str(digits / "base.pth"))
     task, pictures = "image-classification", digits / "heldout"
     assert targets.labels_of(base, task, pictures, HOW)[:2] == ("eight", "five")
-    own = Options(Path("m"), labels=Labels(("b", "a"), "--labels"))
+    own = FinetuneOptions(out=Path("m"), labels=Labels(("b", "a"), "--labels"))
     assert targets.labels_of(base, task, pictures, own) == ("b", "a")
     with pytest.raises(ConfigError, match="which characters are to be written"):
         targets.labels_of(find(str(FIXTURES / "speech" / "model")), targets.SPEECH, pictures, HOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from interop.facts import (
     Report,
     Unreadable,
 )
-from interop.gate import gate, lacking, refuse
+from interop.gate import evidence, gate, refuse
 from interop.policy.policy import Policy
 from interop.rules import all_rules
 
@@ -112,7 +113,7 @@ def test_missing_evidence_is_inconclusive(good: Report) -> None:
     made = gate(policy, [good])
     assert made.exit_code == 3
     assert made.summary == "evidence-missing: export: the policy asks for it (evidence.export)"
-    assert set(lacking(policy, [good])) == {"export", "bench"}
+    assert set(evidence.lacking(policy, [good], now=time.time())) == {"export", "bench"}
 
 
 def test_good_evidence_passes_and_bad_evidence_fails(good: Report) -> None:

@@ -16,7 +16,7 @@ from fixtures.shaken import shaken
 from interop.check import check
 from interop.check.options import CheckOptions
 from interop.errors import ConfigError, InteropError, ModelError
-from interop.facts import Answer, Report
+from interop.facts import Answer, Identity, Report
 from interop.identity import identify_file
 from interop.models import catalog
 from interop.port import PortOptions, port
@@ -36,9 +36,12 @@ def start(folder: Path, name: str, **options: Any) -> Path:
     return path
 
 
-def ported(file: Path, out: Path | None = None, **options: Any) -> Report:
+def ported(
+    file: Path, out: Path | None = None, like: Identity | None = None, **options: Any
+) -> Report:
     given = identify_file(file, whole=True)
-    return port(given, PortOptions(out=None if out is None else str(out), **options))
+    asked = PortOptions(out=None if out is None else str(out), **options)
+    return port(given, asked, like=like)
 
 
 def same(one: Tensors, other: Tensors) -> bool:

@@ -451,7 +451,11 @@ def test_port_gives_the_very_values_or_refuses(folder: Path, data: st.DataObject
     out.unlink(missing_ok=True)
     a = _saved(source, folder / "source.pth")
     try:
-        report = port(identify_file(a, whole=True), PortOptions(out=str(out)), like=identify_file(like, whole=True))  # fmt: skip
+        report = port(
+            identify_file(a, whole=True),
+            PortOptions(out=str(out)),
+            like=identify_file(like, whole=True),
+        )
     except InteropError:
         report = None
     if report is None or report.outcome is not Answer.YES:

@@ -14,7 +14,7 @@ from interop.check.options import CheckOptions
 from interop.errors import ReadError
 from interop.facts import Answer, Case, EvidenceGap, Finding, Level, Report, Skipped
 from interop.gate import gate
-from interop.gate.candidate import Side, judge
+from interop.gate.candidate import ModelPath, judge
 from interop.policy.policy import Policy, Waiver
 from interop.report.json import from_json, to_json
 from interop.rules import all_rules
@@ -59,7 +59,7 @@ def judged(half: Path, waived: bool) -> list[Any]:
         policy = dataclasses.replace(policy, waivers=(Waiver(rule, "known", date(2999, 1, 1)),))
     (a,), (b,) = half.glob("a.*"), half.glob("b.*")
     try:
-        return decided(judge(Side(str(b)), Side(str(a)), policy))
+        return decided(judge(ModelPath(str(b)), ModelPath(str(a)), policy))
     except ReadError as error:
         return [error.rule]
 

@@ -31,7 +31,7 @@ from interop.identity.describe import describe
 from interop.identity.index import lookup as indexes
 from interop.identity.index.match import is_name
 from interop.models import build, catalog, load
-from interop.models.build import call_by_path
+from interop.models.build_module import call_by_path
 from interop.models.infer_signature import signature
 from interop.models.libraries.transformers import build as transformers
 from interop.models.libraries.transformers.build import described

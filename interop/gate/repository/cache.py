@@ -20,7 +20,9 @@ from interop.errors import ConfigError
 from interop.facts import Json
 
 PACKAGE = Path(interop.__file__).parent
-_JUDGING = ("facts.py", "errors.py", "reading", "identity", "check", "rules", "gate")
+_JUDGING = (
+    "facts.py", "errors.py", "reading", "identity", "check", "rules", "policy", "gate",
+)  # fmt: skip
 
 
 def default_folder() -> Path:

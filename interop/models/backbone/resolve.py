@@ -59,7 +59,7 @@ def find(
 
 
 def _source(given: str, identity: Identity, arch: str | None) -> Source:
-    from interop.models.build import as_named
+    from interop.models.build_module import as_named
     from interop.models.libraries.timm.build import described as by_timm
     from interop.models.libraries.transformers.build import described
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from interop.errors import ModelError
-from interop.models.build import build_with_notes
+from interop.models.build_module import build_with_notes
 from interop.models.heads import put
 from interop.models.load_weights import load
 from interop.models.pretrained import Backbone, Source

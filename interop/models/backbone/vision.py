@@ -11,7 +11,7 @@ from interop.errors import ModelError
 from interop.facts import Proof
 from interop.identity.index.lookup import under
 from interop.models import catalog
-from interop.models.build import build_with_notes
+from interop.models.build_module import build_with_notes
 from interop.models.heads import put
 from interop.models.initialize import fill
 from interop.models.load_weights import NAME, load

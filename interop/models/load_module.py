@@ -10,7 +10,7 @@ from interop.errors import ModelError
 from interop.facts import Identity, Proof
 from interop.identity import identify_file
 from interop.models import adapters, pickles
-from interop.models.build import build_with_notes, whole
+from interop.models.build_module import build_with_notes, whole
 from interop.models.libraries.sentence_transformers import build as sentence_transformers
 from interop.models.load_weights import load
 
