@@ -8,7 +8,6 @@ finds what it had done.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from interop.assess.options import BACKENDS
 from interop.errors import ConfigError, ExtraMissing
+from interop.files import placed
 
 Say = Callable[[str], None]
 Result = Mapping[str, NDArray[Any]]
@@ -159,11 +159,5 @@ def load(folder: Path, name: str) -> Result | None:
 
 def store(folder: Path, name: str, result: Result) -> None:
     """Whole or not at all; a cache that cannot be written is done without."""
-    part = folder / f".{name}.{os.getpid()}.part"
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, **dict(result))  # type: ignore[arg-type]
-        part.replace(folder / f"{name}.npz")
-    with contextlib.suppress(OSError):
-        part.unlink(missing_ok=True)
+    with contextlib.suppress(ConfigError), placed(folder / f"{name}.npz") as part:
+        np.savez(part, **dict(result))  # type: ignore[arg-type]

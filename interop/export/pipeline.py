@@ -43,6 +43,7 @@ from interop.facts import (
     Report,
     Skipped,
 )
+from interop.files import Staging
 from interop.identity.describe import describe
 from interop.models import built
 from interop.models.build_module import as_named
@@ -755,18 +756,19 @@ def _run(run: ExportRun, data: artifacts.Data | None, target: Path) -> Report:
     forward, feed = run.prepare(module)
     if not run.proofs[0].holds:
         return run.report(None)
-    with bundle.Staging(target, run.options.force) as staging:
-        converted = run.convert(forward, feed, staging.folder)
+    with Staging(target, "give another place with -o", folder=True) as staging:
+        converted = run.convert(forward, feed, staging.path)
         if converted is None:
             if run.options.explain:
                 run.explain(forward, feed, target)
             return run.report(None)
-        if not run.add(data, forward, staging.folder):
+        if not run.add(data, forward, staging.path):
             return run.report(None)
-        run.write_documents(staging.folder, target.name, forward, converted)
+        run.write_documents(staging.path, target.name, forward, converted)
         run.progress("putting the bundle in its place")
-        folder = staging.folder
+        folder = staging.path
         files = {name: (folder / name).stat().st_size for name in documents.files_of(folder)}
+        bundle.check_target(target, run.options.force)  # it may have come meanwhile
         staging.commit()
     run.folder = target
     return run.report(target, files)

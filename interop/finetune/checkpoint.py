@@ -8,11 +8,8 @@ same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +21,13 @@ from interop.errors import ConfigError
 from interop.export import ecosystems, weights
 from interop.export.documents import write_json
 from interop.facts import Identity, Json
+from interop.files import placed
 from interop.identity.metadata import NOT_APPLICABLE, preprocessing_json
 from interop.models.backbone import Backbone, Source
 from interop.models.libraries.transformers.catalog import quiet
 
 RECORD = "training.json"
+_FIX = "choose another -o"
 _ENDINGS = (".pth", ".pt", ".safetensors")
 
 
@@ -71,7 +70,7 @@ def write(
     "training". Raises ConfigError where nothing can be written there.
     """
     if is_folder(source, backbone.factory):
-        with _placed(out) as part:
+        with placed(out, _FIX, folder=True) as part:
             _folder(part, backbone.module, identity, prepare, record)
         return
     arch = source.arch if source.library and backbone.factory is None else None
@@ -83,7 +82,7 @@ def write(
     # Pickle writes an object that stands twice once: which ones do depends on where they came from.
     beside = json.loads(json.dumps({**beside, **record}))
     state = {n: t.detach().cpu().contiguous() for n, t in backbone.module.state_dict().items()}
-    with _placed(out) as part:
+    with placed(out, _FIX) as part:
         if out.suffix == ".safetensors":
             held, aliases = weights.untied(state)
             words = {k: v if isinstance(v, str) else json.dumps(v) for k, v in beside.items()}
@@ -99,7 +98,6 @@ def _folder(
     prepare: Preparation,
     record: Mapping[str, Json],
 ) -> None:
-    part.mkdir()
     with quiet():
         module.save_pretrained(part)
         config = ecosystems.write(identity, module, part)
@@ -108,26 +106,6 @@ def _folder(
             tokenizer.save_pretrained(part)  # the padding may be ours
     write_json(part / "config.json", config)
     write_json(part / RECORD, dict(record))
-
-
-@contextlib.contextmanager
-def _placed(out: Path) -> Iterator[Path]:
-    """A place beside `out`, of the same name, that is renamed to it."""
-    # torch writes a file's own name into it: the temporary one must be the same.
-    out = out.resolve()
-    around = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        around.mkdir()
-        yield around / out.name
-        if out.is_dir():
-            out.rename(around / "old")
-        (around / out.name).rename(out)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be written ({error.strerror})", where=str(out), fix="choose another -o"
-        ) from None
-    finally:
-        shutil.rmtree(around, ignore_errors=True)
 
 
 def scaled(module: nn.Module, head: str, scale: Any, mean: Any) -> Callable[[], None] | None:

@@ -19,6 +19,7 @@ from torch import nn
 
 from interop.errors import ConfigError
 from interop.facts import Json, Proof
+from interop.files import placed
 
 _NAME = "state.pth"
 
@@ -103,14 +104,12 @@ class Kept:
                 for p in self.proofs
             ],
         }  # fmt: skip
-        part = self.folder / f".{_NAME}.part"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(value, part)
-            part.replace(self.folder / _NAME)
-        except (OSError, RuntimeError) as error:  # torch has a RuntimeError for a full disk
+            with placed(self.folder / _NAME) as part:
+                torch.save(value, part)
+        except (ConfigError, RuntimeError) as error:  # torch has a RuntimeError for a full disk
             raise ConfigError(
-                f"the training's state cannot be written ({error})",
+                f"the training's state cannot be written ({getattr(error, 'what', error)})",
                 where=str(self.folder),
                 fix="make room, or give another place with -o",
             ) from None

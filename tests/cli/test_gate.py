@@ -191,7 +191,7 @@ def test_a_full_temporary_folder_and_cache_are_told(
     (tiny / "fill").write_bytes(b"x" * 65536)
     done = interop(*arguments, "--cache", tiny / "cache", cwd=repository)
     assert done.returncode == 2 and "No space left on device" in done.stderr
-    assert not list(tiny.rglob("*.part"))
+    assert not list(tiny.rglob(".interop-*"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tiny))
     done = interop(*arguments, cwd=repository)
     assert done.returncode == 1, "a cache that nobody asked for is done without"

@@ -560,7 +560,8 @@ from interop.export.embed import embed
 def progress(step):
     if step.startswith("proving parity"):
         os.kill(os.getpid(), signal.SIGKILL)
-export(of(Path(sys.argv[1])), sys.argv[2], factory=sys.argv[3], force=True, progress=progress)
+options = ExportOptions(factory=sys.argv[3], force=True)
+export(of(Path(sys.argv[1])), sys.argv[2], options, progress=progress)
 """
 
 
@@ -584,7 +585,8 @@ def test_killed_between_the_two_renames_the_older_bundle_returns(odd, tmp_path):
     assert odd("Plain").outcome is Answer.YES
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (tmp_path / "out").rename(tmp_path / f".interop-out.{gone.pid}.old")
+    (tmp_path / f".interop-out.{gone.pid}").mkdir()
+    (tmp_path / "out").rename(tmp_path / f".interop-out.{gone.pid}" / "old")
     bad = odd("Plain", change=lambda s: {k: v * float("nan") for k, v in s.items()})
     assert bad.outcome is Answer.NO
     assert nothing_but(tmp_path / "out", *FILES)

@@ -350,7 +350,7 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InteropError, match="exists"):
         ported(file, out, to="torchvision/squeezenet1_1")
     assert ported(file, out, to="torchvision/squeezenet1_1", force=True).exit_code == 0
-    assert not list(tmp_path.glob(".*.part"))
+    assert not list(tmp_path.glob(".interop-*"))
 
 
 def test_the_written_header_says_what_it_holds(tmp_path: Path) -> None:

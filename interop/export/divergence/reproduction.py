@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 
 from interop.errors import InteropError
-from interop.export.bundle import Staging
 from interop.export.documents import environment, write_json
 from interop.facts import Json
+from interop.files import Staging
 from interop.proof import graph as graphs
 from interop.proof.divergence import Departure
 from interop.runtimes.base import Array
@@ -90,22 +90,20 @@ def keep(
     same name is replaced, and anything else is not: InteropError.
     """
     _check(folder)
-    with Staging(folder, force=False) as staging:
-        graph = _copy(model, staging.folder)
+    with Staging(folder, folder=True) as staging:
+        graph = _copy(model, staging.path)
         outputs = [o.name for o in graph.graph.output]
         expected = dict(zip(outputs, native, strict=False))
         if truth is not None and found.value and found.value not in outputs:
-            _observe(graph, found.value, staging.folder)
+            _observe(graph, found.value, staging.path)
             expected[found.value] = truth
-        _save(staging.folder / "inputs.npz", batch)
-        _save(staging.folder / "expected.npz", expected)
+        _save(staging.path / "inputs.npz", batch)
+        _save(staging.path / "expected.npz", expected)
         account: dict[str, Json] = {**found.json(), "environment": environment()}
-        write_json(staging.folder / ACCOUNT, account)
-        (staging.folder / SCRIPT).write_text(_REPRODUCE, "utf-8", newline="\n")
-        (staging.folder / "README.txt").write_text(_readme(found), "utf-8", newline="\n")
-        files = {p.name: p.stat().st_size for p in sorted(staging.folder.rglob("*")) if p.is_file()}
-        if folder.exists():
-            shutil.rmtree(folder)
+        write_json(staging.path / ACCOUNT, account)
+        (staging.path / SCRIPT).write_text(_REPRODUCE, "utf-8", newline="\n")
+        (staging.path / "README.txt").write_text(_readme(found), "utf-8", newline="\n")
+        files = {p.name: p.stat().st_size for p in sorted(staging.path.rglob("*")) if p.is_file()}
         staging.commit()
     return files
 

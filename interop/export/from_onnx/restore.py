@@ -6,7 +6,6 @@ The way back: what is written loads strictly into the architecture, and that ans
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from interop.export.from_onnx.match import (
 )
 from interop.export.introspect import tied_names
 from interop.facts import Answer, Identity, Json, Port, Proof, Report, Skipped
+from interop.files import Staging
 from interop.identity import identify
 from interop.identity.describe import describe
 from interop.identity.index import lookup as indexes
@@ -116,20 +116,12 @@ def restore_file(
     start = perf_counter()
     made = restore(identity, arch=arch, factory=factory)
     recovered = perf_counter() - start
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        weights.write(part, made.state, _metadata(identity, made, factory))
-        proofs = _proofs(identity, part, made, factory, device)
+    with Staging(target, "choose another -o") as staging:
+        weights.write(staging.path, made.state, _metadata(identity, made, factory))
+        proofs = _proofs(identity, staging.path, made, factory, device)
         holds = all(p.holds for p in proofs)
         if holds:
-            part.replace(target)
-    except OSError as error:
-        raise InteropError(
-            f"cannot be written ({error.strerror})", where=str(target), fix="choose another -o"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+            staging.commit()
     spent = recovered, perf_counter() - start - recovered
     return _report(identity, made, proofs, target if holds else None, device, spent)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +17,7 @@ import interop
 from interop import __version__
 from interop.errors import ConfigError
 from interop.facts import Json
+from interop.files import write_whole
 
 PACKAGE = Path(interop.__file__).parent
 _JUDGING = (
@@ -53,21 +53,13 @@ class Cache:
         """Store a JSON value, whole or not at all."""
         if self.fault:
             return
-        path = self._path(key)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(value), "utf-8", newline="\n")
-            part.replace(path)
-        except OSError as error:
-            self.fault = f"{self.folder}: cannot be written ({error.strerror})"
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+            write_whole(self._path(key), json.dumps(value))
+        except ConfigError as error:
+            self.fault = f"{self.folder}: {error.what}"
             if self.must:
                 raise ConfigError(
-                    f"cannot be written ({error.strerror})",
-                    where=str(self.folder),
-                    fix="give another --cache, or --no-cache",
+                    error.what, where=str(self.folder), fix="give another --cache, or --no-cache"
                 ) from None
 
     def _path(self, key: str) -> Path:
