@@ -32,7 +32,7 @@ from benchmarks.process import interleaved, machine, store
 from interop.facts import Identity, Manifest, StateDict, TensorSpec
 from interop.identity import identify, with_runner_up
 from interop.identity.index import lookup
-from interop.identity.index.build import Entry
+from interop.identity.index.build import IndexEntry
 from interop.identity.index.match import family
 from interop.models import catalog
 
@@ -42,7 +42,7 @@ KINDS = ("unique", "class", "missed", "wrong")
 Shapes = dict[str, tuple[int, ...]]
 
 
-def variants(entry: Entry) -> Iterator[tuple[str, Shapes, int | None]]:
+def variants(entry: IndexEntry) -> Iterator[tuple[str, Shapes, int | None]]:
     """What people do to a model: (how, the state dict, how many outputs its head now has)."""
     whole = dict(entry.shapes)
     yield "kept", whole, None
@@ -67,7 +67,7 @@ def variants(entry: Entry) -> Iterator[tuple[str, Shapes, int | None]]:
     yield "wrapped", {**wrapped, "classify.weight": (7, width), "classify.bias": (7,)}, 7
 
 
-def judged(entry: Entry, how: str, seen: Identity, outputs: int | None) -> str:
+def judged(entry: IndexEntry, how: str, seen: Identity, outputs: int | None) -> str:
     """One of KINDS; a head that is found with other outputs than it has is wrong too."""
     names = {n for a in seen.architectures for n in (a.name, *a.also)}
     if not names:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from interop.data import open_data
 from interop.data.base import Data, Record
 from interop.data.class_names import CLASSIFIED, class_names
-from interop.data.columns import Table
+from interop.data.columns import TableData
 from interop.errors import ConfigError, DataError
 from interop.facts import Json
 from interop.identity.describe import dataset_hash
@@ -149,7 +149,7 @@ def _groups(
 def _stated_groups(
     spec: DataSpec, data: Data, names: Sequence[str]
 ) -> tuple[Sequence[object] | None, str]:
-    if isinstance(data, Table):
+    if isinstance(data, TableData):
         there = {c.lower(): c for c in data.table.columns}
         column = spec.group or next((there[g] for g in GROUPS if g in there), None)
         if column is None:

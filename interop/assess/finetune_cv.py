@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop.assess import parallel
-from interop.assess.candidates import Spec, content
+from interop.assess.candidates import CandidateSpec, content
 from interop.assess.dataset import DataSpec, Labelled
 from interop.assess.folds import Folds
 from interop.facts import Json, Measurement
@@ -75,7 +75,7 @@ def _seconds(name: str, values: Sequence[float], conditions: Mapping[str, Json])
 
 
 def tune(
-    specs: Sequence[Spec],
+    specs: Sequence[CandidateSpec],
     of: Labelled,
     plan: Folds,
     how: FinetuneOptions,
@@ -108,7 +108,7 @@ def tune(
 
 
 def one(
-    spec: Spec,
+    spec: CandidateSpec,
     data: DataSpec,
     train: NDArray[np.int64],
     test: NDArray[np.int64],

@@ -23,12 +23,12 @@ from interop.assess import (
     provenance,
 )
 from interop.assess import scores as untrained
-from interop.assess.candidates import Seen, Spec, names_of, see_or_refuse
+from interop.assess.candidates import CandidateSpec, Seen, names_of, see_or_refuse
 from interop.assess.complexity import complexity, latencies
 from interop.assess.dataset import DataSpec, Labelled, labelled
 from interop.assess.finetune_cv import Tuned, tune
 from interop.assess.folds import Folds, folds
-from interop.assess.interchange import Pair, compared, same, sentence
+from interop.assess.interchange import Replacement, compared, same, sentence
 from interop.assess.options import AssessOptions
 from interop.assess.pareto import front
 from interop.check import check_identities
@@ -48,7 +48,7 @@ from interop.facts import (
     Skipped,
 )
 from interop.identity.describe import describe
-from interop.models.backbone import Features, Source, bare, input_names
+from interop.models.backbone import Features, PretrainedSource, bare, input_names
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
 from interop.stats.intervals import share
@@ -67,12 +67,12 @@ OWN, PROBE, TUNED = "as it is", "probe", "fine-tuned"
 class Candidate:
     """One model under assessment, with all that is found out about it."""
 
-    spec: Spec
-    source: Source
+    spec: CandidateSpec
+    source: PretrainedSource
     seen: Seen
     costs: dict[str, float | None] = field(default_factory=dict)
     scores: dict[str, float | None] = field(default_factory=dict)
-    trial: probe_cv.Trial | None = None
+    trial: probe_cv.ProbeTrial | None = None
     tuned: Tuned | None = None
     layers: dict[str, Array] = field(default_factory=dict)
     taught: int | None = None  # of the samples, how many it was trained on; None where unknown
@@ -117,7 +117,7 @@ def assess(
     return _report(found, of, plan, options, made, refused)
 
 
-def _specs(models: Sequence[str], options: AssessOptions) -> list[Spec]:
+def _specs(models: Sequence[str], options: AssessOptions) -> list[CandidateSpec]:
     names = names_of(models)
     for name in (*options.factories, *options.features):
         if name and name not in names:
@@ -129,7 +129,7 @@ def _specs(models: Sequence[str], options: AssessOptions) -> list[Spec]:
         return given.get(name, given.get(""))
 
     return [
-        Spec(
+        CandidateSpec(
             n, m, options.arch, own(options.factories, n), own(options.features, n) or "",
             options.labels, options.preprocessing, options.seed,
         )
@@ -137,7 +137,7 @@ def _specs(models: Sequence[str], options: AssessOptions) -> list[Spec]:
     ]  # fmt: skip
 
 
-def _task(source: Source, data: str | Path, options: AssessOptions) -> str:
+def _task(source: PretrainedSource, data: str | Path, options: AssessOptions) -> str:
     if options.task is not None:
         return options.task
     from interop.finetune.options import FinetuneOptions
@@ -177,7 +177,11 @@ def _folder(options: AssessOptions, kind: str) -> Path | None:
 
 
 def _seen(
-    specs: Sequence[Spec], sources: Sequence[Source], of: Labelled, options: AssessOptions, say: Say
+    specs: Sequence[CandidateSpec],
+    sources: Sequence[PretrainedSource],
+    of: Labelled,
+    options: AssessOptions,
+    say: Say,
 ) -> list[Candidate]:
     """Features and own answers of each, one candidate a piece of work."""
     folder = _folder(options, "features")
@@ -683,7 +687,7 @@ def _both(
     return basis, ours, theirs, ours == truth, theirs == truth
 
 
-def _pair_json(pair: Pair) -> dict[str, Json]:
+def _pair_json(pair: Replacement) -> dict[str, Json]:
     return {
         "a": pair.a, "b": pair.b, "basis": pair.basis, "samples": pair.count,
         "agreement": pair.agreement, "kappa": pair.kappa,

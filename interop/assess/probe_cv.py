@@ -23,7 +23,7 @@ HELD = "held-back test set"
 
 
 @dataclass(slots=True)
-class Trial:
+class ProbeTrial:
     """What a candidate's probes answered.
 
     `answers` (repeats, rows) are those of the fold that had the row in its test part, -1 or NaN
@@ -50,7 +50,7 @@ def run(
     seed: int,
     say: parallel.Say,
     samples: Sequence[int] = SAMPLES,
-) -> list[Trial]:
+) -> list[ProbeTrial]:
     """All candidates on all folds. Raises what a probe raises."""
     assert of.truth is not None
     jobs = [
@@ -59,7 +59,7 @@ def run(
         for what, piece in _pieces(one, of, plan, seed, samples)
     ]
     results = parallel.done([p for _, _, p in jobs], pool, folder, "probes", say)
-    found = {name: Trial(name, _empty(of, plan)) for name, _ in seen}
+    found = {name: ProbeTrial(name, _empty(of, plan)) for name, _ in seen}
     for (name, what, _), result in zip(jobs, results, strict=True):
         _take(found[name], what, result, of, plan)
     return list(found.values())
@@ -99,7 +99,9 @@ def _pieces(
     return made
 
 
-def _take(trial: Trial, what: What, result: parallel.Result, of: Labelled, plan: Folds) -> None:
+def _take(
+    trial: ProbeTrial, what: What, result: parallel.Result, of: Labelled, plan: Folds
+) -> None:
     kind, fold, count = what
     trial.seconds += float(result["seconds"])
     assert of.truth is not None
@@ -136,7 +138,7 @@ def figures(truth: Array, answers: Array, classes: int) -> dict[str, float]:
     }
 
 
-def measurements(trial: Trial, of: Labelled, plan: Folds) -> list[Measurement]:
+def measurements(trial: ProbeTrial, of: Labelled, plan: Folds) -> list[Measurement]:
     """The figures over the folds, with intervals corrected for folds that share training rows
     (Nadeau and Bengio 2003); those of few samples; and of the held-back rows."""
     conditions: dict[str, Json] = {"of": trial.name, "folds": len(plan.folds)}
@@ -162,7 +164,7 @@ def measurements(trial: Trial, of: Labelled, plan: Folds) -> list[Measurement]:
     return made
 
 
-def _held(trial: Trial, of: Labelled, plan: Folds) -> list[Measurement]:
+def _held(trial: ProbeTrial, of: Labelled, plan: Folds) -> list[Measurement]:
     from interop.stats.intervals import share
 
     assert of.truth is not None and trial.test is not None

@@ -23,7 +23,7 @@ from interop.bench.runners import (
 )
 from interop.check.pairing import pair
 from interop.data import open_data, preparation
-from interop.data.arrays import Arrays
+from interop.data.arrays import ArrayData
 from interop.data.base import Array, Data, Preparation
 from interop.data.preview import preview
 from interop.data.tokens import unread
@@ -58,7 +58,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class BenchTarget:
     """What a model is measured at: its task, and the data set with the labels as the model has
     them."""
 
@@ -125,12 +125,12 @@ def _check(models: Sequence[Identity], data: str | Path | None, options: BenchOp
         raise ConfigError("neither accuracy nor latency is asked for", fix="give --data or --batch")
 
 
-def _wanted(identity: Identity, data: str | Path, options: BenchOptions) -> Wanted:
+def _wanted(identity: Identity, data: str | Path, options: BenchOptions) -> BenchTarget:
     name = task_name(identity, options.task)
     need_interface(identity, name)
     labels = identity.labels.names or ()
     opened = open_data(data, name, labels, columns=options.columns, split=options.split)
-    return Wanted(task_of(name, labels), opened)
+    return BenchTarget(task_of(name, labels), opened)
 
 
 def _building(options: BenchOptions) -> ExportOptions:
@@ -145,7 +145,7 @@ def _building(options: BenchOptions) -> ExportOptions:
 
 
 def _samples(
-    models: Sequence[Identity], wanted: Sequence[Wanted], options: BenchOptions
+    models: Sequence[Identity], wanted: Sequence[BenchTarget], options: BenchOptions
 ) -> list[Samples | None]:
     """What the proofs of an export are fed, by the model's place: pictures of the data.
 
@@ -158,16 +158,16 @@ def _samples(
             prepare = preparation(identity, one.task.name, ("input",), kind="pictures")
             if prepare.most is None:
                 own = prepare(one.data.spread(SAMPLES)).inputs["input"]
-        if isinstance(one.data, Arrays) and options.factory and not options.inputs:
+        if isinstance(one.data, ArrayData) and options.factory and not options.inputs:
             own = one.data.inputs.spread(SAMPLES)
         samples.append(own)
     return samples
 
 
 def _calibration(
-    models: Sequence[Identity], wanted: Sequence[Wanted]
+    models: Sequence[Identity], wanted: Sequence[BenchTarget]
 ) -> Callable[[str, Signature], list[Mapping[str, Array]]] | None:
-    """Batches of the data set, for lanes that set their ranges by some."""
+    """Batches of the data set, for runners that set their ranges by some."""
     if not wanted:
         return None
 
@@ -181,7 +181,7 @@ def _calibration(
     return batches
 
 
-def _prepared(identity: Identity, wanted: Wanted, takes: Signature) -> Preparation:
+def _prepared(identity: Identity, wanted: BenchTarget, takes: Signature) -> Preparation:
     return preparation(identity, wanted.task.name, takes.names, kind=wanted.data.kind)
 
 
@@ -190,7 +190,7 @@ def _prepared(identity: Identity, wanted: Wanted, takes: Signature) -> Preparati
 
 def _report(
     contenders: Sequence[Contender],
-    wanted: Sequence[Wanted],
+    wanted: Sequence[BenchTarget],
     data: str | Path | None,
     options: BenchOptions,
     say: Say,
@@ -251,7 +251,7 @@ def _report(
 
 
 def _unread(
-    contender: Contender, wanted: Wanted, prepare: Preparation, data: str | Path | None
+    contender: Contender, wanted: BenchTarget, prepare: Preparation, data: str | Path | None
 ) -> str:
     """The note on texts that the model's tokenizer does not know, "" where it knows all."""
     where = f"{data}, read for {contender.role}"
@@ -283,7 +283,7 @@ def _accuracy(answered: Sequence[Sequence[Answered]]) -> list[Measurement]:
 
 def _inputs(
     contenders: Sequence[Contender],
-    wanted: Sequence[Wanted],
+    wanted: Sequence[BenchTarget],
     prepares: Sequence[Preparation],
     most: int,
 ) -> list[Mapping[str, Array]]:
@@ -340,7 +340,7 @@ def _previews(measured: Sequence[Measurement], data: Data, told: Answered) -> di
 
 
 def _dataset(
-    data: str | Path | None, wanted: Sequence[Wanted], answered: Sequence[Sequence[Answered]]
+    data: str | Path | None, wanted: Sequence[BenchTarget], answered: Sequence[Sequence[Answered]]
 ) -> tuple[Input, ...]:
     if not wanted:
         return ()

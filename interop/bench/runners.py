@@ -1,7 +1,7 @@
-"""Identity and lane specs -> its module and its graph in each runtime that was asked for.
+"""Identity and runner specs -> its module and its graph in each runtime that was asked for.
 
-A lane is one runtime in one precision: "pytorch", "pytorch:compile", "onnxruntime:int8". The module
-is built once, and all lanes of PyTorch run it.
+A runner is one runtime in one precision: "pytorch", "pytorch:compile", "onnxruntime:int8". The
+module is built once, and all runners of PyTorch run it.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("float32", "float16", "int8", "int8-static"),
     "openvino": ("float32",),
 }
-# Called with a model's role and what it takes, only where a lane needs it.
+# Called with a model's role and what it takes, only where a runner needs it.
 Calibrate = Callable[[str, Signature], Sequence[Mapping[str, Array]]]
 
 
 @dataclass(frozen=True, slots=True)
-class LaneSpec:
-    """One lane that is asked for.
+class RunnerSpec:
+    """One runner that is asked for.
 
     `runtime` is "pytorch", "onnxruntime" or "openvino"; `precision` one of PRECISIONS, "float32"
     being the graph as it was exported and the module in the graph's type; `how` one of the
@@ -98,31 +98,31 @@ class LaneSpec:
 
     @property
     def is_device(self) -> bool:
-        """Whether the lane is had wherever the device itself is."""
+        """Whether the runner is had wherever the device itself is."""
         return not self.provider and self.how != "cuda-graph" and self.runtime != "openvino"
 
 
-def parse(texts: Iterable[str | LaneSpec]) -> tuple[LaneSpec, ...]:
+def parse(texts: Iterable[str | RunnerSpec]) -> tuple[RunnerSpec, ...]:
     """Each spec once, in order. Raises ConfigError."""
-    made = (t if isinstance(t, LaneSpec) else LaneSpec.parse(t) for t in texts)
+    made = (t if isinstance(t, RunnerSpec) else RunnerSpec.parse(t) for t in texts)
     return tuple(dict.fromkeys(made))
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Runner:
     """One runtime of one model, ready; `graph` is the ONNX file that it runs, None for PyTorch."""
 
-    spec: LaneSpec
+    spec: RunnerSpec
     runtime: Runtime
     graph: Path | None
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One model, ready to run in each of its lanes.
+    """One model, ready to run in each of its runners.
 
     `role` is "A" or "B". `forward` is its module with what it takes and the names of its outputs,
-    which those of the graph are in the same order. `skipped` are the lanes that could not be had,
+    which those of the graph are in the same order. `skipped` are the runners that could not be had,
     and why; `notes` what was taken for granted when the module was made. `domain` are the sizes of
     inputs for which the graph was proved.
     """
@@ -131,7 +131,7 @@ class Contender:
     identity: Identity
     options: ExportOptions
     forward: Forward
-    lanes: tuple[Lane, ...]
+    runners: tuple[Runner, ...]
     threads: int
     tf32: bool = False
     skipped: tuple[Skipped, ...] = ()
@@ -140,7 +140,7 @@ class Contender:
 
     @property
     def runtimes(self) -> tuple[Runtime, ...]:
-        return tuple(lane.runtime for lane in self.lanes)
+        return tuple(runner.runtime for runner in self.runners)
 
     @property
     def signature(self) -> Signature:
@@ -172,7 +172,7 @@ class Contender:
         DataError where it runs a graph that was not proved for inputs of this size, ModelError
         where it gives another number of them.
         """
-        if any(lane.runtime is runtime and lane.graph for lane in self.lanes):
+        if any(runner.runtime is runtime and runner.graph for runner in self.runners):
             self._check_sizes(batch)
         found = runtime.outputs(batch)
         if len(found) != len(self.forward.outputs):
@@ -193,7 +193,7 @@ def prepare_contenders(
     models: Sequence[Identity],
     scratch: Path,
     *,
-    specs: Sequence[str | LaneSpec] = RUNTIMES,
+    specs: Sequence[str | RunnerSpec] = RUNTIMES,
     device: str = "cpu",
     threads: int | None = None,
     tf32: bool = False,
@@ -203,15 +203,15 @@ def prepare_contenders(
     calibrate: Calibrate | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Contender] | Report:
-    """All lanes of each model; the export's Report where one fails its proofs.
+    """All runners of each model; the export's Report where one fails its proofs.
 
     A bundle brings its graph along; a checkpoint is exported into `scratch`, where graphs of lower
     precision go as well. `options` say how each model's module is built and exported; by its place
     in `models` `samples` holds what the export's proofs are fed, and `exports` the export that was
-    made of it before. Every lane runs an example once:
+    made of it before. Every runner runs an example once:
     one that cannot be had is among `skipped`. Raises ConfigError for an unknown spec, DeviceMissing
     where the device itself is not had, ModelError where no module can be made of a model or none of
-    its lanes runs.
+    its runners runs.
     """
     asked = parse(specs)
     require_torch_device(device)
@@ -241,30 +241,30 @@ def prepare_contenders(
             contender = Contender(role, identity, how, forward, (), count, tf32, (), notes, domain)
             room = scratch / f"{role} lower"
             room.mkdir(parents=True, exist_ok=True)
-            contender = _with_lanes(contender, asked, device, onnx, room, calibrate, say)
+            contender = _with_runners(contender, asked, device, onnx, room, calibrate, say)
             undo.callback(contender.close)
             made.append(contender)
         undo.pop_all()
     return made
 
 
-def _with_lanes(
+def _with_runners(
     contender: Contender,
-    specs: Sequence[LaneSpec],
+    specs: Sequence[RunnerSpec],
     device: str,
     onnx: Path,
     room: Path,
     calibrate: Calibrate | None,
     say: Callable[[str], None],
 ) -> Contender:
-    lanes: list[Lane] = []
+    runners: list[Runner] = []
     skipped: list[Skipped] = []
     first: InteropError | None = None
     with ExitStack() as undo:
         for spec in specs:
             say(f"{contender.role}: {spec}")
             try:
-                lane = _lane(contender, spec, device, onnx, room, calibrate)
+                runner = _lane(contender, spec, device, onnx, room, calibrate)
             except InteropError as error:
                 if isinstance(error, DeviceMissing) and spec.is_device:
                     raise
@@ -273,23 +273,23 @@ def _with_lanes(
                     error.where = ""
                 skipped.append(Skipped(f"{contender.role} {spec}", str(error)))
                 continue
-            undo.callback(lane.runtime.close)
-            lanes.append(lane)
-        if first is not None and not lanes:
+            undo.callback(runner.runtime.close)
+            runners.append(runner)
+        if first is not None and not runners:
             raise first
         undo.pop_all()
-    return replace(contender, lanes=tuple(lanes), skipped=tuple(skipped))
+    return replace(contender, runners=tuple(runners), skipped=tuple(skipped))
 
 
 def _lane(
     contender: Contender,
-    spec: LaneSpec,
+    spec: RunnerSpec,
     device: str,
     onnx: Path,
     room: Path,
     calibrate: Calibrate | None,
-) -> Lane:
-    """A lane that has run an example. Raises InteropError, whatever it was that failed."""
+) -> Runner:
+    """A runner that has run an example. Raises InteropError, whatever it was that failed."""
     graph = None
     if spec.runtime != "pytorch":
         graph = _lowered(contender, spec, onnx, room, calibrate)
@@ -305,11 +305,11 @@ def _lane(
         runtime.close()
         why = (str(error).strip() or type(error).__name__).splitlines()[0][:240]
         raise ModelError(f"fails on an example: {why}", fix=f"leave {spec} away") from None
-    return Lane(spec, runtime, graph)
+    return Runner(spec, runtime, graph)
 
 
 def open_runtime(
-    spec: LaneSpec,
+    spec: RunnerSpec,
     forward: torch.nn.Module | None,
     graph: str | Path | None,
     device: str,
@@ -342,7 +342,7 @@ def open_runtime(
     )
 
 
-def _converted(spec: LaneSpec) -> str | None:
+def _converted(spec: RunnerSpec) -> str | None:
     """What a module is converted to: in "float32" it stays as it was exported."""
     return spec.precision if spec.precision != "float32" else None
 
@@ -418,7 +418,7 @@ def _graph_of(identity: Identity) -> Path | None:
 
 
 def _lowered(
-    contender: Contender, spec: LaneSpec, onnx: Path, room: Path, calibrate: Calibrate | None
+    contender: Contender, spec: RunnerSpec, onnx: Path, room: Path, calibrate: Calibrate | None
 ) -> Path:
     """The graph in the spec's precision, made once."""
     if spec.precision == "float32":

@@ -63,7 +63,7 @@ _OF_TEXTS = {TEXT: _TEXTS, LABEL: _NUMBERS}
 TASKS = frozenset(_COLUMNS) | {"regression"}
 
 
-class Table(Data):
+class TableData(Data):
     """The rows of a table as a task's records; pictures and sounds lie where a column says.
 
     A path is relative to the table's folder. `columns` names a column for a role (`ROLES`; the

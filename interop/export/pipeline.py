@@ -29,7 +29,7 @@ from interop.export import (
 from interop.export.control_flow import catches, decisions
 from interop.export.divergence import explain as explaining
 from interop.export.options import ExportOptions
-from interop.export.weights import Held
+from interop.export.weights import WrittenWeights
 from interop.facts import (
     PROOFS,
     Answer,
@@ -61,7 +61,7 @@ from interop.models.signature import (
 from interop.models.signature.types import DETECTIONS, SIDES
 from interop.models.user_code import afresh
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
-from interop.proof.domain import Explored, Outcome, Trial, explore, repeat
+from interop.proof.domain import Explored, Outcome, SizeTrial, explore, repeat
 from interop.proof.guards import Guard, Sizes
 from interop.proof.parity import json_number
 from interop.reading import read
@@ -84,7 +84,7 @@ LACKING = {
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class RouteResult:
     """What the route that held gave, and the inputs as the graph has them."""
 
     route: routes.Route
@@ -98,7 +98,7 @@ class Proved:
     """What one route gave, with its proofs and the graph's bytes. `decided` are the places where
     the trace took a decision for good."""
 
-    made: Converted
+    made: RouteResult
     proofs: tuple[Proof, ...]
     hopeless: bool
     explored: Explored
@@ -270,7 +270,7 @@ class ExportRun:
             self.proving[0] += perf_counter() - began[0]
             self.proving[1] += process_time() - began[1]
 
-    def convert(self, forward: Forward, feed: Feed, folder: Path) -> Converted | None:
+    def convert(self, forward: Forward, feed: Feed, folder: Path) -> RouteResult | None:
         """Takes one route after the other until all proofs hold; None where none does.
 
         A graph that is not the module at some sizes is kept: it counts, restricted, if no other
@@ -318,7 +318,7 @@ class ExportRun:
         return None
 
     def through(
-        self, route: routes.Route, forward: Forward, feed: Feed, held: Held, folder: Path
+        self, route: routes.Route, forward: Forward, feed: Feed, held: WrittenWeights, folder: Path
     ) -> Proved | None:
         """One route with its proofs; None where it gives no graph, which is noted."""
         self.progress(f"converting ({route.name})")
@@ -354,7 +354,7 @@ class ExportRun:
             thorough=known is None or not route.dynamo,
         )  # fmt: skip
         accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
-        made = Converted(route, opset, accounts, inputs)
+        made = RouteResult(route, opset, accounts, inputs)
         return Proved(
             made, tuple(proofs), hopeless, explored, decided, (folder / GRAPH).read_bytes()
         )
@@ -380,7 +380,7 @@ class ExportRun:
             feed = replace(feed, signature=forward.signature)
             return routes.convert(forward, feed, route, learned=self.learned)
 
-    def accept(self, found: Proved, forward: Forward, folder: Path) -> Converted:
+    def accept(self, found: Proved, forward: Forward, folder: Path) -> RouteResult:
         """The graph of a route that holds, with its domain in it and in the report."""
         domain = found.explored.axes(self._held(forward.signature, found))
         graph.restrict(folder / GRAPH, domain)
@@ -474,7 +474,7 @@ class ExportRun:
         found = explaining.explain(forward, feed, route, label, kept, self.write_weights)
         self.details["departure"] = found
 
-    def write_weights(self, module: nn.Module, folder: Path) -> Held:
+    def write_weights(self, module: nn.Module, folder: Path) -> WrittenWeights:
         """The safetensors file or files, each tensor once."""
         state, aliases = self.own_state(module)
         metadata = documents.metadata(self.identity)
@@ -482,7 +482,7 @@ class ExportRun:
         places = weights.write(folder / WEIGHTS, state, header, self.options.shard)
         files = sorted({p.file for p in places.values()})
         path = folder / (WEIGHTS if files == [WEIGHTS] else f"{WEIGHTS}.index.json")
-        return Held(path, state, aliases, places, metadata)
+        return WrittenWeights(path, state, aliases, places, metadata)
 
     def own_state(self, module: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """The state dict with each tensor once, and the second names.
@@ -498,7 +498,7 @@ class ExportRun:
         self,
         forward: Forward,
         feed: Feed,
-        held: Held,
+        held: WrittenWeights,
         folder: Path,
         derived: Mapping[str, Derived],
         guards: tuple[Guard, ...] | None = None,
@@ -578,7 +578,7 @@ class ExportRun:
             return ()
         return catches(forward, tensors(feed.example(), introspect.dtype(forward)))
 
-    def write_documents(self, folder: Path, name: str, forward: Forward, made: Converted) -> None:
+    def write_documents(self, folder: Path, name: str, forward: Forward, made: RouteResult) -> None:
         """config.json, the card and, over all of them, the receipt."""
         module = forward.model
         dtype = str(introspect.dtype(module)).removeprefix("torch.")
@@ -779,11 +779,11 @@ def _some(places: Sequence[str]) -> str:
     return ", ".join(places[:4]) + more
 
 
-def _sizes(trial: Trial) -> str:
+def _sizes(trial: SizeTrial) -> str:
     return ", ".join(f"{axis} {n}" for axis, n in trial.sizes.items())
 
 
-def _repeated(alike: Proof, trials: Sequence[Trial]) -> Proof:
+def _repeated(alike: Proof, trials: Sequence[SizeTrial]) -> Proof:
     """Parity with the sizes that a receipt names, which must hold as well."""
     facts = {**alike.facts, "trials": [_trial(t) for t in trials]}
     for trial in trials:
@@ -793,7 +793,7 @@ def _repeated(alike: Proof, trials: Sequence[Trial]) -> Proof:
     return replace(alike, what=f"{alike.what}{_elsewhere(trials)}", facts=facts)
 
 
-def _trial(trial: Trial) -> dict[str, Json]:
+def _trial(trial: SizeTrial) -> dict[str, Json]:
     return {
         "sizes": dict(trial.sizes),
         "outcome": str(trial.outcome),
@@ -802,7 +802,7 @@ def _trial(trial: Trial) -> dict[str, Json]:
     }
 
 
-def _elsewhere(trials: Sequence[Trial]) -> str:
+def _elsewhere(trials: Sequence[SizeTrial]) -> str:
     """ "; and at 9 other sizes" """
     count = sum(t.good and t.allowed > 0 for t in trials)
     return f"; and at {count} other size{'s' * (count != 1)}" if count else ""

@@ -24,7 +24,7 @@ from interop.export.pipeline import (
     ExportRun,
     Progress,
 )
-from interop.export.weights import Held
+from interop.export.weights import WrittenWeights
 from interop.facts import (
     PROOFS,
     Answer,
@@ -101,7 +101,7 @@ def _with_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> N
     work.run_once(forward)
     state, aliases = work.own_state(module)
     index = place / f"{WEIGHTS}.index.json"
-    held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
+    held = WrittenWeights(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
     found, _, _ = work.prove(
         forward, Feed(forward.signature), held, place, _derived(receipt),
         again=_sizes(work, forward, receipt),

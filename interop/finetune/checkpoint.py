@@ -23,7 +23,7 @@ from interop.export.documents import write_json
 from interop.facts import Identity, Json
 from interop.files import placed
 from interop.identity.metadata import NOT_APPLICABLE, preprocessing_json
-from interop.models.backbone import Backbone, Source
+from interop.models.backbone import Backbone, PretrainedSource
 from interop.models.libraries.transformers.catalog import quiet
 
 RECORD = "training.json"
@@ -31,11 +31,11 @@ _FIX = "choose another -o"
 _ENDINGS = (".pth", ".pt", ".safetensors")
 
 
-def is_folder(source: Source, factory: str | None) -> bool:
+def is_folder(source: PretrainedSource, factory: str | None) -> bool:
     return source.library == "transformers" and factory is None
 
 
-def check_target(out: Path, source: Source, factory: str | None, *, force: bool) -> None:
+def check_target(out: Path, source: PretrainedSource, factory: str | None, *, force: bool) -> None:
     """ConfigError where `out` has not the form that the model needs, or must not be replaced."""
     if is_folder(source, factory):
         if out.suffix in _ENDINGS:
@@ -59,7 +59,7 @@ def check_target(out: Path, source: Source, factory: str | None, *, force: bool)
 def write(
     out: Path,
     backbone: Backbone,
-    source: Source,
+    source: PretrainedSource,
     identity: Identity,
     prepare: Preparation,
     record: Mapping[str, Json],

@@ -15,17 +15,17 @@ from typing import Any
 from interop.data.base import Data
 from interop.data.subset import Subset
 from interop.finetune import samples
-from interop.finetune.forward import Runner, repeatable
+from interop.finetune.forward import ModuleRunner, repeatable
 from interop.finetune.options import FinetuneOptions
 from interop.finetune.pipeline import assembled, probed, tuned
 from interop.finetune.resume import Epoch
 from interop.finetune.samples import Samples
 from interop.finetune.training import evaluate
-from interop.models.backbone import Source
+from interop.models.backbone import PretrainedSource
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class FoldResult:
     """`answers` are the task's own to the test records, in order; `figure` is the task's figure of
     them, called `name`, of which more is better where `better` is 1. `history` are the epochs of
     all phases."""
@@ -38,7 +38,7 @@ class Learned:
 
 
 def learned(
-    source: Source,
+    source: PretrainedSource,
     data: Data,
     task: str,
     labels: tuple[str, ...],
@@ -46,7 +46,7 @@ def learned(
     test: Sequence[int],
     how: FinetuneOptions,
     say: Callable[[str], None] = lambda _: None,
-) -> Learned:
+) -> FoldResult:
     """Trains on the records `train` of `data`, of which a share is held back to choose the epoch
     by, and answers the records `test`. Raises what `finetune` raises."""
     with repeatable(), tempfile.TemporaryDirectory(prefix="interop-finetune-") as scratch:
@@ -55,6 +55,8 @@ def learned(
         for name in how.phases:
             {"probe": probed, "full": tuned}[name](work)
         held = samples.whole(Samples.read(Subset(data, test), work.prepare, say))
-        runner = Runner(work.backbone.module, how.device)
+        runner = ModuleRunner(work.backbone.module, how.device)
         _, figure, answers = evaluate(runner, work.goal, held, how.batch)
-        return Learned(answers, work.goal.name, figure, work.goal.better, tuple(work.kept.history))
+        return FoldResult(
+            answers, work.goal.name, figure, work.goal.better, tuple(work.kept.history)
+        )

@@ -20,7 +20,7 @@ from interop.errors import ModelError
 SIDE = 0.3
 
 
-class Runner:
+class ModuleRunner:
     """Runs `module` on arrays by name: its main output first, side heads' after it."""
 
     def __init__(self, module: nn.Module, device: str = "cpu", precision: str = "float32") -> None:

@@ -34,13 +34,13 @@ from interop.finetune import (
     report as reporting,
 )
 from interop.finetune.autoencoder import Autoencoder, Reconstruction
-from interop.finetune.forward import Runner, repeatable
+from interop.finetune.forward import ModuleRunner, repeatable
 from interop.finetune.options import FinetuneOptions
 from interop.finetune.resume import Kept
 from interop.finetune.run import FinetuneRun
-from interop.finetune.samples import Part, Samples
+from interop.finetune.samples import Samples, SplitPart
 from interop.finetune.training import Phase, evaluate, train
-from interop.models.backbone import Backbone, Source, find, input_names, under_head
+from interop.models.backbone import Backbone, PretrainedSource, find, input_names, under_head
 from interop.models.initialize import fill
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
@@ -87,7 +87,7 @@ def finetune(
 # ---------------------------------------------------------------- before
 
 
-def _source(given: str, how: FinetuneOptions) -> Source:
+def _source(given: str, how: FinetuneOptions) -> PretrainedSource:
     source = find(given, weights=how.weights, arch=how.arch, preprocessing=how.preprocessing)
     if how.preprocessing is None:
         return source
@@ -96,7 +96,7 @@ def _source(given: str, how: FinetuneOptions) -> Source:
 
 
 def _prepared(
-    source: Source, data: str | Path, how: FinetuneOptions, say: Say, log: Say
+    source: PretrainedSource, data: str | Path, how: FinetuneOptions, say: Say, log: Say
 ) -> FinetuneRun:
     """What a person named -> all that the phases need."""
     task = targets.task_name(source, data, how)
@@ -106,8 +106,8 @@ def _prepared(
 
 
 def assembled(
-    source: Source, opened: Data, task: str, labels: tuple[str, ...], how: FinetuneOptions,
-    say: Say, log: Say,
+    source: PretrainedSource, opened: Data, task: str, labels: tuple[str, ...],
+    how: FinetuneOptions, say: Say, log: Say,
 ) -> FinetuneRun:  # fmt: skip
     """The backbone under its new head, the data in parts, and the state of an earlier run."""
     outputs = len(labels)
@@ -150,7 +150,7 @@ def _opened(data: str | Path, task: str, labels: tuple[str, ...], how: FinetuneO
 
 
 def _built(
-    source: Source, task: str, labels: tuple[str, ...], outputs: int, how: FinetuneOptions
+    source: PretrainedSource, task: str, labels: tuple[str, ...], outputs: int, how: FinetuneOptions
 ) -> Backbone:
     made = under_head(
         source, task, labels, outputs=outputs, factory=how.factory,
@@ -176,7 +176,7 @@ def _parts(
     labels: tuple[str, ...],
     how: FinetuneOptions,
     say: Say,
-) -> tuple[Part, Part]:
+) -> tuple[SplitPart, SplitPart]:
     read = Samples.read(data, prepare, say)
     if how.share is not None:
         by_class = task in CLASSIFIED and task != "token-classification"
@@ -192,11 +192,11 @@ def _parts(
 
 
 def _settings(
-    source: Source,
+    source: PretrainedSource,
     task: str,
     labels: tuple[str, ...],
-    training: Part,
-    validation: Part,
+    training: SplitPart,
+    validation: SplitPart,
     how: FinetuneOptions,
 ) -> dict[str, Any]:
     """All that the trained bits depend on; another training has other ones."""
@@ -212,10 +212,10 @@ def _settings(
     }
 
 
-def _scalable(backbone: Backbone, goal: objectives.Numbers, training: Part) -> None:
+def _scalable(backbone: Backbone, goal: objectives.Numbers, training: SplitPart) -> None:
     """Sees to it that the truth's scale can be brought into the last layer, and is right there."""
     batch = training.samples.take(training.picks[:4])
-    runner = Runner(backbone.module.eval(), next(backbone.module.parameters()).device.type)
+    runner = ModuleRunner(backbone.module.eval(), next(backbone.module.parameters()).device.type)
     for centred in (True, False):
         goal.centre(centred)
         with torch.no_grad():
@@ -233,7 +233,7 @@ def _scalable(backbone: Backbone, goal: objectives.Numbers, training: Part) -> N
     )
 
 
-def _refused(source: Source, data: str | Path, error: ModelError) -> Report:
+def _refused(source: PretrainedSource, data: str | Path, error: ModelError) -> Report:
     """Nothing is trained on a backbone that is partly fresh."""
     proof = Proof("loaded fraction", False, error.what)
     findings, _ = run(Case(b=source.identity, proofs=(proof,)))
@@ -256,7 +256,7 @@ def _trained(work: FinetuneRun, data: str | Path) -> Report:
     for name in work.how.phases[done:]:
         phases[name](work)
     final = _as_written(work)
-    runner = Runner(work.backbone.module, work.how.device)
+    runner = ModuleRunner(work.backbone.module, work.how.device)
     loss, _, answers = evaluate(runner, final, work.validation, work.how.batch)
     record = reporting.record(work)
     work.say("writing")
@@ -297,7 +297,7 @@ def probed(work: FinetuneRun) -> None:
         )
         spent = perf_counter() - wall, process_time() - cpu
         part = module.get_submodule(work.backbone.head)
-        runner, learning = Runner(part, work.how.device), [part]
+        runner, learning = ModuleRunner(part, work.how.device), [part]
     else:
         note = f"the frozen backbone runs in every epoch of the probe: {why}"
         if note not in work.kept.notes:
@@ -356,7 +356,7 @@ def _pretrained(work: FinetuneRun) -> None:
         how, layer_decay=1.0))  # fmt: skip
     goal = Reconstruction()
     train(
-        Phase("pretrain", Runner(coder, how.device, how.precision), coder, goal, training,
+        Phase("pretrain", ModuleRunner(coder, how.device, how.precision), coder, goal, training,
               validation, groups, [coder], how.pretrain_epochs),
         how, work.kept, work.log,
     )  # fmt: skip
@@ -379,7 +379,7 @@ def transferred(
     return replace(proof, name=TRANSFERRED, what=f"of the autoencoder: {proof.what}")
 
 
-def _unlabelled(work: FinetuneRun) -> tuple[Part, Part]:
+def _unlabelled(work: FinetuneRun) -> tuple[SplitPart, SplitPart]:
     if work.how.unlabelled is None:
         return work.training, work.validation
     from interop.data.folder import ClassFolder, Folder

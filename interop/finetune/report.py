@@ -16,9 +16,9 @@ from interop.facts import Answer, Input, Json, Measurement, Proof, Report
 from interop.finetune import targets
 from interop.finetune.resume import Epoch
 from interop.finetune.run import FinetuneRun
-from interop.finetune.samples import Part
+from interop.finetune.samples import SplitPart
 from interop.identity.describe import dataset_hash, describe
-from interop.models.backbone import RANDOM, Source
+from interop.models.backbone import RANDOM, PretrainedSource
 
 CHOSEN = (
     "the written epoch was chosen by these validation samples: bench on others says how it does on "
@@ -28,7 +28,7 @@ MOST_SEEN = 20_000  # samples that a checkpoint lists by a piece of their hash: 
 NEAR = 0.95  # of the best figure: the time to it is what says how fast a backbone is reused
 
 
-def base(source: Source, proofs: Sequence[Proof]) -> dict[str, Json]:
+def base(source: PretrainedSource, proofs: Sequence[Proof]) -> dict[str, Json]:
     """What was trained on top of: the name, the file's hash, and how much of it was loaded."""
     front = RANDOM if source.name.startswith(RANDOM) else ""
     name = source.name.removeprefix(RANDOM)
@@ -67,7 +67,7 @@ def record(work: FinetuneRun) -> dict[str, Json]:
     }
 
 
-def _about(part: Part) -> dict[str, Json]:
+def _about(part: SplitPart) -> dict[str, Json]:
     hashes = [r.sha256 for r in part.records]
     return {"samples": len(part), "sha256": dataset_hash(hashes)}
 
@@ -140,7 +140,7 @@ def _not_beaten(first: Measurement, measured: Sequence[Measurement], better: int
 
 
 def inputs(
-    source: Source, data: str, about: str, facts: dict[str, Json] | None = None
+    source: PretrainedSource, data: str, about: str, facts: dict[str, Json] | None = None
 ) -> tuple[Input, ...]:
     """How the report speaks of the backbone and of the data set."""
     if source.random:

@@ -13,11 +13,11 @@ from interop.facts import Identity
 from interop.finetune import (
     objectives,
 )
-from interop.finetune.forward import Runner
+from interop.finetune.forward import ModuleRunner
 from interop.finetune.options import FinetuneOptions
 from interop.finetune.resume import Kept
-from interop.finetune.samples import Part
-from interop.models.backbone import Backbone, Source
+from interop.finetune.samples import SplitPart
+from interop.models.backbone import Backbone, PretrainedSource
 
 Say = Callable[[str], None]
 
@@ -27,15 +27,15 @@ class FinetuneRun:
     """All that the phases of one training share."""
 
     how: FinetuneOptions
-    source: Source
+    source: PretrainedSource
     task: str
     labels: tuple[str, ...]
     outputs: int
     backbone: Backbone
     identity: Identity
     prepare: Preparation
-    training: Part
-    validation: Part
+    training: SplitPart
+    validation: SplitPart
     goal: objectives.OfTask
     kept: Kept
     say: Say
@@ -45,12 +45,12 @@ class FinetuneRun:
     def head(self) -> frozenset[str]:
         return head_names(self.backbone, self.source)
 
-    def runner(self, module: nn.Module | None = None) -> Runner:
+    def runner(self, module: nn.Module | None = None) -> ModuleRunner:
         module = self.backbone.module if module is None else module
-        return Runner(module, self.how.device, self.how.precision)
+        return ModuleRunner(module, self.how.device, self.how.precision)
 
 
-def head_names(backbone: Backbone, source: Source) -> frozenset[str]:
+def head_names(backbone: Backbone, source: PretrainedSource) -> frozenset[str]:
     """The parameters that are new: what a probe trains. Of a backbone drawn at random it is the
     head, as of all others."""
     module: Any = backbone.module

@@ -16,8 +16,8 @@ from interop.data.tokens import Tokens, loaded
 from interop.errors import ConfigError, DataError
 from interop.finetune import objectives
 from interop.finetune.options import FinetuneOptions
-from interop.finetune.samples import Part, commonest
-from interop.models.backbone import Source
+from interop.finetune.samples import SplitPart, commonest
+from interop.models.backbone import PretrainedSource
 from interop.tasks import task as task_of
 from interop.tasks.infer import task_of_class
 
@@ -27,7 +27,7 @@ _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.jso
 _EXTRACTOR = ("preprocessor_config.json", "processor_config.json")
 
 
-def task_name(source: Source, data: str | Path, how: FinetuneOptions) -> str:
+def task_name(source: PretrainedSource, data: str | Path, how: FinetuneOptions) -> str:
     """The Hub's word for what is to be learned.
 
     What was given; else what the backbone's class is for; else a classification of what it takes,
@@ -51,7 +51,7 @@ def task_name(source: Source, data: str | Path, how: FinetuneOptions) -> str:
     return "regression" if _numbers(data, name, how) else name
 
 
-def _kind(source: Source) -> str:
+def _kind(source: PretrainedSource) -> str:
     """ "image", "text" or "audio"; "" where nothing tells."""
     if source.library != "transformers":
         return "image"
@@ -78,13 +78,15 @@ def _numbers(data: str | Path, name: str, how: FinetuneOptions) -> bool:
     return any(v != round(v) for v in values)
 
 
-def folder(source: Source) -> Path:
+def folder(source: PretrainedSource) -> Path:
     """Where the backbone's tokenizer or feature extractor lies."""
     path = Path(source.identity.manifest.path)
     return path if path.is_dir() else path.parent
 
 
-def labels_of(source: Source, task: str, data: str | Path, how: FinetuneOptions) -> tuple[str, ...]:
+def labels_of(
+    source: PretrainedSource, task: str, data: str | Path, how: FinetuneOptions
+) -> tuple[str, ...]:
     """The names of the outputs: the data set's classes, or the vocabulary of the tokenizer."""
     if task == "regression":
         return ()
@@ -95,7 +97,7 @@ def labels_of(source: Source, task: str, data: str | Path, how: FinetuneOptions)
     return class_names(data, task, columns=how.columns, split=how.split)
 
 
-def _vocabulary(source: Source) -> tuple[str, ...]:
+def _vocabulary(source: PretrainedSource) -> tuple[str, ...]:
     tokenizer = tokenizer_of(source)
     if tokenizer is None:
         raise ConfigError(
@@ -116,14 +118,14 @@ def _vocabulary(source: Source) -> tuple[str, ...]:
     return tuple(map(str, tokenizer.convert_ids_to_tokens(range(count))))
 
 
-def tokenizer_of(source: Source) -> Any:
+def tokenizer_of(source: PretrainedSource) -> Any:
     """The tokenizer beside the backbone; None where there is none."""
     place = folder(source)
     there = any((place / n).is_file() for n in _TOKENIZER)
     return loaded("AutoTokenizer", place) if there else None
 
 
-def padding(source: Source) -> int | None:
+def padding(source: PretrainedSource) -> int | None:
     """The number of the token that texts are padded with, the end of a text where there is none;
     None without a tokenizer."""
     tokenizer = tokenizer_of(source) if source.library == "transformers" else None
@@ -158,7 +160,7 @@ def unmasked(module: Any, prepare: Any, records: Sequence[Record]) -> str:
     return "no SpecAugment: the shortest sound has fewer frames than it masks at a time"
 
 
-def goal_of(task: str, labels: Sequence[str], prepare: Preparation, training: Part,
+def goal_of(task: str, labels: Sequence[str], prepare: Preparation, training: SplitPart,
             module: Any) -> objectives.OfTask:  # fmt: skip
     """The loss and the figure for the task. Raises DataError where there is nothing to learn."""
     records = training.records
@@ -184,7 +186,9 @@ def goal_of(task: str, labels: Sequence[str], prepare: Preparation, training: Pa
     return objectives.Classes(made, prepare, records[0])
 
 
-def chance(goal: objectives.OfTask, training: Part, validation: Part) -> tuple[str, float] | None:
+def chance(
+    goal: objectives.OfTask, training: SplitPart, validation: SplitPart
+) -> tuple[str, float] | None:
     """What the same answer to every sample would reach, and what that answer is; None where that
     means nothing."""
     if isinstance(goal, objectives.Numbers):
@@ -202,7 +206,7 @@ def chance(goal: objectives.OfTask, training: Part, validation: Part) -> tuple[s
     return None
 
 
-def assumed(source: Source) -> str:
+def assumed(source: PretrainedSource) -> str:
     """The note on a preprocessing that no file states and that was taken from the library."""
     how = source.identity.image_preprocessing
     if how is None or "published weights" not in how.source:

@@ -18,14 +18,14 @@ from interop.errors import ModelError
 from interop.finetune import optim
 from interop.finetune.forward import (
     SIDE,
-    Runner,
+    ModuleRunner,
     explained,
     seed_all,
 )
 from interop.finetune.objectives import Goal
 from interop.finetune.options import PHASES, FinetuneOptions
 from interop.finetune.resume import Epoch, Kept
-from interop.finetune.samples import Part, cut
+from interop.finetune.samples import SplitPart, cut
 from interop.runtimes import clock
 
 Say = Callable[[str], None]
@@ -41,11 +41,11 @@ class Phase:
     """
 
     name: str
-    runner: Runner
+    runner: ModuleRunner
     whole: nn.Module
     goal: Goal
-    training: Part
-    validation: Part
+    training: SplitPart
+    validation: SplitPart
     groups: list[optim.Group]
     learning: Sequence[nn.Module]
     epochs: int
@@ -94,7 +94,9 @@ def train(phase: Phase, how: FinetuneOptions, kept: Kept, say: Say) -> None:
     phase.whole.load_state_dict(kept.best["module"])
 
 
-def evaluate(runner: Runner, goal: Goal, part: Part, size: int) -> tuple[float, float, list[Any]]:
+def evaluate(
+    runner: ModuleRunner, goal: Goal, part: SplitPart, size: int
+) -> tuple[float, float, list[Any]]:
     """The mean loss over a part, the figure, and the answers, the module as in use."""
     runner.module.eval()
     total, count = 0.0, 0
@@ -156,7 +158,7 @@ def _loss(phase: Phase, batch: Prepared) -> torch.Tensor:
 
 
 def _fetched(
-    part: Part, steps: Sequence[np.ndarray[Any, Any]], size: int
+    part: SplitPart, steps: Sequence[np.ndarray[Any, Any]], size: int
 ) -> Iterator[list[Prepared]]:
     """The batches of each step; what has to be read or made is, while the one before is trained."""
     made = (

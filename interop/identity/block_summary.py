@@ -16,7 +16,7 @@ _MOST = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockSummary:
     """Modules that are alike: `path` of the first to the last, how many, what they hold in all.
 
     `widths` are the input and output widths of the first and the last matrix in one of them; None
@@ -29,7 +29,7 @@ class Block:
     widths: tuple[int, int] | None
 
 
-def blocks(tensors: Sequence[TensorSpec], most: int = _MOST) -> tuple[Block, ...]:
+def blocks(tensors: Sequence[TensorSpec], most: int = _MOST) -> tuple[BlockSummary, ...]:
     """The blocks in the file's order, opened from the outside while they are fewer than `most`."""
     held = [t for t in tensors if not BUFFERS.search(t.name)]
     parts = _runs(_split("", held))
@@ -44,7 +44,8 @@ def blocks(tensors: Sequence[TensorSpec], most: int = _MOST) -> tuple[Block, ...
         at = parts.index(largest)
         parts[at : at + 1] = inner
     return tuple(
-        Block(path, n, n * sum(t.numel for t in held), _widths(held)) for path, n, held in parts
+        BlockSummary(path, n, n * sum(t.numel for t in held), _widths(held))
+        for path, n, held in parts
     )
 
 

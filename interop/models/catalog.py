@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import ExtraMissing, InteropError, ModelError
-from interop.identity.index.build import Entry
+from interop.identity.index.build import IndexEntry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,18 +31,18 @@ def names(library: str) -> list[str]:
     return [f"{library}/{name}" for name in found]
 
 
-def entries(name: str) -> list[Entry]:
+def entries(name: str) -> list[IndexEntry]:
     """What the index is told of a model: one entry, or one for each set of names that it has.
 
     A model of transformers can have other names on disk than in memory, and others again by its
     config. Raises ModelError where the library has no such name.
     """
     library, own = _split(name)
-    found: list[Entry] = library.entries(own)
+    found: list[IndexEntry] = library.entries(own)
     return found
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> IndexEntry:
     """The first of a model's entries: the names that it has in memory."""
     return entries(name)[0]
 
@@ -68,7 +68,7 @@ def meta(name: str, **overrides: Any) -> nn.Module:
         return built.eval()
 
 
-def hollow(entry: Entry, **overrides: Any) -> nn.Module:
+def hollow(entry: IndexEntry, **overrides: Any) -> nn.Module:
     """The module that an entry is of, in eval mode; its weights are whatever memory held."""
     from interop.models.init_modes import Undrawn
 
@@ -78,28 +78,28 @@ def hollow(entry: Entry, **overrides: Any) -> nn.Module:
     return built.eval()
 
 
-def outline(entry: Entry) -> nn.Module:
+def outline(entry: IndexEntry) -> nn.Module:
     """The module that an entry is of, to be looked at alone: nothing need have memory."""
     library, own = _split(entry.name)
     built: nn.Module = library.outline(own, entry)
     return built.eval()
 
 
-def input_size(entry: Entry) -> tuple[int, ...] | None:
+def input_size(entry: IndexEntry) -> tuple[int, ...] | None:
     """The shape of one input (channels, height, width) that the library states; None for others."""
     library, own = _split(entry.name)
     size: tuple[int, ...] | None = library.input_size(own)
     return size
 
 
-def inputs(entry: Entry, module: nn.Module, size: tuple[int, ...] | None) -> dict[str, Any]:
+def inputs(entry: IndexEntry, module: nn.Module, size: tuple[int, ...] | None) -> dict[str, Any]:
     """Seeded inputs that the module takes, by the name of its parameter; pictures of `size`."""
     library, own = _split(entry.name)
     made: dict[str, Any] = library.inputs(own, module, size)
     return made
 
 
-def stated(entry: Entry, module: nn.Module) -> dict[str, Any]:
+def stated(entry: IndexEntry, module: nn.Module) -> dict[str, Any]:
     """What the library states of a model that no weight tells, by what it is called in words."""
     library, own = _split(entry.name)
     known: dict[str, Any] = library.stated(own, module)

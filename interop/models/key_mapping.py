@@ -21,7 +21,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Rearranged:
     """Tensors of the module that are made of several of the file, or of one that is rearranged.
 
     `steps` are the names of what was done; `table` is transformers' own, kept to be undone.
@@ -41,7 +41,7 @@ class Placed:
 
     state: dict[str, torch.Tensor]
     names: dict[str, str]
-    made: tuple[Made, ...]
+    made: tuple[Rearranged, ...]
     left: dict[str, str]
 
 
@@ -139,7 +139,7 @@ def _placed(
         results = {k: _only(v) for k, v in _converted(converter, new, module).items()}
         state |= results
         steps = tuple(type(step).__name__ for step in converter.operations)
-        made.append(Made(tuple(ordered), tuple(results), steps, (table, converter)))
+        made.append(Rearranged(tuple(ordered), tuple(results), steps, (table, converter)))
     return Placed(state, names, tuple(made), left)
 
 
@@ -153,7 +153,7 @@ def _only(value: Any) -> torch.Tensor:
     return tensor
 
 
-def undone(module: nn.Module, made: Made, held: Tensors) -> dict[str, torch.Tensor]:
+def undone(module: nn.Module, made: Rearranged, held: Tensors) -> dict[str, torch.Tensor]:
     """The file's tensors again, made of the module's; empty where that cannot be done."""
     table, converter = made.table
     try:

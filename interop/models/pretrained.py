@@ -10,7 +10,7 @@ from interop.facts import Identity, Proof
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PretrainedSource:
     """Pretrained weights that a person named.
 
     `name` is as it was given. `identity` is of the file; of weights that are drawn at random it has

@@ -26,7 +26,7 @@ _TAKE_BN_EPS = ("timm.models.efficientnet", "timm.models.mobilenetv3")
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class SettingsDifference:
     """One setting that differs: `kind` of layer, both values as text, in how many layers.
 
     `hint` is the option that gives the target the source's value, where one is known.
@@ -45,7 +45,9 @@ class Apart:
         return f"{what} {self.source} against {self.target}{where}"
 
 
-def differences(source: nn.Module, target: nn.Module, mapped: Iterable[Mapped]) -> list[Apart]:
+def differences(
+    source: nn.Module, target: nn.Module, mapped: Iterable[Mapped]
+) -> list[SettingsDifference]:
     """What differs between the layers that a map pairs, and between all activations and pools.
 
     Dropout is left out: it is off in eval mode.
@@ -60,11 +62,13 @@ def differences(source: nn.Module, target: nn.Module, mapped: Iterable[Mapped]) 
         # One module that is called twice is one to one library and two to another: only what is
         # of another kind tells.
         if one.keys() != other.keys() and one and other:
-            found.append(Apart(kind, "", _listed(one), _listed(other), 0))
+            found.append(SettingsDifference(kind, "", _listed(one), _listed(other), 0))
     return found
 
 
-def _paired(source: nn.Module, target: nn.Module, mapped: Iterable[Mapped]) -> Iterator[Apart]:
+def _paired(
+    source: nn.Module, target: nn.Module, mapped: Iterable[Mapped]
+) -> Iterator[SettingsDifference]:
     counts: Counter[tuple[str, str, str, str]] = Counter()
     mine, theirs = dict(target.named_modules()), dict(source.named_modules())
     for a, b in _layers(mapped):
@@ -77,7 +81,9 @@ def _paired(source: nn.Module, target: nn.Module, mapped: Iterable[Mapped]) -> I
                 counts[_kind(one), setting, str(values[0]), str(values[1])] += 1
     for (kind, setting, was, now), layers in counts.items():
         key = _option(target, kind) if setting == "eps" else ""
-        yield Apart(kind, setting, was, now, layers, f"--set {key}={was}" if key else "")
+        yield SettingsDifference(
+            kind, setting, was, now, layers, f"--set {key}={was}" if key else ""
+        )
 
 
 def _option(target: nn.Module, kind: str) -> str:

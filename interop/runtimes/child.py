@@ -18,7 +18,7 @@ STEADY_RUNS = 5
 def main(order: dict[str, Any]) -> dict[str, Any]:
     """Run the first input once, then the others. Nothing of another runtime is imported.
 
-    `order` has the lane (`runtime`, `how`, `provider`, `precision`, `device`, `threads`, `tf32`),
+    `order` has the runner (`runtime`, `how`, `provider`, `precision`, `device`, `threads`, `tf32`),
     the `model` (a graph, or a checkpoint with the `options` by which its module is built and the
     `signature` by which it is called), the `inputs` (an .npz file whose arrays are called
     "0 input_ids", "1 input_ids", …) and when this process was `started`.

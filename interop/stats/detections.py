@@ -25,7 +25,7 @@ FULL = 100  # the shortest list that a detector cuts
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class DetectionDistance:
     """How two sets differ.
 
     `relative` is the largest difference within a pair: of scores as a share of the largest score,
@@ -43,7 +43,9 @@ class Apart:
     ties: int = 0
 
 
-def apart(ours: Sequence[Array], theirs: Sequence[Array], names: Sequence[str]) -> Apart:
+def apart(
+    ours: Sequence[Array], theirs: Sequence[Array], names: Sequence[str]
+) -> DetectionDistance:
     """Matches two sets, given as arrays by the same names ("boxes", "labels", "scores", …)."""
     a = dict(zip(names, ours, strict=True))
     b = dict(zip(names, theirs, strict=True))
@@ -70,7 +72,7 @@ def apart(ours: Sequence[Array], theirs: Sequence[Array], names: Sequence[str]) 
                 alone += int(jumped.sum())
                 distance = distance[~jumped]
             worst = max(worst, float(distance.max(initial=0.0)))
-    return Apart(worst, alone, count, ties)
+    return DetectionDistance(worst, alone, count, ties)
 
 
 def _masks(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:

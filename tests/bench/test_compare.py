@@ -308,15 +308,15 @@ def test_reports_of_other_tasks_or_data_are_refused() -> None:
 
 
 def test_every_line_fits_80_columns_however_long_a_lane_is_called(tmp_path: Path) -> None:
-    lane = "A onnxruntime io-binding NvTensorRTRTXExecutionProvider float16"
+    runner = "A onnxruntime io-binding NvTensorRTRTXExecutionProvider float16"
 
     def renamed(given: Report, **environment: Json) -> Report:
         found = []
         for m in given.measurements:
-            of = str(m.conditions["of"]).replace("A pytorch", lane)
-            more = {"runtime": lane[2:]} if "runtime" in m.conditions else {}
+            of = str(m.conditions["of"]).replace("A pytorch", runner)
+            more = {"runtime": runner[2:]} if "runtime" in m.conditions else {}
             found.append(replace(m, conditions={**m.conditions, "of": of, **more}))
-        told = [{**p, "of": lane} for p in given.details["predictions"]]
+        told = [{**p, "of": runner} for p in given.details["predictions"]]
         return replace(
             given, measurements=tuple(found), details={**given.details, "predictions": told}
         )

@@ -17,7 +17,7 @@ from interop.check.options import CheckOptions
 from interop.facts import Answer, Report
 from interop.gate.candidate import ModelPath, judge
 from interop.gate.evidence import is_of
-from interop.gate.repository.git import Repository, Spec
+from interop.gate.repository.git import GitPath, Repository
 from interop.policy.policy import Policy
 from tests.gate.test_git import git, pointer, stored
 
@@ -51,7 +51,7 @@ def test_parts_in_git_lfs_are_fetched_and_compared(large: str, tmp_path: Path) -
     git(root, "commit", "-q", "-m", "model")
     stored(root, raw)
     (model / large).write_bytes(raw)
-    there = Repository(root).fetch(Spec("main", "m"), tmp_path / "baseline")
+    there = Repository(root).fetch(GitPath("main", "m"), tmp_path / "baseline")
     same = gate(model, there)
     assert same.outcome is Answer.YES and "unchanged" in same.summary
     (model / large).write_bytes(

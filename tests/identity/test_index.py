@@ -9,7 +9,7 @@ import pytest
 from interop.identity import identify
 from interop.identity.index import lookup
 from interop.identity.index.build import (
-    Entry,
+    IndexEntry,
     Twins,
     alike,
     document,
@@ -31,7 +31,7 @@ timm/edgenext_xx_small timm/volo_d1_224 timm/crossvit_tiny_240 timm/mobilevit_xx
 NAMES = _NAMES.split()
 
 
-def variants(e: Entry) -> Iterator[tuple[str, Shapes, int | None]]:
+def variants(e: IndexEntry) -> Iterator[tuple[str, Shapes, int | None]]:
     """What people do to a head: (how, the state dict, its outputs)."""
     path = e.heads[0][0]
     own = {n: s for n, s in e.shapes.items() if lookup.under(n, path)}
@@ -111,9 +111,9 @@ def test_counters_and_buffers_say_nothing() -> None:
     assert identify(manifest(bare)).architecture == "torchvision/swin_t"
 
 
-def stem(name: str, width: int = 8) -> Entry:
+def stem(name: str, width: int = 8) -> IndexEntry:
     shapes = {"conv.weight": (width, 3, 3, 3), "norm.weight": (width,), "fc.weight": (9, width)}
-    return Entry(name, shapes, (("fc", "classes"),), "avg")
+    return IndexEntry(name, shapes, (("fc", "classes"),), "avg")
 
 
 def test_what_no_file_tells_apart_is_found_and_reported_as_a_class() -> None:

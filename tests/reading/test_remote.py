@@ -373,7 +373,7 @@ def test_a_large_file_on_s3_is_read_in_parts(bucket: str, tmp_path: Path) -> Non
     torch.save({f"w{i}": torch.zeros(1 << 18) for i in range(32)}, tmp_path / "a.pth")
     store = s3fs.S3FileSystem(use_listings_cache=False)
     store.put_file(str(tmp_path / "a.pth"), "models/large.pth")
-    parts = remote.Parts(f"{bucket}/large.pth")
+    parts = remote.FetchedParts(f"{bucket}/large.pth")
     assert parts.size > 1 << 25 and parts[:4] == b"PK\x03\x04"
     assert len(read(f"{bucket}/large.pth").state_dicts[0].tensors) == 32
     assert parts.requests == 1 and parts.fetched <= 1 << 18

@@ -13,7 +13,7 @@ from torch import nn
 
 from interop.export import graph, routes
 from interop.export.divergence import reproduction
-from interop.export.weights import Held
+from interop.export.weights import WrittenWeights
 from interop.facts import Json
 from interop.models.signature import Forward
 from interop.models.signature.forward import FRONT
@@ -28,7 +28,7 @@ def explain(
     route: routes.Route,
     label: str,
     kept: Path,
-    write_weights: Callable[[nn.Module, Path], Held],
+    write_weights: Callable[[nn.Module, Path], WrittenWeights],
 ) -> dict[str, Json]:
     """Converts by `route` once more and looks where it parts on the batch called `label`.
 

@@ -52,7 +52,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedTensor:
     """An architecture's state dict: shapes in definition order, and where its heads lie.
 
     A head may have another number of rows. `optional` are modules that may be absent.
@@ -113,7 +113,7 @@ class Recovered:
         return dict(Counter(f.step for f in self.found.values()))
 
 
-def recover(identity: Identity, wanted: Wanted) -> Recovered:
+def recover(identity: Identity, wanted: WantedTensor) -> Recovered:
     """Matches the graph's initialisers to the architecture's tensors.
 
     In this order: by name; by the module that the node using it came of; the only one of its
@@ -176,7 +176,7 @@ class _Search:
     """The steps, one after the other; each leaves alone what an earlier one has found."""
 
     def __init__(
-        self, wanted: Wanted, given: Mapping[str, torch.Tensor], uses: Sequence[Use]
+        self, wanted: WantedTensor, given: Mapping[str, torch.Tensor], uses: Sequence[Use]
     ) -> None:
         self.wanted, self.given, self.uses = wanted, given, uses
         self.found: dict[str, Found] = {}
@@ -325,7 +325,7 @@ class _Search:
 
 
 def _uses(
-    graph: onnx.GraphProto, given: Mapping[str, torch.Tensor], wanted: Wanted
+    graph: onnx.GraphProto, given: Mapping[str, torch.Tensor], wanted: WantedTensor
 ) -> Iterator[Use]:
     """Each place at which a node takes a weight, through nodes that only hand it on."""
     modules = wanted.modules | {""}
@@ -364,7 +364,7 @@ def _turns(node: onnx.NodeProto, index: int) -> bool:
     return node.op_type == "Gemm" and index == 1 and not kept
 
 
-def _without_bias(graph: onnx.GraphProto, wanted: Wanted) -> set[str]:
+def _without_bias(graph: onnx.GraphProto, wanted: WantedTensor) -> set[str]:
     """Modules whose linear operator is in the graph, and no bias with it."""
     modules = wanted.modules
     there: set[str] = set()
@@ -388,7 +388,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def _may_lack(name: str, wanted: Wanted) -> bool:
+def _may_lack(name: str, wanted: WantedTensor) -> bool:
     return is_made_by_code(name) or any(name.startswith(f"{p}.") for p in wanted.optional)
 
 
@@ -424,7 +424,7 @@ def _refuse_quantised(identity: Identity) -> None:
 
 
 def _lacking(
-    identity: Identity, wanted: Wanted, left: Sequence[str], graph: onnx.GraphProto
+    identity: Identity, wanted: WantedTensor, left: Sequence[str], graph: onnx.GraphProto
 ) -> ModelError:
     where = identity.manifest.path
     norms = [n for n in wanted.shapes if n.endswith(".running_var")]

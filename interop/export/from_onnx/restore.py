@@ -21,7 +21,7 @@ from interop.export.from_onnx.match import (
     BUILT,
     Found,
     Recovered,
-    Wanted,
+    WantedTensor,
 )
 from interop.export.introspect import tied_names
 from interop.facts import Answer, Identity, Json, Port, Proof, Report, Skipped
@@ -185,10 +185,10 @@ def _full(said: str, where: str) -> str:
     return found[0]
 
 
-def _of_library(name: str) -> Wanted:
+def _of_library(name: str) -> WantedTensor:
     entry = catalog.entry(name)
     shapes = {n: tuple(s) for n, s in dict(entry.shapes).items()}
-    return Wanted(name, shapes, tuple(path for path, _ in entry.heads), entry.optional)
+    return WantedTensor(name, shapes, tuple(path for path, _ in entry.heads), entry.optional)
 
 
 def _with_config(identity: Identity) -> Identity:
@@ -203,18 +203,18 @@ def _with_config(identity: Identity) -> Identity:
     return replace(identity, manifest=replace(manifest, metadata=metadata))
 
 
-def _of_config(identity: Identity, name: str) -> Wanted:
+def _of_config(identity: Identity, name: str) -> WantedTensor:
     """A class of transformers in the sizes that its config.json has; tied weights once."""
     module, _ = transformers.build(identity, name.partition("/")[2])
     state, _ = weights.untied(module.state_dict(), tied_names(module))
-    return Wanted(name, {n: tuple(t.shape) for n, t in state.items()})
+    return WantedTensor(name, {n: tuple(t.shape) for n, t in state.items()})
 
 
-def _of_factory(factory: str) -> Wanted:
+def _of_factory(factory: str) -> WantedTensor:
     module = call_by_path(factory)
     if not isinstance(module, nn.Module):
         raise ModelError(f"gave {type(module).__name__}, no torch.nn.Module", where=factory)
-    return Wanted(factory, {n: tuple(t.shape) for n, t in module.state_dict().items()})
+    return WantedTensor(factory, {n: tuple(t.shape) for n, t in module.state_dict().items()})
 
 
 def _build_the_rest(made: Recovered, lacking: list[str], name: str, factory: str | None) -> None:

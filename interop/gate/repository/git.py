@@ -36,7 +36,7 @@ _STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class GitBlob:
     """A file of a commit: the id of its content, and its size in bytes as git stores it."""
 
     oid: str
@@ -44,7 +44,7 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class GitPath:
     """ "git:REF:path"; `path` is "" where it is the candidate's own, from the root of the
     repository."""
 
@@ -55,7 +55,7 @@ class Spec:
         return f"{PREFIX}{self.ref}:{self.path}"
 
 
-def parse(given: str) -> Spec | None:
+def parse(given: str) -> GitPath | None:
     """The parts of a git address; None where it is none. Raises ConfigError for half of one."""
     if not given.startswith(PREFIX) or Path(given).exists():
         return None
@@ -64,7 +64,7 @@ def parse(given: str) -> Spec | None:
         raise ConfigError(
             "is no git:REF:path", where=given, fix="write it like git:origin/main:models/prod.pth"
         )
-    return Spec(ref, path)
+    return GitPath(ref, path)
 
 
 def is_pointer(file: Path) -> bool:
@@ -111,7 +111,7 @@ class Repository:
             )
         return os.fsdecode(found.stdout).strip()
 
-    def files(self, ref: str, under: str = "") -> dict[str, Blob]:
+    def files(self, ref: str, under: str = "") -> dict[str, GitBlob]:
         """Path from the root -> blob of each plain file of a commit, those under a path alone."""
         command = ["ls-tree", "-r", "-l", "-z", "--full-tree", self.commit(ref)]
         found = self._git(*command, *(["--", under] if under else []))
@@ -120,7 +120,7 @@ class Repository:
             about, _, path = line.partition("\t")
             mode, kind, oid, size = about.split()
             if kind == "blob" and mode in _PLAIN:
-                made[path] = Blob(oid, int(size))
+                made[path] = GitBlob(oid, int(size))
         return made
 
     def clean(self) -> tuple[dict[str, str], list[str]]:
@@ -160,7 +160,7 @@ class Repository:
             raise ConfigError(_said(done), where=str(self.root), fix="see git status")
         return os.fsdecode(done.stdout).split("\0")[:-1]
 
-    def fetch(self, spec: Spec, into: Path) -> Path:
+    def fetch(self, spec: GitPath, into: Path) -> Path:
         """The file or folder of a spec, at its own path below `into`: a file with all those beside
         it that say what it is or hold its weights, of a folder's files in Git LFS those that its
         reader goes by."""
@@ -187,7 +187,7 @@ class Repository:
             self._take(within, held, spec.ref, into)
         return into / path
 
-    def _of_folder(self, within: Mapping[str, Blob], path: str) -> list[str]:
+    def _of_folder(self, within: Mapping[str, GitBlob], path: str) -> list[str]:
         """Of a folder's files all but those in Git LFS that its reader does not look at."""
         front = f"{path}/" if path else ""
         names = [n.removeprefix(front) for n in within]
@@ -197,16 +197,18 @@ class Repository:
         large = {f"{front}{n}" for n in names if n not in wanted}
         return [n for n, blob in within.items() if n not in large or not self._in_lfs(blob)]
 
-    def _in_lfs(self, blob: Blob) -> bool:
+    def _in_lfs(self, blob: GitBlob) -> bool:
         if blob.size > _MOST_POINTER:
             return False
         return _POINTER.match(self._git("cat-file", "blob", blob.oid).stdout) is not None
 
-    def _take(self, found: Mapping[str, Blob], paths: Iterable[str], ref: str, into: Path) -> None:
+    def _take(
+        self, found: Mapping[str, GitBlob], paths: Iterable[str], ref: str, into: Path
+    ) -> None:
         for path in paths:
             self.take(found[path], into / path, f"{PREFIX}{ref}:{path}")
 
-    def take(self, blob: Blob, target: Path, where: str) -> None:
+    def take(self, blob: GitBlob, target: Path, where: str) -> None:
         """Write a blob's content, or what it points at in Git LFS, to a new file."""
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -273,7 +275,7 @@ class Repository:
                 fix=f"install git-lfs and run: git lfs {_fetching(where)}",
             )
 
-    def _no_path(self, spec: Spec) -> ConfigError:
+    def _no_path(self, spec: GitPath) -> ConfigError:
         near = get_close_matches(spec.path, self.files(spec.ref), n=1, cutoff=0.5)
         fix = f"did you mean {PREFIX}{spec.ref}:{near[0]}?" if near else (
             f"the path counts from the root of the repository, {self.root}"

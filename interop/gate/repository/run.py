@@ -34,8 +34,8 @@ from interop.gate.repository.discover import (
     may_be_other,
 )
 from interop.gate.repository.git import (
+    GitPath,
     Repository,
-    Spec,
     parse,
     unit_id,
 )
@@ -264,9 +264,9 @@ def _one(
         return job, _alone(job, candidate)
     evident = _needs_evidence(job.policy)
     if setting.repository is not None:
-        spec = Spec(setting.ref, job.was)
+        spec = GitPath(setting.ref, job.was)
         there = setting.repository.fetch(spec, place / "baseline")
-        baseline = ModelPath(str(there), str(Spec(setting.ref[:12], job.was)))
+        baseline = ModelPath(str(there), str(GitPath(setting.ref[:12], job.was)))
     else:
         assert setting.baseline is not None
         baseline = ModelPath(str(setting.baseline / job.was))

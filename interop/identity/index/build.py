@@ -31,7 +31,7 @@ _REPLACED_WHOLE = ("classes",)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """One model of a library.
 
     `name` is "library/name". `shapes` are its state dict's, in definition order. `heads` are the
@@ -80,7 +80,7 @@ Words = Mapping[frozenset[str], Twins]
 
 
 def document(
-    entries: Sequence[Entry], twins: Sequence[Twins], built_from: Mapping[str, str]
+    entries: Sequence[IndexEntry], twins: Sequence[Twins], built_from: Mapping[str, str]
 ) -> dict[str, Json]:
     """The index as JSON: see `interop.identity.index.lookup.parse` for what each part is."""
     entries = _with_tied_heads(entries)
@@ -110,7 +110,7 @@ def document(
     }
 
 
-def alike(entries: Sequence[Entry]) -> list[list[Entry]]:
+def alike(entries: Sequence[IndexEntry]) -> list[list[IndexEntry]]:
     """The groups of two names or more whose tensors no file tells apart.
 
     Of models of one size those whose backbones have the same names and shapes; of free sizes those
@@ -119,19 +119,19 @@ def alike(entries: Sequence[Entry]) -> list[list[Entry]]:
     return [g for g in _groups(_with_tied_heads(entries)) if len({e.name for e in g}) > 1]
 
 
-def _with_tied_heads(entries: Sequence[Entry]) -> list[Entry]:
+def _with_tied_heads(entries: Sequence[IndexEntry]) -> list[IndexEntry]:
     """A head that is one with the embeddings is in no file, and a head all the same."""
     heads = {e.name: e.heads for e in reversed(entries) if e.heads and _free(e)}
     return [e if e.heads else replace(e, heads=heads.get(e.name, ())) for e in entries]
 
 
-def _free(entry: Entry) -> bool:
+def _free(entry: IndexEntry) -> bool:
     return entry.library == "transformers"
 
 
-def _groups(entries: Iterable[Entry]) -> list[list[Entry]]:
+def _groups(entries: Iterable[IndexEntry]) -> list[list[IndexEntry]]:
     """Entries that no file tells apart, together; each name once in a group."""
-    found: dict[object, dict[str, Entry]] = defaultdict(dict)
+    found: dict[object, dict[str, IndexEntry]] = defaultdict(dict)
     for e in entries:
         key: object = (_free(e) and _structure(e)) or (_backbone_sum(e, e.removed), e.heads)
         found[key].setdefault(e.name, e)
@@ -152,11 +152,11 @@ class _Numbered:
         key = tuple(sorted(tops)), tuple(sorted(removed))
         return self.specs.setdefault(key, len(self.specs))
 
-    def head(self, entry: Entry) -> int:
+    def head(self, entry: IndexEntry) -> int:
         return self.heads.setdefault((entry.heads, entry.takes), len(self.heads))
 
 
-def _ways_of(entry: Entry, made: _Numbered) -> Iterator[tuple[int, int]]:
+def _ways_of(entry: IndexEntry, made: _Numbered) -> Iterator[tuple[int, int]]:
     """The number of a spec and the sum of what is left, for each way to lose a head."""
     for removed in _ways(entry):
         if tops := _tops(entry.shapes, removed):
@@ -174,7 +174,7 @@ def _packed(values: Iterable[int], width: int) -> str:
     return b64encode(b"".join(v.to_bytes(width, "little") for v in values)).decode()
 
 
-def _named(group: Sequence[Entry], words: Words) -> list[Json]:
+def _named(group: Sequence[IndexEntry], words: Words) -> list[Json]:
     """The names of a group, those of one computation together; and what tells the rest apart."""
     names = [e.name for e in group]
     twins = words.get(frozenset(names))
@@ -183,7 +183,7 @@ def _named(group: Sequence[Entry], words: Words) -> list[Json]:
     return [[list(same) for same in twins.same], twins.apart]
 
 
-def _ways(entry: Entry) -> Iterator[tuple[str, ...]]:
+def _ways(entry: IndexEntry) -> Iterator[tuple[str, ...]]:
     """What may be left out or replaced: the heads, or a module around the main one."""
     yield entry.removed
     if not entry.heads or entry.heads[0][1] not in _REPLACED_WHOLE:
@@ -211,14 +211,14 @@ def _kept(shapes: Shapes, removed: Sequence[str]) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _backbone_sum(entry: Entry, removed: Sequence[str]) -> int:
+def _backbone_sum(entry: IndexEntry, removed: Sequence[str]) -> int:
     return module_sums(_kept(entry.shapes, removed).items())[""]
 
 
 # ---------------------------------------------------------------- what differs a little
 
 
-def _pieces(groups: Sequence[Sequence[Entry]]) -> dict[str, str]:
+def _pieces(groups: Sequence[Sequence[IndexEntry]]) -> dict[str, str]:
     """Sums of the modules that architectures are made of, sorted; and which of them each has."""
     found = [sorted(set(_cut(g[0]))) for g in groups]
     sums = sorted({s for pieces in found for s in pieces})
@@ -230,7 +230,7 @@ def _pieces(groups: Sequence[Sequence[Entry]]) -> dict[str, str]:
     }
 
 
-def _cut(entry: Entry) -> list[int]:
+def _cut(entry: IndexEntry) -> list[int]:
     """Cuts a backbone into modules by always opening the largest; their sums, shortened."""
     shapes = _kept(entry.shapes, entry.removed)
     sums = module_sums(shapes.items())
@@ -257,7 +257,7 @@ def _cut(entry: Entry) -> list[int]:
 # ---------------------------------------------------------------- definition order
 
 
-def _orders(entries: Sequence[Entry]) -> tuple[list[list[str]], dict[str, list[int]]]:
+def _orders(entries: Sequence[IndexEntry]) -> tuple[list[list[str]], dict[str, list[int]]]:
     """Each set of sibling names whose order of definition is not the natural one; and who differs.
 
     Where a set is defined in several orders, the most frequent comes first, and an architecture of
@@ -299,7 +299,7 @@ def _siblings(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
 # ---------------------------------------------------------------- any size
 
 
-def _structure(entry: Entry) -> tuple[object, ...]:
+def _structure(entry: IndexEntry) -> tuple[object, ...]:
     """Names without numbers, and how their sizes hang together, whatever the fields are called."""
     symbols: dict[str, int] = {}
     found = []
@@ -314,7 +314,7 @@ def _structure(entry: Entry) -> tuple[object, ...]:
 
 
 def _template(
-    group: Sequence[Entry],
+    group: Sequence[IndexEntry],
     words: Words,
     made: _Numbered,
     tables: dict[tuple[str, ...], int],
@@ -335,7 +335,7 @@ def _template(
     return [*_named(group, words), made.head(first), first.root, around, table]
 
 
-def _body(entry: Entry) -> tuple[dict[str, tuple[int, ...]], list[str]]:
+def _body(entry: IndexEntry) -> tuple[dict[str, tuple[int, ...]], list[str]]:
     """The tensors of the headless model, named as within its root; the heads' paths within it."""
     root = entry.root
 
@@ -347,7 +347,7 @@ def _body(entry: Entry) -> tuple[dict[str, tuple[int, ...]], list[str]]:
     return _kept(inner, removed), removed
 
 
-def _body_of(entry: Entry, made: _Numbered) -> tuple[int, int]:
+def _body_of(entry: IndexEntry, made: _Numbered) -> tuple[int, int]:
     """The number of a spec, and the sum of the backbone's patterns of names."""
     body, removed = _body(entry)
     return made.spec(_tops(body, ()), removed), sum(pattern_sums(body).values()) & _WORD
@@ -362,7 +362,7 @@ Dim = tuple[str, int, int]  # field, factor, summand; ("", 0, 0) is any number
 ANY_RANK: Dim = ("", -1, 0)  # of layers that share a pattern and nothing else
 
 
-def _dims(entry: Entry, shapes: Shapes) -> Iterator[tuple[str, list[Dim]]]:
+def _dims(entry: IndexEntry, shapes: Shapes) -> Iterator[tuple[str, list[Dim]]]:
     """Each pattern of names with its dimensions, then how often its numbers count on."""
     by_pattern: dict[str, list[tuple[tuple[str, ...], tuple[int, ...]]]] = defaultdict(list)
     for name, shape in shapes.items():

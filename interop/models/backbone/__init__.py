@@ -16,13 +16,22 @@ from interop.models.backbone.features import Features
 from interop.models.backbone.resolve import RANDOM, find
 from interop.models.infer_signature import signature
 from interop.models.libraries.transformers import backbone as transformers
-from interop.models.pretrained import Backbone, Source
+from interop.models.pretrained import Backbone, PretrainedSource
 
-__all__ = ["RANDOM", "Backbone", "Features", "Source", "bare", "find", "input_names", "under_head"]
+__all__ = [
+    "RANDOM",
+    "Backbone",
+    "Features",
+    "PretrainedSource",
+    "bare",
+    "find",
+    "input_names",
+    "under_head",
+]
 
 
 def under_head(
-    source: Source,
+    source: PretrainedSource,
     task: str,
     labels: Sequence[str] = (),
     *,
@@ -53,7 +62,7 @@ def under_head(
     return _filled(made, source)
 
 
-def _filled(made: Backbone, source: Source) -> Backbone:
+def _filled(made: Backbone, source: PretrainedSource) -> Backbone:
     """What `made` is; ModelError where the file's weights do not fill it."""
     if not made.proof.holds:
         raise ModelError(
@@ -65,7 +74,9 @@ def _filled(made: Backbone, source: Source) -> Backbone:
     return made
 
 
-def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int = 0) -> Features:
+def bare(
+    source: PretrainedSource, *, factory: str | None = None, at: str = "", seed: int = 0
+) -> Features:
     """The source's module as it was saved, to be asked for features and for its own answers.
 
     Of a model of transformers for texts or sounds the features are the mean of the last hidden
@@ -86,7 +97,7 @@ def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int 
         return Features.of_module(_filled(vision.as_saved(source), source), at)
 
 
-def input_names(source: Source, backbone: Backbone | Features) -> tuple[str, ...]:
+def input_names(source: PretrainedSource, backbone: Backbone | Features) -> tuple[str, ...]:
     """The names of what the module takes, in its order; "input" where it is one tensor."""
     if source.library == "transformers" and backbone.factory is None:
         return signature(source.identity, backbone.module).names

@@ -15,7 +15,7 @@ from interop.facts import AnyPreprocessing, Architecture, Identity, Labels, Mani
 from interop.identity import identify_file
 from interop.identity.user_facts import UserFacts
 from interop.models.backbone import default_preprocessing
-from interop.models.pretrained import Source
+from interop.models.pretrained import PretrainedSource
 
 RANDOM = "random:"
 LIBRARIES = ("torchvision", "timm", "transformers", "torchaudio")
@@ -28,7 +28,7 @@ def find(
     arch: str | None = None,
     labels: Labels | None = None,
     preprocessing: AnyPreprocessing | None = None,
-) -> Source:
+) -> PretrainedSource:
     """What `given` names.
 
     A file, a bundle or a folder; "library/name" of weights that `weights` holds or the library has
@@ -58,7 +58,7 @@ def find(
     return _source(given, identity, name)
 
 
-def _source(given: str, identity: Identity, arch: str | None) -> Source:
+def _source(given: str, identity: Identity, arch: str | None) -> PretrainedSource:
     from interop.models.build_module import as_named
     from interop.models.libraries.timm.build import described as by_timm
     from interop.models.libraries.transformers.build import described
@@ -72,7 +72,7 @@ def _source(given: str, identity: Identity, arch: str | None) -> Source:
         library, name = "timm", str(found["architecture"])
     else:
         library, _, name = (named.architecture or "").partition("/")
-    return Source(given, _with_published(named, library, name), library, name)
+    return PretrainedSource(given, _with_published(named, library, name), library, name)
 
 
 def _with_published(identity: Identity, library: str, name: str) -> Identity:
@@ -85,7 +85,7 @@ def _with_published(identity: Identity, library: str, name: str) -> Identity:
 
 def _random(
     given: str, arch: str | None, labels: Labels | None, preprocessing: AnyPreprocessing | None
-) -> Source:
+) -> PretrainedSource:
     """The architecture of what stands behind the colon, without its weights."""
     inner = given.removeprefix(RANDOM)
     if not _is_name(inner):
@@ -97,7 +97,9 @@ def _random(
     identity = Identity(
         manifest, "", "", (), (Architecture(inner, "its name"),), preprocessing=preprocessing
     )
-    return Source(given, _with_published(identity, library, name), library, name, random=True)
+    return PretrainedSource(
+        given, _with_published(identity, library, name), library, name, random=True
+    )
 
 
 def _is_name(given: str) -> bool:

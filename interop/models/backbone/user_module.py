@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from interop.errors import ModelError
 from interop.models.initialize import fill
-from interop.models.pretrained import Backbone, Source
+from interop.models.pretrained import Backbone, PretrainedSource
 from interop.models.user_code import module_by_path
 from interop.models.weights import state_dict
 
 
-def under_head(source: Source, factory: str) -> Backbone:
+def under_head(source: PretrainedSource, factory: str) -> Backbone:
     """Raises ModelError where nothing pairs, or what does not pair is more than one part."""
     module = module_by_path(factory).requires_grad_(True)
     target = module.state_dict()

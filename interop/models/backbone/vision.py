@@ -15,14 +15,14 @@ from interop.models.build_module import build_with_notes
 from interop.models.heads import put
 from interop.models.initialize import fill
 from interop.models.load_weights import NAME, load
-from interop.models.pretrained import Backbone, Source
+from interop.models.pretrained import Backbone, PretrainedSource
 from interop.models.weights import state_dict
 
 _LEFT = ("its own head was left aside",)
 OWN = "give the module for the new task with --model package.module:factory"
 
 
-def under_head(source: Source, outputs: int) -> Backbone:
+def under_head(source: PretrainedSource, outputs: int) -> Backbone:
     """Raises ModelError where the architecture is unknown, or has no head to be replaced."""
     made = as_saved(source)
     module, heads = made.module, _heads(made.module, source)
@@ -32,7 +32,7 @@ def under_head(source: Source, outputs: int) -> Backbone:
     return Backbone(module.eval(), heads[0], fresh, made.proof, made.notes)
 
 
-def as_saved(source: Source) -> Backbone:
+def as_saved(source: PretrainedSource) -> Backbone:
     """The module with the file's own head; `fresh` names its tensors where the file has none."""
     if not source.library:
         build_with_notes(source.identity)  # which says what is not known of it
@@ -57,7 +57,7 @@ def _is_of(name: str, heads: list[str]) -> bool:
     return any(under(name, path) for path in heads)
 
 
-def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[str, ...]]:
+def _with_weights(source: PretrainedSource, name: str) -> tuple[nn.Module, Proof, tuple[str, ...]]:
     """The module with the file's weights; of a head that no library has, without that head, and of
     a file that has lost its own too: how much of the backbone it still fills is to be said."""
     identity = source.identity
@@ -78,7 +78,7 @@ def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[st
     return module, proof, _LEFT
 
 
-def _tensors(source: Source) -> dict[str, torch.Tensor]:
+def _tensors(source: PretrainedSource) -> dict[str, torch.Tensor]:
     return state_dict(source.identity.tensors, source.identity.manifest.path)
 
 
@@ -87,7 +87,7 @@ def drawn(name: str) -> Proof:
     return Proof(NAME, True, f"nothing was loaded: {name} with weights drawn at random", facts)
 
 
-def _heads(module: nn.Module, source: Source) -> list[str]:
+def _heads(module: nn.Module, source: PretrainedSource) -> list[str]:
     """Paths of the layers that the new task replaces, the main one first."""
     if source.library == "timm":
         stated: Any = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
@@ -109,7 +109,7 @@ def _heads(module: nn.Module, source: Source) -> list[str]:
     return paths
 
 
-def _replace(module: Any, source: Source, heads: list[str], outputs: int) -> None:
+def _replace(module: Any, source: PretrainedSource, heads: list[str], outputs: int) -> None:
     """New layers of the same kind, as wide as the task asks for."""
     if source.library == "timm":
         module.reset_classifier(outputs)

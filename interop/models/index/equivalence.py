@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from interop.identity.index.build import Entry, Twins
+from interop.identity.index.build import IndexEntry, Twins
 from interop.models import catalog
 
 # Outputs this far apart, of the largest output, are the same: rounding alone comes to 1e-6.
@@ -63,7 +63,7 @@ _ALWAYS = frozenset({"epsilon", "aspect ratio"})
 
 
 def twins(
-    groups: Sequence[Sequence[Entry]], progress: Callable[[str], object] | None = None
+    groups: Sequence[Sequence[IndexEntry]], progress: Callable[[str], object] | None = None
 ) -> list[Twins]:
     """What each group of entries with one backbone comes to.
 
@@ -78,13 +78,13 @@ def twins(
     return found
 
 
-def compare(group: Sequence[Entry]) -> Twins:
+def compare(group: Sequence[IndexEntry]) -> Twins:
     """The names of one group, those that compute the same together.
 
     Models with other heads are told apart by these and are not run against each other; classifiers
     of pictures are compared by the features that their heads are given.
     """
-    kinds: dict[object, dict[str, Entry]] = {}
+    kinds: dict[object, dict[str, IndexEntry]] = {}
     for entry in group:
         kinds.setdefault(_kind(entry), {}).setdefault(entry.name, entry)
     same: list[tuple[str, ...]] = []
@@ -109,7 +109,7 @@ def _in_order(same: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(groups, key=lambda group: preference(group[0])))
 
 
-def _kind(entry: Entry) -> object:
+def _kind(entry: IndexEntry) -> object:
     """What has to be equal for two models to be worth running against each other.
 
     Vision libraries' classifiers are compared by their features, so that one with a classifier can
@@ -122,7 +122,7 @@ def _kind(entry: Entry) -> object:
     return "pictures" if classifier else frozenset(roles)
 
 
-def _split(entries: Sequence[Entry]) -> tuple[list[list[str]], list[str]]:
+def _split(entries: Sequence[IndexEntry]) -> tuple[list[list[str]], list[str]]:
     """Groups of names that agree, and what tells these groups apart."""
     if len(entries) == 1:
         return [[entries[0].name]], []
@@ -186,7 +186,7 @@ def _distance(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> float:
 # ---------------------------------------------------------------- running
 
 
-def _outputs(entries: Sequence[Entry], dtype: torch.dtype) -> list[list[torch.Tensor]]:
+def _outputs(entries: Sequence[IndexEntry], dtype: torch.dtype) -> list[list[torch.Tensor]]:
     """What each gives for the same input and the same weights."""
     size = _size(entries)
     outputs = [_run(entry, size, dtype) for entry in entries]
@@ -195,13 +195,13 @@ def _outputs(entries: Sequence[Entry], dtype: torch.dtype) -> list[list[torch.Te
     return outputs
 
 
-def _size(entries: Sequence[Entry]) -> tuple[int, ...] | None:
+def _size(entries: Sequence[IndexEntry]) -> tuple[int, ...] | None:
     """The smallest of the input sizes that the libraries state."""
     sizes = [catalog.input_size(entry) for entry in entries]
     return min((size for size in sizes if size), default=None)
 
 
-def _blind(entry: Entry, size: tuple[int, ...] | None, output: Sequence[torch.Tensor]) -> bool:
+def _blind(entry: IndexEntry, size: tuple[int, ...] | None, output: Sequence[torch.Tensor]) -> bool:
     """Whether a model gives the same for its input turned round: agreeing would show nothing."""
     try:
         other = _run(entry, size, torch.float32, turned=True)
@@ -211,7 +211,7 @@ def _blind(entry: Entry, size: tuple[int, ...] | None, output: Sequence[torch.Te
 
 
 def _run(
-    entry: Entry, size: tuple[int, ...] | None, dtype: torch.dtype, *, turned: bool = False
+    entry: IndexEntry, size: tuple[int, ...] | None, dtype: torch.dtype, *, turned: bool = False
 ) -> list[torch.Tensor]:
     own = catalog.input_size(entry)
     try:
@@ -225,7 +225,7 @@ def _run(
 
 def _answer(
     module: nn.Module,
-    entry: Entry,
+    entry: IndexEntry,
     size: tuple[int, ...] | None,
     dtype: torch.dtype,
     turned: bool,
@@ -254,7 +254,7 @@ def _cast(inputs: Mapping[str, Any], dtype: torch.dtype, turned: bool) -> dict[s
     return {name: cast(value) for name, value in inputs.items()}
 
 
-def _leave_out(module: nn.Module, entry: Entry) -> None:
+def _leave_out(module: nn.Module, entry: IndexEntry) -> None:
     """Puts nothing where the classifiers are, so that what they are given comes out."""
     for path, role in entry.heads:
         if role in ("classes", "distillation"):
@@ -322,7 +322,7 @@ def _drawn(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 # ---------------------------------------------------------------- what tells two apart
 
 
-def _differences(modules: Sequence[nn.Module], entries: Sequence[Entry]) -> list[str]:
+def _differences(modules: Sequence[nn.Module], entries: Sequence[IndexEntry]) -> list[str]:
     """What tells any two apart, in words."""
     found: set[str] = set()
     for (a, left), (b, right) in combinations(zip(modules, entries, strict=True), 2):

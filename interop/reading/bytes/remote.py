@@ -27,7 +27,7 @@ WHOLE = 1 << 26
 _BEHIND = 1 << 14  # what is read next lies close behind
 
 
-class Parts:
+class FetchedParts:
     """The bytes of a remote file, fetched in parts as they are asked for.
 
     `requests` counts the parts, `fetched` their bytes.

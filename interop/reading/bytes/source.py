@@ -78,9 +78,9 @@ class Source:
         self.base = 0
         self.remote = is_remote(path)
         if self.remote:
-            from interop.reading.bytes.remote import Parts
+            from interop.reading.bytes.remote import FetchedParts
 
-            self.data = Parts(path)
+            self.data = FetchedParts(path)
             self.size = len(self.data)
             if self.size == 0:
                 raise truncated(self.path, "the file is empty", "upload it again")

@@ -37,8 +37,8 @@ from interop.reading.pickle.metadata import value
 from interop.reading.pickle.rebuild import Unfit, dtype
 from interop.reading.pickle.records import (
     Broken,
+    Constructed,
     Global,
-    Made,
     Mapping,
     Node,
 )
@@ -91,7 +91,7 @@ def _sizes(found: Manifest) -> int:
 
 def _record(node: Node, name: str) -> dict[str, Node]:
     """The fields of a record of the class `name`."""
-    if type(node) is not Made or type(node.func) is not Global or node.func.name != name:
+    if type(node) is not Constructed or type(node.func) is not Global or node.func.name != name:
         raise Broken(f"something else where {name} should be")
     if node.state is None:
         return {}
@@ -146,7 +146,9 @@ class _Reader:
         for full, entry in self.listed.named.items():
             steps = self.steps(full)
             kept = next((i for i, step in enumerate(steps) if step.lower() in ASIDE), None)
-            kind = entry.func.name if type(entry) is Made and type(entry.func) is Global else ""
+            kind = (
+                entry.func.name if type(entry) is Constructed and type(entry.func) is Global else ""
+            )
             if kept is not None:
                 aside[".".join(steps[: kept + 1])] = None
             elif kind == "TensorStorageMetadata":
@@ -182,7 +184,7 @@ class _Reader:
 
     def kind(self, node: Node) -> str:
         """The dtype of a TensorProperties, whose state is a tuple that begins with it."""
-        state = node.state if type(node) is Made else None
+        state = node.state if type(node) is Constructed else None
         first = state[0] if type(state) is tuple and state else None
         if type(state) is Mapping:
             first = state.named.get("dtype")

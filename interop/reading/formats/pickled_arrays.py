@@ -19,7 +19,7 @@ from interop.reading.pickle.records import (
 )
 
 
-class Arrays:
+class PickledArrays:
     """The arrays of one pickle, numbered in the order in which they are asked for.
 
     `place` turns a position in the pickle into one in the file.

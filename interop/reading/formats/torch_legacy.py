@@ -34,7 +34,7 @@ from interop.reading.pickle.records import (
 from interop.reading.pickle.state_dicts import Weights
 
 if TYPE_CHECKING:
-    from interop.reading.formats.pickled_arrays import Arrays
+    from interop.reading.formats.pickled_arrays import PickledArrays
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -154,10 +154,10 @@ class _Legacy:
             raise unknown(path, head)
         return self.refuse(failure)
 
-    def arrays(self) -> Arrays:
-        from interop.reading.formats.pickled_arrays import Arrays
+    def arrays(self) -> PickledArrays:
+        from interop.reading.formats.pickled_arrays import PickledArrays
 
-        return Arrays(self.source.path, lambda at: self.source.base + at)
+        return PickledArrays(self.source.path, lambda at: self.source.base + at)
 
     def refuse(self, failure: Exception) -> Manifest:
         def work() -> Contents:

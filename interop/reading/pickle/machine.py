@@ -25,9 +25,9 @@ from interop.reading.pickle.records import (
     Bag,
     Blob,
     Broken,
+    Constructed,
     Cut,
     Global,
-    Made,
     Mapping,
     Node,
     OverLimit,
@@ -220,7 +220,7 @@ class Machine:
     def fill(self, target: Node, items: list[Node]) -> None:
         if len(items) % 2:
             raise IndexError
-        if type(target) is Made:
+        if type(target) is Constructed:
             if target.content is None:
                 target.content = Mapping()
             target = target.content
@@ -242,7 +242,7 @@ class Machine:
         elif type(target) is Bag:
             _hashed(items)
             target.items.extend(items)
-        elif type(target) is Made:
+        elif type(target) is Constructed:
             if target.items is None:
                 target.items = []
             target.items.extend(items)
@@ -321,7 +321,7 @@ class Machine:
             func.called = True
             if type(args) is tuple:
                 return rebuild(self, func, args)
-        return Made(func, args)
+        return Constructed(func, args)
 
     def make(self, cls: Node, args: Node) -> Node:
         """What `cls.__new__` would give, without a call of its `__init__`."""
@@ -331,7 +331,7 @@ class Machine:
         self.used(cls, called=args != () and not _takes_values(cls))
         if type(cls) is Global and type(args) is tuple:
             return rebuild(self, cls, args)
-        return Made(cls, args)
+        return Constructed(cls, args)
 
     def reduce(self) -> None:
         args = self.stack.pop()
@@ -349,9 +349,9 @@ class Machine:
         cls = self.stack.pop()
         self.stack.append(self.make_ex(cls, args, options))
 
-    def make_ex(self, cls: Node, args: Node, options: Node) -> Made:
+    def make_ex(self, cls: Node, args: Node, options: Node) -> Constructed:
         """What `cls.__new__` would give with arguments by name too."""
-        made = Made(cls, args)
+        made = Constructed(cls, args)
         self.container()
         self.passed(cls, args)
         none = args == () and type(options) is Mapping and not options.named
@@ -387,7 +387,7 @@ class Machine:
     def build(self) -> None:
         state = self.stack.pop()
         target = self.stack[-1]
-        if type(target) is Made:
+        if type(target) is Constructed:
             target.state = state
         elif type(target) is Array:
             build(target, state)
@@ -425,7 +425,7 @@ class Machine:
         except Broken as error:
             # To be told of, but not before the rest has been searched for what is worse.
             self.complaint = self.complaint or str(error)
-            return Made(None, (key,))
+            return Constructed(None, (key,))
 
     # ------------------------------------------------------------ numbers and text in lines
 

@@ -13,8 +13,8 @@ from interop.reading.pickle.records import (
     Array,
     Bag,
     Blob,
+    Constructed,
     Global,
-    Made,
     Mapping,
     Node,
     Text,
@@ -40,9 +40,9 @@ class _Nothing(Exception):
 
 def describe(tree: Node) -> dict[str, Json]:
     """The entries of the top-level mapping that are no tensors."""
-    if type(tree) is Made and tree.module.startswith("__torch__"):
+    if type(tree) is Constructed and tree.module.startswith("__torch__"):
         return {}
-    mapping = tree.content or tree.state if type(tree) is Made else tree
+    mapping = tree.content or tree.state if type(tree) is Constructed else tree
     budget = [MAX_VALUES]
     if type(mapping) is not Mapping or "_modules" in mapping.named:
         stated = _stated(tree, budget)
@@ -68,7 +68,7 @@ def describe(tree: Node) -> dict[str, Json]:
 
 def _stated(node: Node, budget: list[int]) -> dict[str, Json]:
     """What a pickled module's own attributes say of its classes; {} for anything else."""
-    if type(node) is not Made or type(node.state) is not Mapping:
+    if type(node) is not Constructed or type(node.state) is not Mapping:
         return {}
     named = node.state.named
     if "_modules" not in named:
@@ -91,7 +91,7 @@ def _category_maps(loaders: Node, budget: list[int]) -> list[Json]:
             continue
         seen.add(id(node))
         kind = type(node)
-        if kind is Made:
+        if kind is Constructed:
             if node.module.startswith("fastai.") and node.func.name == "CategoryMap":
                 with suppress(_Nothing):
                     found.append(_json(node, budget, MAX_DEPTH))
@@ -117,7 +117,7 @@ def _marked(node: Node, budget: list[int]) -> Json:
     try:
         return _json(node, budget, MAX_DEPTH)
     except _Nothing:
-        made = node.func if type(node) is Made else None
+        made = node.func if type(node) is Constructed else None
         name = f"{made.module}.{made.name}" if type(made) is Global else type(node).__name__
         return f"<{name}>"
 
@@ -154,7 +154,7 @@ def _json(node: Node, budget: list[int], depth: int) -> Json:
         return _dict(node, budget, depth)
     if kind is Array:
         return _array(node, budget, depth)
-    if kind is Made and not node.module.startswith("__torch__"):
+    if kind is Constructed and not node.module.startswith("__torch__"):
         return _object(node, budget, depth)
     raise _Nothing
 
@@ -182,7 +182,7 @@ def _dict(mapping: Mapping, budget: list[int], depth: int) -> dict[str, Json]:
     return result
 
 
-def _object(made: Made, budget: list[int], depth: int) -> Json:
+def _object(made: Constructed, budget: list[int], depth: int) -> Json:
     """An object's entries or attributes, where it is no module but a record of settings."""
     if type(made.content) is Mapping:
         return _dict(made.content, budget, depth)

@@ -14,12 +14,12 @@ from interop.reading.pickle.records import (
     Array,
     Bag,
     Blob,
+    Constructed,
     Global,
-    Machine,
-    Made,
     Mapping,
     Node,
     OverLimit,
+    PickleMachine,
     StorageRef,
     Tensor,
     Text,
@@ -47,7 +47,7 @@ class Unfit(Exception):
     """The arguments are not what the function takes."""
 
 
-def rebuild(machine: Machine, func: Global, args: Arguments) -> Node:
+def rebuild(machine: PickleMachine, func: Global, args: Arguments) -> Node:
     """The record of `func(*args)`, or of `func.__new__(func, *args)`."""
     if func.maker is False:
         func.maker = _MAKERS.get(plain(func.module, func.name))
@@ -57,7 +57,7 @@ def rebuild(machine: Machine, func: Global, args: Arguments) -> Node:
             return made
         except (Unfit, TypeError, ValueError, OverflowError):
             pass
-    return Made(func, args)
+    return Constructed(func, args)
 
 
 # ---------------------------------------------------------------- torch
@@ -96,7 +96,9 @@ def _axes(node: Node) -> tuple[int, ...]:
     return node if type(node) is tuple else tuple(node)
 
 
-def _tensor(m: Machine, storage: Node, offset: Node, shape: Node, stride: Node, *_: Node) -> Tensor:
+def _tensor(
+    m: PickleMachine, storage: Node, offset: Node, shape: Node, stride: Node, *_: Node
+) -> Tensor:
     if type(storage) is not StorageRef:
         raise Unfit
     axes, steps = _axes(shape), _axes(stride)
@@ -106,14 +108,14 @@ def _tensor(m: Machine, storage: Node, offset: Node, shape: Node, stride: Node, 
     return Tensor(storage.dtype, axes, place, storage.shift + offset, steps)
 
 
-def _tensor_v2(m: Machine, *args: Node) -> Tensor:
+def _tensor_v2(m: PickleMachine, *args: Node) -> Tensor:
     tensor = _tensor(m, *args)
     if len(args) > 6:
         _view_flags(tensor, args[6])
     return tensor
 
 
-def _tensor_v3(m: Machine, *args: Node) -> Tensor:
+def _tensor_v3(m: PickleMachine, *args: Node) -> Tensor:
     tensor = _tensor(m, *args)
     tensor.dtype = dtype(args[6])
     if len(args) > 7:
@@ -128,19 +130,21 @@ def _view_flags(tensor: Tensor, flags: Node) -> None:
         tensor.neg = flags.named.get("neg") is True
 
 
-def _parameter(m: Machine, data: Node, *_: Node) -> Node:
-    if type(data) not in (Tensor, Made):
+def _parameter(m: PickleMachine, data: Node, *_: Node) -> Node:
+    if type(data) not in (Tensor, Constructed):
         raise Unfit
     return data
 
 
-def _parameter_with_state(m: Machine, data: Node, grad: Node, hooks: Node, state: Node) -> Node:
+def _parameter_with_state(
+    m: PickleMachine, data: Node, grad: Node, hooks: Node, state: Node
+) -> Node:
     made = _parameter(m, data)
     _set_state(m, made, state)
     return made
 
 
-def _set_state(m: Machine, made: Node, state: Node) -> None:
+def _set_state(m: PickleMachine, made: Node, state: Node) -> None:
     """torch sets what the state names as attributes: some of a tensor's are its values."""
     if type(made) is not Tensor or state is None:
         return
@@ -151,11 +155,11 @@ def _set_state(m: Machine, made: Node, state: Node) -> None:
             m.altered(made)
 
 
-def _meta_tensor(m: Machine, kind: Node, shape: Node, stride: Node, *_: Node) -> Tensor:
+def _meta_tensor(m: PickleMachine, kind: Node, shape: Node, stride: Node, *_: Node) -> Tensor:
     return Tensor(dtype(kind), _axes(shape), None, 0, _axes(stride))
 
 
-def _wrapper(m: Machine, cls: Node, kind: Node, shape: Node, *_: Node) -> Tensor:
+def _wrapper(m: PickleMachine, cls: Node, kind: Node, shape: Node, *_: Node) -> Tensor:
     return Tensor(dtype(kind), _axes(shape), layout="subclass")
 
 
@@ -169,7 +173,7 @@ _SPARSE_PARTS = {
 }
 
 
-def _sparse(m: Machine, layout: Node, data: Node, *_: Node) -> Tensor:
+def _sparse(m: PickleMachine, layout: Node, data: Node, *_: Node) -> Tensor:
     name = layout.text.removeprefix("torch.") if type(layout) is Text else ""
     names = _SPARSE_PARTS.get(name, ())
     if not names or type(data) is not tuple or len(data) <= len(names):
@@ -180,7 +184,7 @@ def _sparse(m: Machine, layout: Node, data: Node, *_: Node) -> Tensor:
     return Tensor(parts[-1][1].dtype, _axes(data[len(names)]), layout=name, parts=parts)
 
 
-def _quantized(m: Machine, *args: Node) -> Tensor:
+def _quantized(m: PickleMachine, *args: Node) -> Tensor:
     tensor = _tensor(m, *args)
     params = args[4]
     if type(params) is not tuple or len(params) < 3 or type(params[0]) is not Global:
@@ -195,7 +199,7 @@ def _quantized(m: Machine, *args: Node) -> Tensor:
     return tensor
 
 
-def _nested(m: Machine, buffer: Node, *about: Node) -> Tensor:
+def _nested(m: PickleMachine, buffer: Node, *about: Node) -> Tensor:
     # It has no one shape: its buffer's stands for it.
     parts = tuple(zip(("values", "sizes", "strides", "offsets"), (buffer, *about), strict=False))
     if any(type(part) is not Tensor for _, part in parts):
@@ -203,7 +207,7 @@ def _nested(m: Machine, buffer: Node, *about: Node) -> Tensor:
     return Tensor(buffer.dtype, buffer.shape, layout="jagged", parts=parts)
 
 
-def _jagged(m: Machine, *args: Node) -> Tensor:
+def _jagged(m: PickleMachine, *args: Node) -> Tensor:
     parts = tuple((n.lstrip("_"), t) for a in args for n, t in _tensors_in(a))
     values = next((t for n, t in parts if n == "values"), None)
     if values is None:
@@ -223,7 +227,7 @@ def _tensors_in(state: Node) -> list[tuple[str, Tensor]]:
     ]
 
 
-def _from_type(m: Machine, func: Node, cls: Node, args: Node, state: Node = None) -> Node:
+def _from_type(m: PickleMachine, func: Node, cls: Node, args: Node, state: Node = None) -> Node:
     made = m.call(func, args)
     _set_state(m, made, state)
     if type(made) is Tensor and made.layout == "subclass":
@@ -237,38 +241,38 @@ def _from_type(m: Machine, func: Node, cls: Node, args: Node, state: Node = None
     return made
 
 
-def _from_numpy(m: Machine, data: Node, kind: Node, *_: Node) -> Tensor:
+def _from_numpy(m: PickleMachine, data: Node, kind: Node, *_: Node) -> Tensor:
     if type(data) is not Array or data.shape is None:
         raise Unfit
     return Tensor(dtype(kind), data.shape)
 
 
-def _size(m: Machine, axes: Node = ()) -> Node:
+def _size(m: PickleMachine, axes: Node = ()) -> Node:
     return _axes(axes)
 
 
-def _device(m: Machine, kind: Node, index: Node = None) -> Text:
+def _device(m: PickleMachine, kind: Node, index: Node = None) -> Text:
     if type(kind) is not str:
         raise Unfit
     return Text(kind if index is None else f"{kind}:{_whole(index)}")
 
 
-def _layout(m: Machine, name: Node) -> Text:
+def _layout(m: PickleMachine, name: Node) -> Text:
     return Text(str(name) if type(name) is str else "")
 
 
-def _torchscript_list(m: Machine, items: Node) -> Node:
+def _torchscript_list(m: PickleMachine, items: Node) -> Node:
     return items
 
 
-def _torchscript_typed(m: Machine, item: Node, kind: Node) -> Node:
+def _torchscript_typed(m: PickleMachine, item: Node, kind: Node) -> Node:
     return item
 
 
 # ---------------------------------------------------------------- Python
 
 
-def _mapping(m: Machine, items: Node = (), *_: Node) -> Mapping:
+def _mapping(m: PickleMachine, items: Node = (), *_: Node) -> Mapping:
     mapping = Mapping()
     if type(items) is Mapping:
         m.containers += len(items.named) + len(items.others)
@@ -282,7 +286,7 @@ def _mapping(m: Machine, items: Node = (), *_: Node) -> Mapping:
     return mapping
 
 
-def _default_mapping(m: Machine, factory: Node = None, *items: Node) -> Mapping:
+def _default_mapping(m: PickleMachine, factory: Node = None, *items: Node) -> Mapping:
     return _mapping(m, *items)
 
 
@@ -294,19 +298,19 @@ def _sequence(node: Node) -> list[Node]:
     raise Unfit
 
 
-def _bag(m: Machine, items: Node = ()) -> Bag:
+def _bag(m: PickleMachine, items: Node = ()) -> Bag:
     return Bag(_copied(m, items))
 
 
-def _list(m: Machine, items: Node = (), *_: Node) -> list[Node]:
+def _list(m: PickleMachine, items: Node = (), *_: Node) -> list[Node]:
     return _copied(m, items)
 
 
-def _tuple(m: Machine, items: Node = ()) -> tuple[Node, ...]:
+def _tuple(m: PickleMachine, items: Node = ()) -> tuple[Node, ...]:
     return tuple(_copied(m, items))
 
 
-def _copied(m: Machine, items: Node) -> list[Node]:
+def _copied(m: PickleMachine, items: Node) -> list[Node]:
     # A copy costs what it holds: otherwise a small file could ask for a long list many times.
     copy = _sequence(items)
     m.containers += len(copy)
@@ -314,7 +318,7 @@ def _copied(m: Machine, items: Node) -> list[Node]:
     return copy
 
 
-def _encode(m: Machine, text: Node, encoding: Node = "utf-8", *_: Node) -> bytes:
+def _encode(m: PickleMachine, text: Node, encoding: Node = "utf-8", *_: Node) -> bytes:
     if type(text) is not str or encoding not in ("latin1", "latin-1", "utf-8", "utf8", "ascii"):
         raise Unfit
     m.containers += len(text) >> 8
@@ -322,7 +326,7 @@ def _encode(m: Machine, text: Node, encoding: Node = "utf-8", *_: Node) -> bytes
     return text.encode(encoding)
 
 
-def _bytearray(m: Machine, data: Node = b"", *rest: Node) -> Node:
+def _bytearray(m: PickleMachine, data: Node = b"", *rest: Node) -> Node:
     if type(data) is int and data > _MAX_ALLOCATION:
         raise OverLimit(f"a bytearray of {data:,} bytes")
     if type(data) is str:
@@ -332,30 +336,30 @@ def _bytearray(m: Machine, data: Node = b"", *rest: Node) -> Node:
     return data
 
 
-def _number(m: Machine, value: Node = 0) -> Node:
+def _number(m: PickleMachine, value: Node = 0) -> Node:
     if type(value) not in (int, float, bool):
         raise Unfit
     return value
 
 
-def _string(m: Machine, value: Node = "") -> str:
+def _string(m: PickleMachine, value: Node = "") -> str:
     if type(value) is not str:
         raise Unfit
     return value
 
 
-def _complex(m: Machine, real: Node = 0.0, imaginary: Node = 0.0) -> complex:
+def _complex(m: PickleMachine, real: Node = 0.0, imaginary: Node = 0.0) -> complex:
     return complex(_number(m, real), _number(m, imaginary))
 
 
-def _path(m: Machine, *parts: Node) -> Text:
+def _path(m: PickleMachine, *parts: Node) -> Text:
     if len(parts) > 1000 or any(type(part) is not str or len(part) > 4096 for part in parts):
         raise Unfit
     root = bool(parts) and parts[0] == "/"
     return Text("/" + "/".join(parts[1:]) if root else "/".join(parts))
 
 
-def _moment(m: Machine, *args: Node) -> Text:
+def _moment(m: PickleMachine, *args: Node) -> Text:
     import datetime
 
     if not args or len(args) > 8:
@@ -371,33 +375,33 @@ def _moment(m: Machine, *args: Node) -> Text:
     raise Unfit
 
 
-def _reconstructor(m: Machine, cls: Node, base: Node, state: Node) -> Node:
+def _reconstructor(m: PickleMachine, cls: Node, base: Node, state: Node) -> Node:
     m.used(base, called=True)  # with the state
     return m.make(cls, ())
 
 
-def _new_object(m: Machine, cls: Node, *args: Node) -> Node:
+def _new_object(m: PickleMachine, cls: Node, *args: Node) -> Node:
     return m.make(cls, args)
 
 
-def _new_object_ex(m: Machine, cls: Node, args: Node, options: Node) -> Node:
+def _new_object_ex(m: PickleMachine, cls: Node, args: Node, options: Node) -> Node:
     return m.make_ex(cls, args, options)
 
 
 # ---------------------------------------------------------------- numpy
 
 
-def _array(m: Machine, cls: Node, shape: Node, code: Node) -> Array:
+def _array(m: PickleMachine, cls: Node, shape: Node, code: Node) -> Array:
     return Array(shape=())
 
 
-def _array_dtype(m: Machine, code: Node, *_: Node) -> Array:
+def _array_dtype(m: PickleMachine, code: Node, *_: Node) -> Array:
     if type(code) is not str or len(code) > 100:
         raise Unfit
     return Array("|" + code)
 
 
-def _array_scalar(m: Machine, kind: Node, data: Node = None) -> Array:
+def _array_scalar(m: PickleMachine, kind: Node, data: Node = None) -> Array:
     if type(kind) is not Array or kind.shape is not None:
         raise Unfit
     array = Array(kind.code, ())
@@ -405,7 +409,7 @@ def _array_scalar(m: Machine, kind: Node, data: Node = None) -> Array:
     return array
 
 
-def _from_buffer(m: Machine, data: Node, kind: Node, shape: Node, order: Node) -> Array:
+def _from_buffer(m: PickleMachine, data: Node, kind: Node, shape: Node, order: Node) -> Array:
     if type(kind) is not Array or kind.shape is not None:
         raise Unfit
     array = Array(kind.code, _axes(shape))

@@ -144,7 +144,7 @@ class Array:
         self.data: Node = None
 
 
-class Made:
+class Constructed:
     """An object of a class or function that is not interpreted: what was called, with what."""
 
     __slots__ = ("args", "content", "func", "items", "state")
@@ -176,7 +176,7 @@ class OverLimit(Broken):
     """The pickle asks for more than its reader allows."""
 
 
-class Machine(Protocol):
+class PickleMachine(Protocol):
     """What rebuilds a call asks of the interpreter that came by it."""
 
     containers: int

@@ -13,8 +13,8 @@ from interop.facts import DTYPE_BITS, Json, StateDict, Storage, TensorSpec
 from interop.reading.pickle.records import (
     Array,
     Bag,
+    Constructed,
     Global,
-    Made,
     Mapping,
     Node,
     OverLimit,
@@ -96,7 +96,7 @@ class Weights:
         self._path.add(id(node))
         if kind is Mapping:
             self._mapping(node, place, depth)
-        elif kind is Made:
+        elif kind is Constructed:
             self._made(node, place, depth)
         else:
             self._sequence(node.items if kind is Bag else node, place, depth)
@@ -150,7 +150,7 @@ class Weights:
                 self._visit(item, _join(place, str(index)), depth + 1)
         self._add(first, place, tensors)
 
-    def _made(self, made: Made, place: str, depth: int) -> None:
+    def _made(self, made: Constructed, place: str, depth: int) -> None:
         if _is_module(made):
             name = f"{made.func.module}.{made.func.name}" if type(made.func) is Global else "?"
             tensors = list(self._flatten(made, "", 0))
@@ -160,7 +160,9 @@ class Weights:
             if part is not None:
                 self._visit(part, place, depth + 1)
 
-    def _flatten(self, module: Made, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+    def _flatten(
+        self, module: Constructed, prefix: str, depth: int
+    ) -> Iterator[tuple[str, Tensor]]:
         """What module.state_dict() gives: its parameters, its buffers, then its submodules'."""
         if depth > MAX_DEPTH:
             raise OverLimit(f"modules nested more than {MAX_DEPTH} deep")
@@ -171,7 +173,7 @@ class Weights:
             if type(value) is Tensor:
                 yield prefix + name, value
         for name, value in below:
-            if type(value) is Made and _is_module(value):
+            if type(value) is Constructed and _is_module(value):
                 yield from self._flatten(value, f"{prefix}{name}.", depth + 1)
 
     def _holds_tensor(self, node: Node) -> bool:
@@ -186,7 +188,7 @@ class Weights:
             seen.add(id(node))
             if kind is Mapping:
                 children = [*node.named.values(), *(value for _, value in node.others)]
-            elif kind is Made:
+            elif kind is Constructed:
                 children = [node.state, node.content, node.items]
             else:
                 children = list(node.items if kind is Bag else node)
@@ -237,7 +239,7 @@ class Weights:
         return replace(spec, layout=tensor.layout, quantizer=tensor.quantizer, parts=parts)
 
 
-_CONTAINERS = frozenset({Mapping, Made, Bag, list, tuple})
+_CONTAINERS = frozenset({Mapping, Constructed, Bag, list, tuple})
 
 
 def extent(tensor: TensorSpec) -> int:
@@ -286,7 +288,7 @@ def _is_number(tensor: Tensor) -> bool:
     return all(axis == 1 for axis in tensor.shape)
 
 
-def _is_module(made: Made) -> bool:
+def _is_module(made: Constructed) -> bool:
     state = made.state
     if type(state) is not Mapping:
         return False
@@ -296,7 +298,7 @@ def _is_module(made: Made) -> bool:
     return type(named.get("_parameters")) is Mapping and type(named.get("_modules")) is Mapping
 
 
-def _members(module: Made) -> tuple[list[tuple[str, Node]], list[tuple[str, Node]]]:
+def _members(module: Constructed) -> tuple[list[tuple[str, Node]], list[tuple[str, Node]]]:
     """A module's own tensors, and its submodules, by name."""
     named = module.state.named
     if module.module.startswith("__torch__"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import ModelError
-from interop.identity.index.build import Entry
+from interop.identity.index.build import IndexEntry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,16 +46,16 @@ def meta(name: str, **overrides: Any) -> nn.Module:
             return module(name, **overrides)
 
 
-def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
+def hollow(name: str, entry: IndexEntry, **overrides: Any) -> nn.Module:
     """With a classifier where the entry has one: some are built without, by default."""
     return module(name, **{**_classes(entry), **overrides})
 
 
-def outline(name: str, entry: Entry) -> nn.Module:
+def outline(name: str, entry: IndexEntry) -> nn.Module:
     return meta(name, **_classes(entry))
 
 
-def _classes(entry: Entry) -> dict[str, int]:
+def _classes(entry: IndexEntry) -> dict[str, int]:
     if not entry.heads:
         return {}
     return {"num_classes": entry.shapes[f"{entry.heads[0][0]}.weight"][0]}
@@ -83,7 +83,7 @@ def stated(name: str, module: nn.Module) -> dict[str, Any]:
     }
 
 
-def entries(name: str) -> list[Entry]:
+def entries(name: str) -> list[IndexEntry]:
     """The model as it is built by default, and with a classifier where that leaves it out.
 
     Feature extractors (DINOv2, SigLIP) have none until `num_classes` asks for one.
@@ -97,7 +97,7 @@ def entries(name: str) -> list[Entry]:
     return found
 
 
-def _entry(name: str, built: nn.Module) -> Entry:
+def _entry(name: str, built: nn.Module) -> IndexEntry:
     shapes = {k: tuple(v.shape) for k, v in built.state_dict().items()}
     heads = tuple(
         (path, _role(path, place))
@@ -105,7 +105,7 @@ def _entry(name: str, built: nn.Module) -> Entry:
         if f"{path}.weight" in shapes
     )
     takes = "flat" if name.startswith("vgg") else _TAKES.get(pooling(built), "")
-    return Entry(f"timm/{name}", shapes, heads=heads, takes=takes if heads else "")
+    return IndexEntry(f"timm/{name}", shapes, heads=heads, takes=takes if heads else "")
 
 
 def _classifiers(built: nn.Module) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import ModelError
-from interop.identity.index.build import Entry
+from interop.identity.index.build import IndexEntry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,11 +96,11 @@ def meta(name: str, **overrides: Any) -> nn.Module:
         return module(name, **overrides)
 
 
-def entries(name: str) -> list[Entry]:
+def entries(name: str) -> list[IndexEntry]:
     shapes = {k: tuple(v.shape) for k, v in meta(name).state_dict().items()}
     float_name = name.removeprefix("quantized_")
     return [
-        Entry(
+        IndexEntry(
             f"torchvision/{name}",
             shapes,
             heads=replaced_heads(float_name, shapes),
@@ -110,13 +110,13 @@ def entries(name: str) -> list[Entry]:
     ]
 
 
-def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
+def hollow(name: str, entry: IndexEntry, **overrides: Any) -> nn.Module:
     # Weights that were never trained score everything low; there has to be an answer.
     options = {"box_score_thresh": -1.0, "rpn_score_thresh": -1.0} if "rcnn" in name else {}
     return module(name, **{**options, **overrides})
 
 
-def outline(name: str, entry: Entry) -> nn.Module:
+def outline(name: str, entry: IndexEntry) -> nn.Module:
     return meta(name)
 
 

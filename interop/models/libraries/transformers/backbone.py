@@ -15,7 +15,7 @@ from interop.models.libraries.transformers import build as building
 from interop.models.libraries.transformers.build import described
 from interop.models.libraries.transformers.catalog import quiet
 from interop.models.load_weights import NAME, load
-from interop.models.pretrained import Backbone, Source
+from interop.models.pretrained import Backbone, PretrainedSource
 
 # The Hub's word for a task -> transformers' class that looks up the model class for a config.
 _AUTO = {
@@ -29,7 +29,11 @@ _AUTO = {
 
 
 def under_head(
-    source: Source, task: str, labels: tuple[str, ...], outputs: int, padding: int | None = None
+    source: PretrainedSource,
+    task: str,
+    labels: tuple[str, ...],
+    outputs: int,
+    padding: int | None = None,
 ) -> Backbone:
     """Raises ModelError where transformers has no class of this family for the task.
 
@@ -70,7 +74,7 @@ def under_head(
     return Backbone(module.eval(), _head_of(module, fresh), fresh, proof, notes, labels=labels)
 
 
-def as_saved(source: Source) -> Any:
+def as_saved(source: PretrainedSource) -> Any:
     """The folder's module with all of its weights."""
     _config(source)
     module: Any
@@ -87,7 +91,7 @@ def as_saved(source: Source) -> Any:
     return module.eval()
 
 
-def _config(source: Source) -> dict[str, Json]:
+def _config(source: PretrainedSource) -> dict[str, Json]:
     found = described(source.identity)
     if found is None:
         raise ModelError(
@@ -98,7 +102,7 @@ def _config(source: Source) -> dict[str, Json]:
     return dict(found)
 
 
-def _class(source: Source, task: str, config: dict[str, Json]) -> str:
+def _class(source: PretrainedSource, task: str, config: dict[str, Json]) -> str:
     """The name of the family's class for a task."""
     import transformers
 
@@ -121,8 +125,8 @@ def _class(source: Source, task: str, config: dict[str, Json]) -> str:
 
 
 def _stating(
-    source: Source, task: str, labels: tuple[str, ...], outputs: int, padding: int | None
-) -> Source:
+    source: PretrainedSource, task: str, labels: tuple[str, ...], outputs: int, padding: int | None
+) -> PretrainedSource:
     """The source, its config stating the new task."""
     names = labels or tuple(f"LABEL_{i}" for i in range(outputs))
     stated: dict[str, Json] = {
@@ -139,14 +143,14 @@ def _stating(
     return _with_config(source, stated)
 
 
-def _with_config(source: Source, config: dict[str, Json]) -> Source:
+def _with_config(source: PretrainedSource, config: dict[str, Json]) -> PretrainedSource:
     manifest = source.identity.manifest
     metadata = {**manifest.metadata, "config.json": json.loads(json.dumps(config))}
     identity = replace(source.identity, manifest=replace(manifest, metadata=metadata))
     return replace(source, identity=identity)
 
 
-def _built(source: Source, kind: str) -> Any:
+def _built(source: PretrainedSource, kind: str) -> Any:
     """A module of the class in the source's config, its weights drawn at random."""
     import transformers
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import ModelError
-from interop.identity.index.build import Entry
+from interop.identity.index.build import IndexEntry
 from interop.models.libraries.transformers.families import (
     ENDINGS,
     FAMILIES,
@@ -117,10 +117,10 @@ def meta(name: str, **overrides: Any) -> nn.Module:
         return _build(name, overrides)
 
 
-def entries(name: str) -> list[Entry]:
+def entries(name: str) -> list[IndexEntry]:
     """The class in each of its configs: as it is in memory and, where that differs, on disk."""
     family = _family(name)
-    found: list[Entry] = []
+    found: list[IndexEntry] = []
     for config in configs(name):
         built = _empty(name, config)
         memory = {k: tuple(v.shape) for k, v in built.state_dict().items()}
@@ -131,12 +131,12 @@ def entries(name: str) -> list[Entry]:
     return _distinct(found)
 
 
-def hollow(name: str, entry: Entry, **overrides: Any) -> nn.Module:
+def hollow(name: str, entry: IndexEntry, **overrides: Any) -> nn.Module:
     """The class in the config that the entry is of."""
     return _build(name, {**_config_of(name)[tuple(entry.shapes.items())], **overrides})
 
 
-def outline(name: str, entry: Entry) -> nn.Module:
+def outline(name: str, entry: IndexEntry) -> nn.Module:
     return meta(name, **_config_of(name)[tuple(entry.shapes.items())])
 
 
@@ -266,7 +266,7 @@ def _saved(built: Any) -> dict[str, tuple[int, ...]]:
 
 def _entry(
     name: str, built: Any, shapes: dict[str, tuple[int, ...]], sizes: Mapping[str, int]
-) -> Entry:
+) -> IndexEntry:
     root = _root(built, shapes)
     heads = tuple(
         (path, role)
@@ -274,7 +274,7 @@ def _entry(
         if any(key.startswith(f"{path}.") for key in shapes)
     )
     role = heads[0][1] if heads else ""
-    return Entry(
+    return IndexEntry(
         f"transformers/{name}",
         shapes,
         heads=heads,
@@ -334,9 +334,9 @@ def _counts(shapes: Mapping[str, tuple[int, ...]], within: str) -> set[int]:
     return {len(numbers) for path, numbers in lists.items() if within in path}
 
 
-def _distinct(found: list[Entry]) -> list[Entry]:
+def _distinct(found: list[IndexEntry]) -> list[IndexEntry]:
     """Without those that another config gave already."""
-    kept: dict[tuple[Any, ...], Entry] = {}
+    kept: dict[tuple[Any, ...], IndexEntry] = {}
     for entry in found:
         kept.setdefault((tuple(entry.shapes.items()), entry.heads), entry)
     return list(kept.values())

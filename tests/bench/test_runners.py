@@ -1,4 +1,4 @@
-"""Lane specs, and the lanes that are made of them, of a real fixture and of a small text model."""
+"""Runner specs, and the runners made of them, of a real fixture and of a small text model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from interop.bench import process
 from interop.bench.runners import (
     Contender,
-    LaneSpec,
+    RunnerSpec,
     parse,
     prepare_contenders,
 )
@@ -25,23 +25,23 @@ from interop.models.signature import drawn
 @pytest.mark.parametrize(
     ("text", "spec"),
     [
-        ("pytorch", LaneSpec("pytorch")),
-        ("pytorch:eager", LaneSpec("pytorch")),
-        ("pytorch:compile", LaneSpec("pytorch", how="compile")),
-        ("pytorch:torchscript:float16", LaneSpec("pytorch", "float16", "torchscript")),
-        ("pytorch:bfloat16", LaneSpec("pytorch", "bfloat16")),
-        ("onnxruntime:io-binding", LaneSpec("onnxruntime", how="io-binding")),
-        ("onnxruntime:int8-static", LaneSpec("onnxruntime", "int8-static")),
+        ("pytorch", RunnerSpec("pytorch")),
+        ("pytorch:eager", RunnerSpec("pytorch")),
+        ("pytorch:compile", RunnerSpec("pytorch", how="compile")),
+        ("pytorch:torchscript:float16", RunnerSpec("pytorch", "float16", "torchscript")),
+        ("pytorch:bfloat16", RunnerSpec("pytorch", "bfloat16")),
+        ("onnxruntime:io-binding", RunnerSpec("onnxruntime", how="io-binding")),
+        ("onnxruntime:int8-static", RunnerSpec("onnxruntime", "int8-static")),
         (
             "onnxruntime:TensorrtExecutionProvider",
-            LaneSpec("onnxruntime", provider="TensorrtExecutionProvider"),
+            RunnerSpec("onnxruntime", provider="TensorrtExecutionProvider"),
         ),
-        ("openvino", LaneSpec("openvino")),
+        ("openvino", RunnerSpec("openvino")),
     ],
 )
-def test_a_spec_is_read_and_written(text: str, spec: LaneSpec) -> None:
-    assert LaneSpec.parse(text) == spec
-    assert LaneSpec.parse(str(spec)) == spec
+def test_a_spec_is_read_and_written(text: str, spec: RunnerSpec) -> None:
+    assert RunnerSpec.parse(text) == spec
+    assert RunnerSpec.parse(str(spec)) == spec
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_a_spec_is_read_and_written(text: str, spec: LaneSpec) -> None:
 )
 def test_a_part_that_is_unknown_names_those_that_are_known(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        LaneSpec.parse(text)
+        RunnerSpec.parse(text)
 
 
 def test_each_lane_is_asked_for_once() -> None:
     assert parse(["pytorch", "onnxruntime", "pytorch:eager"]) == (
-        LaneSpec("pytorch"), LaneSpec("onnxruntime"),
+        RunnerSpec("pytorch"), RunnerSpec("onnxruntime"),
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ SPECS = (
 
 @pytest.fixture(scope="module")
 def bundle(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("lanes") / "squeezenet"
+    out = tmp_path_factory.mktemp("runners") / "squeezenet"
     assert export(identify_file(digits / "squeezenet.pth"), out).outcome is Answer.YES
     return out
 
@@ -93,7 +93,7 @@ def contender(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         threads=1,
         calibrate=calibrate,
     )
-    assert isinstance(made, list) and calls == ["A"], "only the one lane that needs it asks"
+    assert isinstance(made, list) and calls == ["A"], "only the one runner that needs it asks"
     yield made[0]
     made[0].close()
 
@@ -135,7 +135,7 @@ def test_static_ranges_need_samples(bundle: Path, tmp_path: Path) -> None:
     )
     assert isinstance(made, list)
     assert "needs samples" in made[0].skipped[0].why
-    assert [str(x.spec) for x in made[0].lanes] == ["onnxruntime"]
+    assert [str(x.spec) for x in made[0].runners] == ["onnxruntime"]
     made[0].close()
 
 
@@ -145,7 +145,7 @@ def test_in_a_process_of_its_own_each_lane_starts_and_meets_new_shapes(
     samples = drawn(contender.signature, 2)
     found = process.measure([contender], [samples], lambda line: None, (1, 2))
     for name in ("cold start", "peak memory", "first run"):
-        assert len([m for m in found if m.name == name]) == len(contender.lanes)
+        assert len([m for m in found if m.name == name]) == len(contender.runners)
     firsts = [m for m in found if m.name == "first run"]
     assert {m.conditions["batch"] for m in firsts} == {2}
     assert all(m.value and m.conditions["steady_ms"] > 0 for m in firsts)
@@ -155,7 +155,7 @@ def test_in_a_process_of_its_own_each_lane_starts_and_meets_new_shapes(
 
 def test_a_process_that_fails_says_why(contender: Contender) -> None:
     with pytest.raises(ModelError, match=r"failed in a process of its own: RuntimeError: Exp"):
-        process._child(contender, contender.lanes[0], [{"nothing": np.zeros((1, 1), np.float32)}])
+        process._child(contender, contender.runners[0], [{"nothing": np.zeros((1, 1), np.float32)}])
 
 
 def test_a_model_of_several_inputs_and_outputs_goes_by_names(tmp_path: Path) -> None:
