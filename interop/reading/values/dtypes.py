@@ -6,8 +6,10 @@ found on the codes themselves; only where two files differ are they widened to f
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -20,19 +22,13 @@ STORED = {
     "complex64": "<c8", "complex128": "<c16", "complex32": "<u4",
     "qint8": "i1", "quint8": "u1", "qint32": "<i4",
 }  # fmt: skip
-# Exponent bits, mantissa bits, exponent bias, and what its largest codes mean.
-_FLOAT8 = {
-    "float8_e4m3fn": (4, 3, 7, "nan at full"),
-    "float8_e5m2": (5, 2, 15, "as IEEE"),
-    "float8_e4m3fnuz": (4, 3, 8, "nan at minus zero"),
-    "float8_e5m2fnuz": (5, 2, 16, "nan at minus zero"),
-    "float8_e8m0fnu": (8, 0, 127, "an exponent alone"),
-}
+_FLOAT8 = (
+    "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu",
+)  # fmt: skip
 # The code of infinity in the 16-bit floats; codes above it are NaN.
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80}
 # Sign bits that a conjugation and a negation flip, in the formats that numpy cannot compute with.
 _FLIPS = {"bfloat16": (0, 0x8000), "complex32": (0x80000000, 0x80008000)}
-_tables: dict[str, Array] = {}
 
 
 class Range(NamedTuple):
@@ -141,9 +137,9 @@ def cast(dtype: str, stored: Array, to: str) -> Array | None:
     The rounding is to nearest, ties to even (IEEE 754, 4.3.1).
     """
     if to == "bfloat16" and dtype in ("float32", "float16"):
-        bits = widened(dtype, stored).astype("<f4").view("<u4")
-        rounded: Array = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
-        return rounded
+        with np.errstate(invalid="ignore"):  # NaN stays one
+            rounded: Array = widened(dtype, stored).astype("<f4").astype(ml_dtypes.bfloat16)
+        return rounded.view("<u2")
     if to in ("float8_e4m3fn", "float8_e5m2") and dtype in (*_INFINITY, "float32"):
         return _to_float8(widened(dtype, stored).astype("<f4"), to)
     if to in ("float16", "float32", "float64") and dtype in (*_INFINITY, "float32", "float64"):
@@ -155,18 +151,13 @@ def cast(dtype: str, stored: Array, to: str) -> Array | None:
 def _to_float8(numbers: Array, to: str) -> Array:
     """The nearest code, the even one of two; past the greatest number infinity, or where the format
     has none that number, as torch 2.15 does."""
-    table = _table(to)[:128].astype("<f8")
-    top = int(np.isfinite(table).sum()) - 1
-    # Beyond the greatest number, as if there were one more step.
-    steps = np.append(table[: top + 1], 2 * table[top] - table[top - 1])
-    size = np.abs(numbers).astype("<f8")
-    above = np.clip(np.searchsorted(steps, size), 1, top + 1)
-    low, high = size - steps[above - 1], steps[above] - size
-    code = np.where((low < high) | ((low == high) & (above % 2 == 1)), above - 1, above)
-    code = np.where(code > top, 0x7C if to == "float8_e5m2" else top, code)
-    code = np.where(np.isnan(numbers), 0x7F, code).astype("u1")
-    found: Array = code | (np.signbit(numbers).astype("u1") << 7)
-    return found
+    kind = np.dtype(getattr(ml_dtypes, to))
+    if to == "float8_e4m3fn":
+        numbers = np.clip(numbers, -448, 448)
+    with np.errstate(invalid="ignore", over="ignore"):
+        code: Array = numbers.astype(kind).view("u1")
+    # NaN has several codes; torch writes this one.
+    return np.where(np.isnan(numbers), 0x7F | (np.signbit(numbers).astype("u1") << 7), code)
 
 
 def resolved(dtype: str, stored: Array, conj: bool, neg: bool) -> Array:
@@ -182,29 +173,8 @@ def resolved(dtype: str, stored: Array, conj: bool, neg: bool) -> Array:
     return flipped
 
 
+@cache
 def _table(dtype: str) -> Array:
     """The float32 value of each of the 256 codes of an 8-bit float format."""
-    if dtype not in _tables:
-        _tables[dtype] = np.array([_float8(c, *_FLOAT8[dtype]) for c in range(256)], "<f4")
-    return _tables[dtype]
-
-
-def _float8(code: int, exponent_bits: int, mantissa_bits: int, bias: int, rule: str) -> float:
-    """One code's value: OCP 8-bit floating point (e4m3fn, e5m2), OCP microscaling formats 5.4.1
-    (e8m0), or the variants with one zero."""
-    if rule == "an exponent alone":
-        return float("nan") if code == 0xFF else 2.0 ** (code - bias)
-    sign = -1.0 if code & 0x80 else 1.0
-    mantissa = code & ((1 << mantissa_bits) - 1)
-    exponent = (code & 0x7F) >> mantissa_bits
-    full = (1 << exponent_bits) - 1
-    if rule == "nan at minus zero" and code == 0x80:
-        return float("nan")
-    if rule == "nan at full" and code & 0x7F == 0x7F:
-        return float("nan")
-    if rule == "as IEEE" and exponent == full:
-        return float("nan") if mantissa else sign * float("inf")
-    part = mantissa / (1 << mantissa_bits)
-    if exponent == 0:
-        return sign * part * 2.0 ** (1 - bias)
-    return sign * (1 + part) * 2.0 ** (exponent - bias)
+    values: Array = np.arange(256, dtype="u1").view(getattr(ml_dtypes, dtype)).astype("<f4")
+    return values
