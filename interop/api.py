@@ -252,26 +252,35 @@ def gate_all(
     options: GateOptions | None = None,
     *,
     progress: Progress | None = None,
+    log: Progress | None = None,
 ) -> Report:
-    """Judge all model files below a folder, as `gate` judges one."""
+    """Judge all model files below a folder, as `gate` judges one. `log` is told of a cache that
+    cannot be written, where it is the default one; ConfigError is raised for one that was given."""
     from interop.gate import GateOptions
+    from interop.gate.repository.cache import Cache, default_folder
     from interop.gate.repository.run import gate_all as judge_all
     from interop.gate.scratch import sweep
 
     options = options or GateOptions()
+    given, cache = options.cache, None
+    if not options.no_cache:
+        cache = Cache(given or default_folder(), must=given is not None)
     sweep()
     with _fetching(progress):
-        return judge_all(
+        report = judge_all(
             Path(root),
             options.policy,
             baseline,
             handed=[_evidence(str(path)) for path in options.evidence],
-            cache=options.cache,
+            cache=cache,
             workers=options.jobs,
             make=partial(_make, progress),
             data_hash=data_hash,
             progress=progress,
         )
+    if cache is not None and cache.fault and log is not None:
+        log(f"interop: nothing is cached: {cache.fault}")
+    return report
 
 
 def first_policy(

@@ -9,7 +9,7 @@ import click
 
 from interop.cli.options import options as options_of
 from interop.cli.options import report_options
-from interop.cli.output import check_targets, finish, log, progress, say_own_code
+from interop.cli.output import check_targets, finish, progress, say, say_own_code
 from interop.export.options import ExportOptions
 
 _OPTIONS = [f.name for f in fields(ExportOptions) if f.name != "runtime"]  # that is for verify
@@ -60,5 +60,5 @@ def command(
     say_own_code(options.factory, options.head)
     if target is not None:
         finish(api.restore(checkpoint, out, options, progress=progress), form, reports)
-    report = api.export(checkpoint, out, options, progress=progress, log=log)
+    report = api.export(checkpoint, out, options, progress=progress, log=say)
     finish(report, form, reports)

@@ -10,9 +10,9 @@ import click
 
 from interop.cli.options import options as options_of
 from interop.cli.options import report_options
-from interop.cli.output import check_targets, finish, progress
+from interop.cli.output import check_targets, finish, progress, say
 from interop.gate.options import GateOptions
-from interop.policy.policy import Policy, find_policy, read_policy
+from interop.policy.policy import own_policy
 
 
 @click.command(
@@ -45,19 +45,13 @@ Exit codes: 0 pass, 1 fail, 2 unreadable baseline or policy, 3 inconclusive.""",
 )  # fmt: skip
 @options_of(GateOptions)
 @click.option(
-    "--cache", "cache_folder", type=click.Path(path_type=Path, file_okay=False),
-    help="Where --all keeps what it judged.  [default: $XDG_CACHE_HOME/interop]",
-)  # fmt: skip
-@click.option("--no-cache", is_flag=True, help="Judge every model anew.")
-@click.option(
     "--show-config", is_flag=True,
     help="Print each value of the policy (for CANDIDATE, where given) and where it came from.",
 )  # fmt: skip
 @report_options
 def command(
     candidate: str | None, baseline: str | None, policy_file: Path | None, everything: bool,
-    options: GateOptions, cache_folder: Path | None, no_cache: bool, show_config: bool,
-    form: str, reports: tuple[str, ...],
+    options: GateOptions, show_config: bool, form: str, reports: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Pass or fail CANDIDATE against the baseline, by a policy.
 
@@ -65,8 +59,7 @@ def command(
     otherwise), which budgets hold and which evidence is needed. Evidence that is not
     handed in is made here where the policy says how.
     """
-    path = policy_file or find_policy(Path.cwd())
-    policy = read_policy(_near(path)) if path is not None else Policy()
+    policy = own_policy(policy_file)
     if show_config:
         from interop.policy.show import shown
 
@@ -77,24 +70,13 @@ def command(
         raise click.UsageError("Missing option '--baseline'", click.get_current_context())
     if candidate is None and not everything:
         raise click.UsageError("Missing argument 'CANDIDATE'", click.get_current_context())
-    inputs = [x for x in (candidate, baseline, *options.evidence, path) if x is not None]
-    check_targets(reports, *inputs)
+    inputs = [x for x in (candidate, baseline, *options.evidence) if x is not None]
+    check_targets(reports, *inputs, policy.source)
     from interop import api
-    from interop.gate.repository.cache import Cache, default_folder
 
-    cache = None
-    if everything and not no_cache:
-        cache = Cache(cache_folder or default_folder(), must=cache_folder is not None)
-    options = replace(options, policy=policy, cache=cache)
+    options = replace(options, policy=policy)
     if candidate is None or everything:
-        report = api.gate_all(candidate or ".", baseline, options, progress=progress)
+        report = api.gate_all(candidate or ".", baseline, options, progress=progress, log=say)
     else:
         report = api.gate(candidate, baseline, options, progress=progress)
-    if cache is not None and cache.fault:
-        click.echo(f"interop: nothing is cached: {cache.fault}", err=True)
     finish(report, form, reports)
-
-
-def _near(path: Path) -> Path:
-    """A file below the working directory by its path from here, as people write it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -116,11 +116,17 @@ def log(line: str) -> None:
         click.echo(line, err=True)
 
 
+def say(line: str) -> None:
+    """A line on stderr, wherever that goes."""
+    progress_done()
+    click.echo(line, err=True)
+
+
 def say_own_code(*references: str | None) -> None:
     """What of a person's own is about to be run."""
     for reference in references:
         if reference:
-            click.echo(f"running {reference}: your own code", err=True)
+            say(f"running {reference}: your own code")
 
 
 def progress_done() -> None:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from interop.gate.repository.cache import Cache
 from interop.options import ask
 from interop.policy.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOptions:
-    """`policy` says what a candidate has to be; `evidence` are stored reports of check, export or
-    bench. Of all models below a folder `jobs` are judged at a time, and `cache` keeps what was."""
+    """`policy` says what a candidate has to be. `jobs` and the cache are for all models below a
+    folder."""
 
     policy: Policy = field(default_factory=Policy)
     evidence: Sequence[str | Path] = ask(
@@ -23,4 +22,9 @@ class GateOptions:
         metavar="JSON",
     )
     jobs: int | None = ask(None, "Processes for --all.  [default: CPUs]", kind=int, least=1)
-    cache: Cache | None = None
+    cache: Path | None = ask(
+        None,
+        "Where --all keeps what it judged.  [default: $XDG_CACHE_HOME/interop]",
+        kind=Path,
+    )
+    no_cache: bool = ask(False, "Judge every model anew.")

@@ -172,6 +172,18 @@ def find_policy(start: Path) -> Path | None:
     return None
 
 
+def own_policy(given: Path | None = None) -> Policy:
+    """The policy of the file that is given, or found from here; the defaults where there is none.
+
+    A file below the working directory is called by its path from here, as people write it.
+    """
+    here = Path.cwd()
+    path = given or find_policy(here)
+    if path is None:
+        return Policy()
+    return read_policy(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def read_policy(path: Path) -> Policy:
     """Read a policy file. Raises ConfigError for what it cannot mean."""
     document, lines = load(path)
