@@ -3,10 +3,10 @@
     python -m benchmarks.bench_overhead              stores benchmarks/results/bench_overhead.json
     python -m benchmarks.bench_overhead --pictures 200 --blocks 20 --no-store
 
-Latency: one lane of bench, resnet18 at batch 1 on one thread, against the same runs in a loop that
-calls nothing but the library, in turns of a few runs each, the order drawn anew. The 95 % bootstrap
-interval of the ratio of medians is to hold 1. Loading: bench's walk over generated pictures, and
-the part of its wall time in which it waits for them to be read, decoded and prepared (a thread does
+Latency: one runner of bench, resnet18 at batch 1 on one thread, against the same runs in a loop
+that calls nothing but the library, in turns of a few runs each, the order drawn anew. The 95 %
+bootstrap interval of the ratio of medians is to hold 1. Loading: bench's walk over generated
+pictures, and the part of its wall time in which it waits for them to be read, decoded and prepared (a thread does
 so ahead) instead of running the model; it is to be at most 15 %. Exit 1 where either is missed. The
 load of the host before the run is stored: on a busy one neither figure is bench's alone.
 """
@@ -36,7 +36,7 @@ def latency(blocks: int) -> dict[str, Any]:
     import torch
     import torchvision
 
-    from interop.bench.latency import Lane
+    from interop.bench.latency import TimedRunner
     from interop.runtimes import OnnxRuntime, TorchRuntime
 
     torch.manual_seed(0)
@@ -57,9 +57,9 @@ def latency(blocks: int) -> dict[str, Any]:
                 with torch.inference_mode():
                     module(torch.from_numpy(batch)).numpy()
 
-            found["pytorch"] = compared(Lane("A", native, batch), torch_by_hand, blocks)
+            found["pytorch"] = compared(TimedRunner("A", native, batch), torch_by_hand, blocks)
             found["onnxruntime"] = compared(
-                Lane("A", exported, batch), lambda: session.run(None, {name: batch}), blocks
+                TimedRunner("A", exported, batch), lambda: session.run(None, {name: batch}), blocks
             )
     return found
 
@@ -72,7 +72,7 @@ def _session(graph: Path) -> Any:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def compared(lane: Any, by_hand: Callable[[], object], blocks: int) -> dict[str, Any]:
+def compared(runner: Any, by_hand: Callable[[], object], blocks: int) -> dict[str, Any]:
     """Blocks of runs in turns; the ratio of bench's p50 to the loop's, with its interval.
 
     A block's median is what is resampled: the runs of one block saw the same state of the host.
@@ -84,10 +84,10 @@ def compared(lane: Any, by_hand: Callable[[], object], blocks: int) -> dict[str,
     from interop.bench.latency import ratio, warm_up
 
     def bench() -> list[float]:
-        lane.samples.clear()
+        runner.samples.clear()
         for _ in range(RUNS_OF_A_BLOCK):
-            lane.sample()
-        return list(lane.samples)
+            runner.sample()
+        return list(runner.samples)
 
     def loop() -> list[float]:
         times = []
@@ -97,7 +97,7 @@ def compared(lane: Any, by_hand: Callable[[], object], blocks: int) -> dict[str,
             times.append((time.perf_counter_ns() - start) / 1e6)
         return times
 
-    warm_up(lane)
+    warm_up(runner)
     loop()
     ours: list[float] = []
     theirs: list[float] = []
@@ -139,12 +139,12 @@ def loading(folder: Path, threads: int) -> dict[str, Any]:
     import torchvision
 
     from interop.bench.accuracy import answer
-    from interop.bench.tasks import task
     from interop.data import open_data
     from interop.data.preparing import Pictures
     from interop.facts import Preprocessing
     from interop.models.signature import BATCH, Argument, Signature
     from interop.runtimes import TorchRuntime
+    from interop.tasks import task
 
     names = tuple(f"class{n}" for n in range(CLASSES))
     how = Preprocessing((256,), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop=(224, 224))

@@ -214,11 +214,12 @@ def attempt(name: str, task: str, answer: Any) -> None:
 
 def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
     from interop.errors import ModelError
-    from interop.export import export
+    from interop.export import ExportOptions, export
     from interop.identity import identify_file
+    from interop.identity.user_facts import UserFacts
 
     path, arch, options = saved(name, task, folder)
-    identity = identify_file(path, content_hash=True, whole=True, arch=arch)
+    identity = identify_file(path, UserFacts(arch=arch), content_hash=True, whole=True)
     if task == "int8, refused":
         try:
             export(identity, folder / "out")
@@ -226,7 +227,7 @@ def _attempt(name: str, task: str, folder: Path) -> dict[str, Any]:
             return {"holds": True, "route": "refused", "why": str(error).replace(str(folder), "")}
         return {"holds": False, "why": "was not refused"}
     weights = sum(t.nbytes for t in identity.tensors)
-    report = export(identity, folder / "out", **options)
+    report = export(identity, folder / "out", ExportOptions(**options))
     proofs = {p.name: p for p in report.proofs}
     parity = proofs.get("parity")
     found: dict[str, Any] = {
@@ -286,7 +287,7 @@ def saved(name: str, task: str, folder: Path) -> tuple[str, str | None, dict[str
     if library == "transformers":
         return _pretrained(own, folder), None, {}
     if library == "torchaudio":
-        from interop.models.building import torchaudio
+        from interop.models.libraries.torchaudio import build as torchaudio
 
         if own == "deepspeech":
             module = torchaudio.imported(own, own).DeepSpeech(
@@ -337,7 +338,7 @@ def _fine_tuned(library: str, name: str, task: str) -> Any:
 
 def _pretrained(name: str, folder: Path) -> str:
     """The class with a tiny config of its family, as `save_pretrained` leaves it."""
-    from interop.models.catalog import transformers as library
+    from interop.models.libraries.transformers import catalog as library
 
     own, _, extra = name.partition("?")
     fields: dict[str, Any] = dict(library.configs(own)[0]) if own not in _MORE else {}
@@ -354,7 +355,7 @@ def _pretrained(name: str, folder: Path) -> str:
     if own.startswith(_FAINT):
         _widen(module)
     _settle(module, "transformers", own)
-    with library._quiet():
+    with library.quiet():
         module.save_pretrained(folder / "model")
     return str(folder / "model")
 
@@ -411,7 +412,8 @@ def _settle(module: Any, library: str, name: str) -> None:
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms or library not in ("torchvision", "timm", "transformers"):
         return
-    from interop.models.catalog import timm, torchvision
+    from interop.models.libraries.timm import catalog as timm
+    from interop.models.libraries.torchvision import catalog as torchvision
 
     if library == "transformers":
         if module.main_input_name != "pixel_values":

@@ -6,7 +6,7 @@
 
 Five models with random weights (enough for latency and parity, not for accuracy), bounded to 8
 minutes by a clock of its own, at which it ends wherever it is. Each is exported with its proofs on
-the device (float32, TF32 off), then its lanes are run in groups: those within a group are
+the device (float32, TF32 off), then its runners are run in groups: those within a group are
 interleaved. torch.compile comes last, for it takes the longest. A run's floor is what the card
 needs at the least: its operations at the rate of a large matrix product of the same precision, or
 its weights, inputs and outputs through the card's own memory, whichever is longer. The result goes
@@ -46,7 +46,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Group:
-    """Lanes that are run in turns, and whether TF32 is on in them."""
+    """Runners that are run in turns, and whether TF32 is on in them."""
 
     name: str
     specs: tuple[str, ...]
@@ -207,7 +207,7 @@ class Cost:
     def floor(self, rates: dict[str, Any], spec: str, tf32: bool) -> dict[str, float]:
         """Milliseconds that the card needs at the least, and that its copies need.
 
-        Weights, inputs and outputs are counted once, in the lane's precision; what lies between
+        Weights, inputs and outputs are counted once, in the runner's precision; what lies between
         layers is not, so that the floor is one.
         """
         half = next((p for p in ("bfloat16", "float16") if p in spec.split(":")), None)
@@ -256,7 +256,7 @@ class Study:
 
     def export(self, found: dict[str, Any]) -> None:
         """The model's bundle, and what its proofs say."""
-        from interop.export import Options, export
+        from interop.export import ExportOptions, export
         from interop.identity import identify_file
         from interop.report.json import to_json
 
@@ -268,7 +268,7 @@ class Study:
         # A graph that is not proved here is proved on the CPU: its latency is a fact all the same.
         for device in dict.fromkeys((self.device, "cpu")):
             report = export(
-                identify_file(checkpoint), folder / "bundle", options=Options(device=device)
+                identify_file(checkpoint), folder / "bundle", ExportOptions(device=device)
             )
             found.setdefault("parity_device", device)
             found.setdefault("outcome", str(report.outcome))
@@ -279,7 +279,7 @@ class Study:
         found["export_seconds"] = time.monotonic() - start
 
     def group(self, found: dict[str, Any], group: Group) -> None:
-        """Run one group of a model's lanes, if there is time for it."""
+        """Run one group of a model's runners, if there is time for it."""
         if self.rehearsal:
             group = without_float16(group)
         if not self.has_time():
@@ -296,8 +296,8 @@ class Study:
     def _measured(self, name: str, group: Group) -> dict[str, Any]:
         import torch
 
-        from interop.bench.lanes import prepare_contenders
         from interop.bench.latency import measure
+        from interop.bench.runners import prepare_contenders
         from interop.identity import identify_file
         from interop.models.signature import drawn
         from interop.report.json import to_json
@@ -352,7 +352,7 @@ class Study:
         self, name: str, contender: Any, measured: Any, group: Group
     ) -> list[dict[str, Any]]:
         """How far each run is from its floor: the floor by the median with copies left out."""
-        specs = {lane.runtime.name: str(lane.spec) for lane in contender.lanes}
+        specs = {runner.runtime.name: str(runner.spec) for runner in contender.runners}
         bound = {
             (m.conditions["runtime"], m.conditions["batch"]): m.conditions["bound_ms"]
             for m in measured

@@ -30,9 +30,10 @@ from typing import Any
 
 from benchmarks.process import interleaved, machine, store
 from interop.facts import Identity, Manifest, StateDict, TensorSpec
-from interop.identity import identify, index, with_runner_up
-from interop.identity.compile import Entry
-from interop.identity.match import family
+from interop.identity import identify, with_runner_up
+from interop.identity.index import lookup
+from interop.identity.index.build import IndexEntry
+from interop.identity.index.match import family
 from interop.models import catalog
 
 REPEATS = 15
@@ -41,7 +42,7 @@ KINDS = ("unique", "class", "missed", "wrong")
 Shapes = dict[str, tuple[int, ...]]
 
 
-def variants(entry: Entry) -> Iterator[tuple[str, Shapes, int | None]]:
+def variants(entry: IndexEntry) -> Iterator[tuple[str, Shapes, int | None]]:
     """What people do to a model: (how, the state dict, how many outputs its head now has)."""
     whole = dict(entry.shapes)
     yield "kept", whole, None
@@ -49,7 +50,7 @@ def variants(entry: Entry) -> Iterator[tuple[str, Shapes, int | None]]:
     if not entry.heads:
         return
     path = entry.heads[0][0]
-    own = {n: s for n, s in whole.items() if index.under(n, path)}
+    own = {n: s for n, s in whole.items() if lookup.under(n, path)}
     matrices = [s for s in own.values() if len(s) > 1]
     body = {n: s for n, s in whole.items() if n not in own}
     if not matrices:
@@ -66,7 +67,7 @@ def variants(entry: Entry) -> Iterator[tuple[str, Shapes, int | None]]:
     yield "wrapped", {**wrapped, "classify.weight": (7, width), "classify.bias": (7,)}, 7
 
 
-def judged(entry: Entry, how: str, seen: Identity, outputs: int | None) -> str:
+def judged(entry: IndexEntry, how: str, seen: Identity, outputs: int | None) -> str:
     """One of KINDS; a head that is found with other outputs than it has is wrong too."""
     names = {n for a in seen.architectures for n in (a.name, *a.also)}
     if not names:
@@ -74,7 +75,7 @@ def judged(entry: Entry, how: str, seen: Identity, outputs: int | None) -> str:
     right = entry.name in names
     if entry.library == "transformers" and how not in ("kept", "training checkpoint"):
         # The head is not the class's any more; which backbone it is must still be right.
-        backbone = index.load().bases.get(entry.name, entry.name)
+        backbone = lookup.load().bases.get(entry.name, entry.name)
         right = right or family(backbone) in {family(n) for n in names}
     if not right:
         return "wrong"
@@ -89,7 +90,7 @@ def manifest(shapes: Shapes) -> Manifest:
 
 
 def measure(libraries: list[str], every: int) -> dict[str, Any]:
-    index.load()
+    lookup.load()
     tables: dict[str, dict[str, Counter[str]]] = {}
     faults: list[list[str]] = []
     times: list[float] = []
@@ -117,7 +118,7 @@ def measure(libraries: list[str], every: int) -> dict[str, Any]:
     times.sort()
     return {
         "machine": machine(),
-        "index": {"bytes": index.STORED.stat().st_size, **index.load().built_from},
+        "index": {"bytes": lookup.STORED.stat().st_size, **lookup.load().built_from},
         "models": models,
         "table": {
             library: {how: {k: row[k] for k in KINDS} for how, row in table.items()}
@@ -167,9 +168,9 @@ def _loading() -> float:
     """CPU milliseconds to read the stored index, once a process; the best of a few."""
     best = 1e9
     for _ in range(5):
-        index.load.cache_clear()
+        lookup.load.cache_clear()
         start = process_time()
-        found = index.load()
+        found = lookup.load()
         _ = found.backbones, found.families, found.tables_of
         best = min(best, process_time() - start)
     return 1e3 * best

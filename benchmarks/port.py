@@ -178,7 +178,7 @@ def _one(
     """One port, proved; and the file that it wrote."""
     from interop.errors import InteropError
     from interop.identity import identify_file
-    from interop.port import port
+    from interop.port import PortOptions, port
 
     out = file.parent / f"{abs(hash((str(file), target)))}.safetensors"
     how = dict(options or {"to": target})
@@ -186,9 +186,9 @@ def _one(
     began = perf_counter()
     try:
         report = port(
-            identify_file(file, whole=True), out=str(out), prove=True, arch=named,
-            settings=settings, force=True, **how,
-        )  # fmt: skip
+            identify_file(file, whole=True),
+            PortOptions(out=str(out), prove=True, arch=named, settings=settings, force=True, **how),
+        )
     except InteropError as error:
         return Trip(source, target, f"error: {error}", None, perf_counter() - began), None
     facts = {p.name: p.facts for p in report.proofs}

@@ -91,7 +91,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def formats() -> list[str]:
     """The table of formats, from the one that the reader goes by."""
-    from interop.reading.formats import FORMATS as known
+    from interop.reading.formats.table import FORMATS as known
 
     rows = ["| what | files | in a report | needs |", "| --- | --- | --- | --- |"]
     for one in known:

@@ -1,55 +1,241 @@
-"""One function a command: paths and options in, a Report out.
+"""One function a command: paths and an options record in, a Report out.
 
-What the command line does beyond it is parse and print.
+What the command line does beyond it is parse and print. Functions that run models need the torch
+side; the packages are imported when a function is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from interop.check import InspectOptions, check
+from interop.check import inspect as inspect_identities
 from interop.errors import ConfigError, need_torch_side
 from interop.facts import EvidenceGap, GapKind, Identity, Report, TaskName
 from interop.facts.sections.bench import BenchSection
-from interop.gate import git
-from interop.gate.cache import Cache
-from interop.gate.judging import Side, judge
-from interop.gate.policy import Policy
-from interop.gate.scratch import scratch, sweep
-from interop.identity import split_place
+from interop.identity import identify, identify_file, places_of, split_place, with_runner_up
+from interop.identity import with_values as read_values
+from interop.identity.user_facts import UserFacts
+from interop.installation import doctor
 from interop.report.json import read_report
 
-SAMPLES = 16  # real ones on which parity is proved
+if TYPE_CHECKING:
+    from interop.assess import AssessOptions
+    from interop.bench import BenchOptions
+    from interop.export import ExportOptions
+    from interop.export.pipeline import Samples
+    from interop.finetune import FinetuneOptions
+    from interop.gate import GateOptions
+    from interop.gate.candidate import ModelPath
+    from interop.policy.policy import Policy
+    from interop.port import PortOptions
+
+__all__ = [
+    "assess", "bench", "check", "compare", "doctor", "export", "finetune", "first_policy", "gate",
+    "gate_all", "inspect", "port", "restore", "verify",
+]  # fmt: skip
+
 # Budgets for which bench has to take time, or a process of its own.
 _TIMED = ("latency-ratio", "p99-ratio", "throughput-ratio")
 _P99_SECONDS = 20.0  # a 99th percentile is bounded by some 450 runs or more
 Progress = Callable[[str], None]
 
 
+def inspect(
+    file: str | Path, options: InspectOptions | None = None, *, progress: Progress | None = None
+) -> Report:
+    """What a model file is: all of its state dicts, or the one that "FILE#PLACE" names.
+
+    Raises ReadError.
+    """
+    from interop.reading import read
+
+    options = options or InspectOptions()
+    path, place = split_place(str(file))
+    with _fetching(progress):
+        manifest = read(path, whole=options.values)
+    seen = [
+        with_runner_up(
+            identify(
+                manifest, place=p, arch=options.arch, labels=options.labels,
+                preprocessing=options.preprocessing,
+            )
+        )
+        for p in ([place] if place is not None else places_of(manifest))
+    ]  # fmt: skip
+    if options.values:
+        seen = [read_values(i) for i in seen]
+    if options.factory is not None:
+        need_torch_side("inspect --model")
+        from interop.models.user_code import name_by_factory
+
+        seen = [name_by_factory(i, options.factory) for i in seen]
+    return inspect_identities(seen, tensors=options.tensors)
+
+
+def export(
+    checkpoint: str | Path,
+    out: str | Path | None = None,
+    options: ExportOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    log: Progress | None = None,
+) -> Report:
+    """Writes a bundle of the checkpoint, or nothing where a proof fails.
+
+    `out` is the bundle's folder: without it, the checkpoint's name without its ending, here. `log`
+    is told what a pickle runs, where `options.trust_pickle` lets it. Raises ReadError, and what
+    `interop.export.export` raises.
+    """
+    need_torch_side("export")
+    from interop.export import ExportOptions
+    from interop.export import export as export_identity
+    from interop.models import would_run
+
+    options = options or ExportOptions()
+    identity = _identified(checkpoint, options, progress)
+    if options.trust_pickle and log is not None and (names := would_run(identity)):
+        log(f"unpickling runs: {', '.join(names)}")
+    return export_identity(identity, out or _named_after(checkpoint), options, progress=progress)
+
+
+def restore(
+    graph: str | Path,
+    out: str | Path | None = None,
+    options: ExportOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """Recovers the state dict of an ONNX graph of a known architecture as safetensors, proved."""
+    need_torch_side("export")
+    from interop.export import ExportOptions
+    from interop.export.from_onnx.restore import restore_file
+
+    options = options or ExportOptions()
+    identity = _identified(graph, options, progress)
+    return restore_file(
+        identity,
+        out or Path(f"{_named_after(graph)}.safetensors"),
+        arch=options.arch,
+        factory=options.factory,
+        force=options.force,
+    )
+
+
+def verify(
+    bundle: str | Path, options: ExportOptions | None = None, *, progress: Progress | None = None
+) -> Report:
+    """Makes the proofs of a bundle again, on this machine."""
+    need_torch_side("verify")
+    from interop.export.verify import verify as verify_bundle
+
+    return verify_bundle(bundle, options, progress=progress)
+
+
+def bench(
+    models: Sequence[str | Path],
+    data: str | Path | None = None,
+    options: BenchOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """Measures one model, or two, on labelled data; without data, their latency alone."""
+    need_torch_side("bench")
+    from interop.bench import BenchOptions
+    from interop.bench import bench as bench_identities
+
+    options = options or BenchOptions()
+    options.check()
+    seen = [_identified(model, options, progress) for model in models]
+    return bench_identities(seen, data, options, progress=progress)
+
+
+def compare(old: str | Path, new: str | Path) -> Report:
+    """What changed between two stored reports of bench."""
+    need_torch_side("bench")
+    from interop.bench.compare import compare as compare_reports
+
+    return compare_reports(read_report(old), read_report(new), (str(old), str(new)))
+
+
+def port(source: str | Path, options: PortOptions, *, progress: Progress | None = None) -> Report:
+    """Gives a checkpoint's weights the names that another library, or another file, has for them.
+
+    Raises ConfigError where not one of `options.to` and `options.like` is given.
+    """
+    need_torch_side("port")
+    from interop.port import port as port_identity
+
+    if (options.to is None) == (options.like is None):
+        raise ConfigError("one target is needed", fix="give one of --to and --like")
+    identity = _identified(source, options, progress, content_hash=False)
+    like = None
+    if options.like is not None:
+        of_like = UserFacts(arch=options.like_arch)
+        like = _identified(options.like, of_like, progress, content_hash=False)
+    return port_identity(identity, options, like=like, progress=progress)
+
+
+def finetune(
+    backbone: str,
+    data: str | Path,
+    options: FinetuneOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    log: Progress | None = None,
+) -> Report:
+    """Trains a pretrained backbone on labelled data. `log` is told a line an epoch."""
+    need_torch_side("finetune")
+    from interop.finetune import finetune as train
+
+    with _fetching(progress):
+        return train(backbone, data, options, progress=progress, log=log)
+
+
+def assess(
+    models: Sequence[str],
+    data: str | Path,
+    options: AssessOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """Which of several models is worth reusing on labelled data, and which may replace which."""
+    need_torch_side("assess")
+    from interop.assess import assess as assess_models
+
+    with _fetching(progress):
+        return assess_models(models, data, options, progress=progress)
+
+
 def gate(
     candidate: str | Path,
     baseline: str | Path,
-    policy: Policy | None = None,
+    options: GateOptions | None = None,
     *,
-    evidence: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Judge a candidate against the baseline by a policy: what `interop gate` prints.
 
-    Each side is a file, "FILE#PLACE", a bundle or an address; the baseline "git:REF:PATH" too.
-    `evidence` are stored reports of check, export or bench. What the policy asks for beside them is
-    made here: the candidate is exported once, and measured from that very bundle. Raises ReadError
-    for a baseline that cannot be read, ConfigError for a policy that cannot be followed, and what
-    export and bench raise.
+    Each side is a file, "FILE#PLACE", a bundle or an address; the baseline "git:REF:PATH" too. What
+    the policy asks for beside `options.evidence` is made here: the candidate is exported once, and
+    measured from that very bundle. Raises ReadError for a baseline that cannot be read, ConfigError
+    for a policy that cannot be followed, and what export and bench raise.
     """
+    from interop.gate import GateOptions
+    from interop.gate.candidate import judge
+    from interop.gate.scratch import scratch, sweep
+
+    options = options or GateOptions()
     sweep()
-    handed = [_evidence(str(path)) for path in evidence]
-    own = (policy or Policy()).of(split_place(str(candidate))[0])
-    with scratch() as place:
+    handed = [_evidence(str(path)) for path in options.evidence]
+    own = options.policy.of(split_place(str(candidate))[0])
+    with scratch() as place, _fetching(progress):
         return judge(
             _candidate(str(candidate), place),
             _baseline(str(baseline), str(candidate), place / "baseline"),
@@ -64,49 +250,124 @@ def gate(
 def gate_all(
     root: str | Path,
     baseline: str,
-    policy: Policy | None = None,
+    options: GateOptions | None = None,
     *,
-    evidence: Sequence[str | Path] = (),
-    jobs: int | None = None,
-    cache: Cache | None = None,
     progress: Progress | None = None,
+    log: Progress | None = None,
 ) -> Report:
-    """Judge all model files below a folder, as `gate` judges one; `cache` keeps what was judged."""
-    from interop.gate.many import gate_all as judge_all
+    """Judge all model files below a folder, as `gate` judges one. `log` is told of a cache that
+    cannot be written, where it is the default one; ConfigError is raised for one that was given."""
+    from interop.gate import GateOptions
+    from interop.gate.repository.cache import Cache, default_folder
+    from interop.gate.repository.run import gate_all as judge_all
+    from interop.gate.scratch import sweep
 
+    options = options or GateOptions()
+    given, cache = options.cache, None
+    if not options.no_cache:
+        cache = Cache(given or default_folder(), must=given is not None)
     sweep()
-    return judge_all(
-        Path(root),
-        policy or Policy(),
-        baseline,
-        handed=[_evidence(str(path)) for path in evidence],
-        cache=cache,
-        workers=jobs,
-        make=partial(_make, progress),
-        data_hash=data_hash,
-        progress=progress,
-    )
+    with _fetching(progress):
+        report = judge_all(
+            Path(root),
+            options.policy,
+            baseline,
+            handed=[_evidence(str(path)) for path in options.evidence],
+            cache=cache,
+            workers=options.jobs,
+            make=partial(_make, progress),
+            data_hash=data_hash,
+            progress=progress,
+        )
+    if cache is not None and cache.fault and log is not None:
+        log(f"interop: nothing is cached: {cache.fault}")
+    return report
+
+
+def first_policy(
+    out: str | Path,
+    a: str | Path | None = None,
+    b: str | Path | None = None,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> tuple[list[Identity], Report | None]:
+    """Writes a policy that fits the models `a` and `b`, and judges them by it: what was seen of
+    them, and the gate's Report where both are given. Raises ConfigError and ReadError."""
+    from interop.files import write_whole
+    from interop.gate.candidate import ModelPath, judge
+    from interop.policy import compose
+    from interop.policy.policy import read_policy
+
+    out = Path(out)
+    if out.exists() and not force:
+        raise ConfigError("exists already", where=str(out), fix="give --force or another --out")
+    if not out.parent.is_dir():
+        raise ConfigError("no such folder", where=str(out.parent), fix="make it first")
+    with _fetching(progress):
+        seen = [identify_file(path) for path in (a, b) if path is not None]
+        write_whole(out, compose.text(seen))
+        policy = read_policy(out)
+        if a is None or b is None:
+            return seen, None
+        return seen, judge(ModelPath(str(b)), ModelPath(str(a)), policy.of(str(b)))
+
+
+# ---------------------------------------------------------------- what is given
+
+
+@contextmanager
+def _fetching(progress: Progress | None) -> Iterator[None]:
+    """Have `progress` told how far a file that lies elsewhere is fetched."""
+    from interop.reading.bytes import address
+
+    before = address.progress
+    address.progress = progress or before
+    try:
+        yield
+    finally:
+        address.progress = before
+
+
+def _identified(
+    file: str | Path, facts: UserFacts, progress: Progress | None, *, content_hash: bool = True
+) -> Identity:
+    with _fetching(progress):
+        return identify_file(file, facts, content_hash=content_hash, whole=True)
+
+
+def _named_after(checkpoint: str | Path) -> Path:
+    """A folder here of the checkpoint's name without its ending; never the checkpoint itself."""
+    source = Path(split_place(str(checkpoint))[0]).resolve()
+    name = source.name.split(".")[0] or "model"
+    return Path(f"{name}-exported" if source == Path(name).resolve() else name)
 
 
 # ---------------------------------------------------------------- the two sides
 
 
-def _candidate(given: str, scratch: Path) -> Side:
+def _candidate(given: str, scratch: Path) -> ModelPath:
     """The candidate; where Git LFS left pointers in place of its files, the files themselves."""
+    from interop.gate.candidate import ModelPath
+    from interop.gate.repository import git
+
     path, place = split_place(given)
     here = Path(path)
     if "://" in path or not here.exists() or not git.has_pointers(here):
-        return Side(given)
+        return ModelPath(given)
     there = git.Repository(here if here.is_dir() else here.parent).pointed(
         here, scratch / "candidate"
     )
-    return Side(f"{there}#{place}" if place else str(there), given)
+    return ModelPath(f"{there}#{place}" if place else str(there), given)
 
 
-def _baseline(given: str, candidate: str, scratch: Path) -> Side:
+def _baseline(given: str, candidate: str, scratch: Path) -> ModelPath:
+    from interop.gate.candidate import ModelPath
+    from interop.gate.repository import git
+
     spec = git.parse(given)
     if spec is None:
-        return Side(given)
+        return ModelPath(given)
     own, _ = split_place(candidate)
     repository = git.Repository(Path.cwd())
     path, place = spec.path, ""
@@ -121,7 +382,7 @@ def _baseline(given: str, candidate: str, scratch: Path) -> Side:
     spec = replace(spec, path=path)
     there = repository.fetch(spec, scratch)
     mark = f"#{place}" if place else ""
-    return Side(f"{there}{mark}", f"{spec}")
+    return ModelPath(f"{there}{mark}", f"{spec}")
 
 
 # ---------------------------------------------------------------- evidence
@@ -135,48 +396,53 @@ def _make(
     b: Identity,
 ) -> list[Report]:
     """The reports that are missing and that can be made here; the candidate is exported once."""
-    made: list[Report] = []
+    from interop.gate.scratch import scratch
+
     absent = {command for command, gap in missing.items() if gap.kind is GapKind.MISSING}
-    if "export" not in absent and not ("bench" in absent and policy.data):
-        return made
+    measures = "bench" in absent and policy.data is not None
+    if "export" not in absent and not measures:
+        return []
     need_torch_side("gate")
+    from interop.bench import BATCHES, BenchOptions
+    from interop.bench import bench as bench_identities
+    from interop.export import ExportOptions
+    from interop.export.pipeline import exported
+
+    reports: list[Report] = []
+    run = None
     with scratch() as folder:
-        bundle = folder / "candidate"
         if "export" in absent:
-            from interop.export import export
-
+            options = ExportOptions(device=policy.device)
             samples = _samples(b, policy)
-            made.append(export(b, bundle, device=policy.device, samples=samples, progress=say))
-        if "bench" in absent and policy.data:
-            from interop.bench import BATCHES, Options, bench
-
+            report, run = exported(b, folder / "candidate", options, samples=samples, progress=say)
+            reports.append(report)
+            run = run if run.folder is not None else None
+        if measures:
             # Latency takes long: it is measured where a budget asks for it.
             timed = any(b in policy.budgets for b in _TIMED)
             alone = (1,) if "peak-memory-mb" in policy.budgets else ()
-            seconds = _P99_SECONDS if "p99-ratio" in policy.budgets else Options().seconds
-            made.append(
-                bench(
-                    [a, b],
-                    policy.data,
-                    device=policy.device,
-                    task=policy.task,
-                    split=policy.split,
-                    columns=policy.columns,
-                    batches=BATCHES if timed else alone,
-                    seconds=seconds,
-                    bundles=(None, bundle if bundle.is_dir() else None),
-                    progress=say,
-                )
+            p99 = "p99-ratio" in policy.budgets
+            measuring = BenchOptions(
+                device=policy.device,
+                task=policy.task,
+                split=policy.split,
+                columns=policy.columns,
+                batches=BATCHES if timed else alone,
+                seconds=_P99_SECONDS if p99 else BenchOptions().seconds,
             )
-    return made
+            reports.append(
+                bench_identities([a, b], policy.data, measuring, exports=(None, run), progress=say)
+            )
+    return reports
 
 
-def _samples(candidate: Identity, policy: Policy) -> Any:
+def _samples(candidate: Identity, policy: Policy) -> Samples | None:
     """Real pictures for the proof of parity, where the policy's data set is a folder of some."""
     if policy.data is None or candidate.image_preprocessing is None or not policy.data.is_dir():
         return None
     from interop.data import Folder
     from interop.errors import DataError
+    from interop.export.pipeline import SAMPLES
 
     try:
         return Folder(policy.data, candidate.labels.names).spread(
@@ -219,7 +485,7 @@ def _hash_of(
     columns: tuple[tuple[str, str], ...],
     split: str | None,
 ) -> str:
-    from interop.check.inputs import dataset_hash
+    from interop.identity.describe import dataset_hash
 
     if find_spec("numpy") is None:
         return dataset_hash(_pictures(Path(data)))

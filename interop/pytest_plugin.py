@@ -36,23 +36,25 @@ class Checker:
 
     def check(self, a: str | Path, b: str | Path, intent: str = "replace") -> Report:
         """`interop.check.check` of the two files. Raises interop.errors.ReadError."""
-        from interop.check import check
-        from interop.facts import Labels, Level
-        from interop.identity.keys import parse_preprocessing
+        from interop.check import CheckOptions, check
+        from interop.facts import Intent, Labels, Level
+        from interop.identity.metadata import parse_preprocessing
 
         labels, preprocess = self.facts.get("labels"), self.facts.get("preprocess")
         levels = self.facts.get("levels")
         return check(
             self._place(a),
             self._place(b),
-            intent=intent,
-            values=bool(self.facts.get("values", True)),  # a NaN is seen, as the gate sees it
-            arch=self.facts.get("arch"),
-            labels=None if labels is None else Labels(tuple(labels), "the test's marker"),
-            preprocessing=None
-            if preprocess is None
-            else parse_preprocessing(preprocess, "the test's marker", base=Path()),
-            levels=None if levels is None else {k: Level(v) for k, v in levels.items()},
+            CheckOptions(
+                intent=Intent(intent),
+                values=bool(self.facts.get("values", True)),
+                arch=self.facts.get("arch"),
+                labels=None if labels is None else Labels(tuple(labels), "the test's marker"),
+                preprocessing=None
+                if preprocess is None
+                else parse_preprocessing(preprocess, "the test's marker", base=Path()),
+                levels={k: Level(v) for k, v in (levels or {}).items()},
+            ),
         )
 
     def assert_replaceable(self, a: str | Path, b: str | Path) -> None:

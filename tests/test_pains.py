@@ -11,6 +11,7 @@ import torch
 
 from fixtures.make import shufflenet
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.export import export
 from interop.facts import Answer, Finding, Report
 from interop.identity import identify_file
@@ -34,7 +35,9 @@ def saved(folder: Path, value: Any) -> Path:
 
 
 def test_pain_01_strict_false_loads_nothing_and_says_nothing(digits: Path) -> None:
-    report = check(digits / "shufflenet.pth", digits / "autoencoder.pth", intent="transfer")
+    report = check(
+        digits / "shufflenet.pth", digits / "autoencoder.pth", CheckOptions(intent="transfer")
+    )
     assert report.outcome is Answer.NO
     assert rule(report, "loaded-fraction-low").facts["tensors"] == 0
 
@@ -82,7 +85,9 @@ def test_pain_06_ema_or_raw_is_never_chosen_silently(interop: Run, derived: Path
 
 
 def test_pain_07_backbone_and_head_are_judged_apart(digits: Path, derived: Path) -> None:
-    report = check(digits / "shufflenet.pth", derived / "five-classes.pth", intent="transfer")
+    report = check(
+        digits / "shufflenet.pth", derived / "five-classes.pth", CheckOptions(intent="transfer")
+    )
     assert report.outcome is Answer.YES and rule(report, "head-width-changed")
 
 
@@ -102,12 +107,16 @@ def test_pain_12_other_preprocessing_is_seen(
     digits: Path, good: dict[str, Any], tmp_path: Path
 ) -> None:
     other = {**good, "preprocess": {**good["preprocess"], "mean": [0.5, 0.5, 0.5]}}
-    report = check(digits / "shufflenet.pth", saved(tmp_path, other), intent="replace")
+    report = check(
+        digits / "shufflenet.pth", saved(tmp_path, other), CheckOptions(intent="replace")
+    )
     assert report.outcome is Answer.NO and "mean" in rule(report, "preprocessing-changed").what
 
 
 def test_pain_13_another_order_of_labels_is_seen(digits: Path, derived: Path) -> None:
-    report = check(digits / "shufflenet.pth", derived / "relabelled.pth", intent="replace")
+    report = check(
+        digits / "shufflenet.pth", derived / "relabelled.pth", CheckOptions(intent="replace")
+    )
     assert report.outcome is Answer.NO and rule(report, "label-order-changed")
 
 

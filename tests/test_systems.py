@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 import torch
 
-from interop.assess import assess
-from interop.bench import bench
+from interop.assess import AssessOptions, assess
+from interop.bench import BenchOptions, bench
 from interop.check import check
-from interop.export import Options as Building
-from interop.export import export
+from interop.check.options import CheckOptions
+from interop.export import ExportOptions, export
 from interop.facts import Answer, Preprocessing, Report
-from interop.finetune import Options, finetune
+from interop.finetune import FinetuneOptions, finetune
 from interop.identity import identify_file
 from tests.conftest import DIGITS, ROOT
 
@@ -67,7 +67,7 @@ def goes_through(system: System, tmp_path: Path) -> dict[str, Report]:
     tuned = finetune(
         system.backbone,
         system.data,
-        Options(
+        FinetuneOptions(
             out=out, task=system.task, mode=system.mode, epochs=1, batch=16, validation="0.25",
             factory=system.factory, preprocessing=system.how,
         ),
@@ -76,7 +76,7 @@ def goes_through(system: System, tmp_path: Path) -> dict[str, Report]:
     loaded = tuned.proofs[0]
     assert loaded.name == "loaded fraction" and loaded.holds
 
-    checked = check(system.backbone, out, intent="transfer")
+    checked = check(system.backbone, out, CheckOptions(intent="transfer"))
     transfer = next(v for v in checked.verdicts if v.intent == "transfer")
 
     models = [system.backbone, str(out), f"random:{out}"] if system.probed else [str(out)]
@@ -86,19 +86,30 @@ def goes_through(system: System, tmp_path: Path) -> dict[str, Report]:
         names["random tuned"] = system.factory or ""
     parts = dict.fromkeys(names, system.features) if system.features else {}
     assessed = assess(
-        models, system.data, task=system.task, folds=2, held=0.0, seconds=0, samples=(),
-        cache=None, preprocessing=system.how, factories=names, features=parts,
-    )  # fmt: skip
+        models,
+        system.data,
+        AssessOptions(
+            task=system.task,
+            folds=2,
+            held=0.0,
+            seconds=0,
+            samples=(),
+            cache=None,
+            preprocessing=system.how,
+            factories=names,
+            features=parts,
+        ),
+    )
     assert len(assessed.details.candidates) == len(models)
 
     identity = identify_file(out, content_hash=True, whole=True)
-    building = Building(factory=system.factory)
-    exported = export(identity, tmp_path / "bundle", options=building)
+    exported = export(identity, tmp_path / "bundle", ExportOptions(factory=system.factory))
     assert exported.outcome is Answer.YES, exported.summary
     assert all(p.holds for p in exported.proofs) and len(exported.proofs) == 5
 
     bundle = identify_file(tmp_path / "bundle", content_hash=True, whole=True)
-    benched = bench([bundle], system.data, task=system.task, batches=(), building=[building])
+    measuring = BenchOptions(task=system.task, batches=(), factory=system.factory)
+    benched = bench([bundle], system.data, measuring)
     alike = next(m for m in benched.measurements if m.name == "agreement")
     assert alike.value == 1.0, "ONNX Runtime answers as PyTorch does"
     return {"finetune": tuned, "check": checked, "assess": assessed, "export": exported,
@@ -265,13 +276,14 @@ def test_speech_is_written_down_by_wav2vec2(clips, tmp_path):
 DEEPSPEECH = """
 import json, sys
 import numpy as np, torch
-from interop.models.building.torchaudio import imported
-from interop.assess import assess
-from interop.bench import bench
+from interop.models.libraries.torchaudio.build import imported
+from interop.assess import AssessOptions, assess
+from interop.bench import BenchOptions, bench
 from interop.check import check
-from interop.export import Options as Building, export
+from interop.export import ExportOptions, export
 from interop.facts import Answer
 from interop.identity import identify_file
+from interop.identity.user_facts import UserFacts
 
 folder = sys.argv[1]
 torch.manual_seed(0)
@@ -287,14 +299,15 @@ np.savez(
     labels=np.array(["zero", "one", "two"] * 4),
 )
 arch = "torchaudio/deepspeech"
-one, two = (identify_file(f"{folder}/{n}.pth", content_hash=True, whole=True, arch=arch)
+named = UserFacts(arch=arch)
+one, two = (identify_file(f"{folder}/{n}.pth", named, content_hash=True, whole=True)
             for n in "ab")
-exported = export(one, f"{folder}/bundle", options=Building(arch=arch))
-bundle = identify_file(f"{folder}/bundle", content_hash=True, whole=True, arch=arch)
-benched = bench([bundle], f"{folder}/said.npz", task="automatic-speech-recognition", batches=(),
-                building=[Building(arch=arch)])
-assessed = assess([f"{folder}/a.pth", f"{folder}/b.pth"], f"{folder}/said.npz", arch=arch,
-                  task="automatic-speech-recognition", seconds=0, cache=None)
+exported = export(one, f"{folder}/bundle", ExportOptions(arch=arch))
+bundle = identify_file(f"{folder}/bundle", named, content_hash=True, whole=True)
+task = "automatic-speech-recognition"
+benched = bench([bundle], f"{folder}/said.npz", BenchOptions(task=task, batches=(), arch=arch))
+assessed = assess([f"{folder}/a.pth", f"{folder}/b.pth"], f"{folder}/said.npz",
+                  AssessOptions(arch=arch, task=task, seconds=0))
 print(json.dumps({
     "reload": check(f"{folder}/a.pth", f"{folder}/b.pth").outcome,
     "export": exported.outcome,

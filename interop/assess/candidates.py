@@ -18,23 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interop import __version__
-from interop.assess import work
-from interop.assess.labelled import DataSpec
-from interop.bench.tasks import task as task_of
+from interop.assess import parallel
+from interop.assess.dataset import DataSpec
 from interop.data import preparation
 from interop.data.base import Data, Preparation, Prepared
 from interop.data.tokens import unread
 from interop.errors import ConfigError, ModelError
 from interop.facts import AnyPreprocessing, Json, Labels, TaskName
-from interop.models.backbone import Features, Source, bare, find, input_names
+from interop.models.backbone import Features, PretrainedSource, bare, find, input_names
 from interop.runtimes import clock
+from interop.tasks import task as task_of
 
 BATCH = 32
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class CandidateSpec:
     """One candidate as it was asked for; small, so that it goes to other processes.
 
     `name` is unique among the candidates. `factory` and `features` are of one's own modules.
@@ -48,9 +48,11 @@ class Spec:
     labels: Labels | None = None
     preprocessing: AnyPreprocessing | None = None
     seed: int = 0
+    known: PretrainedSource | None = field(default=None, compare=False, repr=False)
 
-    def source(self) -> Source:
-        return find(
+    def source(self) -> PretrainedSource:
+        """The weights that are meant: `known` ones are not looked for again."""
+        return self.known or find(
             self.given, arch=self.arch, labels=self.labels, preprocessing=self.preprocessing
         )
 
@@ -127,7 +129,11 @@ _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".onnx", ".ckpt", ".tar")
 
 
 def see(
-    spec: Spec, data: DataSpec, folder: Path | None, device: str = "cpu", threads: int | None = None
+    spec: CandidateSpec,
+    data: DataSpec,
+    folder: Path | None,
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> Seen:
     """The candidate's features and answers on all records; from `folder` where they are there.
 
@@ -144,7 +150,7 @@ def see(
     _check_kind(spec, source, opened)
     prepare = preparation(source.identity, data.task, input_names(source, made), kind=opened.kind)
     key = _key(spec, source, made, data, opened, prepare)
-    if folder is not None and key and (kept := work.load(folder, key)) is not None:
+    if folder is not None and key and (kept := parallel.load(folder, key)) is not None:
         found = Seen.from_arrays(kept)
         found.cached = True
         return found
@@ -159,7 +165,7 @@ def see(
         )
     found.about |= {"features": made.how, "prepared": dict(prepare.said), "unread": said}
     if folder is not None and key:
-        work.store(folder, key, found.as_arrays())
+        parallel.store(folder, key, found.as_arrays())
     return found
 
 
@@ -173,7 +179,7 @@ def see_or_refuse(*given: Any) -> Seen:
         return Seen(None, None, None, 0.0, about={"refused": error.what})
 
 
-def _check_kind(spec: Spec, source: Source, data: Data) -> None:
+def _check_kind(spec: CandidateSpec, source: PretrainedSource, data: Data) -> None:
     """ConfigError where a model of pictures is given something else."""
     if source.library in ("torchvision", "timm") and data.kind in ("texts", "sounds"):
         raise ConfigError(
@@ -257,7 +263,7 @@ def _rows(answered: Array | None, batch: Prepared) -> Array | None:
 # ---------------------------------------------------------------- what is kept on disk
 
 
-def content(spec: Spec, source: Source) -> str:
+def content(spec: CandidateSpec, source: PretrainedSource) -> str:
     """One name for a candidate's weights and for what lies beside them in its folder and changes
     what they make of a sample (config, tokenizer); "" where nothing tells."""
     of = source.sha256 or (f"{spec.given} seed {spec.seed}" if source.random else "")
@@ -272,7 +278,12 @@ def content(spec: Spec, source: Source) -> str:
 
 
 def _key(
-    spec: Spec, source: Source, made: Features, data: DataSpec, opened: Data, prepare: Preparation
+    spec: CandidateSpec,
+    source: PretrainedSource,
+    made: Features,
+    data: DataSpec,
+    opened: Data,
+    prepare: Preparation,
 ) -> str:
     """The name under which features are kept; "" where what they are of has no hash."""
     if spec.factory is not None:

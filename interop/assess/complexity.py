@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from interop.bench.latency import Lane, interleave, ratio
+from interop.bench.latency import TimedRunner, interleave, ratio
 from interop.facts import Measurement, Unit
 from interop.models.backbone import Features
-from interop.models.signature.transformers import is_one
+from interop.models.libraries.transformers.signature import is_one
 from interop.runtimes.base import Array as Given
 from interop.runtimes.pytorch import TorchRuntime
 
@@ -94,18 +94,18 @@ def latencies(
     bootstrap interval. The first runs twice: ("", "") is what it differs from itself by, the host's
     noise.
     """
-    lanes = []
+    runners = []
     for name, features, inputs in made:
         runtime = TorchRuntime(_Called(features, tuple(inputs)), device, threads)
-        lanes.append(Lane(name, runtime, _one(inputs)))
-    again = Lane(lanes[0].role, lanes[0].runtime, lanes[0].batch, again=True)
+        runners.append(TimedRunner(name, runtime, _one(inputs)))
+    again = TimedRunner(runners[0].role, runners[0].runtime, runners[0].batch, again=True)
     try:
-        interleave([*lanes, again], seconds, say)
-        medians = {x.role: _median(x, device) for x in lanes}
-        value, interval = ratio(again.samples, lanes[0].samples)
+        interleave([*runners, again], seconds, say)
+        medians = {x.role: _median(x, device) for x in runners}
+        value, interval = ratio(again.samples, runners[0].samples)
         pairs = {("", ""): Measurement("latency ratio", Unit.RATIO, value, interval)}
-        for a in lanes:
-            for b in lanes:
+        for a in runners:
+            for b in runners:
                 if a is not b:
                     value, interval = ratio(b.samples, a.samples)
                     pairs[a.role, b.role] = Measurement(
@@ -113,18 +113,18 @@ def latencies(
                     )
         return medians, pairs
     finally:
-        for lane in reversed(lanes):
-            lane.runtime.close()
+        for runner in reversed(runners):
+            runner.runtime.close()
 
 
 def _one(inputs: Mapping[str, Array]) -> Given | Mapping[str, Given]:
     return next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs)
 
 
-def _median(lane: Lane, device: str) -> Measurement:
-    samples = np.array(lane.samples)
+def _median(runner: TimedRunner, device: str) -> Measurement:
+    samples = np.array(runner.samples)
     return Measurement(
-        "latency", Unit.MS, float(np.median(samples)), None, tuple(lane.samples),
+        "latency", Unit.MS, float(np.median(samples)), None, tuple(runner.samples),
         {"batch": 1, "runtime": "pytorch", "device": device, "runs": len(samples)},
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.assess.labelled import Labelled
+from interop.assess.dataset import Labelled
 from interop.errors import ConfigError, DataError
 from interop.facts import TaskName
 

@@ -7,20 +7,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from interop.assess.agreement import (
-    cohen_kappa,
-    not_worse_paired,
-    tost_paired,
-)
 from interop.facts import Answer, Basis
-from interop.proof.statistics import mcnemar, paired_interval
+from interop.stats.agreement import cohen_kappa, not_worse_paired, tost_paired
+from interop.stats.intervals import mcnemar, paired_interval
 
 Array = NDArray[Any]
 ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Replacement:
     """B in A's place, on `count` rows.
 
     `agreement` and the two shares of flips are 0 to 1: `lost` of rows that A alone has right, `won`
@@ -53,7 +49,7 @@ class Pair:
 def compared(
     a: str, b: str, basis: Basis, ours: Array, theirs: Array, right_a: Array, right_b: Array,
     margin: float, taught: tuple[int, int] = (0, 0),
-) -> Pair:  # fmt: skip
+) -> Replacement:  # fmt: skip
     """`ours` and `theirs` (n,) are answers by A and by B, `right_a` and `right_b` (n,) bool.
 
     `margin` is a share of 1. `taught` tells of A and of B how many of the samples it was trained
@@ -74,7 +70,7 @@ def compared(
         verdict, doubt = Answer.UNKNOWN, f"{b} was trained on {taught[1]} of these samples"
     elif taught[0] and verdict is Answer.NO:
         verdict, doubt = Answer.UNKNOWN, f"{a} was trained on {taught[0]} of these samples"
-    return Pair(
+    return Replacement(
         a, b, basis, count,
         float((ours == theirs).mean()),
         cohen_kappa(ours, theirs),
@@ -88,7 +84,7 @@ def compared(
     )  # fmt: skip
 
 
-def same(a: str, b: str, count: int, right: Array) -> Pair:
+def same(a: str, b: str, count: int, right: Array) -> Replacement:
     """The pair of two files with the very same weights, which answer alike whatever is asked.
 
     `right` (n,) says which of the answers are.
@@ -99,7 +95,10 @@ def same(a: str, b: str, count: int, right: Array) -> Pair:
 
 
 def sentence(
-    pair: Pair, margin: float, callers: str, latency: tuple[float, tuple[float, float]] | None
+    pair: Replacement,
+    margin: float,
+    callers: str,
+    latency: tuple[float, tuple[float, float]] | None,
 ) -> str:
     """The verdict for people: "B can stand in for A on this task (within 1 point, p = 0.003),
     callers unchanged, 0.4 x the latency"."""
@@ -140,7 +139,7 @@ def sentence(
     return ", ".join(p for p in parts if p)
 
 
-def _moved(pair: Pair) -> str:
+def _moved(pair: Replacement) -> str:
     points = 100 * pair.change
     return f"{abs(points):.1f} points {'better' if points >= 0 else 'worse'}"
 

@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.bench.lanes import Contender
 from interop.bench.latency import filled
-from interop.bench.tasks.base import Task, bootstrapped
+from interop.bench.runners import Contender
 from interop.data.base import Array, Data, Preparation
 from interop.facts import Group, Json, Measurement, Unit
 from interop.facts.sections.bench import Predictions
-from interop.proof.statistics import change, share
+from interop.stats.bootstrap import bootstrapped
+from interop.stats.intervals import change, share
+from interop.tasks.base import Task
 
 BATCH = 32
 AHEAD = 2  # batches that are prepared while a model runs

@@ -14,7 +14,7 @@ import numpy as np
 from interop.errors import ConfigError
 from interop.facts import Answer, Group, Input, InputRole, Json, Measurement, Report, Skipped, Unit
 from interop.facts.sections.bench import BenchSection, CompareSection, Predictions
-from interop.proof.statistics import change, share
+from interop.stats.intervals import change, share
 
 RESAMPLES = 2000
 SEED = 0

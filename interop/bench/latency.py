@@ -17,7 +17,7 @@ from time import perf_counter, perf_counter_ns, process_time_ns
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.bench.lanes import Contender
+from interop.bench.runners import Contender
 from interop.facts import Group, Json, Measurement, Unit
 from interop.models.signature import BATCH, Argument, Signature
 from interop.runtimes import Runtime
@@ -25,17 +25,17 @@ from interop.runtimes.base import Array, Batch
 
 LEAST_ROUNDS, MOST_ROUNDS = 10, 300
 WARM_UP_RUNS, WARM_UP_SECONDS = 30, 3.0
-# Offline windows of each lane, of which the interval is made, and the least runs in each.
+# Offline windows of each runner, of which the interval is made, and the least runs in each.
 WINDOWS, LEAST_RUNS = 5, 2
 RESAMPLES = 2000
 SEED = 0
 
 
 @dataclass(slots=True)
-class Lane:
+class TimedRunner:
     """One runtime of one model, its input, and its samples in milliseconds.
 
-    `again` marks the second lane of the same runtime: what it differs by is the host's noise.
+    `again` marks the second runner of the same runtime: what it differs by is the host's noise.
     `samples` are wall time; `cpu` is the whole process's processor time of the same runs, and
     `device` the time between two events on the GPU's stream, where there is one. `warm_up` counts
     the runs before, and `stable` tells whether they had settled.
@@ -107,69 +107,69 @@ def _measure(
 ) -> list[Measurement]:
     found: list[Measurement] = []
     for size in sizes(contenders, batches):
-        lanes = [
-            Lane(c.role, runtime, filled(samples, size, c.signature))
+        runners = [
+            TimedRunner(c.role, runtime, filled(samples, size, c.signature))
             for c, samples in zip(contenders, inputs, strict=True)
             for runtime in c.runtimes
         ]
-        first = lanes[0]
-        lanes.append(Lane(first.role, first.runtime, first.batch, again=True))
-        interleave(lanes, seconds, partial(_say_round, say, size))
-        own = lanes[:-1]
-        found += [_latency(lane, size) for lane in own]
-        found += ratios(lanes, size)
+        first = runners[0]
+        runners.append(TimedRunner(first.role, first.runtime, first.batch, again=True))
+        interleave(runners, seconds, partial(_say_round, say, size))
+        own = runners[:-1]
+        found += [_latency(runner, size) for runner in own]
+        found += ratios(runners, size)
         say(f"throughput, batch {size}")
         found += throughput(own, size, seconds / 2)
         found += copies([x for x in own if x.runtime.device != "cpu"], size, seconds / 4)
     return found
 
 
-def interleave(lanes: Sequence[Lane], seconds: float, say: Callable[[int], None]) -> None:
-    """Warm up each lane, then run all of them once a round, in an order drawn anew each round."""
-    for lane in lanes:
-        warm_up(lane)
-    order = list(lanes)
+def interleave(runners: Sequence[TimedRunner], seconds: float, say: Callable[[int], None]) -> None:
+    """Warm up each runner, then run all of them once a round, in an order drawn anew each round."""
+    for runner in runners:
+        warm_up(runner)
+    order = list(runners)
     shuffle = random.Random(SEED).shuffle
     end = perf_counter() + seconds
     for n in range(MOST_ROUNDS):
         if n >= LEAST_ROUNDS and perf_counter() > end:
             break
         shuffle(order)
-        for lane in order:
-            lane.sample()
+        for runner in order:
+            runner.sample()
         say(n + 1)
 
 
-def warm_up(lane: Lane) -> None:
+def warm_up(runner: TimedRunner) -> None:
     """Run until three times in a row are within a tenth of the best, or the bound is reached."""
     end = perf_counter() + WARM_UP_SECONDS
     times: list[float] = []
     while len(times) < WARM_UP_RUNS and (len(times) < 3 or perf_counter() < end):
-        times.append(lane.run())
+        times.append(runner.run())
         if len(times) >= 3 and max(times[-3:]) <= 1.1 * min(times):
-            lane.stable = True
+            runner.stable = True
             break
-    lane.warm_up = len(times)
+    runner.warm_up = len(times)
 
 
-def throughput(lanes: Sequence[Lane], size: int, seconds: float) -> list[Measurement]:
-    """Samples per second over windows of back-to-back runs, the lanes' windows in random order.
+def throughput(runners: Sequence[TimedRunner], size: int, seconds: float) -> list[Measurement]:
+    """Samples per second over windows of back-to-back runs, the runners' windows in random order.
 
     `seconds` is what all windows together take. The value is all samples by all time, and the
     interval a percentile bootstrap over the windows.
     """
-    order = [lane for lane in lanes for _ in range(WINDOWS)]
+    order = [runner for runner in runners for _ in range(WINDOWS)]
     random.Random(SEED).shuffle(order)
-    windows: dict[int, list[tuple[int, float]]] = {id(lane): [] for lane in lanes}
-    for lane in order:
-        windows[id(lane)].append(_window(lane, seconds / len(order)))
-    return [_throughput(lane, size, windows[id(lane)]) for lane in lanes]
+    windows: dict[int, list[tuple[int, float]]] = {id(runner): [] for runner in runners}
+    for runner in order:
+        windows[id(runner)].append(_window(runner, seconds / len(order)))
+    return [_throughput(runner, size, windows[id(runner)]) for runner in runners]
 
 
-def _window(lane: Lane, seconds: float) -> tuple[int, float]:
+def _window(runner: TimedRunner, seconds: float) -> tuple[int, float]:
     """Runs one after the other for so long: their number, and the seconds that they took."""
-    run = lane.ready()
-    run()  # what the last lane left in the caches is not this one's
+    run = runner.ready()
+    run()  # what the last runner left in the caches is not this one's
     start = perf_counter()
     runs, took = 0, 0.0
     while runs < LEAST_RUNS or took < seconds:
@@ -179,12 +179,14 @@ def _window(lane: Lane, seconds: float) -> tuple[int, float]:
     return runs, took
 
 
-def _throughput(lane: Lane, size: int, windows: Sequence[tuple[int, float]]) -> Measurement:
+def _throughput(
+    runner: TimedRunner, size: int, windows: Sequence[tuple[int, float]]
+) -> Measurement:
     runs, took = (np.array(x, dtype=np.float64) for x in zip(*windows, strict=True))
     picks = np.random.default_rng(SEED).integers(0, len(runs), (RESAMPLES, len(runs)))
     spread = size * runs[picks].sum(axis=1) / took[picks].sum(axis=1)
     low, high = (float(v) for v in np.quantile(spread, (0.025, 0.975)))
-    conditions = _of(lane, size, Group.THROUGHPUT) | {
+    conditions = _of(runner, size, Group.THROUGHPUT) | {
         "windows": len(runs), "runs": int(runs.sum()), "seconds": float(took.sum()),
     }  # fmt: skip
     value = float(size * runs.sum() / took.sum())
@@ -192,30 +194,30 @@ def _throughput(lane: Lane, size: int, windows: Sequence[tuple[int, float]]) -> 
     return Measurement("throughput", Unit.PER_SECOND, value, (low, high), samples, conditions)
 
 
-def copies(lanes: Sequence[Lane], size: int, seconds: float) -> list[Measurement]:
+def copies(runners: Sequence[TimedRunner], size: int, seconds: float) -> list[Measurement]:
     """The share of a run that goes into copies between host and device, and what is around them.
 
-    Each round runs every lane once as it is and once with inputs and outputs left on the device;
+    Each round runs every runner once as it is and once with inputs and outputs left on the device;
     the share is one less the ratio of the medians.
     """
-    held = [lane.runtime.bind(lane.batch) for lane in lanes]
-    whole: list[list[float]] = [[] for _ in lanes]
-    alone: list[list[float]] = [[] for _ in lanes]
+    held = [runner.runtime.bind(runner.batch) for runner in runners]
+    whole: list[list[float]] = [[] for _ in runners]
+    alone: list[list[float]] = [[] for _ in runners]
     for bound in held:
         bound.run()
     end = perf_counter() + seconds
-    for n in range(MOST_ROUNDS if lanes else 0):
+    for n in range(MOST_ROUNDS if runners else 0):
         if n >= LEAST_ROUNDS and perf_counter() > end:
             break
-        for place, lane in enumerate(lanes):
-            whole[place].append(lane.run())
+        for place, runner in enumerate(runners):
+            whole[place].append(runner.run())
             start = perf_counter_ns()
             held[place].run()
             alone[place].append((perf_counter_ns() - start) / 1e6)
     made = []
-    for lane, with_them, without in zip(lanes, whole, alone, strict=True):
+    for runner, with_them, without in zip(runners, whole, alone, strict=True):
         value, (low, high) = ratio(without, with_them)
-        conditions = _of(lane, size, Group.COPIES) | {"bound_ms": float(np.median(without))}
+        conditions = _of(runner, size, Group.COPIES) | {"bound_ms": float(np.median(without))}
         made.append(
             Measurement(
                 "copies", Unit.SHARE, 1 - value, (1 - high, 1 - low), tuple(without), conditions
@@ -236,50 +238,50 @@ def ratio(top: Sequence[float], bottom: Sequence[float]) -> tuple[float, tuple[f
     return float(np.median(a) / np.median(b)), (float(low), float(high))
 
 
-def _of(lane: Lane, size: int, group: Group) -> dict[str, Json]:
+def _of(runner: TimedRunner, size: int, group: Group) -> dict[str, Json]:
     return {
         "group": group,
-        "of": lane.of,
-        "model": lane.role,
-        "runtime": lane.runtime.name,
+        "of": runner.of,
+        "model": runner.role,
+        "runtime": runner.runtime.name,
         "batch": size,
     }
 
 
-def _latency(lane: Lane, size: int) -> Measurement:
-    samples = np.asarray(lane.samples)
+def _latency(runner: TimedRunner, size: int) -> Measurement:
+    samples = np.asarray(runner.samples)
     p50, p90, p99 = (float(v) for v in np.quantile(samples, (0.5, 0.9, 0.99)))
     picks = np.random.default_rng(SEED).integers(0, len(samples), (RESAMPLES, len(samples)))
     low, high = np.quantile(np.median(samples[picks], axis=1), (0.025, 0.975))
-    conditions = _of(lane, size, Group.LATENCY) | {
+    conditions = _of(runner, size, Group.LATENCY) | {
         "p90": p90,
         "p99": p99,
         "per_second": 1000 * size / p50,
         "rounds": len(samples),
-        "warm_up_runs": lane.warm_up,
-        "stable": lane.stable,
-        "cpu_ms": float(np.median(lane.cpu)),
-        "cpu_samples": list(lane.cpu),
+        "warm_up_runs": runner.warm_up,
+        "stable": runner.stable,
+        "cpu_ms": float(np.median(runner.cpu)),
+        "cpu_samples": list(runner.cpu),
     }
-    if lane.device:
+    if runner.device:
         conditions |= {
-            "device_ms": float(np.median(lane.device)), "device_samples": list(lane.device),
+            "device_ms": float(np.median(runner.device)), "device_samples": list(runner.device),
         }  # fmt: skip
     return Measurement(
-        "latency", Unit.MS, p50, (float(low), float(high)), tuple(lane.samples), conditions
+        "latency", Unit.MS, p50, (float(low), float(high)), tuple(runner.samples), conditions
     )
 
 
-def ratios(lanes: Sequence[Lane], size: int) -> list[Measurement]:
+def ratios(runners: Sequence[TimedRunner], size: int) -> list[Measurement]:
     """Each further runtime of a model against its first, B against A in each, and the noise.
 
-    The last of `lanes` is the first of them again.
+    The last of `runners` is the first of them again.
     """
     made = []
-    first, again = lanes[0], lanes[-1]
-    of: dict[str, list[Lane]] = {}
-    for lane in lanes[:-1]:
-        of.setdefault(lane.role, []).append(lane)
+    first, again = runners[0], runners[-1]
+    of: dict[str, list[TimedRunner]] = {}
+    for runner in runners[:-1]:
+        of.setdefault(runner.role, []).append(runner)
     pairs = [(top, own[0], "runtimes") for own in of.values() for top in own[1:]]
     roles = list(of)
     for top in of[roles[1]] if len(roles) > 1 else ():

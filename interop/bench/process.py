@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import interop
-from interop.bench.lanes import WAYS, Contender, Lane
 from interop.bench.latency import filled, sizes
+from interop.bench.runners import WAYS, Contender, Runner
 from interop.errors import ModelError
 from interop.facts import Group, Json, Measurement, Unit
 from interop.models.signature import drawn
@@ -49,10 +49,10 @@ def measure(
     found: list[Measurement] = []
     for contender, samples in zip(contenders, inputs, strict=True):
         shapes = _shapes(contender, samples, batches)
-        for lane in contender.lanes:
-            say(f"{contender.role} {lane.runtime.name}: a process of its own")
-            figures = _child(contender, lane, [batch for _, _, batch in shapes])
-            found += _measured(contender, lane, figures, shapes[1:])
+        for runner in contender.runners:
+            say(f"{contender.role} {runner.runtime.name}: a process of its own")
+            figures = _child(contender, runner, [batch for _, _, batch in shapes])
+            found += _measured(contender, runner, figures, shapes[1:])
     return found
 
 
@@ -75,13 +75,13 @@ def _shapes(contender: Contender, samples: Batch, batches: Sequence[int]) -> lis
 
 
 def _measured(
-    contender: Contender, lane: Lane, figures: Mapping[str, Any], shapes: Sequence[_Shape]
+    contender: Contender, runner: Runner, figures: Mapping[str, Any], shapes: Sequence[_Shape]
 ) -> list[Measurement]:
     conditions: dict[str, Json] = {
         "group": Group.OWN_PROCESS,
-        "of": f"{contender.role} {lane.runtime.name}",
+        "of": f"{contender.role} {runner.runtime.name}",
         "model": contender.role,
-        "runtime": lane.runtime.name,
+        "runtime": runner.runtime.name,
     }
     found = [
         Measurement(name, unit, figures[key], conditions=conditions)
@@ -95,13 +95,13 @@ def _measured(
 
 
 def _child(
-    contender: Contender, lane: Lane, batches: Sequence[Mapping[str, Array]]
+    contender: Contender, runner: Runner, batches: Sequence[Mapping[str, Array]]
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="interop-child-") as folder:
         arrays = Path(folder) / "inputs.npz"
         named = {f"{n} {name}": a for n, batch in enumerate(batches) for name, a in batch.items()}
         np.savez(arrays, **named)  # type: ignore[arg-type]
-        order = _order(contender, lane, arrays)
+        order = _order(contender, runner, arrays)
         started = time()
         try:
             done = subprocess.run(
@@ -114,17 +114,17 @@ def _child(
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise _failed(lane, order, f"no answer within {TIMEOUT_SECONDS} s") from None
+            raise _failed(runner, order, f"no answer within {TIMEOUT_SECONDS} s") from None
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise _failed(lane, order, lines[-1] if lines else f"exit {done.returncode}")
+        raise _failed(runner, order, lines[-1] if lines else f"exit {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 
-def _order(contender: Contender, lane: Lane, inputs: Path) -> dict[str, Json]:
+def _order(contender: Contender, runner: Runner, inputs: Path) -> dict[str, Json]:
     """What the child is told; see `interop.runtimes.child.main`."""
-    identity, options, spec = contender.identity, contender.options, lane.spec
+    identity, options, spec = contender.identity, contender.options, runner.spec
     model = identity.manifest.path + (f"#{identity.place}" if identity.place else "")
     how = spec.how or next(iter(WAYS[spec.runtime]), "")
     return {
@@ -132,10 +132,10 @@ def _order(contender: Contender, lane: Lane, inputs: Path) -> dict[str, Json]:
         "how": WAYS[spec.runtime].get(how, ""),
         "provider": spec.provider or None,
         "precision": spec.precision if spec.precision != "float32" else None,
-        "device": lane.runtime.device,
+        "device": runner.runtime.device,
         "threads": contender.threads,
         "tf32": contender.tf32,
-        "model": model if lane.graph is None else str(lane.graph),
+        "model": model if runner.graph is None else str(runner.graph),
         "options": {
             "factory": options.factory,
             "head": options.head,
@@ -148,11 +148,11 @@ def _order(contender: Contender, lane: Lane, inputs: Path) -> dict[str, Json]:
     }
 
 
-def _failed(lane: Lane, order: Mapping[str, Json], why: str) -> ModelError:
+def _failed(runner: Runner, order: Mapping[str, Json], why: str) -> ModelError:
     return ModelError(
-        f"{lane.runtime.name} failed in a process of its own: {why}",
+        f"{runner.runtime.name} failed in a process of its own: {why}",
         where=str(order["model"]),
-        fix=f"leave {lane.spec} away",
+        fix=f"leave {runner.spec} away",
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from interop.check import renames, strict
 from interop.facts import Identity, Mapped, MapStep, Pair, Pairing, TensorSpec
-from interop.identity.order import in_definition_order
+from interop.identity.index.order import in_definition_order
 
 __all__ = ["pair"]
 

@@ -13,7 +13,7 @@ from interop.check.json_fields import MOST_TEXT, brief, differences
 from interop.errors import InteropError
 from interop.facts import Json, Manifest, Part, PartChange, PartKind, Parts, Side
 from interop.reading import parts as reading
-from interop.reading.source import Source
+from interop.reading.bytes.source import Source
 
 MOST_CHANGES = 1000
 _AS_JSON = frozenset(PartKind) - {PartKind.COPY, PartKind.CODE}

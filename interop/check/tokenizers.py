@@ -13,7 +13,13 @@ from interop.check.json_fields import brief, differences
 from interop.errors import InteropError
 from interop.facts import Json, Part, PartChange, PartKind, Side
 from interop.reading import parts as reading
-from interop.reading.protobuf import BYTES, NARROW, VARINT, Malformed, fields
+from interop.reading.bytes.protobuf import (
+    BYTES,
+    NARROW,
+    VARINT,
+    Malformed,
+    fields,
+)
 
 FAST = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"

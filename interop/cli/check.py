@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from interop.cli.output import (
-    check_targets,
-    fetching,
-    finish,
-    interface_options,
-    progress,
-    progress_done,
-    report_options,
-    write_file,
-)
-from interop.facts import AnyPreprocessing, Intent, Labels
+from interop.check.options import CheckOptions
+from interop.cli.options import options as options_of
+from interop.cli.options import report_options
+from interop.cli.output import check_targets, finish, progress
 from interop.facts.sections.check import CheckSection
+from interop.files import write_whole
 from interop.report.json import to_json
 
 
@@ -38,34 +33,17 @@ The three questions:
 )
 @click.argument("a")
 @click.argument("b")
+@options_of(CheckOptions)
 @click.option(
-    "--for",
-    "intent",
-    type=click.Choice([str(i) for i in Intent]),
-    default=str(Intent.RELOAD),
-    show_default=True,
-    help="The question that sets the exit code.",
-)
-@click.option(
-    "--values", is_flag=True, help="Compare the tensors' values too: what moved, and by how much."
-)
-@click.option(
-    "--map-out",
-    metavar="FILE",
-    type=click.Path(dir_okay=False),
+    "--map-out", metavar="FILE", type=click.Path(dir_okay=False),
     help="Write the map from B's tensors to A's, as JSON.",
-)
-@interface_options
+)  # fmt: skip
 @report_options
 def command(
     a: str,
     b: str,
-    intent: str,
-    values: bool,
-    arch: str | None,
+    options: CheckOptions,
     map_out: str | None,
-    labels: Labels | None,
-    preprocess: AnyPreprocessing | None,
     form: str,
     reports: tuple[str, ...],
 ) -> None:
@@ -76,25 +54,12 @@ def command(
     (https://, s3://, hf://). Nothing in them is run, and no torch is needed.
     """
     check_targets((*reports, *([f"json:{map_out}"] if map_out else [])), a, b)
-    from interop.check import check
+    from interop import api
 
-    fetching(progress)
-
-    report = check(
-        a,
-        b,
-        intent=Intent(intent),
-        values=values,
-        content_hash=bool(reports),
-        arch=arch,
-        labels=labels,
-        preprocessing=preprocess,
-        with_map=map_out is not None,
-        progress=progress,
-    )
-    progress_done()
+    options = replace(options, content_hash=bool(reports), with_map=map_out is not None)
+    report = api.check(a, b, options, progress=progress)
     if map_out is not None:
         pairing = report.section(CheckSection).pairing
         document = to_json(pairing.map if pairing else None)
-        write_file(Path(map_out), json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        write_whole(Path(map_out), json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     finish(report, form, reports)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from interop.cli.output import (
-    check_targets,
-    fetching,
-    finish,
-    progress,
-    progress_done,
-    report_options,
-)
-from interop.gate.policy import Policy, find_policy, read_policy
+from interop.cli.options import options as options_of
+from interop.cli.options import report_options
+from interop.cli.output import check_targets, finish, progress, say
+from interop.gate.options import GateOptions
+from interop.policy.policy import own_policy
 
 
 @click.command(
@@ -34,102 +31,52 @@ Exit codes: 0 pass, 1 fail, 2 unreadable baseline or policy, 3 inconclusive.""",
 )
 @click.argument("candidate", required=False)
 @click.option(
-    "--baseline",
-    metavar="FILE|BUNDLE|URL|git:REF:PATH",
+    "--baseline", metavar="FILE|BUNDLE|URL|git:REF:PATH",
     help="The model that is served now.  [git:REF: the candidate's own path at REF]",
-)
+)  # fmt: skip
 @click.option(
-    "--policy",
-    "policy_file",
-    type=click.Path(path_type=Path),
+    "--policy", "policy_file", type=click.Path(path_type=Path),
     help="What to ask for.  [default: the interop.toml, or [tool.interop] of the "
     "pyproject.toml, that is found from here up to the root of the repository]",
-)
+)  # fmt: skip
 @click.option(
-    "--evidence",
-    multiple=True,
-    metavar="JSON",
-    help="A report of check, export or bench, made elsewhere with --report json:PATH; repeatable.",
-)
-@click.option(
-    "--all",
-    "everything",
-    is_flag=True,
+    "--all", "everything", is_flag=True,
     help="Judge all model files below CANDIDATE, a folder (here by default).",
-)
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes for --all.  [default: CPUs]")
+)  # fmt: skip
+@options_of(GateOptions)
 @click.option(
-    "--cache",
-    "cache_folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where --all keeps what it judged.  [default: $XDG_CACHE_HOME/interop]",
-)
-@click.option("--no-cache", is_flag=True, help="Judge every model anew.")
-@click.option(
-    "--show-config",
-    is_flag=True,
+    "--show-config", is_flag=True,
     help="Print each value of the policy (for CANDIDATE, where given) and where it came from.",
-)
+)  # fmt: skip
 @report_options
 def command(
-    candidate: str | None,
-    baseline: str | None,
-    policy_file: Path | None,
-    evidence: tuple[str, ...],
-    everything: bool,
-    jobs: int | None,
-    cache_folder: Path | None,
-    no_cache: bool,
-    show_config: bool,
-    form: str,
-    reports: tuple[str, ...],
-) -> None:
+    candidate: str | None, baseline: str | None, policy_file: Path | None, everything: bool,
+    options: GateOptions, show_config: bool, form: str, reports: tuple[str, ...],
+) -> None:  # fmt: skip
     """Pass or fail CANDIDATE against the baseline, by a policy.
 
     The policy says which question must be answered yes (replace, unless it says
     otherwise), which budgets hold and which evidence is needed. Evidence that is not
     handed in is made here where the policy says how.
     """
-    path = policy_file or find_policy(Path.cwd())
-    policy = read_policy(_near(path)) if path is not None else Policy()
+    policy = own_policy(policy_file)
     if show_config:
-        _print_policy(policy if candidate is None else policy.of(candidate))
+        from interop.policy.show import shown
+
+        own = policy if candidate is None else policy.of(candidate)
+        click.echo(shown(own, datetime.now(UTC).date()), nl=False)
         return
     if baseline is None:
         raise click.UsageError("Missing option '--baseline'", click.get_current_context())
     if candidate is None and not everything:
         raise click.UsageError("Missing argument 'CANDIDATE'", click.get_current_context())
-    fetching(progress)
-    inputs = [x for x in (candidate, baseline, *evidence) if x is not None]
-    check_targets(reports, *inputs, *([path] if path else []))
+    inputs = [x for x in (candidate, baseline, *options.evidence) if x is not None]
+    check_targets(reports, *inputs, policy.source)
     from interop import api
-    from interop.gate.cache import Cache, default_folder
 
-    if everything:
-        cache = (
-            None
-            if no_cache
-            else Cache(cache_folder or Path(default_folder()), must=cache_folder is not None)
-        )
-        report = api.gate_all(
-            candidate or ".", baseline, policy,
-            evidence=evidence, jobs=jobs, cache=cache, progress=progress,
-        )  # fmt: skip
-        if cache is not None and cache.fault:
-            click.echo(f"interop: nothing is cached: {cache.fault}", err=True)
+    options = replace(options, policy=policy)
+    if candidate is None or everything:
+        report = api.gate_all(candidate or ".", baseline, options, progress=progress, log=say)
     else:
-        assert candidate is not None
-        report = api.gate(candidate, baseline, policy, evidence=evidence, progress=progress)
-    progress_done()
+        report = api.gate(candidate, baseline, options, progress=progress)
     finish(report, form, reports)
-
-
-def _near(path: Path) -> Path:
-    """A file below the working directory by its path from here, as people write it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _print_policy(policy: Policy) -> None:
-    from interop.gate.shown import shown
-
-    click.echo(shown(policy, datetime.now(UTC).date()), nl=False)

@@ -58,8 +58,8 @@ def build(output: Path | None, only: tuple[str, ...], library: tuple[str, ...]) 
             "a part of the index would replace the whole", fix="say where to: -o FILE"
         )
     need_torch_side("index build")
-    from interop.identity.index import STORED
-    from interop.models.build_index import build_index, select, write
+    from interop.identity.index.lookup import STORED
+    from interop.models.index.build import build_index, select, write
 
     out = output or STORED
     if not out.parent.is_dir():

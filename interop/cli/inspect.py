@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import click
 
-from interop.check import inspect
-from interop.cli.output import (
-    check_targets,
-    fetching,
-    finish,
-    interface_options,
-    progress,
-    progress_done,
-    report_options,
-)
-from interop.errors import need_torch_side
-from interop.facts import AnyPreprocessing, Labels
-from interop.identity import identify, places_of, split_place, with_runner_up, with_values
-from interop.reading import read
+from interop.check.options import InspectOptions
+from interop.cli.options import options as options_of
+from interop.cli.options import report_options
+from interop.cli.output import check_targets, finish, progress, say_own_code
 
 
 @click.command(
@@ -33,28 +23,9 @@ Exit code 1 where the file is unsafe to load or its values are no numbers, 2
 where it cannot be read.""",
 )
 @click.argument("file")
-@click.option(
-    "--values", is_flag=True, help="Read the tensors' values too (NaN, infinity, constant)."
-)
-@click.option("--tensors", is_flag=True, help="List the tensors one by one.")
-@click.option(
-    "--model",
-    metavar="MODULE:FACTORY",
-    help="Your own function that makes the module. It is your code, and it is run.",
-)
-@interface_options
+@options_of(InspectOptions)
 @report_options
-def command(
-    file: str,
-    values: bool,
-    tensors: bool,
-    model: str | None,
-    arch: str | None,
-    labels: Labels | None,
-    preprocess: AnyPreprocessing | None,
-    form: str,
-    reports: tuple[str, ...],
-) -> None:
+def command(file: str, options: InspectOptions, form: str, reports: tuple[str, ...]) -> None:
     """Say what FILE is: container, architecture, head, tensors, metadata, danger.
 
     FILE is any model file or folder (PyTorch, safetensors, ONNX, Keras, TensorFlow,
@@ -62,23 +33,7 @@ def command(
     FILE#PLACE looks at one of several state dicts. Nothing in the file is run.
     """
     check_targets(reports, file)
-    path, place = split_place(file)
-    fetching(progress)
-    manifest = read(path, whole=values)
-    progress_done()
-    places: list[str | None] = [place] if place is not None else [*places_of(manifest)]
-    seen = [
-        with_runner_up(
-            identify(manifest, place=p, arch=arch, labels=labels, preprocessing=preprocess)
-        )
-        for p in places
-    ]
-    if values:
-        seen = [with_values(i) for i in seen]
-    if model is not None:
-        need_torch_side("inspect --model")
-        from interop.models.naming import name_by_factory
+    from interop import api
 
-        click.echo(f"running {model}: your own code", err=True)
-        seen = [name_by_factory(i, model) for i in seen]
-    finish(inspect(seen, tensors=tensors), form, reports)
+    say_own_code(options.factory)
+    finish(api.inspect(file, options, progress=progress), form, reports)

@@ -1,4 +1,4 @@
-"""A Report -> stdout, the files asked for, and the exit code. Options that all commands share."""
+"""A Report -> stdout, the files asked for, and the exit code; lines of progress."""
 
 from __future__ import annotations
 
@@ -7,96 +7,27 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
 from interop import __version__
 from interop.errors import ConfigError
-from interop.facts import AnyPreprocessing, Labels, Report
+from interop.facts import Report
+from interop.files import write_whole
 from interop.report import FORMATS, render
 from interop.report.sanitize import plain
-
-# Pictures on which parity is proved; batches of 1, 2 and 3 use each once.
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def report_options(command: F) -> F:
-    """--format and --report."""
-    command = click.option(
-        "--report",
-        "reports",
-        multiple=True,
-        metavar="FORMAT:PATH",
-        help=f"Also write the report to a file ({', '.join(FORMATS)}); repeatable.",
-    )(command)
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice([f for f in FORMATS if f != "html"]),
-        default="text",
-        help="What to print on stdout.",
-        show_default=True,
-    )(command)
-
-
-def interface_options(command: F) -> F:
-    """--arch, --labels and --preprocess, for files that do not state their own."""
-    command = click.option(
-        "--arch",
-        metavar="NAME",
-        help="Which of several architectures it is that fit the weights alike.",
-    )(command)
-    command = click.option(
-        "--preprocess",
-        metavar="JSON|FILE",
-        callback=_parse_preprocess,
-        help="How images, texts or sounds are prepared, if the file does not say.",
-    )(command)
-    return click.option(
-        "--labels",
-        metavar="A,B,…|FILE|none",
-        callback=_parse_labels,
-        help="Class names in the order of the outputs, where the file names none.",
-    )(command)
-
-
-def _parse_labels(_c: click.Context, _p: click.Parameter, value: str | None) -> Labels | None:
-    from interop.identity.keys import read_labels
-
-    return None if value is None else read_labels(value)
-
-
-def _parse_preprocess(
-    _c: click.Context, _p: click.Parameter, value: str | None
-) -> AnyPreprocessing | None:
-    from interop.identity.keys import read_preprocessing
-
-    return None if value is None else read_preprocessing(value)
-
-
-def columns_of(given: tuple[str, ...]) -> dict[str, str]:
-    """--column ROLE=NAME, repeated, by role. Raises ConfigError."""
-    found = {}
-    for one in given:
-        role, equals, name = one.partition("=")
-        if not equals or not role or not name:
-            raise ConfigError(f"--column {one!r} is not ROLE=NAME", fix="write it as text=sentence")
-        found[role] = name
-    return found
 
 
 def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     """Print the report, write the files asked for, and exit with the report's code."""
+    progress_done()
     report = replace(report, environment={**environment(), **report.environment})
     targets = [_target(given) for given in reports]
     for kind, path in targets:
-        write_file(path, render(report, kind))
+        write_whole(path, render(report, kind))
     click.echo(_printable(render(report, form), form), nl=False)
     sys.stdout.flush()
     for option in _unused(report):
@@ -129,7 +60,7 @@ def _unused(report: Report) -> list[str]:
     for option, fact in (("labels", "labels"), ("preprocess", "preprocessing")):
         stated = [i.facts[fact] for i in report.inputs if fact in i.facts]
         sources = [s.get("source", "") if s else "" for s in stated]
-        if given.get(option) is not None and sources and f"--{option}" not in sources:
+        if given.get(fact) is not None and sources and f"--{option}" not in sources:
             found.append(option)
     return found
 
@@ -160,24 +91,6 @@ def _target(given: str) -> tuple[str, Path]:
     return kind, Path(path)
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a whole file or nothing: to a temporary sibling, then renamed into place."""
-    path = path.resolve()  # a link stays a link
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-            path.write_text(text, "utf-8", newline="\n")
-            return
-        part.write_text(text, "utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # a read-only folder refuses this too
-            part.unlink(missing_ok=True)
-        raise ConfigError(
-            f"cannot be written ({error.strerror})", where=str(path), fix="choose another place"
-        ) from None
-
-
 def environment() -> dict[str, Any]:
     """Where and when a report was made."""
     return {
@@ -196,11 +109,24 @@ def progress(line: str) -> None:
         click.echo(f"\r\x1b[K{line}", err=True, nl=False)
 
 
-def fetching(say: Callable[[str], None]) -> None:
-    """Have `say` told how far a file that lies elsewhere is fetched."""
-    from interop.reading import location
+def log(line: str) -> None:
+    """A line that stays, on a terminal only."""
+    if sys.stderr.isatty():
+        progress_done()
+        click.echo(line, err=True)
 
-    location.progress = say
+
+def say(line: str) -> None:
+    """A line on stderr, wherever that goes."""
+    progress_done()
+    click.echo(line, err=True)
+
+
+def say_own_code(*references: str | None) -> None:
+    """What of a person's own is about to be run."""
+    for reference in references:
+        if reference:
+            say(f"running {reference}: your own code")
 
 
 def progress_done() -> None:

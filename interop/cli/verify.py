@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import click
 
-from interop.cli.output import (
-    check_targets,
-    finish,
-    progress,
-    progress_done,
-    report_options,
-)
-from interop.errors import need_torch_side
+from interop.cli.options import options as options_of
+from interop.cli.options import report_options
+from interop.cli.output import check_targets, finish, progress, say_own_code
+from interop.export.options import ExportOptions
 
 
 @click.command(
@@ -27,25 +23,9 @@ Exit code 1 where a proof fails or a file has other bytes than were proved, 3
 where a proof cannot be made here.""",
 )
 @click.argument("bundle", type=click.Path(exists=True, file_okay=False))
-@click.option("--runtime", type=click.Choice(["onnxruntime", "openvino"]), default="onnxruntime",
-              show_default=True, help="Where the graph is run.")  # fmt: skip
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--model", "factory", metavar="MODULE:FACTORY",
-              help="Your own function that makes the module. It is run.")  # fmt: skip
-@click.option("--head", metavar="MODULE:FACTORY",
-              help="Your own function that makes the head. It is run.")  # fmt: skip
-@click.option("--arch", metavar="NAME", help="As for interop export.")
+@options_of(ExportOptions, only=("runtime", "device", "factory", "head", "arch"))
 @report_options
-def command(
-    bundle: str,
-    runtime: str,
-    device: str,
-    factory: str | None,
-    head: str | None,
-    arch: str | None,
-    form: str,
-    reports: tuple[str, ...],
-) -> None:
+def command(bundle: str, options: ExportOptions, form: str, reports: tuple[str, ...]) -> None:
     """Make the proofs of a BUNDLE again, from its receipt.
 
     Each file has the bytes that were proved, the weights fill the module, the graph
@@ -54,20 +34,7 @@ def command(
     recorded are compared.
     """
     check_targets(reports)
-    need_torch_side("verify")
-    from interop.export.verify import verify
+    from interop import api
 
-    for code in (factory, head):
-        if code:
-            click.echo(f"running {code}: your own code", err=True)
-    report = verify(
-        bundle,
-        device=device,
-        factory=factory,
-        head=head,
-        arch=arch,
-        runtime=runtime,
-        progress=progress,
-    )
-    progress_done()
-    finish(report, form, reports)
+    say_own_code(options.factory, options.head)
+    finish(api.verify(bundle, options, progress=progress), form, reports)

@@ -62,7 +62,7 @@ class Inputs:
         return [] if self.labels is None else [self.labels]
 
 
-class Arrays(Data):
+class ArrayData(Data):
     """`Inputs` as a data set: a mapping of arrays a record, each without the row axis.
 
     The truth is the row of "labels": a class number for a classification, an array (height, width)

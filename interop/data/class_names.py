@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from interop.data.arrays import Arrays
+from interop.data.arrays import ArrayData
 from interop.data.base import Data
-from interop.data.columns import LABEL, Table
+from interop.data.columns import LABEL, TableData
 from interop.data.folder import ClassFolder
 from interop.data.opening import open_data
 from interop.data.vision import Torchvision
@@ -54,14 +54,14 @@ def _names(data: Data) -> tuple[str, ...]:
     if isinstance(data, ClassFolder):
         return _folders(data)
     if isinstance(data, Torchvision):
-        from interop.data.vision import _spellings
+        from interop.data.vision import spellings
 
-        names = _spellings(data._found)
+        names = spellings(data._found)
         return tuple(str(n[0] if isinstance(n, tuple) else n) for n in names)
-    if isinstance(data, Arrays):
+    if isinstance(data, ArrayData):
         given = data.inputs.labels
         return tuple(map(str, range(int(given.max()) + 1))) if given is not None else ()
-    assert isinstance(data, Table)
+    assert isinstance(data, TableData)
     return _values(data)
 
 
@@ -76,7 +76,7 @@ def _folders(data: ClassFolder) -> tuple[str, ...]:
     return tuple(p.name for p in below)
 
 
-def _values(table: Table) -> tuple[str, ...]:
+def _values(table: TableData) -> tuple[str, ...]:
     """The values of the label column; all numbers up to the largest where all are numbers."""
     column = table.columns[LABEL]
     found: set[str] = set()

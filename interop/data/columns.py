@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from interop.data import pictures, sounds
+from interop.data import audio_decode, pictures
 from interop.data.base import Data, Record
 from interop.data.classes import in_range, matched, some
 from interop.data.tables import Row, Rows
@@ -63,7 +63,7 @@ _OF_TEXTS = {TEXT: _TEXTS, LABEL: _NUMBERS}
 TASKS = frozenset(_COLUMNS) | {TaskName.REGRESSION}
 
 
-class Table(Data):
+class TableData(Data):
     """The rows of a table as a task's records; pictures and sounds lie where a column says.
 
     A path is relative to the table's folder. `columns` names a column for a role (`ROLES`; the
@@ -115,7 +115,7 @@ class Table(Data):
         _, row = next(self.table.rows([0]))
         cell = self._cell(row, PATH, self.table.where(0))
         name = Path(str(cell.get("path") or "") if isinstance(cell, Mapping) else str(cell))
-        heard = name.suffix.lower() in sounds.SUFFIXES or self.columns[PATH] in _SOUNDS
+        heard = name.suffix.lower() in audio_decode.SUFFIXES or self.columns[PATH] in _SOUNDS
         return "sounds" if heard else "pictures"
 
     def _cell(self, row: Row, role: str, where: str) -> Json:
@@ -128,7 +128,7 @@ class Table(Data):
 
     def _file(self, cell: Json, place: int, where: str) -> tuple[Any, str, str]:
         """What the cell's file holds, the hash of its bytes, and its name."""
-        decode = sounds.decode if self.kind == "sounds" else pictures.decode
+        decode = audio_decode.decode if self.kind == "sounds" else pictures.decode
         if isinstance(cell, Mapping) and cell.get("bytes") is not None:
             name, data = str(cell.get("path") or f"row {place + 1}"), bytes(cell["bytes"])
         else:

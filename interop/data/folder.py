@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.data import pictures, sounds
+from interop.data import audio_decode, pictures
 from interop.data.base import Data, Record
 from interop.data.classes import some, verb
 from interop.errors import DataError
@@ -154,7 +154,7 @@ def _batch(samples: Sequence[Sample], how: Preprocessing) -> Batch:
 class SoundFolder(Folder):
     """The same of sound files; only `samples` and `ignored` are of use."""
 
-    suffixes = sounds.SUFFIXES
+    suffixes = audio_decode.SUFFIXES
     wanted = ("WAV, FLAC, OGG or MP3 file", "sounds")
 
 
@@ -173,7 +173,7 @@ class ClassFolder(Data):
         return len(self.folder)
 
     def records(self, picks: Sequence[int] | None = None) -> Iterator[Record]:
-        decode = sounds.decode if self.kind == "sounds" else pictures.decode
+        decode = audio_decode.decode if self.kind == "sounds" else pictures.decode
         chosen = self.folder.samples if picks is None else [self.folder.samples[i] for i in picks]
         for sample in chosen:
             data = pictures.read(sample.path)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from interop.data import columns as table_columns
 from interop.data import tables, vision
-from interop.data.arrays import Arrays, Inputs
+from interop.data.arrays import ArrayData, Inputs
 from interop.data.base import Data
-from interop.data.columns import Table
+from interop.data.columns import TableData
 from interop.data.detection import CocoBoxes, VocBoxes, is_voc
 from interop.data.folder import ClassFolder, Folder, SoundFolder
 from interop.data.masks import MaskFolder
@@ -71,9 +71,9 @@ def open_data(
     elif spec is None and not found.exists():
         raise DataError("no such file or folder", where=name, fix=f"give {FORMS[task]}")
     elif saved and task in table_columns.TASKS:
-        return Table(tables.Saved(found, split), task, labels, columns)
+        return TableData(tables.Saved(found, split), task, labels, columns)
     elif task in table_columns.TASKS and (table := _table(found, task)) is not None:
-        return Table(tables.open_rows(table), task, labels, columns)
+        return TableData(tables.open_rows(table), task, labels, columns)
     else:
         data = _other(found, task, labels)
     if columns:
@@ -105,7 +105,7 @@ def _table(path: Path, task: str) -> Path | None:
 
 def _other(path: Path, task: str, labels: Sequence[str] | None) -> Data:
     if path.suffix.lower() == ".npz" and task in _OF_ARRAYS:
-        return Arrays(Inputs(path), task, labels)
+        return ArrayData(Inputs(path), task, labels)
     if task == TaskName.OBJECT_DETECTION and (path.is_dir() or path.suffix.lower() == ".json"):
         return VocBoxes(path, labels) if is_voc(path) else CocoBoxes(path, labels)
     if path.is_dir() and task == TaskName.IMAGE_SEGMENTATION:

@@ -58,7 +58,7 @@ def preparation(
         _need(place, _TOKENIZER, "texts become tokens", "its tokenizer")
         return Tokens(place, task, names)
     if kind == "sounds":
-        from interop.data.waves import Waves
+        from interop.data.audio_features import Waves
 
         _need(place, _EXTRACTOR, "sounds are prepared", "preprocessor_config.json")
         return Waves(place, names)

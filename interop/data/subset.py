@@ -26,7 +26,7 @@ class Subset(Data):
         return {**self.data.about(), "samples": len(self), "of": len(self.data)}
 
 
-class Held(Data):
+class InMemory(Data):
     """The records of `data` in memory, in whichever order they are asked for: what is small and
     gone over often."""
 

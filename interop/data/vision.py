@@ -66,7 +66,7 @@ class Torchvision(Data):
         self.path, self.name, self.task, self.labels = Path(root), name, task, labels
         self._found, self.split = _opened(name, self.path, task, split)
         self._places: dict[int, int] | None = None
-        classes = _spellings(self._found)
+        classes = spellings(self._found)
         if labels and task == TaskName.IMAGE_CLASSIFICATION and classes:
             places = matched(
                 classes, labels, what=f"the classes of {name}", where=root,
@@ -152,7 +152,7 @@ def _part(takes: Any, split: str) -> dict[str, Any]:
     return {key: split for key in ("split", "image_set") if key in takes}
 
 
-def _spellings(found: Any) -> list[Hashable]:
+def spellings(found: Any) -> list[Hashable]:
     """For each class number, the names that it goes by; [] where the data set names none."""
     classes = getattr(found, "classes", None)
     if not classes or isinstance(classes, str):

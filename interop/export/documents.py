@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from interop import __version__
 from interop.facts import HeadRole, Identity, Json, Labels, Proof, ProofName
-from interop.identity.keys import NOT_APPLICABLE, preprocessing_json
+from interop.identity.metadata import NOT_APPLICABLE, preprocessing_json
 
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir", "numpy")
 # Roles of a head whose outputs stand side by side in each row.

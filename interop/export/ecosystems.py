@@ -13,10 +13,11 @@ from typing import Any
 
 from torch import nn
 
-from interop.facts import HeadRole, Identity, Json, PartKind, Preprocessing, TaskName
-from interop.models.building.sentence_transformers import SentenceModel
-from interop.models.signature.transformers import is_one
+from interop.facts import HeadRole, Identity, Json, PartKind, Preprocessing
+from interop.models.libraries.sentence_transformers.build import SentenceModel
+from interop.models.libraries.transformers.signature import is_one
 from interop.reading.parts import beside
+from interop.tasks.infer import ROLES, task_of_class
 
 # Parts of a folder that go with the model. Code is never carried, and config.json, labels and
 # receipts are written anew.
@@ -26,31 +27,6 @@ CARRIED = (
 )  # fmt: skip
 # Pillow's numbers for its filters, as transformers stores them.
 _RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}
-
-# The ending of a transformers class's name, or the role of a head -> the Hub's word for the task.
-TASKS = {
-    "ForSequenceClassification": TaskName.TEXT_CLASSIFICATION,
-    "ForTokenClassification": TaskName.TOKEN_CLASSIFICATION,
-    "ForQuestionAnswering": TaskName.QUESTION_ANSWERING,
-    "ForMaskedLM": "fill-mask",
-    "ForCausalLM": TaskName.TEXT_GENERATION,
-    "LMHeadModel": TaskName.TEXT_GENERATION,
-    "ForImageClassification": TaskName.IMAGE_CLASSIFICATION,
-    "ForObjectDetection": TaskName.OBJECT_DETECTION,
-    "ForSemanticSegmentation": TaskName.IMAGE_SEGMENTATION,
-    "ForUniversalSegmentation": TaskName.IMAGE_SEGMENTATION,
-    "ForDepthEstimation": "depth-estimation",
-    "ForAudioClassification": TaskName.AUDIO_CLASSIFICATION,
-    "ForCTC": TaskName.SPEECH_RECOGNITION,
-    "Model": "feature-extraction",
-}
-# Families whose sequences are of sound.
-_SOUND = ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio", "Whisper")
-ROLES = {
-    HeadRole.CLASSES: TaskName.IMAGE_CLASSIFICATION,
-    HeadRole.PIXEL_CLASSES: TaskName.IMAGE_SEGMENTATION,
-    HeadRole.BOX_CLASSES: TaskName.OBJECT_DETECTION,
-}
 
 
 def library(identity: Identity, module: nn.Module) -> str:
@@ -74,15 +50,6 @@ def task(identity: Identity, module: nn.Module) -> str:
     if identity.architecture and role in ROLES and identity.labels.applicable:
         return ROLES[role]
     return ""
-
-
-def task_of_class(name: str) -> str:
-    """The Hub's word for what a class of transformers is for; "" where its name does not tell."""
-    endings = [ending for ending in TASKS if name.endswith(ending)]
-    found = TASKS[max(endings, key=len)] if endings else ""
-    if found == TaskName.TEXT_CLASSIFICATION and name.startswith(_SOUND):
-        return TaskName.AUDIO_CLASSIFICATION
-    return found
 
 
 def write(identity: Identity, module: nn.Module, folder: Path) -> dict[str, Json] | None:

@@ -17,9 +17,9 @@ import torch
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from interop.export.weights import Place
+from interop.export.weights import TensorPlace
 from interop.facts import AxisDomain, AxisState
-from interop.models.loading import same_bits
+from interop.models.load_weights import same_bits
 from interop.proof import Derived
 
 _LONG = 24  # letters of a symbol that a person still reads
@@ -29,7 +29,7 @@ def write(
     model: ir.Model,
     path: Path,
     state: Mapping[str, torch.Tensor],
-    places: Mapping[str, Place],
+    places: Mapping[str, TensorPlace],
     metadata: Mapping[str, str],
     *,
     folds: bool,

@@ -26,8 +26,8 @@ from interop.errors import ConfigError, DataError, ExtraMissing, InteropError, M
 from interop.export import embed
 from interop.facts import Json
 from interop.proof import graph as graphs
-from interop.proof.lowered import compare
-from interop.proof.on_the_way import masked
+from interop.proof.activation_ranges import masked
+from interop.proof.precision import compare
 
 __all__ = ["FILES", "compare", "lower"]
 

@@ -24,7 +24,7 @@ import onnx_ir as ir
 import torch
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
-from interop.export import sparing
+from interop.export import skip_decomposition
 from interop.models.signature import BATCH, Forward, Signature
 from interop.models.signature.forward import FRONT
 from interop.models.signature.types import DETECTIONS
@@ -113,7 +113,7 @@ def convert(
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
     read: list[str] = []
-    with _quiet() as said, torch.no_grad(), _attention(route.plain), sparing.unparsed():
+    with _quiet() as said, torch.no_grad(), _attention(route.plain), skip_decomposition.unparsed():
         if route.dynamo:
             program, read = _guarded(forward, signature, given, route, budget, learned)
             model = program.model
@@ -166,14 +166,16 @@ def _guarded(
     """
     try:
         with guards.captured(budget) as seen:
-            return sparing.sparingly(_dynamo, forward, signature, given, route), seen.read
+            return skip_decomposition.sparingly(
+                _dynamo, forward, signature, given, route
+            ), seen.read
     except Exception:
         if seen.program is not None:
             raise
     finally:
         if learned is not None and (known := seen.of(signature)) is not None:
             learned.by_axes[_open_axes(signature)] = known
-    return sparing.sparingly(_dynamo, forward, signature, given, route), seen.read
+    return skip_decomposition.sparingly(_dynamo, forward, signature, given, route), seen.read
 
 
 def why(error: BaseException) -> str:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from interop.check.inputs import describe
 from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents, routes
-from interop.export.weights import Held
-from interop.export.work import GRAPH, WEIGHTS, Options, Progress, Work
+from interop.export.options import ExportOptions
+from interop.export.pipeline import (
+    GRAPH,
+    WEIGHTS,
+    ExportRun,
+    Progress,
+)
+from interop.export.weights import WrittenWeights
 from interop.facts import (
     PROOFS,
     Answer,
@@ -36,6 +40,8 @@ from interop.facts import (
 from interop.facts.sections.export import VerifySection
 from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
+from interop.identity.describe import describe
+from interop.identity.user_facts import UserFacts
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
 from interop.proof.domain import beyond
@@ -49,10 +55,9 @@ RUNTIMES = ("onnxruntime", "openvino")
 
 def verify(
     folder: str | Path,
+    options: ExportOptions | None = None,
     *,
-    options: Options | None = None,
     progress: Progress | None = None,
-    **given: Any,
 ) -> Report:
     """Makes the proofs of the bundle in `folder` again.
 
@@ -63,7 +68,7 @@ def verify(
     The outcome is YES where all proofs hold, NO where one does not, and UNKNOWN where a proof could
     not be made here (`skipped` says why).
     """
-    options = replace(options or Options(), **given)
+    options = options or ExportOptions()
     place = Path(folder)
     receipt = _receipt(place)
     require_torch_device(options.device)
@@ -72,12 +77,12 @@ def verify(
     proofs = [sealed(str(place)) or Proof(FILES, False, "has no receipt")]
     if not proofs[0].holds:
         return _report(place, receipt, options, proofs)
-    identity = identify_file(place, content_hash=True, whole=True, arch=options.arch)
+    identity = identify_file(place, UserFacts(arch=options.arch), content_hash=True, whole=True)
     if "disagree" in identity.labels.source:
         what = f"{identity.labels.source}: the bundle's files name other labels"
         proofs.append(Proof(ProofName.LABELS, False, what))
         return _report(place, receipt, options, proofs)
-    work = Work(identity, options, say, proofs=proofs)
+    work = ExportRun(identity, options, say, proofs=proofs)
     skipped: list[Skipped] = []
     try:
         _with_module(work, place, receipt)
@@ -93,7 +98,7 @@ def verify(
 # ---------------------------------------------------------------- the proofs
 
 
-def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
+def _with_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> None:
     """All five proofs of the export, on the bundle's own files."""
     module = work.module()
     if not work.proofs[-1].holds:
@@ -102,7 +107,7 @@ def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
     work.run_once(forward)
     state, aliases = work.own_state(module)
     index = place / f"{WEIGHTS}.index.json"
-    held = Held(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
+    held = WrittenWeights(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
     found, _, _ = work.prove(
         forward, Feed(forward.signature), held, place, _derived(receipt),
         again=_sizes(work, forward, receipt),
@@ -110,7 +115,7 @@ def _with_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
     work.proofs += sorted(found, key=lambda p: PROOFS.index(p.name))
 
 
-def _without_module(work: Work, place: Path, receipt: Mapping[str, Json]) -> None:
+def _without_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> None:
     """The weights of the graph, its structure, and the answers that were recorded."""
     model = place / GRAPH
     index = place / f"{WEIGHTS}.index.json"
@@ -165,7 +170,7 @@ def _far(ours: Array, recorded: Mapping[str, Json]) -> float:
 # ---------------------------------------------------------------- the receipt
 
 
-def _sizes(work: Work, forward: Forward, receipt: Mapping[str, Json]) -> list[dict[str, int]]:
+def _sizes(work: ExportRun, forward: Forward, receipt: Mapping[str, Json]) -> list[dict[str, int]]:
     """The sizes of named axes of which a receipt says that they hold, and for a person's own code,
     which may have changed, those at which it now goes another way."""
     takes = forward.signature
@@ -227,10 +232,10 @@ def _derived(receipt: Mapping[str, Json]) -> dict[str, Derived]:
 def _report(
     place: Path,
     receipt: Mapping[str, Json],
-    options: Options,
+    options: ExportOptions,
     proofs: list[Proof],
     skipped: Sequence[Skipped] = (),
-    work: Work | None = None,
+    work: ExportRun | None = None,
 ) -> Report:
     bad = [p for p in proofs if not p.holds]
     if bad:

@@ -28,7 +28,7 @@ ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorPlace:
     """Where a tensor's bytes lie: the file's name, and the bytes in it."""
 
     file: str
@@ -37,13 +37,13 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class WrittenWeights:
     """The written weights: the file (or the index of several), what is in it and where."""
 
     path: Path
     state: dict[str, torch.Tensor]
     aliases: dict[str, str]
-    places: dict[str, Place]
+    places: dict[str, TensorPlace]
     metadata: dict[str, str]
 
 
@@ -72,7 +72,7 @@ def write(
     state: Mapping[str, torch.Tensor],
     metadata: Mapping[str, str],
     shard: int | None = None,
-) -> dict[str, Place]:
+) -> dict[str, TensorPlace]:
     """Writes every tensor under its name, largest elements first, then by name.
 
     With `shard`, as many files of at most so many bytes as it takes, each tensor whole, and the
@@ -86,7 +86,7 @@ def write(
     groups = _groups(order, state, shard)
     if len(groups) == 1:
         return _write(path, groups[0], state, metadata)
-    places: dict[str, Place] = {}
+    places: dict[str, TensorPlace] = {}
     for i, names in enumerate(groups):
         part = path.with_name(f"{path.stem}-{i + 1:05}-of-{len(groups):05}{path.suffix}")
         places |= _write(part, names, state, metadata)
@@ -118,7 +118,7 @@ def _write(
     order: Sequence[str],
     state: Mapping[str, torch.Tensor],
     metadata: Mapping[str, str],
-) -> dict[str, Place]:
+) -> dict[str, TensorPlace]:
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     at = 0
     for name in order:
@@ -139,6 +139,6 @@ def _write(
             file.write(flat.view(torch.uint8).numpy().data)
     start = 8 + len(text)
     return {
-        name: Place(path.name, start + header[name]["data_offsets"][0], state[name].nbytes)
+        name: TensorPlace(path.name, start + header[name]["data_offsets"][0], state[name].nbytes)
         for name in order
     }

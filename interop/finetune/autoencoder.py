@@ -16,7 +16,7 @@ from torch import nn
 from interop.data.base import Prepared, Record
 from interop.errors import ModelError
 from interop.facts import Unit
-from interop.finetune.goals import Goal
+from interop.finetune.objectives import Goal
 from interop.models.backbone.features import first_tensor, vector
 
 _SEED_SIDE, _WIDEST, _NARROWEST = 4, 128, 16

@@ -16,8 +16,8 @@ from torch import nn
 
 from interop.data.base import Prepared
 from interop.facts import Proof, ProofName
-from interop.finetune.running import Runner
-from interop.finetune.samples import Part, Samples, Say, whole
+from interop.finetune.forward import ModuleRunner
+from interop.finetune.samples import Samples, Say, SplitPart, whole
 
 NAME = ProofName.CACHED_FEATURES
 # Of the largest output: two orders of the same sums differ by rounding.
@@ -43,7 +43,7 @@ class _Tap:
         self._hook.remove()
 
 
-def handed(runner: Runner, part: nn.Module, batch: Prepared) -> tuple[Any, torch.Tensor]:
+def handed(runner: ModuleRunner, part: nn.Module, batch: Prepared) -> tuple[Any, torch.Tensor]:
     """What `part` is handed in a forward, None where that is not one tensor, and the output."""
     with _Tap(part) as tap:
         outputs = runner(batch.inputs)[0]
@@ -51,7 +51,7 @@ def handed(runner: Runner, part: nn.Module, batch: Prepared) -> tuple[Any, torch
 
 
 def prove(
-    runner: Runner, head: str, names: Collection[str], samples: Samples
+    runner: ModuleRunner, head: str, names: Collection[str], samples: Samples
 ) -> tuple[Proof | None, str]:
     """The proof that the head of cached features gives what the module gives, or why it does not.
 
@@ -78,7 +78,9 @@ def prove(
     return Proof(NAME, True, said, facts, perf_counter() - began), ""
 
 
-def _compared(runner: Runner, part: nn.Module, batch: Prepared) -> tuple[float, float, int] | str:
+def _compared(
+    runner: ModuleRunner, part: nn.Module, batch: Prepared
+) -> tuple[float, float, int] | str:
     """The largest difference and output, and the features' width, or why there are none."""
     with torch.no_grad():
         features, outputs = handed(runner, part, batch)
@@ -94,7 +96,7 @@ def _compared(runner: Runner, part: nn.Module, batch: Prepared) -> tuple[float, 
     return apart, float(outputs.float().abs().max()), features.shape[1]
 
 
-def _matters(runner: Runner, names: Collection[str], batch: Prepared) -> bool:
+def _matters(runner: ModuleRunner, names: Collection[str], batch: Prepared) -> bool:
     """Whether the output hangs on these parameters; side heads have no part in it."""
     with torch.no_grad():
         before = runner(batch.inputs)[0]
@@ -110,7 +112,7 @@ def _negate(module: nn.Module, names: Collection[str]) -> None:
             module.get_parameter(name).neg_()
 
 
-def features(runner: Runner, head: str, samples: Samples, size: int, say: Say) -> Samples:
+def features(runner: ModuleRunner, head: str, samples: Samples, size: int, say: Say) -> Samples:
     """The same samples, prepared as the features that the head is handed, float32."""
     part = runner.module.get_submodule(head)
     rows: list[Any] = []
@@ -125,10 +127,10 @@ def features(runner: Runner, head: str, samples: Samples, size: int, say: Say) -
 
 
 def cached(
-    runner: Runner, head: str, parts: tuple[Part, Part], size: int, say: Say
-) -> tuple[Part, Part]:
+    runner: ModuleRunner, head: str, parts: tuple[SplitPart, SplitPart], size: int, say: Say
+) -> tuple[SplitPart, SplitPart]:
     """Both parts with features for inputs; a data set that both are of is gone over once."""
     made = {id(p.samples): p.samples for p in parts}
     found = {key: features(runner, head, own, size, say) for key, own in made.items()}
-    first, second = (Part(found[id(p.samples)], p.picks) for p in parts)
+    first, second = (SplitPart(found[id(p.samples)], p.picks) for p in parts)
     return first, second

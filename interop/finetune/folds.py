@@ -15,16 +15,17 @@ from typing import Any
 from interop.data.base import Data
 from interop.data.subset import Subset
 from interop.facts.sections.finetune import Epoch
-from interop.finetune import assembled, probed, samples, tuned
-from interop.finetune.options import Options
-from interop.finetune.running import Runner, repeatable
+from interop.finetune import samples
+from interop.finetune.forward import ModuleRunner, repeatable
+from interop.finetune.options import FinetuneOptions
+from interop.finetune.pipeline import assembled, probed, tuned
 from interop.finetune.samples import Samples
 from interop.finetune.training import evaluate
-from interop.models.backbone import Source
+from interop.models.backbone import PretrainedSource
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class FoldResult:
     """`answers` are the task's own to the test records, in order; `figure` is the task's figure of
     them, called `name`, of which more is better where `better` is 1. `history` are the epochs of
     all phases."""
@@ -37,15 +38,15 @@ class Learned:
 
 
 def learned(
-    source: Source,
+    source: PretrainedSource,
     data: Data,
     task: str,
     labels: tuple[str, ...],
     train: Sequence[int],
     test: Sequence[int],
-    how: Options,
+    how: FinetuneOptions,
     say: Callable[[str], None] = lambda _: None,
-) -> Learned:
+) -> FoldResult:
     """Trains on the records `train` of `data`, of which a share is held back to choose the epoch
     by, and answers the records `test`. Raises what `finetune` raises."""
     with repeatable(), tempfile.TemporaryDirectory(prefix="interop-finetune-") as scratch:
@@ -54,6 +55,8 @@ def learned(
         for name in how.phases:
             {"probe": probed, "full": tuned}[name](work)
         held = samples.whole(Samples.read(Subset(data, test), work.prepare, say))
-        runner = Runner(work.backbone.module, how.device)
+        runner = ModuleRunner(work.backbone.module, how.device)
         _, figure, answers = evaluate(runner, work.goal, held, how.batch)
-        return Learned(answers, work.goal.name, figure, work.goal.better, tuple(work.kept.history))
+        return FoldResult(
+            answers, work.goal.name, figure, work.goal.better, tuple(work.kept.history)
+        )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
 from interop.errors import ConfigError
-from interop.facts import AnyPreprocessing, Json, Labels
-from interop.identity.keys import preprocessing_json
+from interop.facts import Json
+from interop.identity.metadata import preprocessing_json
+from interop.identity.user_facts import UserFacts
+from interop.options import COLUMN, DEVICES, SPLIT, ask, columns_of
 
 MODES = ("probe", "full", "both")
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -26,55 +28,77 @@ _RATES: Mapping[str, tuple[float, float, float]] = {
 _NO_SETTINGS = ("out", "restart", "force", "columns", "labels", "preprocessing", "weights")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneOptions(UserFacts):
     """How a backbone is trained, and on what.
 
-    `task` is the Hub's word, where data and model do not tell. `mode` is "probe" (the new head
-    alone), "full" (all weights) or "both" in turn. `rate` is that of all weights, `probe_rate` that
-    of the head alone (None: by optimizer and library); `head_rate_factor` multiplies the head's
-    rate while all are trained, `layer_decay` that of each stage towards the input, once a stage.
-    `warmup` is a share of all steps. An optimizer's step takes `batch` x `accumulate` samples.
-    `patience` is how many epochs without a better figure end a phase (None: none do). `validation`
-    is the share that is held back (0 to 1), or the path of another data set. `clip` is the largest
-    norm of the gradient (0: any). `pretrain` names a self-supervised training that comes first, on
-    the pictures below `unlabelled` (None: those of the data set). `restart` leaves the state of a
-    killed run aside; `force` replaces what stands at `out` (None: finetuned.pth, or finetuned/ for
-    a model of transformers).
+    `task` is the Hub's word. `rate` is that of all weights, `probe_rate` that of the head alone
+    (None: by optimizer and library); `layer_decay` is a factor for each stage towards the input.
+    `warmup` is a share of all steps. `validation` is the share that is held back (0 to 1), or the
+    path of another data set. `pretrain` is a self-supervised training that comes first, on the
+    pictures below `unlabelled`. `out` is finetuned.pth where none is given, or finetuned/ for a
+    model of transformers.
     """
 
-    out: Path | None = None
-    task: str | None = None
-    mode: str = "both"
-    optimizer: str = "adamw"
-    rate: float | None = None
-    probe_rate: float | None = None
-    head_rate_factor: float = 1.0
-    layer_decay: float = 1.0
-    schedule: str = "cosine"
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    batch: int = 32
-    accumulate: int = 1
-    epochs: int = 10
-    patience: int | None = None
-    validation: str = "0.2"
-    precision: str = "float32"
-    device: str = "cpu"
-    seed: int = 0
-    pretrain: str | None = None
-    unlabelled: Path | None = None
-    pretrain_epochs: int = 10
-    factory: str | None = None
-    arch: str | None = None
-    weights: Path | None = None
-    split: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    labels: Labels | None = None
-    preprocessing: AnyPreprocessing | None = None
-    restart: bool = False
-    force: bool = False
+    out: Path | None = ask(
+        None, "The checkpoint: .pth, .safetensors, or a folder for a model of transformers."
+        "  [default: finetuned.pth, or finetuned/]", "-o", "--out", kind=Path, metavar="OUT",
+    )  # fmt: skip
+    force: bool = ask(False, "Replace the checkpoint that is there.")
+    restart: bool = ask(False, "Begin anew where a killed run left its state.")
+    weights: Path | None = ask(None, "The weights of LIBRARY/NAME.", kind=Path, metavar="FILE")
+    task: str | None = ask(None, "What is to be learned, by the Hub's word.", metavar="NAME")
+    mode: str = ask(
+        "both", "Train the new head alone, all weights, or first the one and then the other.",
+        choices=MODES,
+    )  # fmt: skip
+    epochs: int = ask(10, "Of each phase.", least=1)
+    batch: int = ask(32, "Samples in one.", least=1)
+    accumulate: int = ask(1, "Batches to a step of the optimizer.", least=1, metavar="N")
+    optimizer: str = ask("adamw", choices=OPTIMIZERS)
+    rate: float | None = ask(
+        None, "Highest learning rate where all weights are trained.  [default: 5e-4; transformers "
+        "5e-5; sgd ten times that]", kind=float, metavar="R",
+    )  # fmt: skip
+    probe_rate: float | None = ask(
+        None, "That of the head alone.  [default: 5e-3; sgd 0.1; --rate with --mode probe]",
+        kind=float, metavar="R",
+    )  # fmt: skip
+    head_rate_factor: float = ask(
+        1.0, "The head's rate is F times that of the backbone.", metavar="F"
+    )
+    layer_decay: float = ask(1.0, "Each block's rate is F times that of the next.", metavar="F")
+    schedule: str = ask("cosine", choices=SCHEDULES)
+    warmup: float = ask(0.1, "Of a phase's steps, in which the rate rises.", metavar="SHARE")
+    weight_decay: float = ask(0.01, "Not of biases and norms.")
+    clip: float = ask(1.0, "The gradient's largest norm; 0 for any.", metavar="NORM")
+    patience: int | None = ask(
+        None, "End a phase after N epochs without a better figure.", kind=int, least=1, metavar="N"
+    )
+    validation: str = ask(
+        "0.2", "What is held back of each class, or another data set.", metavar="SHARE|D"
+    )
+    precision: str = ask("float32", "Of the products; weights stay float32.", choices=PRECISIONS)
+    device: str = ask("cpu", choices=DEVICES)
+    seed: int = ask(0, least=0)
+    pretrain: str | None = ask(
+        None, "First train the backbone without labels, as an autoencoder's encoder.",
+        choices=PRETRAINING,
+    )  # fmt: skip
+    unlabelled: Path | None = ask(
+        None, "Pictures for that, in folders as they come.  [default: those of D]", kind=Path,
+        metavar="DIR",
+    )  # fmt: skip
+    pretrain_epochs: int = ask(10, least=1)
+    columns: Mapping[str, str] = ask(
+        {}, COLUMN.format("text=sentence, label=class"), "--column", metavar="ROLE=NAME",
+        parse=columns_of,
+    )  # fmt: skip
+    split: str | None = ask(None, SPLIT, metavar="NAME")
+    factory: str | None = ask(
+        None, "Your own function that makes the module for the new task. It is your code, and run.",
+        "--model", metavar="MODULE:FACTORY",
+    )  # fmt: skip
 
     @property
     def target(self) -> Path:

@@ -93,7 +93,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SplitPart:
     """Some of a data set's samples: a training set, or a validation set."""
 
     samples: Samples
@@ -116,11 +116,13 @@ def cut(picks: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     return np.array_split(picks, -(-len(picks) // size))
 
 
-def whole(samples: Samples) -> Part:
-    return Part(samples, np.arange(len(samples)))
+def whole(samples: Samples) -> SplitPart:
+    return SplitPart(samples, np.arange(len(samples)))
 
 
-def parted(samples: Samples, share: float, seed: int, *, by_class: bool) -> tuple[Part, Part]:
+def parted(
+    samples: Samples, share: float, seed: int, *, by_class: bool
+) -> tuple[SplitPart, SplitPart]:
     """A training and a validation part, drawn by `seed`; `share` of each class is held back.
 
     Samples with the same content stay together, so that none is trained on and validated with. Of
@@ -153,16 +155,16 @@ def parted(samples: Samples, share: float, seed: int, *, by_class: bool) -> tupl
             f"of its {len(samples)} samples {len(back)} would be held back for validation",
             fix="give more samples, another share with --validation, or a data set of its own",
         )
-    return Part(samples, rest), Part(samples, back)
+    return SplitPart(samples, rest), SplitPart(samples, back)
 
 
-def shared(training: Part, validation: Part) -> int:
+def shared(training: SplitPart, validation: SplitPart) -> int:
     """How many samples of the validation are in the training too, by their content."""
     seen = {r.sha256 for r in training.records}
     return sum(r.sha256 in seen for r in validation.records)
 
 
-def commonest(part: Part) -> tuple[object, float]:
+def commonest(part: SplitPart) -> tuple[object, float]:
     """The truth that most samples have, and their share."""
     counts = Counter(r.truth for r in part.records)
     truth, count = counts.most_common(1)[0]

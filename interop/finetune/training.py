@@ -16,12 +16,17 @@ from interop.bench.accuracy import ahead
 from interop.data.base import Prepared
 from interop.errors import ModelError
 from interop.facts.sections.finetune import Epoch
-from interop.finetune import rates
-from interop.finetune.goals import Goal
-from interop.finetune.options import PHASES, Options
-from interop.finetune.running import SIDE, Runner, explained, seed_all
-from interop.finetune.samples import Part, cut
-from interop.finetune.state import Kept
+from interop.finetune import optim
+from interop.finetune.forward import (
+    SIDE,
+    ModuleRunner,
+    explained,
+    seed_all,
+)
+from interop.finetune.objectives import Goal
+from interop.finetune.options import PHASES, FinetuneOptions
+from interop.finetune.resume import Kept
+from interop.finetune.samples import SplitPart, cut
 from interop.runtimes import clock
 
 Say = Callable[[str], None]
@@ -37,23 +42,23 @@ class Phase:
     """
 
     name: str
-    runner: Runner
+    runner: ModuleRunner
     whole: nn.Module
     goal: Goal
-    training: Part
-    validation: Part
-    groups: list[rates.Group]
+    training: SplitPart
+    validation: SplitPart
+    groups: list[optim.Group]
     learning: Sequence[nn.Module]
     epochs: int
     spent: tuple[float, float] = (0.0, 0.0)
 
 
-def train(phase: Phase, how: Options, kept: Kept, say: Say) -> None:
+def train(phase: Phase, how: FinetuneOptions, kept: Kept, say: Say) -> None:
     """Runs the phase's epochs that are not done yet; leaves its best weights in `phase.whole`.
 
     Raises ModelError where the loss is no number any more.
     """
-    optimizer = rates.optimizer(phase.groups, how)
+    optimizer = optim.optimizer(phase.groups, how)
     scaler = torch.amp.GradScaler("cuda", enabled=how.precision == "float16")
     phase.whole.requires_grad_(False)
     for tensor in (p for g in phase.groups for p in g["params"]):
@@ -90,7 +95,9 @@ def train(phase: Phase, how: Options, kept: Kept, say: Say) -> None:
     phase.whole.load_state_dict(kept.best["module"])
 
 
-def evaluate(runner: Runner, goal: Goal, part: Part, size: int) -> tuple[float, float, list[Any]]:
+def evaluate(
+    runner: ModuleRunner, goal: Goal, part: SplitPart, size: int
+) -> tuple[float, float, list[Any]]:
     """The mean loss over a part, the figure, and the answers, the module as in use."""
     runner.module.eval()
     total, count = 0.0, 0
@@ -114,7 +121,7 @@ def _is_over(rows: Sequence[Epoch], better: int, patience: int | None) -> bool:
 
 
 def _epoch(
-    phase: Phase, epoch: int, how: Options, optimizer: torch.optim.Optimizer, scaler: Any
+    phase: Phase, epoch: int, how: FinetuneOptions, optimizer: torch.optim.Optimizer, scaler: Any
 ) -> float:
     """All of the training set once, in an order of its own; the mean loss."""
     random = seed_all(how.seed, PHASES.index(phase.name), epoch)
@@ -124,7 +131,7 @@ def _epoch(
     steps = cut(random.permutation(phase.training.picks), how.batch * how.accumulate)
     total, count = 0.0, 0
     for i, parts in enumerate(_fetched(phase.training, steps, how.batch)):
-        factor = rates.factor(epoch * len(steps) + i, phase.epochs * len(steps), how)
+        factor = optim.factor(epoch * len(steps) + i, phase.epochs * len(steps), how)
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * factor
         counts = [phase.goal.count(batch) for batch in parts]
@@ -152,7 +159,7 @@ def _loss(phase: Phase, batch: Prepared) -> torch.Tensor:
 
 
 def _fetched(
-    part: Part, steps: Sequence[np.ndarray[Any, Any]], size: int
+    part: SplitPart, steps: Sequence[np.ndarray[Any, Any]], size: int
 ) -> Iterator[list[Prepared]]:
     """The batches of each step; what has to be read or made is, while the one before is trained."""
     made = (

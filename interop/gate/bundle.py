@@ -14,11 +14,12 @@ from time import perf_counter
 
 from interop.errors import ReadError
 from interop.facts import AxisDomain, AxisState, Json, Proof, ProofName
-from interop.gate.beside import RECEIPT, named_by
-from interop.reading import places, read
-from interop.reading.links import climbs
-from interop.reading.location import is_remote
-from interop.reading.source import Source
+from interop.gate.companion_files import RECEIPT, named_by
+from interop.reading import read
+from interop.reading.bytes import location
+from interop.reading.bytes.address import is_remote
+from interop.reading.bytes.links import climbs
+from interop.reading.bytes.source import Source
 
 GRAPH = "model.onnx"
 _MAX_RECEIPT = 1 << 26
@@ -26,11 +27,11 @@ _MAX_RECEIPT = 1 << 26
 
 def sealed(path: str) -> Proof | None:
     """Proves "files" of a bundle; None where `path` is no folder with a receipt."""
-    if not places.is_folder(path) or RECEIPT not in (there := places.names(path)):
+    if not location.is_folder(path) or RECEIPT not in (there := location.names(path)):
         return None
     began = perf_counter()
     try:
-        receipt = json.loads(places.text(places.joined(path, RECEIPT), _MAX_RECEIPT))
+        receipt = json.loads(location.text(location.joined(path, RECEIPT), _MAX_RECEIPT))
         files = receipt["files"]
         hashes = dict(files) if all(isinstance(x, str) for x in files.values()) else None
     except (ReadError, ValueError, KeyError, TypeError, AttributeError):
@@ -69,12 +70,12 @@ def domain_of(folder: str, receipt: Mapping[str, Json]) -> tuple[AxisDomain, ...
     silent, and then the graph's own count. Raises ReadError
     where they differ, or where what the receipt says cannot be.
     """
-    where, fix = places.joined(folder, RECEIPT), "export it again"
+    where, fix = location.joined(folder, RECEIPT), "export it again"
     stated = receipt.get("domain", [])
-    graph = places.joined(folder, GRAPH)
+    graph = location.joined(folder, GRAPH)
     own = None
     with suppress(ReadError):  # what is no graph states nothing
-        own = read(graph).metadata.get("domain") if places.exists(graph) else None
+        own = read(graph).metadata.get("domain") if location.exists(graph) else None
     try:
         domain = tuple(AxisDomain.from_json(axis) for axis in stated)
         plain = tuple(replace(axis, why="") for axis in domain)
@@ -93,9 +94,13 @@ def lost(path: str, baseline: str) -> Proof | None:
     """The proof "files" of a folder that should have a receipt and has none, which fails: the
     baseline is a bundle, or its graph has its weights in model.safetensors, as a bundle's has. None
     where there is a receipt, or none is to be expected."""
-    if is_remote(path) or not places.is_folder(path) or RECEIPT in (there := places.names(path)):
+    if (
+        is_remote(path)
+        or not location.is_folder(path)
+        or RECEIPT in (there := location.names(path))
+    ):
         return None
-    if not is_remote(baseline) and places.exists(places.joined(baseline, RECEIPT)):
+    if not is_remote(baseline) and location.exists(location.joined(baseline, RECEIPT)):
         why = "the baseline is a bundle with its receipt"
     elif "model.onnx" in there and "model.safetensors" in named_by(Path(path, "model.onnx")):
         why = "its model.onnx has its weights in model.safetensors, as a bundle's has"
@@ -113,10 +118,10 @@ def _through_link(folder: str, name: str) -> bool:
 
 
 def _fault(folder: str, name: str, digest: str) -> str:
-    path = places.joined(folder, name)
+    path = location.joined(folder, name)
     if climbs(name) or "\\" in name or (not is_remote(path) and _through_link(folder, name)):
         return "is not a plain path of a file in the bundle"
-    if not places.exists(path):
+    if not location.exists(path):
         return "is missing"
     try:
         with Source(path) as source:

@@ -20,9 +20,9 @@ from interop.facts import (
 )
 from interop.facts.sections.bench import BenchSection
 from interop.facts.sections.check import CheckSection
-from interop.gate.keys import MEASURED
-from interop.gate.measured import derived, finite
-from interop.gate.policy import Policy
+from interop.gate.budget_metrics import derived, finite
+from interop.policy.keys import MEASURED
+from interop.policy.policy import Policy
 
 COMMANDS = ("check", "export", "bench")
 # Budgets of which the host's noise decides whether they can be judged.

@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from interop.facts import Head, HeadInput, HeadKind, HeadRole, TensorSpec
-from interop.identity.index import under
-from interop.identity.match import Match
-from interop.identity.order import in_definition_order
+from interop.identity.index.lookup import under
+from interop.identity.index.match import Match
+from interop.identity.index.order import in_definition_order
 
 # What configs call the width of the vectors that a head is given.
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from interop.errors import ConfigError, InteropError
 from interop.facts import AnyPreprocessing, Json, Manifest, Part, PartKind, TextPreprocessing
-from interop.identity.keys import HASH
+from interop.identity.metadata import HASH
 from interop.reading import parts
-from interop.reading.location import is_remote
+from interop.reading.bytes.address import is_remote
 
 _SMALL = 1 << 20
 _ENDLESS = 10**9  # what libraries write where no length is set

@@ -4,9 +4,9 @@ No file is unpickled, unless a person says that it may be: the weights are mappe
 reader found them.
 """
 
-from interop.models.building import build, call_by_path
-from interop.models.loading import load, ties
-from interop.models.making import built
+from interop.models.build_module import build, call_by_path
+from interop.models.load_module import built
+from interop.models.load_weights import load, ties
 from interop.models.pickles import would_run
 from interop.models.weights import state_dict
 

@@ -23,9 +23,10 @@ from torch import nn
 
 from interop.errors import ExtraMissing, ModelError
 from interop.facts import Identity, Json, Proof
-from interop.models.building import build_with_notes, transformers
-from interop.models.building.fitting import fit_layer
-from interop.models.loading import NAME, load, same_bits
+from interop.models.build_module import build_with_notes
+from interop.models.heads import fit_layer
+from interop.models.libraries.transformers import build as transformers
+from interop.models.load_weights import NAME, load, same_bits
 from interop.models.weights import state_dict
 
 _FRONT = "base_model.model."  # peft's own, before every name

@@ -15,9 +15,9 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Danger, Identity
-from interop.models.building import refuse_kind, whole
-from interop.models.building.fitting import OWN
-from interop.models.building.own import importable
+from interop.models.build_module import refuse_kind, whole
+from interop.models.heads import OWN
+from interop.models.user_code import importable
 
 _STATE_DICT = "save the module's state_dict() instead, or " + OWN
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,9 +14,12 @@ import torch
 
 from interop.errors import InteropError, ModelError
 from interop.export import weights
+from interop.files import placed
 
 _OURS = {"model.safetensors", "config.json"}
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
+
+_FIX = "choose another -o"
 
 
 def check_target(out: Path, sources: list[str], force: bool) -> None:
@@ -46,7 +48,8 @@ def write_safetensors(
     out: Path, state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
     """The same bytes on every run."""
-    _placed(out, lambda part: weights.write(part, state, {"format": "pt", **metadata}))
+    with placed(out, _FIX) as part:
+        weights.write(part, state, {"format": "pt", **metadata})
 
 
 def write_pickled(
@@ -59,7 +62,8 @@ def write_pickled(
         value = {key: value}
     if keys:
         value |= {k: v for k, v in beside.items() if k not in value}
-    _placed(out, lambda part: torch.save(value, part))
+    with placed(out, _FIX) as part:
+        torch.save(value, part)
 
 
 def write_folder(
@@ -70,13 +74,10 @@ def write_folder(
 ) -> None:
     """model.safetensors and config.json, as from_pretrained reads them."""
 
-    def fill(part: Path) -> None:
-        part.mkdir()
+    with placed(out, _FIX, folder=True) as part:
         weights.write(part / "model.safetensors", state, {"format": "pt", **metadata})
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
         (part / "config.json").write_text(text + "\n", "utf-8", newline="\n")
-
-    _placed(out, fill)
 
 
 def saved_names(module: Any, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -102,26 +103,6 @@ def config_of(module: Any, labels: tuple[str, ...] | None) -> dict[str, Any]:
     config.architectures = [type(module).__name__]
     found: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
     return found
-
-
-def _placed(out: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` make a temporary sibling, which is then renamed into place."""
-    out = out.resolve()
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        if out.is_dir():
-            shutil.rmtree(out)
-        part.replace(out)
-    except OSError as error:
-        raise InteropError(
-            f"cannot be written ({error.strerror})", where=str(out), fix="choose another -o"
-        ) from None
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

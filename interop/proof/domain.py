@@ -57,7 +57,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SizeTrial:
     """One feed: the sizes of all named axes, and what came of it.
 
     `relative` is the difference as a share of the largest output, `allowed` its bound.
@@ -74,7 +74,7 @@ class Trial:
         return self.outcome is Outcome.SAME
 
 
-Run = Callable[[Sizes], Trial]
+Run = Callable[[Sizes], SizeTrial]
 
 
 @dataclass(slots=True)
@@ -94,9 +94,9 @@ class Search:
     others: Mapping[str, Sequence[int]] = field(default_factory=dict)
     thorough: bool = False
     dear: bool = False
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[SizeTrial] = field(default_factory=list)
 
-    def explore(self) -> tuple[Range, ...]:
+    def explore(self) -> tuple[SizeRange, ...]:
         """Tries sizes, and gives the range of each axis in which all that was tried holds."""
         for sizes in self._planned():
             self._try(sizes)
@@ -112,18 +112,18 @@ class Search:
             ranges = self.describe()
         return ranges
 
-    def describe(self) -> tuple[Range, ...]:
+    def describe(self) -> tuple[SizeRange, ...]:
         """The ranges that the trials and guards allow."""
         found = _Description(self.home, self.guards or (), self.trials).ranges()
         return found if self.guards is not None else tuple(map(self._spanned, found))
 
-    def _spanned(self, given: Range) -> Range:
+    def _spanned(self, given: SizeRange) -> SizeRange:
         """No more than the span of what was tried; between those sizes nothing is known."""
         tried = [t.sizes[given.axis] for t in self.trials if t.good]
         inside = [n for n in tried if given.has(n)]
         if given.fixed or not inside:
             return given
-        beyond = Trial({}, Outcome.UNTRIED, why=_UNKNOWN)
+        beyond = SizeTrial({}, Outcome.UNTRIED, why=_UNKNOWN)
         return replace(
             given, low=min(inside), high=max(inside), trial=given.trial or beyond, gaps=True
         )
@@ -152,7 +152,7 @@ class Search:
             wanted += [(guard, sizes) for sizes in found]
             if not found:
                 self.trials.append(
-                    Trial(nearest, Outcome.UNTRIED, why=f"{_at(nearest)} {_LARGE}")
+                    SizeTrial(nearest, Outcome.UNTRIED, why=f"{_at(nearest)} {_LARGE}")
                 ) if (nearest := self._nearest_beyond(guard)) else None
         chosen: list[dict[str, int]] = []
         left = {id(g): g for g, _ in wanted}
@@ -251,14 +251,14 @@ class Search:
                 high = middle
         return high
 
-    def _alone(self, trial: Trial) -> None:
+    def _alone(self, trial: SizeTrial) -> None:
         """Which of several axes is at fault: each of them by itself."""
         moved = [axis for axis, n in trial.sizes.items() if n != self.home[axis]]
         if len(moved) > 1 and trial.outcome is not Outcome.UNTRIED:
             for axis in moved:
                 self._try({**self.home, axis: trial.sizes[axis]})
 
-    def _corners(self, ranges: Sequence[Range]) -> Iterator[dict[str, int]]:
+    def _corners(self, ranges: Sequence[SizeRange]) -> Iterator[dict[str, int]]:
         """The ends of what is claimed."""
         moving = [r for r in ranges if not r.fixed and r.axis != BATCH]
         for r in moving:
@@ -268,19 +268,19 @@ class Search:
         if any(r.narrowed for r in moving):
             yield self._tied(ranges, {**self.home, **{r.axis: r.low for r in moving}})
 
-    def _tied(self, ranges: Sequence[Range], sizes: dict[str, int]) -> dict[str, int]:
+    def _tied(self, ranges: Sequence[SizeRange], sizes: dict[str, int]) -> dict[str, int]:
         for r in ranges:
             if r.equal_to:
                 sizes[r.axis] = sizes[r.equal_to]
         return sizes
 
-    def _try(self, sizes: Sizes, most: int = FEEDS - _KEPT) -> Trial:
+    def _try(self, sizes: Sizes, most: int = FEEDS - _KEPT) -> SizeTrial:
         for known in self.trials:
             if known.sizes == sizes:
                 return known
         counted = sum(t.outcome not in (Outcome.REFUSED, Outcome.UNTRIED) for t in self.trials)
         if counted >= most or not self._affordable(sizes):
-            return Trial(sizes, Outcome.UNTRIED)
+            return SizeTrial(sizes, Outcome.UNTRIED)
         self.trials.append(self.run(sizes))
         return self.trials[-1]
 
@@ -292,7 +292,7 @@ def _grid(home: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class SizeRange:
     """The sizes of one axis: from `low` to `high` (None: without end) in steps of `step`, all
     multiples of it. `trial` is what keeps it from more. With `gaps`, those between the sizes that
     were tried are assumed."""
@@ -304,7 +304,7 @@ class Range:
     fixed: bool = False
     equal_to: str | None = None
     not_equal_to: str | None = None
-    trial: Trial | None = None
+    trial: SizeTrial | None = None
     guard: str = ""
     gaps: bool = False
 
@@ -336,13 +336,13 @@ class Range:
 class _Description:
     """Trials and guards -> a range an axis that has nothing in it that did not hold."""
 
-    def __init__(self, home: Sizes, guards: Sequence[Guard], trials: Sequence[Trial]) -> None:
+    def __init__(self, home: Sizes, guards: Sequence[Guard], trials: Sequence[SizeTrial]) -> None:
         self.home, self.trials = home, trials
         good = [t.sizes for t in trials if t.good]
         bad = [t for t in trials if not t.good]
         cleared = {id(g) for g in guards if any(fails(g, s) for s in good)}
-        self.blamed: dict[str, tuple[Guard, Trial]] = {}
-        self.unexplained: list[Trial] = []
+        self.blamed: dict[str, tuple[Guard, SizeTrial]] = {}
+        self.unexplained: list[SizeTrial] = []
         for trial in bad:
             false = [g for g in guards if fails(g, trial.sizes)]
             for g in [g for g in false if id(g) not in cleared] or false:
@@ -355,7 +355,7 @@ class _Description:
         tried = {id(g) for g in guards if any(fails(g, t.sizes) for t in trials)}
         for g in guards:
             if id(g) not in tried:
-                nowhere = Trial({}, Outcome.UNTRIED, why="the other side was not tried")
+                nowhere = SizeTrial({}, Outcome.UNTRIED, why="the other side was not tried")
                 self.blamed[g.text] = g, nowhere
 
         self.relations = {
@@ -383,7 +383,7 @@ class _Description:
             return "not_equal_to" if all(apart) else ""
         return ""
 
-    def ranges(self) -> tuple[Range, ...]:
+    def ranges(self) -> tuple[SizeRange, ...]:
         found = {axis: self._of(axis) for axis in self.home}
         for text, relation in self.relations.items():
             guard, trial = self.blamed[text]
@@ -398,7 +398,7 @@ class _Description:
                 found = self._without(found, trial)
         return tuple(found.values())
 
-    def _of(self, axis: str) -> Range:
+    def _of(self, axis: str) -> SizeRange:
         """One axis with all others as in the example."""
         n = self.home[axis]
         blamed = [
@@ -414,7 +414,7 @@ class _Description:
         beyond = [x + d for g, _ in blamed for x in g.numbers for d in (-1, 0, 1)]
         beyond += [1 << k for k in range(13, 41)]
         ends = any(fails(g, {**self.home, axis: m}) for g, _ in blamed for m in beyond if m > far)
-        best: Range | None = None
+        best: SizeRange | None = None
         best_score: tuple[int, ...] = ()
         holds = {
             m: m not in bad and not any(fails(g, {**self.home, axis: m}) for g, _ in blamed)
@@ -435,7 +435,7 @@ class _Description:
             else:
                 score = ((high - low) // step, -step)
             if best is None or score > best_score:
-                best, best_score = Range(axis, low, high if ended else None, step), score
+                best, best_score = SizeRange(axis, low, high if ended else None, step), score
         assert best is not None
         if best.low == best.high:
             best = replace(best, fixed=True)
@@ -444,13 +444,15 @@ class _Description:
         trial = min(reasons, key=lambda t: t.outcome is Outcome.REFUSED, default=None)
         return replace(best, trial=trial if best.narrowed else None, guard=guard)
 
-    def _joined(self, found: dict[str, Range], guard: Guard, trial: Trial) -> dict[str, Range]:
+    def _joined(
+        self, found: dict[str, SizeRange], guard: Guard, trial: SizeTrial
+    ) -> dict[str, SizeRange]:
         """Ranges within which a guard of several axes holds wherever they meet."""
 
         whole = not guard.steady and guard.text not in self.relations
         whole = whole and trial.outcome is not Outcome.REFUSED
 
-        def sizes_of(given: Range) -> Sequence[int]:
+        def sizes_of(given: SizeRange) -> Sequence[int]:
             if not whole:
                 return given.some(self.home[given.axis])
             if not guard.passing:
@@ -460,7 +462,7 @@ class _Description:
             ends = [n for n in small.all() if given.has(n)]
             return sorted({*ends, *given.some(self.home[given.axis])})
 
-        def sound(ranges: Mapping[str, Range]) -> bool:
+        def sound(ranges: Mapping[str, SizeRange]) -> bool:
             lists = [sizes_of(ranges[a]) for a in guard.axes]
             for sizes in product(*lists):
                 met = dict(zip(guard.axes, sizes, strict=True))
@@ -485,14 +487,17 @@ class _Description:
                 return cut
         for axis in reversed(guard.axes):
             n = self.home[axis]
-            found = {**found, axis: Range(axis, n, n, fixed=True, trial=trial, guard=guard.text)}
+            found = {
+                **found,
+                axis: SizeRange(axis, n, n, fixed=True, trial=trial, guard=guard.text),
+            }
             if sound(found):
                 break
         return found
 
     def _bounded(
-        self, found: dict[str, Range], guard: Guard, why: Mapping[str, Any]
-    ) -> dict[str, Range]:
+        self, found: dict[str, SizeRange], guard: Guard, why: Mapping[str, Any]
+    ) -> dict[str, SizeRange]:
         """Ranges that end where all places in them can be looked at: a guard that comes and goes
         tells nothing between two of them."""
         moving = [a for a in guard.axes if not found[a].fixed]
@@ -502,22 +507,22 @@ class _Description:
             if prod(len(cut[a].all()) for a in moving) <= 4 * _ALL:
                 return cut
             n = self.home[axis]
-            found = {**found, axis: Range(axis, n, n, fixed=True, **why)}
+            found = {**found, axis: SizeRange(axis, n, n, fixed=True, **why)}
             moving = moving[:-1]
         return found
 
-    def _raised(self, given: Range, low: int, why: Mapping[str, Any]) -> Range:
+    def _raised(self, given: SizeRange, low: int, why: Mapping[str, Any]) -> SizeRange:
         if given.fixed or low <= given.low or low > self.home[given.axis]:
             return given
         return replace(given, low=-(-low // given.step) * given.step, **why)
 
-    def _cut(self, given: Range, high: int, why: Mapping[str, Any]) -> Range:
+    def _cut(self, given: SizeRange, high: int, why: Mapping[str, Any]) -> SizeRange:
         most = max(high // given.step * given.step, self.home[given.axis])
         if given.fixed or (given.high or most + 1) <= most:
             return given
         return replace(given, high=most, **why)
 
-    def _without(self, found: dict[str, Range], trial: Trial) -> dict[str, Range]:
+    def _without(self, found: dict[str, SizeRange], trial: SizeTrial) -> dict[str, SizeRange]:
         """Ranges without one place where several axes moved and no guard says why."""
         moved = [a for a in self._moved(trial) if not found[a].fixed]
         good = [t.sizes for t in self.trials if t.good]
@@ -532,19 +537,19 @@ class _Description:
                 return {**found, last: replace(found[last], equal_to=first, trial=trial)}
         axis = moved[-1]
         n = self.home[axis]
-        return {**found, axis: Range(axis, n, n, fixed=True, trial=trial)}
+        return {**found, axis: SizeRange(axis, n, n, fixed=True, trial=trial)}
 
-    def _moved(self, trial: Trial) -> list[str]:
+    def _moved(self, trial: SizeTrial) -> list[str]:
         # The batch is tried together with other axes; a fault is theirs if they have moved.
         moved = [a for a, n in trial.sizes.items() if n != self.home[a]]
         return [a for a in moved if a != BATCH] or moved
 
-    def _inside(self, found: Mapping[str, Range], sizes: Sizes) -> bool:
+    def _inside(self, found: Mapping[str, SizeRange], sizes: Sizes) -> bool:
         inside = all(found[a].has(n) for a, n in sizes.items())
         return inside and self._related(found, sizes)
 
     @staticmethod
-    def _related(found: Mapping[str, Range], sizes: Sizes) -> bool:
+    def _related(found: Mapping[str, SizeRange], sizes: Sizes) -> bool:
         for r in found.values():
             if r.equal_to and sizes.get(r.axis) != sizes.get(r.equal_to):
                 return False
@@ -559,8 +564,8 @@ class Explored:
     the module itself, explain all that did not hold: another exporter would do no better."""
 
     signature: Signature
-    ranges: tuple[Range, ...] = ()
-    trials: tuple[Trial, ...] = ()
+    ranges: tuple[SizeRange, ...] = ()
+    trials: tuple[SizeTrial, ...] = ()
     clean: bool = True
 
     def axes(self, fixed: Mapping[tuple[str, int], tuple[str, str]]) -> tuple[AxisDomain, ...]:
@@ -597,8 +602,10 @@ def explore(
             {axis: (n,) for axis, n in signature.others.items()},
             thorough=thorough, dear=signature.kind == DETECTIONS,
         )  # fmt: skip
-        search.trials += [Trial({**home, BATCH: n}, Outcome.SAME) for n in SIZES if BATCH in home]
-        search.trials += [] if BATCH in home else [Trial(home, Outcome.SAME)]
+        search.trials += [
+            SizeTrial({**home, BATCH: n}, Outcome.SAME) for n in SIZES if BATCH in home
+        ]
+        search.trials += [] if BATCH in home else [SizeTrial(home, Outcome.SAME)]
         ranges = search.explore()
     broken = (Outcome.DIFFERS, Outcome.FAILS)
     clean = all(
@@ -615,7 +622,7 @@ def beyond(
     home = _home(signature)
     search = Search(
         home, tuple(g for g in known if set(g.axes) <= set(home)),
-        lambda sizes: _numbers(signature, sizes), lambda sizes: Trial(sizes, Outcome.UNTRIED),
+        lambda sizes: _numbers(signature, sizes), lambda sizes: SizeTrial(sizes, Outcome.UNTRIED),
     )  # fmt: skip
     return [
         sizes
@@ -637,7 +644,7 @@ def repeat(
     sizes: Iterable[Sizes],
     *,
     device: str = "cpu",
-) -> tuple[Trial, ...]:
+) -> tuple[SizeTrial, ...]:
     """The same feeds once more, of sizes that a receipt says were tried."""
     takes = forward.signature
     with TorchRuntime(forward, device) as native:
@@ -651,7 +658,7 @@ def tried(
     runtime: Runtime,
     signature: Signature,
     sizes: Sizes,
-) -> Trial:
+) -> SizeTrial:
     """One feed of these sizes to both."""
     what = _at(sizes)
 
@@ -660,9 +667,9 @@ def tried(
 
     found = elsewhere(held, forward, native, runtime.outputs, draw, what)
     if found is None:
-        return Trial(sizes, Outcome.REFUSED)
+        return SizeTrial(sizes, Outcome.REFUSED)
     outcome = Outcome.SAME if found.holds else Outcome.DIFFERS if found.ran else Outcome.FAILS
-    return Trial(sizes, outcome, found.relative, found.allowed, found.fault)
+    return SizeTrial(sizes, outcome, found.relative, found.allowed, found.fault)
 
 
 def opened(signature: Signature, shapes: Mapping[str, Sequence[int | str | None]]) -> Signature:
@@ -685,8 +692,8 @@ def _numbers(signature: Signature, sizes: Sizes) -> int:
 
 def _axis_domains(
     signature: Signature,
-    ranges: Sequence[Range],
-    trials: Sequence[Trial],
+    ranges: Sequence[SizeRange],
+    trials: Sequence[SizeTrial],
     fixed: Mapping[tuple[str, int], tuple[str, str]],
 ) -> tuple[AxisDomain, ...]:
     """What a receipt says of each axis of each input."""
@@ -718,7 +725,7 @@ def _axis_domains(
     return tuple(found)
 
 
-def _state(given: Range) -> AxisState:
+def _state(given: SizeRange) -> AxisState:
     if given.fixed:
         return AxisState.FIXED
     if given.gaps:
@@ -728,7 +735,7 @@ def _state(given: Range) -> AxisState:
     return AxisState.OPEN if refused or not given.narrowed else AxisState.RESTRICTED
 
 
-def _why(given: Range) -> str:
+def _why(given: SizeRange) -> str:
     trial = given.trial
     if trial is None or not given.narrowed:
         return ""

@@ -17,12 +17,12 @@ from torch import nn
 
 from interop.facts import Json, Proof, ProofName
 from interop.models.signature import unmarked
-from interop.proof import detections
-from interop.proof.exact import exact
 from interop.proof.feed import SINGLE, Feed, Shapes
+from interop.proof.float64_reference import exact
 from interop.runtimes import TorchRuntime
 from interop.runtimes.base import Array, Batch, Runtime
 from interop.runtimes.memory import give_back
+from interop.stats import detections
 
 NAME = ProofName.PARITY
 MULTIPLE = 8.0
@@ -104,7 +104,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class OutputDifference:
     """One batch's worst output: how far off it is, and how far it may be (relative).
 
     `batch` says which batch it was.
@@ -233,7 +233,7 @@ def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: fl
     )
 
 
-def differences(held: Reference, run: Run) -> list[Difference]:
+def differences(held: Reference, run: Run) -> list[OutputDifference]:
     """How far `run` is from the reference, batch by batch; the comparison itself.
 
     A run that fails or that gives outputs of another number or shape differs too: a fault.
@@ -247,7 +247,7 @@ def differences(held: Reference, run: Run) -> list[Difference]:
             outputs = run(batch)
         except Exception as error:  # a runtime's own, of whatever class
             fault = f"it fails: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
-            found.append(Difference(what, float("inf"), 0.0, fault[:250], ran=False))
+            found.append(OutputDifference(what, float("inf"), 0.0, fault[:250], ran=False))
             continue
         if held.sets:
             found.append(_sets(what, outputs, truth, bounds[0], held))
@@ -314,7 +314,7 @@ def elsewhere(
     ours: Run,
     draw: Callable[[int], Batch],
     what: str,
-) -> Difference | None:
+) -> OutputDifference | None:
     """One more input, of other sizes; None where the module itself refuses it.
 
     `native` runs `module`, `draw` gives an input for a seed. The bound is that of the reference's
@@ -349,7 +349,7 @@ def elsewhere(
 
 def _together(
     held: Reference, what: str, native: TorchRuntime, ours: Run, batches: Sequence[Batch]
-) -> Difference | None:
+) -> OutputDifference | None:
     """Several inputs, and the reference's first, as if they were one: the largest errors, of the
     largest output of all."""
     assert held.widely is not None
@@ -367,14 +367,14 @@ def _together(
             sums[i][:] = map(max, sums[i], (*errors, float(np.abs(t).max(initial=0))))
     least = FLOOR * held.eps
     made = [
-        Difference(what, a / t, min(MULTIPLE * b / t + least, most(held.eps)))
+        OutputDifference(what, a / t, min(MULTIPLE * b / t + least, most(held.eps)))
         for a, b, t in sums.values()
         if t
     ]
     return max(made, key=lambda d: d.relative / d.allowed) if made else None
 
 
-def _once_more(held: Reference, i: int, ours: tuple[Array, ...]) -> Difference | None:
+def _once_more(held: Reference, i: int, ours: tuple[Array, ...]) -> OutputDifference | None:
     """One batch by its own float64 run, where it was held against native and the bound of the
     first: how far float32 strays differs from input to input, most in deep networks.
     """
@@ -417,14 +417,18 @@ def _same_input(a: Batch, b: Batch) -> bool:
 
 def _sets(
     what: str, outputs: Sequence[Array], truth: Sequence[Array], bound: float, held: Reference
-) -> Difference:
+) -> OutputDifference:
     """One picture's detections against the reference's."""
     if len(outputs) != len(truth) or not all(np.isfinite(a).all() for a in outputs):
-        return Difference(what, float("inf"), 0.0, "detections that are not finite, or not all")
+        return OutputDifference(
+            what, float("inf"), 0.0, "detections that are not finite, or not all"
+        )
     rows = {name: len(array) for name, array in zip(held.sets, outputs, strict=True)}
     if len(set(rows.values())) > 1:
         said = ", ".join(f"{n} {name}" for name, n in rows.items())
-        return Difference(what, float("inf"), 0.0, f"as many of each are wanted, and it has {said}")
+        return OutputDifference(
+            what, float("inf"), 0.0, f"as many of each are wanted, and it has {said}"
+        )
     found = detections.apart(outputs, truth, held.sets)
     fault = ""
     if found.alone > held.alone:
@@ -434,7 +438,7 @@ def _sets(
         )
     elif not found.count:
         fault = "nothing is detected, so nothing can be compared: give pictures with --data"
-    return Difference(what, found.relative, bound, fault)
+    return OutputDifference(what, found.relative, bound, fault)
 
 
 def repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) -> bool:
@@ -454,15 +458,15 @@ def _worst(
     outputs: Sequence[Array],
     truth: Sequence[Array],
     bounds: Sequence[float],
-) -> Difference:
+) -> OutputDifference:
     if [o.shape for o in outputs] != [t.shape for t in truth]:
         shapes = [tuple(o.shape) for o in outputs], [tuple(t.shape) for t in truth]
         fault = f"outputs of shape {shapes[0]} where the module gives {shapes[1]}"
-        return Difference(size, float("inf"), 0.0, fault)
+        return OutputDifference(size, float("inf"), 0.0, fault)
     if not all(np.isfinite(a).all() for a in (*outputs, *truth)):
-        return Difference(size, float("inf"), 0.0, "outputs that are not finite")
+        return OutputDifference(size, float("inf"), 0.0, "outputs that are not finite")
     made = [
-        Difference(size, _relative(o, t), bound)
+        OutputDifference(size, _relative(o, t), bound)
         for o, t, bound in zip(outputs, truth, bounds, strict=True)
     ]
     # The output that is furthest beyond its bound, or nearest to it.
@@ -515,7 +519,7 @@ def _predictions(held: Reference, given: Sequence[tuple[Array, ...]]) -> dict[st
     return {"predictions": rows, "flips": flips, "close": close}
 
 
-def _sentence(held: Reference, found: Sequence[Difference], facts: dict[str, Json]) -> str:
+def _sentence(held: Reference, found: Sequence[OutputDifference], facts: dict[str, Json]) -> str:
     if held.unsteady:
         return UNSTEADY
     bad = [d for d in found if not d.holds]

@@ -16,7 +16,7 @@ import onnx
 import torch
 
 from interop.facts import Proof, ProofName, TensorSpec
-from interop.models.loading import same_bits
+from interop.models.load_weights import same_bits
 from interop.models.weights import Fresh, state_dict
 from interop.proof import graph as graphs
 from interop.reading import read

@@ -1,7 +1,7 @@
 """Bytes -> Manifest: what a model file holds, learned without running any code of it.
 
 `read` takes a file or a bundle folder. The reader of each format is loaded only when it is needed;
-`interop.reading.values` goes over the tensors' values and alone needs numpy.
+`interop.reading.values.comparison` goes over the tensors' values and alone needs numpy.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from interop.errors import ExtraMissing, ReadError
 from interop.facts import Manifest, TensorSpec
-from interop.reading import places
-from interop.reading.formats import reader
-from interop.reading.location import is_remote, shown, unrecognised
-from interop.reading.sniff import kind, unknown
-from interop.reading.source import Source
+from interop.reading.bytes import location
+from interop.reading.bytes.address import is_remote, shown, unrecognised
+from interop.reading.bytes.source import Source
+from interop.reading.formats.sniff import kind, unknown
+from interop.reading.formats.table import reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def read(
     "zip-entry-escapes" or "zip-headers-disagree".
     """
     path = os.fspath(path)
-    if places.is_folder(path):
+    if location.is_folder(path):
         from interop.reading import folder, parts
 
         manifest = folder.read(path, partial(read, content_hash=content_hash, whole=whole))
@@ -63,28 +63,28 @@ def read(
         shard = partial(read, content_hash=content_hash, whole=whole, _shard=True)
         manifest = _read_file(source, shard)
         if source.data[0] in _PICKLE_FIRST and manifest.container not in _PICKLES:
-            from interop.reading import nested
+            from interop.reading.archives import nested_models
 
-            manifest = nested.as_pickle(source, manifest)
+            manifest = nested_models.as_pickle(source, manifest)
         if content_hash and not source.remote and manifest.content_sha256 is None:
             manifest = dataclasses.replace(manifest, content_sha256=_content(source, manifest))
     return manifest
 
 
 def values_module() -> ModuleType:
-    """`interop.reading.values`; raises ExtraMissing on the light install, which has no numpy."""
+    """Compares values; raises ExtraMissing on the light install, which has no numpy."""
     try:
-        from interop.reading import values
+        from interop.reading.values import comparison
     except ImportError:
         raise ExtraMissing(
             "reading the tensors' values needs numpy, which is not installed",
             fix="pip install 'model-interop[run]', or leave values out (policy: values = false)",
         ) from None
-    return values
+    return comparison
 
 
 def _fetched(address: str, content_hash: bool, shard: bool) -> Manifest:
-    from interop.reading import remote
+    from interop.reading.bytes import remote
 
     path = remote.copy(address)
     try:
@@ -100,7 +100,7 @@ def _read_file(source: Source, shard: Callable[..., Manifest]) -> Manifest:
     found = kind(source)
     manifest: Manifest | None
     if found == "zip":
-        from interop.reading import zipped
+        from interop.reading.formats import zipped
 
         return zipped.read(source)
     if found == "index":

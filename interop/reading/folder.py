@@ -14,17 +14,23 @@ from pathlib import Path
 
 from interop.errors import ReadError
 from interop.facts import Danger, Import, Json, Manifest, PartKind, StateDict
-from interop.reading import json_text, parts, places
-from interop.reading.links import leads_out
-from interop.reading.location import is_remote, over_limit, truncated, unrecognised
-from interop.reading.places import joined, text
+from interop.reading import parts
+from interop.reading.bytes import json_text, location
+from interop.reading.bytes.address import (
+    is_remote,
+    over_limit,
+    truncated,
+    unrecognised,
+)
+from interop.reading.bytes.links import leads_out
+from interop.reading.bytes.location import joined, text
 
 Reader = Callable[..., Manifest]
-_PREFERRED = ("model.safetensors", "pytorch_model.bin")
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+PREFERRED = ("model.safetensors", "pytorch_model.bin")
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar", ".pkl", ".th",
             ".pt2", ".keras", ".h5", ".npz", ".index")  # fmt: skip
-_PICKLES = (
+PICKLES = (
     ".bin",
     ".pt",
     ".pth",
@@ -39,12 +45,12 @@ _PICKLES = (
 _MAX_CLASSES = 1000
 _MAX_BESIDE = 20  # pickles that are looked into beside the model
 # What trainers leave beside the model.
-_BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
+BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
-_LINES = tuple(name for name in parts.LABELS if name.endswith(".txt"))
-_DESCRIPTIONS = (
+LINES = tuple(name for name in parts.LABELS if name.endswith(".txt"))
+DESCRIPTIONS = (
     "config.json", "adapter_config.json", "interop.json", "preprocessor_config.json",
-    "processor_config.json", *(name for name in parts.LABELS if name not in _LINES),
+    "processor_config.json", *(name for name in parts.LABELS if name not in LINES),
 )  # fmt: skip
 MAX_SHARDS = 10_000
 _MAX_JSON = 1 << 26
@@ -52,12 +58,12 @@ _MAX_JSON = 1 << 26
 
 def read(path: str, reader: Reader) -> Manifest:
     """Raises ReadError for a folder without a model, or with several; `reader` reads its files."""
-    names = places.names(path)
+    names = location.names(path)
     if not _holds_model(names) and (inner := _within(path, names)):
         found = read(joined(path, inner), reader)
         return parts.with_parts(dataclasses.replace(found, path=path), path)
-    index = next((name for name in _INDEXES if name in names), None)
-    chosen = next((name for name in _PREFERRED if name in names), None)
+    index = next((name for name in INDEXES if name in names), None)
+    chosen = next((name for name in PREFERRED if name in names), None)
     if chosen is None and index is not None:
         manifest = read_index(joined(path, index), reader)
     else:
@@ -68,8 +74,8 @@ def read(path: str, reader: Reader) -> Manifest:
     graph = manifest.graph
     if graph is None and "model.onnx" in names:
         graph = reader(joined(path, "model.onnx"), content_hash=False).graph
-    described = {name: _json(joined(path, name)) for name in _DESCRIPTIONS if name in names}
-    lines = (name for name in _LINES if name in names)
+    described = {name: _json(joined(path, name)) for name in DESCRIPTIONS if name in names}
+    lines = (name for name in LINES if name in names)
     described |= {name: text(joined(path, name), _MAX_JSON).split("\n") for name in lines}
     found = dataclasses.replace(
         manifest,
@@ -80,7 +86,7 @@ def read(path: str, reader: Reader) -> Manifest:
     )
     found = parts.with_parts(found, path)
     # The modules' own weights are loaded with the model.
-    loaded = [p.path for p in found.parts if p.path.endswith(_PICKLES) and not p.fault
+    loaded = [p.path for p in found.parts if p.path.endswith(PICKLES) and not p.fault
               and p.kind in (PartKind.MODULE, PartKind.ADAPTER) and "/" in p.path]  # fmt: skip
     more = _beside(path, loaded, reader)
     return dataclasses.replace(found, imports=(*found.imports, *more)) if more else found
@@ -101,11 +107,11 @@ def _within(path: str, names: list[str]) -> str:
 
 
 def _names(path: str) -> list[str]:
-    return places.names(path) if places.is_folder(path) else []
+    return location.names(path) if location.is_folder(path) else []
 
 
 def _holds_model(names: list[str]) -> bool:
-    return any(name in names for name in (*_PREFERRED, *_INDEXES)) or bool(_whole(names))
+    return any(name in names for name in (*PREFERRED, *INDEXES)) or bool(_whole(names))
 
 
 def _own_code(config: Json) -> dict[Import, None]:
@@ -126,7 +132,7 @@ def _own_code(config: Json) -> dict[Import, None]:
 def _beside(path: str, names: list[str], reader: Reader) -> list[Import]:
     """What is unsafe in the pickles beside the model: other programs load those instead of it."""
     found: dict[Import, None] = {}
-    pickles = [name for name in names if name.lower().endswith(_PICKLES)]
+    pickles = [name for name in names if name.lower().endswith(PICKLES)]
     for name in pickles[:_MAX_BESIDE]:
         try:
             manifest = reader(joined(path, name), content_hash=False, whole=False)
@@ -157,7 +163,7 @@ def _only(path: str, names: list[str]) -> str:
         name
         for name in names
         if name.lower().endswith(_ENDINGS)
-        and name not in _BESIDE
+        and name not in BESIDE
         and not name.startswith(("rng_state", "."))
     ]
     if len(models) == 1:
@@ -178,7 +184,7 @@ def _json(path: str) -> Json:
 
 def read_index(place: str, reader: Reader) -> Manifest:
     """One Manifest of all the files that an index names: {"weight_map": {tensor: file}}."""
-    folder = places.folder_of(place)
+    folder = location.folder_of(place)
     listed = _json(place)
     weights = listed.get("weight_map") if isinstance(listed, dict) else None
     if not isinstance(weights, dict) or not weights:
@@ -238,9 +244,9 @@ def escapes(place: str, name: object) -> ReadError:
 
 def _shard(folder: str, name: str, reader: Reader) -> Manifest:
     path = joined(folder, name)
-    if places.is_folder(path):  # by a link perhaps to this very one, and so on without end
+    if location.is_folder(path):  # by a link perhaps to this very one, and so on without end
         raise unrecognised(path, "the index names a folder as a shard", "write it again")
-    if not places.exists(path):
+    if not location.exists(path):
         what = f"the shard {name!r} is missing"
         raise truncated(folder, what, "fetch all the files of the model")
     return reader(path)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from interop.errors import InteropError, ReadError
 from interop.facts import Json, Manifest, Module, Part, PartKind
-from interop.reading import json_text, places
-from interop.reading.links import climbs, leads_out
-from interop.reading.location import is_remote
-from interop.reading.source import Source
+from interop.reading.bytes import json_text, location
+from interop.reading.bytes.address import is_remote
+from interop.reading.bytes.links import climbs, leads_out
+from interop.reading.bytes.source import Source
 
 MAX_PARTS = 2000
 MAX_DEPTH = 6  # folders within the model's
@@ -214,7 +214,7 @@ def _parts(folder: str, read: set[str], of_modules: set[str]) -> Iterator[Part]:
             why = f"the folder has more than {MAX_PARTS:,} files; the rest was not looked at"
             yield Part("…", PartKind.UNKNOWN, 0, fault=why)
             return
-        file = places.joined(folder, path)
+        file = location.joined(folder, path)
         if file not in read:
             yield Part(path, kind_of(path, of_modules), size, file, fault=fault)
 
@@ -222,7 +222,7 @@ def _parts(folder: str, read: set[str], of_modules: set[str]) -> Iterator[Part]:
 def _walk(folder: str, front: str, depth: int) -> Iterator[tuple[str, int, str]]:
     """Path, size and fault of each file that may matter, by path; links to folders are not
     followed."""
-    here = places.joined(folder, front) if front else folder
+    here = location.joined(folder, front) if front else folder
     try:
         entries = sorted(os.scandir(here), key=lambda e: e.name)
     except OSError as error:
@@ -270,7 +270,7 @@ def _far(folder: str, of_modules: set[str]) -> Iterator[tuple[str, int, str]]:
     for inner in ("", *sorted(of_modules)):
         front = f"{inner}/" if inner else ""
         try:
-            there = places.names(places.joined(folder, inner) if inner else folder)
+            there = location.names(location.joined(folder, inner) if inner else folder)
         except InteropError as error:
             yield inner, 0, error.what
             continue
@@ -282,11 +282,11 @@ def _far(folder: str, of_modules: set[str]) -> Iterator[tuple[str, int, str]]:
 
 def _modules(folder: str) -> Iterator[Module]:
     """What modules.json chains; a fault where a module is not there, or cannot be read."""
-    place = places.joined(folder, MODULES)
-    if not places.exists(place):
+    place = location.joined(folder, MODULES)
+    if not location.exists(place):
         return
     try:
-        listed = json_text.loads(places.text(place, MAX_SMALL))
+        listed = json_text.loads(location.text(place, MAX_SMALL))
     except (ValueError, ReadError) as error:
         yield Module(MODULES, "", fault=f"cannot be read ({_why(error)})")
         return
@@ -307,19 +307,19 @@ def _module(folder: str, path: str, kind: str) -> Module:
     if not path:
         return Module(path, kind)
     name = kind.rpartition(".")[2]
-    here = places.joined(folder, path)
-    place = places.joined(here, "config.json")
-    if not places.exists(place):
+    here = location.joined(folder, path)
+    place = location.joined(here, "config.json")
+    if not location.exists(place):
         fault = "" if name in _BARE else "its config.json is missing"
         return Module(path, kind, fault=fault)
     try:
-        config = json_text.loads(places.text(place, MAX_SMALL))
+        config = json_text.loads(location.text(place, MAX_SMALL))
     except (ValueError, ReadError) as error:
         return Module(path, kind, fault=f"its config.json cannot be read ({_why(error)})")
     if not isinstance(config, dict):
         return Module(path, kind, fault="its config.json is not an object")
     bare = name in _WEIGHTED and not any(
-        places.exists(places.joined(here, weights)) for weights in _MODULE_WEIGHTS
+        location.exists(location.joined(here, weights)) for weights in _MODULE_WEIGHTS
     )
     return Module(path, kind, config, "its weights are missing" if bare else "")
 

@@ -19,7 +19,7 @@ from interop.facts import (
     TaskName,
     Unit,
 )
-from interop.facts.sections.assess import AssessSection, Replacement
+from interop.facts.sections.assess import AssessSection, ReplacementRow
 from interop.report.values import ABSENT, Table, interval_of, known, listed, of, plain
 
 SIGNS = {
@@ -105,7 +105,7 @@ class Assessed:
     def on_front(self) -> list[str]:
         return [c.name for c in self.candidates if c.front]
 
-    def pair(self, original: str, instead: str) -> Replacement | None:
+    def pair(self, original: str, instead: str) -> ReplacementRow | None:
         """What is known of `instead` in the place of `original`."""
         return next((p for p in self.pairs if (p.a, p.b) == (original, instead)), None)
 
@@ -118,7 +118,7 @@ class Assessed:
         return next((i for i in self.report.inputs if i.role == name), None)
 
 
-def verdict(pair: Replacement | None) -> str:
+def verdict(pair: ReplacementRow | None) -> str:
     """ "yes", "no", "?" where the samples leave it open, "–" where the two were not compared."""
     return NOT_COMPARED if pair is None else SIGNS.get(pair.stands_in, OPEN)
 

@@ -27,7 +27,7 @@ RULE = Rule(
 
 
 # Runs of a calm host lie close together; where a tenth takes several times the median, something
-# else was running, and it may have hit both lanes of the comparison alike.
+# else was running, and it may have hit both runners of the comparison alike.
 _SPREAD = 3.0
 _SHOWN = 2
 

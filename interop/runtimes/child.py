@@ -18,7 +18,7 @@ STEADY_RUNS = 5
 def main(order: dict[str, Any]) -> dict[str, Any]:
     """Run the first input once, then the others. Nothing of another runtime is imported.
 
-    `order` has the lane (`runtime`, `how`, `provider`, `precision`, `device`, `threads`, `tf32`),
+    `order` has the runner (`runtime`, `how`, `provider`, `precision`, `device`, `threads`, `tf32`),
     the `model` (a graph, or a checkpoint with the `options` by which its module is built and the
     `signature` by which it is called), the `inputs` (an .npz file whose arrays are called
     "0 input_ids", "1 input_ids", …) and when this process was `started`.
@@ -85,12 +85,13 @@ def _forward(order: dict[str, Any]) -> Any:
     import torch
 
     from interop.identity import identify_file
+    from interop.identity.user_facts import UserFacts
     from interop.models import built
     from interop.models.signature import Forward, Signature
     from interop.runtimes.pytorch import dtype_of
 
     options = order["options"]
-    identity = identify_file(order["model"], arch=options["arch"])
+    identity = identify_file(order["model"], UserFacts(arch=options["arch"]))
     module, _, _ = built(identity, **options)
     if dtype_of(module) == torch.bfloat16:
         module.float()

@@ -377,7 +377,7 @@ def _lane(provider: str | None, how: str = "") -> str:
 
 
 def _missing(what: str, where: str = "--device cuda") -> DeviceMissing:
-    """What was asked for by its device, or by a lane's name: then another device is no answer."""
+    """What was asked for by its device, or by a runner's name: then another device is no answer."""
     fix = "see interop doctor for what the CUDA provider lacks, or ask for --device cpu"
     if not where.startswith("--device"):
         needs = "a build of ONNX Runtime, its libraries and a device that have it are"

@@ -172,7 +172,7 @@ class TorchRuntime(Runtime):
             return run
 
         def run_there(given: tuple[torch.Tensor, ...]) -> Any:
-            _set_tf32(self.tf32)  # for the whole process: another lane may have set it otherwise
+            _set_tf32(self.tf32)  # for the whole process: another runner may have set it otherwise
             with torch.inference_mode():
                 return target(*given)
 

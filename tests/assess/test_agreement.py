@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from interop.assess.agreement import (
+from interop.errors import ConfigError, DataError
+from interop.stats.agreement import (
     cohen_kappa,
     corrected_interval,
     corrected_t,
@@ -17,7 +18,6 @@ from interop.assess.agreement import (
     tost_paired,
     weighted_tau,
 )
-from interop.errors import ConfigError, DataError
 from tests.assess import cases
 
 KAPPA, TOST = cases.VECTORS["kappa"], cases.VECTORS["tost"]

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from interop.assess import Options, assess
-from interop.assess.work import Pool
+from interop.assess import AssessOptions, assess
 from interop.errors import ConfigError
 from interop.facts import Answer, Preprocessing
 from interop.report import render
@@ -47,9 +46,17 @@ def kept(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(candidates, kept):
     return assess(
-        candidates, HELD, task="image-classification", cache=kept, preprocessing=HOW,
-        factories={"autoencoder": AUTOENCODER}, features={"autoencoder": "encoder"}, **FAST,
-    )  # fmt: skip
+        candidates,
+        HELD,
+        AssessOptions(
+            task="image-classification",
+            cache=kept,
+            preprocessing=HOW,
+            factories={"autoencoder": AUTOENCODER},
+            features={"autoencoder": "encoder"},
+            **FAST,
+        ),
+    )
 
 
 def figure(report, of, name="accuracy", group="reuse"):
@@ -113,7 +120,9 @@ def test_pairs_say_what_the_constructed_truth_is(tmp_path):
         str(DIGITS / "shufflenet.pth"),
         *(str(tmp_path / f"{n}.pth") for n in ("twin", "damaged")),
     ]
-    found = assess(models, HELD, task="image-classification", margin=0.03, cache=None, **FAST)
+    found = assess(
+        models, HELD, AssessOptions(task="image-classification", margin=0.03, cache=None, **FAST)
+    )
     said = {(p.a, p.b): p for p in found.details.interchange}
     assert len(said) == 6
     for a, b in (("shufflenet", "twin"), ("twin", "shufflenet")):
@@ -130,10 +139,18 @@ def test_pairs_say_what_the_constructed_truth_is(tmp_path):
 def test_what_was_done_is_found_again(report, candidates, kept):
     said: list[str] = []
     again = assess(
-        candidates, HELD, task="image-classification", cache=kept, preprocessing=HOW,
-        factories={"autoencoder": AUTOENCODER}, features={"autoencoder": "encoder"},
-        progress=said.append, **FAST,
-    )  # fmt: skip
+        candidates,
+        HELD,
+        AssessOptions(
+            task="image-classification",
+            cache=kept,
+            preprocessing=HOW,
+            factories={"autoencoder": AUTOENCODER},
+            features={"autoencoder": "encoder"},
+            **FAST,
+        ),
+        progress=said.append,
+    )
     assert not any(line.startswith("probes") for line in said)
     cached = {c.name: c.cached for c in again.details.candidates}
     assert not cached.pop("autoencoder") and all(cached.values())
@@ -144,7 +161,9 @@ def test_what_was_done_is_found_again(report, candidates, kept):
 def test_a_dask_cluster_comes_to_the_same(report, candidates):
     models = [candidates[0], candidates[-1]]
     found = assess(
-        models, HELD, task="image-classification", cache=None, pool=Pool("dask", 2), **FAST
+        models,
+        HELD,
+        AssessOptions(task="image-classification", cache=None, backend="dask", jobs=2, **FAST),
     )
     for name in ("base", "random base"):
         ours, theirs = figure(found, name), figure(report, name)
@@ -152,12 +171,12 @@ def test_a_dask_cluster_comes_to_the_same(report, candidates):
 
 
 def test_fine_tuning_on_the_folds(tmp_path):
-    from interop.assess import Tuning
+    from interop.finetune import FinetuneOptions
 
     models = [str(DIGITS / "base.pth"), f"random:{DIGITS / 'base.pth'}"]
-    options = Options(
+    options = AssessOptions(
         task="image-classification", folds=2, seconds=0, samples=(), cache=tmp_path,
-        tuning=Tuning({"epochs": 2, "mode": "both"}),
+        tuning=FinetuneOptions(epochs=2, mode="both"),
     )  # fmt: skip
     found = assess(models, HELD, options=options)
     tuned = figure(found, "base", group="fine-tuned")
@@ -210,27 +229,41 @@ def test_a_killed_run_goes_on(tmp_path, interop):
 def test_weights_of_a_policy_make_one_score(candidates, kept):
     models = [candidates[0], candidates[3], candidates[-1]]
     found = assess(
-        models, HELD, task="image-classification", cache=kept,
-        weights={"accuracy": 3.0, "weight bytes": 1.0}, **FAST,
-    )  # fmt: skip
+        models,
+        HELD,
+        AssessOptions(
+            task="image-classification",
+            cache=kept,
+            weights={"accuracy": 3.0, "weight bytes": 1.0},
+            **FAST,
+        ),
+    )
     scores = {c.name: c.score for c in found.details.candidates}
     assert scores["squeezenet"] == pytest.approx(0.75)  # the most accurate, and the largest
     assert scores["base"] == pytest.approx(0.25)
     assert scores["random base"] is None, "a control is no choice"
-    assert all(c.score is None for c in assess(models, HELD, task="image-classification",
-               cache=kept, **FAST).details.candidates)  # fmt: skip
+    assert all(
+        c.score is None
+        for c in assess(
+            models, HELD, AssessOptions(task="image-classification", cache=kept, **FAST)
+        ).details.candidates
+    )
 
 
 def test_texts_and_sounds_are_assessed(tmp_path):
     text = str(ROOT / "fixtures" / "text" / "model")
     found = assess(
-        [text, f"random:{text}"], ROOT / "fixtures" / "text" / "heldout.csv", cache=None, **FAST
+        [text, f"random:{text}"],
+        ROOT / "fixtures" / "text" / "heldout.csv",
+        AssessOptions(cache=None, **FAST),
     )
     assert found.details.task == "text-classification"
     assert [c.name for c in found.details.candidates] == ["model", "random model"]
     sound = str(ROOT / "fixtures" / "speech" / "model")
     found = assess(
-        [sound, f"random:{sound}"], ROOT / "fixtures" / "speech" / "heldout", cache=None, **FAST
+        [sound, f"random:{sound}"],
+        ROOT / "fixtures" / "speech" / "heldout",
+        AssessOptions(cache=None, **FAST),
     )
     assert found.details.task == "audio-classification"
     assert [c.name for c in found.details.candidates] == ["model", "random model"]
@@ -251,9 +284,9 @@ def test_a_model_whose_weights_do_not_fit_is_left_out_and_the_others_are_judged(
     good = str(DIGITS / "base.pth")
     how = {"arch": "torchvision/shufflenet_v2_x0_5", "task": "image-classification",
            "cache": None, "preprocessing": HOW, **FAST}  # fmt: skip
-    alone = assess([good, f"random:{good}"], HELD, **how)
-    for pool in (Pool(), Pool("loky", 2)):
-        found = assess([cut, good, wide, f"random:{good}"], HELD, pool=pool, **how)
+    alone = assess([good, f"random:{good}"], HELD, AssessOptions(**how))
+    for jobs in (1, 2):
+        found = assess([cut, good, wide, f"random:{good}"], HELD, AssessOptions(jobs=jobs, **how))
         assert found.outcome is Answer.NO and found.details.left_out == ("cut", "wide")
         for name in ("base", "random base"):
             assert figure(found, name).samples == figure(alone, name).samples
@@ -294,11 +327,11 @@ def test_where_no_models_weights_fit_nothing_is_assessed(tmp_path, interop):
 
 def test_a_wrong_name_or_margin_is_refused(candidates):
     with pytest.raises(ConfigError, match="none of the models"):
-        assess(candidates[:1], HELD, factories={"nobody": AUTOENCODER}, **FAST)
+        assess(candidates[:1], HELD, AssessOptions(factories={"nobody": AUTOENCODER}, **FAST))
     with pytest.raises(ConfigError, match="margin"):
-        assess(candidates[:1], HELD, margin=0.9, **FAST)
+        assess(candidates[:1], HELD, AssessOptions(margin=0.9, **FAST))
     with pytest.raises(ConfigError, match="no figure of the score"):
-        assess(candidates[:1], HELD, weights={"beauty": 1.0}, **FAST)
+        assess(candidates[:1], HELD, AssessOptions(weights={"beauty": 1.0}, **FAST))
 
 
 def test_the_command_prints_and_writes(tmp_path, interop):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from interop.assess.candidates import Spec, names_of, see
-from interop.assess.labelled import DataSpec, labelled
+from interop.assess.candidates import CandidateSpec, names_of, see
+from interop.assess.dataset import DataSpec, labelled
 from interop.errors import ConfigError, DataError
 from tests.conftest import DIGITS, ROOT
 
@@ -30,7 +30,7 @@ def test_names_are_short_and_no_two_the_same():
 
 
 def test_features_are_what_the_head_is_handed_and_answers_the_heads_own(data):
-    seen = see(Spec("s", str(DIGITS / "shufflenet.pth")), data, None)
+    seen = see(CandidateSpec("s", str(DIGITS / "shufflenet.pth")), data, None)
     assert seen.features.shape == (320, 1024) and seen.outputs.shape == (320, 10)
     state = torch.load(DIGITS / "shufflenet.pth", weights_only=True)["state_dict"]
     with torch.inference_mode():
@@ -41,18 +41,20 @@ def test_features_are_what_the_head_is_handed_and_answers_the_heads_own(data):
 
 
 def test_they_are_kept_by_content(data, tmp_path):
-    spec = Spec("s", str(DIGITS / "base.pth"))
+    spec = CandidateSpec("s", str(DIGITS / "base.pth"))
     first = see(spec, data, tmp_path)
     again = see(spec, data, tmp_path)
     assert not first.cached and again.cached
     assert (first.features == again.features).all() and again.seconds == first.seconds
     copy = tmp_path / "copy.pth"
     copy.write_bytes((DIGITS / "base.pth").read_bytes())
-    assert see(Spec("c", str(copy)), data, tmp_path).cached, "the same bytes under another name"
+    assert see(CandidateSpec("c", str(copy)), data, tmp_path).cached, (
+        "the same bytes under another name"
+    )
     state = torch.load(copy, weights_only=True)
     state["state_dict"]["conv1.0.weight"][0] *= 1.01
     torch.save(state, copy)
-    changed = see(Spec("c", str(copy)), data, tmp_path)
+    changed = see(CandidateSpec("c", str(copy)), data, tmp_path)
     assert not changed.cached and (changed.features != first.features).any()
 
 
@@ -61,13 +63,13 @@ def test_another_data_set_or_preparation_is_not_found(data, tmp_path):
 
     from interop.facts import Preprocessing
 
-    spec = Spec("a", str(DIGITS / "autoencoder.pth"), None,
+    spec = CandidateSpec("a", str(DIGITS / "autoencoder.pth"), None,
                 f"{ROOT}/fixtures/autoencoder.py:ConvAutoencoder", "encoder",
                 preprocessing=Preprocessing((64, 64), (0.3,) * 3, (0.4,) * 3))  # fmt: skip
     seen = see(spec, data, tmp_path)
     assert seen.features.shape == (320, 64)
     assert not see(spec, data, tmp_path).cached, "one's own code may have changed"
-    random = Spec("r", "random:torchvision/shufflenet_v2_x0_5",
+    random = CandidateSpec("r", "random:torchvision/shufflenet_v2_x0_5",
                   preprocessing=Preprocessing((32, 32), (0.3,) * 3, (0.4,) * 3))  # fmt: skip
     assert not see(random, data, tmp_path).cached
     assert see(random, data, tmp_path).cached
@@ -77,18 +79,18 @@ def test_another_data_set_or_preparation_is_not_found(data, tmp_path):
 
 
 def test_drawn_weights_answer_nothing(data, tmp_path):
-    seen = see(Spec("r", f"random:{DIGITS / 'base.pth'}"), data, None)
+    seen = see(CandidateSpec("r", f"random:{DIGITS / 'base.pth'}"), data, None)
     assert seen.outputs is None and seen.features.shape == (320, 1024)
-    again = see(Spec("r", f"random:{DIGITS / 'base.pth'}"), data, None)
+    again = see(CandidateSpec("r", f"random:{DIGITS / 'base.pth'}"), data, None)
     assert (seen.features == again.features).all()
 
 
 def test_texts_and_sounds_have_features_too():
     text = labelled(DataSpec(str(ROOT / "fixtures/text/heldout.csv"), "text-classification"))
-    seen = see(Spec("t", str(ROOT / "fixtures/text/model")), text.spec, None)
+    seen = see(CandidateSpec("t", str(ROOT / "fixtures/text/model")), text.spec, None)
     assert seen.features.shape == (len(text.names), 32) and seen.outputs is not None
     sound = labelled(DataSpec(str(ROOT / "fixtures/speech/heldout"), "audio-classification"))
-    seen = see(Spec("a", str(ROOT / "fixtures/speech/model")), sound.spec, None)
+    seen = see(CandidateSpec("a", str(ROOT / "fixtures/speech/model")), sound.spec, None)
     assert seen.features.shape == (100, 48)
 
 
@@ -98,7 +100,7 @@ def test_texts_that_the_tokenizer_does_not_know_are_told(tmp_path):
         path = tmp_path / "rows.jsonl"
         path.write_text("".join(json.dumps(r) + "\n" for r in rows))
         data = labelled(DataSpec(str(path), "text-classification")).spec
-        return see(Spec("t", str(ROOT / "fixtures/text/model")), data, cache)
+        return see(CandidateSpec("t", str(ROOT / "fixtures/text/model")), data, cache)
 
     for _ in range(2):  # what was kept tells it again
         found = seen(["Bitte", "Merci", "\u65e5", "Nein"], tmp_path / "cache")
@@ -143,7 +145,7 @@ def test_another_tokenizer_or_config_beside_the_same_weights_is_not_found(tmp_pa
     model = tmp_path / "model"
     shutil.copytree(ROOT / "fixtures/text/model", model)
     data = labelled(DataSpec(str(ROOT / "fixtures/text/heldout.csv"), "text-classification")).spec
-    spec, kept = Spec("t", str(model)), tmp_path / "kept"
+    spec, kept = CandidateSpec("t", str(model)), tmp_path / "kept"
     first = see(spec, data, kept)
     assert see(spec, data, kept).cached
     config = json.loads((model / "config.json").read_text())
@@ -160,7 +162,7 @@ def test_a_control_of_another_shape_is_not_found(tmp_path):
     model = tmp_path / "model"
     shutil.copytree(ROOT / "fixtures/text/model", model)
     data = labelled(DataSpec(str(ROOT / "fixtures/text/heldout.csv"), "text-classification")).spec
-    spec, kept = Spec("t", f"random:{model}"), tmp_path / "kept"
+    spec, kept = CandidateSpec("t", f"random:{model}"), tmp_path / "kept"
     see(spec, data, kept)
     assert see(spec, data, kept).cached
     config = json.loads((model / "config.json").read_text())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from interop.assess.dataset import DataSpec, Labelled
 from interop.assess.folds import folds
-from interop.assess.labelled import DataSpec, Labelled
 from interop.errors import ConfigError, DataError
 
 

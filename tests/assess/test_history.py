@@ -7,7 +7,7 @@ import json
 import torch
 from torch import nn
 
-from interop.assess.history import training
+from interop.assess.provenance import training
 from interop.identity import identify_file
 
 
@@ -64,7 +64,7 @@ def test_samples_that_a_model_was_trained_on_are_known_again(tmp_path):
     from base64 import b64encode
     from hashlib import sha256
 
-    from interop.assess.history import trained_on
+    from interop.assess.provenance import trained_on
 
     hashes = [sha256(bytes([i])).hexdigest() for i in range(10)]
     listed = b64encode(b"".join(bytes.fromhex(h[:12]) for h in hashes[:4])).decode()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from interop.assess.labelled import DataSpec, labelled
+from interop.assess.dataset import DataSpec, labelled
 from interop.errors import ConfigError, DataError
 
 

@@ -11,7 +11,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from interop.assess import probes, work
+from interop.assess import parallel, probes
 from interop.errors import ConfigError, ExtraMissing
 from tests.assess.test_probes import made
 
@@ -21,11 +21,11 @@ def pieces(count=4):
     group = np.arange(len(y))
     folds = [(np.setdiff1d(group, group[i::count]), group[i::count]) for i in range(count)]
     given = [(x, y, 3, group, train, test, 0) for train, test in folds]
-    return [work.Piece(probes.probe, g, work.key(*g)) for g in given]
+    return [parallel.Piece(probes.probe, g, parallel.key(*g)) for g in given]
 
 
 def answers(pool, folder=None, said=None):
-    found = work.done(
+    found = parallel.done(
         pieces(), pool, folder, "probes", (lambda _: None) if said is None else said.append
     )
     return [r["sure"] for r in found]
@@ -33,7 +33,7 @@ def answers(pool, folder=None, said=None):
 
 @pytest.fixture(scope="module")
 def here():
-    return answers(work.Pool())
+    return answers(parallel.Pool())
 
 
 def same(a, b):
@@ -41,19 +41,19 @@ def same(a, b):
 
 
 def test_processes_and_threads_give_the_same(here):
-    assert same(here, answers(work.Pool("loky", 2)))
-    assert same(here, answers(work.Pool("threading", 2)))
+    assert same(here, answers(parallel.Pool("loky", 2)))
+    assert same(here, answers(parallel.Pool("threading", 2)))
 
 
 def test_a_dask_cluster_of_processes_gives_the_same(here):
-    assert same(here, answers(work.Pool("dask", 2)))
+    assert same(here, answers(parallel.Pool("dask", 2)))
 
 
 def test_a_scheduler_that_runs_already_is_used(here):
     from dask.distributed import LocalCluster
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        assert same(here, answers(work.Pool("dask", 2, cluster.scheduler_address)))
+        assert same(here, answers(parallel.Pool("dask", 2, cluster.scheduler_address)))
 
 
 def test_a_backend_that_gives_all_results_at_once_gives_the_same(here, monkeypatch, tmp_path):
@@ -64,30 +64,35 @@ def test_a_backend_that_gives_all_results_at_once_gives_the_same(here, monkeypat
     class AtOnce(ThreadingBackend):
         supports_return_generator = False
 
-    monkeypatch.setattr(work, "_ray", lambda: joblib.register_parallel_backend("ray", AtOnce))
+    monkeypatch.setattr(parallel, "_ray", lambda: joblib.register_parallel_backend("ray", AtOnce))
     monkeypatch.setattr(joblib.parallel, "BACKENDS", dict(joblib.parallel.BACKENDS))
     with joblib.parallel_config(backend=AtOnce()), pytest.raises(ValueError, match="return_as"):
         joblib.Parallel(return_as="generator_unordered")
     said = []
-    assert same(here, answers(work.Pool("ray", 2), tmp_path, said))
+    assert same(here, answers(parallel.Pool("ray", 2), tmp_path, said))
     assert said[-1] == "probes: 4 of 4" and len(list(tmp_path.iterdir())) == 4
 
 
 def test_what_was_done_is_not_done_again(tmp_path, here):
     said = []
-    assert same(here, answers(work.Pool(), tmp_path, said)) and said
+    assert same(here, answers(parallel.Pool(), tmp_path, said)) and said
     said.clear()
-    assert same(here, answers(work.Pool(), tmp_path, said)) and not said
+    assert same(here, answers(parallel.Pool(), tmp_path, said)) and not said
     kept = sorted(tmp_path.iterdir())
     kept[0].write_bytes(b"damaged")
-    assert same(here, answers(work.Pool(), tmp_path, said)) and said[0] == "probes: 3 of 4"
+    assert same(here, answers(parallel.Pool(), tmp_path, said)) and said[0] == "probes: 3 of 4"
 
 
 def test_a_key_knows_numbers_names_and_arrays():
     x = np.arange(4.0)
-    assert work.key(x, 1) == work.key(x.copy(), 1)
-    different = {work.key(x, 1), work.key(x, 2), work.key(x + 1, 1), work.key(x.reshape(2, 2), 1)}
-    assert len(different | {work.key(x.astype(np.float32), 1)}) == 5
+    assert parallel.key(x, 1) == parallel.key(x.copy(), 1)
+    different = {
+        parallel.key(x, 1),
+        parallel.key(x, 2),
+        parallel.key(x + 1, 1),
+        parallel.key(x.reshape(2, 2), 1),
+    }
+    assert len(different | {parallel.key(x.astype(np.float32), 1)}) == 5
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
@@ -95,7 +100,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
         """
         import os, signal, sys
         from pathlib import Path
-        from interop.assess import work
+        from interop.assess import parallel as work
         from tests.assess.test_work import pieces
 
         def say(line):
@@ -111,16 +116,16 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     )  # fmt: skip
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()
     said = []
-    found = answers(work.Pool(), tmp_path, said)
-    assert said[0] == "probes: 2 of 4" and same(found, answers(work.Pool()))
+    found = answers(parallel.Pool(), tmp_path, said)
+    assert said[0] == "probes: 2 of 4" and same(found, answers(parallel.Pool()))
 
 
 def test_what_cannot_be_had_is_said(monkeypatch):
     with pytest.raises(ConfigError, match="no backend"):
-        answers(work.Pool("slurm"))
+        answers(parallel.Pool("slurm"))
     monkeypatch.setitem(sys.modules, "ray.util.joblib", None)
     with pytest.raises(ExtraMissing, match="model-interop"):
-        answers(work.Pool("ray"))
+        answers(parallel.Pool("ray"))
     monkeypatch.setitem(sys.modules, "dask.distributed", None)
     with pytest.raises(ExtraMissing, match=r"model-interop\[dask\]"):
-        answers(work.Pool("dask"))
+        answers(parallel.Pool("dask"))

@@ -22,12 +22,12 @@ from interop.bench.accuracy import (
     between_runtimes,
     scores,
 )
-from interop.bench.lanes import Contender
-from interop.bench.tasks import task
+from interop.bench.runners import Contender
 from interop.data.base import Data, Preparation, Prepared, Record
 from interop.errors import DataError, ModelError
 from interop.facts import Measurement
 from interop.models.signature import BATCH, Argument, Signature
+from interop.tasks import task
 
 
 def told(

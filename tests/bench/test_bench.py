@@ -14,13 +14,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from interop.bench import Options, bench
+from interop.bench import BenchOptions, bench
 from interop.cli.bench import command
 from interop.data import Folder
 from interop.errors import ConfigError, DataError, ModelError
-from interop.export import Options as Building
 from interop.facts import Answer, Identity, Labels, Level, Measurement, Report
-from interop.identity import identify_file, keys
+from interop.identity import identify_file, metadata
+from interop.identity.user_facts import UserFacts
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT, SPEECH = ROOT / "fixtures/text", ROOT / "fixtures/speech"
@@ -31,7 +31,7 @@ def two(digits: Path) -> Report:
     models = [
         identify_file(digits / f, content_hash=True) for f in ("shufflenet.pth", "squeezenet.pth")
     ]
-    options = Options(batches=(1, 2), threads=1, seconds=0.5)
+    options = BenchOptions(batches=(1, 2), threads=1, seconds=0.5)
     return bench(models, digits / "heldout", options=options)
 
 
@@ -55,7 +55,7 @@ def test_the_accuracy_is_the_one_that_torch_itself_gives(two: Report, digits: Pa
     stored = torch.load(digits / "shufflenet.pth", weights_only=True)
     net = shufflenet(10)
     net.load_state_dict(stored["state_dict"])
-    how = keys.parse_preprocessing(stored["preprocess"], "")
+    how = metadata.parse_preprocessing(stored["preprocess"], "")
     right = 0
     with torch.inference_mode():
         for batch in Folder(digits / "heldout", stored["labels"]).batches(how, 64):
@@ -105,7 +105,7 @@ def test_labels_in_another_order_are_found_though_no_figure_shows_them(
     names = one.labels.names
     assert names is not None and "label-order-changed" not in {f.rule for f in two.findings}
     other = replace(one, labels=replace(one.labels, names=(names[1], names[0], *names[2:])))
-    report = bench([one, other], digits / "heldout", batches=(), threads=1)
+    report = bench([one, other], digits / "heldout", BenchOptions(batches=(), threads=1))
     (order,) = (f for f in report.findings if f.rule == "label-order-changed")
     assert order.level is Level.ERROR and order.facts["moved"] == [0, 1]
     assert report.outcome is Answer.YES, "bench measures; what may replace what is check's to say"
@@ -154,7 +154,7 @@ def test_the_report_says_under_which_conditions(two: Report) -> None:
 
 def test_without_batch_sizes_it_is_accuracy_alone(digits: Path, derived: Path) -> None:
     models = [identify_file(digits / "shufflenet.pth"), identify_file(derived / "relabelled.pth")]
-    report = bench(models, digits / "heldout", batches=())
+    report = bench(models, digits / "heldout", BenchOptions(batches=()))
     assert {m.conditions["group"] for m in report.measurements} == {
         "accuracy", "change of runtime", "change of model",
     }  # fmt: skip
@@ -170,11 +170,15 @@ def test_unknown_facts_are_loud(digits: Path, derived: Path) -> None:
     assert caught.value.rule == "preprocessing-unknown"
     how = identify_file(digits / "shufflenet.pth").preprocessing
     with pytest.raises(ConfigError) as caught:
-        bench([identify_file(derived / "plain.pth", preprocessing=how)], digits / "heldout")
+        bench(
+            [identify_file(derived / "plain.pth", UserFacts(preprocessing=how))], digits / "heldout"
+        )
     assert caught.value.rule == "labels-unknown"
-    nine = keys.read_labels("a,b,c,d,e,f,g,h,i")
+    nine = metadata.read_labels("a,b,c,d,e,f,g,h,i")
     with pytest.raises(ConfigError, match="9 labels for 10 outputs"):
-        bench([identify_file(derived / "plain.pth", preprocessing=how, labels=nine)], "x")
+        bench(
+            [identify_file(derived / "plain.pth", UserFacts(preprocessing=how, labels=nine))], "x"
+        )
 
 
 def test_a_module_of_ones_own_is_built_and_measured(
@@ -190,12 +194,12 @@ def test_a_module_of_ones_own_is_built_and_measured(
         "    return shufflenet(10)\n"
     )
     model = identify_file(digits / "shufflenet.pth")
-    building = [Building(factory=f"{file}:make")]
-    report = bench([model], digits / "heldout", batches=(), building=building)
+    options = BenchOptions(batches=(), factory=f"{file}:make")
+    report = bench([model], digits / "heldout", options)
     assert found(report, "top-1", of="A onnxruntime").value > 0.95
-    wrong = [Building(factory=f"{file}:nothing")]
+    wrong = BenchOptions(batches=(), factory=f"{file}:nothing")
     with pytest.raises(ModelError, match="no attribute 'nothing'"):
-        bench([model], digits / "heldout", batches=(), building=wrong)
+        bench([model], digits / "heldout", wrong)
 
 
 OWN = """
@@ -232,10 +236,11 @@ def test_arrays_tell_what_a_module_of_ones_own_takes(own: Path) -> None:
         "labels": draw.integers(0, 2, 40),
     }
     np.savez(own / "data.npz", **arrays)
-    model = identify_file(own / "own.pth", labels=Labels(("no", "yes"), "--labels"))
-    building = [Building(factory=f"{own / 'own.py'}:Net")]
-    given = {"task": "text-classification", "building": building, "threads": 1}
-    report = bench([model], own / "data.npz", batches=(2,), seconds=0.1, **given)
+    model = identify_file(own / "own.pth", UserFacts(labels=Labels(("no", "yes"), "--labels")))
+    given = {
+        "task": "text-classification", "factory": f"{own / 'own.py'}:Net", "threads": 1
+    }  # fmt: skip
+    report = bench([model], own / "data.npz", BenchOptions(batches=(2,), seconds=0.1, **given))
     space: dict[str, Any] = {}
     exec(OWN, space)
     net = space["Net"]()
@@ -248,7 +253,7 @@ def test_arrays_tell_what_a_module_of_ones_own_takes(own: Path) -> None:
     without = {k: v for k, v in arrays.items() if k != "extra"}
     np.savez(own / "less.npz", **without)
     with pytest.raises(ModelError, match="fails on an input of shape"):
-        bench([model], own / "less.npz", batches=(), **given)
+        bench([model], own / "less.npz", BenchOptions(batches=(), **given))
 
 
 def test_input_says_what_a_module_of_ones_own_takes_where_there_are_no_data(own: Path) -> None:
@@ -265,12 +270,12 @@ def test_input_says_what_a_module_of_ones_own_takes_where_there_are_no_data(own:
 def test_what_is_asked_for_must_make_sense(digits: Path) -> None:
     model = identify_file(digits / "shufflenet.pth")
     for models, data, options, said in (
-        ([], None, Options(), "0 models"),
-        ([model] * 3, None, Options(), "3 models"),
-        ([model], None, Options(batches=()), "neither accuracy nor latency"),
-        ([model], None, Options(batches=(0,)), "at least 1"),
-        ([model], None, Options(runtimes=("tensorrt",)), "is no runtime"),
-        ([model], digits / "heldout", Options(task="poetry"), "is no task"),
+        ([], None, BenchOptions(), "0 models"),
+        ([model] * 3, None, BenchOptions(), "3 models"),
+        ([model], None, BenchOptions(batches=()), "neither accuracy nor latency"),
+        ([model], None, BenchOptions(batches=(0,)), "at least 1"),
+        ([model], None, BenchOptions(runtimes=("tensorrt",)), "is no runtime"),
+        ([model], digits / "heldout", BenchOptions(task="poetry"), "is no task"),
     ):
         with pytest.raises(ConfigError, match=said):
             bench(models, data, options=options)
@@ -282,7 +287,11 @@ def test_models_for_different_tasks_are_not_compared(of_text: Identity, tmp_path
     rows.write_text("text,label,value\nhallo,German,1\nhola,Spanish,2\n")
     columns = {"text": "text"}
     with pytest.raises(ConfigError, match="different tasks"):
-        bench([of_text, replace(of_text, labels=none)], rows, columns=columns, batches=())
+        bench(
+            [of_text, replace(of_text, labels=none)],
+            rows,
+            BenchOptions(columns=columns, batches=()),
+        )
 
 
 def test_folders_are_matched_by_name(digits: Path, tmp_path: Path) -> None:
@@ -290,7 +299,7 @@ def test_folders_are_matched_by_name(digits: Path, tmp_path: Path) -> None:
     shutil.copytree(digits / "heldout", heldout)
     (heldout / "nine").rename(heldout / "9")
     with pytest.raises(DataError, match="'9' is no label"):
-        bench([identify_file(digits / "shufflenet.pth")], heldout, batches=())
+        bench([identify_file(digits / "shufflenet.pth")], heldout, BenchOptions(batches=()))
 
 
 # ---------------------------------------------------------------- texts and speech
@@ -334,7 +343,7 @@ def shuffled(items: list[str]) -> list[str]:
 def test_a_text_classifier_scores_what_transformers_says(of_text: Identity) -> None:
     from transformers import AutoTokenizer
 
-    report = bench([of_text], TEXT / "heldout.csv", batches=())
+    report = bench([of_text], TEXT / "heldout.csv", BenchOptions(batches=()))
     rows = rows_of(TEXT / "heldout.csv")
     prepare = AutoTokenizer.from_pretrained(TEXT / "model")
     inputs = [dict(prepare(r["text"], truncation=True, return_tensors="pt")) for r in rows]
@@ -352,12 +361,12 @@ def test_texts_that_the_tokenizer_does_not_know_are_told(of_text: Identity, tmp_
 
     path = tmp_path / "rows.csv"
     path.write_text("text,label\n\u65e5,German\nBitte,German\n\u672c,French\n", encoding="utf-8")
-    report = bench([of_text], path, batches=(), runtimes=["pytorch"])
+    report = bench([of_text], path, BenchOptions(batches=(), runtimes=["pytorch"]))
     assert report.details.notes[0].startswith("A: 2 of the 3 texts are unknown tokens alone")
     assert "row 1: '\u65e5'" in render(report, "text")
     path.write_text("text,label\n\u65e5,German\n\u672c,French\n", encoding="utf-8")
     with pytest.raises(DataError, match="knows nothing of its 2 texts"):
-        bench([of_text], path, batches=(), runtimes=["pytorch"])
+        bench([of_text], path, BenchOptions(batches=(), runtimes=["pytorch"]))
 
 
 def test_a_report_tells_the_split(of_text: Identity, tmp_path: Path) -> None:
@@ -366,7 +375,7 @@ def test_a_report_tells_the_split(of_text: Identity, tmp_path: Path) -> None:
     rows = rows_of(TEXT / "heldout.csv")[:6]
     part = Dataset.from_list([{"text": r["text"], "label": r["label"]} for r in rows])
     DatasetDict({"test": part, "train": part}).save_to_disk(str(tmp_path / "saved"))
-    report = bench([of_text], tmp_path / "saved", batches=(), split="train")
+    report = bench([of_text], tmp_path / "saved", BenchOptions(batches=(), split="train"))
     assert report.details.split == "train"
 
 
@@ -378,12 +387,16 @@ def test_shuffled_labels_show(of_text: Identity, tmp_path: Path) -> None:
         writer.writerow(("sentence", "class"))
         writer.writerows((r["text"], label) for r, label in zip(rows, labels, strict=True))
     columns = {"text": "sentence", "label": "class"}
-    report = bench([of_text], tmp_path / "shuffled.csv", batches=(), columns=columns)
+    report = bench([of_text], tmp_path / "shuffled.csv", BenchOptions(batches=(), columns=columns))
     top = found(report, "top-1", of="A pytorch")
     assert top.value < 0.35, "of five languages, by chance"
     assert top.interval[0] < 0.2 + 0.06 and top.conditions["samples"] == 300
     with pytest.raises(ConfigError, match="'missing'"):
-        bench([of_text], tmp_path / "shuffled.csv", batches=(), columns={"text": "missing"})
+        bench(
+            [of_text],
+            tmp_path / "shuffled.csv",
+            BenchOptions(batches=(), columns={"text": "missing"}),
+        )
 
 
 def test_a_speech_classifier_scores_what_transformers_says(tmp_path: Path) -> None:
@@ -391,7 +404,7 @@ def test_a_speech_classifier_scores_what_transformers_says(tmp_path: Path) -> No
     from transformers import AutoFeatureExtractor
 
     identity = identify_file(SPEECH / "model", whole=True)
-    report = bench([identity], SPEECH / "heldout", batches=())
+    report = bench([identity], SPEECH / "heldout", BenchOptions(batches=()))
     names = list(identity.labels.names or ())
     clips = sorted((SPEECH / "heldout").glob("*/*"))
     extract = AutoFeatureExtractor.from_pretrained(SPEECH / "model")
@@ -406,7 +419,7 @@ def test_a_speech_classifier_scores_what_transformers_says(tmp_path: Path) -> No
     # The same clips under another digit's name: next to none is right.
     for name, other in zip(names, [*names[1:], names[0]], strict=True):
         shutil.copytree(SPEECH / "heldout" / name, tmp_path / other)
-    moved = found(bench([identity], tmp_path, batches=()), "top-1", of="A pytorch")
+    moved = found(bench([identity], tmp_path, BenchOptions(batches=())), "top-1", of="A pytorch")
     assert moved.value < 0.1
 
 
@@ -415,4 +428,4 @@ def test_a_text_classifier_cannot_stand_in_for_a_digit_reader(
 ) -> None:
     reader = identify_file(digits / "shufflenet.pth")
     with pytest.raises((ConfigError, ModelError, DataError)):
-        bench([reader, of_text], digits / "heldout", batches=())
+        bench([reader, of_text], digits / "heldout", BenchOptions(batches=()))

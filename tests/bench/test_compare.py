@@ -14,12 +14,12 @@ import pytest
 
 from interop.bench.accuracy import Answered, scores
 from interop.bench.compare import FASTER, SAME, SLOWER, compare, ratio
-from interop.bench.tasks import task
 from interop.errors import ConfigError
 from interop.facts import Answer, Finding, Input, Intent, Json, Level, Measurement, Report, TaskName
 from interop.facts.sections.bench import BenchSection, CompareSection, Predictions
 from interop.report import render
 from interop.report.json import from_json, read_report, to_json
+from interop.tasks import task
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LANE = {"of": "A pytorch", "model": "A", "runtime": "pytorch"}
@@ -313,16 +313,16 @@ def test_reports_of_other_tasks_or_data_are_refused() -> None:
 
 
 def test_every_line_fits_80_columns_however_long_a_lane_is_called(tmp_path: Path) -> None:
-    lane = "A onnxruntime io-binding NvTensorRTRTXExecutionProvider float16"
+    runner = "A onnxruntime io-binding NvTensorRTRTXExecutionProvider float16"
 
     def renamed(given: Report, **environment: Json) -> Report:
         found = []
         for m in given.measurements:
-            of = str(m.conditions["of"]).replace("A pytorch", lane)
-            more = {"runtime": lane[2:]} if "runtime" in m.conditions else {}
+            of = str(m.conditions["of"]).replace("A pytorch", runner)
+            more = {"runtime": runner[2:]} if "runtime" in m.conditions else {}
             found.append(replace(m, conditions={**m.conditions, "of": of, **more}))
         section = given.section(BenchSection)
-        told = tuple(replace(p, of=lane) for p in section.predictions or ())
+        told = tuple(replace(p, of=runner) for p in section.predictions or ())
         section = replace(section, predictions=told)
         return replace(given, measurements=tuple(found), details=section)
 

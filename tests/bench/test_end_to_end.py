@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from interop.bench import bench
+from interop.bench import BenchOptions, bench
 from interop.facts import Answer, Report
 from interop.identity import identify_file
 
@@ -41,7 +41,9 @@ def saved(folder: Path, kind: str, **fields: object) -> Path:
 
 
 def measured(model: Path, data: Path) -> Report:
-    report = bench([identify_file(model, content_hash=True)], data, batches=(), threads=1)
+    report = bench(
+        [identify_file(model, content_hash=True)], data, BenchOptions(batches=(), threads=1)
+    )
     assert report.outcome is Answer.YES
     return report
 
@@ -138,9 +140,9 @@ def test_boxes_are_read_in_the_pictures_own_pixels(tmp_path: Path) -> None:
     from PIL import Image
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
-    from interop.bench.tasks import task
     from interop.data import open_data
     from interop.data.preparing import AnySize
+    from interop.tasks import task
 
     torch.manual_seed(0)
     net = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
@@ -207,10 +209,10 @@ def test_two_texts_are_judged_together(tmp_path: Path, names: tuple[str, str]) -
     assert abs(loss(first, second) - loss(first)) > 1e-3, "the second text counts"
     columns = {} if first == "sentence1" else {"text": first, "text_pair": second}
     given = {"columns": columns, "batches": (), "threads": 1}
-    report = bench([identify_file(model, content_hash=True)], data, **given)
+    report = bench([identify_file(model, content_hash=True)], data, BenchOptions(**given))
     wanted = loss(first, second)
     assert figure(report, "negative log likelihood") == pytest.approx([wanted] * 2, abs=1e-5)
     alone = {**given, "columns": {"text": first}}
-    report = bench([identify_file(model, content_hash=True)], data, **alone)
+    report = bench([identify_file(model, content_hash=True)], data, BenchOptions(**alone))
     wanted = loss(first)
     assert figure(report, "negative log likelihood") == pytest.approx([wanted] * 2, abs=1e-5)

@@ -15,7 +15,7 @@ from interop.bench.latency import (
     LEAST_ROUNDS,
     WARM_UP_RUNS,
     WINDOWS,
-    Lane,
+    TimedRunner,
     copies,
     filled,
     interleave,
@@ -74,25 +74,25 @@ class Model:
         self.role, self.runtimes, self.signature = role, runtimes, signature
 
 
-def lane(runtime: Any, again: bool = False) -> Lane:
-    return Lane("A", runtime, np.zeros((1, 3), np.float32), again)
+def runner(runtime: Any, again: bool = False) -> TimedRunner:
+    return TimedRunner("A", runtime, np.zeros((1, 3), np.float32), again)
 
 
 def test_lanes_take_turns_in_an_order_that_changes() -> None:
     calls: list[Any] = []
     slow, fast = Sleeper(0.004, calls), Sleeper(0.001, calls)
-    lanes = [lane(slow), lane(fast)]
-    interleave(lanes, 0.0, lambda n: None)
-    assert [len(x.samples) for x in lanes] == [LEAST_ROUNDS, LEAST_ROUNDS]
+    runners = [runner(slow), runner(fast)]
+    interleave(runners, 0.0, lambda n: None)
+    assert [len(x.samples) for x in runners] == [LEAST_ROUNDS, LEAST_ROUNDS]
     rounds = calls[-2 * LEAST_ROUNDS :]
     pairs = {(rounds[i], rounds[i + 1]) for i in range(0, len(rounds), 2)}
     assert pairs == {(slow, fast), (fast, slow)}
-    value, (low, high) = ratio(lanes[0].samples, lanes[1].samples)
+    value, (low, high) = ratio(runners[0].samples, runners[1].samples)
     assert low <= value <= high and low > 1.5, "four times slower, sleeping overhead included"
 
 
 def test_the_cold_run_is_not_a_sample() -> None:
-    cold = lane(Sleeper(0.001, [], cold=0.2))
+    cold = runner(Sleeper(0.001, [], cold=0.2))
     warm_up(cold)
     interleave([cold], 0.0, lambda n: None)
     assert max(cold.samples) < 200
@@ -115,7 +115,7 @@ def test_rounds_are_resampled_as_pairs() -> None:
 
 
 def test_every_sample_has_its_wall_processor_and_device_time() -> None:
-    plain, gpu = lane(Sleeper(0.002, [])), lane(OnDevice(0.002, []))
+    plain, gpu = runner(Sleeper(0.002, [])), runner(OnDevice(0.002, []))
     interleave([plain, gpu], 0.0, lambda n: None)
     assert len(plain.cpu) == len(plain.samples) == LEAST_ROUNDS and not plain.device
     assert np.median(plain.cpu) < 1 < np.median(plain.samples), "it sleeps: no processor time"
@@ -127,7 +127,7 @@ def test_every_sample_has_its_wall_processor_and_device_time() -> None:
             while time.process_time() < end:
                 pass
 
-    busy = lane(Busy(0, []))
+    busy = runner(Busy(0, []))
     interleave([busy], 0.0, lambda n: None)
     assert np.median(busy.cpu) >= 4
 
@@ -157,7 +157,7 @@ def test_the_timed_span_holds_the_models_call_and_no_bookkeeping(tmp_path: Path,
     else:
         runtime = TorchRuntime(nn.Linear(6, 2).eval(), how=how)
     with runtime:
-        timed = Lane("A", runtime, np.zeros((1, 6), np.float32))
+        timed = TimedRunner("A", runtime, np.zeros((1, 6), np.float32))
         timed.run()
         # Inputs are looked up, stdout is turned away and outputs are sorted, but not in the span.
         assert "outputs" in ours_within(lambda: runtime.run(timed.batch))
@@ -181,7 +181,7 @@ def test_what_a_module_prints_while_it_is_measured_is_no_part_of_stdout(
 
 
 def test_warm_up_says_whether_it_settled() -> None:
-    steady = lane(Sleeper(0.01, []))
+    steady = runner(Sleeper(0.01, []))
     warm_up(steady)
     assert steady.stable and 3 <= steady.warm_up < WARM_UP_RUNS
 
@@ -190,13 +190,13 @@ def test_warm_up_says_whether_it_settled() -> None:
             self.seconds = 0.003 - self.seconds  # never three alike in a row
             time.sleep(self.seconds)
 
-    restless = lane(Restless(0.001, []))
+    restless = runner(Restless(0.001, []))
     warm_up(restless)
     assert not restless.stable and restless.warm_up == WARM_UP_RUNS
 
 
 def test_throughput_counts_samples_in_windows() -> None:
-    slow, fast = lane(Sleeper(0.004, [])), lane(Sleeper(0.001, []))
+    slow, fast = runner(Sleeper(0.004, [])), runner(Sleeper(0.001, []))
     one, other = throughput([slow, fast], 8, 0.3)
     assert one.unit == "per second" and len(one.samples) == WINDOWS
     assert one.value is not None and other.value is not None and one.interval is not None
@@ -208,7 +208,7 @@ def test_throughput_counts_samples_in_windows() -> None:
 
 
 def test_copies_are_what_a_bound_run_leaves_out() -> None:
-    (share,) = copies([lane(OnDevice(0.006, []))], 1, 0.1)
+    (share,) = copies([runner(OnDevice(0.006, []))], 1, 0.1)
     assert share.value == pytest.approx(0.5, abs=0.15)
     assert share.interval is not None and share.interval[0] <= share.interval[1]
     assert share.conditions["bound_ms"] == pytest.approx(3, abs=1)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from interop.bench.tasks import TASKS
-from interop.bench.wanted import NAMED, need_interface, task_name
 from interop.errors import ConfigError
 from interop.facts import Architecture, Head, Identity, Labels, Manifest, Preprocessing
+from interop.tasks import TASKS
+from interop.tasks.infer import NAMED, need_interface, task_name
 
 CLASSES = Head("fc", "linear", 8, 3, ("fc.weight",), "its name", role="classes")
 NAMES = Labels(("cat", "dog", "eel"), "given")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import bench_overhead
-from interop.bench.latency import Lane
+from interop.bench.latency import TimedRunner
 from interop.runtimes import Bound
 
 
@@ -33,13 +33,13 @@ class Sleeper:
 def test_a_loop_of_the_same_runs_is_one_and_a_slower_harness_is_not() -> None:
     batch = np.zeros(1)
     same = bench_overhead.compared(
-        Lane("A", Sleeper(0.005), batch),  # type: ignore[arg-type]
+        TimedRunner("A", Sleeper(0.005), batch),  # type: ignore[arg-type]
         lambda: time.sleep(0.005),
         12,
     )
     assert same["ratio"] == pytest.approx(1, abs=0.1)
     slower = bench_overhead.compared(
-        Lane("A", Sleeper(0.008), batch),  # type: ignore[arg-type]
+        TimedRunner("A", Sleeper(0.008), batch),  # type: ignore[arg-type]
         lambda: time.sleep(0.005),
         12,
     )

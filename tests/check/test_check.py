@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import Answer, Intent, Level, Report
-from interop.identity import keys
+from interop.identity import metadata
 
 Verdicts = tuple[str, str, str]
 
@@ -47,13 +48,15 @@ CONVERTED = ("wrapper-changed", "weights-unchanged-from-base")
 def test_what_can_become_of_one_model(
     digits: Path, derived: Path, b: str, wanted: Verdicts, found: set[str]
 ) -> None:
-    report = check(digits / "shufflenet.pth", derived / b, values=True)
+    report = check(digits / "shufflenet.pth", derived / b, CheckOptions(values=True))
     assert verdicts(report) == wanted
     assert rules(report) == found
 
 
 def test_another_backbone_can_replace_but_not_reload(digits: Path) -> None:
-    report = check(digits / "shufflenet.pth", digits / "squeezenet.pth", intent=Intent.REPLACE)
+    report = check(
+        digits / "shufflenet.pth", digits / "squeezenet.pth", CheckOptions(intent=Intent.REPLACE)
+    )
     assert verdicts(report) == ("no", "no", "yes")
     assert "backbone-mismatch" in rules(report)
     assert report.exit_code == 0
@@ -61,7 +64,9 @@ def test_another_backbone_can_replace_but_not_reload(digits: Path) -> None:
 
 def test_the_trap_of_strict_false(digits: Path, derived: Path) -> None:
     """What `strict=False` accepts without a word is a plain no, with the figure."""
-    report = check(digits / "shufflenet.pth", digits / "autoencoder.pth", intent=Intent.TRANSFER)
+    report = check(
+        digits / "shufflenet.pth", digits / "autoencoder.pth", CheckOptions(intent=Intent.TRANSFER)
+    )
     low = next(f for f in report.findings if f.rule == "loaded-fraction-low")
     assert low.facts["tensors"] == 0 and low.facts["bytes"] == 0 and low.facts["of"] == 280
     assert report.exit_code == 1
@@ -75,7 +80,9 @@ def test_the_trap_of_strict_false(digits: Path, derived: Path) -> None:
 
 
 def test_the_base_can_start_the_fine_tuned_one(digits: Path) -> None:
-    report = check(digits / "shufflenet.pth", digits / "base.pth", intent=Intent.TRANSFER)
+    report = check(
+        digits / "shufflenet.pth", digits / "base.pth", CheckOptions(intent=Intent.TRANSFER)
+    )
     assert verdicts(report) == ("no", "yes", "no")
     assert report.exit_code == 0
     assert "280 of 280 backbone tensors" in report.summary
@@ -123,27 +130,27 @@ def test_facts_that_a_person_gives_count_where_the_files_are_silent(
     digits: Path, derived: Path
 ) -> None:
     given = {
-        "labels": keys.read_labels("zero,one,two,three,four,five,six,seven,eight,nine"),
-        "preprocessing": keys.read_preprocessing(
+        "labels": metadata.read_labels("zero,one,two,three,four,five,six,seven,eight,nine"),
+        "preprocessing": metadata.read_preprocessing(
             '{"resize": [64, 64], "mean": [0.31, 0.31, 0.31], "std": [0.38, 0.38, 0.38]}'
         ),
     }
-    report = check(digits / "shufflenet.pth", derived / "plain.pth", **given)
+    report = check(digits / "shufflenet.pth", derived / "plain.pth", CheckOptions(**given))
     assert verdicts(report) == ("no", "yes", "yes")
     # What a file states itself is not overruled.
-    other = {"labels": keys.read_labels("a,b,c,d,e,f,g,h,i,j")}
-    report = check(digits / "shufflenet.pth", derived / "relabelled.pth", **other)
+    other = {"labels": metadata.read_labels("a,b,c,d,e,f,g,h,i,j")}
+    report = check(digits / "shufflenet.pth", derived / "relabelled.pth", CheckOptions(**other))
     assert "label-order-changed" in rules(report)
 
 
 def test_a_model_without_labels_by_nature(digits: Path) -> None:
     one = {
-        "labels": keys.read_labels("none"),
-        "preprocessing": keys.read_preprocessing(
+        "labels": metadata.read_labels("none"),
+        "preprocessing": metadata.read_preprocessing(
             '{"resize": [64, 64], "mean": [0, 0, 0], "std": [1, 1, 1]}'
         ),
     }
-    report = check(digits / "autoencoder.pth", digits / "autoencoder.pth", **one)
+    report = check(digits / "autoencoder.pth", digits / "autoencoder.pth", CheckOptions(**one))
     assert verdicts(report) == ("yes", "yes", "yes")
     assert "no labels by nature" in report.verdicts[2].why
 
@@ -154,7 +161,9 @@ def test_a_hostile_file_is_named_and_never_run(
     monkeypatch.chdir(tmp_path)
     for a, b in (("shufflenet.pth", "hostile.pth"), ("hostile.pth", "shufflenet.pth")):
         folders = {"shufflenet.pth": digits, "hostile.pth": derived}
-        report = check(folders[a] / a, folders[b] / b, intent=Intent.REPLACE, values=True)
+        report = check(
+            folders[a] / a, folders[b] / b, CheckOptions(intent=Intent.REPLACE, values=True)
+        )
         assert verdicts(report) == ("no", "no", "no")
         unsafe = report.findings[0]
         assert unsafe.rule == "pickle-unsafe-global", "the gravest comes first"
@@ -164,7 +173,7 @@ def test_a_hostile_file_is_named_and_never_run(
 
 def test_levels_of_a_policy_change_the_answer(digits: Path, derived: Path) -> None:
     levels = {"wrapper-changed": Level.WARN, "key-prefix-shifted": Level.OFF}
-    report = check(digits / "shufflenet.pth", derived / "training.pth", levels=levels)
+    report = check(digits / "shufflenet.pth", derived / "training.pth", CheckOptions(levels=levels))
     assert report.outcome is Answer.YES
     assert rules(report) == {"wrapper-changed"}
 
@@ -190,7 +199,7 @@ def test_what_cannot_be_served_is_not_called_a_replacement(digits: Path, tmp_pat
         ({"state_dict": sparse}, "tensor-layout-changed"),
         ({"preprocess": grey}, "preprocessing-misfit"),
     ):
-        report = check(a, saved(tmp_path, {**good, **change}), intent="replace")
+        report = check(a, saved(tmp_path, {**good, **change}), CheckOptions(intent="replace"))
         assert report.outcome is Answer.NO and rule in rules(report), rule
 
 
@@ -210,13 +219,13 @@ def test_labels_that_contradict_each_other_are_unknown(digits: Path, tmp_path: P
     good = torch.load(digits / "shufflenet.pth", weights_only=True)
     other = {n: i for i, n in enumerate(sorted(good["labels"]))}
     path = saved(tmp_path, {**good, "class_to_idx": other})
-    report = check(digits / "shufflenet.pth", path, intent="replace")
+    report = check(digits / "shufflenet.pth", path, CheckOptions(intent="replace"))
     assert report.outcome is Answer.UNKNOWN
     assert "key 'labels' and key 'class_to_idx' disagree" in report.summary
 
 
 def test_an_empty_state_dict_is_the_trap_too(digits: Path, tmp_path: Path) -> None:
-    report = check(digits / "shufflenet.pth", saved(tmp_path, {}), intent="transfer")
+    report = check(digits / "shufflenet.pth", saved(tmp_path, {}), CheckOptions(intent="transfer"))
     assert verdicts(report)[:2] == ("no", "no")
     assert report.exit_code == 1
 
@@ -235,7 +244,9 @@ def test_an_averaged_model_is_known_by_its_module(digits: Path, tmp_path: Path) 
     from fixtures.make import shufflenet
 
     averaged = torch.optim.swa_utils.AveragedModel(shufflenet(10)).state_dict()
-    report = check(digits / "shufflenet.pth", saved(tmp_path, averaged), intent="transfer")
+    report = check(
+        digits / "shufflenet.pth", saved(tmp_path, averaged), CheckOptions(intent="transfer")
+    )
     assert report.outcome is Answer.YES
 
 

@@ -9,6 +9,7 @@ import torch
 import torchvision
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import Answer, Intent
 
 resnet18, resnet34 = torchvision.models.resnet18, torchvision.models.resnet34
@@ -41,7 +42,7 @@ def test_rows_that_changed_places_are_a_suspicion_with_its_evidence(tmp_path: Pa
     state = trained()
     a = saved(tmp_path / "a.pth", state)
     b = saved(tmp_path / "b.pth", retrained(state, ORDER))
-    report = check(a, b, intent=Intent.REPLACE, values=True)
+    report = check(a, b, CheckOptions(intent=Intent.REPLACE, values=True))
     (found,) = [f for f in report.findings if f.rule == "label-order-changed"]
     assert found.what.startswith("suspected: 5 of 6 rows of the head have changed places")
     assert [ORDER[j] for j in found.facts["order"]] == list(range(6))
@@ -54,7 +55,7 @@ def test_rows_in_their_places_raise_none_and_are_said_to_be_there(tmp_path: Path
     state = trained()
     a = saved(tmp_path / "a.pth", state)
     b = saved(tmp_path / "b.pth", retrained(state, list(range(6))))
-    report = check(a, b, values=True)
+    report = check(a, b, CheckOptions(values=True))
     assert "label-order-changed" not in {f.rule for f in report.findings}
     assert report.details.heads.rows.order == tuple(range(6))
 
@@ -64,7 +65,7 @@ def test_other_features_tell_nothing_of_rows(tmp_path: Path, build: object) -> N
     """Heads trained anew (resnet18), or on another backbone (resnet34), have nothing to compare."""
     a = saved(tmp_path / "a.pth", trained())
     b = saved(tmp_path / "b.pth", trained(build, seed=5))
-    report = check(a, b, values=True)
+    report = check(a, b, CheckOptions(values=True))
     assert report.details.heads.rows is None
     assert "label-order-changed" not in {f.rule for f in report.findings}
 
@@ -74,7 +75,7 @@ def test_labels_that_are_named_are_not_suspected(tmp_path: Path) -> None:
     names = list("abcdef")
     torch.save({"state_dict": state, "labels": names}, tmp_path / "a.pth")
     torch.save({"state_dict": retrained(state, ORDER), "labels": names}, tmp_path / "b.pth")
-    report = check(tmp_path / "a.pth", tmp_path / "b.pth", values=True)
+    report = check(tmp_path / "a.pth", tmp_path / "b.pth", CheckOptions(values=True))
     assert "label-order-changed" not in {f.rule for f in report.findings}
 
 
@@ -119,12 +120,12 @@ def test_an_auxiliary_head_of_another_width_does_not_keep_from_transferring(tmp_
         module = get_model("googlenet", weights=None, num_classes=count, init_weights=False,
                            aux_logits=True)  # fmt: skip
         torch.save(module.state_dict(), tmp_path / f"{count}.pth")
-    report = check(tmp_path / "20.pth", tmp_path / "10.pth", intent="transfer")
+    report = check(tmp_path / "20.pth", tmp_path / "10.pth", CheckOptions(intent="transfer"))
     assert report.exit_code == 0, report.summary
     changed = torch.load(tmp_path / "10.pth", weights_only=True)
     changed["aux1.conv.conv.weight"] = torch.zeros(64, 512, 1, 1)  # no head: a layer before it
     torch.save(changed, tmp_path / "changed.pth")
-    report = check(tmp_path / "20.pth", tmp_path / "changed.pth", intent="transfer")
+    report = check(tmp_path / "20.pth", tmp_path / "changed.pth", CheckOptions(intent="transfer"))
     assert report.exit_code != 0
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from interop.check import check, maps
+from interop.check.options import CheckOptions
 from interop.check.pairing import pair
 from interop.check.structure import is_derived
 from interop.facts import (
@@ -27,7 +28,7 @@ from interop.facts import (
     TensorSpec,
 )
 from interop.identity import identify
-from interop.models.build_index import state_dict_shapes
+from interop.models.index.build import state_dict_shapes
 from interop.report.json import to_json
 from interop.rules._shared import command
 from interop.rules._shared import port as port_command
@@ -329,7 +330,7 @@ def test_the_verdicts_the_hint_and_the_written_map(tmp_path: Path) -> None:
     b = nn.ModuleDict({"x": Block("split"), "mix": nn.Linear(8, 4), "head": nn.Linear(8, 3)})
     torch.save(a.state_dict(), tmp_path / "a.pth")
     torch.save(b.state_dict(), tmp_path / "b.pth")
-    report = check(tmp_path / "a.pth", tmp_path / "b.pth", values=True)
+    report = check(tmp_path / "a.pth", tmp_path / "b.pth", CheckOptions(values=True))
     verdicts = {str(v.intent): (str(v.answer), v.why) for v in report.verdicts}
     assert verdicts["reload"][0] == "no" and verdicts["transfer"][0] == "unknown"
     assert "pair by structure; unproved: interop port" in verdicts["transfer"][1]
@@ -373,12 +374,16 @@ def test_the_same_bytes_under_the_map_are_proof_enough(tmp_path: Path) -> None:
         other[f"b.dense.{part}"] = state[f"a.proj.{part}"]
     torch.save(state, tmp_path / "a.pth")
     torch.save(other, tmp_path / "b.pth")
-    report = check(tmp_path / "a.pth", tmp_path / "b.pth", values=True, intent="transfer")
+    report = check(
+        tmp_path / "a.pth", tmp_path / "b.pth", CheckOptions(values=True, intent="transfer")
+    )
     assert report.exit_code == 0
     assert "identical weights under other names" in report.details.values.sentence
     other["b.key.weight"] = other["b.key.weight"] + 1
     torch.save(other, tmp_path / "b.pth")
-    report = check(tmp_path / "a.pth", tmp_path / "b.pth", values=True, intent="transfer")
+    report = check(
+        tmp_path / "a.pth", tmp_path / "b.pth", CheckOptions(values=True, intent="transfer")
+    )
     assert report.exit_code == 3
 
 

@@ -29,12 +29,13 @@ from transformers import (
 )
 
 from interop.check import check, parts
+from interop.check.options import CheckOptions
 from interop.check.tokenizers import changes
 from interop.export import export
 from interop.facts import Answer, Intent, Report
-from interop.gate.judging import Side, judge
-from interop.gate.policy import Policy
+from interop.gate.candidate import ModelPath, judge
 from interop.identity import identify_file
+from interop.policy.policy import Policy
 from interop.reading import read
 from interop.rules.config_changed import _HARMLESS, _HARMLESS_PATTERN
 
@@ -145,7 +146,7 @@ def pair(folders: dict[str, Path], tmp_path: Path) -> Callable[[str], tuple[Path
 
 
 def gate(a: Path, b: Path) -> Report:
-    return judge(Side(str(b)), Side(str(a)), Policy())
+    return judge(ModelPath(str(b)), ModelPath(str(a)), Policy())
 
 
 def rewrite(path: Path, change: Callable[[Any], object]) -> None:
@@ -226,7 +227,7 @@ def test_the_last_byte_that_matters(kind: str, folders: dict[str, Path], tmp_pat
             tried += 1
             assert gate(a, b).exit_code != 0, where
             if tried % 5 == 0:  # the gate's own check is the same, but for the values
-                assert check(a, b, intent="replace").exit_code != 0, where
+                assert check(a, b, CheckOptions(intent="replace")).exit_code != 0, where
         there.write_bytes(file.read_bytes())
     assert tried > 15
     # The weights are what a new model changes: another model, and never called the same.
@@ -264,7 +265,7 @@ def test_a_file_that_no_list_knows_is_unknown(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(value)
     try:
-        report = check(a, b, intent="replace")
+        report = check(a, b, CheckOptions(intent="replace"))
         assert report.outcome is Answer.UNKNOWN
         (found,) = (f for f in report.findings if f.rule == "part-changed")
         assert found.place == name and found.facts["kind"] == kind
@@ -297,7 +298,7 @@ def test_a_retrained_model_with_the_same_parts_replaces_the_old_one(
 def test_another_sampling_rate_is_a_no(pair: Callable[[str], tuple[Path, Path]]) -> None:
     a, b = pair("speech")
     rewrite(b / "preprocessor_config.json", lambda c: c.update(sampling_rate=8000))
-    report = check(a, b, intent="replace")
+    report = check(a, b, CheckOptions(intent="replace"))
     assert report.outcome is Answer.NO
     assert report.summary == "replace: no, sampling_rate 16000 -> 8000"
 
@@ -343,7 +344,7 @@ def test_configs_within_configs(pair: Callable[[str], tuple[Path, Path]]) -> Non
     rewrite(b / "config.json", lambda c: c.update(vision_config={"hidden_act": "gelu"}))
     shutil.copytree(b, b.with_name("c"))
     rewrite(b.with_name("c") / "config.json", lambda c: c["vision_config"].update(hidden_act="x"))
-    report = check(b, b.with_name("c"), intent="transfer")
+    report = check(b, b.with_name("c"), CheckOptions(intent="transfer"))
     assert report.summary.endswith("config.json: vision_config.hidden_act gelu -> x")
 
 
@@ -382,9 +383,9 @@ def test_weights_of_a_module_alone_are_unknown_and_other_tensors_a_no(
     a, b = pair("sentence")
     place = b / "2_Dense" / MAIN
     save_file({"linear.weight": torch.ones(4, 8), "linear.bias": torch.ones(4)}, place)
-    assert check(a, b, intent="replace").outcome is Answer.UNKNOWN
+    assert check(a, b, CheckOptions(intent="replace")).outcome is Answer.UNKNOWN
     save_file({"linear.weight": torch.ones(6, 8), "linear.bias": torch.ones(6)}, place)
-    assert check(a, b, intent="replace").outcome is Answer.NO
+    assert check(a, b, CheckOptions(intent="replace")).outcome is Answer.NO
 
 
 @pytest.mark.parametrize(
@@ -398,7 +399,7 @@ def test_a_part_that_is_not_there(
     a, b = pair("sentence")
     for place in list(b.glob(lost)):
         shutil.rmtree(place) if place.is_dir() else place.unlink()
-    report = check(a, b, intent="replace")
+    report = check(a, b, CheckOptions(intent="replace"))
     assert report.outcome is Answer.NO
     assert any(f.rule == "part-missing" and said in f.what for f in report.findings)
 
@@ -407,10 +408,10 @@ def test_a_part_that_only_the_candidate_has_is_unknown(
     pair: Callable[[str], tuple[Path, Path]],
 ) -> None:
     a, b = pair("text")
-    report = check(b, a, intent="replace")
+    report = check(b, a, CheckOptions(intent="replace"))
     assert report.outcome is Answer.YES
     (b / "generation_config.json").write_text("{}")
-    assert check(a, b, intent="replace").outcome is Answer.UNKNOWN
+    assert check(a, b, CheckOptions(intent="replace")).outcome is Answer.UNKNOWN
 
 
 # ---------------------------------------------------------------- files that nobody means well with
@@ -428,7 +429,7 @@ def test_a_part_that_is_broken_is_told_and_never_the_same(
 ) -> None:
     a, b = pair("sentence")
     (b / name).write_bytes(raw)
-    assert check(a, b, intent="replace").outcome is not Answer.YES
+    assert check(a, b, CheckOptions(intent="replace")).outcome is not Answer.YES
     assert gate(a, b).exit_code in (1, 3)
 
 
@@ -438,7 +439,7 @@ def test_a_part_that_would_take_gigabytes_is_not_read(
 ) -> None:
     a, b = pair("sentence")
     (b / name).write_bytes(b'{"x":[' + b"[1]," * 1_600_000 + b"1]}")
-    report = check(a, b, intent="replace")
+    report = check(a, b, CheckOptions(intent="replace"))
     assert report.outcome is not Answer.YES
     assert any("too many values" in f.what or "far too large" in f.what for f in report.findings)
 
@@ -453,7 +454,7 @@ def test_a_link_out_of_the_folder_is_not_followed(
     (b / "tokenizer.json").symlink_to(secret)
     (part,) = (p for p in read(b, content_hash=True).parts if p.path == "tokenizer.json")
     assert part.sha256 is None and "leads out" in part.fault
-    assert check(a, b, intent="replace").outcome is Answer.UNKNOWN
+    assert check(a, b, CheckOptions(intent="replace")).outcome is Answer.UNKNOWN
     assert gate(a, b).exit_code == 3
 
 

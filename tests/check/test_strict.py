@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import Answer
 
 
@@ -157,7 +158,7 @@ def test_a_mask_is_no_fault_and_other_infinities_break_all(
         mask[0, 0] = value
     for name in ("a.pth", "b.pth"):
         torch.save({**net().state_dict(), "mask": mask}, tmp_path / name)
-    report = check(tmp_path / "a.pth", tmp_path / "b.pth", values=True)
+    report = check(tmp_path / "a.pth", tmp_path / "b.pth", CheckOptions(values=True))
     bad = [f for f in report.findings if f.rule == "tensor-not-finite"]
     assert bool(bad) is fault
     assert (report.outcome is Answer.NO) is fault and (not bad or len(bad[0].breaks) == 3)

@@ -10,6 +10,7 @@ import torch
 import torchvision
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import Report
 from tests.conftest import Run
 
@@ -36,7 +37,7 @@ def _moved(state: State, *starts: str) -> State:
 def _checked(folder: Path, a: State, b: State) -> Report:
     torch.save(OrderedDict(a), folder / "a.pth")
     torch.save(OrderedDict(b), folder / "b.pth")
-    return check(folder / "a.pth", folder / "b.pth", values=True)
+    return check(folder / "a.pth", folder / "b.pth", CheckOptions(values=True))
 
 
 def _sentence(folder: Path, a: State, b: State) -> str:
@@ -139,12 +140,16 @@ def test_one_layer_of_an_unknown_model_that_changed_shape(tmp_path: Path) -> Non
 
     for name, state in (("a", a), ("b", b)):
         save_file(state, tmp_path / f"{name}.safetensors")
-    report = check(tmp_path / "a.safetensors", tmp_path / "b.safetensors", values=True)
+    report = check(
+        tmp_path / "a.safetensors", tmp_path / "b.safetensors", CheckOptions(values=True)
+    )
     said = report.details.values.sentence
     assert said.startswith("only classifier moved: classifier.weight; the other tensor is the same")
     c = {**b, "vit.w": a["vit.w"] + 1, "vit.v.u": torch.ones(2)}
     save_file(c, tmp_path / "c.safetensors")
-    report = check(tmp_path / "a.safetensors", tmp_path / "c.safetensors", values=True)
+    report = check(
+        tmp_path / "a.safetensors", tmp_path / "c.safetensors", CheckOptions(values=True)
+    )
     assert "1 tensor changed shape (classifier.weight)" in report.details.values.sentence
 
 

@@ -120,7 +120,7 @@ def test_cuda_asked_for_and_not_had_is_3(interop: Run, digits: Path) -> None:
         (["explain", "key-mising"], "did you mean key-missing?"),
         (["inspect", "a.pth"], "no such file"),
         (["bench", "a.pth", "--data", "x", "--seconds", "nan"], "must be positive"),
-        (["bench", "a.pth", "--data", "x", "--batch", "one"], "no list like 1,8,32"),
+        (["bench", "a.pth", "--data", "x", "--batch", "one"], "is no list; write 1,8,32"),
         (["bench", "a.pth", "--data", "x", "--report", "pdf:x"], "is not FORMAT:PATH"),
         (["bench", "--data", "x"], "one model or two, not 0"),
         (["bench", "a.pth", "--column", "text"], "is not ROLE=NAME"),

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from interop.cli import COMMANDS
-from interop.cli.doctor import conflicts
+from interop.installation import conflicts
 from interop.report import FORMATS
 from interop.report.json import SCHEMA_FILE
 from tests.conftest import Run
@@ -142,12 +142,12 @@ def test_doctor_names_versions_and_providers(interop: Run) -> None:
 
 
 def test_doctor_finds_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from interop.cli import doctor
+    from interop import installation
 
     both = {"onnxruntime": "1.31", "onnxruntime-gpu": "1.31"}
     ((what, fix),) = conflicts(both)
     assert "overwrite each other" in what and "pip uninstall" in fix
-    monkeypatch.setattr(doctor, "_pinned_torch", lambda: "2.15.0")
+    monkeypatch.setattr(installation, "_pinned_torch", lambda: "2.15.0")
     ((what, fix),) = conflicts({"torch": "2.13.0", "torchvision": "0.29.0"})
     assert "built for torch 2.15.0" in what and "together" in fix
     assert conflicts({"torch": "2.15.0+cu130", "torchvision": "0.29.0"}) == []

@@ -10,16 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import interop.export as export_package
-from interop import api
 from interop.api import data_hash
-from interop.facts import Answer, Identity, Report, TaskName
+from interop.facts import Answer, Report, TaskName
 from interop.facts.sections.bench import BenchSection
-from interop.gate.policy import Policy
+from interop.policy.policy import Policy
 from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
 from tests.gate.test_git import git
@@ -126,9 +123,9 @@ def test_what_is_left_out_is_asked_for(interop: Run, repository: Path) -> None:
 
 def test_data_of_any_kind_has_the_hash_that_bench_gives_it(tmp_path: Path, digits: Path) -> None:
     from interop.bench.accuracy import BATCH  # numpy is there
-    from interop.check.inputs import dataset_hash
     from interop.data import open_data
     from interop.identity import identify_file
+    from interop.identity.describe import dataset_hash
 
     assert BATCH
     model = identify_file(digits / "shufflenet.pth")
@@ -195,7 +192,7 @@ def test_a_full_temporary_folder_and_cache_are_told(
     (tiny / "fill").write_bytes(b"x" * 65536)
     done = interop(*arguments, "--cache", tiny / "cache", cwd=repository)
     assert done.returncode == 2 and "No space left on device" in done.stderr
-    assert not list(tiny.rglob("*.part"))
+    assert not list(tiny.rglob(".interop-*"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tiny))
     done = interop(*arguments, cwd=repository)
     assert done.returncode == 1, "a cache that nobody asked for is done without"
@@ -279,23 +276,3 @@ def test_evidence_with_a_figure_that_is_no_number_is_exit_2(
     file.write_text(text.replace("0.5", '"half"'))
     said = refused(interop(*arguments, cwd=repository))
     assert str(file) in said and "value is 'half', no number" in said and "--report json" in said
-
-
-def test_the_candidate_is_exported_once_for_both_its_proof_and_its_measurement(
-    digits: Path, derived: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from interop.bench import lanes
-
-    real, exported = export_package.export, []
-
-    def counted(identity: Identity, *args: Any, **given: Any) -> Report:
-        exported.append(Path(identity.manifest.path).name)
-        return real(identity, *args, **given)
-
-    monkeypatch.setattr(export_package, "export", counted)
-    monkeypatch.setattr(lanes, "export", counted)
-    policy = Policy(export=True, bench=True, data=digits / "heldout", budgets={"accuracy-drop": 50})
-    a, b = (str(p) for p in (digits / "shufflenet.pth", derived / "retrained.pth"))
-    report = api.gate(b, a, policy)
-    assert report.exit_code == 0, report.summary
-    assert sorted(exported) == ["retrained.pth", "shufflenet.pth"]

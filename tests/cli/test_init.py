@@ -6,10 +6,10 @@ import re
 import tomllib
 from pathlib import Path
 
-from interop.cli.init import text
-from interop.gate.keys import KEYS
-from interop.gate.policy import parse_policy, read_policy
 from interop.identity import identify_file
+from interop.policy.compose import text
+from interop.policy.keys import KEYS
+from interop.policy.policy import parse_policy, read_policy
 from tests.cli.test_bad_input import refused
 from tests.conftest import Run
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from interop.gate import scratch
-from interop.reading import hdf5
+from interop.reading.formats import hdf5
 from interop.runtimes import child
 
 NAMES = ("层.weight", "头😀.bias", "é.weight")

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from interop.data.arrays import Arrays, Inputs
+from interop.data.arrays import ArrayData, Inputs
 from interop.errors import DataError
 
 
 def arrays(tmp_path, task, labels, names=("a", "b", "c")):
     path = tmp_path / "x.npz"
     np.savez(path, x=np.arange(6.0).reshape(3, 2), labels=labels)
-    return Arrays(Inputs(path), task, names)
+    return ArrayData(Inputs(path), task, names)
 
 
 def test_rows_have_their_arrays_their_truth_and_a_hash_of_their_own(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.make import DIGITS
 from fixtures.speech import SPEECH
-from interop.data.columns import Table
+from interop.data.columns import TableData
 from interop.data.tables import open_rows
 from interop.errors import ConfigError, DataError
 
@@ -19,7 +19,7 @@ A_PICTURE = DIGITS / "heldout" / "two"
 def table(tmp_path, rows, task, labels=None, columns=None):
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return Table(open_rows(path), task, labels, columns)
+    return TableData(open_rows(path), task, labels, columns)
 
 
 def truths(data):
@@ -157,7 +157,7 @@ def test_files_within_a_parquet_table_are_read_and_hashed(tmp_path):
     data = A_CLIP.read_bytes()
     rows = [{"audio": {"bytes": data, "path": "x.flac"}, "label": "seven"}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    given = Table(open_rows(tmp_path / "t.parquet"), "audio-classification", ["six", "seven"])
+    given = TableData(open_rows(tmp_path / "t.parquet"), "audio-classification", ["six", "seven"])
     (record,) = given.records()
     assert (record.name, record.truth) == ("x.flac", 1)
     assert record.sha256 == sha256(data).hexdigest()
@@ -176,8 +176,8 @@ def test_a_second_text_is_refused_where_a_task_takes_one(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "a", "other": "b"}')
     with pytest.raises(ConfigError, match="text-generation takes no second text"):
-        Table(open_rows(path), "text-generation", None, {"text_pair": "other"})
-    data = Table(
+        TableData(open_rows(path), "text-generation", None, {"text_pair": "other"})
+    data = TableData(
         open_rows(path),
         "text-classification",
         None,

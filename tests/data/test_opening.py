@@ -12,8 +12,8 @@ from PIL import Image
 from fixtures import speech, text
 from fixtures.make import DIGITS, LABELS
 from interop.data import open_data
-from interop.data.arrays import Arrays
-from interop.data.columns import Table
+from interop.data.arrays import ArrayData
+from interop.data.columns import TableData
 from interop.data.detection import CocoBoxes
 from interop.data.folder import ClassFolder
 from interop.data.masks import MaskFolder
@@ -56,10 +56,10 @@ def test_a_broken_sound_is_named(tmp_path):
 
 def test_each_other_form_becomes_its_own_data(tmp_path):
     rows = open_data(text.TEXT / "heldout.csv", "text-classification", text.LABELS)
-    assert isinstance(rows, Table) and len(rows) == 300
+    assert isinstance(rows, TableData) and len(rows) == 300
     np.savez(tmp_path / "x.npz", x=np.zeros((2, 3)), labels=[0, 1])
     found = open_data(tmp_path / "x.npz", "text-classification", ["a", "b"])
-    assert isinstance(found, Arrays)
+    assert isinstance(found, ArrayData)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
         Image.new("L", (2, 2)).save(tmp_path / folder / "a.png")

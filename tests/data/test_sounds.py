@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from interop.data import sounds
+from interop.data import audio_decode
 from interop.errors import DataError, ExtraMissing
 
 
@@ -20,7 +20,7 @@ def written(samples, rate=8000, **how):
 def test_channels_are_averaged(form, kind):
     left, right = np.linspace(-0.5, 0.5, 100), np.zeros(100)
     data = written(np.stack([left, right], 1), format=form, subtype=kind)
-    sound = sounds.decode(data, where="a")
+    sound = audio_decode.decode(data, where="a")
     assert sound.rate == 8000
     assert sound.samples.dtype == np.float32
     assert np.allclose(sound.samples, left / 2, atol=1e-6)
@@ -37,10 +37,10 @@ def test_channels_are_averaged(form, kind):
 )
 def test_what_is_no_sound_is_named(data, said):
     with pytest.raises(DataError, match=f"a.wav: .*{said}"):
-        sounds.decode(data, where="a.wav")
+        audio_decode.decode(data, where="a.wav")
 
 
 def test_without_soundfile_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "soundfile", None)
     with pytest.raises(ExtraMissing, match=r"model-interop\[audio\]"):
-        sounds.decode(b"", where="a")
+        audio_decode.decode(b"", where="a")

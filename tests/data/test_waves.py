@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fixtures.speech import SPEECH
+from interop.data.audio_features import Waves, resampled
 from interop.data.base import Record, Sound
-from interop.data.waves import Waves, resampled
 from interop.errors import ConfigError, DataError
 
 FOLDER = SPEECH / "model"

@@ -11,7 +11,7 @@ import torch
 
 from fixtures.make import DIGITS, HOW, LABELS
 from interop.data import Folder
-from interop.export import export
+from interop.export import ExportOptions, export
 from interop.facts import Identity, Labels, Report
 from interop.identity import identify
 from interop.reading import read
@@ -211,6 +211,6 @@ def odd(tmp_path: Path) -> Odd:
         identity = of(tmp_path / "odd.pth")
         if names := options.pop("labels", None):
             identity = replace(identity, labels=Labels(names))
-        return export(identity, tmp_path / "out", factory=factory, **options)
+        return export(identity, tmp_path / "out", ExportOptions(factory=factory, **options))
 
     return make

@@ -18,8 +18,8 @@ from PIL import Image
 from fixtures.make import DIGITS, HOW, LABELS
 from interop.data import prepare
 from interop.export import embed
+from interop.export.fused_preprocessing import FILE, prepare_graph
 from interop.export.precision import lower
-from interop.export.prepared import FILE, prepare_graph
 from tests.npm import installed
 
 # Outputs are up to 7 here; another order of the same float32 sums moves the sixth digit.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from interop.export.decisions import decisions
+from interop.export.control_flow import decisions
 
 
 class Does(nn.Module):

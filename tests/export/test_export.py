@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from fixtures.make import DIGITS, HOW, LABELS, PREPROCESS
 from interop.data import Folder
 from interop.errors import DeviceMissing, InteropError, ModelError
-from interop.export import export
+from interop.export import ExportOptions, export
 from interop.export.embed import embed
 from interop.facts import Answer, AxisState
 from interop.identity import identify_file
@@ -184,7 +184,9 @@ def test_the_same_input_gives_the_same_bytes_in_another_process(bundle, tmp_path
 
 def test_an_autoencoder_of_somebodys_own_class(tmp_path):
     reference = f"{ROOT}/fixtures/autoencoder.py:ConvAutoencoder"
-    report = export(of(DIGITS / "autoencoder.pth"), tmp_path / "out", factory=reference)
+    report = export(
+        of(DIGITS / "autoencoder.pth"), tmp_path / "out", ExportOptions(factory=reference)
+    )
     assert report.outcome is Answer.YES
     assert [p.name for p in report.proofs] == PROOFS
     assert report.proofs[4].facts["outputs"] == [[1, 3, 64, 64]]
@@ -371,7 +373,7 @@ def test_a_head_of_several_layers_comes_in_by_itself(derived, tmp_path):
     identity = of(derived / "mlp-head.pth")
     with pytest.raises(ModelError, match="several layers"):
         export(identity, tmp_path / "out")
-    report = export(identity, tmp_path / "out", head=f"{tmp_path}/heads.py:mlp")
+    report = export(identity, tmp_path / "out", ExportOptions(head=f"{tmp_path}/heads.py:mlp"))
     assert report.outcome is Answer.YES
     assert report.proofs[3].facts["head"]["tensor"] == "fc.3.weight"
 
@@ -557,7 +559,8 @@ from interop.export.embed import embed
 def progress(step):
     if step.startswith("proving parity"):
         os.kill(os.getpid(), signal.SIGKILL)
-export(of(Path(sys.argv[1])), sys.argv[2], factory=sys.argv[3], force=True, progress=progress)
+options = ExportOptions(factory=sys.argv[3], force=True)
+export(of(Path(sys.argv[1])), sys.argv[2], options, progress=progress)
 """
 
 
@@ -581,7 +584,8 @@ def test_killed_between_the_two_renames_the_older_bundle_returns(odd, tmp_path):
     assert odd("Plain").outcome is Answer.YES
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    (tmp_path / "out").rename(tmp_path / f".interop-out.{gone.pid}.old")
+    (tmp_path / f".interop-out.{gone.pid}").mkdir()
+    (tmp_path / "out").rename(tmp_path / f".interop-out.{gone.pid}" / "old")
     bad = odd("Plain", change=lambda s: {k: v * float("nan") for k, v in s.items()})
     assert bad.outcome is Answer.NO
     assert nothing_but(tmp_path / "out", *FILES)
@@ -603,7 +607,7 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(odd, tmp_path):
     identity = of(DIGITS / "autoencoder.pth")
     reference = f"{ROOT}/fixtures/autoencoder.py:ConvAutoencoder"
     with pytest.raises(InteropError, match="cannot be written"):
-        export(identity, tmp_path / "out" / "below", factory=reference)
+        export(identity, tmp_path / "out" / "below", ExportOptions(factory=reference))
 
 
 def test_a_bundle_is_not_written_over_the_weights_that_it_is_made_of(digits, tmp_path):
@@ -611,7 +615,7 @@ def test_a_bundle_is_not_written_over_the_weights_that_it_is_made_of(digits, tmp
     assert export(identify_file(digits / "squeezenet.pth"), folder).outcome is Answer.YES
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     with pytest.raises(InteropError, match="the very weights"):
-        export(identify_file(folder), folder, force=True)
+        export(identify_file(folder), folder, ExportOptions(force=True))
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     again = export(identify_file(folder), tmp_path / "again")
     assert again.outcome is Answer.YES

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_model
 
 from interop.errors import ModelError
-from interop.export import export
+from interop.export import ExportOptions, export
 from interop.export.verify import verify
 from interop.facts import Answer
 from interop.identity import identify_file
@@ -248,7 +248,10 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 def test_several_files_are_read_by_whoever_reads_one(tmp_path):
     source = saved("LlamaForCausalLM", tmp_path / "source")
     out = tmp_path / "out"
-    assert export(identify_file(tmp_path / "source"), out, shard=20_000).outcome is Answer.YES
+    assert (
+        export(identify_file(tmp_path / "source"), out, ExportOptions(shard=20_000)).outcome
+        is Answer.YES
+    )
     files = sorted(p.name for p in out.glob("*.safetensors"))
     assert len(files) > 2
     assert files[0] == f"model-00001-of-{len(files):05}.safetensors"

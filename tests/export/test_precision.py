@@ -12,7 +12,7 @@ from interop.data import Folder
 from interop.errors import ConfigError, DataError, InteropError, ModelError
 from interop.export import embed
 from interop.export.precision import FILES, compare, lower
-from interop.proof.on_the_way import on_the_way
+from interop.proof.activation_ranges import on_the_way
 from interop.runtimes import OnnxRuntime
 
 

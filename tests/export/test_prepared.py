@@ -14,10 +14,10 @@ from sklearn.datasets import load_sample_images
 from fixtures.make import DIGITS, HOW, LABELS
 from interop.data import pictures, prepare
 from interop.errors import ConfigError, InteropError, ModelError
-from interop.export import prepared as prepared_graphs
-from interop.export.prepared import FILE, prepare_graph
+from interop.export import fused_preprocessing as prepared_graphs
+from interop.export.fused_preprocessing import FILE, prepare_graph
 from interop.facts import Preprocessing
-from interop.proof.prepared import NAME, TENSOR, prepared
+from interop.proof.fused_preprocessing import NAME, TENSOR, prepared
 
 IMAGENET = Preprocessing(
     resize=(72,), crop=(64, 64), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from interop.export import export
+from interop.export import ExportOptions, export
 from interop.facts import Answer, Report
 from interop.identity import identify_file
 from interop.models import call_by_path
@@ -113,7 +113,7 @@ def exported(folder: Path, name: str, *, module: str = "") -> Report:
     torch.save(state, folder / "net.pth")
     identity = identify_file(folder / "net.pth", content_hash=True, whole=True)
     given = parse_argument("x=float32(batch,8)")
-    return export(identity, folder / "out", factory=factory, inputs=[given])
+    return export(identity, folder / "out", ExportOptions(factory=factory, inputs=[given]))
 
 
 @pytest.mark.parametrize(

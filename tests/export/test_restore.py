@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from fixtures.make import DIGITS, LABELS
 from interop.errors import InteropError, ModelError
-from interop.export import recovering, restore, routes
-from interop.export.restore import restore_file
+from interop.export import routes
+from interop.export.from_onnx import match, restore
+from interop.export.from_onnx.restore import restore_file
 from interop.facts import Answer
 from interop.identity import identify_file
 from interop.models import build, load
@@ -166,11 +167,11 @@ def test_weights_that_were_turned_round_and_lost_their_names(tmp_path, vit, fact
     report = restore_file(identify_file(path), out, factory=f"{factory}:vit")
     assert report.outcome is Answer.YES
     assert report.proofs[1].facts["transposed"] == 24
-    assert report.proofs[1].facts["steps"][recovering.BY_SCOPE] >= 24
+    assert report.proofs[1].facts["steps"][match.BY_SCOPE] >= 24
     assert equal(out, vit.state_dict())
     # Of several equal weights one is kept, and the optimiser leaves a bias of zeros out.
     assert len(onnx.load(path).graph.initializer) < len(vit.state_dict())
-    assert report.details.steps.get(recovering.ZEROS, 0) == int(options["dynamo"])
+    assert report.details.steps.get(match.ZEROS, 0) == int(options["dynamo"])
 
 
 def test_without_any_name_shapes_and_order_tell_and_the_proof_decides(bundle, tmp_path):
@@ -179,8 +180,8 @@ def test_without_any_name_shapes_and_order_tell_and_the_proof_decides(bundle, tm
     report = restore_file(identify_file(path), out, arch=ARCH)
     assert report.outcome is Answer.YES
     steps = report.details.steps
-    assert recovering.BY_NAME not in steps
-    assert steps[recovering.BY_ORDER] > 200
+    assert match.BY_NAME not in steps
+    assert steps[match.BY_ORDER] > 200
     assert equal(out, module_of("shufflenet").state_dict())
 
 
@@ -232,7 +233,7 @@ def test_a_token_that_a_fixed_batch_repeats(tmp_path):
     made = restore.restore(
         identify_file(tmp_path / "a.onnx"), factory="tests.export.test_restore:Token"
     )
-    assert made.found["token"].step == recovering.REPEATED
+    assert made.found["token"].step == match.REPEATED
     torch.testing.assert_close(made.state["token"], module.token.data, rtol=0, atol=0)
 
 

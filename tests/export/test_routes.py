@@ -11,7 +11,12 @@ from onnxscript._internal.values import TracedOnnxFunction
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from interop.export import graph, routes, sparing, weights
+from interop.export import (
+    graph,
+    routes,
+    skip_decomposition,
+    weights,
+)
 from interop.models.signature import Argument, Forward, Signature
 from interop.proof import Feed
 
@@ -22,7 +27,7 @@ def test_the_registry_is_the_same_without_parsing_every_function(monkeypatch) ->
     whole = ONNXRegistry.from_torchlib().functions
     parsed, real = [], ast_utils.get_src_and_ast
     monkeypatch.setattr(ast_utils, "get_src_and_ast", lambda f: parsed.append(f) or real(f))
-    with sparing.unparsed():
+    with skip_decomposition.unparsed():
         quick = ONNXRegistry.from_torchlib().functions
         assert not parsed
         held = [m.onnx_function for metas in quick.values() for m in metas]
@@ -172,7 +177,7 @@ def test_what_writes_in_place_where_nobody_sees_it_is_not_taken_apart(taken_apar
     model, rows = graph_of(module, shape)
     assert not taken_apart
     agrees(model, module, rows)
-    monkeypatch.setattr(sparing, "_rewritten", lambda *_: False)
+    monkeypatch.setattr(skip_decomposition, "_rewritten", lambda *_: False)
     whole, _ = graph_of(module, shape)
     assert taken_apart
     kinds = {"Conv", "BatchNormalization", "Relu", "Add", "HardSwish", "ReduceMean", "Gemm"}

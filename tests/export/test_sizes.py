@@ -13,11 +13,11 @@ import torch
 from click import Argument, Command
 from click.testing import CliRunner, Result
 
-from interop.bench import lanes
+from interop.bench import runners
 from interop.cli import main
 from interop.errors import ReadError
-from interop.export import export
-from interop.export import work as works
+from interop.export import ExportOptions, export
+from interop.export import pipeline as works
 from interop.facts import Answer, AxisDomain, AxisState, outside
 from interop.gate.bundle import sealed
 from interop.identity import identify_file
@@ -222,7 +222,9 @@ def exported(tmp_path: Path):
         inputs = [parse_argument(spec) for spec in specs]
         identity = identify_file(tmp_path / "net.pth", content_hash=True, whole=True)
         report = export(
-            identity, tmp_path / "out", factory=factory, inputs=inputs, force=True, **options
+            identity,
+            tmp_path / "out",
+            ExportOptions(factory=factory, inputs=inputs, force=True, **options),
         )
         return module, report
 
@@ -400,11 +402,11 @@ def test_a_trace_without_guards_claims_the_span_of_what_was_tried(exported, tmp_
 
 
 def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(exported, tmp_path, monkeypatch):
-    from interop.models.signature import of
+    from interop.models import infer_signature
 
     asked = parse_argument(PICTURE)
     monkeypatch.setattr(works, "GUARDS", 1)
-    monkeypatch.setattr(works, "signature", lambda *_: of._stated([asked]))
+    monkeypatch.setattr(works, "signature", lambda *_: infer_signature._stated([asked]))
     _, report = exported("Odd")
     assert report.outcome is Answer.YES
     height = axes(report)["height"]
@@ -459,10 +461,10 @@ def test_bench_refuses_inputs_outside_of_the_domain(exported, tmp_path):
 
 def test_bench_says_which_sizes_are_assumed(exported, tmp_path):
     exported("Keyed", "x=float32(batch,3,height:32,32)")
-    domain = lanes._domain(tmp_path / "out")
-    (note,) = lanes._gaps(domain)
+    domain = runners._domain(tmp_path / "out")
+    (note,) = runners._gaps(domain)
     assert "height" in note and "assumed" in note
-    assert lanes._gaps(tuple(d for d in domain if not d.gaps)) == ()
+    assert runners._gaps(tuple(d for d in domain if not d.gaps)) == ()
 
 
 # ---------------------------------------------------------------- weights that reach no output
@@ -528,7 +530,7 @@ def test_a_receipt_with_other_sizes_than_its_graph_is_noticed(exported, tmp_path
     proof = sealed(str(tmp_path / "out"))
     assert not proof.holds and said in proof.what
     with pytest.raises(ReadError, match=said):
-        lanes._domain(tmp_path / "out")
+        runners._domain(tmp_path / "out")
     done = run("verify", tmp_path / "out", "--model", f"{tmp_path}/nets.py:Windows")
     assert done.exit_code == 1 and said in " ".join(done.output.split())
     assert "files does not hold" in done.output

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from interop.cli import interop
 from interop.errors import ReadError
+from interop.export import ExportOptions
 from interop.export.verify import verify
 from interop.facts import Answer
 
@@ -44,7 +45,7 @@ def test_all_proofs_hold_again(copy):
 
 
 def test_another_runtime_proves_it_too(copy):
-    report = verify(copy, runtime="openvino")
+    report = verify(copy, ExportOptions(runtime="openvino"))
     assert report.outcome is Answer.YES
     assert report.details.runtime == "openvino"
 
@@ -100,9 +101,9 @@ def test_a_module_of_ones_own_is_run_only_if_it_is_named(odd, tmp_path):
         "files", "same weights", "structure", "recorded answers",
     ]  # fmt: skip
     assert {s.rule for s in report.skipped} == {"loaded fraction", "parity", "canary"}
-    named = verify(tmp_path / "out", factory=f"{tmp_path}/odd.py:Plain")
+    named = verify(tmp_path / "out", ExportOptions(factory=f"{tmp_path}/odd.py:Plain"))
     assert (named.outcome, [p.name for p in named.proofs]) == (Answer.YES, PROOFS)
-    other = verify(tmp_path / "out", factory=f"{tmp_path}/odd.py:Branches")
+    other = verify(tmp_path / "out", ExportOptions(factory=f"{tmp_path}/odd.py:Branches"))
     assert failing(other) == ["parity"]
 
 

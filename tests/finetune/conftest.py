@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from interop.facts import Report
-from interop.finetune import Options, finetune
+from interop.finetune import FinetuneOptions, finetune
 
 Train = Callable[..., Report]
 
@@ -52,7 +52,7 @@ def train(digits: Path) -> Train:
     """Fine-tunes with few epochs; further options by name."""
 
     def run(data: Path, out: Path, backbone: Any = None, **given: Any) -> Report:
-        options = Options(out=out, **{"epochs": 2, "rate": 2e-3, **given})
+        options = FinetuneOptions(out=out, **{"epochs": 2, "rate": 2e-3, **given})
         return finetune(str(backbone or digits / "base.pth"), data, options)
 
     return run

@@ -11,7 +11,7 @@ from torch import nn
 
 from interop.errors import ConfigError
 from interop.finetune.autoencoder import Autoencoder, Decoder, Reconstruction
-from interop.identity.keys import parse_preprocessing
+from interop.identity.metadata import parse_preprocessing
 
 from .conftest import Train
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from interop.data.base import Record
 from interop.finetune.caching import cached, prove
-from interop.finetune.running import Runner
-from interop.finetune.samples import Part, Samples, whole
+from interop.finetune.forward import ModuleRunner
+from interop.finetune.samples import Samples, SplitPart, whole
 
 
 class Net(nn.Module):
@@ -38,12 +38,14 @@ HEAD = ("head.weight", "head.bias")
 def test_the_head_of_features_is_the_forward() -> None:
     net, own = Net(nn.Identity()), samples()
     before = net.head.weight.clone()
-    proof, why = prove(Runner(net), "head", HEAD, own)
+    proof, why = prove(ModuleRunner(net), "head", HEAD, own)
     assert torch.equal(net.head.weight, before)
     assert proof is not None and proof.holds and not why
     assert proof.facts["width"] == 6
     picks = np.array([8, 1, 5])
-    first, second = cached(Runner(net), "head", (whole(own), Part(own, picks)), 4, lambda _: None)
+    first, second = cached(
+        ModuleRunner(net), "head", (whole(own), SplitPart(own, picks)), 4, lambda _: None
+    )
     assert first.samples is second.samples  # one data set, gone over once
     features = torch.from_numpy(second.samples.take(picks).inputs["features"])
     with torch.no_grad():
@@ -62,14 +64,14 @@ def test_the_head_of_features_is_the_forward() -> None:
 def test_what_comes_after_or_before_the_head_is_noticed(
     after: nn.Module, names: tuple[str, ...], why: str
 ) -> None:
-    assert prove(Runner(Net(after)), "head", names, samples()) == (None, why)
+    assert prove(ModuleRunner(Net(after)), "head", names, samples()) == (None, why)
 
 
 def test_a_side_head_has_no_part_in_it() -> None:
     net = Net(nn.Identity())
     net.side = nn.Linear(6, 4)
     before = {n: t.clone() for n, t in net.state_dict().items()}
-    proof, _ = prove(Runner(net), "head", (*HEAD, "side.weight"), samples())
+    proof, _ = prove(ModuleRunner(net), "head", (*HEAD, "side.weight"), samples())
     assert proof is not None
     assert all(torch.equal(before[n], t) for n, t in net.state_dict().items())
 
@@ -82,5 +84,5 @@ def test_a_head_of_maps_has_no_vectors() -> None:
     made = [Record(str(i), str(i), None, 0) for i in range(2)]
     own = Samples(made, None, arrays={"input": pictures})
     names = ("classifier.1.weight", "classifier.1.bias")
-    proof, why = prove(Runner(net), "classifier.1", names, own)
+    proof, why = prove(ModuleRunner(net), "classifier.1", names, own)
     assert proof is None and "one vector a sample" in why

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from interop.bench import bench
+from interop.bench import BenchOptions, bench
 from interop.check import check
 from interop.errors import ConfigError, DataError, ModelError
 from interop.export import export
@@ -35,10 +35,10 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory, pictures: Path, digits: Path) -> Any:
     """The committed backbone, trained both ways for ten digits; the report and the checkpoint."""
-    from interop.finetune import Options, finetune
+    from interop.finetune import FinetuneOptions, finetune
 
     out = tmp_path_factory.mktemp("tuned") / "model.pth"
-    options = Options(out=out, epochs=3, rate=2e-3)
+    options = FinetuneOptions(out=out, epochs=3, rate=2e-3)
     return finetune(str(digits / "base.pth"), pictures, options), out
 
 
@@ -53,7 +53,7 @@ def test_the_checkpoint_needs_nothing_more(tuned: Any, digits: Path, tmp_path: P
     assert verdicts["transfer"] is Answer.YES and verdicts["reload"] is Answer.NO
     made = export(identity, tmp_path / "bundle")
     assert made.outcome is Answer.YES and all(p.holds for p in made.proofs)
-    seen = bench([identify_file(tmp_path / "bundle")], digits / "heldout", batches=())
+    seen = bench([identify_file(tmp_path / "bundle")], digits / "heldout", BenchOptions(batches=()))
     accuracy = [m.value for m in seen.measurements if m.name == "top-1"]
     assert min(accuracy) > 0.5  # chance is 0.1
     assert abs(accuracy[0] - headline(report)) < 0.25
@@ -128,7 +128,7 @@ def test_a_head_that_is_no_layer_runs_the_backbone(
     train: Train, pictures: Path, tmp_path: Path
 ) -> None:
     how = {"resize": [64, 64], "mean": [0.3] * 3, "std": [0.4] * 3}
-    from interop.identity.keys import parse_preprocessing
+    from interop.identity.metadata import parse_preprocessing
 
     report = train(
         pictures, tmp_path / "m.pth", backbone="random:torchvision/squeezenet1_1", mode="probe",

@@ -12,10 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from interop.bench.tasks import task
 from interop.data.base import Prepared, Record
 from interop.errors import DataError, ModelError
-from interop.finetune.goals import AsWritten, Classes, Numbers, Speech, Tags
+from interop.finetune.objectives import (
+    AsWritten,
+    Classes,
+    Numbers,
+    Speech,
+    Tags,
+)
+from interop.tasks import task
 
 
 def batch(truths: list[Any], about: tuple[Any, ...] = (), raw: Any = None) -> Prepared:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from interop.bench import bench
+from interop.bench import BenchOptions, bench
 from interop.errors import DataError
 from interop.facts import Report
 from interop.identity import identify_file
@@ -26,7 +26,7 @@ SPEECH = FIXTURES / "speech" / "model"
 def measured(model: Path, data: Path) -> float:
     """Bench's first figure, of PyTorch, with nothing said but the model and the data."""
     identity = identify_file(model, content_hash=True, whole=True)
-    report = bench([identity], data, batches=(), runtimes=["pytorch"])
+    report = bench([identity], data, BenchOptions(batches=(), runtimes=["pytorch"]))
     value = report.measurements[0].value
     assert value is not None
     return value

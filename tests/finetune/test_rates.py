@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from torchvision.models import inception_v3, resnet18
 
-from interop.finetune.options import Options
-from interop.finetune.rates import factor, groups, optimizer, stages
+from interop.finetune.optim import (
+    factor,
+    groups,
+    optimizer,
+    stages,
+)
+from interop.finetune.options import FinetuneOptions
 
-HOW = Options(Path("m.pth"))
+HOW = FinetuneOptions(out=Path("m.pth"))
 
 
 def test_blocks_from_input_to_output() -> None:
@@ -48,7 +53,7 @@ def test_rates_fall_towards_the_input() -> None:
     model = resnet18(weights=None)
     names = [n for n, _ in model.named_parameters()]
     head = {"fc.weight", "fc.bias"}
-    how = Options(Path("m.pth"), layer_decay=0.5, head_rate_factor=10, weight_decay=0.3)
+    how = FinetuneOptions(out=Path("m.pth"), layer_decay=0.5, head_rate_factor=10, weight_decay=0.3)
     made = groups(model, names, head, 1e-3, how)
     rate = {id(p): g["base"] for g in made for p in g["params"]}
     decay = {id(p): g["weight_decay"] for g in made for p in g["params"]}
@@ -60,7 +65,9 @@ def test_rates_fall_towards_the_input() -> None:
     assert decay[id(model.conv1.weight)] == 0.3
     assert decay[id(model.bn1.weight)] == decay[id(model.fc.bias)] == 0
     for kind, name in (("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")):
-        built = optimizer([dict(g) for g in made], Options(Path("m.pth"), optimizer=kind))
+        built = optimizer(
+            [dict(g) for g in made], FinetuneOptions(out=Path("m.pth"), optimizer=kind)
+        )
         assert type(built).__name__ == name
 
 
@@ -69,5 +76,5 @@ def test_rates_rise_then_fall() -> None:
     assert told[0] == pytest.approx(0.1) and max(told) == told[9] == 1
     assert told[9:] == sorted(told[9:], reverse=True) and 0 < told[-1] < 0.01
     assert told[55] == pytest.approx(0.5, abs=0.01)
-    flat = Options(Path("m.pth"), schedule="constant", warmup=0)
+    flat = FinetuneOptions(out=Path("m.pth"), schedule="constant", warmup=0)
     assert {factor(i, 7, flat) for i in range(7)} == {1.0}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from interop.facts.sections.finetune import Epoch
-from interop.finetune.reporting import reached
+from interop.finetune.report import reached
+from interop.finetune.resume import Epoch
 
 
 def rows(*figures: float) -> list[Epoch]:

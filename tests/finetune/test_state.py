@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from interop.errors import ConfigError
-from interop.facts.sections.finetune import Epoch
-from interop.finetune.state import Kept
+from interop.finetune.resume import Epoch, Kept
 
 
 def add(kept: Kept, layer: nn.Module, phase: str, epoch: int, figure: float) -> None:

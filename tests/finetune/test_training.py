@@ -10,17 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from interop.bench.tasks import task
 from interop.data.base import Record
 from interop.errors import ModelError
-from interop.facts.sections.finetune import Epoch
-from interop.finetune import rates
-from interop.finetune.goals import Classes
-from interop.finetune.options import Options
-from interop.finetune.running import Runner, repeatable, seed_all
-from interop.finetune.samples import Part, Samples
-from interop.finetune.state import Kept
+from interop.finetune import optim
+from interop.finetune.forward import ModuleRunner, repeatable, seed_all
+from interop.finetune.objectives import Classes
+from interop.finetune.options import FinetuneOptions
+from interop.finetune.resume import Epoch, Kept
+from interop.finetune.samples import Samples, SplitPart
 from interop.finetune.training import Phase, _is_over, train
+from interop.tasks import task
 
 
 def trained(tmp_path: Path, **given: Any) -> dict[str, torch.Tensor]:
@@ -32,15 +31,16 @@ def trained(tmp_path: Path, **given: Any) -> dict[str, torch.Tensor]:
     own = Samples(made, None, arrays={"input": points})
     torch.manual_seed(0)
     layer = nn.Linear(3, 2)
-    how = Options(tmp_path / "m.pth", rate=0.05, clip=0, **given)
+    how = FinetuneOptions(out=tmp_path / "m.pth", rate=0.05, clip=0, **given)
     named = [n for n, _ in layer.named_parameters()]
     goal = Classes(task("image-classification", ("a", "b")), None, made[0])  # type: ignore[arg-type]
-    parts = Part(own, np.arange(48)), Part(own, np.arange(48, 64))
-    groups = rates.groups(layer, named, named, 0.05, how)
+    parts = SplitPart(own, np.arange(48)), SplitPart(own, np.arange(48, 64))
+    groups = optim.groups(layer, named, named, 0.05, how)
     kept = Kept(tmp_path / "m.pth", {}, restart=True)
     with repeatable():
-        train(Phase("probe", Runner(layer, precision=how.precision), layer, goal, *parts, groups,
-                    [layer], 3), how, kept, lambda _: None)  # fmt: skip
+        runner = ModuleRunner(layer, precision=how.precision)
+        phase = Phase("probe", runner, layer, goal, *parts, groups, [layer], 3)
+        train(phase, how, kept, lambda _: None)
     return {n: t.clone() for n, t in layer.state_dict().items()}
 
 
@@ -90,14 +90,14 @@ def test_random_numbers_are_put_back() -> None:
 def test_batch_norm_of_one_sample_is_explained() -> None:
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4))
     with pytest.raises(ModelError, match="needs two samples or more"):
-        Runner(net)({"input": np.zeros((1, 4), np.float32)})
+        ModuleRunner(net)({"input": np.zeros((1, 4), np.float32)})
 
 
 def test_inputs_that_a_module_does_not_take_are_explained() -> None:
     with pytest.raises(
         ModelError, match=r"Linear: does not take what was prepared: .*mat1 and mat2"
     ):
-        Runner(nn.Linear(3, 2))({"input": np.zeros((2, 4), np.float32)})
+        ModuleRunner(nn.Linear(3, 2))({"input": np.zeros((2, 4), np.float32)})
 
 
 def test_side_heads_come_after_the_main_one() -> None:
@@ -105,7 +105,7 @@ def test_side_heads_come_after_the_main_one() -> None:
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             return x, 2 * x, x[:, :1]
 
-    main, *sides = Runner(Two())({"input": np.ones((2, 3), np.float32)})
+    main, *sides = ModuleRunner(Two())({"input": np.ones((2, 3), np.float32)})
     assert len(sides) == 1 and float(sides[0][0, 0]) == 2 and main.shape == (2, 3)
 
     class Words(nn.Module):
@@ -113,4 +113,4 @@ def test_side_heads_come_after_the_main_one() -> None:
             return "no tensor"
 
     with pytest.raises(ModelError, match="gives str, no tensor"):
-        Runner(Words())({"input": np.ones((2, 3), np.float32)})
+        ModuleRunner(Words())({"input": np.ones((2, 3), np.float32)})

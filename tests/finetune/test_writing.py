@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
-from interop.finetune.writing import _placed, scaled
+from interop.finetune.checkpoint import scaled
 
 
 def test_a_scale_in_the_last_layer() -> None:
@@ -30,17 +27,3 @@ def test_a_scale_that_the_layer_cannot_hold() -> None:
     assert scaled(nn.Sequential(nn.Linear(4, 2, bias=False)), "0", np.ones(2), 0 * mean)
     assert scaled(nn.Sequential(nn.Linear(4, 3)), "0", np.ones(2), mean) is None
     assert scaled(nn.Sequential(nn.ReLU()), "0", np.ones(2), mean) is None
-
-
-def test_what_fails_leaves_the_older_one(tmp_path: Path) -> None:
-    for out, make in ((tmp_path / "m.pth", Path.touch), (tmp_path / "folder", Path.mkdir)):
-        make(out)
-        before = out.stat().st_ino
-        with pytest.raises(RuntimeError), _placed(out) as part:
-            part.write_text("half")
-            raise RuntimeError
-        assert out.stat().st_ino == before
-        with _placed(out) as part:
-            make(part)
-        assert out.stat().st_ino != before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "m.pth"]

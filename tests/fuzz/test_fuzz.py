@@ -15,7 +15,7 @@ from fixtures import hostile
 from interop.errors import ExtraMissing, ReadError
 from interop.facts import Manifest, TensorSpec
 from interop.reading import read
-from interop.reading.formats import FORMATS
+from interop.reading.formats.table import FORMATS
 from tests.fuzz.conftest import FEW, FUZZ
 from tests.fuzz.mutate import mutated, repacked
 from tests.fuzz.seeds import Seed, seeds

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import PROOFS, Answer, Finding, Intent, Level, Measurement, Proof, Report
 from interop.facts.sections.check import ValueComparison
 from interop.facts.sections.export import ExportSection
 from interop.gate import gate
 from interop.gate.bundle import lost, sealed
-from interop.gate.policy import Policy
+from interop.policy.policy import Policy
 from tests.gate.test_gate import benched, change, exported, hashes, ratio
 
 NOW = 1_900_000_000.0
@@ -26,7 +27,9 @@ DAY = 86400.0
 
 @pytest.fixture(scope="module")
 def good(digits: Path, derived: Path) -> Report:
-    return check(digits / "shufflenet.pth", derived / "retrained.pth", content_hash=True)
+    return check(
+        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
+    )
 
 
 def handed(report: Report, made: Any) -> Report:
@@ -91,7 +94,7 @@ def test_the_same_bytes_need_no_evidence_and_nothing_that_no_file_states(
     derived: Path, tmp_path: Path
 ) -> None:
     plain = derived / "plain.pth"
-    checked = check(plain, plain, content_hash=True)
+    checked = check(plain, plain, CheckOptions(content_hash=True))
     made = gate(Policy(bench=True, export=True), [checked])
     assert made.exit_code == 0 and made.summary.startswith("unchanged")
     assert made.verdicts[0].answer == "yes"
@@ -150,7 +153,7 @@ def test_a_folder_that_lost_its_receipt_is_no_pass(
     import onnx
     from safetensors.torch import save_file
 
-    from interop.gate.judging import Side, judge
+    from interop.gate.candidate import ModelPath, judge
     from tests.gate.test_many import external
 
     def folder(name: str, weights: Path) -> Path:
@@ -163,7 +166,7 @@ def test_a_folder_that_lost_its_receipt_is_no_pass(
     policy = Policy(values=False)
 
     def judged(a: Path, b: Path) -> Report:
-        return judge(Side(str(b)), Side(str(a)), policy)
+        return judge(ModelPath(str(b)), ModelPath(str(a)), policy)
 
     assert judged(before, after).exit_code == 0, "neither is a bundle"
     files = {"digits.pth": sha256((before / "digits.pth").read_bytes()).hexdigest()}

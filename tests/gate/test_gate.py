@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import (
     PROOFS,
     Answer,
@@ -20,14 +22,16 @@ from interop.facts import (
     Unreadable,
 )
 from interop.facts.sections.bench import BenchSection
-from interop.gate import gate, lacking, refuse
-from interop.gate.policy import Policy
+from interop.gate import evidence, gate, refuse
+from interop.policy.policy import Policy
 from interop.rules import all_rules
 
 
 @pytest.fixture(scope="module")
 def good(digits: Path, derived: Path) -> Report:
-    return check(digits / "shufflenet.pth", derived / "retrained.pth", content_hash=True)
+    return check(
+        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
+    )
 
 
 def hashes(checked: Report) -> list[str]:
@@ -80,7 +84,9 @@ def test_without_demands_the_files_decide(good: Report) -> None:
 
 
 def test_permuted_labels_fail_and_need_no_evidence(digits: Path, derived: Path) -> None:
-    checked = check(digits / "shufflenet.pth", derived / "relabelled.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", derived / "relabelled.pth", CheckOptions(content_hash=True)
+    )
     made = gate(Policy(export=True, bench=True), [checked])
     assert made.exit_code == 1
     assert made.summary.startswith("label-order-changed: 9 of 10")
@@ -89,14 +95,18 @@ def test_permuted_labels_fail_and_need_no_evidence(digits: Path, derived: Path) 
 
 
 def test_faults_of_other_intents_do_not_decide(digits: Path) -> None:
-    checked = check(digits / "shufflenet.pth", digits / "squeezenet.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", digits / "squeezenet.pth", CheckOptions(content_hash=True)
+    )
     made = gate(Policy(), [checked])
     assert made.exit_code == 0 and made.findings == ()
     assert "backbone-mismatch (transfer)" in made.details.other_intents
 
 
 def test_unknown_labels_are_inconclusive_and_never_a_pass(digits: Path, derived: Path) -> None:
-    checked = check(digits / "shufflenet.pth", derived / "plain.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", derived / "plain.pth", CheckOptions(content_hash=True)
+    )
     assert gate(Policy(), [checked]).exit_code == 3
     off = Policy(levels={"labels-unknown": Level.OFF, "preprocessing-unknown": Level.OFF})
     assert gate(off, [checked]).exit_code == 3
@@ -109,7 +119,7 @@ def test_missing_evidence_is_inconclusive(good: Report) -> None:
     made = gate(policy, [good])
     assert made.exit_code == 3
     assert made.summary == "evidence-missing: export: the policy asks for it (evidence.export)"
-    assert set(lacking(policy, [good])) == {"export", "bench"}
+    assert set(evidence.lacking(policy, [good], now=time.time())) == {"export", "bench"}
 
 
 def test_good_evidence_passes_and_bad_evidence_fails(good: Report) -> None:
@@ -188,7 +198,7 @@ def test_an_unreadable_candidate_fails() -> None:
 
 
 def test_every_budget_has_its_rule() -> None:
-    from interop.gate.policy import BUDGETS
+    from interop.policy.policy import BUDGETS
 
     source = " ".join(str(e.check.__code__.co_consts) for e in all_rules().values())
     for budget in BUDGETS:

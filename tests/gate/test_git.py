@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 
 from interop.errors import ConfigError
-from interop.gate.git import Repository, Spec, is_pointer, parse
-from interop.gate.units import grouped, in_folder, in_repository
+from interop.gate.repository.discover import grouped, in_folder, in_repository
+from interop.gate.repository.git import (
+    GitPath,
+    Repository,
+    is_pointer,
+    parse,
+)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -46,8 +51,8 @@ def pointer(data: bytes) -> bytes:
 
 
 def test_what_is_a_git_address() -> None:
-    assert parse("git:main:models/a.pth") == Spec("main", "models/a.pth")
-    assert parse("git:v1.2:") == Spec("v1.2", "")
+    assert parse("git:main:models/a.pth") == GitPath("main", "models/a.pth")
+    assert parse("git:v1.2:") == GitPath("v1.2", "")
     assert parse("models/a.pth") is None and parse("https://example.org/a:b") is None
     for half in ("git:main", "git::a.pth", "git:--help:a.pth"):
         with pytest.raises(ConfigError, match="is no git:REF:path"):
@@ -57,11 +62,11 @@ def test_what_is_a_git_address() -> None:
 def test_a_file_and_a_folder_of_a_commit(repository: Path, tmp_path: Path) -> None:
     (repository / "models" / "a.pth").write_bytes(b"second")
     there = Repository(repository / "models")
-    file = there.fetch(Spec("main", "models/a.pth"), tmp_path / "one")
+    file = there.fetch(GitPath("main", "models/a.pth"), tmp_path / "one")
     assert file.name == "a.pth" and file.read_bytes() == b"first" * 1000
-    folder = there.fetch(Spec("HEAD", "models/b/"), tmp_path / "two")
+    folder = there.fetch(GitPath("HEAD", "models/b/"), tmp_path / "two")
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
-    odd = there.fetch(Spec("main", "models/ö *.pth"), tmp_path / "three")
+    odd = there.fetch(GitPath("main", "models/ö *.pth"), tmp_path / "three")
     assert odd.read_bytes() == b"odd"
     assert git(repository, "status", "--porcelain").split() == ["M", "models/a.pth"]
 
@@ -69,12 +74,17 @@ def test_a_file_and_a_folder_of_a_commit(repository: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (Spec("main", "models/c.pth"), "did you mean git:main:models/a.pth?"),
-        (Spec("main", "zzz"), "counts from the root of the repository"),
-        (Spec("mian", "models/a.pth"), "no such commit, branch or tag here; git fetch origin mian"),
+        (GitPath("main", "models/c.pth"), "did you mean git:main:models/a.pth?"),
+        (GitPath("main", "zzz"), "counts from the root of the repository"),
+        (
+            GitPath("mian", "models/a.pth"),
+            "no such commit, branch or tag here; git fetch origin mian",
+        ),
     ],
 )
-def test_what_is_not_there_is_said(repository: Path, tmp_path: Path, spec: Spec, said: str) -> None:
+def test_what_is_not_there_is_said(
+    repository: Path, tmp_path: Path, spec: GitPath, said: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         Repository(repository).fetch(spec, tmp_path / "out")
     assert said in str(caught.value)
@@ -97,7 +107,7 @@ def test_a_pointer_is_resolved_from_the_repositorys_own_objects(
     kept.parent.mkdir(parents=True)
     kept.write_bytes(data)
     there = Repository(repository)
-    file = there.fetch(Spec("main", "models/large.pth"), tmp_path / "out")
+    file = there.fetch(GitPath("main", "models/large.pth"), tmp_path / "out")
     assert file.read_bytes() == data
     # The candidate may be a pointer too, where CI did not pull.
     here = repository / "models" / "large.pth"
@@ -107,7 +117,7 @@ def test_a_pointer_is_resolved_from_the_repositorys_own_objects(
     # A store that is cut off is no source.
     kept.write_bytes(data[:-1])
     with pytest.raises(ConfigError, match="lies in Git LFS and its 5,000 bytes are not here"):
-        there.fetch(Spec("main", "models/large.pth"), tmp_path / "again")
+        there.fetch(GitPath("main", "models/large.pth"), tmp_path / "again")
     assert not [p for p in (tmp_path / "again").rglob("*") if p.is_file()], (
         "nothing half-written is left"
     )
@@ -133,7 +143,7 @@ def test_git_lfs_itself_fetches_what_is_not_here(
     there = Repository(repository)
     assert there.files("main")["large.pt"].size < 1024, "the commit holds a pointer"
     (there.objects / oid[:2] / oid[2:4] / oid).unlink()
-    file = there.fetch(Spec("main", "large.pt"), tmp_path / "out")
+    file = there.fetch(GitPath("main", "large.pt"), tmp_path / "out")
     assert file.read_bytes() == data
 
 
@@ -248,14 +258,14 @@ def under(folder: Path) -> list[str]:
 
 def test_a_file_comes_with_those_that_it_needs(several: Path, tmp_path: Path) -> None:
     there = Repository(several)
-    file = there.fetch(Spec("main", "graphs/net.onnx"), tmp_path / "a")
+    file = there.fetch(GitPath("main", "graphs/net.onnx"), tmp_path / "a")
     assert file == tmp_path / "a" / "graphs" / "net.onnx"
     own = ["bias.dat", "config.json", "net.onnx", "w.bin"]
     assert under(tmp_path / "a") == [f"graphs/{name}" for name in own]
     assert (file.parent / "w.bin").stat().st_size == 64
-    there.fetch(Spec("main", "shards/a.safetensors.index.json"), tmp_path / "b")
+    there.fetch(GitPath("main", "shards/a.safetensors.index.json"), tmp_path / "b")
     assert len(under(tmp_path / "b")) == 3, "what leads out of the folder is left out"
-    there.fetch(Spec("main", "hub"), tmp_path / "c")
+    there.fetch(GitPath("main", "hub"), tmp_path / "c")
     assert under(tmp_path / "c") == ["hub/config.json", "hub/model.safetensors"]
     assert (tmp_path / "c" / "hub" / "model.safetensors").read_bytes() == b"weights"
 

@@ -14,11 +14,11 @@ import pytest
 
 from interop.errors import ConfigError
 from interop.facts import Report
-from interop.gate import cache as caches
-from interop.gate import many
-from interop.gate.cache import Cache
-from interop.gate.many import gate_all
-from interop.gate.policy import Policy, read_policy
+from interop.gate.repository import cache as caches
+from interop.gate.repository import run as many
+from interop.gate.repository.cache import Cache
+from interop.gate.repository.run import gate_all
+from interop.policy.policy import Policy, read_policy
 from interop.report.json import to_json
 from tests.gate.test_git import git, pointer
 
@@ -185,7 +185,7 @@ def test_a_damaged_entry_of_the_cache_is_judged_anew(repository: Path, tmp_path:
     cache = Cache(tmp_path / "cache")
     first = run(repository, cache=cache)
     entries = list(cache.folder.rglob("*.json"))
-    assert len(entries) == 6 and not list(cache.folder.rglob("*.part"))
+    assert len(entries) == 6 and not list(cache.folder.rglob(".interop-*"))
     entries[0].write_text("{")
     assert states(run(repository, cache=cache)) == states(first)
     json.loads(entries[0].read_text())

@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import save_file
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import Answer, Report
+from interop.gate.candidate import ModelPath, judge
 from interop.gate.evidence import is_of
-from interop.gate.git import Repository, Spec
-from interop.gate.judging import Side, judge
-from interop.gate.policy import Policy
+from interop.gate.repository.git import GitPath, Repository
+from interop.policy.policy import Policy
 from tests.gate.test_git import git, pointer, stored
 
 
@@ -36,7 +37,7 @@ def folder(path: Path) -> Path:
 
 
 def gate(candidate: Path, baseline: Path, name: str = "") -> Report:
-    return judge(Side(str(candidate)), Side(str(baseline), name), Policy())
+    return judge(ModelPath(str(candidate)), ModelPath(str(baseline), name), Policy())
 
 
 @pytest.mark.parametrize("large", ["tokenizer.json", "2_Dense/model.safetensors"])
@@ -50,7 +51,7 @@ def test_parts_in_git_lfs_are_fetched_and_compared(large: str, tmp_path: Path) -
     git(root, "commit", "-q", "-m", "model")
     stored(root, raw)
     (model / large).write_bytes(raw)
-    there = Repository(root).fetch(Spec("main", "m"), tmp_path / "baseline")
+    there = Repository(root).fetch(GitPath("main", "m"), tmp_path / "baseline")
     same = gate(model, there)
     assert same.outcome is Answer.YES and "unchanged" in same.summary
     (model / large).write_bytes(
@@ -78,14 +79,14 @@ def test_a_file_is_judged_with_the_tokenizer_beside_it(tmp_path: Path) -> None:
 
 def test_evidence_of_a_folder_is_of_its_parts_too(tmp_path: Path) -> None:
     a, b = folder(tmp_path / "a"), folder(tmp_path / "b")
-    before = check(a, b, content_hash=True)
+    before = check(a, b, CheckOptions(content_hash=True))
     bench = replace(before, command="bench")
     assert is_of(bench, before)
     (b / "tokenizer.json").write_text((a / "tokenizer.json").read_text().replace('"b"', '"c"'))
-    after = check(a, b, content_hash=True)
+    after = check(a, b, CheckOptions(content_hash=True))
     assert not is_of(bench, after)
     shutil.copy(a / "tokenizer.json", b / "tokenizer.json")
-    assert is_of(bench, check(a, b, content_hash=True))
+    assert is_of(bench, check(a, b, CheckOptions(content_hash=True)))
     # A report of an earlier release does not tell, and counts by the weights.
     facts = [replace(i, facts={k: v for k, v in i.facts.items() if "parts" not in k})
              for i in bench.inputs]  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from interop.errors import ConfigError
 from interop.facts import Intent, Level
-from interop.gate.policy import Policy, read_policy
+from interop.policy.policy import Policy, read_policy
 
 
 def read(tmp_path: Path, text: str) -> Policy:

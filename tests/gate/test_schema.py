@@ -12,9 +12,9 @@ import pytest
 
 from interop.errors import ConfigError
 from interop.facts import TaskName
-from interop.gate.keys import KEYS
-from interop.gate.policy import parse_policy
-from interop.gate.schema import SCHEMA_FILE, schema, text
+from interop.policy.keys import KEYS
+from interop.policy.policy import parse_policy
+from interop.policy.schema import SCHEMA_FILE, schema, text
 
 GOOD: dict[str, tuple[Any, ...]] = {
     "intent": ("reload", "transfer", "replace"),
@@ -67,13 +67,13 @@ def valid(given: dict[str, Any]) -> bool:
 
 
 def test_a_policy_takes_the_tasks_that_bench_has() -> None:
-    from interop.bench.tasks import TASKS as MEASURED
+    from interop.tasks import TASKS as MEASURED
 
     assert set(TaskName) == set(MEASURED)
 
 
 def test_the_stored_schema_is_the_one_that_the_keys_give() -> None:
-    assert SCHEMA_FILE.read_text("utf-8") == text(), "python -m interop.gate.schema"
+    assert SCHEMA_FILE.read_text("utf-8") == text(), "python -m interop.policy.schema"
     jsonschema.Draft202012Validator.check_schema(schema())
 
 

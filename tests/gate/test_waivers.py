@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.gate import gate
-from interop.gate.policy import Policy, Waiver
+from interop.policy.policy import Policy, Waiver
 
 
 def at(day: str) -> float:
@@ -19,7 +20,9 @@ def policy(rule: str, place: str = "") -> Policy:
 
 
 def test_a_waived_finding_is_told_and_breaks_nothing(digits: Path, derived: Path) -> None:
-    checked = check(digits / "shufflenet.pth", derived / "relabelled.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", derived / "relabelled.pth", CheckOptions(content_hash=True)
+    )
     assert gate(Policy(), [checked], now=at("2030-01-31")).exit_code == 1
     made = gate(policy("label-order-changed"), [checked], now=at("2030-01-31"))
     assert made.exit_code == 0
@@ -31,7 +34,9 @@ def test_a_waived_finding_is_told_and_breaks_nothing(digits: Path, derived: Path
 
 
 def test_an_expired_waiver_waives_nothing_and_is_said(digits: Path, derived: Path) -> None:
-    checked = check(digits / "shufflenet.pth", derived / "relabelled.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", derived / "relabelled.pth", CheckOptions(content_hash=True)
+    )
     made = gate(policy("label-order-changed"), [checked], now=at("2030-02-01"))
     assert made.exit_code == 1
     assert "the waiver of it expired on 2030-01-31" in made.summary
@@ -39,14 +44,18 @@ def test_an_expired_waiver_waives_nothing_and_is_said(digits: Path, derived: Pat
 
 
 def test_a_waiver_of_another_rule_or_place_waives_nothing(digits: Path, derived: Path) -> None:
-    checked = check(digits / "shufflenet.pth", derived / "relabelled.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", derived / "relabelled.pth", CheckOptions(content_hash=True)
+    )
     for other in (policy("key-missing"), policy("label-order-changed", "elsewhere/*")):
         made = gate(other, [checked], now=at("2030-01-01"))
         assert made.exit_code == 1 and made.details.waivers[0].findings == 0
 
 
 def test_what_is_unknown_can_be_answered_for(digits: Path, derived: Path) -> None:
-    checked = check(digits / "shufflenet.pth", derived / "plain.pth", content_hash=True)
+    checked = check(
+        digits / "shufflenet.pth", derived / "plain.pth", CheckOptions(content_hash=True)
+    )
     assert gate(Policy(), [checked]).exit_code == 3
     waivers = tuple(
         Waiver(rule, "served with our own", date(2030, 1, 31))

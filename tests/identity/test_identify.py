@@ -11,7 +11,8 @@ import torch
 
 from interop.errors import ConfigError, ReadError
 from interop.facts import Labels, TensorSpec
-from interop.identity import identify_file, keys
+from interop.identity import identify_file
+from interop.identity import metadata as keys
 from interop.identity.prefix import strip_prefix
 
 
@@ -206,7 +207,7 @@ PREPARED = {"resize": [64, 64], "mean": [0.3] * 3, "std": [0.4] * 3}
 def test_a_broken_statement_of_preprocessing_says_why_it_was_not_taken(
     tmp_path: Path, stated: object, said: str
 ) -> None:
-    from interop.bench.wanted import need_interface
+    from interop.tasks.infer import need_interface
 
     path = tmp_path / "m.pth"
     torch.save({"state_dict": {"a.weight": torch.zeros(3, 2)}, "preprocess": stated}, path)

@@ -6,8 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from interop.identity import identify, index
-from interop.identity.compile import Entry, Twins, alike, document
+from interop.identity import identify
+from interop.identity.index import lookup
+from interop.identity.index.build import (
+    IndexEntry,
+    Twins,
+    alike,
+    document,
+)
 from interop.models.catalog import entry
 from tests.identity.conftest import Shapes, manifest
 
@@ -25,10 +31,10 @@ timm/edgenext_xx_small timm/volo_d1_224 timm/crossvit_tiny_240 timm/mobilevit_xx
 NAMES = _NAMES.split()
 
 
-def variants(e: Entry) -> Iterator[tuple[str, Shapes, int | None]]:
+def variants(e: IndexEntry) -> Iterator[tuple[str, Shapes, int | None]]:
     """What people do to a head: (how, the state dict, its outputs)."""
     path = e.heads[0][0]
-    own = {n: s for n, s in e.shapes.items() if index.under(n, path)}
+    own = {n: s for n, s in e.shapes.items() if lookup.under(n, path)}
     body = {n: s for n, s in e.shapes.items() if n not in own}
     matrices = [s for s in own.values() if len(s) > 1]
     width, tail = matrices[0][1], matrices[-1][2:]
@@ -105,16 +111,16 @@ def test_counters_and_buffers_say_nothing() -> None:
     assert identify(manifest(bare)).architecture == "torchvision/swin_t"
 
 
-def stem(name: str, width: int = 8) -> Entry:
+def stem(name: str, width: int = 8) -> IndexEntry:
     shapes = {"conv.weight": (width, 3, 3, 3), "norm.weight": (width,), "fc.weight": (9, width)}
-    return Entry(name, shapes, (("fc", "classes"),), "avg")
+    return IndexEntry(name, shapes, (("fc", "classes"),), "avg")
 
 
 def test_what_no_file_tells_apart_is_found_and_reported_as_a_class() -> None:
     entries = [stem("torchvision/a"), stem("timm/a"), stem("timm/b"), stem("timm/c", 16)]
     assert [[e.name for e in g] for g in alike(entries)] == [["torchvision/a", "timm/a", "timm/b"]]
     twins = [Twins([("torchvision/a", "timm/a"), ("timm/b",)], "padding, epsilon")]
-    stored = index.parse(document(entries, twins, {"timm": "1"}))
+    stored = lookup.parse(document(entries, twins, {"timm": "1"}))
     shapes = entries[0].shapes
     silent = identify(manifest(shapes), entries=stored)
     assert [a.name for a in silent.architectures] == ["torchvision/a", "timm/b"]
@@ -133,11 +139,11 @@ def test_what_no_file_tells_apart_is_found_and_reported_as_a_class() -> None:
 
 
 def test_the_stored_index_is_small_and_says_what_it_was_built_from() -> None:
-    assert index.STORED.stat().st_size <= 400_000
-    assert set(index.load().built_from) >= {"torchvision", "timm", "transformers"}
+    assert lookup.STORED.stat().st_size <= 400_000
+    assert set(lookup.load().built_from) >= {"torchvision", "timm", "transformers"}
 
 
 def test_hashes_do_not_depend_on_the_order_of_names() -> None:
     shapes = entry("torchvision/resnet18").shapes
-    assert index.module_sums(shapes.items()) == index.module_sums(reversed(list(shapes.items())))
-    assert index.word("a", (1, 2)) != index.word("a", (2, 1))
+    assert lookup.module_sums(shapes.items()) == lookup.module_sums(reversed(list(shapes.items())))
+    assert lookup.word("a", (1, 2)) != lookup.word("a", (2, 1))

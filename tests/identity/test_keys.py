@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interop.identity.keys import labels
+from interop.identity.metadata import labels
 
 
 @pytest.mark.parametrize("problem", ["regression", "single_label_classification", None])

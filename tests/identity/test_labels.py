@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from interop.identity import identify, identify_file
-from interop.identity.keys import labels
+from interop.identity.metadata import labels
 from interop.reading import read
 
 NAMES = ("cat", "dog", "owl")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from interop.identity import identify, with_runner_up
-from interop.identity.blocks import blocks
-from interop.identity.match import is_name
+from interop.identity.block_summary import blocks
+from interop.identity.index.match import is_name
 from interop.models.catalog import entry
 from tests.identity.conftest import manifest, shapes_of
 

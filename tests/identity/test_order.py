@@ -7,7 +7,7 @@ import random
 import pytest
 
 from interop.facts import TensorSpec
-from interop.identity.order import in_definition_order
+from interop.identity.index.order import in_definition_order
 from interop.models.catalog import entry
 
 _NAMES = """

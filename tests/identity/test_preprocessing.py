@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.errors import ConfigError
 from interop.facts import (
     AudioPreprocessing,
@@ -20,9 +21,10 @@ from interop.facts import (
     Preprocessing,
     TextPreprocessing,
 )
-from interop.gate.policy import parse_policy
-from interop.identity import identify_file, keys
+from interop.identity import identify_file, metadata
 from interop.identity.ecosystems import preprocessing
+from interop.identity.user_facts import UserFacts
+from interop.policy.policy import parse_policy
 
 IMAGE = {"resize": [8, 8], "mean": [0.5] * 3, "std": [0.5] * 3}
 AUDIO = {"kind": "audio", "sampling_rate": 16000}
@@ -30,7 +32,7 @@ HASH = "0" * 64
 
 
 def parsed(value: Any) -> Any:
-    return keys.parse_preprocessing(value, "here", base=Path())
+    return metadata.parse_preprocessing(value, "here", base=Path())
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def parsed(value: Any) -> Any:
 def test_what_is_given_is_what_is_written(value: dict[str, Any], record: Any) -> None:
     found = parsed(value)
     assert found == record and found.evidence is Evidence.STATED
-    written = keys.preprocessing_json(found)
+    written = metadata.preprocessing_json(found)
     assert written["kind"] == found.kind
     assert parsed(json.loads(json.dumps(written))) == found
 
@@ -58,7 +60,7 @@ def test_what_is_given_is_what_is_written(value: dict[str, Any], record: Any) ->
 def test_where_a_fact_comes_from_is_kept() -> None:
     found = parsed({**IMAGE, "evidence": "measured"})
     assert found.evidence is Evidence.MEASURED
-    assert keys.preprocessing_json(found)["evidence"] == "measured"
+    assert metadata.preprocessing_json(found)["evidence"] == "measured"
 
 
 @pytest.mark.parametrize(
@@ -85,17 +87,17 @@ def test_what_means_nothing_ends_in_one_line(value: dict[str, Any], said: str) -
 def test_a_file_may_give_a_hash_and_never_a_path(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match="is not the sha256"):
-        keys.parse_preprocessing({"tokenizer": str(tmp_path / "tokenizer.json")}, "a file")
+        metadata.parse_preprocessing({"tokenizer": str(tmp_path / "tokenizer.json")}, "a file")
 
 
 def test_the_path_of_a_tokenizer_is_hashed_from_where_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     digest = sha256(b"{}").hexdigest()
     (tmp_path / "how.json").write_text('{"tokenizer": "tokenizer.json"}')
-    assert keys.read_preprocessing(str(tmp_path / "how.json")) == TextPreprocessing(digest)
+    assert metadata.read_preprocessing(str(tmp_path / "how.json")) == TextPreprocessing(digest)
     for path in (tmp_path, tmp_path / "tokenizer.json"):
         given = json.dumps({"tokenizer": str(path)})
-        assert keys.read_preprocessing(given) == TextPreprocessing(digest)
+        assert metadata.read_preprocessing(given) == TextPreprocessing(digest)
     facts = {"facts": {"preprocess": {"kind": "text", "tokenizer": "./tokenizer.json"}}}
     assert parse_policy(facts, tmp_path / "interop.toml").preprocessing == TextPreprocessing(digest)
 
@@ -103,12 +105,12 @@ def test_the_path_of_a_tokenizer_is_hashed_from_where_it_is_written(tmp_path: Pa
 def test_a_bare_name_may_be_the_file_beside_the_model(tmp_path: Path) -> None:
     save_file({"w": torch.ones(2, 2)}, tmp_path / "m.safetensors", {"format": "pt"})
     (tmp_path / "mine.json").write_text("{}")
-    given = keys.read_preprocessing('{"tokenizer": "mine.json"}')
-    found = identify_file(tmp_path / "m.safetensors", preprocessing=given).preprocessing
+    given = metadata.read_preprocessing('{"tokenizer": "mine.json"}')
+    found = identify_file(tmp_path / "m.safetensors", UserFacts(preprocessing=given)).preprocessing
     assert found == TextPreprocessing(sha256(b"{}").hexdigest())
     with pytest.raises(ConfigError, match="no tokenizer"):
-        other = keys.read_preprocessing('{"tokenizer": "other.json"}')
-        identify_file(tmp_path / "m.safetensors", preprocessing=other)
+        other = metadata.read_preprocessing('{"tokenizer": "other.json"}')
+        identify_file(tmp_path / "m.safetensors", UserFacts(preprocessing=other))
 
 
 @pytest.mark.parametrize("name", ["preprocessor_config.json", "processor_config.json"])
@@ -150,15 +152,15 @@ def saved(path: Path, how: object) -> str:
 )
 def test_two_descriptions(a: object, b: object, answer: str, said: str, tmp_path: Path) -> None:
     sides = saved(tmp_path / "a.pth", a), saved(tmp_path / "b.pth", b)
-    report = check(*sides, intent="replace", labels=Labels(("x", "y")))
+    report = check(*sides, options=CheckOptions(intent="replace", labels=Labels(("x", "y"))))
     assert (str(report.outcome), said in report.summary) == (answer, True)
 
 
 def test_two_places_that_disagree_state_nothing(tmp_path: Path) -> None:
     how = {"preprocess": IMAGE, "config.json": {"preprocess": {**IMAGE, "color": "BGR"}}}
-    assert keys.preprocessing(how)[0] is None
-    assert "disagree" in keys.preprocessing(how)[1]
-    assert keys.preprocessing({"preprocess": IMAGE, "config.json": {"preprocess": IMAGE}})[0]
+    assert metadata.preprocessing(how)[0] is None
+    assert "disagree" in metadata.preprocessing(how)[1]
+    assert metadata.preprocessing({"preprocess": IMAGE, "config.json": {"preprocess": IMAGE}})[0]
 
 
 def test_one_number_for_a_size_means_what_it_means_to_the_class() -> None:
@@ -192,7 +194,9 @@ def test_one_number_for_a_size_means_what_it_means_to_the_class() -> None:
 def test_what_is_stated_of_another_kind_of_input_does_not_fit(tmp_path, name, shape, how, fits):
     save_file({name: torch.zeros(shape)}, tmp_path / "a.safetensors")
     path = str(tmp_path / "a.safetensors")
-    report = check(path, path, preprocessing=keys.parse_preprocessing(how, "--preprocess"))
+    report = check(
+        path, path, CheckOptions(preprocessing=metadata.parse_preprocessing(how, "--preprocess"))
+    )
     found = [f for f in report.findings if f.rule == "preprocessing-misfit"]
     assert (not found) == fits
 
@@ -200,4 +204,4 @@ def test_what_is_stated_of_another_kind_of_input_does_not_fit(tmp_path, name, sh
 @pytest.mark.parametrize("kind", [["image"], {"a": 1}, 3, None])
 def test_a_kind_that_is_no_word_is_refused_in_one_line(kind):
     with pytest.raises(ConfigError, match="unknown kind"):
-        keys.parse_preprocessing({"kind": kind}, "--preprocess")
+        metadata.parse_preprocessing({"kind": kind}, "--preprocess")

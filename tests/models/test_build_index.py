@@ -6,9 +6,14 @@ import json
 import pytest
 
 from interop.errors import ModelError
-from interop.identity import index
+from interop.identity.index import lookup
 from interop.models import catalog
-from interop.models.build_index import build_index, select, state_dict_shapes, write
+from interop.models.index.build import (
+    build_index,
+    select,
+    state_dict_shapes,
+    write,
+)
 
 # Over the three libraries: twins, other names on disk, side branches, free and fixed sizes.
 SAMPLE = (
@@ -54,11 +59,11 @@ def together(made, name):
 
 @pytest.fixture(scope="module")
 def rebuilt():
-    return index.parse(build_index(SAMPLE))
+    return lookup.parse(build_index(SAMPLE))
 
 
 def test_what_is_stored_is_what_the_libraries_hold(rebuilt):
-    stored = index.load()
+    stored = lookup.load()
     here = catalog.built_from()
     if stored.built_from != here:
         pytest.skip(f"the index is of {dict(stored.built_from)}, here are {here}")
@@ -115,7 +120,7 @@ def test_the_command(interop, tmp_path):
     done = interop("index", "build", "--only", "timm/test_resnet", "-o", out)
     assert done.returncode == 0, done.stderr
     assert f"{out}: 1 names" in " ".join(done.stdout.split())
-    assert "timm/test_resnet" in index.load(out).by_name
+    assert "timm/test_resnet" in lookup.load(out).by_name
 
 
 @pytest.mark.parametrize(

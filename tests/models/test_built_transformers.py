@@ -119,15 +119,15 @@ def test_what_is_joined_on_the_way_is_taken_apart_again(tmp_path):
     identity = identify_file(tmp_path)
     _module, proof, _ = built(identity)
     assert proof.facts["converted"]["count"] == 4
-    from interop.models import placing
+    from interop.models import key_mapping
 
-    kept = placing.undone
+    kept = key_mapping.undone
     try:
         # A way back that gives other numbers is seen.
-        placing.undone = lambda *a: {n: t + 1 for n, t in kept(*a).items()}
+        key_mapping.undone = lambda *a: {n: t + 1 for n, t in kept(*a).items()}
         proof = load(build(identity), identity)
     finally:
-        placing.undone = kept
+        key_mapping.undone = kept
     assert not proof.holds and len(proof.facts["unequal"]) == 2 * 3 * 4
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from fixtures.autoencoder import ConvAutoencoder
 from interop.identity import identify
 from interop.models import build, load
-from interop.models.loading import same_bits
+from interop.models.load_weights import same_bits
 from interop.reading import read
 
 

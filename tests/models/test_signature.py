@@ -12,6 +12,8 @@ from fixtures.make import DIGITS
 from interop.errors import ConfigError, ModelError
 from interop.facts import Preprocessing
 from interop.identity import identify_file
+from interop.models.infer_signature import signature
+from interop.models.libraries.torchvision import signature as torchvision
 from interop.models.signature import (
     Argument,
     Forward,
@@ -20,8 +22,6 @@ from interop.models.signature import (
     narrowed,
     parse_argument,
     seeded,
-    signature,
-    torchvision,
     unmarked,
 )
 from interop.models.signature.types import DETECTIONS
@@ -430,7 +430,7 @@ def test_a_signature_goes_through_a_receipt():
 
 
 def test_torchaudios_models_take_frames_or_samples():
-    from interop.models.signature import torchaudio
+    from interop.models.libraries.torchaudio import signature as torchaudio
 
     speech = nn.Module()
     speech.fc1 = nn.Module()

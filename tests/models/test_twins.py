@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from interop.models import catalog, twins
-from interop.models.twins import compare, shake
+from interop.models import catalog
+from interop.models.index import equivalence
+from interop.models.index.equivalence import compare, shake
 
 
 def group(*names):
@@ -27,7 +28,7 @@ def two_resnets(monkeypatch):
         made = {"torchvision/resnet18": first, "torchvision/quantized_resnet18": second}
         for builder in ("hollow", "outline"):
             monkeypatch.setattr(
-                twins.catalog, builder, lambda entry, **_: made[entry.name]().eval()
+                equivalence.catalog, builder, lambda entry, **_: made[entry.name]().eval()
             )
         return compare(group(*made))
 
@@ -54,7 +55,7 @@ def test_a_model_that_its_input_makes_no_difference_to_shows_nothing(two_resnets
         return module
 
     found = two_resnets(dull, dull)
-    assert len(found.same) == 2 and found.apart.endswith(twins.BLIND)
+    assert len(found.same) == 2 and found.apart.endswith(equivalence.BLIND)
 
 
 def test_what_no_attribute_tells_is_the_librarys_own_code(two_resnets):
@@ -65,7 +66,7 @@ def test_what_no_attribute_tells_is_the_librarys_own_code(two_resnets):
         return module
 
     found = two_resnets(resnet18, doubled)
-    assert len(found.same) == 2 and found.apart == twins.OWN_CODE
+    assert len(found.same) == 2 and found.apart == equivalence.OWN_CODE
 
 
 def test_real_twins_across_libraries():
@@ -101,18 +102,18 @@ def test_families_of_text_models():
 
 def test_another_head_is_told_by_the_head():
     found = compare(group("transformers/BertForTokenClassification", "transformers/BertModel"))
-    assert len(found.same) == 2 and found.apart == twins.HEAD
+    assert len(found.same) == 2 and found.apart == equivalence.HEAD
 
 
 def test_what_is_too_large_is_not_called_the_same(monkeypatch):
-    monkeypatch.setattr(twins, "LARGEST", 1000)
+    monkeypatch.setattr(equivalence, "LARGEST", 1000)
     found = compare(group("torchvision/resnet18", "timm/resnet18"))
-    assert len(found.same) == 2 and found.apart.endswith(twins.TOO_LARGE)
+    assert len(found.same) == 2 and found.apart.endswith(equivalence.TOO_LARGE)
 
 
 def test_the_name_that_a_group_goes_by():
     names = ["transformers/ViT", "timm/deit_b", "timm/vit_b", "torchvision/quantized_r", "timm/b"]
-    assert sorted([*names, "torchvision/r"], key=twins.preference) == [
+    assert sorted([*names, "torchvision/r"], key=equivalence.preference) == [
         "torchvision/r", "torchvision/quantized_r", "timm/b", "timm/vit_b", "timm/deit_b",
         "transformers/ViT",
     ]  # fmt: skip

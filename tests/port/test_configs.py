@@ -7,7 +7,7 @@ import pytest
 from interop.check.maps import unmapped
 from interop.check.pairing import pair
 from interop.models import catalog
-from interop.port.configs import config_for
+from interop.models.libraries.transformers.config import config_for
 from interop.port.models import Model, identity_of
 
 pytest.importorskip("transformers")

@@ -7,8 +7,8 @@ from torch import nn
 
 from interop.facts import Mapped, TensorSpec
 from interop.models import catalog
-from interop.port.hyper import differences
 from interop.port.models import Model
+from interop.port.settings_diff import differences
 
 
 def net(eps: float = 1e-5, act: type[nn.Module] = nn.ReLU, **conv: int) -> nn.Module:

@@ -14,11 +14,12 @@ from torch import nn
 from fixtures import small_gpt
 from fixtures.shaken import shaken
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.errors import ConfigError, InteropError, ModelError
-from interop.facts import Answer, Report
+from interop.facts import Answer, Identity, Report
 from interop.identity import identify_file
 from interop.models import catalog
-from interop.port import port
+from interop.port import PortOptions, port
 from interop.report.json import to_json
 
 timm = pytest.importorskip("timm")
@@ -36,9 +37,12 @@ def start(folder: Path, name: str, **options: Any) -> Path:
     return path
 
 
-def ported(file: Path, out: Path | None = None, **options: Any) -> Report:
+def ported(
+    file: Path, out: Path | None = None, like: Identity | None = None, **options: Any
+) -> Report:
     given = identify_file(file, whole=True)
-    return port(given, out=None if out is None else str(out), **options)
+    asked = PortOptions(out=None if out is None else str(out), **options)
+    return port(given, asked, like=like)
 
 
 def same(one: Tensors, other: Tensors) -> bool:
@@ -87,7 +91,9 @@ def test_a_folder_is_what_from_pretrained_loads(tmp_path: Path) -> None:
 
     given = replace(given, labels=Labels(("ant", "bee", "cat"), "test"))
     out = f"{tmp_path}/vit/"
-    report = port(given, to="transformers/ViTForImageClassification", arch=name, out=out)
+    report = port(
+        given, PortOptions(to="transformers/ViTForImageClassification", arch=name, out=out)
+    )
     assert report.exit_code == 0 and "from_pretrained" in report.details.call
     loaded, info = transformers.ViTForImageClassification.from_pretrained(
         out, output_loading_info=True
@@ -299,7 +305,7 @@ def test_what_is_missing_and_what_is_strange_are_said_apart(tmp_path: Path) -> N
 def test_a_written_map_is_used(tmp_path: Path) -> None:
     torch.save(Net(3).state_dict(), tmp_path / "a.pth")
     torch.save(Net(3, other=True).state_dict(), tmp_path / "b.pth")
-    found = check(tmp_path / "a.pth", tmp_path / "b.pth", with_map=True)
+    found = check(tmp_path / "a.pth", tmp_path / "b.pth", CheckOptions(with_map=True))
     written = to_json(found.details.pairing.map)
     path = tmp_path / "map.json"
     path.write_text(json.dumps(written))
@@ -345,7 +351,7 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InteropError, match="exists"):
         ported(file, out, to="torchvision/squeezenet1_1")
     assert ported(file, out, to="torchvision/squeezenet1_1", force=True).exit_code == 0
-    assert not list(tmp_path.glob(".*.part"))
+    assert not list(tmp_path.glob(".interop-*"))
 
 
 def test_the_written_header_says_what_it_holds(tmp_path: Path) -> None:
@@ -416,7 +422,7 @@ def test_a_wrong_map_is_found_out_by_running_both(tmp_path: Path) -> None:
     assert bad.exit_code == 1 and not out.exists()
     assert "their order may" in next(f.what for f in bad.findings if f.rule == "forward-differs")
     # A person who knows better gives the map, and it is proved.
-    found = check(tmp_path / "b.pth", tmp_path / "a.pth", with_map=True)
+    found = check(tmp_path / "b.pth", tmp_path / "a.pth", CheckOptions(with_map=True))
     written = to_json(found.details.pairing.map)
     swap = {"one": "two", "two": "one"}
     for row in written["tensors"]:

@@ -11,11 +11,17 @@ import torch
 from onnx import numpy_helper
 
 from interop.errors import InteropError
-from interop.export import reproduction, routes
+from interop.export import routes
+from interop.export.divergence import reproduction
 from interop.models.signature import seeded
-from interop.proof import departure
-from interop.proof.departure import WITH, WITHOUT, first_departure, truth_at
-from interop.proof.observing import Observed
+from interop.proof import divergence
+from interop.proof.divergence import (
+    WITH,
+    WITHOUT,
+    first_departure,
+    truth_at,
+)
+from interop.proof.intermediates_onnx import Observed
 from tests.proof.conftest import SHAPE, Small, small
 
 BATCH = {"input": seeded(SHAPE, 2)}
@@ -125,7 +131,7 @@ def test_the_broken_node_is_named(plain, tmp_path, change, operator, module, kin
 def test_in_chunks_of_one_value_the_answer_is_the_same(plain, tmp_path, monkeypatch):
     folder = broken(plain.path, tmp_path / "b", swap)
     whole = first_departure(plain.program, plain.module, BATCH, folder)
-    monkeypatch.setattr(departure, "CHUNK", 1)
+    monkeypatch.setattr(divergence, "CHUNK", 1)
     assert first_departure(plain.program, plain.module, BATCH, folder) == whole
 
 
@@ -188,7 +194,7 @@ def test_a_capture_that_kept_one_way_is_told_from_a_wrong_graph(plain):
     module = Branches().eval().requires_grad_(False)
     module.load_state_dict(small().state_dict())
     found = first_departure(plain.program, module, {"input": seeded(SHAPE, 7)}, plain.path)
-    assert found.runtime == departure.CAPTURE
+    assert found.runtime == divergence.CAPTURE
     assert "decides in Python" in found.what
     assert found.kind == "Branches"
 
@@ -206,7 +212,7 @@ def off_when_optimised(path):
 
 def test_optimisation_alone_is_told_apart(plain, tmp_path, monkeypatch):
     folder = broken(plain.path, tmp_path / "b", swap)
-    monkeypatch.setattr(departure, "Observed", off_when_optimised(folder / "model.onnx"))
+    monkeypatch.setattr(divergence, "Observed", off_when_optimised(folder / "model.onnx"))
     found = first_departure(plain.program, plain.module, BATCH, plain.path)
     assert (found.runtime, found.node, found.module) == (WITH, "node_conv2d_1", "middle")
     assert "graph optimisation is the cause" in found.what
@@ -221,7 +227,7 @@ def test_optimisation_that_shows_in_no_value_is_still_the_cause(plain, tmp_path,
             fused = optimised and list(names) == self.outputs
             return super().values(names, batch, optimised=fused)
 
-    monkeypatch.setattr(departure, "Observed", OutputAlone)
+    monkeypatch.setattr(divergence, "Observed", OutputAlone)
     found = first_departure(plain.program, plain.module, BATCH, plain.path)
     assert not found.found
     assert found.what.startswith("none departs with optimisation off")
@@ -242,7 +248,7 @@ def test_native_float32_may_be_the_one_that_is_off(tmp_path):
     )
     program.save(tmp_path / "model.onnx", external_data=False)
     found = first_departure(program, module, BATCH, tmp_path)
-    assert found.runtime == departure.NATIVE
+    assert found.runtime == divergence.NATIVE
     assert found.operator in ("Sub", "Add")
     assert found.source.startswith("test_departure.py:")
 

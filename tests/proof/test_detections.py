@@ -7,8 +7,8 @@ import pytest
 
 from interop.models.signature import Argument, Signature
 from interop.proof import Feed, parity
-from interop.proof.detections import SAME, apart
 from interop.proof.parity import Reference, differences
+from interop.stats.detections import SAME, apart
 
 NAMES = ("boxes", "scores", "labels")
 BOXES = np.array(

@@ -11,7 +11,7 @@ from torch import nn
 from interop.facts import AxisDomain, AxisState, outside
 from interop.models.signature import Argument, Signature
 from interop.proof import domain, guards
-from interop.proof.domain import Explored, Outcome, Search, Trial
+from interop.proof.domain import Explored, Outcome, Search, SizeTrial
 
 TAKES = Signature((Argument("x", ("batch", 3, "height", "width")),), {"height": 32, "width": 32})
 HOME = {"batch": 2, "height": 32, "width": 32}
@@ -30,16 +30,16 @@ def searched(
     `takes` says which sizes the module itself takes.
     """
 
-    def run(sizes: dict[str, int]) -> Trial:
+    def run(sizes: dict[str, int]) -> SizeTrial:
         args = tuple(sizes.values())
         if not takes(*args):
-            return Trial(sizes, Outcome.REFUSED)
-        return Trial(sizes, Outcome.SAME if same(*args) else Outcome.DIFFERS, 0.5, 1e-6)
+            return SizeTrial(sizes, Outcome.REFUSED)
+        return SizeTrial(sizes, Outcome.SAME if same(*args) else Outcome.DIFFERS, 0.5, 1e-6)
 
     known = None if texts is None else guards.parsed(texts, signature)
     numbers = lambda s: sum(torch.Size(a.shape(s)).numel() for a in signature.arguments)  # noqa: E731
     search = Search(home, known, numbers, run, thorough=texts is None)
-    search.trials.append(Trial(home, Outcome.SAME))
+    search.trials.append(SizeTrial(home, Outcome.SAME))
     ranges = search.explore()
     axes = Explored(signature, ranges, tuple(search.trials)).axes({})
     claims_hold(axes, same, takes, home)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from interop.proof import exact as at
-from interop.proof.exact import exact
+from interop.proof import float64_reference as at
+from interop.proof.float64_reference import exact
 
 
 @pytest.fixture(autouse=True)

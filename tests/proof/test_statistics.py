@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interop.proof.statistics import change, mcnemar, paired_interval, share, wilson
+from interop.stats.intervals import (
+    change,
+    mcnemar,
+    paired_interval,
+    share,
+    wilson,
+)
 from tests.assess.cases import VECTORS
 
 

@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from interop.check import check, inspect, strict
+from interop.check.options import CheckOptions
 from interop.errors import InteropError
 from interop.facts import Answer, Labels, Pairing, Preprocessing
 from interop.identity import identify_file
 from interop.models import catalog
-from interop.port import port
+from interop.port import PortOptions, port
 from tests.fuzz.conftest import FUZZ
 
 LONG = os.environ.get("INTEROP_FUZZ") == "long"
@@ -393,13 +394,13 @@ def test_another_number_of_outputs_never_replaces(name: str, tmp_path: Path) -> 
         "labels": Labels(tuple(f"c{i}" for i in range(head.outputs)), "given"),
         "preprocessing": Preprocessing((224, 224), (0.0,) * 3, (1.0,) * 3),
     }
-    assert check(a, a, **known).verdicts[2].answer is Answer.YES
+    assert check(a, a, CheckOptions(**known)).verdicts[2].answer is Answer.YES
     state = state_of(module(name))
     for tensor in head.tensors:
         shape = state[tensor].shape
         state[tensor] = torch.zeros(()).expand((shape[0] - 1, *shape[1:]))
     b = _saved(state, tmp_path / "b.pth")
-    assert check(a, b, **known).verdicts[2].answer is not Answer.YES
+    assert check(a, b, CheckOptions(**known)).verdicts[2].answer is not Answer.YES
 
 
 # ---------------------------------------------------------------- port
@@ -450,8 +451,11 @@ def test_port_gives_the_very_values_or_refuses(folder: Path, data: st.DataObject
     out.unlink(missing_ok=True)
     a = _saved(source, folder / "source.pth")
     try:
-        report = port(identify_file(a, whole=True), like=identify_file(like, whole=True),
-                      out=str(out))  # fmt: skip
+        report = port(
+            identify_file(a, whole=True),
+            PortOptions(out=str(out)),
+            like=identify_file(like, whole=True),
+        )
     except InteropError:
         report = None
     if report is None or report.outcome is not Answer.YES:

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from fixtures.benign import OUT, counted
 from interop.facts import Manifest, TensorSpec
 from interop.reading import read
-from interop.reading.formats import FORMATS
-from interop.reading.values import array
+from interop.reading.formats.table import FORMATS
+from interop.reading.values.comparison import array
 from tests.reading.conftest import dangers, tensors
 from tests.reading.test_remote import Server
 

@@ -17,7 +17,7 @@ import torch
 from fixtures.benign import OUT
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.values import array
+from interop.reading.values.comparison import array
 from tests.reading.conftest import dangers, tensors
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from fixtures.benign import OUT
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.values import array
+from interop.reading.values.comparison import array
 from tests.reading.conftest import dangers, tensors
 
 

@@ -24,9 +24,10 @@ import torch
 from fixtures import hostile
 from fixtures.hostile import FOLDER, HOSTILE, PLAIN, RUNS, Hostile, Member, archive, checkpoint
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.values import values
+from interop.reading.values.comparison import values
 from tests.reading.conftest import tensors
 
 SECONDS = 1.0
@@ -196,7 +197,7 @@ def test_a_storage_is_held_against_its_checksum_where_values_are_read(tmp_path: 
     assert error.value.rule == "zip-checksum-wrong" and "data/0" in error.value.what
     check(path, path)
     with pytest.raises(ReadError, match="checksum"):
-        check(path, path, values=True)
+        check(path, path, CheckOptions(values=True))
 
 
 def test_the_sum_of_one_of_two_equal_storages_holds_for_both(tmp_path: Path) -> None:
@@ -204,13 +205,13 @@ def test_the_sum_of_one_of_two_equal_storages_holds_for_both(tmp_path: Path) -> 
     for name in "ab":
         torch.save({"w": torch.arange(40.0), "v": torch.ones(40)}, tmp_path / "m.pth")
         shutil.move(tmp_path / "m.pth", tmp_path / f"{name}.pth")
-    check(tmp_path / "a.pth", tmp_path / "b.pth", values=True)
+    check(tmp_path / "a.pth", tmp_path / "b.pth", CheckOptions(values=True))
     data = bytearray((tmp_path / "b.pth").read_bytes())
     crc = struct.pack("<I", zlib.crc32(torch.arange(40.0).numpy().tobytes()))
     assert data.count(crc) >= 2
     (tmp_path / "b.pth").write_bytes(data.replace(crc, b"\1\2\3\4"))
     with pytest.raises(ReadError, match="checksum"):
-        check(tmp_path / "a.pth", tmp_path / "b.pth", values=True)
+        check(tmp_path / "a.pth", tmp_path / "b.pth", CheckOptions(values=True))
 
 
 class _Pipe:

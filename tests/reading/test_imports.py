@@ -22,7 +22,7 @@ from torch._weights_only_unpickler import _get_allowed_globals
 from torchvision.transforms import InterpolationMode
 
 from interop.reading import read
-from interop.reading.imports import REFUSED, SAFE, Ledger
+from interop.reading.pickle.imports import REFUSED, SAFE, Ledger
 from tests.reading.conftest import dangers
 
 LOADS: dict[str, Any] = {

@@ -16,8 +16,8 @@ import pytest
 from fixtures.benign import OUT
 from interop.errors import ExtraMissing, ReadError
 from interop.reading import read
-from interop.reading.keras_config import imported
-from interop.reading.values import array
+from interop.reading.formats.keras_config import imported
+from interop.reading.values.comparison import array
 from tests.reading.conftest import tensors
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.numpy_archive import MAX_HEADER
-from interop.reading.values import array
+from interop.reading.formats.numpy_archive import MAX_HEADER
+from interop.reading.values.comparison import array
 from tests.reading.conftest import dangers, stored_bytes, tensors
 
 KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16")

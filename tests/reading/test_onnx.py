@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fixtures.benign import OUT, counted
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.values import array, values
+from interop.reading.values.comparison import array, values
 from tests.reading.conftest import stored_bytes, tensors
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import Answer, Labels
 from interop.identity import identify_file
 
@@ -71,7 +72,7 @@ def test_another_computation_with_the_same_weights_is_unknown(dynamo: bool, tmp_
     a = graph(tmp_path / "a.onnx", Net(), dynamo)
     for what, make in OTHERS.items():
         b = graph(tmp_path / "b.onnx", make(), dynamo)
-        report = check(a, b, labels=LABELS)
+        report = check(a, b, CheckOptions(labels=LABELS))
         answers = {f.rule: f.answer for f in report.findings}
         assert answers.get("graph-changed") is Answer.UNKNOWN, what
         assert report.verdicts[2].answer is not Answer.YES, what
@@ -87,7 +88,7 @@ def test_the_axis_of_the_last_softmax_counts(dynamo: bool, tmp_path: Path) -> No
         ))
     ]  # fmt: skip
     for other in sides[1:]:
-        report = check(sides[0], other, labels=LABELS)
+        report = check(sides[0], other, CheckOptions(labels=LABELS))
         assert "graph-changed" in {f.rule for f in report.findings}
 
 

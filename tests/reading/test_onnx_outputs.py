@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.facts import Answer, Labels, TextPreprocessing
 from interop.reading import read
-from interop.reading.onnx_outputs import meanings
+from interop.reading.formats.onnx_outputs import meanings
 
 
 def _normalised(x: torch.Tensor) -> torch.Tensor:
@@ -90,7 +91,7 @@ def test_a_checkpoint_does_not_say_what_it_gives(
         "preprocessing": TextPreprocessing("0" * 64),
     }
     for pair in ((tmp_path / "a.pth", graph), (graph, tmp_path / "a.pth")):
-        report = check(*pair, **about)
+        report = check(*pair, options=CheckOptions(**about))
         found = [f for f in report.findings if f.rule == "output-contract-changed"]
         assert [f.answer for f in found] == ([answer] if answer else [])
         assert report.verdicts[2].answer is (answer or Answer.YES), report.verdicts[2].why

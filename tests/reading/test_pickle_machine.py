@@ -15,8 +15,8 @@ import torch
 
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.imports import Ledger
-from interop.reading.pickle_machine import Machine
+from interop.reading.pickle.imports import Ledger
+from interop.reading.pickle.machine import Machine
 from tests.reading.conftest import dangers
 
 MARKER = "marker_of_a_run"

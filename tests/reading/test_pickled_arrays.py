@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from interop.reading import read
-from interop.reading.values import array
+from interop.reading.values.comparison import array
 from tests.reading.conftest import dangers, tensors
 
 

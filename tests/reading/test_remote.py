@@ -20,9 +20,11 @@ import torch
 from safetensors.torch import save_file
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.errors import ExtraMissing, ReadError
 from interop.facts import Answer
-from interop.reading import read, remote
+from interop.reading import read
+from interop.reading.bytes import remote
 from tests.conftest import Run
 
 GB = 1 << 30
@@ -182,7 +184,7 @@ def test_values_are_compared_in_a_copy(server: Server, tmp_path: Path) -> None:
     state["layer7.weight"] += 1
     torch.save(state, tmp_path / "b.pth")
     addresses = [f"{server.address}/{name}.pth" for name in "ab"]
-    report = check(*addresses, values=True)
+    report = check(*addresses, options=CheckOptions(values=True))
     assert [m.name for m in report.details.values.moved] == ["layer7.weight"]
     assert report.inputs[0].path == addresses[0]
 
@@ -371,7 +373,7 @@ def test_a_large_file_on_s3_is_read_in_parts(bucket: str, tmp_path: Path) -> Non
     torch.save({f"w{i}": torch.zeros(1 << 18) for i in range(32)}, tmp_path / "a.pth")
     store = s3fs.S3FileSystem(use_listings_cache=False)
     store.put_file(str(tmp_path / "a.pth"), "models/large.pth")
-    parts = remote.Parts(f"{bucket}/large.pth")
+    parts = remote.FetchedParts(f"{bucket}/large.pth")
     assert parts.size > 1 << 25 and parts[:4] == b"PK\x03\x04"
     assert len(read(f"{bucket}/large.pth").state_dicts[0].tensors) == 32
     assert parts.requests == 1 and parts.fetched <= 1 << 18
@@ -382,7 +384,7 @@ def test_what_opens_an_address_stands_in_no_report(server: Server, tmp_path: Pat
     host = server.address.removeprefix("http://")
     signed = f"http://{host}/a.pth?X-Signature=SECRET"
     for values in (False, True):
-        report = check(signed, signed, values=values)
+        report = check(signed, signed, CheckOptions(values=values))
         assert report.inputs[0].path == f"http://{host}/a.pth"
         assert "SECRET" not in str(report)
     with pytest.raises(ReadError) as error:

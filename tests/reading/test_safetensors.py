@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.values import digest
+from interop.reading.values.comparison import digest
 from tests.reading.conftest import dense_bytes, dense_sha256, stored_bytes, tensors
 
 

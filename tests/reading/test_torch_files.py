@@ -12,7 +12,7 @@ import torch
 from interop.errors import ReadError
 from interop.facts import TensorSpec
 from interop.reading import read
-from interop.reading.values import array, digest
+from interop.reading.values.comparison import array, digest
 from tests.reading.conftest import dangers, dense_sha256, stored_bytes, tensors
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from interop.check import check
+from interop.check.options import CheckOptions
 from interop.errors import ReadError
 from interop.facts import (
     Answer,
@@ -27,8 +28,8 @@ from interop.facts import (
 )  # fmt: skip
 from interop.facts.sections.gate import GateSection
 from interop.gate import gate
-from interop.gate.judging import Side, judge
-from interop.gate.policy import Policy, Waiver
+from interop.gate.candidate import ModelPath, judge
+from interop.policy.policy import Policy, Waiver
 from interop.report.json import from_json, to_json
 from interop.rules import all_rules
 from tests.gate.test_gate import benched, change, exported, hashes
@@ -76,7 +77,7 @@ def judged(half: Path, waived: bool) -> list[Any]:
         policy = dataclasses.replace(policy, waivers=(Waiver(rule, "known", date(2999, 1, 1)),))
     (a,), (b,) = half.glob("a.*"), half.glob("b.*")
     try:
-        return decided(judge(Side(str(b)), Side(str(a)), policy))
+        return decided(judge(ModelPath(str(b)), ModelPath(str(a)), policy))
     except ReadError as error:
         return [error.rule]
 
@@ -145,9 +146,10 @@ POLICIES = {
 def test_evidence_counts_alike_whatever_it_says(
     digits: Path, derived: Path, holds: bool, points: float, policy: str, speechless: Any
 ) -> None:
-    """Every sentence of the reports that are handed in is replaced, and all that are made of them;
-    what is decided stays."""
-    own = check(digits / "shufflenet.pth", derived / "retrained.pth", content_hash=True)
+    """Every sentence of the reports that are handed in is replaced; what is decided stays."""
+    own = check(
+        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
+    )
     one, two = hashes(own)
     handed = [
         dataclasses.replace(report, environment={"unix_time": NOW - age}, file="handed.json")

@@ -81,7 +81,7 @@ class LayerLikeness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replacement:
+class ReplacementRow:
     """Model `b` in the place of `a`: answers to the same samples, compared.
 
     Agreement, flips and `change` (of what is answered right, with its 95 % `interval`) are shares
@@ -123,7 +123,7 @@ class AssessSection(Section):
     confusion: tuple[ClassTables, ...] | None = None
     curves: tuple[FoldCurve, ...] | None = None
     order: ScoreOrder | None = None
-    interchange: tuple[Replacement, ...] | None = None
+    interchange: tuple[ReplacementRow, ...] | None = None
     margin: float | None = None
     weights: Mapping[str, float] | None = None
     left_out: tuple[str, ...] | None = None

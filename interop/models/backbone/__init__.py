@@ -11,17 +11,27 @@ from collections.abc import Sequence
 import torch
 
 from interop.errors import ModelError
-from interop.models.backbone import own, torchaudio, transformers, vision
+from interop.models.backbone import torchaudio, user_module, vision
 from interop.models.backbone.features import Features
-from interop.models.backbone.finding import RANDOM, find
-from interop.models.backbone.types import Backbone, Source
-from interop.models.signature import signature
+from interop.models.backbone.resolve import RANDOM, find
+from interop.models.infer_signature import signature
+from interop.models.libraries.transformers import backbone as transformers
+from interop.models.pretrained import Backbone, PretrainedSource
 
-__all__ = ["RANDOM", "Backbone", "Features", "Source", "bare", "find", "input_names", "under_head"]
+__all__ = [
+    "RANDOM",
+    "Backbone",
+    "Features",
+    "PretrainedSource",
+    "bare",
+    "find",
+    "input_names",
+    "under_head",
+]
 
 
 def under_head(
-    source: Source,
+    source: PretrainedSource,
     task: str,
     labels: Sequence[str] = (),
     *,
@@ -42,7 +52,7 @@ def under_head(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if factory is not None:
-            made = own.under_head(source, factory)
+            made = user_module.under_head(source, factory)
         elif source.library == "transformers":
             made = transformers.under_head(source, task, tuple(labels), width, padding)
         elif source.library == "torchaudio":
@@ -52,7 +62,7 @@ def under_head(
     return _filled(made, source)
 
 
-def _filled(made: Backbone, source: Source) -> Backbone:
+def _filled(made: Backbone, source: PretrainedSource) -> Backbone:
     """What `made` is; ModelError where the file's weights do not fill it."""
     if not made.proof.holds:
         raise ModelError(
@@ -64,7 +74,9 @@ def _filled(made: Backbone, source: Source) -> Backbone:
     return made
 
 
-def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int = 0) -> Features:
+def bare(
+    source: PretrainedSource, *, factory: str | None = None, at: str = "", seed: int = 0
+) -> Features:
     """The source's module as it was saved, to be asked for features and for its own answers.
 
     Of a model of transformers for texts or sounds the features are the mean of the last hidden
@@ -75,7 +87,7 @@ def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if factory is not None:
-            return Features.of_module(_filled(own.under_head(source, factory), source), at)
+            return Features.of_module(_filled(user_module.under_head(source, factory), source), at)
         if source.library == "transformers":
             return Features.of_transformers(
                 transformers.as_saved(source), answers=not source.random
@@ -85,7 +97,7 @@ def bare(source: Source, *, factory: str | None = None, at: str = "", seed: int 
         return Features.of_module(_filled(vision.as_saved(source), source), at)
 
 
-def input_names(source: Source, backbone: Backbone | Features) -> tuple[str, ...]:
+def input_names(source: PretrainedSource, backbone: Backbone | Features) -> tuple[str, ...]:
     """The names of what the module takes, in its order; "input" where it is one tensor."""
     if source.library == "transformers" and backbone.factory is None:
         return signature(source.identity, backbone.module).names

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from interop.errors import ModelError
-from interop.models.backbone.types import Backbone
-from interop.models.signature.transformers import is_one
+from interop.models.libraries.transformers.signature import is_one
+from interop.models.pretrained import Backbone
 
 Array = NDArray[Any]
 

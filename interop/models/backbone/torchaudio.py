@@ -7,15 +7,15 @@ from typing import Any
 from torch import nn
 
 from interop.errors import ModelError
-from interop.models.backbone.types import Backbone, Source
-from interop.models.building import build_with_notes
-from interop.models.building.fitting import put
-from interop.models.loading import load
+from interop.models.build_module import build_with_notes
+from interop.models.heads import put
+from interop.models.load_weights import load
+from interop.models.pretrained import Backbone, PretrainedSource
 
 _HEADS = ("out", "aux")
 
 
-def under_head(source: Source, outputs: int) -> Backbone:
+def under_head(source: PretrainedSource, outputs: int) -> Backbone:
     """Raises ModelError where the file has no head to be replaced."""
     made = as_saved(source)
     module, path = made.module, made.head
@@ -26,7 +26,7 @@ def under_head(source: Source, outputs: int) -> Backbone:
     return Backbone(module.eval(), path, fresh, made.proof, made.notes)
 
 
-def as_saved(source: Source) -> Backbone:
+def as_saved(source: PretrainedSource) -> Backbone:
     """The module with the file's own head."""
     if source.random:
         raise ModelError(

@@ -9,20 +9,20 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import HeadKind, HeadRole, Proof
-from interop.identity.index import under
+from interop.identity.index.lookup import under
 from interop.models import catalog
-from interop.models.backbone.filling import fill
-from interop.models.backbone.types import Backbone, Source
-from interop.models.building import build_with_notes
-from interop.models.building.fitting import put
-from interop.models.loading import NAME, load
+from interop.models.build_module import build_with_notes
+from interop.models.heads import put
+from interop.models.initialize import fill
+from interop.models.load_weights import NAME, load
+from interop.models.pretrained import Backbone, PretrainedSource
 from interop.models.weights import state_dict
 
 _LEFT = ("its own head was left aside",)
 OWN = "give the module for the new task with --model package.module:factory"
 
 
-def under_head(source: Source, outputs: int) -> Backbone:
+def under_head(source: PretrainedSource, outputs: int) -> Backbone:
     """Raises ModelError where the architecture is unknown, or has no head to be replaced."""
     made = as_saved(source)
     module, heads = made.module, _heads(made.module, source)
@@ -32,7 +32,7 @@ def under_head(source: Source, outputs: int) -> Backbone:
     return Backbone(module.eval(), heads[0], fresh, made.proof, made.notes)
 
 
-def as_saved(source: Source) -> Backbone:
+def as_saved(source: PretrainedSource) -> Backbone:
     """The module with the file's own head; `fresh` names its tensors where the file has none."""
     if not source.library:
         build_with_notes(source.identity)  # which says what is not known of it
@@ -44,7 +44,7 @@ def as_saved(source: Source) -> Backbone:
         # As wide as the head of the file that was named for its architecture, where one was.
         head = source.identity.head
         width = {"num_classes": head.outputs} if head is not None and head.outputs else {}
-        module, proof = catalog.module(name, **width), _drawn(name)
+        module, proof = catalog.module(name, **width), drawn(name)
     else:
         module, proof, notes = _with_weights(source, name)
     heads = _heads(module, source)
@@ -57,7 +57,7 @@ def _is_of(name: str, heads: list[str]) -> bool:
     return any(under(name, path) for path in heads)
 
 
-def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[str, ...]]:
+def _with_weights(source: PretrainedSource, name: str) -> tuple[nn.Module, Proof, tuple[str, ...]]:
     """The module with the file's weights; of a head that no library has, without that head, and of
     a file that has lost its own too: how much of the backbone it still fills is to be said."""
     identity = source.identity
@@ -78,22 +78,22 @@ def _with_weights(source: Source, name: str) -> tuple[nn.Module, Proof, tuple[st
     return module, proof, _LEFT
 
 
-def _tensors(source: Source) -> dict[str, torch.Tensor]:
+def _tensors(source: PretrainedSource) -> dict[str, torch.Tensor]:
     return state_dict(source.identity.tensors, source.identity.manifest.path)
 
 
-def _drawn(name: str) -> Proof:
+def drawn(name: str) -> Proof:
     facts = {"backbone_fraction": 0.0, "fresh": [], "left_aside": []}
     return Proof(NAME, True, f"nothing was loaded: {name} with weights drawn at random", facts)
 
 
-def _heads(module: nn.Module, source: Source) -> list[str]:
+def _heads(module: nn.Module, source: PretrainedSource) -> list[str]:
     """Paths of the layers that the new task replaces, the main one first."""
     if source.library == "timm":
         stated: Any = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
         paths = [stated] if isinstance(stated, str) else list(stated)
     else:
-        from interop.models.catalog.torchvision import _heads as known
+        from interop.models.libraries.torchvision.catalog import replaced_heads as known
 
         shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
         paths = [path for path, _ in known(source.arch.removeprefix("quantized_"), shapes)]
@@ -109,7 +109,7 @@ def _heads(module: nn.Module, source: Source) -> list[str]:
     return paths
 
 
-def _replace(module: Any, source: Source, heads: list[str], outputs: int) -> None:
+def _replace(module: Any, source: PretrainedSource, heads: list[str], outputs: int) -> None:
     """New layers of the same kind, as wide as the task asks for."""
     if source.library == "timm":
         module.reset_classifier(outputs)

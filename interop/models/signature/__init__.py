@@ -1,11 +1,10 @@
-"""A module -> what its forward takes, input by input, and seeded inputs of that kind.
+"""What a forward takes, input by input, and seeded inputs of that kind.
 
 An axis has a size or a name; named axes may vary: "batch", "sequence", "height". What a library's
 modules take is told in a file a library, by what the module says of itself.
 """
 
 from interop.models.signature.forward import Forward, narrowed, runs, unmarked
-from interop.models.signature.of import signature
 from interop.models.signature.types import (
     BATCH,
     Argument,
@@ -28,7 +27,6 @@ __all__ = [
     "parse_argument",
     "runs",
     "seeded",
-    "signature",
     "stacked",
     "unmarked",
 ]

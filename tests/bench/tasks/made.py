@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from interop.bench.tasks.base import Score
 from interop.data.base import Preparation, Prepared, Record
+from interop.tasks.base import Score
 
 
 class Plain(Preparation):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
-from interop.bench.tasks.answering import LONGEST, Span
 from interop.errors import ModelError
+from interop.tasks import task
+from interop.tasks.answering import LONGEST, Span
 from tests.bench.tasks.made import Plain, batch, by_name
 
 CONTEXT = "Ada wrote the first program in 1843"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interop.bench.tasks.base import bootstrapped
+from interop.stats.bootstrap import bootstrapped
 
 
 def test_the_interval_of_a_mean_is_the_normal_one() -> None:

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
-from interop.bench.tasks.classification import macros
 from interop.errors import ModelError
 from interop.facts.sections.bench import Confused
+from interop.tasks import task
+from interop.tasks.classification import macros
 from tests.bench.tasks.made import Plain, batch, by_name
 
 LABELS = ("cat", "dog", "cow")

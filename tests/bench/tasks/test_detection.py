@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
 from interop.data.base import Boxes
 from interop.errors import ModelError
+from interop.tasks import task
 from tests.bench.tasks.made import Plain, batch, by_name
 
 LABELS = ("cat", "dog")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
-from interop.bench.tasks.language import Told
 from interop.errors import ModelError
+from interop.tasks import task
+from interop.tasks.language import Told
 from tests.bench.tasks.made import Plain, batch, by_name
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
 from interop.errors import ModelError
+from interop.tasks import task
 from tests.bench.tasks.made import Plain, batch, by_name
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
 from interop.errors import DataError, ModelError
 from interop.facts.sections.bench import Confused
+from interop.tasks import task
 from tests.bench.tasks.made import Plain, batch, by_name
 
 LABELS = ("road", "sky", "tree")
@@ -72,7 +72,7 @@ def test_scores_are_raised_to_the_mask_before_the_largest_is_taken(
     import torch
     from torch.nn.functional import interpolate
 
-    monkeypatch.setattr("interop.bench.tasks.segmentation._AT_ONCE", at_once)
+    monkeypatch.setattr("interop.tasks.segmentation._AT_ONCE", at_once)
     rng = np.random.default_rng(1)
     small = rng.normal(size=(1, 3, 5, 7)).astype(np.float32)
     kind = task("image-segmentation", LABELS)

@@ -7,10 +7,15 @@ import importlib.util
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
-from interop.bench.tasks._shared import pick, score, share_of, with_confusion
 from interop.errors import ExtraMissing, ModelError
 from interop.facts.sections.bench import ClassTables, Confused
+from interop.tasks import task
+from interop.tasks.shared import (
+    pick,
+    score,
+    share_of,
+    with_confusion,
+)
 
 
 def test_an_output_is_picked_by_name_then_by_shape() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
-from interop.bench.tasks.speech import Said
 from interop.errors import ModelError
+from interop.tasks import task
+from interop.tasks.speech import Said
 from tests.bench.tasks.made import Plain, batch, by_name
 
 LABELS = ("<pad>", "<s>", "|", "A", "B", "L", "E")

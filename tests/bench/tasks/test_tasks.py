@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interop.bench.tasks import TASKS, task
-from interop.bench.tasks.speech import Said
-from interop.bench.tasks.tokens import Tagged
 from interop.errors import ConfigError
+from interop.tasks import TASKS, task
+from interop.tasks.speech import Said
+from interop.tasks.tokens import Tagged
 
 
 def test_every_task_goes_by_its_own_name() -> None:
@@ -32,7 +32,7 @@ def test_an_unknown_task_is_said() -> None:
 
 def test_the_tasks_load_no_metric_library_until_they_score() -> None:
     code = (
-        "import sys, interop.bench.tasks as t; [t.task(n) for n in t.TASKS];"
+        "import sys, interop.tasks as t; [t.task(n) for n in t.TASKS];"
         "print([m for m in ('torchmetrics','sklearn','seqeval','pycocotools') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

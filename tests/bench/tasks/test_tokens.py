@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interop.bench.tasks import task
-from interop.bench.tasks.tokens import Tagged
 from interop.errors import DataError, ModelError
+from interop.tasks import task
+from interop.tasks.tokens import Tagged
 from tests.bench.tasks.made import Plain, batch, by_name
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")

@@ -1,0 +1,121 @@
+"""Two identities -> their pairing, the rules' findings and the three verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from interop.check import heads, maps, parts
+from interop.check.options import CheckOptions
+from interop.check.pairing import pair
+from interop.check.values import compare, summary
+from interop.check.verdicts import judge
+from interop.facts import (
+    Answer,
+    Case,
+    Finding,
+    Identity,
+    InputRole,
+    Intent,
+    Level,
+    Report,
+    Skipped,
+)
+from interop.facts.sections.check import CheckSection, InspectSection, PairingSummary
+from interop.identity import identify_file
+from interop.identity.describe import describe, tensor_row
+from interop.rules import run
+
+
+def check(
+    a: str | Path,
+    b: str | Path,
+    options: CheckOptions | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Can B go where A is? Reads both files without running them.
+
+    `a` and `b` are model files, bundle folders, or "FILE#PLACE". `progress` is told how far values
+    are compared. Raises ReadError.
+    """
+    options = options or CheckOptions()
+    one, two = (
+        identify_file(f, options, content_hash=options.content_hash, whole=options.values)
+        for f in (a, b)
+    )
+    return check_identities(one, two, options, progress=progress)
+
+
+def check_identities(
+    a: Identity,
+    b: Identity,
+    options: CheckOptions | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """The same for two files that have been identified already."""
+    options = options or CheckOptions()
+    intent = Intent(options.intent)
+    pairing = pair(a, b)
+    if options.values:
+        a, b, pairing = compare(a, b, pairing, progress)
+    findings, skipped = run(
+        Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)),
+        options.levels,
+    )
+    verdicts = judge(a, b, pairing, findings)
+    outcome = next(v for v in verdicts if v.intent is intent)
+    return Report(
+        command="check",
+        outcome=Answer.UNKNOWN if outcome.answer is Answer.NA else outcome.answer,
+        summary=f"{intent}: {outcome.answer}, {outcome.why}",
+        inputs=(describe(InputRole.A, a), describe(InputRole.B, b)),
+        verdicts=verdicts,
+        findings=findings,
+        skipped=skipped,
+        details=CheckSection(
+            intent=intent,
+            pairing=PairingSummary(
+                matched=len(pairing.matched),
+                reshaped=tuple(p.a.name for p in pairing.reshaped),
+                missing=tuple(t.name for t in pairing.missing),
+                extra=tuple(t.name for t in pairing.extra),
+                map=maps.document(a, b, pairing) if pairing.mapped or options.with_map else None,
+            ),
+            heads=heads.compared(a, b, pairing),
+            values=summary(a, b, pairing) if options.values else None,
+        ),
+    )
+
+
+def inspect(
+    seen: Sequence[Identity],
+    *,
+    tensors: bool = False,
+    levels: Mapping[str, Level] | None = None,
+) -> Report:
+    """What one file is, and what is wrong with it by itself.
+
+    `seen` holds an identity for each of the file's state dicts: all are shown, none is chosen.
+    `tensors` lists each of their tensors as well.
+    """
+    merged: dict[tuple[str, str], Finding] = {}
+    skipped: tuple[Skipped, ...] = ()
+    for identity in seen:
+        findings, skipped = run(Case(b=identity), levels)
+        for found in findings:
+            merged.setdefault((found.rule, found.what), found)
+    bad = [f for f in merged.values() if f.level is Level.ERROR]
+    inputs = tuple(describe(f"file#{i.place}" if len(seen) > 1 else "file", i) for i in seen)
+    return Report(
+        command="inspect",
+        outcome=Answer.NO if bad else Answer.YES,
+        summary=f"{bad[0].rule}: {bad[0].what}" if bad else inputs[0].summary,
+        inputs=inputs,
+        findings=tuple(merged.values()),
+        skipped=skipped,
+        details=InspectSection(
+            tensors={i.place: tuple(map(tensor_row, i.tensors)) for i in seen} if tensors else None
+        ),
+    )

@@ -1,0 +1,1 @@
+"""An ONNX graph of a known architecture -> its checkpoint, proved."""

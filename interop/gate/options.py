@@ -1,0 +1,30 @@
+"""What a person asks of the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interop.options import ask
+from interop.policy.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions:
+    """`policy` says what a candidate has to be. `jobs` and the cache are for all models below a
+    folder."""
+
+    policy: Policy = field(default_factory=Policy)
+    evidence: Sequence[str | Path] = ask(
+        (),
+        "A report of check, export or bench, made elsewhere with --report json:PATH; repeatable.",
+        metavar="JSON",
+    )
+    jobs: int | None = ask(None, "Processes for --all.  [default: CPUs]", kind=int, least=1)
+    cache: Path | None = ask(
+        None,
+        "Where --all keeps what it judged.  [default: $XDG_CACHE_HOME/interop]",
+        kind=Path,
+    )
+    no_cache: bool = ask(False, "Judge every model anew.")

@@ -1,0 +1,96 @@
+"""Tensors of a module that nobody knows -> a short tree of its blocks: how many, how wide.
+
+Numbered neighbours that hold the same tensors are one line ("layer.0-11, 12 times").
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interop.facts import TensorSpec
+from interop.identity.index.lookup import BUFFERS
+
+_MOST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSummary:
+    """Modules that are alike: `path` of the first to the last, how many, what they hold in all.
+
+    `widths` are the input and output widths of the first and the last matrix in one of them; None
+    where it has none.
+    """
+
+    path: str
+    count: int
+    weights: int
+    widths: tuple[int, int] | None
+
+
+def blocks(tensors: Sequence[TensorSpec], most: int = _MOST) -> tuple[BlockSummary, ...]:
+    """The blocks in the file's order, opened from the outside while they are fewer than `most`."""
+    held = [t for t in tensors if not BUFFERS.search(t.name)]
+    parts = _runs(_split("", held))
+    while len(parts) < most:
+        open_to = [p for p in parts if p[1] == 1 and len(p[2]) > 2]
+        if not open_to:
+            break
+        largest = max(open_to, key=lambda p: sum(t.numel for t in p[2]))
+        inner = _runs(_split(largest[0], largest[2]))
+        if len(parts) - 1 + len(inner) > most + 2:
+            break
+        at = parts.index(largest)
+        parts[at : at + 1] = inner
+    return tuple(
+        BlockSummary(path, n, n * sum(t.numel for t in held), _widths(held))
+        for path, n, held in parts
+    )
+
+
+Part = tuple[str, list[TensorSpec]]
+
+
+def _split(path: str, tensors: Sequence[TensorSpec]) -> list[Part]:
+    parts: dict[str, list[TensorSpec]] = defaultdict(list)
+    for t in tensors:
+        rest = t.name[len(path) + 1 :] if path else t.name
+        token = rest.partition(".")[0]
+        parts[f"{path}.{token}" if path else token].append(t)
+    return list(parts.items())
+
+
+def _runs(parts: Sequence[Part]) -> list[tuple[str, int, list[TensorSpec]]]:
+    """Neighbours that differ in their number alone, together: path, count, one of them."""
+    found: list[tuple[str, int, list[TensorSpec], object]] = []
+    for path, held in parts:
+        front, _, token = path.rpartition(".")
+        shape = front, token.isdigit(), [(t.name[len(path) :], t.shape) for t in held]
+        if found and token.isdigit() and found[-1][3] == shape:
+            first, n, one, _ = found[-1]
+            found[-1] = (f"{first.partition('-')[0]}-{token}", n + 1, one, shape)
+        else:
+            found.append((path, 1, held, shape))
+    return [(path, n, held) for path, n, held, _ in found]
+
+
+def _widths(tensors: Sequence[TensorSpec]) -> tuple[int, int] | None:
+    at = [i for i, t in enumerate(tensors) if len(t.shape) >= 2]
+    if not at:
+        return None
+    before = _inout(tensors, at[-2], 0)[1] if len(at) > 1 else 0
+    return _inout(tensors, at[0], 0)[0], _inout(tensors, at[-1], before)[1]
+
+
+def _inout(tensors: Sequence[TensorSpec], at: int, before: int) -> tuple[int, int]:
+    """Inputs and outputs of a matrix or convolution; `before` are the rows of the one before.
+
+    A bias or a norm behind a convolution tells which of its axes the outputs are.
+    """
+    shape = tensors[at].shape
+    behind = tensors[at + 1].shape if at + 1 < len(tensors) else ()
+    turned = behind == (shape[1],) or (len(behind) != 1 and before and before == shape[0])
+    if len(shape) > 2 and shape[0] != shape[1] and turned:
+        return shape[0], shape[1]
+    return shape[1], shape[0]

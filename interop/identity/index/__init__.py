@@ -1,0 +1,1 @@
+"""The index of architectures: tensors' names and shapes -> whose they are."""

@@ -1,0 +1,188 @@
+"""An Identity -> the module whose names its tensors bear, without their values.
+
+One module a library; whatever no library has comes through the person's own callable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from interop.errors import ModelError
+from interop.facts import Architecture, Danger, Identity
+from interop.models.heads import OWN, put
+from interop.models.libraries.timm import build as timm
+from interop.models.libraries.torchaudio import build as torchaudio
+from interop.models.libraries.torchvision import build as torchvision
+from interop.models.libraries.transformers import build as transformers
+from interop.models.user_code import call_by_path, module_by_path
+
+__all__ = ["build", "build_with_notes", "call_by_path", "module_by_path"]
+
+# Modules whose classes hold no weights: beside a state dict they are a loss or a setting.
+_WEIGHTLESS = ("loss", "activation", "pooling", "dropout", "distance", "padding", "upsampling")
+
+
+def build(
+    identity: Identity,
+    *,
+    factory: str | None = None,
+    head: str | None = None,
+    arch: str | None = None,
+) -> nn.Module:
+    """The module in eval mode, its weights still without meaning: `load` gives them theirs.
+
+    `factory` ("package.module:callable" or "path/file.py:callable") makes the whole module;
+    `head`, given the same way, makes the head alone, which is put at the head's path. Both are the
+    person's own code, called without arguments. `arch` names the architecture, "library/name";
+    `load` proves whether the file is of it. Raises ModelError where none is given and the
+    architecture is unknown, ambiguous, or has a head whose layers the file does not tell; where the
+    file is no model as a whole (an adapter, codes); and where it holds a whole module, whose own
+    forward no weights can tell.
+    """
+    return build_with_notes(identity, factory=factory, head=head, arch=arch)[0]
+
+
+def build_with_notes(
+    identity: Identity,
+    *,
+    factory: str | None = None,
+    head: str | None = None,
+    arch: str | None = None,
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The same as `build`, and what no file tells of the module that was taken for granted."""
+    notes: tuple[str, ...] = ()
+    if factory is not None:
+        module = module_by_path(factory)
+    else:
+        _refuse_whole(identity)
+        refuse_kind(identity)
+        module, notes = _by_library(identity, arch, own_head=head is not None)
+    if head is not None:
+        path = identity.head.path if identity.head else ""
+        if not path:
+            raise ModelError(
+                "--head says what the head is, but the file does not tell where it lies",
+                where=identity.manifest.path,
+                fix="give the whole module with --model package.module:factory",
+            )
+        put(module, path, module_by_path(head))
+    return module.eval().requires_grad_(False), notes
+
+
+def _by_library(
+    identity: Identity, arch: str | None, *, own_head: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    named = _named(identity, arch)
+    # What a config.json says in full is not guessed from shapes, whatever those are like.
+    if named is None and transformers.described(identity) is not None:
+        return transformers.build(identity, identity.architecture or "")
+    if named is None and (config := timm.described(identity)) is not None:
+        return timm.build(identity, config["architecture"], own_head=own_head)
+    library, _, name = (named or _architecture(identity)).partition("/")
+    if library == "torchvision":
+        return torchvision.build(identity, name, own_head=own_head)
+    if library == "timm":
+        return timm.build(identity, name, own_head=own_head)
+    if library == "transformers":
+        return transformers.build(identity, name)
+    if library == "torchaudio":
+        return torchaudio.build(identity, name)
+    raise ModelError(f"{library}/{name} is not built here", where=identity.manifest.path, fix=OWN)
+
+
+def _named(identity: Identity, arch: str | None) -> str | None:
+    """The architecture that a person names, in full; None where the file is to tell."""
+    if not arch:
+        return None
+    for found in identity.architectures:
+        for name in (found.name, *found.also):
+            if arch in (name, name.partition("/")[2]):
+                return name
+    if "/" in arch:
+        return arch  # whether the file is of it, `load` will prove
+    raise ModelError(
+        f"--arch says {arch!r}, which its tensors do not bear out",
+        where=identity.manifest.path,
+        fix="write library/name, such as torchvision/resnet18",
+    )
+
+
+def _architecture(identity: Identity) -> str:
+    if identity.architecture:
+        return identity.architecture
+    where = identity.manifest.path
+    if not identity.architectures:
+        raise ModelError(
+            f"its architecture is unknown{': ' * bool(identity.ambiguity)}{identity.ambiguity}",
+            where=where,
+            fix="name it with --arch library/name (what does not fit is then told), or give the "
+            "module with --model package.module:factory",
+        )
+    names = ", ".join(a.name for a in identity.architectures)
+    raise ModelError(
+        f"its weights fit several architectures ({names})"
+        f"{': ' * bool(identity.ambiguity)}{identity.ambiguity}",
+        where=where,
+        fix="say which with --arch, or give --model package.module:factory",
+    )
+
+
+def as_named(identity: Identity, arch: str | None) -> Identity:
+    """The identity under the one architecture that a person names."""
+    named = _named(identity, arch)
+    if named is None:
+        return identity
+    return replace(identity, architectures=(Architecture(named, f"--arch {arch}"),), ambiguity="")
+
+
+def refuse_kind(identity: Identity) -> None:
+    """ModelError where a state dict is no plain model's."""
+    kind = identity.kind
+    if not kind:
+        return
+    if kind.startswith("quantized"):
+        why = f"holds a {kind}: int8 or packed weights, which no exporter route takes"
+        fix = (
+            "export the float model with --precision int8, or quantise its ONNX graph with ONNX "
+            "Runtime's own tools"
+        )
+    elif "adapter" in kind:
+        why = f"holds a {kind}, which is no model without its base"
+        fix = "give the base model with --base"
+    elif kind.startswith("several models"):
+        why, fix = f"holds {kind}", "choose one of them as FILE#PLACE"
+    else:
+        why, fix = f"holds {kind}, which is no model", OWN
+    raise ModelError(why, where=identity.manifest.path, fix=fix)
+
+
+def _refuse_whole(identity: Identity) -> None:
+    """ModelError where the file holds a module's own code: its forward need not be the library's.
+
+    A pickled module names the classes of its layers; a state dict names none.
+    """
+    if what := whole(identity):
+        raise ModelError(
+            f"{what}, whose own forward is not run here and may differ from the library's",
+            where=identity.manifest.path,
+            fix="give the module with --model package.module:factory",
+        )
+
+
+def whole(identity: Identity) -> str:
+    """What a file is that holds a whole module, in words; "" where it holds weights alone."""
+    if identity.manifest.container == "torchscript":
+        return "holds a TorchScript program"
+    classes = [i for i in identity.manifest.imports if i.danger != Danger.SAFE]
+    if any(_has_weights(i.module) for i in classes):
+        return f"holds a whole pickled module ({classes[0]}, …)"
+    return ""
+
+
+def _has_weights(module: str) -> bool:
+    """Whether classes of a Python module are networks, or layers that hold weights."""
+    if module.startswith("torch.nn.modules."):
+        return module.split(".")[3] not in _WEIGHTLESS
+    return module.startswith(("torchvision.models.", "torchvision.ops.", "torch.fx.", "torch.jit."))

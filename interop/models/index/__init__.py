@@ -1,0 +1,1 @@
+"""The models of the installed libraries -> the index, and which of them compute the same."""

@@ -1,0 +1,155 @@
+"""A built module and what is known of its file -> its signature."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from interop.errors import ModelError
+from interop.facts import Identity
+from interop.models.libraries.sentence_transformers.build import SentenceModel
+from interop.models.libraries.torchaudio import signature as torchaudio
+from interop.models.libraries.torchvision import signature as torchvision
+from interop.models.libraries.transformers import signature as transformers
+from interop.models.signature.types import BATCH, Argument, Signature
+
+_SIZE = 16  # of a named axis that a person gave none
+_CHANNELS: Mapping[str, int] = {"RGB": 3, "L": 1}
+
+
+def signature(
+    identity: Identity,
+    module: nn.Module,
+    given: Sequence[tuple[Argument, Mapping[str, int]]] = (),
+    samples: Mapping[str, NDArray[Any]] | None = None,
+) -> Signature:
+    """What the module takes.
+
+    In this order: what a person said (`given`), what the library's own modules are known to take,
+    the preprocessing, the module's `example_input_array`, real inputs by name (`samples`, rows
+    first). Raises ModelError where none tells.
+    """
+    if given:
+        return _stated(given)
+    if isinstance(module, SentenceModel):
+        return replace(transformers.signature(module.transformer), leave=())
+    if transformers.is_one(module):
+        return transformers.signature(module)
+    library, _, name = (identity.architecture or "").partition("/")
+    if library == "torchvision" and (found := torchvision.signature(name, module)):
+        return found
+    if library == "torchaudio":
+        return torchaudio.signature(name, module)
+    try:
+        return _plain(identity, module, library, name)
+    except ModelError:
+        if samples:
+            return _of_samples(samples, module)
+        raise
+
+
+def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]]) -> Signature:
+    named = (x for a, _ in given for x in a.axes if isinstance(x, str) and x != BATCH)
+    sizes = dict.fromkeys(named, _SIZE)
+    sizes |= {axis: size for _, known in given for axis, size in known.items() if axis != BATCH}
+    others = {axis: size + max(size // 2, 1) for axis, size in sizes.items()}
+    return Signature(tuple(argument for argument, _ in given), sizes, others)
+
+
+def _plain(identity: Identity, module: nn.Module, library: str, name: str) -> Signature:
+    """One picture, or whatever the module gives an example of."""
+    how = identity.image_preprocessing
+    example: Any = getattr(module, "example_input_array", None)
+    if how is not None and how.size is not None:
+        return _picture(how.channels, *how.size)
+    if example is not None:
+        return _of_example(example, identity)
+    if library == "torchvision":
+        side = torchvision.side(name, module)
+        if side is not None:
+            return _picture(3, side, side)
+    if library == "timm":
+        return _picture(*_timms(module))
+    raise ModelError(
+        "the size of its input is in no file",
+        where=identity.manifest.path,
+        fix=f"give --preprocess, --data or {_inputs_of(module)}, or set example_input_array on "
+        "the module",
+    )
+
+
+def _inputs_of(module: nn.Module) -> str:
+    """--input for each thing that the module's forward asks for, to be filled in."""
+    asked = [
+        p.name
+        for p in inspect.signature(module.forward).parameters.values()
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    if len(asked) < 2:
+        return "--input 'input=float32(batch,3,224,224)'"
+    return " ".join(f"--input '{name}=float32(batch,…)'" for name in asked)
+
+
+def _picture(*shape: int) -> Signature:
+    return Signature((Argument("input", (BATCH, *shape)),))
+
+
+def _timms(module: nn.Module) -> tuple[int, ...]:
+    """Channels and sides that a module of timm was built for."""
+    stated: Any = module
+    cfg = getattr(stated, "pretrained_cfg", None) or {}
+    channels, *sides = cfg.get("input_size") or (3, 224, 224)
+    sides = list((cfg.get("fixed_input_size") and sides) or sides)
+    embed = getattr(stated, "patch_embed", None)
+    own = getattr(embed, "img_size", None)
+    if isinstance(own, tuple) and len(own) == 2:
+        sides = list(own)
+    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is not None and first.groups == 1 and first.in_channels in (1, 3, 4):
+        channels = first.in_channels
+    return (int(channels), *(int(s) for s in sides))
+
+
+def _of_example(example: Any, identity: Identity) -> Signature:
+    """A tensor, several in their order, or some by name; the first axis is the batch's."""
+    if isinstance(example, torch.Tensor):
+        named = {"input": example}
+    elif isinstance(example, Mapping):
+        named = dict(example)
+    elif isinstance(example, Sequence):
+        named = {f"input_{i}": value for i, value in enumerate(example)}
+    else:
+        named = {}
+    if not named or not all(isinstance(t, torch.Tensor) and t.ndim for t in named.values()):
+        raise ModelError(
+            "its example_input_array is neither a tensor with a batch axis nor several of them",
+            where=identity.manifest.path,
+            fix="set a tensor, a tuple or a dict of tensors",
+        )
+    arguments = tuple(_like(name, tensor) for name, tensor in named.items())
+    return Signature(arguments, by_name=isinstance(example, Mapping))
+
+
+def _of_samples(samples: Mapping[str, NDArray[Any]], module: nn.Module) -> Signature:
+    """Arrays with a row a sample: in the order in which forward names them, where it does."""
+    fit = {name: array for name, array in samples.items() if array.dtype.kind in "fiub"}
+    asked = list(inspect.signature(module.forward).parameters)
+    known = [name for name in asked if name in fit]
+    names = known if len(known) == len(fit) else list(fit)
+    return Signature(tuple(_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names))
+
+
+def _like(name: str, tensor: torch.Tensor) -> Argument:
+    axes = (BATCH, *tensor.shape[1:])
+    if tensor.is_floating_point():
+        return Argument(name, axes)
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    high = int(tensor.max()) + 1 if tensor.numel() else 2
+    return Argument(name, axes, dtype, "whole", 0, max(high, 2))

@@ -1,0 +1,1 @@
+"""torchaudio's models."""

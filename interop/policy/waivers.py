@@ -1,0 +1,63 @@
+"""Findings and a policy's waivers -> the findings that still count, and what became of each waiver.
+
+An expired waiver waives nothing, and is said where the finding is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from fnmatch import fnmatchcase
+
+from interop.facts import Finding, Level
+from interop.facts.sections.gate import WaiverUse
+from interop.policy.policy import Waiver
+
+
+def apply(
+    findings: Sequence[Finding], waivers: Sequence[Waiver], today: date
+) -> tuple[list[Finding], tuple[WaiverUse, ...]]:
+    """The findings, those that are waived as notes that break nothing; and a record a waiver."""
+    used: dict[int, int] = {}
+    made = []
+    for found in findings:
+        fitting = [n for n, w in enumerate(waivers) if _meets(w, found)]
+        for n in fitting:
+            used[n] = used.get(n, 0) + 1
+        in_force = [waivers[n] for n in fitting if waivers[n].expires >= today]
+        if in_force:
+            made.append(_waived(found, in_force[0]))
+        elif fitting:
+            made.append(_expired(found, waivers[fitting[-1]]))
+        else:
+            made.append(found)
+    return made, tuple(
+        WaiverUse(
+            rule=w.rule,
+            place=w.place,
+            reason=w.reason,
+            expires=str(w.expires),
+            state="expired" if w.expires < today else "in force",
+            findings=used.get(n, 0),
+            origin=w.origin,
+        )
+        for n, w in enumerate(waivers)
+    )
+
+
+def _meets(waiver: Waiver, found: Finding) -> bool:
+    if waiver.rule != found.rule:
+        return False
+    return not waiver.place or fnmatchcase(found.place, waiver.place)
+
+
+def _waived(found: Finding, waiver: Waiver) -> Finding:
+    said = f"{found.what} (waived until {waiver.expires}: {waiver.reason})"
+    facts = {**found.facts, "waived": waiver.reason, "expires": str(waiver.expires)}
+    return replace(found, level=Level.NOTE, breaks=(), what=said, facts=facts)
+
+
+def _expired(found: Finding, waiver: Waiver) -> Finding:
+    said = f"{found.what} (the waiver of it expired on {waiver.expires})"
+    return replace(found, what=said, facts={**found.facts, "waiver_expired": str(waiver.expires)})

@@ -1,0 +1,1 @@
+"""Where a model's bytes lie, and how they are had: mapped, fetched, refused."""

@@ -1,0 +1,1 @@
+"""One module a file format, and the table that names them."""

@@ -1,0 +1,99 @@
+"""A Keras configuration (JSON) -> the Python names that loading it would import or run.
+
+A Lambda layer brings bytecode; a layer or function of somebody's names the module it comes from,
+and Keras imports whatever stands there.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterator
+
+from interop.facts import Danger, Import, Json
+from interop.reading.bytes.address import over_limit
+from interop.reading.pickle.imports import is_denied
+
+_OWN = frozenset({"keras", "tf_keras", "tensorflow", "keras_hub", "keras_cv", "keras_nlp"})
+# Steps of a module's name that say nothing of what is in it.
+_WAYS = frozenset({"src", "python", "api", "_tf_keras", "_v1", "_v2", "v2", "_legacy", "legacy"})
+# Parts of Keras whose functions compute: those of the others fetch, unpack, load and write files.
+_COMPUTING = frozenset(
+    {"activations", "initializers", "regularizers", "constraints", "losses", "metrics", "ops"}
+)
+# Parts of Keras that hold no layer, loss or other thing of which a model is made.
+_REACHING = frozenset({"utils", "saving", "config", "export"})
+# Layers that unpickle what is in their configuration, or load another model from a path in it.
+_LOADING = frozenset({"TorchModuleWrapper", "__torch_module__", "TFSMLayer"})
+
+# Parts of TensorFlow that a Keras 2 model names where it calls its functions as layers, and that
+# reach files or run Python.
+_TENSORFLOW = frozenset(
+    {"io", "gfile", "saved_model", "data", "summary", "raw_ops", "py_function", "numpy_function",
+     "py_func", "load_library", "load_op_library", "train", "profiler", "compat", "experimental"}
+)  # fmt: skip
+
+
+def imported(config: Json, path: str) -> Iterator[Import]:
+    """The names in every part of a configuration, as often as they stand in it."""
+    todo = [config]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, list):
+            todo += node
+        elif isinstance(node, dict):
+            found = _named(node, path)
+            if found is not None:
+                yield found
+            todo += node.values()
+
+
+def _named(node: dict[str, Json], path: str) -> Import | None:
+    name, module, registered = (node.get(k) for k in ("class_name", "module", "registered_name"))
+    if not isinstance(name, str):
+        return None
+    if len(name) + len(str(module)) + len(str(registered)) > 1000:
+        raise over_limit(path, "a name of more than 1,000 letters")
+    if name.rpartition(">")[2] in ("Lambda", "__lambda__"):
+        # Its bytecode runs when the layer is called, or while the model is loaded.
+        return Import("keras.layers", "Lambda", Danger.UNSAFE)
+    if name.rpartition(">")[2] in _LOADING:
+        return Import("keras.layers", name.rpartition(">")[2], Danger.UNSAFE)
+    if name.rpartition(">")[2] == "TFOpLambda":
+        inner = node.get("config")
+        symbol = str(inner.get("function"))[:1000] if isinstance(inner, dict) else ""
+        if symbol.partition(".")[0] in _TENSORFLOW:
+            return Import("tensorflow", symbol, Danger.UNSAFE)
+    if isinstance(module, str):
+        inner = node.get("config")
+        is_function = name == "function" and isinstance(inner, str)
+        return _from(module, str(inner)[:1000] if is_function else name, is_function)
+    if ">" in name or isinstance(registered, str):
+        # Registered by a program of somebody's, which has to be imported first.
+        package, _, what = str(name if ">" in name else registered).rpartition(">")
+        if package.lower() != "keras":
+            return Import(package or "(unknown)", what, Danger.CODE)
+    return None
+
+
+def _from(module: str, name: str, is_function: bool) -> Import | None:
+    if module == "builtins" and name not in vars(builtins):
+        return None  # Keras's way to write its own functions: "relu"
+    steps = module.split(".")
+    own = steps[0] in _OWN
+    if (own and _reaches(steps, name, is_function)) or is_denied(module, name):
+        return Import(module, name, Danger.UNSAFE)
+    return None if own else Import(module, name, Danger.CODE)
+
+
+def _reaches(steps: list[str], name: str, is_function: bool) -> bool:
+    """May a name of Keras's or TensorFlow's be something else than a part of a model?"""
+    tensorflow = steps[0] == "tensorflow"
+    inner = [step for step in steps[1:] if step not in _WAYS]
+    if tensorflow:
+        if inner[:1] != ["keras"]:
+            return name != "__typespec__"  # that of an input; its class is checked by Keras
+        inner = inner[1:]
+    part = inner[0] if inner else ""
+    if is_function or name[:1].islower():
+        return part not in _COMPUTING or name.startswith(("deserialize", "get"))
+    return "." in name or not _REACHING.isdisjoint(inner)

@@ -1,0 +1,300 @@
+"""A numpy array (.npy), or a zip archive of them (.npz) -> a Manifest.
+
+An array is a header of one line, a Python dict of dtype, order and shape, and behind it the
+numbers. Text and what was pickled is no tensor: it goes into the metadata where it has a JSON form.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import zlib
+from math import prod
+
+from interop.errors import ReadError
+from interop.facts import Json, Manifest, StateDict, Storage, TensorSpec
+from interop.reading.archives.zip_archive import STORED, Archive, Entry
+from interop.reading.bytes.address import over_limit, truncated, unrecognised
+from interop.reading.bytes.source import Bytes, Source
+from interop.reading.pickle.checkpoint import Contents, guarded, manifest
+from interop.reading.pickle.imports import Ledger
+from interop.reading.pickle.machine import Machine
+from interop.reading.pickle.metadata import value
+from interop.reading.pickle.rebuild import MAX_AXES
+from interop.reading.pickle.records import Array, Broken, Node
+
+MAX_ARRAYS = 20_000
+MAX_HEADER = 1 << 16
+MAX_TEXT = 1 << 24  # bytes of text that are looked into
+MAX_PICKLE = 1 << 28  # bytes of a pickle of objects
+_MAGIC = b"\x93NUMPY"
+DTYPES = {
+    "f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "i2": "int16",
+    "i1": "int8", "u8": "uint64", "u4": "uint32", "u2": "uint16", "u1": "uint8", "b1": "bool",
+    "c8": "complex64", "c16": "complex128",
+}  # fmt: skip
+# One entry of the header's dict; the dtype of a record is a list. Python 2 wrote 3L for 3.
+_ENTRY = re.compile(
+    r"\s*'(descr|fortran_order|shape)':\s*"
+    r"(?:'([^'\\]{1,40})'|(True|False)|\(([\dL, ]*)\)|(\[[^\n]*?\]))\s*(?:,|(?=\}))"
+)
+# A dtype of numbers, text, dates or raw bytes. numpy knows objects by many names ("O", "object",
+# "O8", "i4,O"): whatever is not one of these may hold them, and is unpickled then.
+_PLAIN = re.compile(r"[<>|=]?(?:[?]|[biufcSUVa]\d{1,9}|[mM]8(?:\[\w{1,20}\])?)")
+
+
+class _Header:
+    """What stands before an array's numbers; `length` counts the bytes up to them."""
+
+    __slots__ = ("code", "descr", "fortran", "length", "shape")
+
+    def __init__(self, descr: str, fortran: bool, shape: tuple[int, ...], length: int) -> None:
+        self.descr = descr  # as it stands in the file, a record's as a list
+        # Byte order, kind and width: "<f4"; "" for a record.
+        self.code = "" if descr[:1] == "[" else descr
+        self.fortran = fortran
+        self.shape = shape
+        self.length = length
+
+    @property
+    def dtype(self) -> str | None:
+        return DTYPES.get(self.code[1:]) if self.code[:1] in ("<", ">", "|", "=") else None
+
+    @property
+    def plain(self) -> bool:
+        """Can numpy read the array without unpickling it, by all that is known of its dtype?"""
+        if self.descr[:1] != "[":
+            return _PLAIN.fullmatch(self.descr) is not None
+        try:
+            return _is_plain(ast.literal_eval(self.descr))
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return False
+
+    @property
+    def swapped(self) -> bool:
+        return self.code[:1] == ">" and self.width > 1
+
+    @property
+    def width(self) -> int:
+        """Bytes of one element, 0 where they are objects."""
+        kind, digits = self.code[1:2], self.code[2:]
+        if kind in ("", "O") or not digits.isdecimal() or len(digits) > 9:
+            return 0
+        return int(digits) * (4 if kind == "U" else 1)
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.width
+
+
+def read(source: Source) -> Manifest:
+    """One array, under the empty name; ReadError for a header that is damaged or promises more."""
+    reader = _Reader(source)
+    reader.array("", source.data, 0, source.size)
+    return reader.manifest(source.data[: reader.last.length])
+
+
+def read_archive(archive: Archive) -> Manifest:
+    """Arrays under their entries' names without the ending."""
+    source = archive.source
+    if len(archive.entries) > MAX_ARRAYS:
+        raise over_limit(source.path, f"the archive holds {len(archive.entries):,} arrays")
+    reader = _Reader(source)
+    for name, entry in archive.entries.items():
+        reader.entry(archive, name.removesuffix(".npy"), entry)
+    return reader.manifest(archive.directory)
+
+
+class _Reader:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.ledger = Ledger()
+        self.tensors: list[TensorSpec] = []
+        self.metadata: dict[str, Json] = {}
+        self.aside: list[str] = []
+        self.last = _Header("", False, (), 0)
+        self.failure: ReadError | None = None
+
+    def entry(self, archive: Archive, name: str, entry: Entry) -> None:
+        start = archive.start(entry)
+        if entry.method == STORED and not entry.flags & 1:
+            self.array(name, self.source.data, start, start + entry.packed, entry.name)
+            return
+        # Only as much as the header needs is inflated, unless the array is text.
+        header = _header(self.source.path, _head(archive, entry))
+        if header.dtype is not None:
+            self.add(name, header, -1, entry.size, entry.name)
+        elif header.plain and entry.size > MAX_TEXT:
+            self.aside.append(name)
+        else:
+            data = archive.structure(entry, MAX_TEXT if header.plain else MAX_PICKLE)
+            self.array(name, data, 0, len(data), entry.name, packed=True)
+
+    def array(
+        self, name: str, data: Bytes, start: int, stop: int, key: str = "", packed: bool = False
+    ) -> None:
+        """The array that lies at [start, stop) of `data`."""
+        header = _header(self.source.path, data[start : min(stop, start + MAX_HEADER + 12)])
+        if header.dtype is None:
+            self.other(name, header, data, start + header.length, stop)
+            self.last = header
+            return
+        self.add(name, header, -1 if packed else start, stop - start, key)
+
+    def add(self, name: str, header: _Header, start: int, size: int, key: str) -> None:
+        """An array of numbers whose header begins at `start`; -1 where it is compressed."""
+        self.last = header
+        if size - header.length < header.nbytes:
+            what = f"array {name!r} has {size - header.length:,} of {header.nbytes:,} bytes"
+            raise truncated(self.source.path, what)
+        plain = start >= 0 and not header.swapped
+        place = self.source.base + start + header.length if plain else -1
+        storage = Storage(self.source.path, key, place, header.nbytes)
+        stride = _column_major(header.shape) if header.fortran else None
+        assert header.dtype is not None
+        self.tensors.append(TensorSpec(name, header.dtype, header.shape, storage, 0, stride))
+
+    def other(self, name: str, header: _Header, data: Bytes, start: int, stop: int) -> None:
+        """Text, or a pickle of objects: a description where it has a JSON form."""
+        record = Array(header.code, header.shape)
+        if not header.plain:
+            tree = self.unpickled(name, header, data, start, stop)
+            record = tree if type(tree) is Array else record
+        elif header.code[1:2] in ("U", "S") and header.nbytes <= MAX_TEXT:
+            record.data = data[start : min(stop, start + header.nbytes)]
+        found = value(record)
+        if found is None:
+            self.aside.append(name)
+        else:
+            self.metadata[name] = found
+
+    def unpickled(self, name: str, header: _Header, data: Bytes, start: int, stop: int) -> Node:
+        tree: list[Node] = []
+
+        def work() -> Contents:
+            if stop - start > MAX_PICKLE:
+                raise over_limit(self.source.path, f"array {name!r} is a pickle of that size")
+            tree.append(Machine(data, self.ledger, _no_storage, start, stop).run())
+            return (), (), {}
+
+        try:
+            guarded(work, self.ledger, self.source.path, whole=True)
+        except ReadError as error:
+            # Told of at the end: another array may hold what is worse.
+            if header.code[1:2] != "O" and error.rule != "pickle-over-limit":
+                what = (
+                    f"array {name!r} has the dtype {header.descr[:40]!r}, which is not understood"
+                )
+                error = unrecognised(self.source.path, what, "save it with numpy again")
+            self.failure = self.failure or error
+        return tree[0] if tree else None
+
+    def manifest(self, head: bytes) -> Manifest:
+        if self.failure is not None and not self.ledger.unsafe:
+            raise self.failure
+        found = (StateDict("", tuple(self.tensors)),) if self.tensors else ()
+        contents = found, tuple(self.aside), self.metadata
+        return manifest(
+            self.source, "numpy", hashlib.sha256(head).hexdigest(), self.ledger, contents
+        )
+
+
+def _is_plain(descr: object) -> bool:
+    """Does a dtype hold no objects? Records are lists of (name, dtype) or (name, dtype, shape)."""
+    if isinstance(descr, str):
+        return _PLAIN.fullmatch(descr) is not None
+    if not isinstance(descr, list):
+        return False
+    return all(isinstance(f, tuple) and len(f) in (2, 3) and _is_plain(f[1]) for f in descr)
+
+
+def _no_storage(key: Node) -> Node:
+    raise Broken("a persistent id, which numpy does not write")
+
+
+def _column_major(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    if len(shape) < 2 or 0 in shape:
+        return None
+    return tuple(prod(shape[:axis]) for axis in range(len(shape)))
+
+
+def _head(archive: Archive, entry: Entry) -> bytes:
+    """The first bytes of a compressed entry, inflated."""
+    if entry.flags & 1 or entry.method != 8:
+        return archive.read(entry, MAX_HEADER) or b""  # which says what is wrong with it
+    start = archive.start(entry)
+    raw = archive.source.data[start : start + min(entry.packed, MAX_HEADER)]
+    try:
+        return zlib.decompressobj(-15).decompress(raw, MAX_HEADER)
+    except zlib.error as error:
+        what = f"entry {entry.name!r} is damaged: {error}"
+        raise truncated(archive.source.path, what) from None
+
+
+def _header(path: str, data: bytes) -> _Header:
+    """The header at the beginning of `data`; the layout is numpy.lib.format's, versions 1 to 3."""
+    if data[:6] != _MAGIC or len(data) < 10:
+        raise unrecognised(path, "an array without numpy's mark", "save it with numpy again")
+    width = 2 if data[6] == 1 else 4
+    begin = 8 + width
+    length = begin + int.from_bytes(data[8:begin], "little")
+    if data[6] not in (1, 2, 3) or length > MAX_HEADER:
+        raise unrecognised(path, "an array header of no known kind", "save it with numpy again")
+    if length > len(data):
+        raise truncated(path, "an array's header is cut off")
+    found = _entries(data[begin:length].decode("latin-1"))
+    shape = _shape(found.get("shape", "x"))
+    if len(found) != 3 or shape is None:
+        raise unrecognised(path, "an array header that is damaged", "save it with numpy again")
+    return _Header(found["descr"], found["fortran_order"] == "True", shape, length)
+
+
+def _entries(line: str) -> dict[str, str]:
+    """The dict's entries as text, each in the form that belongs to its key; fewer if damaged."""
+    found: dict[str, str] = {}
+    at = 1 if line[:1] == "{" else len(line)
+    forms = {"descr": (2, 5), "fortran_order": (3,), "shape": (4,)}
+    while (entry := _ENTRY.match(line, at)) is not None:
+        key = entry[1]
+        if key in found or entry.lastindex not in forms[key]:
+            return {}
+        found[key] = entry[entry.lastindex]
+        at = entry.end()
+    return found if line[at:].strip() == "}" else {}
+
+
+def _shape(text: str) -> tuple[int, ...] | None:
+    axes = [axis.strip().removesuffix("L") for axis in text.split(",") if axis.strip()]
+    if len(axes) > MAX_AXES or not all(axis.isdecimal() and len(axis) < 19 for axis in axes):
+        return None
+    return tuple(map(int, axes))
+
+
+def storage_bytes(path: str, key: str) -> bytes:
+    """An array's numbers, inflated and little-endian."""
+    with Source(path) as source:
+        data: bytes | None
+        if key:
+            archive = Archive(source)
+            entry = archive.entries[key]
+            data = archive.read(entry, 1 << 34)
+            if data is None:
+                raise over_limit(path, f"array {key!r} unfolds to {entry.size:,} bytes")
+        else:
+            data = source.data[: source.size]
+    header = _header(path, data[: MAX_HEADER + 12])
+    numbers = data[header.length : header.length + header.nbytes]
+    return little_endian(numbers, header.code)
+
+
+def little_endian(numbers: bytes, code: str) -> bytes:
+    """Numbers of a numpy type (">f4"), big-endian ones turned round; a complex one is two."""
+    kind, width = code[1:2], int(code[2:])
+    width //= 2 if kind == "c" else 1
+    if code[:1] != ">" or width < 2:
+        return numbers
+    turned = bytearray(len(numbers))
+    for byte in range(width):
+        turned[byte::width] = numbers[width - 1 - byte :: width]
+    return bytes(turned)

@@ -1,0 +1,531 @@
+"""A TensorFlow checkpoint, or a SavedModel folder -> a Manifest, without TensorFlow.
+
+A checkpoint's `.index` is a sorted table of keys and values in blocks, as LevelDB keeps them; each
+value is a protobuf message that says where in which `.data-…` file a variable lies. A SavedModel's
+saved_model.pb holds the graph and its signatures. The numbers are those of TensorFlow's .proto
+files (saved_model, meta_graph, graph, tensor_bundle, types).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from interop.errors import ReadError
+from interop.facts import (
+    DTYPE_BITS,
+    Danger,
+    Graph,
+    Import,
+    Json,
+    Layout,
+    Manifest,
+    Port,
+    StateDict,
+    Storage,
+)
+from interop.facts import TensorSpec as Spec
+from interop.reading.bytes import json_text, location
+from interop.reading.bytes.address import (
+    is_remote,
+    over_limit,
+    truncated,
+    unrecognised,
+)
+from interop.reading.bytes.links import leads_out
+from interop.reading.bytes.protobuf import (
+    BYTES,
+    VARINT,
+    Field,
+    Malformed,
+    fields,
+    signed,
+    text,
+    varint,
+)
+from interop.reading.bytes.source import Bytes, Source
+from interop.reading.folder import escapes
+from interop.reading.formats.keras_config import imported
+from interop.reading.pickle.rebuild import MAX_AXES
+from interop.reading.pickle.state_dicts import ASIDE
+
+MAX_INDEX = 1 << 26
+MAX_ENTRIES = 200_000
+MAX_NODES = 200_000
+MAX_SHARDS = 10_000
+MAX_GRAPHS = 100
+MAX_PORTS = 10_000
+_MAX_KEY = 1 << 12
+_FOOTER = 48
+_DTYPES = {
+    1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 8: "complex64",
+    9: "int64", 10: "bool", 11: "qint8", 12: "quint8", 13: "qint32", 14: "bfloat16", 17: "uint16",
+    18: "complex128", 19: "float16", 22: "uint32", 23: "uint64", 24: "float8_e5m2",
+    25: "float8_e4m3fn", 26: "float8_e4m3fnuz", 28: "float8_e5m2fnuz",
+}  # fmt: skip
+_OTHERS = {7: "string", 20: "resource", 21: "variant"}
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+# What stands in a checkpoint beside the variables, and the names of optimizers' slots.
+_RECORDS = frozenset({"_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter", "global_step"})
+_SLOTS = frozenset({"Adam", "Adam_1", "AdamW", "Momentum", "RMSProp", "RMSProp_1", "Adagrad",
+                    "Ftrl", "Ftrl_1", "ExponentialMovingAverage"})  # fmt: skip
+# Operators that read or write files, or run Python, when the graph runs. Reading data belongs to
+# training: a graph to be served is given its inputs.
+_REACHING = frozenset(
+    {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc",
+     "ShellExecute", "CreateSummaryFileWriter", "CreateSummaryDbWriter",
+     "WholeFileReader", "WholeFileReaderV2", "TextLineReader", "TextLineReaderV2",
+     "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "TFRecordReader", "TFRecordReaderV2",
+     "LMDBReader", "TextLineDataset", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2",
+     "TFRecordDataset", "TFRecordDatasetV2", "SqlDataset", "CSVDataset", "CSVDatasetV2",
+     "LMDBDataset", "ExperimentalLMDBDataset", "ExperimentalSqlDataset", "ExperimentalCSVDataset",
+     "LoadDataset", "SaveDataset", "SaveDatasetV2", "DatasetToTFRecord",
+     "ExperimentalDatasetToTFRecord", "CacheDataset", "CacheDatasetV2", "SnapshotDataset",
+     "SnapshotDatasetV2", "DistributedSave", "MatchingFilesDataset",
+     "ExperimentalMatchingFilesDataset", "Save", "SaveSlices", "Restore", "RestoreSlice",
+     "LoadAndRemapMatrix", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3"}
+)  # fmt: skip
+# Every SavedModel has these, to save and load itself: the file's name is given from outside then.
+_SAVING = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
+_COPY = "fetch or save the checkpoint again"
+
+
+# ---------------------------------------------------------------- the table of a checkpoint
+
+
+def read(source: Source) -> Manifest:
+    """A checkpoint by its `.index` file; ReadError where that or a file it names is damaged."""
+    if source.size > MAX_INDEX:
+        raise over_limit(source.path, f"the index has {source.size:,} bytes")
+    try:
+        return _Checkpoint(source).read()
+    except (Malformed, IndexError):
+        raise truncated(source.path, "the index of the checkpoint is damaged", _COPY) from None
+
+
+def _handle(data: bytes, at: int) -> tuple[int, int, int]:
+    """A block's offset and size, and the byte behind the two numbers."""
+    offset, at = varint(data, at, len(data))
+    size, at = varint(data, at, len(data))
+    return offset, size, at
+
+
+def _block(source: Source, offset: int, size: int) -> bytes:
+    if offset + size + 5 > source.size:
+        raise Malformed("a block past the end")
+    data = source.data[offset : offset + size + 1]
+    if data[size] != 0:
+        what = "the index of the checkpoint is compressed (snappy), which is not read"
+        raise unrecognised(source.path, what, _COPY)
+    return data[:size]
+
+
+def _pairs(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values: a key is what it shares with the one before, and what is its own."""
+    restarts = int.from_bytes(block[-4:], "little")
+    end = len(block) - 4 * (restarts + 1)
+    if end < 0 or len(block) < 4:
+        raise Malformed("a block without its end")
+    at, key = 0, b""
+    while at < end:
+        shared, at = varint(block, at, end)
+        own, at = varint(block, at, end)
+        length, at = varint(block, at, end)
+        if shared > len(key) or shared + own > _MAX_KEY or own + length > end - at:
+            raise Malformed("an entry that reaches past its block")
+        key = key[:shared] + block[at : at + own]
+        at += own
+        yield key, block[at : at + length]
+        at += length
+
+
+class _Checkpoint:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.shards = 1
+        self.files: dict[int, tuple[str, int]] = {}
+        self.tensors: dict[str, Spec] = {}
+        self.aside: dict[str, None] = {}
+
+    def read(self) -> Manifest:
+        data = self.source.data[: self.source.size]
+        for count, (key, value) in enumerate(self.table(data)):
+            if count > MAX_ENTRIES:
+                raise over_limit(self.source.path, f"more than {MAX_ENTRIES:,} entries")
+            if not key:
+                self.header(value)
+            elif key[0] != 0:  # else a part of a variable that is named in full elsewhere
+                self.entry(key.decode("utf-8", "replace"), value)
+        self.set_slots_aside()
+        tensors = tuple(self.tensors.values())
+        return Manifest(
+            path=self.source.path,
+            file=self.source.path,
+            container="tensorflow-checkpoint",
+            size=self.source.size + sum(size for _, size in self.files.values()),
+            header_sha256=hashlib.sha256(data).hexdigest(),
+            state_dicts=(StateDict("", tensors, ordered=False),) if tensors else (),
+            held_aside=tuple(self.aside),
+        )
+
+    def table(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        footer = data[-_FOOTER:]
+        if len(footer) < _FOOTER:
+            raise Malformed("no room for the end")
+        _, _, at = _handle(footer, 0)
+        offset, size, _ = _handle(footer, at)
+        seen = 0
+        for _, handle in _pairs(_block(self.source, offset, size)):
+            offset, size, _ = _handle(handle, 0)
+            seen += size
+            if seen > len(data):  # blocks do not overlap: one could be listed for ever
+                raise Malformed("more blocks than there is room for")
+            yield from _pairs(_block(self.source, offset, size))
+
+    def header(self, message: bytes) -> None:
+        for number, wire, a, _ in fields(message, 0, len(message)):
+            if number == 1 and wire == VARINT:
+                self.shards = a
+            elif number == 2 and wire == VARINT and a == 1:
+                what = "its variables are big-endian, which is not read"
+                raise unrecognised(self.source.path, what, "save it on a little-endian machine")
+        if not 0 < self.shards <= MAX_SHARDS:
+            raise Malformed("a checkpoint of no files")
+
+    def entry(self, key: str, message: bytes) -> None:
+        kind, shape, numbers, sliced = 0, (), {3: 0, 4: 0, 5: 0}, False
+        axes: tuple[int | str, ...] = shape
+        for number, wire, a, b in fields(message, 0, len(message)):
+            if number == 1 and wire == VARINT:
+                kind = a
+            elif number == 2 and wire == BYTES:
+                axes = _shape(message, a, b)
+            elif number in numbers and wire == VARINT:
+                numbers[number] = a
+            elif number == 7:
+                sliced = True
+        name, dtype = key.removesuffix(_VALUE), _DTYPES.get(kind)
+        top = name.split("/")[0]
+        if top.lower() in ASIDE or ".OPTIMIZER_SLOT" in name:
+            self.aside[top] = None
+        elif dtype is None or name in _RECORDS:
+            self.aside[name] = None
+        else:
+            self.tensors[name] = self.variable(name, dtype, axes, numbers, sliced)
+
+    def variable(
+        self,
+        name: str,
+        dtype: str,
+        axes: tuple[int | str, ...],
+        numbers: dict[int, int],
+        sliced: bool,
+    ) -> Spec:
+        shape = tuple(axis for axis in axes if type(axis) is int)
+        if len(shape) != len(axes):
+            raise Malformed("a variable without a shape")
+        if sliced:  # its parts stand under keys of their own; what it is, is known all the same
+            return Spec(name, dtype, shape, layout=Layout.SHARDED)
+        spec = Spec(name, dtype, shape)
+        shard, offset, size = numbers[3], numbers[4], numbers[5]
+        if size != spec.numel * DTYPE_BITS[dtype] // 8:
+            raise Malformed("a variable whose size is not that of its shape")
+        file, length = self.file(shard) if size else (self.source.path, 0)
+        if size and offset + size > length:
+            what = f"variable {name!r} reaches past the end of {Path(file).name!r}"
+            raise truncated(self.source.path, what, _COPY)
+        return dataclasses.replace(spec, storage=Storage(file, name, offset, size))
+
+    def file(self, shard: int) -> tuple[str, int]:
+        """The path and size of one of the files that hold the variables' bytes."""
+        if shard not in self.files:
+            prefix = self.source.path.removesuffix(".index")
+            if shard >= self.shards or prefix == self.source.path:
+                what = "the index of a checkpoint, apart from its data"
+                raise truncated(self.source.path, what, "keep the name that TensorFlow gave it")
+            path = f"{prefix}.data-{shard:05d}-of-{self.shards:05d}"
+            if not is_remote(path) and leads_out(Path(path), Path(self.source.path)):
+                raise escapes(self.source.path, Path(path).name)
+            try:
+                with Source(path) as data:
+                    self.files[shard] = path, data.size
+            except ReadError as error:
+                what = f"the file {Path(path).name!r} of the checkpoint cannot be read"
+                raise truncated(self.source.path, what, "put it beside the index") from error
+        return self.files[shard]
+
+    def set_slots_aside(self) -> None:
+        """TensorFlow 1 names an optimizer's slot like its variable, with its own name behind."""
+        for name in list(self.tensors):
+            base, _, last = name.rpartition("/")
+            if last in _SLOTS and base in self.tensors:
+                self.aside[name] = None
+                del self.tensors[name]
+
+
+# ---------------------------------------------------------------- a SavedModel
+
+
+def read_graph(source: Source) -> Manifest | None:
+    """The SavedModel of a saved_model.pb and the variables beside it; None for other bytes."""
+    try:
+        if not _is_saved_model(source):
+            return None
+        return _SavedModel(source).read()
+    except Malformed:
+        raise truncated(
+            source.path, "the SavedModel is damaged", "fetch or save it again"
+        ) from None
+
+
+def _is_saved_model(source: Source) -> bool:
+    """A schema version of 1 and at least one graph, and nothing else."""
+    version = graphs = 0
+    try:
+        for number, wire, a, _ in fields(source.data, 0, source.size):
+            if number == 1 and wire == VARINT:
+                version = a
+            elif number == 2 and wire == BYTES:
+                graphs += 1
+                if graphs > MAX_GRAPHS:
+                    raise over_limit(source.path, f"more than {MAX_GRAPHS} graphs")
+            else:
+                return False
+    except Malformed:
+        return False
+    return version == 1 and graphs > 0
+
+
+class _SavedModel:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.data = source.data
+        self.nodes = 0
+        self.operators: dict[str, int] = {}
+        self.functions: set[str] = set()
+        self.signatures: dict[str, tuple[list[Port], list[Port]]] = {}
+        self.tags: list[Json] = []
+        self.version = ""
+        self.producer = 0
+        self.reaching: dict[str, None] = {}
+        # The nodes of the graph or function that is being read: operator and inputs by name.
+        self.scope: dict[str, tuple[str, list[str]]] = {}
+
+    def read(self) -> Manifest:
+        graphs = [f for f in fields(self.data, 0, self.source.size) if f[0] == 2]
+        for _, _, a, b in graphs:
+            self.meta_graph(a, b)
+        for name in self.functions:
+            self.operators.pop(name, None)
+        imports = [
+            Import("tensorflow.raw_ops", name, Danger.UNSAFE)
+            for name in (*self.operators, *self.reaching)
+            if name in _REACHING or name in self.reaching
+        ]
+        folder = location.folder_of(self.source.path)
+        imports += self.layers(location.joined(folder, "keras_metadata.pb"))
+        weights = _variables(location.joined(folder, "variables/variables.index"))
+        header = self.source.sha256()
+        if weights is not None:
+            header = hashlib.sha256(f"{header}\n{weights.header_sha256}".encode()).hexdigest()
+        return Manifest(
+            path=self.source.path,
+            file=self.source.path,
+            container="saved-model",
+            size=self.source.size + (weights.size if weights else 0),
+            header_sha256=header,
+            state_dicts=weights.state_dicts if weights else (),
+            metadata=self.metadata(),
+            imports=tuple(dict.fromkeys(imports)),
+            graph=self.graph(),
+            held_aside=weights.held_aside if weights else (),
+        )
+
+    def metadata(self) -> dict[str, Json]:
+        found: dict[str, Json] = {"signatures": sorted(self.signatures), "tags": self.tags}
+        return {**found, "tensorflow_version": self.version} if self.version else found
+
+    def graph(self) -> Graph:
+        names = [n for n in self.signatures if not n.startswith("__")]
+        chosen = "serving_default" if "serving_default" in names else (names or [""])[0]
+        inputs, outputs = self.signatures.get(chosen, ([], []))
+        producer = f"tensorflow {self.version}" if self.version else ""
+        opsets = {"tensorflow": self.producer} if self.producer else {}
+        return Graph(tuple(inputs), tuple(outputs), opsets, producer, self.operators)
+
+    def meta_graph(self, at: int, end: int) -> None:
+        for number, wire, a, b in fields(self.data, at, end):
+            if wire != BYTES:
+                continue
+            if number == 1:
+                self.information(a, b)
+            elif number == 2:
+                self.graph_def(a, b)
+            elif number == 5:
+                self.signature(a, b)
+            elif number == 6:
+                self.asset(a, b)
+
+    def information(self, at: int, end: int) -> None:
+        for field in fields(self.data, at, end):
+            if field[0] == 4:
+                self.tags.append(text(self.data, field))
+            elif field[0] == 5:
+                self.version = text(self.data, field)[:40]
+
+    def asset(self, at: int, end: int) -> None:
+        """A file that loading the model reads, from the folder of its assets."""
+        for field in fields(self.data, at, end):
+            if field[0] == 2:
+                name = PurePosixPath(text(self.data, field).replace("\\", "/"))
+                if name.is_absolute() or ".." in name.parts:
+                    raise escapes(self.source.path, name)
+
+    def graph_def(self, at: int, end: int) -> None:
+        functions = []
+        self.scope = {}
+        for number, wire, a, b in fields(self.data, at, end):
+            if number == 1 and wire == BYTES:
+                self.node(a, b)
+            elif number == 2 and wire == BYTES:
+                for inner, kind, c, d in fields(self.data, a, b):
+                    if inner == 1 and kind == BYTES:
+                        functions.append((c, d))
+            elif number == 4 and wire == BYTES:
+                for inner, kind, c, _ in fields(self.data, a, b):
+                    if inner == 1 and kind == VARINT:
+                        self.producer = c
+        self.files()
+        for a, b in functions:
+            self.function(a, b)
+
+    def files(self) -> None:
+        """Note what saves to, or loads from, a file that the graph itself names."""
+        for operator, inputs in self.scope.values():
+            if operator in _SAVING and not self.given(inputs):
+                self.reaching[operator] = None
+
+    def given(self, inputs: list[str]) -> bool:
+        """Does the first of the inputs come from outside, from a placeholder or an argument?"""
+        todo, seen = inputs[:1], set()
+        while todo:
+            name = todo.pop().partition(":")[0]
+            if name in seen or name.startswith("^"):
+                continue
+            seen.add(name)
+            operator, before = self.scope.get(name, ("Placeholder", []))
+            if operator.startswith("Placeholder"):
+                return True
+            todo += before
+        return False
+
+    def function(self, at: int, end: int) -> None:
+        self.scope = {}
+        for number, wire, a, b in fields(self.data, at, end):
+            if number == 1 and wire == BYTES:
+                for field in fields(self.data, a, b):
+                    if field[0] == 1:
+                        self.functions.add(text(self.data, field))
+            elif number == 3 and wire == BYTES:
+                self.node(a, b)
+        self.files()
+
+    def node(self, at: int, end: int) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise over_limit(self.source.path, f"more than {MAX_NODES:,} nodes")
+        name, operator, to_file = "", "", False
+        inputs: list[str] = []
+        for field in fields(self.data, at, end):
+            if field[0] == 1:
+                name = text(self.data, field)
+            elif field[0] == 2:
+                operator = text(self.data, field)
+            elif field[0] == 3:
+                inputs.append(text(self.data, field))
+            elif field[0] == 5 and field[1] == BYTES and field[3] - field[2] < _MAX_KEY:
+                to_file |= b"file://" in self.data[field[2] : field[3]]
+        if to_file and operator == "PrintV2":
+            self.reaching[operator] = None
+        if operator:
+            self.operators[operator] = self.operators.get(operator, 0) + 1
+            self.scope[name] = operator, inputs
+
+    def signature(self, at: int, end: int) -> None:
+        name, inputs, outputs = "", [], []  # type: str, list[Port], list[Port]
+        for field in fields(self.data, at, end):
+            if field[0] == 1:
+                name = text(self.data, field)
+            elif field[0] == 2 and field[1] == BYTES:
+                for number, wire, a, b in fields(self.data, field[2], field[3]):
+                    if number in (1, 2) and wire == BYTES:
+                        (inputs if number == 1 else outputs).append(self.port(a, b))
+                        if len(inputs) + len(outputs) > MAX_PORTS:
+                            raise over_limit(self.source.path, f"more than {MAX_PORTS:,} ports")
+        self.signatures[name] = sorted(inputs, key=_name), sorted(outputs, key=_name)
+
+    def port(self, at: int, end: int) -> Port:
+        """An entry of a map from a name to what is known of the tensor."""
+        name, kind = "", ""
+        shape: tuple[int | str, ...] = ("...",)
+        for field in fields(self.data, at, end):
+            if field[0] == 1:
+                name = text(self.data, field)
+            elif field[0] == 2 and field[1] == BYTES:
+                for number, wire, a, b in fields(self.data, field[2], field[3]):
+                    if number == 2 and wire == VARINT:
+                        kind = _DTYPES.get(a, _OTHERS.get(a, f"type {a}"))
+                    elif number == 3 and wire == BYTES:
+                        shape = _shape(self.data, a, b)
+        return Port(name, kind, shape)
+
+    def layers(self, path: str) -> list[Import]:
+        """The layers of a Keras 2 model, of which a Lambda holds Python bytecode."""
+        if not location.exists(path):
+            return []
+        found: list[Import] = []
+        with Source(path) as source:
+            for number, wire, a, b in fields(source.data, 0, source.size):
+                if number != 1 or wire != BYTES:
+                    raise Malformed("something else than a layer")
+                for field in fields(source.data, a, b):
+                    if field[0] == 5:
+                        found += imported(_json(source.data, field), path)
+        return found
+
+
+def _name(port: Port) -> str:
+    return port.name
+
+
+def _json(data: Bytes, field: Field) -> Json:
+    try:
+        return json_text.loads(text(data, field))
+    except ValueError:
+        raise Malformed("a layer that is no JSON") from None
+
+
+def _variables(path: str) -> Manifest | None:
+    if not location.exists(path):
+        return None  # a graph without variables
+    with Source(path) as source:
+        return read(source)
+
+
+def _shape(data: Bytes, at: int, end: int) -> tuple[int | str, ...]:
+    """A TensorShapeProto; an axis of unknown size is "?"."""
+    axes: list[int | str] = []
+    for number, wire, a, b in fields(data, at, end):
+        if number == 3 and wire == VARINT and a:
+            return ("...",)
+        if number == 2 and wire == BYTES:
+            size = 0
+            for inner, kind, value, _ in fields(data, a, b):
+                if inner == 1 and kind == VARINT:
+                    size = signed(value)
+            axes.append(size if size >= 0 else "?")
+    if len(axes) > MAX_AXES:
+        raise Malformed("too many axes")
+    return tuple(axes)

@@ -1,0 +1,1 @@
+"""Pickles as data: opcodes -> inert records -> state dicts, and what stands with them."""

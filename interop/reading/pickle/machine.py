@@ -1,0 +1,662 @@
+"""Pickle opcodes -> a tree of inert records (tree.py). Nothing of the file is imported or called.
+
+An interpreter of protocols 0 to 5, not a subclass of pickle.Unpickler: there, BUILD reaches the
+attributes of whatever stands in for a class, and a key is hashed before anyone can look at it.
+What it may cost is bounded: opcodes, containers, nested marks, the memo, the hashing of a key, and
+the length of a line or string.
+"""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from collections.abc import Callable, Iterable
+
+from interop.reading.bytes.source import Bytes
+from interop.reading.pickle.imports import (
+    Ledger,
+    is_harmless,
+    modern,
+    plain,
+)
+from interop.reading.pickle.rebuild import build, rebuild
+from interop.reading.pickle.records import (
+    Array,
+    Bag,
+    Blob,
+    Broken,
+    Constructed,
+    Cut,
+    Global,
+    Mapping,
+    Node,
+    OverLimit,
+    StorageRef,
+    Tensor,
+)
+
+MAX_OPCODES = 8_000_000
+MAX_CONTAINERS = 1_500_000
+MAX_MARKS = 10_000
+MAX_MEMO = 1_500_000
+MAX_KEY = 10_000  # values in a key, each counted as often as hashing comes by it
+MAX_LINE = 1 << 16
+MAX_STRING = 1 << 24
+MAX_INT_BYTES = 1 << 10
+_BLOB = 1 << 6  # bytes longer than this stay in the file
+
+
+class Machine:
+    """Runs one pickle of `data` that begins at `position`; afterwards `position` is behind it.
+
+    `persistent` turns a persistent id into a record. `ledger` learns what would be imported.
+    """
+
+    __slots__ = (
+        "complaint", "containers", "data", "end", "ledger", "marks", "memo", "persistent",
+        "position", "protocol", "stack",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        data: Bytes,
+        ledger: Ledger,
+        persistent: Callable[[Node], Node],
+        position: int = 0,
+        end: int | None = None,
+    ) -> None:
+        self.data = data
+        self.ledger = ledger
+        self.persistent = persistent
+        self.position = position
+        self.end = len(data) if end is None else end
+        self.containers = 0
+        self.complaint = ""
+        self.protocol = 0
+        self.stack: list[Node] = []
+        self.marks: list[list[Node]] = []
+        self.memo: dict[int, Node] = {}
+
+    def run(self) -> Node:
+        """The tree that the pickle describes; raises Broken, Cut or OverLimit."""
+        data, end, steps = self.data, self.end, _STEPS
+        try:
+            for _ in range(MAX_OPCODES):
+                at = self.position
+                if at >= end:
+                    raise Cut("it ends in the middle")
+                self.position = at + 1
+                code = data[at]
+                if code == 0x2E:  # STOP
+                    if self.complaint:
+                        raise Broken(self.complaint)
+                    return self.stack.pop()
+                step = steps[code]
+                if step is None:
+                    raise Broken(f"byte {at} is no pickle opcode")
+                step(self)
+        except (IndexError, KeyError, ValueError, TypeError, struct.error) as error:
+            # An empty stack, an unset memo, a number that is none: all mean a malformed pickle.
+            raise Broken(f"malformed near byte {self.position} ({type(error).__name__})") from None
+        except RecursionError:
+            raise OverLimit("calls nested too deeply") from None
+        raise OverLimit(f"more than {MAX_OPCODES:,} pickle opcodes")
+
+    # ------------------------------------------------------------ bytes
+
+    def take(self, count: int) -> bytes:
+        start = self.position
+        if count > self.end - start:
+            raise Cut("it ends in the middle")
+        self.position = start + count
+        return self.data[start : start + count]
+
+    def number(self, width: int) -> int:
+        return int.from_bytes(self.take(width), "little")
+
+    def line(self) -> bytes:
+        start = self.position
+        stop = self.data.find(b"\n", start, min(self.end, start + MAX_LINE))
+        if stop < 0:
+            if self.end - start > MAX_LINE:
+                raise OverLimit(f"a line of more than {MAX_LINE:,} bytes")
+            raise Cut("it ends in the middle of a line")
+        self.position = stop + 1
+        return self.data[start:stop]
+
+    def text(self, width: int) -> None:
+        count = self.number(width)
+        if count > MAX_STRING:
+            self.refuse_length(count)
+        raw = self.take(count)
+        try:
+            self.stack.append(str(raw, "utf-8"))
+        except UnicodeDecodeError:
+            self.stack.append(_printable(str(raw, "utf-8", "surrogatepass")))
+
+    def old_text(self, count: int) -> None:
+        """A Python 2 str: text in most files, so UTF-8 where it is that, else byte for byte."""
+        if count > MAX_STRING:
+            self.refuse_length(count)
+        raw = self.take(count)
+        try:
+            self.stack.append(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            self.stack.append(raw.decode("latin-1"))
+
+    def blob(self, width: int) -> None:
+        count = self.number(width)
+        if count <= _BLOB:
+            self.stack.append(self.take(count))
+            return
+        if count > self.end - self.position:
+            self.refuse_length(count)
+        self.stack.append(Blob(self.data, self.position, count))
+        self.position += count
+
+    def frame(self) -> None:
+        """How far the next opcodes reach: unpicklers fetch so many bytes at once."""
+        count = self.number(8)
+        if count > self.end - self.position:
+            self.refuse_length(count)
+
+    def refuse_length(self, count: int) -> None:
+        if count > self.end - self.position:
+            raise Cut(f"it announces {count:,} bytes and ends before them")
+        raise OverLimit(f"a string of {count:,} bytes")
+
+    # ------------------------------------------------------------ stack
+
+    def container(self, weight: int = 1) -> None:
+        self.containers += weight
+        if self.containers > MAX_CONTAINERS:
+            raise OverLimit(f"more than {MAX_CONTAINERS:,} containers")
+
+    def mark(self) -> None:
+        if len(self.marks) >= MAX_MARKS:
+            raise OverLimit(f"more than {MAX_MARKS:,} nested marks")
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def since_mark(self) -> list[Node]:
+        items = self.stack
+        self.stack = self.marks.pop()
+        return items
+
+    def pop(self) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.since_mark()
+
+    def push_tuple(self, count: int) -> None:
+        self.container()
+        if len(self.stack) < count:
+            raise IndexError
+        items = tuple(self.stack[-count:])
+        self.stack[-count:] = [items]
+
+    # ------------------------------------------------------------ containers
+
+    def new_list(self, items: list[Node]) -> None:
+        self.container()
+        self.stack.append(items)
+
+    def new_tuple(self, items: list[Node]) -> None:
+        self.container()
+        self.stack.append(tuple(items))
+
+    def new_bag(self, items: list[Node]) -> None:
+        self.container(2)
+        _hashed(items)
+        self.stack.append(Bag(items))
+
+    def new_mapping(self, items: list[Node]) -> None:
+        self.container(4)  # takes as much memory
+        mapping = Mapping()
+        self.stack.append(mapping)
+        self.fill(mapping, items)
+
+    def fill(self, target: Node, items: list[Node]) -> None:
+        if len(items) % 2:
+            raise IndexError
+        if type(target) is Constructed:
+            if target.content is None:
+                target.content = Mapping()
+            target = target.content
+        if type(target) is list:
+            for at in range(0, len(items), 2):
+                target[items[at]] = items[at + 1]
+        elif type(target) is Mapping:
+            for at in range(0, len(items), 2):
+                if type(items[at]) is tuple:
+                    _hashed((items[at],))
+                target.put(items[at], items[at + 1])
+        else:
+            self.altered(target)
+
+    def extend(self, items: list[Node]) -> None:
+        target = self.stack[-1]
+        if type(target) is list:
+            target.extend(items)
+        elif type(target) is Bag:
+            _hashed(items)
+            target.items.extend(items)
+        elif type(target) is Constructed:
+            if target.items is None:
+                target.items = []
+            target.items.extend(items)
+        else:
+            self.altered(target)
+
+    def append(self) -> None:
+        item = self.stack.pop()
+        self.extend([item])
+
+    def set_item(self) -> None:
+        value = self.stack.pop()
+        key = self.stack.pop()
+        self.fill(self.stack[-1], [key, value])
+
+    def set_items(self) -> None:
+        items = self.since_mark()
+        self.fill(self.stack[-1], items)
+
+    def extend_marked(self) -> None:
+        items = self.since_mark()
+        self.extend(items)
+
+    # ------------------------------------------------------------ names and calls
+
+    def name(self, module: Node, name: Node) -> Global:
+        if type(module) is not str or type(name) is not str:
+            # A name that the file computes: no honest file does, and none can be judged by it.
+            self.ledger.alter("(computed)", "(computed)")
+            return Global("(computed)", "(computed)")
+        if len(module) + len(name) > 1000:
+            raise OverLimit("a name of more than 1,000 letters")
+        if self.protocol < 3:
+            module, name = modern(module, name)
+        self.ledger.refer(module, name)
+        return Global(module, name)
+
+    def altered(self, target: Node) -> None:
+        """What is shown of it would not be what is loaded; no honest writer does so."""
+        if type(target) is Global:
+            self.ledger.alter(target.module, target.name)
+        elif type(target) in _ALTERED:
+            self.ledger.alter(*_ALTERED[type(target)])
+
+    def used(self, func: Node, called: bool) -> None:
+        """Tell the ledger that `func` is called, or that its class is made an object of."""
+        if type(func) is Global:
+            if called:
+                self.ledger.call(func.module, func.name)
+            else:
+                self.ledger.refer(func.module, func.name)
+        else:
+            self.ledger.alter("(computed)", "(computed)")
+
+    def passed(self, func: Node, args: Node) -> None:
+        """Tell the ledger of what `func` may call in its turn: the names among its arguments."""
+        if type(args) is not tuple:
+            # Pickles write a call's arguments down; what the file computes could be any name.
+            self.ledger.alter("(computed)", "(computed)")
+            return
+        for at, arg in enumerate(args):
+            if type(arg) is not Global or arg.called or is_harmless(arg.module, arg.name):
+                continue
+            if type(func) is Global and _SPARED.get(plain(func.module, func.name)) == at:
+                continue
+            arg.called = True
+            self.ledger.call(arg.module, arg.name)
+
+    def call(self, func: Node, args: Node) -> Node:
+        """What a call would give: a known record, or a Made that tells of it."""
+        self.container()
+        self.passed(func, args)
+        if type(func) is not Global or not func.called:
+            self.used(func, called=True)
+        if type(func) is Global:
+            func.called = True
+            if type(args) is tuple:
+                return rebuild(self, func, args)
+        return Constructed(func, args)
+
+    def make(self, cls: Node, args: Node) -> Node:
+        """What `cls.__new__` would give, without a call of its `__init__`."""
+        self.container()
+        self.passed(cls, args)
+        # Its `__new__` runs: that of sympy's functions, for one, evaluates a text.
+        self.used(cls, called=args != () and not _takes_values(cls))
+        if type(cls) is Global and type(args) is tuple:
+            return rebuild(self, cls, args)
+        return Constructed(cls, args)
+
+    def reduce(self) -> None:
+        args = self.stack.pop()
+        func = self.stack.pop()
+        self.stack.append(self.call(func, args))
+
+    def new_object(self) -> None:
+        args = self.stack.pop()
+        cls = self.stack.pop()
+        self.stack.append(self.make(cls, args))
+
+    def new_object_ex(self) -> None:
+        options = self.stack.pop()
+        args = self.stack.pop()
+        cls = self.stack.pop()
+        self.stack.append(self.make_ex(cls, args, options))
+
+    def make_ex(self, cls: Node, args: Node, options: Node) -> Constructed:
+        """What `cls.__new__` would give with arguments by name too."""
+        made = Constructed(cls, args)
+        self.container()
+        self.passed(cls, args)
+        none = args == () and type(options) is Mapping and not options.named
+        self.used(cls, called=not none and not _takes_values(cls))
+        made.content = options if type(options) is Mapping and options.named else None
+        return made
+
+    def old_instance(self) -> None:
+        module, name = self.old_name(), self.old_name()
+        args = tuple(self.since_mark())
+        self.stack.append(self.call(self.name(module, name), args))
+
+    def old_object(self) -> None:
+        items = self.since_mark()
+        self.stack.append(self.call(items[0], tuple(items[1:])))
+
+    def old_name(self) -> str:
+        return self.line().decode("utf-8", "replace")
+
+    def push_global(self) -> None:
+        module, name = self.old_name(), self.old_name()
+        self.stack.append(self.name(module, name))
+
+    def push_stack_global(self) -> None:
+        name = self.stack.pop()
+        module = self.stack.pop()
+        self.stack.append(self.name(module, name))
+
+    def push_extension(self, width: int) -> None:
+        # A number that only the loading program's own registry can turn into a name.
+        self.stack.append(self.name("copyreg", f"extension_{self.number(width)}"))
+
+    def build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if type(target) is Constructed:
+            target.state = state
+        elif type(target) is Array:
+            build(target, state)
+        elif type(target) is Mapping:
+            if type(state) is Mapping:
+                # Each BUILD adds to what is there, and costs what it adds.
+                self.container(1 + len(state.named))
+                target.attributes = target.attributes or {}
+                target.attributes.update(state.named)
+        elif type(target) is not Tensor or type(state) is not tuple or len(state) != 3:
+            # Three are (requires_grad, _, hooks) of torch before 0.4; more are another storage.
+            self.altered(target)
+
+    # ------------------------------------------------------------ memo and ids
+
+    def put(self, index: int) -> None:
+        # Unpicklers keep an array as long as the greatest index.
+        if index >= MAX_MEMO:
+            raise OverLimit(f"a memo of {index:,} places")
+        self.memo[index] = self.stack[-1]
+
+    def get(self, index: int) -> None:
+        self.stack.append(self.memo[index])
+
+    def persistent_line(self) -> None:
+        self.stack.append(self.refer(self.old_name()))
+
+    def persistent_id(self) -> None:
+        self.stack.append(self.refer(self.stack.pop()))
+
+    def refer(self, key: Node) -> Node:
+        self.container()
+        try:
+            return self.persistent(key)
+        except Broken as error:
+            # To be told of, but not before the rest has been searched for what is worse.
+            self.complaint = self.complaint or str(error)
+            return Constructed(None, (key,))
+
+    # ------------------------------------------------------------ numbers and text in lines
+
+    def int_line(self) -> None:
+        line = self.line()
+        if line == b"00" or line == b"01":
+            self.stack.append(line == b"01")
+        else:
+            self.stack.append(_decimal(line))
+
+    def long_line(self) -> None:
+        self.stack.append(_decimal(self.line().removesuffix(b"L")))
+
+    def long_bytes(self, width: int) -> None:
+        count = self.number(width)
+        if count > MAX_INT_BYTES:
+            raise OverLimit(f"an integer of {count:,} bytes")
+        self.stack.append(int.from_bytes(self.take(count), "little", signed=True))
+
+    def string_line(self) -> None:
+        line = self.line()
+        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
+            raise Broken("an unquoted string")
+        raw = codecs.escape_decode(line[1:-1])[0]
+        try:
+            self.stack.append(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            self.stack.append(raw.decode("latin-1"))
+
+    def unicode_line(self) -> None:
+        self.stack.append(_printable(str(self.line(), "raw-unicode-escape")))
+
+
+_ALTERED = {
+    Tensor: ("torch", "Tensor.__setstate__"),
+    StorageRef: ("torch", "UntypedStorage.__setitem__"),
+    Array: ("numpy", "ndarray.__setitem__"),
+    bytes: ("builtins", "bytearray.__setitem__"),
+    Blob: ("builtins", "bytearray.__setitem__"),
+}
+# Which argument of a harmless function is a class that it makes an object of but does not call.
+_SPARED = {
+    ("copyreg", "_reconstructor"): 0,
+    ("copyreg", "__newobj__"): 0,
+    ("copyreg", "__newobj_ex__"): 0,
+    ("torch._tensor", "_rebuild_from_type_v2"): 1,
+    ("torch._utils", "_rebuild_wrapper_subclass"): 0,
+    ("numpy.core.multiarray", "_reconstruct"): 0,
+}
+# Tuples with named fields: torch's own, whose `__new__` holds what it is given.
+_HOLDING = ("torch.return_types", "torch.nn.modules.module", "torch.distributed")
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates are legal but could be printed nowhere; no two may become one."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _takes_values(cls: Node) -> bool:
+    """Is it a class that does nothing with the arguments of its `__new__` but hold them?"""
+    return type(cls) is Global and cls.module.startswith(_HOLDING)
+
+
+def _hashed(keys: Iterable[Node]) -> None:
+    """Refuse keys that take for ever to hash: tuples hold the same tuple twice, and so on down."""
+    for key in keys:
+        if type(key) is tuple:
+            budget, todo = MAX_KEY, [key]
+            while todo:
+                inner = todo.pop()
+                budget -= len(inner)
+                if budget < 0:
+                    raise OverLimit(f"a key of more than {MAX_KEY:,} values")
+                todo.extend(item for item in inner if type(item) is tuple)
+
+
+def _decimal(line: bytes) -> int:
+    if len(line) > 2 * MAX_INT_BYTES:
+        raise OverLimit(f"an integer of {len(line):,} digits")
+    return int(line)
+
+
+Step = Callable[[Machine], object]
+_STEPS: list[Step | None] = [None] * 256
+
+
+def _set(code: bytes, step: Step) -> None:
+    _STEPS[code[0]] = step
+
+
+def _protocol(m: Machine) -> None:
+    m.protocol = m.take(1)[0]
+
+
+# The most frequent opcodes of all do without a call.
+
+
+def _int1(m: Machine) -> None:
+    at = m.position
+    if at >= m.end:
+        raise Cut("it ends in the middle")
+    m.position = at + 1
+    m.stack.append(m.data[at])
+
+
+def _get1(m: Machine) -> None:
+    at = m.position
+    if at >= m.end:
+        raise Cut("it ends in the middle")
+    m.position = at + 1
+    m.stack.append(m.memo[m.data[at]])
+
+
+def _put1(m: Machine) -> None:
+    at = m.position
+    if at >= m.end:
+        raise Cut("it ends in the middle")
+    m.position = at + 1
+    m.memo[m.data[at]] = m.stack[-1]
+
+
+def _int2(m: Machine) -> None:
+    at = m.position
+    stop = m.position = at + 2
+    if stop > m.end:
+        raise Cut("it ends in the middle")
+    m.stack.append(int.from_bytes(m.data[at:stop], "little"))
+
+
+def _get4(m: Machine) -> None:
+    at = m.position
+    stop = m.position = at + 4
+    if stop > m.end:
+        raise Cut("it ends in the middle")
+    m.stack.append(m.memo[int.from_bytes(m.data[at:stop], "little")])
+
+
+def _text4(m: Machine) -> None:
+    at = m.position
+    start = at + 4
+    count = int.from_bytes(m.data[at:start], "little")
+    stop = start + count
+    if count > MAX_STRING or stop > m.end:
+        m.text(4)  # which says what is wrong
+        return
+    m.position = stop
+    try:
+        m.stack.append(m.data[start:stop].decode())
+    except UnicodeDecodeError:
+        m.position = at
+        m.text(4)
+
+
+def _put4(m: Machine) -> None:
+    at = m.position
+    stop = m.position = at + 4
+    if stop > m.end:
+        raise Cut("it ends in the middle")
+    index = int.from_bytes(m.data[at:stop], "little")
+    if index >= MAX_MEMO:
+        m.put(index)
+    m.memo[index] = m.stack[-1]
+
+
+def _memoize(m: Machine) -> None:
+    m.put(len(m.memo))
+
+
+_set(b"\x80", _protocol)
+_set(b"\x95", Machine.frame)
+_set(b"(", Machine.mark)
+_set(b"0", Machine.pop)
+_set(b"1", Machine.since_mark)
+_set(b"2", lambda m: m.stack.append(m.stack[-1]))
+_set(b"N", lambda m: m.stack.append(None))
+_set(b"\x88", lambda m: m.stack.append(True))
+_set(b"\x89", lambda m: m.stack.append(False))
+_set(b"I", Machine.int_line)
+_set(b"L", Machine.long_line)
+_set(b"K", _int1)
+_set(b"M", _int2)
+_set(b"J", lambda m: m.stack.append(int.from_bytes(m.take(4), "little", signed=True)))
+_set(b"\x8a", lambda m: m.long_bytes(1))
+_set(b"\x8b", lambda m: m.long_bytes(4))
+_set(b"F", lambda m: m.stack.append(float(m.line())))
+_set(b"G", lambda m: m.stack.append(struct.unpack(">d", m.take(8))[0]))
+_set(b"S", Machine.string_line)
+_set(b"T", lambda m: m.old_text(m.number(4)))
+_set(b"U", lambda m: m.old_text(m.number(1)))
+_set(b"V", Machine.unicode_line)
+_set(b"X", _text4)
+_set(b"\x8c", lambda m: m.text(1))
+_set(b"\x8d", lambda m: m.text(8))
+_set(b"B", lambda m: m.blob(4))
+_set(b"C", lambda m: m.blob(1))
+_set(b"\x8e", lambda m: m.blob(8))
+_set(b"\x96", lambda m: m.blob(8))  # BYTEARRAY8
+_set(b"\x98", lambda m: None)  # READONLY_BUFFER
+_set(b")", lambda m: m.new_tuple([]))
+_set(b"]", lambda m: m.new_list([]))
+_set(b"}", lambda m: m.new_mapping([]))
+_set(b"\x8f", lambda m: m.new_bag([]))
+_set(b"t", lambda m: m.new_tuple(m.since_mark()))
+_set(b"\x85", lambda m: m.push_tuple(1))
+_set(b"\x86", lambda m: m.push_tuple(2))
+_set(b"\x87", lambda m: m.push_tuple(3))
+_set(b"l", lambda m: m.new_list(m.since_mark()))
+_set(b"d", lambda m: m.new_mapping(m.since_mark()))
+_set(b"\x91", lambda m: m.new_bag(m.since_mark()))
+_set(b"a", Machine.append)
+_set(b"e", Machine.extend_marked)
+_set(b"\x90", Machine.extend_marked)  # ADDITEMS
+_set(b"s", Machine.set_item)
+_set(b"u", Machine.set_items)
+_set(b"g", lambda m: m.get(_decimal(m.line())))
+_set(b"h", _get1)
+_set(b"j", _get4)
+_set(b"p", lambda m: m.put(_decimal(m.line())))
+_set(b"q", _put1)
+_set(b"r", _put4)
+_set(b"\x94", _memoize)
+_set(b"c", Machine.push_global)
+_set(b"\x93", Machine.push_stack_global)
+_set(b"\x82", lambda m: m.push_extension(1))
+_set(b"\x83", lambda m: m.push_extension(2))
+_set(b"\x84", lambda m: m.push_extension(4))
+_set(b"R", Machine.reduce)
+_set(b"\x81", Machine.new_object)
+_set(b"\x92", Machine.new_object_ex)
+_set(b"i", Machine.old_instance)
+_set(b"o", Machine.old_object)
+_set(b"b", Machine.build)
+_set(b"P", Machine.persistent_line)
+_set(b"Q", Machine.persistent_id)

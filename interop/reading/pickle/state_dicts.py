@@ -1,0 +1,323 @@
+"""A pickle's tree -> its state dicts, and the places of the tensors that are no weights.
+
+Every mapping that holds tensors under string keys is a state dict; a pickled module is flattened
+into the one that its state_dict() would give. What is walked, and how deep, is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from interop.facts import DTYPE_BITS, Json, Layout, StateDict, Storage, TensorSpec
+from interop.reading.pickle.records import (
+    Array,
+    Bag,
+    Constructed,
+    Global,
+    Mapping,
+    Node,
+    OverLimit,
+    StorageRef,
+    Tensor,
+)
+
+MAX_DEPTH = 100
+MAX_VISITS = 3_000_000
+MAX_STATE_DICTS = 3_000
+_COST = 5  # visits that a tensor's record is worth
+
+# Keys under which training checkpoints keep tensors that are no weights of the model.
+_ASIDE = """
+optimizer optimizers optimizer_state optimizer_states optimizer_state_dict optim optim_state
+optim_state_dict optim_dict opt opt_state opt_state_dict optimizer_g optimizer_d
+last_optimizer_state optimizer_history fp32_optimizer_state
+lr_scheduler lr_schedulers lr_scheduler_state lr_scheduler_state_dict scheduler schedulers
+scheduler_state scheduler_state_dict sched sched_state
+scaler amp_scaler grad_scaler scaler_state scaler_state_dict amp amp_state loss_scaler
+native_amp_scaling_state amp_state_dict mixedprecisionplugin
+rng rng_state rng_states rng_state_cuda cuda_rng_state cuda_rng_state_all torch_rng_state
+random_rng_state numpy_rng_state random_state generator generators generator_state
+callbacks loops loop_state train_dataloader dataloader dataloaders sampler samplers
+criterion loss loss_state losses metrics normalizer
+"""
+ASIDE = frozenset(_ASIDE.split())
+# Where a checkpoint says how inputs are prepared: a mean kept as a tensor is no weight.
+PREPARING = frozenset(("preprocess", "preprocessing"))
+# What torch.optim.Optimizer.state_dict() gives, whatever name it was saved under.
+_OPTIMIZER = frozenset(("state", "param_groups"))
+
+
+class Weights:
+    """The state dicts of one tree, and the places that were held aside.
+
+    `locate` says where a storage lies; `as_tensor` takes an array for a tensor, where arrays are
+    the weights.
+    """
+
+    __slots__ = (
+        "_as_tensor",
+        "_barren",
+        "_locate",
+        "_path",
+        "_visits",
+        "held_aside",
+        "state_dicts",
+    )
+
+    def __init__(
+        self,
+        tree: Node,
+        locate: Callable[[StorageRef], Storage],
+        as_tensor: Callable[[Node], Tensor | None] | None = None,
+    ) -> None:
+        self._locate = locate
+        self._as_tensor = as_tensor
+        self._visits = 0
+        self._path: set[int] = set()
+        self._barren: set[int] = set()
+        self.state_dicts: list[StateDict] = []
+        self.held_aside: list[str] = []
+        if type(tree) is Tensor:
+            self._add(len(self.state_dicts), "", [("", tree)])
+        else:
+            self._visit(tree, "", 0)
+
+    # ------------------------------------------------------------ finding
+
+    def _visit(self, node: Node, place: str, depth: int) -> None:
+        kind = type(node)
+        if kind not in _CONTAINERS or id(node) in self._path or id(node) in self._barren:
+            return
+        if depth > MAX_DEPTH:
+            raise OverLimit(f"containers nested more than {MAX_DEPTH} deep")
+        self._spend(1)
+        found = len(self.state_dicts) + len(self.held_aside)
+        self._path.add(id(node))
+        if kind is Mapping:
+            self._mapping(node, place, depth)
+        elif kind is Constructed:
+            self._made(node, place, depth)
+        else:
+            self._sequence(node.items if kind is Bag else node, place, depth)
+        self._path.discard(id(node))
+        if found == len(self.state_dicts) + len(self.held_aside):
+            self._barren.add(id(node))
+
+    def _mapping(self, mapping: Mapping, place: str, depth: int) -> None:
+        self._spend(len(mapping.named) + len(mapping.others))
+        if mapping.named.keys() >= _OPTIMIZER:
+            self.held_aside.append(_join(place, "state"))
+            return
+        first = len(self.state_dicts)
+        tensors = []
+        packed = set()
+        for key, value in _pairs(mapping):
+            if self._as_tensor is not None and type(value) is Array:
+                value = self._as_tensor(value) or value
+            if type(value) is Tensor:
+                tensors.append((key, value))
+            elif type(value) is tuple and key.endswith("_packed_params"):
+                # A quantized layer keeps weight and bias together, under one name.
+                tensors += [(f"{key}.{n}", t) for n, t in enumerate(value) if type(t) is Tensor]
+                packed.add(key)
+            elif type(value) in _CONTAINERS:
+                below = _join(place, key)
+                if key.lower() not in ASIDE | PREPARING:
+                    self._visit(value, below, depth + 1)
+                elif self._holds_tensor(value):
+                    self.held_aside.append(below)
+        if len(self.state_dicts) > first:
+            # Beside a state dict, a lone number is a record ("best_acc1") and no weight.
+            loose = [(key, t) for key, t in tensors if key.lower() in ASIDE or _is_number(t)]
+            self.held_aside.extend(_join(place, key) for key, _ in loose)
+            names = {key for key, _ in loose}
+            tensors = [(key, t) for key, t in tensors if key not in names]
+        if tensors:
+            own = {key for key, _ in tensors} | packed
+            others = [key for key in mapping.named if key not in own]
+            others += [str(key) for key, _ in mapping.others if type(key) in (int, float, bool)]
+            self._add(first, place, tensors, tuple(others), _versions(mapping))
+
+    def _sequence(self, items: Iterable[Node], place: str, depth: int) -> None:
+        first = len(self.state_dicts)
+        tensors = []
+        for index, item in enumerate(items):
+            self._spend(1)
+            if type(item) is Tensor:
+                tensors.append((str(index), item))
+            elif type(item) in _CONTAINERS:
+                self._visit(item, _join(place, str(index)), depth + 1)
+        self._add(first, place, tensors)
+
+    def _made(self, made: Constructed, place: str, depth: int) -> None:
+        if _is_module(made):
+            name = f"{made.func.module}.{made.func.name}" if type(made.func) is Global else "?"
+            tensors = list(self._flatten(made, "", 0))
+            self._add(len(self.state_dicts), place, tensors, module=name)
+            return
+        for part in (made.content, made.state, made.items):
+            if part is not None:
+                self._visit(part, place, depth + 1)
+
+    def _flatten(
+        self, module: Constructed, prefix: str, depth: int
+    ) -> Iterator[tuple[str, Tensor]]:
+        """What module.state_dict() gives: its parameters, its buffers, then its submodules'."""
+        if depth > MAX_DEPTH:
+            raise OverLimit(f"modules nested more than {MAX_DEPTH} deep")
+        self._spend(1)
+        own, below = _members(module)
+        for name, value in own:
+            self._spend(1)
+            if type(value) is Tensor:
+                yield prefix + name, value
+        for name, value in below:
+            if type(value) is Constructed and _is_module(value):
+                yield from self._flatten(value, f"{prefix}{name}.", depth + 1)
+
+    def _holds_tensor(self, node: Node) -> bool:
+        todo, seen = [node], set()
+        while todo:
+            node = todo.pop()
+            kind = type(node)
+            if kind is Tensor:
+                return True
+            if kind not in _CONTAINERS or id(node) in seen:
+                continue
+            seen.add(id(node))
+            if kind is Mapping:
+                children = [*node.named.values(), *(value for _, value in node.others)]
+            elif kind is Constructed:
+                children = [node.state, node.content, node.items]
+            else:
+                children = list(node.items if kind is Bag else node)
+            self._spend(1 + len(children))
+            todo.extend(children)
+        return False
+
+    def _spend(self, count: int) -> None:
+        self._visits += count
+        if self._visits > MAX_VISITS:
+            raise OverLimit(f"more than {MAX_VISITS:,} places to look for tensors in")
+
+    # ------------------------------------------------------------ recording
+
+    def _add(
+        self,
+        at: int,
+        place: str,
+        tensors: list[tuple[str, Tensor]],
+        others: tuple[str, ...] = (),
+        versions: dict[str, Json] | None = None,
+        module: str = "",
+    ) -> None:
+        if tensors:
+            self._spend(_COST * len(tensors))
+            if len(self.state_dicts) >= MAX_STATE_DICTS:
+                raise OverLimit(f"more than {MAX_STATE_DICTS:,} mappings of tensors")
+            specs = tuple(self._spec(name, tensor) for name, tensor in tensors)
+            found = StateDict(place, specs, True, others, versions or {}, module)
+            self.state_dicts.insert(at, found)
+
+    def _spec(self, name: str, tensor: Tensor) -> TensorSpec:
+        stride = tensor.stride
+        if stride is not None and _is_row_major(tensor.shape, stride):
+            stride = None
+        storage = None
+        offset = 0
+        if tensor.storage is not None:
+            storage = self._locate(tensor.storage)
+            offset = tensor.offset
+        spec = TensorSpec(
+            name, tensor.dtype, tensor.shape, storage, offset, stride, tensor.conj, tensor.neg
+        )
+        if tensor.layout == Layout.STRIDED and not tensor.quantizer:
+            return spec
+        self._spend(_COST * len(tensor.parts))
+        parts = tuple(self._spec(label, part) for label, part in tensor.parts)
+        return replace(spec, layout=tensor.layout, quantizer=tensor.quantizer, parts=parts)
+
+
+_CONTAINERS = frozenset({Mapping, Constructed, Bag, list, tuple})
+
+
+def extent(tensor: TensorSpec) -> int:
+    """Bytes of its storage that a tensor needs, from the storage's first to its own last one."""
+    if tensor.numel == 0:
+        return 0
+    last = tensor.numel - 1
+    if tensor.stride is not None:
+        last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
+    return ((tensor.offset + last + 1) * DTYPE_BITS[tensor.dtype] + 7) // 8
+
+
+def _pairs(mapping: Mapping) -> Iterator[tuple[str, Node]]:
+    yield from mapping.named.items()
+    for key, value in mapping.others:
+        # Only containers matter here: a tensor under a number is an optimizer's, not a weight.
+        if type(key) is int and type(value) is not Tensor:
+            yield str(key), value
+
+
+def _versions(mapping: Mapping) -> dict[str, Json]:
+    """The `_metadata` that torch sets on a state dict: numbers by module and name."""
+    found = (mapping.attributes or {}).get("_metadata")
+    if type(found) is not Mapping:
+        return {}
+    return {path: _numbers(own) for path, own in found.named.items() if type(own) is Mapping}
+
+
+def _numbers(mapping: Mapping) -> dict[str, Json]:
+    """Its numbers, and those one level below (the spectral norm keeps its own version there)."""
+    made: dict[str, Json] = {}
+    for key, value in mapping.named.items():
+        if type(value) is Mapping:
+            made[key] = {k: v for k, v in value.named.items() if type(v) is int}
+        elif value is not None:
+            # What is no number is no version that torch could compare.
+            made[key] = value if type(value) is int else str(type(value).__name__)
+    return made
+
+
+def _join(place: str, key: str) -> str:
+    return f"{place}.{key}" if place else key
+
+
+def _is_number(tensor: Tensor) -> bool:
+    return all(axis == 1 for axis in tensor.shape)
+
+
+def _is_module(made: Constructed) -> bool:
+    state = made.state
+    if type(state) is not Mapping:
+        return False
+    if made.module.startswith("__torch__"):  # a TorchScript class
+        return True
+    named = state.named
+    return type(named.get("_parameters")) is Mapping and type(named.get("_modules")) is Mapping
+
+
+def _members(module: Constructed) -> tuple[list[tuple[str, Node]], list[tuple[str, Node]]]:
+    """A module's own tensors, and its submodules, by name."""
+    named = module.state.named
+    if module.module.startswith("__torch__"):
+        return list(named.items()), list(named.items())
+    own = list(named["_parameters"].named.items())
+    buffers = named.get("_buffers")
+    if type(buffers) is Mapping:
+        passing = named.get("_non_persistent_buffers_set")
+        left_out = {n for n in passing.items if type(n) is str} if type(passing) is Bag else set()
+        own += [(name, value) for name, value in buffers.named.items() if name not in left_out]
+    return own, list(named["_modules"].named.items())
+
+
+def _is_row_major(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    if 0 in shape:
+        return True
+    step = 1
+    for axis, given in zip(reversed(shape), reversed(stride), strict=True):
+        if axis != 1 and given != step:
+            return False
+        step *= axis
+    return True

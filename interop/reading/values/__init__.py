@@ -1,0 +1,1 @@
+"""The stored elements themselves: their types, what they range over, how two tensors differ."""

@@ -1,0 +1,115 @@
+"""An identity -> the task that it is measured at, and whether it says what that needs."""
+
+from __future__ import annotations
+
+from interop.errors import ConfigError
+from interop.facts import HeadRole, Identity, TaskName
+
+# The ending of a transformers class's name, or the role of a head -> the Hub's word for the task.
+TASKS = {
+    "ForSequenceClassification": TaskName.TEXT_CLASSIFICATION,
+    "ForTokenClassification": TaskName.TOKEN_CLASSIFICATION,
+    "ForQuestionAnswering": TaskName.QUESTION_ANSWERING,
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": TaskName.TEXT_GENERATION,
+    "LMHeadModel": TaskName.TEXT_GENERATION,
+    "ForImageClassification": TaskName.IMAGE_CLASSIFICATION,
+    "ForObjectDetection": TaskName.OBJECT_DETECTION,
+    "ForSemanticSegmentation": TaskName.IMAGE_SEGMENTATION,
+    "ForUniversalSegmentation": TaskName.IMAGE_SEGMENTATION,
+    "ForDepthEstimation": "depth-estimation",
+    "ForAudioClassification": TaskName.AUDIO_CLASSIFICATION,
+    "ForCTC": TaskName.SPEECH_RECOGNITION,
+    "Model": "feature-extraction",
+}
+# Families whose sequences are of sound.
+_SOUND = ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio", "Whisper")
+ROLES = {
+    HeadRole.CLASSES: TaskName.IMAGE_CLASSIFICATION,
+    HeadRole.PIXEL_CLASSES: TaskName.IMAGE_SEGMENTATION,
+    HeadRole.BOX_CLASSES: TaskName.OBJECT_DETECTION,
+}
+# Tasks whose answers are class names.
+NAMED = (
+    TaskName.IMAGE_CLASSIFICATION, TaskName.TEXT_CLASSIFICATION,
+    TaskName.AUDIO_CLASSIFICATION, TaskName.TOKEN_CLASSIFICATION,
+    TaskName.IMAGE_SEGMENTATION, TaskName.OBJECT_DETECTION,
+)  # fmt: skip
+
+
+def task_of_class(name: str) -> str:
+    """The Hub's word for what a class of transformers is for; "" where its name does not tell."""
+    endings = [ending for ending in TASKS if name.endswith(ending)]
+    found = TASKS[max(endings, key=len)] if endings else ""
+    if found == TaskName.TEXT_CLASSIFICATION and name.startswith(_SOUND):
+        return TaskName.AUDIO_CLASSIFICATION
+    return found
+
+
+def task_name(identity: Identity, given: str | None = None) -> str:
+    """The Hub's word for the task: what was given, else what the class, the head or the labels say.
+
+    Raises ConfigError where nothing tells, or what it is for has no figure of merit.
+    """
+    if given:
+        return given
+    name = _by_class(identity) or _by_head(identity)
+    if identity.labels.known and not identity.labels.applicable and name in ("", *NAMED[:3]):
+        return TaskName.REGRESSION
+    if not name and identity.image_preprocessing is not None and identity.labels.names is not None:
+        name = TaskName.IMAGE_CLASSIFICATION
+    if not name:
+        raise ConfigError(
+            "what task it is for stands in no file",
+            where=identity.manifest.path,
+            fix="give it with --task, by the Hub's word (image-classification, regression, …)",
+        )
+    return name
+
+
+def need_interface(identity: Identity, task: str) -> None:
+    """ConfigError where labels or preprocessing that the task needs are unknown."""
+    where = identity.manifest.path
+    pictures = task.startswith(("image-", "object-"))
+    ours = not (identity.architecture or "").startswith("transformers/")
+    if (
+        pictures
+        and ours
+        and task != TaskName.OBJECT_DETECTION
+        and identity.image_preprocessing is None
+    ):
+        fault = identity.preprocessing_fault
+        raise ConfigError(
+            "how its inputs are prepared is unknown" + (f" ({fault})" if fault else ""),
+            where=where,
+            fix="give it with --preprocess; any figure would be of another model",
+            rule="preprocessing-unknown",
+        )
+    if task not in NAMED:
+        return
+    names = identity.labels.names
+    if names is None:
+        raise ConfigError(
+            "its labels are unknown, so no class can be matched to an output",
+            where=where,
+            fix="give them with --labels",
+            rule="labels-unknown",
+        )
+    classifies = task.endswith("-classification") and task != TaskName.TOKEN_CLASSIFICATION
+    if classifies and identity.head is not None and identity.head.outputs not in (0, len(names)):
+        raise ConfigError(
+            f"{len(names)} labels for {identity.head.outputs} outputs",
+            where=where,
+            fix="give as many labels as the head has outputs",
+            rule="label-count-mismatch",
+        )
+
+
+def _by_class(identity: Identity) -> str:
+    library, _, own = (identity.architecture or "").partition("/")
+    return task_of_class(own) if library == "transformers" else ""
+
+
+def _by_head(identity: Identity) -> str:
+    role = identity.head.role if identity.head is not None else HeadRole.UNKNOWN
+    return ROLES.get(role, "") if identity.architecture else ""
