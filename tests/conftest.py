@@ -1,19 +1,15 @@
-"""What the tests share: the derived fixtures, and the command line in a process of its own."""
+"""What the tests share: the committed checkpoints, the derived fixtures, and the command line."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-DIGITS = ROOT / "fixtures" / "digits"
+from tests.helpers import commands
+from tests.helpers.commands import ROOT, Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+DIGITS = ROOT / "fixtures" / "digits"
 
 
 @pytest.fixture(scope="session")
@@ -35,16 +31,10 @@ def derived(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def interop() -> Run:
     """Runs `interop` with arguments: exit code, stdout and stderr as a user gets them."""
+    return commands.here
 
-    def run(*args: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
-        return subprocess.run(
-            [sys.executable, "-m", "interop", *map(str, args)],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env=environment,
-            check=False,
-        )
 
-    return run
+@pytest.fixture(scope="session")
+def interop_alone() -> Run:
+    """The same in a process of its own, for what a process that has just begun would say."""
+    return commands.alone
