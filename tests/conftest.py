@@ -6,10 +6,38 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import commands
+from tests.helpers import commands, installing, light
 from tests.helpers.commands import ROOT, Run
 
 DIGITS = ROOT / "fixtures" / "digits"
+
+
+# Fixtures that torch makes: what takes one is left out where torch is not installed.
+MADE_BY_TORCH = {"derived", "kinds"}
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """A test module that imports what is not installed, or a room whose conftest does; in the full
+    environment there is none."""
+    file = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
+    if file.suffix == ".py" and file.is_file() and light.missing(file):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if _left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _left_out(item: pytest.Item) -> bool:
+    if item.get_closest_marker("installs"):
+        return not installing.asked_for()
+    takes = set(getattr(item, "fixturenames", ()))
+    needs_torch = item.get_closest_marker("needs_torch") or takes & MADE_BY_TORCH
+    return bool(needs_torch) and not light.full()
 
 
 @pytest.fixture(scope="session")

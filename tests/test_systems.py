@@ -29,20 +29,15 @@ from interop.facts import Answer, Preprocessing, Report
 from interop.finetune import Options, finetune
 from interop.identity import identify_file
 from tests.conftest import DIGITS, ROOT
+from tests.helpers.digits import LABELS, held_back
 
 TEXT, SPEECH = ROOT / "fixtures" / "text", ROOT / "fixtures" / "speech"
-LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
     """Eight of the held-back digits of each class."""
-    out = tmp_path_factory.mktemp("pictures")
-    for label in LABELS:
-        (out / label).mkdir()
-        for file in sorted((DIGITS / "heldout" / label).iterdir())[:8]:
-            shutil.copy(file, out / label / file.name)
-    return out
+    return held_back(tmp_path_factory.mktemp("pictures"), 8)
 
 
 @dataclass
@@ -306,6 +301,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.installs
 def test_speech_by_deepspeech(tmp_path):
     """torchaudio's own class, in a process of its own: installed beside another torch, the package
     breaks the imports of others."""

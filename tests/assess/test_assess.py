@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from interop.facts import Answer, Preprocessing
 from interop.report import render
 from tests.assess import cases
 from tests.conftest import DIGITS, ROOT
+from tests.helpers.digits import held_back
 
 AUTOENCODER = f"{ROOT}/fixtures/autoencoder.py:ConvAutoencoder"
 # What `fixtures.make` trained: on five digits, as an autoencoder, on all ten (three of them).
@@ -33,12 +33,7 @@ FAST = {"seconds": 0.2, "samples": (5,)}
 @pytest.fixture(scope="module")
 def held(tmp_path_factory):
     """16 held-back digits of each class: probes of more take longer and tell no more."""
-    folder = tmp_path_factory.mktemp("held")
-    for label in (DIGITS / "heldout").iterdir():
-        (folder / label.name).mkdir()
-        for picture in sorted(label.iterdir())[::2]:
-            shutil.copy(picture, folder / label.name)
-    return str(folder)
+    return str(held_back(tmp_path_factory.mktemp("held"), 16))
 
 
 @pytest.fixture(scope="module")

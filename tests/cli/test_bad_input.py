@@ -69,6 +69,7 @@ def test_a_hostile_pickle_is_named_and_never_runs(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.needs_torch
 def test_an_unknown_architecture_is_not_exported(
     interop_alone: Run, digits: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_data_that_is_missing_or_does_not_match(
     assert "--preprocess" in line and "preprocessing-unknown" in line
 
 
+@pytest.mark.needs_torch
 def test_cuda_asked_for_and_not_had_is_3(interop: Run, digits: Path) -> None:
     import torch
 
@@ -125,7 +127,11 @@ def test_cuda_asked_for_and_not_had_is_3(interop: Run, digits: Path) -> None:
         (["bench", "--data", "x"], "one model or two, not 0"),
         (["bench", "a.pth", "--column", "text"], "is not ROLE=NAME"),
         (["bench", "a.pth", "--column", "=sentence"], "is not ROLE=NAME"),
-        (["bench", "--compare", "none.json", "none.json"], "no report"),
+        pytest.param(
+            ["bench", "--compare", "none.json", "none.json"],
+            "no report",
+            marks=pytest.mark.needs_torch,
+        ),
         (["gate", "a.pth", "--baseline", "b.pth", "--policy", "none.toml"], "No such file"),
         (["gate", "a.pth", "--baseline", "b.pth", "--evidence", "none.json"], "no report"),
     ],

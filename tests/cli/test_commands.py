@@ -148,6 +148,7 @@ def test_explain_prints_the_rules_own_words(interop: Run) -> None:
     assert "label-order-changed" in interop("explain").stdout
 
 
+@pytest.mark.needs_torch
 def test_doctor_names_versions_and_providers(doctor: Doctor) -> None:
     done, text = doctor
     assert done.returncode == 0

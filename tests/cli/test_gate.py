@@ -21,7 +21,7 @@ from interop.facts import Answer, Identity, Report
 from interop.gate.policy import Policy
 from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
-from tests.gate.test_git import git
+from tests.helpers.git import git
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from interop.gate import many
 from interop.gate.cache import Cache
 from interop.gate.many import gate_all
 from interop.gate.policy import Policy, read_policy
-from tests.gate.test_git import git, pointer
+from tests.gate.test_git import pointer
+from tests.helpers.git import git
 
 POLICY = Policy(values=False)
 

@@ -18,7 +18,8 @@ from interop.gate.evidence import is_of
 from interop.gate.git import Repository, Spec
 from interop.gate.judging import Side, judge
 from interop.gate.policy import Policy
-from tests.gate.test_git import git, pointer, stored
+from tests.gate.test_git import pointer, stored
+from tests.helpers.git import git
 
 
 def folder(path: Path) -> Path:

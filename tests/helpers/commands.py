@@ -34,9 +34,7 @@ def here(*args: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(["interop", *words], int(str(code)), *said)
 
 
-def alone(
-    *args: object, cwd: Path = ROOT, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def alone(*args: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: for what is about processes, imports, or streams."""
     return subprocess.run(
         [sys.executable, "-m", "interop", *map(str, args)],

@@ -25,10 +25,9 @@ def installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-@cache
-def missing(path: Path) -> frozenset[str]:
+def missing(path: Path) -> set[str]:
     """The packages that importing the file asks for and that are not installed."""
-    return frozenset(_missing(path, set()))
+    return set() if full() else set(_missing(path, set()))
 
 
 def _missing(path: Path, seen: set[Path]) -> Iterator[str]:
@@ -45,7 +44,12 @@ def _missing(path: Path, seen: set[Path]) -> Iterator[str]:
             yield from _missing(file, seen)
 
 
-def _imported(path: Path) -> Iterator[str]:
+@cache
+def _imported(path: Path) -> tuple[str, ...]:
+    return tuple(_names(path))
+
+
+def _names(path: Path) -> Iterator[str]:
     """Names of modules that are imported when the file is, with what is taken from them."""
     for node in _statements(ast.parse(path.read_text()).body):
         if isinstance(node, ast.Import):
@@ -61,8 +65,9 @@ def _imported(path: Path) -> Iterator[str]:
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """All that runs at import; what a `try` guards or type checkers alone read does not count."""
     for node in body:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
-            yield from _statements(node.body)
+        if isinstance(node, ast.If):
+            if "TYPE_CHECKING" not in ast.unparse(node.test):
+                yield from _statements(node.body)
         elif isinstance(node, ast.With):
             yield from _statements(node.body)
         else:
@@ -70,7 +75,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """The files of `a.b.c` that an import of it runs: its packages', and its own if it is a module."""
+    """The files of `a.b.c` that an import of it runs: those of its packages, and its own."""
     place = ROOT
     for part in name.split("."):
         place = place / part
