@@ -400,9 +400,15 @@ def test_a_speech_classifier_scores_what_transformers_says(tmp_path: Path) -> No
     from transformers import AutoFeatureExtractor
 
     identity = identify_file(SPEECH / "model", whole=True)
-    report = bench([identity], SPEECH / "heldout", batches=())
     names = list(identity.labels.names or ())
-    clips = sorted((SPEECH / "heldout").glob("*/*"))
+    heard, moved = tmp_path / "heard", tmp_path / "moved"
+    for name, other in zip(names, [*names[1:], names[0]], strict=True):
+        (heard / name).mkdir(parents=True)
+        for clip in sorted((SPEECH / "heldout" / name).iterdir())[1::2]:
+            shutil.copy(clip, heard / name)
+        shutil.copytree(heard / name, moved / other)
+    report = bench([identity], heard, batches=())
+    clips = sorted(heard.glob("*/*"))
     extract = AutoFeatureExtractor.from_pretrained(SPEECH / "model")
     inputs = []
     for clip in clips:
@@ -413,10 +419,8 @@ def test_a_speech_classifier_scores_what_transformers_says(tmp_path: Path) -> No
     assert 0.8 < found(report, "top-1", of="A pytorch").value < 1
     assert report.details["task"] == "audio-classification"
     # The same clips under another digit's name: next to none is right.
-    for name, other in zip(names, [*names[1:], names[0]], strict=True):
-        shutil.copytree(SPEECH / "heldout" / name, tmp_path / other)
-    moved = bench([identity], tmp_path, batches=(), runtimes=["pytorch"])
-    assert found(moved, "top-1", of="A pytorch").value < 0.1
+    wrong = bench([identity], moved, batches=(), runtimes=["pytorch"])
+    assert found(wrong, "top-1", of="A pytorch").value < 0.1
 
 
 def test_a_text_classifier_cannot_stand_in_for_a_digit_reader(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import interop.export as export_package
 from interop import api
@@ -21,6 +22,7 @@ from interop.facts import Answer, Identity, Report
 from interop.gate.policy import Policy
 from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
+from tests.helpers.digits import held_back
 from tests.helpers.git import git
 
 
@@ -281,7 +283,7 @@ def test_evidence_with_a_figure_that_is_no_number_is_exit_2(
 
 
 def test_the_candidate_is_exported_once_for_both_its_proof_and_its_measurement(
-    digits: Path, derived: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from interop.bench import lanes
 
@@ -293,8 +295,13 @@ def test_the_candidate_is_exported_once_for_both_its_proof_and_its_measurement(
 
     monkeypatch.setattr(export_package, "export", counted)
     monkeypatch.setattr(lanes, "export", counted)
-    policy = Policy(export=True, bench=True, data=digits / "heldout", budgets={"accuracy-drop": 50})
-    a, b = (str(p) for p in (digits / "shufflenet.pth", derived / "retrained.pth"))
-    report = api.gate(b, a, policy)
+    data = held_back(tmp_path / "heldout", 4)
+    policy = Policy(export=True, bench=True, data=data, budgets={"accuracy-drop": 50})
+    served, candidate = tmp_path / "served.pth", tmp_path / "candidate.pth"
+    stored = torch.load(digits / "squeezenet.pth", weights_only=True)
+    torch.save(stored, served)
+    stored["state_dict"]["classifier.1.bias"] += 0.01
+    torch.save(stored, candidate)
+    report = api.gate(str(candidate), str(served), policy)
     assert report.exit_code == 0, report.summary
-    assert sorted(exported) == ["retrained.pth", "shufflenet.pth"]
+    assert sorted(exported) == ["candidate.pth", "served.pth"]

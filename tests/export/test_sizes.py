@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -207,23 +209,55 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(command, [str(a) for a in arguments])
 
 
-@pytest.fixture
-def exported(tmp_path: Path):
-    """Exports a class of MODULES to tmp_path/out."""
-    (tmp_path / "nets.py").write_text(MODULES)
+def drawn(folder: Path, name: str):
+    """A class of MODULES, which are written to folder/nets.py, with its weights in net.pth."""
+    (folder / "nets.py").write_text(MODULES)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = call_by_path(f"{folder}/nets.py:{name}").eval()
+    torch.save(module.state_dict(), folder / "net.pth")
+    return module
 
-    def make(name: str, *specs: str, **options):
-        factory = f"{tmp_path}/nets.py:{name}"
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            module = call_by_path(factory).eval()
-        torch.save(module.state_dict(), tmp_path / "net.pth")
-        inputs = [parse_argument(spec) for spec in specs]
-        identity = identify_file(tmp_path / "net.pth", content_hash=True, whole=True)
-        report = export(
-            identity, tmp_path / "out", factory=factory, inputs=inputs, force=True, **options
-        )
-        return module, report
+
+def made(folder: Path, name: str, *specs: str):
+    """Exports a class of MODULES to folder/out."""
+    module = drawn(folder, name)
+    inputs = [parse_argument(spec) for spec in specs]
+    identity = identify_file(folder / "net.pth", content_hash=True, whole=True)
+    factory = f"{folder}/nets.py:{name}"
+    return module, export(identity, folder / "out", factory=factory, inputs=inputs, force=True)
+
+
+@pytest.fixture
+def anew(tmp_path: Path):
+    """The same to tmp_path/out, for tests that change how an export goes."""
+    return partial(made, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory):
+    """The same, each made once."""
+    done = {}
+
+    def make(*given: str):
+        if given not in done:
+            folder = tmp_path_factory.mktemp("sizes")
+            done[given] = folder, made(folder, *given)[1]
+        return done[given]
+
+    return make
+
+
+@pytest.fixture
+def exported(tmp_path: Path, once):
+    """A class of MODULES, exported, with a copy of its bundle in tmp_path/out."""
+
+    def make(name: str, *specs: str):
+        folder, report = once(name, *specs)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        if (folder / "out").exists():
+            shutil.copytree(folder / "out", tmp_path / "out")
+        return drawn(tmp_path, name), report
 
     return make
 
@@ -344,11 +378,11 @@ def test_every_axis_is_named_on_stdout_and_an_asked_one_is_warned_about(exported
 
 
 @pytest.mark.parametrize("dynamo", [True, False])
-def test_a_size_that_is_read_as_text_leaves_gaps(exported, monkeypatch, dynamo):
+def test_a_size_that_is_read_as_text_leaves_gaps(anew, monkeypatch, dynamo):
     monkeypatch.setattr(
         works.routes, "ROUTES", [r for r in works.routes.ROUTES if r.dynamo == dynamo]
     )
-    _, report = exported("Keyed", PICTURE)
+    _, report = anew("Keyed", PICTURE)
     assert report.outcome is Answer.YES, report.summary
     height = axes(report)["height"]
     assert height.state is not AxisState.OPEN
@@ -379,9 +413,9 @@ def test_an_error_that_the_module_catches_ends_no_process(exported):
     assert "catches an error of torch's own" in report.proofs[-1].what
 
 
-def test_a_graph_of_fixed_shapes_names_its_axes_and_says_why(exported, monkeypatch):
+def test_a_graph_of_fixed_shapes_names_its_axes_and_says_why(anew, monkeypatch):
     monkeypatch.setattr(works.routes, "ROUTES", [r for r in works.routes.ROUTES if not r.open])
-    _, report = exported("Plain", PICTURE)
+    _, report = anew("Plain", PICTURE)
     assert report.outcome is Answer.YES
     found = axes(report)
     assert {n: a.state for n, a in found.items()} == {
@@ -399,13 +433,13 @@ def test_a_trace_without_guards_claims_the_span_of_what_was_tried(exported, tmp_
     assert wrong_claims(module, tmp_path / "out", pictures()) == []
 
 
-def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(exported, tmp_path, monkeypatch):
+def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(anew, monkeypatch):
     from interop.models.signature import of
 
     asked = parse_argument(PICTURE)
     monkeypatch.setattr(works, "GUARDS", 1)
     monkeypatch.setattr(works, "signature", lambda *_: of._stated([asked]))
-    _, report = exported("Odd")
+    _, report = anew("Odd")
     assert report.outcome is Answer.YES
     height = axes(report)["height"]
     assert height.state is AxisState.FIXED and "conditions on its sizes" in height.why
