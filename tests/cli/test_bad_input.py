@@ -7,17 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-
-
-def refused(done: object, code: int = 2) -> str:
-    """The one line of an error: nothing on stdout, no traceback."""
-    assert done.returncode == code, done.stderr  # type: ignore[attr-defined]
-    assert done.stdout == ""  # type: ignore[attr-defined]
-    lines = done.stderr.strip().splitlines()  # type: ignore[attr-defined]
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("interop: ")
-    return str(lines[0])
-
+from tests.helpers.commands import refused
 
 COMMANDS = (
     "inspect {f}",

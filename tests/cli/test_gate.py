@@ -20,8 +20,8 @@ from interop import api
 from interop.api import data_hash
 from interop.facts import Answer, Identity, Report
 from interop.gate.policy import Policy
-from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
+from tests.helpers.commands import refused
 from tests.helpers.digits import held_back
 from tests.helpers.git import git
 

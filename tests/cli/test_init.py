@@ -10,8 +10,8 @@ from interop.cli.init import text
 from interop.gate.keys import KEYS
 from interop.gate.policy import parse_policy, read_policy
 from interop.identity import identify_file
-from tests.cli.test_bad_input import refused
 from tests.conftest import Run
+from tests.helpers.commands import refused
 
 
 def test_what_it_writes_passes_on_the_two_models(

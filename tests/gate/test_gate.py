@@ -24,11 +24,6 @@ from interop.gate.policy import Policy
 from interop.rules import all_rules
 
 
-@pytest.fixture(scope="module")
-def good(digits: Path, derived: Path) -> Report:
-    return check(digits / "shufflenet.pth", derived / "retrained.pth", content_hash=True)
-
-
 def hashes(checked: Report) -> list[str]:
     return [i.facts["content_sha256"] for i in checked.inputs]
 

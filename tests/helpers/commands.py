@@ -46,6 +46,16 @@ def alone(*args: object, cwd: Path = ROOT, **environment: str) -> subprocess.Com
     )
 
 
+def refused(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """The one line of an error: nothing on stdout, no traceback."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("interop: ")
+    return lines[0]
+
+
 def _written(stream: io.TextIOWrapper) -> str:
     stream.flush()
     return stream.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import pytest
 from interop.identity import identify, index
 from interop.identity.compile import Entry, Twins, alike, document
 from interop.models.catalog import entry
-from tests.identity.conftest import Shapes, manifest
+from tests.helpers.manifests import Shapes, manifest
 
 # One of each way to lay out a head, over both libraries; benchmarks/identity.py goes over all.
 _NAMES = """
