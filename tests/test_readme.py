@@ -21,7 +21,7 @@ WRITTEN = {m[1]: c for c, _ in reversed(COMMANDS) if (m := re.search(r" -o (\S+)
 
 
 # A benchmark's tables are the same however long it measures.
-LESS = ("--seconds", "0.3")
+LESS = ("--seconds", "0.1")
 
 
 @pytest.fixture(scope="module")
