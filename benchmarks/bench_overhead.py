@@ -5,10 +5,11 @@
 
 Latency: one runner of bench, resnet18 at batch 1 on one thread, against the same runs in a loop
 that calls nothing but the library, in turns of a few runs each, the order drawn anew. The 95 %
-bootstrap interval of the ratio of medians is to hold 1. Loading: bench's walk over generated pictures, and
-the part of its wall time in which it waits for them to be read, decoded and prepared (a thread does
-so ahead) instead of running the model; it is to be at most 15 %. Exit 1 where either is missed. The
-load of the host before the run is stored: on a busy one neither figure is bench's alone.
+bootstrap interval of the ratio of medians is to hold 1. Loading: bench's walk over generated
+pictures, and the part of its wall time in which it waits for them to be read, decoded and prepared
+(a thread does so ahead) instead of running the model; it is to be at most 15 %. Exit 1 where either
+is missed. The load of the host before the run is stored: on a busy one neither figure is bench's
+alone.
 """
 
 from __future__ import annotations
