@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+LIGHT = .venv-light
 
-.PHONY: help demo test fuzz files fixtures train rules rule index golden bench readme clean
+.PHONY: help demo test test-light test-install fuzz files fixtures train rules rule index golden bench readme clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
@@ -26,7 +27,20 @@ test: $(READY)  ## ruff, mypy, import-linter and pytest
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry interop
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto  # a worker a core, a thread each
+	# A worker a core, a thread each; each takes whole rooms, and in the end what another has left.
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto --dist worksteal
+
+$(LIGHT)/.ready: pyproject.toml
+	test -x $(LIGHT)/bin/python || $(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install -qq --disable-pip-version-check -e '.[light]'
+	@touch $@
+
+test-light: $(LIGHT)/.ready  ## what needs no torch, in an environment without it: under a minute
+	$(LIGHT)/bin/python -m pytest -n auto --dist worksteal
+
+test-install: $(READY)  ## the tests that install packages: the light install, other readers of what we write
+	INTEROP_INSTALL=1 $(BIN)/python -m pytest tests/test_install.py tests/test_systems.py \
+		tests/export/test_consumers.py tests/report/test_validators.py -n auto
 
 fuzz: $(READY)  ## many random and mutated files for every reader, and many pairs (INTEROP_FUZZ_EXAMPLES each)
 	INTEROP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/properties -n auto
@@ -62,4 +76,4 @@ readme: $(READY)  ## run the README's commands and put in what they print, and t
 	$(BIN)/python -m benchmarks.readme
 
 clean:  ## remove what was built, and the virtual environment
-	rm -rf $(VENV) build dist fixtures/derived *.egg-info
+	rm -rf $(VENV) $(LIGHT) build dist fixtures/derived *.egg-info

@@ -182,12 +182,14 @@ def _one(
 
     out = file.parent / f"{abs(hash((str(file), target)))}.safetensors"
     how = dict(options or {"to": target})
+    like = how.pop("like", None)
     named = source if "/" in source and not file.is_dir() else None
     began = perf_counter()
     try:
         report = port(
             identify_file(file, whole=True),
             PortOptions(out=str(out), prove=True, arch=named, settings=settings, force=True, **how),
+            like=like,
         )
     except InteropError as error:
         return Trip(source, target, f"error: {error}", None, perf_counter() - began), None

@@ -1,41 +1,5 @@
-"""A package's name -> a folder with it in `node_modules`, installed once and kept."""
+"""The folder of an npm package; see `tests.helpers.npm`."""
 
-from __future__ import annotations
+from tests.helpers.npm import installed
 
-import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
-
-import pytest
-
-
-def installed(package: str, version: str) -> Path:
-    """The folder; the test is skipped where npm is not here or reaches nothing."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("node and npm are not installed here")
-    name = package.replace("/", "-").lstrip("@")
-    folder = Path(tempfile.gettempdir()) / f"interop-{os.getuid()}-{name}"
-    if folder.exists():
-        return folder
-    with tempfile.TemporaryDirectory(prefix=f"interop-{name}-") as place:
-        made = Path(place) / "made"
-        made.mkdir()
-        (made / "package.json").write_text('{"private": true}')
-        # Their scripts would fetch what no test needs (CUDA libraries).
-        quiet = ["--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(
-            ["npm", "install", *quiet, f"{package}@{version}"],
-            cwd=made,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if any(sign in done.stderr for sign in ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED")):
-            pytest.skip("npm reaches no registry from here")
-        assert not done.returncode, done.stderr
-        with contextlib.suppress(OSError):  # another process was there first
-            made.rename(folder)
-    return folder
+__all__ = ["installed"]

@@ -1,8 +1,11 @@
-"""vectors.json -> the inputs that its reference values belong to, made again by their recipes."""
+"""vectors.json -> the inputs that its reference values belong to, made again by their recipes; and
+a place to have work done."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +116,16 @@ def resampled(recipe: dict[str, Any]) -> tuple[Array, float]:
     rng = np.random.default_rng(recipe["seed"])
     d = recipe["mu"] + recipe["sd"] * rng.standard_normal(recipe["J"])
     return d, recipe["n_test"] / recipe["n_train"]
+
+
+@contextmanager
+def cluster(**given: Any) -> Iterator[str]:
+    """The address of a scheduler of dask's with two workers, or as `given` to its LocalCluster."""
+    from dask.distributed import LocalCluster
+
+    usual = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**{**usual, **given}) as made:
+        yield made.scheduler_address
 
 
 def _labels(case: dict[str, Any]) -> Array:

@@ -19,9 +19,10 @@ from interop.assess import AssessOptions, assess
 from interop.errors import ConfigError
 from interop.facts import Answer, Preprocessing
 from interop.report import render
+from tests.assess import cases
 from tests.conftest import DIGITS, ROOT
+from tests.helpers.digits import held_back
 
-HELD = str(DIGITS / "heldout")
 AUTOENCODER = f"{ROOT}/fixtures/autoencoder.py:ConvAutoencoder"
 # What `fixtures.make` trained: on five digits, as an autoencoder, on all ten (three of them).
 HOW = Preprocessing((64, 64), (0.31,) * 3, (0.38,) * 3)
@@ -29,11 +30,17 @@ FAST = {"seconds": 0.2, "samples": (5,)}
 
 
 @pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    """16 held-back digits of each class: probes of more take longer and tell no more."""
+    return str(held_back(tmp_path_factory.mktemp("held"), 16))
+
+
+@pytest.fixture(scope="module")
 def candidates(derived):
     names = ("base", "autoencoder", "shufflenet", "squeezenet")
     return [
         *(str(DIGITS / f"{n}.pth") for n in names),
-        str(derived / "mobilenet.pth"),
+        str(derived / "retrained.pth"),
         f"random:{DIGITS / 'base.pth'}",
     ]
 
@@ -44,10 +51,10 @@ def kept(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(candidates, kept):
+def report(candidates, kept, held):
     return assess(
         candidates,
-        HELD,
+        held,
         AssessOptions(
             task="image-classification",
             cache=kept,
@@ -69,7 +76,7 @@ def figure(report, of, name="accuracy", group="reuse"):
 def test_all_are_ranked_and_the_control_comes_last(report):
     names = [c.name for c in report.details.candidates]
     assert len(names) == 6 and names[-1] == "random base"
-    assert set(names[:2]) <= {"shufflenet", "squeezenet", "mobilenet"}
+    assert set(names[:2]) <= {"shufflenet", "squeezenet", "retrained"}
     values = [figure(report, n).value for n in names]
     assert values == sorted(values, reverse=True)
     base, control = figure(report, "base"), figure(report, "random base")
@@ -91,8 +98,8 @@ def test_figures_are_those_of_scikit_learn(report):
 
 def test_the_test_set_is_apart_from_all_folds(report):
     held = figure(report, "base", group="held-back test set")
-    assert held.conditions["samples"] == report.details.folds.held_back == 64
-    assert held.conditions["samples"] + report.details.folds.rows == 320
+    assert held.conditions["samples"] == report.details.folds.held_back == 32
+    assert held.conditions["samples"] + report.details.folds.rows == 160
 
 
 def test_costs_are_the_modules_own(report):
@@ -109,7 +116,7 @@ def test_costs_are_the_modules_own(report):
     assert random == figure(report, "base", "weights", "cost").value
 
 
-def test_pairs_say_what_the_constructed_truth_is(tmp_path):
+def test_pairs_say_what_the_constructed_truth_is(tmp_path, held):
     """Each model, its own copy and a damaged one: who can stand in for whom is known."""
     good = torch.load(DIGITS / "shufflenet.pth", weights_only=True)
     torch.save(good, tmp_path / "twin.pth")
@@ -121,7 +128,7 @@ def test_pairs_say_what_the_constructed_truth_is(tmp_path):
         *(str(tmp_path / f"{n}.pth") for n in ("twin", "damaged")),
     ]
     found = assess(
-        models, HELD, AssessOptions(task="image-classification", margin=0.03, cache=None, **FAST)
+        models, held, AssessOptions(task="image-classification", margin=0.03, cache=None, **FAST)
     )
     said = {(p.a, p.b): p for p in found.details.interchange}
     assert len(said) == 6
@@ -136,11 +143,11 @@ def test_pairs_say_what_the_constructed_truth_is(tmp_path):
     assert said["shufflenet", "damaged"].negative_flips > 0.9
 
 
-def test_what_was_done_is_found_again(report, candidates, kept):
+def test_what_was_done_is_found_again(report, candidates, kept, held):
     said: list[str] = []
     again = assess(
         candidates,
-        HELD,
+        held,
         AssessOptions(
             task="image-classification",
             cache=kept,
@@ -158,19 +165,27 @@ def test_what_was_done_is_found_again(report, candidates, kept):
         assert figure(again, name).value == figure(report, name).value
 
 
-def test_a_dask_cluster_comes_to_the_same(report, candidates):
+def test_a_dask_cluster_comes_to_the_same(report, candidates, held):
     models = [candidates[0], candidates[-1]]
-    found = assess(
-        models,
-        HELD,
-        AssessOptions(task="image-classification", cache=None, backend="dask", jobs=2, **FAST),
-    )
+    with cases.cluster(n_workers=1) as address:  # each process loads torch
+        found = assess(
+            models,
+            held,
+            AssessOptions(
+                task="image-classification",
+                cache=None,
+                backend="dask",
+                jobs=2,
+                scheduler=address,
+                **FAST,
+            ),
+        )
     for name in ("base", "random base"):
         ours, theirs = figure(found, name), figure(report, name)
         assert ours.samples == theirs.samples and ours.interval == theirs.interval
 
 
-def test_fine_tuning_on_the_folds(tmp_path):
+def test_fine_tuning_on_the_folds(tmp_path, held):
     from interop.finetune import FinetuneOptions
 
     models = [str(DIGITS / "base.pth"), f"random:{DIGITS / 'base.pth'}"]
@@ -178,7 +193,7 @@ def test_fine_tuning_on_the_folds(tmp_path):
         task="image-classification", folds=2, seconds=0, samples=(), cache=tmp_path,
         tuning=FinetuneOptions(epochs=2, mode="both"),
     )  # fmt: skip
-    found = assess(models, HELD, options=options)
+    found = assess(models, held, options=options)
     tuned = figure(found, "base", group="fine-tuned")
     assert len(tuned.samples) == 2 and 0.3 < tuned.value <= 1
     assert tuned.value > figure(found, "random base", group="fine-tuned").value
@@ -192,17 +207,17 @@ def test_fine_tuning_on_the_folds(tmp_path):
     assert "linear probe" in {m.conditions["of"] for m in taus}
     assert {p.basis for p in found.details.interchange} == {"fine-tuned"}
     said: list[str] = []
-    again = assess(models, HELD, options=options, progress=said.append)
+    again = assess(models, held, options=options, progress=said.append)
     assert not any(line.startswith("fine-tuning") for line in said)
     assert figure(again, "base", group="fine-tuned").samples == tuned.samples
 
 
-def test_a_killed_run_goes_on(tmp_path, interop):
+def test_a_killed_run_goes_on(tmp_path, interop, held):
     """The command, killed in the midst of its probes, then given again: it ends, and no probe that
     was done is done again."""
     command = [
         sys.executable, "-m", "interop", "assess", str(DIGITS / "base.pth"),
-        f"random:{DIGITS / 'base.pth'}", "--data", HELD, "--task", "image-classification",
+        f"random:{DIGITS / 'base.pth'}", "--data", held, "--task", "image-classification",
         "--cache", str(tmp_path / "cache"), "--seconds", "0",
         "--report", f"json:{tmp_path / 'out.json'}",
     ]  # fmt: skip
@@ -226,11 +241,11 @@ def test_a_killed_run_goes_on(tmp_path, interop):
     assert [c["name"] for c in ranked] == ["base", "random base"]
 
 
-def test_weights_of_a_policy_make_one_score(candidates, kept):
+def test_weights_of_a_policy_make_one_score(candidates, kept, held):
     models = [candidates[0], candidates[3], candidates[-1]]
     found = assess(
         models,
-        HELD,
+        held,
         AssessOptions(
             task="image-classification",
             cache=kept,
@@ -245,7 +260,7 @@ def test_weights_of_a_policy_make_one_score(candidates, kept):
     assert all(
         c.score is None
         for c in assess(
-            models, HELD, AssessOptions(task="image-classification", cache=kept, **FAST)
+            models, held, AssessOptions(task="image-classification", cache=kept, **FAST)
         ).details.candidates
     )
 
@@ -276,7 +291,7 @@ def damaged(path, change):
     return str(path)
 
 
-def test_a_model_whose_weights_do_not_fit_is_left_out_and_the_others_are_judged(tmp_path):
+def test_a_model_whose_weights_do_not_fit_is_left_out_and_the_others_are_judged(tmp_path, held):
     cut = damaged(tmp_path / "cut.pth", lambda s: dict([*s.items()][20:]))
     wide = damaged(
         tmp_path / "wide.pth", lambda s: {**s, "conv1.0.weight": torch.zeros(24, 1, 3, 3)}
@@ -284,9 +299,9 @@ def test_a_model_whose_weights_do_not_fit_is_left_out_and_the_others_are_judged(
     good = str(DIGITS / "base.pth")
     how = {"arch": "torchvision/shufflenet_v2_x0_5", "task": "image-classification",
            "cache": None, "preprocessing": HOW, **FAST}  # fmt: skip
-    alone = assess([good, f"random:{good}"], HELD, AssessOptions(**how))
+    alone = assess([good, f"random:{good}"], held, AssessOptions(**how))
     for jobs in (1, 2):
-        found = assess([cut, good, wide, f"random:{good}"], HELD, AssessOptions(jobs=jobs, **how))
+        found = assess([cut, good, wide, f"random:{good}"], held, AssessOptions(jobs=jobs, **how))
         assert found.outcome is Answer.NO and found.details.left_out == ("cut", "wide")
         for name in ("base", "random base"):
             assert figure(found, name).samples == figure(alone, name).samples
@@ -303,11 +318,11 @@ def test_a_model_whose_weights_do_not_fit_is_left_out_and_the_others_are_judged(
     assert alone.outcome is Answer.YES and "Left out" not in render(alone, "text")
 
 
-def test_where_no_models_weights_fit_nothing_is_assessed(tmp_path, interop):
+def test_where_no_models_weights_fit_nothing_is_assessed(tmp_path, interop, held):
     cut = damaged(tmp_path / "cut.pth", lambda s: dict([*s.items()][20:]))
     headless = damaged(tmp_path / "part.pth", lambda s: dict([*s.items()][20:40]))
     run = interop(
-        "assess", cut, headless, "--data", HELD, "--no-cache", "--arch",
+        "assess", cut, headless, "--data", held, "--no-cache", "--arch",
         "torchvision/shufflenet_v2_x0_5", "--task", "image-classification",
         "--report", f"markdown:{tmp_path}/r.md", "--report", f"html:{tmp_path}/r.html",
     )  # fmt: skip
@@ -321,28 +336,28 @@ def test_where_no_models_weights_fit_nothing_is_assessed(tmp_path, interop):
         page = (tmp_path / name).read_text("utf-8")
         assert "17 not in the checkpoint" in page and "nothing was trained" not in page
     (tmp_path / "short.pth").write_bytes(Path(cut).read_bytes()[:5000])
-    run = interop("assess", tmp_path / "short.pth", DIGITS / "base.pth", "--data", HELD)
+    run = interop("assess", tmp_path / "short.pth", DIGITS / "base.pth", "--data", held)
     assert run.returncode == 2 and "file-truncated" in run.stderr
 
 
-def test_a_wrong_name_or_margin_is_refused(candidates):
+def test_a_wrong_name_or_margin_is_refused(candidates, held):
     with pytest.raises(ConfigError, match="none of the models"):
-        assess(candidates[:1], HELD, AssessOptions(factories={"nobody": AUTOENCODER}, **FAST))
+        assess(candidates[:1], held, AssessOptions(factories={"nobody": AUTOENCODER}, **FAST))
     with pytest.raises(ConfigError, match="margin"):
-        assess(candidates[:1], HELD, AssessOptions(margin=0.9, **FAST))
+        assess(candidates[:1], held, AssessOptions(margin=0.9, **FAST))
     with pytest.raises(ConfigError, match="no figure of the score"):
-        assess(candidates[:1], HELD, AssessOptions(weights={"beauty": 1.0}, **FAST))
+        assess(candidates[:1], held, AssessOptions(weights={"beauty": 1.0}, **FAST))
 
 
-def test_the_command_prints_and_writes(tmp_path, interop):
+def test_the_command_prints_and_writes(tmp_path, interop, held):
     out = tmp_path / "assess.json"
     run = interop(
-        "assess", DIGITS / "base.pth", DIGITS / "shufflenet.pth", "--data", HELD,
+        "assess", DIGITS / "base.pth", DIGITS / "shufflenet.pth", "--data", held,
         "--no-cache", "--seconds", "0.2", "--report", f"json:{out}",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert "shufflenet" in run.stdout and max(map(len, run.stdout.splitlines())) <= 80
     assert json.loads(out.read_text())["command"] == "assess"
     assert "best shufflenet" in run.stderr
-    bad = interop("assess", Path("none.pth"), "--data", HELD)
+    bad = interop("assess", Path("none.pth"), "--data", held)
     assert bad.returncode == 2 and len(bad.stderr.strip().splitlines()) == 1

@@ -13,6 +13,7 @@ import pytest
 
 from interop.assess import parallel, probes
 from interop.errors import ConfigError, ExtraMissing
+from tests.assess import cases
 from tests.assess.test_probes import made
 
 
@@ -50,10 +51,8 @@ def test_a_dask_cluster_of_processes_gives_the_same(here):
 
 
 def test_a_scheduler_that_runs_already_is_used(here):
-    from dask.distributed import LocalCluster
-
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        assert same(here, answers(parallel.Pool("dask", 2, cluster.scheduler_address)))
+    with cases.cluster(processes=False, protocol="tcp") as address:
+        assert same(here, answers(parallel.Pool("dask", 2, address)))
 
 
 def test_a_backend_that_gives_all_results_at_once_gives_the_same(here, monkeypatch, tmp_path):

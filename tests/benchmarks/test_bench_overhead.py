@@ -49,10 +49,10 @@ def test_a_loop_of_the_same_runs_is_one_and_a_slower_harness_is_not() -> None:
 def test_loading_is_the_time_that_batches_took_to_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = bench_overhead.pictures(tmp_path, 40)
-    assert len(list(folder.rglob("*.jpg"))) == 40
+    folder = bench_overhead.pictures(tmp_path, 12)
+    assert len(list(folder.rglob("*.jpg"))) == 12
     found = bench_overhead.loading(folder, 1)
-    assert found["pictures"] == 40
+    assert found["pictures"] == 12
     assert 0 < found["share"] < 1
     assert found["holds"] == (found["share"] <= bench_overhead.MOST_LOADING)
 

@@ -7,17 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-
-
-def refused(done: object, code: int = 2) -> str:
-    """The one line of an error: nothing on stdout, no traceback."""
-    assert done.returncode == code, done.stderr  # type: ignore[attr-defined]
-    assert done.stdout == ""  # type: ignore[attr-defined]
-    lines = done.stderr.strip().splitlines()  # type: ignore[attr-defined]
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("interop: ")
-    return str(lines[0])
-
+from tests.helpers.commands import refused
 
 COMMANDS = (
     "inspect {f}",
@@ -55,24 +45,25 @@ def test_an_unreadable_candidate_fails_the_gate(interop: Run, digits: Path, deri
 
 
 def test_a_hostile_pickle_is_named_and_never_runs(
-    interop: Run, digits: Path, derived: Path, tmp_path: Path
+    interop: Run, interop_alone: Run, digits: Path, derived: Path, tmp_path: Path
 ) -> None:
     hostile, good = derived / "hostile.pth", digits / "shufflenet.pth"
-    for arguments in (
-        ["inspect", hostile],
-        ["check", good, hostile],
-        ["gate", hostile, "--baseline", good],
+    for run, arguments in (
+        (interop_alone, ["inspect", hostile]),
+        (interop, ["check", good, hostile]),
+        (interop, ["gate", hostile, "--baseline", good]),
     ):
-        done = interop(*arguments, cwd=tmp_path)
+        done = run(*arguments, cwd=tmp_path)
         assert done.returncode == 1, arguments
         assert "pickle-unsafe-global" in done.stdout and "system" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.needs_torch
 def test_an_unknown_architecture_is_not_exported(
-    interop: Run, digits: Path, tmp_path: Path
+    interop_alone: Run, digits: Path, tmp_path: Path
 ) -> None:
-    line = refused(interop("export", digits / "autoencoder.pth", cwd=tmp_path))
+    line = refused(interop_alone("export", digits / "autoencoder.pth", cwd=tmp_path))
     assert "architecture is unknown" in line and "--model" in line
     assert list(tmp_path.iterdir()) == []
 
@@ -84,7 +75,7 @@ def test_a_head_of_several_layers_is_asked_for(interop: Run, derived: Path, tmp_
 
 
 def test_data_that_is_missing_or_does_not_match(
-    interop: Run, digits: Path, derived: Path, tmp_path: Path
+    interop: Run, interop_alone: Run, digits: Path, derived: Path, tmp_path: Path
 ) -> None:
     model = digits / "shufflenet.pth"
     line = refused(interop("bench", model, "--data", tmp_path / "nowhere"))
@@ -93,10 +84,11 @@ def test_data_that_is_missing_or_does_not_match(
     (tmp_path / "wolf").mkdir()
     line = refused(interop("bench", model, "--data", tmp_path))
     assert "do not match the labels" in line and "'wolf'" in line
-    line = refused(interop("bench", derived / "plain.pth", "--data", digits / "heldout"))
+    line = refused(interop_alone("bench", derived / "plain.pth", "--data", digits / "heldout"))
     assert "--preprocess" in line and "preprocessing-unknown" in line
 
 
+@pytest.mark.needs_torch
 def test_cuda_asked_for_and_not_had_is_3(interop: Run, digits: Path) -> None:
     import torch
 
@@ -125,7 +117,11 @@ def test_cuda_asked_for_and_not_had_is_3(interop: Run, digits: Path) -> None:
         (["bench", "--data", "x"], "one model or two, not 0"),
         (["bench", "a.pth", "--column", "text"], "is not ROLE=NAME"),
         (["bench", "a.pth", "--column", "=sentence"], "is not ROLE=NAME"),
-        (["bench", "--compare", "none.json", "none.json"], "no report"),
+        pytest.param(
+            ["bench", "--compare", "none.json", "none.json"],
+            "no report",
+            marks=pytest.mark.needs_torch,
+        ),
         (["gate", "a.pth", "--baseline", "b.pth", "--policy", "none.toml"], "No such file"),
         (["gate", "a.pth", "--baseline", "b.pth", "--evidence", "none.json"], "no report"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from subprocess import CompletedProcess
 from xml.etree import ElementTree
 
 import jsonschema
@@ -16,8 +17,8 @@ from interop.report.json import SCHEMA_FILE
 from tests.conftest import Run
 
 
-def test_help_has_an_example_for_each_command(interop: Run) -> None:
-    done = interop("--help")
+def test_help_has_an_example_for_each_command(interop: Run, interop_alone: Run) -> None:
+    done = interop_alone("--help")
     assert done.returncode == 0 and all(name in done.stdout for name in COMMANDS)
     for name in COMMANDS:
         text = interop(name, "--help").stdout
@@ -25,8 +26,8 @@ def test_help_has_an_example_for_each_command(interop: Run) -> None:
         assert max(map(len, text.splitlines())) <= 80, name
 
 
-def test_inspect(interop: Run, digits: Path, derived: Path) -> None:
-    done = interop("inspect", digits / "shufflenet.pth")
+def test_inspect(interop: Run, interop_alone: Run, digits: Path, derived: Path) -> None:
+    done = interop_alone("inspect", digits / "shufflenet.pth")
     assert done.returncode == 0
     for word in ("torchvision/shufflenet_v2_x0_5", "fc (linear, of pooled", "zero, one", "64x64"):
         assert word in done.stdout
@@ -37,9 +38,11 @@ def test_inspect(interop: Run, digits: Path, derived: Path) -> None:
     assert done.returncode == 1 and "tensor-not-finite" in done.stdout
 
 
-def test_inspect_of_ones_own_module(interop: Run, digits: Path, derived: Path) -> None:
+def test_inspect_of_ones_own_module(
+    interop: Run, interop_alone: Run, digits: Path, derived: Path
+) -> None:
     own = ["--model", "fixtures.autoencoder:ConvAutoencoder"]
-    done = interop("inspect", digits / "autoencoder.pth", *own)
+    done = interop_alone("inspect", digits / "autoencoder.pth", *own)
     assert done.returncode == 0
     assert "fixtures.autoencoder:ConvAutoencoder" in done.stdout
     assert "your own code" in done.stderr
@@ -122,9 +125,19 @@ def test_a_report_never_replaces_what_was_to_be_read(
     assert (tmp_path / "other.json").is_symlink() and real.read_text().startswith("{")
 
 
-def test_json_on_stdout_is_json_alone(interop: Run, digits: Path) -> None:
-    for arguments in (["inspect", digits / "base.pth"], ["doctor"]):
-        document = json.loads(interop(*arguments, "--format", "json").stdout)
+Doctor = tuple[CompletedProcess[str], str]
+
+
+@pytest.fixture(scope="module")
+def doctor(interop: Run, tmp_path_factory: pytest.TempPathFactory) -> Doctor:
+    """What it prints as JSON, and what it writes as text: it tries to load each library."""
+    text = tmp_path_factory.mktemp("doctor") / "report.txt"
+    return interop("doctor", "--format", "json", "--report", f"text:{text}"), text.read_text()
+
+
+def test_json_on_stdout_is_json_alone(interop: Run, digits: Path, doctor: Doctor) -> None:
+    for done in (interop("inspect", digits / "base.pth", "--format", "json"), doctor[0]):
+        document = json.loads(done.stdout)
         jsonschema.validate(document, json.loads(SCHEMA_FILE.read_text()))
 
 
@@ -135,10 +148,11 @@ def test_explain_prints_the_rules_own_words(interop: Run) -> None:
     assert "label-order-changed" in interop("explain").stdout
 
 
-def test_doctor_names_versions_and_providers(interop: Run) -> None:
-    done = interop("doctor")
+@pytest.mark.needs_torch
+def test_doctor_names_versions_and_providers(doctor: Doctor) -> None:
+    done, text = doctor
     assert done.returncode == 0
-    assert "CPUExecutionProvider" in done.stdout and "torchvision" in done.stdout
+    assert "CPUExecutionProvider" in text and "torchvision" in text
 
 
 def test_doctor_finds_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:

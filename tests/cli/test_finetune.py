@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import jsonschema
-import numpy as np
 import pytest
 
 from interop.report.json import SCHEMA_FILE
 from tests.conftest import ROOT
+from tests.helpers.digits import for_training
 
 torch = pytest.importorskip("torch")
 
@@ -23,13 +23,7 @@ torch = pytest.importorskip("torch")
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 training digits of each of two classes."""
-    from fixtures.make import split, write_pictures
-
-    images, classes, training, _ = split()
-    few = [i for c in range(2) for i in training[classes[training] == c][:20]]
-    folder = tmp_path_factory.mktemp("digits")
-    write_pictures(folder, images, classes, np.array(few))
-    return folder
+    return for_training(tmp_path_factory.mktemp("digits"), 20, classes=2)
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:

@@ -17,9 +17,9 @@ from interop.api import data_hash
 from interop.facts import Answer, Report, TaskName
 from interop.facts.sections.bench import BenchSection
 from interop.policy.policy import Policy
-from tests.cli.test_bad_input import refused
 from tests.conftest import ROOT, Run
-from tests.gate.test_git import git
+from tests.helpers.commands import refused
+from tests.helpers.git import git
 
 
 @pytest.fixture
@@ -186,20 +186,20 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def test_a_full_temporary_folder_and_cache_are_told(
-    interop: Run, repository: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    interop_alone: Run, repository: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["gate", "--all", "--baseline", "git:main:"]
     (tiny / "fill").write_bytes(b"x" * 65536)
-    done = interop(*arguments, "--cache", tiny / "cache", cwd=repository)
+    done = interop_alone(*arguments, "--cache", tiny / "cache", cwd=repository)
     assert done.returncode == 2 and "No space left on device" in done.stderr
     assert not list(tiny.rglob(".interop-*"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tiny))
-    done = interop(*arguments, cwd=repository)
+    done = interop_alone(*arguments, cwd=repository)
     assert done.returncode == 1, "a cache that nobody asked for is done without"
     assert "nothing is cached" in done.stderr
     (tiny / "fill").unlink()
     monkeypatch.setenv("TMPDIR", str(tiny))
-    done = interop(*arguments, "--no-cache", cwd=repository)
+    done = interop_alone(*arguments, "--no-cache", cwd=repository)
     assert done.returncode == 2 and "No space left" in done.stderr and "TMPDIR" in done.stderr
     assert [p.name for p in tiny.iterdir() if p.name.startswith("interop-gate")] == []
 
@@ -248,7 +248,7 @@ def test_two_at_once_and_a_killed_one_leave_whole_files(repository: Path, tmp_pa
 
 
 def test_what_a_killed_run_left_is_gone_after_the_next_and_nothing_is_said(
-    interop: Run, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    interop_alone: Run, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -256,7 +256,7 @@ def test_what_a_killed_run_left_is_gone_after_the_next_and_nothing_is_said(
     left = tmp_path / f"interop-gate-{dead.pid}-abcdefgh"
     left.mkdir()
     (left / "model.pth").write_bytes(b"x")
-    done = interop("gate", "models/prod.pth", "--baseline", "git:main:", cwd=repository)
+    done = interop_alone("gate", "models/prod.pth", "--baseline", "git:main:", cwd=repository)
     assert done.returncode == 1 and not list(tmp_path.glob("interop-gate-*"))
     assert "interop-gate-" not in done.stdout + done.stderr
 

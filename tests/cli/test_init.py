@@ -10,8 +10,8 @@ from interop.identity import identify_file
 from interop.policy.compose import text
 from interop.policy.keys import KEYS
 from interop.policy.policy import parse_policy, read_policy
-from tests.cli.test_bad_input import refused
 from tests.conftest import Run
+from tests.helpers.commands import refused
 
 
 def test_what_it_writes_passes_on_the_two_models(

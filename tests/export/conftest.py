@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -199,7 +200,7 @@ def odd(tmp_path: Path) -> Odd:
     """Exports a class of the odd ones to tmp_path/out, with weights that fit it."""
     (tmp_path / "odd.py").write_text(ODD)
 
-    def make(name: str, **options: object) -> Report:
+    def make(name: str, progress: Callable[[str], None] | None = None, **options: Any) -> Report:
         from interop.models import call_by_path
 
         with torch.random.fork_rng():
@@ -211,6 +212,7 @@ def odd(tmp_path: Path) -> Odd:
         identity = of(tmp_path / "odd.pth")
         if names := options.pop("labels", None):
             identity = replace(identity, labels=Labels(names))
-        return export(identity, tmp_path / "out", ExportOptions(factory=factory, **options))
+        asked = ExportOptions(factory=factory, **options)
+        return export(identity, tmp_path / "out", asked, progress=progress)
 
     return make

@@ -20,7 +20,7 @@ from interop.data import prepare
 from interop.export import embed
 from interop.export.fused_preprocessing import FILE, prepare_graph
 from interop.export.precision import lower
-from tests.npm import installed
+from tests.helpers.npm import installed
 
 # Outputs are up to 7 here; another order of the same float32 sums moves the sixth digit.
 CLOSE = {"rtol": 0, "atol": 2e-5}

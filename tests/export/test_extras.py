@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from fixtures.make import DIGITS, LABELS
 from interop.cli import main
-from interop.cli.export import parse_size
 from interop.data.arrays import Inputs
 from interop.errors import ConfigError, DataError
+from interop.export.options import parse_size
 from interop.export.verify import verify
 from interop.facts import Answer
 from tests.export.conftest import ODD

@@ -4,6 +4,7 @@ What loads it back is nothing of ours: `from_pretrained`, timm's local-dir, safe
 """
 
 import json
+from copy import deepcopy
 
 import numpy as np
 import onnx
@@ -50,7 +51,8 @@ WHISPER = {
     "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1,
 }  # fmt: skip
 SEGFORMER = {
-    "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2],
+    "num_encoder_blocks": 2, "hidden_sizes": [8, 16], "depths": [1, 1], "sr_ratios": [4, 2],
+    "patch_sizes": [7, 3], "strides": [4, 2], "num_attention_heads": [1, 2], "mlp_ratios": [4, 4],
     "decoder_hidden_size": 16, "num_labels": 4,
 }  # fmt: skip
 TWO = ("batch", "sequence")
@@ -123,6 +125,22 @@ def saved(name, folder):
     return made.eval()
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model of CASES and its bundle, made once: the module, the two folders and the report."""
+    made = {}
+
+    def once(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp("kind")
+            source = saved(name, folder / "source")
+            report = export(identify_file(folder / "source"), folder / "out")
+            made[name] = source, folder / "source", folder / "out", report
+        return made[name]
+
+    return once
+
+
 def state_of(module):
     return {n: t.detach() for n, t in module.state_dict().items()}
 
@@ -171,11 +189,9 @@ def alike(folder, module):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_model_of_transformers_comes_out_as_it_went_in(name, tmp_path):
+def test_a_model_of_transformers_comes_out_as_it_went_in(name, exported):
     auto, _, _, takes, second = CASES[name]
-    source = saved(name, tmp_path / "source")
-    out = tmp_path / "out"
-    report = export(identify_file(tmp_path / "source"), out)
+    source, folder, out, report = exported(name)
     assert report.outcome is Answer.YES, report.proofs
     assert [p.name for p in report.proofs] == PROOFS
     assert report.details.attempts == ()
@@ -202,8 +218,8 @@ def test_a_model_of_transformers_comes_out_as_it_went_in(name, tmp_path):
     assert all(torch.equal(t, theirs[n]) for n, t in state_of(again).items())
 
     for path in out.iterdir():
-        assert str(tmp_path).encode() not in path.read_bytes(), path.name
-    assert identify_file(out).architecture == identify_file(tmp_path / "source").architecture
+        assert str(folder.parent).encode() not in path.read_bytes(), path.name
+    assert identify_file(out).architecture == identify_file(folder).architecture
 
 
 def test_what_the_class_computes_is_in_the_graph_and_in_no_file_of_weights(tmp_path):
@@ -227,22 +243,23 @@ def test_what_the_class_computes_is_in_the_graph_and_in_no_file_of_weights(tmp_p
     assert verify(out).outcome is Answer.YES
 
 
-def test_another_weight_is_no_equal_answer(tmp_path):
+def test_another_weight_is_no_equal_answer(exported):
     """`alike` itself on trial: a bundle whose weights were changed is not alike."""
-    source = saved("BertForSequenceClassification", tmp_path / "source")
-    assert export(identify_file(tmp_path / "source"), tmp_path / "out").outcome is Answer.YES
-    alike(tmp_path / "out", source)
-    source.classifier.bias.data[0] += 0.1
+    source, _, out, report = exported("BertForSequenceClassification")
+    assert report.outcome is Answer.YES
+    alike(out, source)
+    other = deepcopy(source)
+    other.classifier.bias.data[0] += 0.1
     with pytest.raises(AssertionError):
-        alike(tmp_path / "out", source)
+        alike(out, other)
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path):
-    saved("T5ForConditionalGeneration", tmp_path / "source")
-    for name in ("one", "two"):
-        assert export(identify_file(tmp_path / "source"), tmp_path / name).outcome is Answer.YES
+def test_the_same_input_gives_the_same_bytes(exported, tmp_path):
+    _, folder, one, report = exported("T5ForConditionalGeneration")
+    assert report.outcome is Answer.YES
+    assert export(identify_file(folder), tmp_path / "two").outcome is Answer.YES
     for name in ("model.onnx", "model.safetensors", "config.json"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        assert (one / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
 def test_several_files_are_read_by_whoever_reads_one(tmp_path):

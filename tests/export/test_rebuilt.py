@@ -12,7 +12,6 @@ from interop.export import ExportOptions, export
 from interop.facts import Answer, Report
 from interop.identity import identify_file
 from interop.models import call_by_path
-from interop.models.signature import parse_argument
 
 MODULES = """
 import numpy, os, random, torch
@@ -112,8 +111,9 @@ def exported(folder: Path, name: str, *, module: str = "") -> Report:
     state = {"fc.weight": torch.randn(4, 8), "fc.bias": torch.randn(4)}
     torch.save(state, folder / "net.pth")
     identity = identify_file(folder / "net.pth", content_hash=True, whole=True)
-    given = parse_argument("x=float32(batch,8)")
-    return export(identity, folder / "out", ExportOptions(factory=factory, inputs=[given]))
+    return export(
+        identity, folder / "out", ExportOptions(factory=factory, inputs=["x=float32(batch,8)"])
+    )
 
 
 @pytest.mark.parametrize(

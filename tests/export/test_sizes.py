@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from click import Argument, Command
-from click.testing import CliRunner, Result
 
 from interop.bench import runners
-from interop.cli import main
 from interop.errors import ReadError
 from interop.export import ExportOptions, export
 from interop.export import pipeline as works
@@ -24,6 +23,7 @@ from interop.identity import identify_file
 from interop.models import call_by_path
 from interop.models.signature import parse_argument
 from interop.report.json import to_json
+from tests.helpers.commands import here
 
 MODULES = '''
 import contextlib
@@ -197,36 +197,56 @@ class Large(Spare):
 PICTURE = "x=float32(batch,3,height:32,width:32)"
 
 
-def run(*arguments: object) -> Result:
-    """The command as a person runs it, in this process."""
-    command = Command(
-        "interop",
-        callback=main,
-        params=[Argument(["arguments"], nargs=-1)],
-        context_settings={"ignore_unknown_options": True},
+def drawn(folder: Path, name: str):
+    """A class of MODULES, which are written to folder/nets.py, with its weights in net.pth."""
+    (folder / "nets.py").write_text(MODULES)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = call_by_path(f"{folder}/nets.py:{name}").eval()
+    torch.save(module.state_dict(), folder / "net.pth")
+    return module
+
+
+def made(folder: Path, name: str, *specs: str):
+    """Exports a class of MODULES to folder/out."""
+    module = drawn(folder, name)
+    identity = identify_file(folder / "net.pth", content_hash=True, whole=True)
+    factory = f"{folder}/nets.py:{name}"
+    return module, export(
+        identity, folder / "out", ExportOptions(factory=factory, inputs=specs, force=True)
     )
-    return CliRunner().invoke(command, [str(a) for a in arguments])
 
 
 @pytest.fixture
-def exported(tmp_path: Path):
-    """Exports a class of MODULES to tmp_path/out."""
-    (tmp_path / "nets.py").write_text(MODULES)
+def anew(tmp_path: Path):
+    """The same to tmp_path/out, for tests that change how an export goes."""
+    return partial(made, tmp_path)
 
-    def make(name: str, *specs: str, **options):
-        factory = f"{tmp_path}/nets.py:{name}"
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            module = call_by_path(factory).eval()
-        torch.save(module.state_dict(), tmp_path / "net.pth")
-        inputs = [parse_argument(spec) for spec in specs]
-        identity = identify_file(tmp_path / "net.pth", content_hash=True, whole=True)
-        report = export(
-            identity,
-            tmp_path / "out",
-            ExportOptions(factory=factory, inputs=inputs, force=True, **options),
-        )
-        return module, report
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory):
+    """The same, each made once."""
+    done = {}
+
+    def make(*given: str):
+        if given not in done:
+            folder = tmp_path_factory.mktemp("sizes")
+            done[given] = folder, made(folder, *given)[1]
+        return done[given]
+
+    return make
+
+
+@pytest.fixture
+def exported(tmp_path: Path, once):
+    """A class of MODULES, exported, with a copy of its bundle in tmp_path/out."""
+
+    def make(name: str, *specs: str):
+        folder, report = once(name, *specs)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        if (folder / "out").exists():
+            shutil.copytree(folder / "out", tmp_path / "out")
+        return drawn(tmp_path, name), report
 
     return make
 
@@ -332,25 +352,25 @@ def test_the_report_of_the_python_function_has_the_findings_that_the_command_pri
 
 def test_every_axis_is_named_on_stdout_and_an_asked_one_is_warned_about(exported, tmp_path):
     exported("Windows", PICTURE)
-    done = run(*["export", str(tmp_path / "net.pth"), "--model", f"{tmp_path}/nets.py:Windows",
+    done = here(*["export", str(tmp_path / "net.pth"), "--model", f"{tmp_path}/nets.py:Windows",
          "--input", PICTURE, "-o", str(tmp_path / "again")],
     )  # fmt: skip
-    assert done.exit_code == 0
+    assert done.returncode == 0
     assert "height, width  restricted: 20 or more" in done.stdout
     assert "batch" in done.stdout and "x axis 1" in done.stdout
     assert "warn   axis-restricted" in done.stdout
-    plain = run(*["export", str(tmp_path / "net.pth"), "--model", f"{tmp_path}/nets.py:Windows",
+    plain = here(*["export", str(tmp_path / "net.pth"), "--model", f"{tmp_path}/nets.py:Windows",
          "--input", "x=float32(batch,3,32,32)", "-o", str(tmp_path / "fixed")],
     )  # fmt: skip
-    assert plain.exit_code == 0 and "axis-restricted" not in plain.stdout
+    assert plain.returncode == 0 and "axis-restricted" not in plain.stdout
 
 
 @pytest.mark.parametrize("dynamo", [True, False])
-def test_a_size_that_is_read_as_text_leaves_gaps(exported, monkeypatch, dynamo):
+def test_a_size_that_is_read_as_text_leaves_gaps(anew, monkeypatch, dynamo):
     monkeypatch.setattr(
         works.routes, "ROUTES", [r for r in works.routes.ROUTES if r.dynamo == dynamo]
     )
-    _, report = exported("Keyed", PICTURE)
+    _, report = anew("Keyed", PICTURE)
     assert report.outcome is Answer.YES, report.summary
     height = axes(report)["height"]
     assert height.state is not AxisState.OPEN
@@ -381,9 +401,9 @@ def test_an_error_that_the_module_catches_ends_no_process(exported):
     assert "catches an error of torch's own" in report.proofs[-1].what
 
 
-def test_a_graph_of_fixed_shapes_names_its_axes_and_says_why(exported, monkeypatch):
+def test_a_graph_of_fixed_shapes_names_its_axes_and_says_why(anew, monkeypatch):
     monkeypatch.setattr(works.routes, "ROUTES", [r for r in works.routes.ROUTES if not r.open])
-    _, report = exported("Plain", PICTURE)
+    _, report = anew("Plain", PICTURE)
     assert report.outcome is Answer.YES
     found = axes(report)
     assert {n: a.state for n, a in found.items()} == {
@@ -401,13 +421,13 @@ def test_a_trace_without_guards_claims_the_span_of_what_was_tried(exported, tmp_
     assert wrong_claims(module, tmp_path / "out", pictures()) == []
 
 
-def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(exported, tmp_path, monkeypatch):
+def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(anew, monkeypatch):
     from interop.models import infer_signature
 
     asked = parse_argument(PICTURE)
     monkeypatch.setattr(works, "GUARDS", 1)
     monkeypatch.setattr(works, "signature", lambda *_: infer_signature._stated([asked]))
-    _, report = exported("Odd")
+    _, report = anew("Odd")
     assert report.outcome is Answer.YES
     height = axes(report)["height"]
     assert height.state is AxisState.FIXED and "conditions on its sizes" in height.why
@@ -419,14 +439,14 @@ def test_a_trace_that_goes_on_and_on_is_made_with_fixed_sides(exported, tmp_path
 def test_verify_tries_the_stated_sizes_again(exported, tmp_path):
     exported("Windows", PICTURE)
     arguments = ["verify", str(tmp_path / "out"), "--format", "json"]
-    good = run(*[*arguments, "--model", f"{tmp_path}/nets.py:Windows"])
-    assert good.exit_code == 0, good.output
+    good = here(*[*arguments, "--model", f"{tmp_path}/nets.py:Windows"])
+    assert good.returncode == 0, good.stderr
     facts = next(p for p in json.loads(good.stdout)["proofs"] if p["name"] == "parity")["facts"]
     assert {t["sizes"]["height"] for t in facts["trials"]} >= {20, 32, 65}
     changed = MODULES.replace("<= 4 else 2", "<= 6 else 2")  # the code has moved on since
     (tmp_path / "later.py").write_text(changed)
-    bad = run(*[*arguments, "--model", f"{tmp_path}/later.py:Windows"])
-    assert bad.exit_code == 1
+    bad = here(*[*arguments, "--model", f"{tmp_path}/later.py:Windows"])
+    assert bad.returncode == 1
 
 
 def test_a_receipt_without_a_domain_is_verified_as_before_and_that_is_said(exported, tmp_path):
@@ -435,8 +455,8 @@ def test_a_receipt_without_a_domain_is_verified_as_before_and_that_is_said(expor
     receipt = json.loads(path.read_text())
     del receipt["domain"]
     path.write_text(json.dumps(receipt))
-    done = run(*["verify", str(tmp_path / "out"), "--model", f"{tmp_path}/nets.py:Plain"])
-    assert done.exit_code == 0, done.output
+    done = here(*["verify", str(tmp_path / "out"), "--model", f"{tmp_path}/nets.py:Plain"])
+    assert done.returncode == 0, done.stderr
     assert "states no domain" in done.stdout
 
 
@@ -450,13 +470,16 @@ def test_bench_refuses_inputs_outside_of_the_domain(exported, tmp_path):
     arguments = ["bench", tmp_path / "out", "--model", f"{tmp_path}/nets.py:Classes", "--batch",
                  "none", "--task", "image-classification", "--labels", "a,b",
                  "--preprocess", how]  # fmt: skip
-    done = run(*arguments, "--data", tmp_path / "16.npz")
-    assert done.exit_code == 2, done.output
-    assert "height is 16; the graph was proved for 20 or more" in done.output
-    assert "[axis-restricted]" in done.output
-    assert run(*arguments, "--data", tmp_path / "24.npz").exit_code in (0, 3)  # 3: a noisy machine
-    native = run(*arguments, "--data", tmp_path / "16.npz", "--runtime", "pytorch")
-    assert native.exit_code in (0, 3), native.output
+    done = here(*arguments, "--data", tmp_path / "16.npz")
+    assert done.returncode == 2, done.stderr
+    assert "height is 16; the graph was proved for 20 or more" in done.stdout + done.stderr
+    assert "[axis-restricted]" in done.stdout + done.stderr
+    assert here(*arguments, "--data", tmp_path / "24.npz").returncode in (
+        0,
+        3,
+    )  # 3: a noisy machine
+    native = here(*arguments, "--data", tmp_path / "16.npz", "--runtime", "pytorch")
+    assert native.returncode in (0, 3), native.stderr
 
 
 def test_bench_says_which_sizes_are_assumed(exported, tmp_path):
@@ -491,16 +514,16 @@ def test_auxiliary_heads_that_the_library_does_not_run_are_no_fault(tmp_path):
 
     net = torchvision.models.googlenet(num_classes=4, init_weights=False, aux_logits=True)
     torch.save(net.state_dict(), tmp_path / "net.pth")
-    done = run(*["export", str(tmp_path / "net.pth"), "-o", str(tmp_path / "out"),
+    done = here(*["export", str(tmp_path / "net.pth"), "-o", str(tmp_path / "out"),
          "--input", "input=float32(batch,3,64,64)"],
     )  # fmt: skip
-    assert done.exit_code == 0, done.output
+    assert done.returncode == 0, done.stderr
     assert "no output depends on aux1" in " ".join(done.stdout.split())
 
 
 def test_the_gate_states_the_sizes_of_a_bundle(exported, tmp_path):
     exported("Windows", PICTURE)
-    done = run("gate", tmp_path / "out", "--baseline", tmp_path / "out")
+    done = here("gate", tmp_path / "out", "--baseline", tmp_path / "out")
     assert "warn   axis-restricted" in done.stdout and "20 or more" in done.stdout
 
 
@@ -531,6 +554,6 @@ def test_a_receipt_with_other_sizes_than_its_graph_is_noticed(exported, tmp_path
     assert not proof.holds and said in proof.what
     with pytest.raises(ReadError, match=said):
         runners._domain(tmp_path / "out")
-    done = run("verify", tmp_path / "out", "--model", f"{tmp_path}/nets.py:Windows")
-    assert done.exit_code == 1 and said in " ".join(done.output.split())
-    assert "files does not hold" in done.output
+    done = here("verify", tmp_path / "out", "--model", f"{tmp_path}/nets.py:Windows")
+    assert done.returncode == 1 and said in " ".join((done.stdout + done.stderr).split())
+    assert "files does not hold" in done.stdout + done.stderr

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from interop.facts import Report
 from interop.finetune import FinetuneOptions, finetune
+from tests.helpers.digits import for_training
 
 Train = Callable[..., Report]
 
@@ -20,13 +20,7 @@ Train = Callable[..., Report]
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """14 training digits of each class, as class folders."""
-    from fixtures.make import split, write_pictures
-
-    images, classes, training, _ = split()
-    few = [i for c in range(10) for i in training[classes[training] == c][:14]]
-    folder = tmp_path_factory.mktemp("digits")
-    write_pictures(folder, images, classes, np.array(few))
-    return folder
+    return for_training(tmp_path_factory.mktemp("digits"), 14)
 
 
 @pytest.fixture(scope="session")

@@ -25,13 +25,6 @@ NOW = 1_900_000_000.0
 DAY = 86400.0
 
 
-@pytest.fixture(scope="module")
-def good(digits: Path, derived: Path) -> Report:
-    return check(
-        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
-    )
-
-
 def handed(report: Report, made: Any) -> Report:
     environment = {} if made is None else {"unix_time": made}
     return replace(report, environment=environment, file="bench.json")

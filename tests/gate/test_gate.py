@@ -27,13 +27,6 @@ from interop.policy.policy import Policy
 from interop.rules import all_rules
 
 
-@pytest.fixture(scope="module")
-def good(digits: Path, derived: Path) -> Report:
-    return check(
-        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
-    )
-
-
 def hashes(checked: Report) -> list[str]:
     return [i.facts["content_sha256"] for i in checked.inputs]
 

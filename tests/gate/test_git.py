@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,14 +18,7 @@ from interop.gate.repository.git import (
     is_pointer,
     parse,
 )
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    )
-    return done.stdout
+from tests.helpers.git import git
 
 
 @pytest.fixture
@@ -256,6 +248,7 @@ def under(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
+@pytest.mark.needs_torch
 def test_a_file_comes_with_those_that_it_needs(several: Path, tmp_path: Path) -> None:
     there = Repository(several)
     file = there.fetch(GitPath("main", "graphs/net.onnx"), tmp_path / "a")
@@ -270,6 +263,7 @@ def test_a_file_comes_with_those_that_it_needs(several: Path, tmp_path: Path) ->
     assert (tmp_path / "c" / "hub" / "model.safetensors").read_bytes() == b"weights"
 
 
+@pytest.mark.needs_torch
 def test_a_candidate_with_pointers_among_its_files_is_had_whole(
     several: Path, tmp_path: Path
 ) -> None:

@@ -20,7 +20,8 @@ from interop.gate.repository.cache import Cache
 from interop.gate.repository.run import gate_all
 from interop.policy.policy import Policy, read_policy
 from interop.report.json import to_json
-from tests.gate.test_git import git, pointer
+from tests.gate.test_git import pointer
+from tests.helpers.git import git
 
 POLICY = Policy(values=False)
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from interop.check import check
-from interop.check.options import CheckOptions
 from interop.facts import Measurement, Report
 from interop.facts.sections.export import ExportSection
 from interop.gate import gate
@@ -17,13 +14,6 @@ from interop.gate.budget_metrics import derived as derived_of
 from interop.gate.budget_metrics import p99_bounds
 from interop.policy.policy import Policy
 from tests.gate.test_gate import benched, exported, hashes
-
-
-@pytest.fixture(scope="module")
-def good(digits: Path, derived: Path) -> Report:
-    return check(
-        digits / "shufflenet.pth", derived / "retrained.pth", CheckOptions(content_hash=True)
-    )
 
 
 def lane(name: str, model: str, value: float, **more: Any) -> Measurement:

@@ -19,7 +19,8 @@ from interop.gate.candidate import ModelPath, judge
 from interop.gate.evidence import is_of
 from interop.gate.repository.git import GitPath, Repository
 from interop.policy.policy import Policy
-from tests.gate.test_git import git, pointer, stored
+from tests.gate.test_git import pointer, stored
+from tests.helpers.git import git
 
 
 def folder(path: Path) -> Path:

@@ -19,6 +19,9 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+from tests.helpers.commands import here
+from tests.helpers.git import git
+
 POLICY = """\
 intent = "replace"
 
@@ -81,11 +84,6 @@ CHANGES = {
 }
 
 
-def git(folder: Path, *words: str) -> None:
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory, digits: Path, derived: Path) -> Path:
     """main holds the model and the policy, and each change is a branch of its own."""
@@ -115,11 +113,8 @@ def told(repository: Path) -> Callable[[str], tuple[int, str, dict[str, str]]]:
             out = repository.parent / f"reports-{name.replace(' ', '-')}"
             out.mkdir()
             more = [w for f in FORMATS[1:] for w in ("--report", f"{f}:{out / f}")]
-            done = subprocess.run(
-                [sys.executable, "-m", "interop", "gate", "models/digits.pth",
-                 "--baseline", "git:main:models/digits.pth", *more],
-                cwd=repository, capture_output=True, text=True, timeout=300, check=False,
-            )  # fmt: skip
+            given = ("models/digits.pth", "--baseline", "git:main:models/digits.pth", *more)
+            done = here("gate", *given, cwd=repository)
             forms = {"text": done.stdout} | {f: (out / f).read_text() for f in FORMATS[1:]}
             seen[name] = done.returncode, done.stderr, forms
         return seen[name]

@@ -66,6 +66,7 @@ def valid(given: dict[str, Any]) -> bool:
     return not list(checker.iter_errors(json.loads(json.dumps(given, default=str))))
 
 
+@pytest.mark.needs_torch
 def test_a_policy_takes_the_tasks_that_bench_has() -> None:
     from interop.tasks import TASKS as MEASURED
 

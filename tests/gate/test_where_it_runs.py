@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .test_pull_requests import git
+from tests.helpers.git import git
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = 'intent = "replace"\n'

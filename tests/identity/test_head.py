@@ -12,7 +12,7 @@ from torch import nn
 
 from interop.facts import Head, Identity
 from interop.identity import identify
-from tests.identity.conftest import manifest, shapes_of
+from tests.helpers.manifests import manifest, shapes_of
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -15,7 +15,7 @@ from interop.identity.index.build import (
     document,
 )
 from interop.models.catalog import entry
-from tests.identity.conftest import Shapes, manifest
+from tests.helpers.manifests import Shapes, manifest
 
 # One of each way to lay out a head, over both libraries; benchmarks/identity.py goes over all.
 _NAMES = """

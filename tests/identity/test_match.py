@@ -9,7 +9,7 @@ from interop.identity import identify, with_runner_up
 from interop.identity.block_summary import blocks
 from interop.identity.index.match import is_name
 from interop.models.catalog import entry
-from tests.identity.conftest import manifest, shapes_of
+from tests.helpers.manifests import manifest, shapes_of
 
 
 def test_the_closest_known_is_told_with_its_share() -> None:

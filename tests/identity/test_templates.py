@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from interop.identity import identify, identify_file
-from tests.identity.conftest import manifest, shapes_of
+from tests.helpers.manifests import manifest, shapes_of
 
 transformers = pytest.importorskip("transformers")
 

@@ -6,15 +6,20 @@ import hashlib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from interop.facts import Manifest, TensorSpec
+
+if TYPE_CHECKING:
+    import torch
 
 
 def dense_bytes(tensor: torch.Tensor) -> bytes:
     """The tensor's values, row-major and little-endian, as torch has them."""
+    import torch
+
     if tensor.numel() == 0:
         return b""
     plain = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
@@ -46,6 +51,8 @@ def dangers(manifest: Manifest) -> dict[str, str]:
 @pytest.fixture
 def kinds() -> dict[str, torch.Tensor]:
     """Tensors of every dtype, layout and size that the readers know."""
+    import torch
+
     g = torch.Generator().manual_seed(0)
     base = torch.randn(6, 8, 4, generator=g)
     pairs = torch.randn(5, 3, dtype=torch.complex64, generator=g)

@@ -25,8 +25,8 @@ from interop.facts import Manifest, TensorSpec
 from interop.reading import read
 from interop.reading.formats.table import FORMATS
 from interop.reading.values.comparison import array
+from tests.helpers.server import Server
 from tests.reading.conftest import dangers, tensors
-from tests.reading.test_remote import Server
 
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 

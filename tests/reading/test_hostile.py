@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from fixtures import hostile
 from fixtures.hostile import FOLDER, HOSTILE, PLAIN, RUNS, Hostile, Member, archive, checkpoint
@@ -171,8 +170,11 @@ def _read_values(path: Path) -> None:
     list(values(read(path).state_dicts[0].tensors))
 
 
+@pytest.mark.needs_torch
 @pytest.mark.parametrize("summed", [True, False])
 def test_what_torch_writes_is_read_whatever_its_checksums(summed: bool, tmp_path: Path) -> None:
+    import torch
+
     state = {"w": torch.randn(40), "b": torch.zeros(3)}
     default = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(summed)
@@ -184,7 +186,10 @@ def test_what_torch_writes_is_read_whatever_its_checksums(summed: bool, tmp_path
     _read_values(tmp_path / "m.pth")
 
 
+@pytest.mark.needs_torch
 def test_a_storage_is_held_against_its_checksum_where_values_are_read(tmp_path: Path) -> None:
+    import torch
+
     path = tmp_path / "m.pth"
     torch.save({"w": torch.arange(40.0)}, path)
     data = bytearray(path.read_bytes())
@@ -200,8 +205,11 @@ def test_a_storage_is_held_against_its_checksum_where_values_are_read(tmp_path: 
         check(path, path, CheckOptions(values=True))
 
 
+@pytest.mark.needs_torch
 def test_the_sum_of_one_of_two_equal_storages_holds_for_both(tmp_path: Path) -> None:
     """Equal bytes need one sum; but not where the two files state two."""
+    import torch
+
     for name in "ab":
         torch.save({"w": torch.arange(40.0), "v": torch.ones(40)}, tmp_path / "m.pth")
         shutil.move(tmp_path / "m.pth", tmp_path / f"{name}.pth")
@@ -227,10 +235,13 @@ class _Pipe:
     def flush(self) -> None: ...
 
 
+@pytest.mark.needs_torch
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("piped", [True, False])
 def test_what_zipfile_writes_is_read(method: int, wide: bool, piped: bool, tmp_path: Path) -> None:
+    import torch
+
     torch.save({"w": torch.randn(40)}, tmp_path / "plain.pth")
     target: Any = _Pipe() if piped else tmp_path / "again.pth"
     with (

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from interop.errors import ReadError
 from interop.reading import read
@@ -121,10 +120,13 @@ class _Runs:
         return os.system, (f"touch {MARKER}",)
 
 
+@pytest.mark.needs_torch
 @pytest.mark.parametrize("protocol", range(6))
 def test_an_attack_as_pickle_writes_it(
     protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.pth").write_bytes(pickle.dumps({"w": _Runs()}, protocol))
     torch.save({"w": torch.ones(1), "x": _Runs()}, tmp_path / "t.pth", pickle_protocol=protocol)
@@ -236,7 +238,10 @@ def test_bytes_that_are_promised_and_not_there_are_not_asked_for(
     assert error.value.rule == "file-truncated"
 
 
+@pytest.mark.needs_torch
 def test_a_tensor_reached_a_billion_times_is_over_the_limit(tmp_path: Path) -> None:
+    import torch
+
     node: Any = {"w": torch.ones(1, 2)}
     for _ in range(40):
         node = {"a": node, "b": node}

@@ -86,7 +86,7 @@ def _apart(task: str, place: Place, key: str) -> bytes:
     """What the task writes, done by another Python with this one's path of imports."""
     program = (
         "import sys, json; task, place, key, sys.path[:] = json.loads(sys.argv[1]); "
-        "from interop.reading import hdf5; hdf5.work(task, hdf5.Place(*place), key)"
+        "from interop.reading.formats import hdf5; hdf5.work(task, hdf5.Place(*place), key)"
     )
     asked = json.dumps([task, place, key, sys.path])
     command = [sys.executable, "-P", "-c", program, asked]
