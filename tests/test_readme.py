@@ -122,7 +122,7 @@ def test_the_figures_are_those_of_the_stored_results() -> None:
 
 
 def test_the_python_example_runs(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = re.search(r"```python\n(from interop.check import check\n.*?)```", TEXT, re.S)
+    code = re.search(r"```python\n(from interop import api\n.*?)```", TEXT, re.S)
     assert code is not None
     text = code.group(1).replace("prod.pth", str(digits / "shufflenet.pth"))
     exec(text.replace("candidate.pth", str(digits / "squeezenet.pth")), {})
