@@ -102,10 +102,10 @@ def tune(
         ) if stable else ""  # fmt: skip
         pieces.append(parallel.Piece(one, given, name))
     results = parallel.done(pieces, pool, folder, "fine-tuning", say)
-    found = [Tuned(test_over_train=plan.test_over_train) for _ in specs]
+    tuned = [Tuned(test_over_train=plan.test_over_train) for _ in specs]
     for (n, fold), result in zip(jobs, results, strict=True):
-        _take(found[n], result, of, fold.repeat)
-    return found
+        _take(tuned[n], result, of, fold.repeat)
+    return tuned
 
 
 def one(

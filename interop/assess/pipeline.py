@@ -452,24 +452,26 @@ def _refusal(candidate: Candidate) -> Finding:
 
 def _warnings(found: Sequence[Candidate], of: Labelled) -> list[str]:
     """What a reader must know before a figure is believed."""
-    said = [
+    warnings = [
         f"{c.name} was trained on {c.taught} of these {len(of.names)} samples: its figures here "
         "are too good"
         for c in found
         if c.taught
     ]
-    said += [f"{c.name}: {c.seen.about['unread']}" for c in found if c.seen.about.get("unread")]
+    warnings += [f"{c.name}: {c.seen.about['unread']}" for c in found if c.seen.about.get("unread")]
     for c in found:
         how = c.source.identity.image_preprocessing
         if of.kind == "pictures" and how is not None and "published weights" in how.source:
-            said.append(
+            warnings.append(
                 f"{c.name}: no file says how its pictures are prepared; they are as for "
                 f"{how.source} ({'x'.join(map(str, how.resize))}); --preprocess says otherwise"
             )
         features = c.seen.features
         if features is not None and len(features) > 1 and not np.ptp(features, axis=0).any():
-            said.append(f"{c.name} gives the same features to all samples: nothing of them counts")
-    return said
+            warnings.append(
+                f"{c.name} gives the same features to all samples: nothing of them counts"
+            )
+    return warnings
 
 
 def _described(candidate: Candidate) -> Input:
@@ -528,43 +530,43 @@ def _costs(candidate: Candidate, looked: _Looked) -> list[Measurement]:
     conditions: dict[str, Json] = {"group": Group.COST, "of": candidate.name}
     units = {"weights": Unit.COUNT, "weight bytes": Unit.BYTES, "activation bytes": Unit.BYTES,
              "FLOPs": Unit.COUNT}  # fmt: skip
-    made = [Measurement(n, units[n], v, conditions=conditions) for n, v in candidate.costs.items()]
+    costs = [Measurement(n, units[n], v, conditions=conditions) for n, v in candidate.costs.items()]
     seconds = 1000 * candidate.seen.seconds
     of = {**conditions, "cached": candidate.seen.cached}
-    made.append(Measurement("features, processor time", Unit.MS, seconds, conditions=of))
+    costs.append(Measurement("features, processor time", Unit.MS, seconds, conditions=of))
     if (device := candidate.seen.about.get("device_seconds")) is not None:
-        made.append(Measurement("features, device time", Unit.MS, 1000 * device, conditions=of))
+        costs.append(Measurement("features, device time", Unit.MS, 1000 * device, conditions=of))
     if candidate.trial is not None:
         value = 1000 * candidate.trial.seconds
-        made.append(Measurement("probes, processor time", Unit.MS, value, conditions=conditions))
+        costs.append(Measurement("probes, processor time", Unit.MS, value, conditions=conditions))
     if (found := looked.latency.get(candidate.name)) is not None:
-        made.append(replace(found, conditions={**found.conditions, **conditions}))
-    return made
+        costs.append(replace(found, conditions={**found.conditions, **conditions}))
+    return costs
 
 
 def _outcomes(found: Sequence[Candidate]) -> dict[str, float]:
     """What each candidate came to: fine-tuned where that was done, else probed."""
-    made = {}
+    outcomes = {}
     for c in found:
         if c.tuned is not None:
-            made[c.name] = c.tuned.outcome
+            outcomes[c.name] = c.tuned.outcome
         elif c.trial is not None:
-            made[c.name] = float(np.mean(next(iter(c.trial.figures.values()))))
-    return made
+            outcomes[c.name] = float(np.mean(next(iter(c.trial.figures.values()))))
+    return outcomes
 
 
 def _reference(found: Sequence[Candidate]) -> list[Measurement]:
     """How alike each candidate's features are to the first one's, by debiased linear CKA."""
     first = found[0]
-    made = []
+    similarities = []
     for c in found[1:]:
         if first.seen.features is None or c.seen.features is None:
             continue
         rows = np.linspace(0, len(c.seen.features) - 1, min(len(c.seen.features), 2000)).astype(int)
         value = layers.cka(first.seen.features[rows], c.seen.features[rows])
         conditions = {"group": Group.SIMILARITY, "of": c.name, "to": first.name}
-        made.append(Measurement("linear CKA", Unit.ABS, value, conditions=conditions))
-    return made
+        similarities.append(Measurement("linear CKA", Unit.ABS, value, conditions=conditions))
+    return similarities
 
 
 def _order(

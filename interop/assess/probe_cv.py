@@ -78,13 +78,13 @@ def _pieces(
     seen: Seen, of: Labelled, plan: Folds, seed: int, samples: Sequence[int]
 ) -> list[tuple[What, parallel.Piece]]:
     assert seen.features is not None and of.truth is not None
-    made: list[tuple[What, parallel.Piece]] = []
+    pieces: list[tuple[What, parallel.Piece]] = []
 
     def add(what: What, train: Array, test: Array) -> None:
         group = of.group[of.record]
         classes = len(of.labels) if of.classifies else 0
         given = (seen.features, of.truth, classes, group, train, test, seed)
-        made.append((what, parallel.Piece(probes.probe, given, parallel.key("probe 1", *given))))
+        pieces.append((what, parallel.Piece(probes.probe, given, parallel.key("probe 1", *given))))
 
     for fold in plan.folds:
         add(("fold", fold, 0), fold.train, fold.test)
@@ -95,7 +95,7 @@ def _pieces(
             train = probes.some_of_each(of.truth, fold.train, count, seed + fold.number)
             if train is not None and len(train) < len(fold.train):
                 add(("few", fold, count), train, fold.test)
-    return made
+    return pieces
 
 
 def _take(
@@ -141,17 +141,17 @@ def measurements(trial: ProbeTrial, of: Labelled, plan: Folds) -> list[Measureme
     """The figures over the folds, with intervals corrected for folds that share training rows
     (Nadeau and Bengio 2003); those of few samples; and of the held-back rows."""
     conditions: dict[str, Json] = {"of": trial.name, "folds": len(plan.folds)}
-    made = []
+    measurements = []
     for name, values in trial.figures.items():
         unit = Unit.ABS if "error" in name or name == "R2" else Unit.SHARE
-        made.append(
+        measurements.append(
             Measurement(
                 name, unit, _mean(values), _interval(values, plan, unit), tuple(values),
                 {**conditions, "group": Group.REUSE, "better": -1 if "error" in name else 1},
             )
         )  # fmt: skip
     for count, values in sorted(trial.few.items()):
-        made.append(
+        measurements.append(
             Measurement(
                 f"accuracy at {count} a class", Unit.SHARE, float(np.mean(values)),
                 _interval(values, plan, "share"), tuple(values),
@@ -159,8 +159,8 @@ def measurements(trial: ProbeTrial, of: Labelled, plan: Folds) -> list[Measureme
             )
         )  # fmt: skip
     if trial.test is not None and of.truth is not None:
-        made += _held(trial, of, plan)
-    return made
+        measurements += _held(trial, of, plan)
+    return measurements
 
 
 def _held(trial: ProbeTrial, of: Labelled, plan: Folds) -> list[Measurement]:
@@ -189,7 +189,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def _interval(values: Sequence[float], plan: Folds, unit: str) -> tuple[float, float] | None:
     if not np.isfinite(values).all():
         return None
-    found = corrected_interval(values, plan.test_over_train)
-    if found is None or unit != "share":
-        return found
-    return max(found[0], 0.0), min(found[1], 1.0)
+    interval = corrected_interval(values, plan.test_over_train)
+    if interval is None or unit != "share":
+        return interval
+    return max(interval[0], 0.0), min(interval[1], 1.0)

@@ -106,11 +106,11 @@ def _flat(held: Mapping[str, Json]) -> Mapping[str, Json]:
     record = held.get("training")
     inner = record if isinstance(record, Mapping) else held
     settings = inner.get("settings")
-    made = {**held, **inner, **(settings if isinstance(settings, Mapping) else {})}
-    data = made.get("data")
+    settings_of = {**held, **inner, **(settings if isinstance(settings, Mapping) else {})}
+    data = settings_of.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("sha256"), str):
-        made["data"] = f"{data.get('samples')} samples, sha256 {data['sha256'][:12]}…"
-    return made
+        settings_of["data"] = f"{data.get('samples')} samples, sha256 {data['sha256'][:12]}…"
+    return settings_of
 
 
 def _card(path: Path) -> Mapping[str, Json]:

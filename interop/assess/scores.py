@@ -69,8 +69,8 @@ def _tried(score: Callable[[], float]) -> float | None:
 
 def _softmax(outputs: Array) -> Array:
     shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    found: Array = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float64)
-    return found
+    softmax: Array = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float64)
+    return softmax
 
 
 def held_to(

@@ -316,8 +316,8 @@ def _greatest_evidence(s2: Array, inside: Array, total: Array, n: int) -> Array:
         grown = 1 + np.outer(h, s2)
         q = (1 / grown) @ among + rest
         fit = n / 2 * (np.log(2 * np.pi * q / n) + 1)
-        found: Array = -fit - np.log(grown).sum(axis=1)[:, None] / 2
-        return found
+        evidence: Array = -fit - np.log(grown).sum(axis=1)[:, None] / 2
+        return evidence
 
     best = -n / 2 * (np.log(2 * np.pi * total / n) + 1)  # h = 0: the weights are 0
     if not k:

@@ -207,12 +207,12 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
         "between": "runtimes",
         "sides": [native.runtime, other.runtime],
     }
-    made = _answers(native, other, conditions)
+    between_runtimes = _answers(native, other, conditions)
     for score in native.task.between(native.answers, other.answers):
-        made.append(
+        between_runtimes.append(
             Measurement(score.name, score.unit, score.value, score.interval, conditions=conditions)
         )
-    made += [
+    between_runtimes += [
         Measurement(
             "largest logit difference",
             Unit.ABS,
@@ -229,7 +229,7 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
     margins = [m for a in native.answers if (m := native.task.margin(a)) is not None]
     if margins and other.count:
         within = sum(m <= other.largest for m in margins)
-        made.append(
+        between_runtimes.append(
             Measurement(
                 "smallest margin",
                 Unit.ABS,
@@ -237,7 +237,7 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
                 conditions={**conditions, "within": within},
             )
         )
-    return made
+    return between_runtimes
 
 
 def between_models(a: Answered, b: Answered) -> list[Measurement]:
@@ -255,25 +255,25 @@ def _answers(a: Answered, b: Answered, conditions: dict[str, Json]) -> list[Meas
     """Agreement, flips and what became of the accuracy, from A to B."""
     same = np.array([x == y for x, y in zip(a.keys(), b.keys(), strict=True)], dtype=bool)
     flips = [_flip(a, b, int(i)) for i in np.flatnonzero(~same)[:_SHOWN_FLIPS]]
-    made: list[Measurement] = []
+    measurements: list[Measurement] = []
     ours, theirs = a.right, b.right
     tests: list[Measurement] = []
     if ours is not None and theirs is not None:
         points, test = change(ours, theirs, conditions)
-        made.append(points)
+        measurements.append(points)
         tests = [share("negative flips", ours & ~theirs, conditions), test]
     else:
-        made.append(_headline_change(a, b, conditions))
+        measurements.append(_headline_change(a, b, conditions))
     if not a.task.discrete:  # numbers: how far they lie apart says what flips would
-        return made
-    made += [
+        return measurements
+    measurements += [
         share("agreement", same, conditions),
         Measurement(
             "flips", Unit.COUNT, float((~same).sum()), conditions={**conditions, "flipped": flips}
         ),
         *tests,
     ]
-    return made
+    return measurements
 
 
 def _flip(a: Answered, b: Answered, i: int) -> dict[str, Json]:

@@ -143,7 +143,7 @@ def _unmatched(old: Report, new: Report) -> list[Skipped]:
 def _accuracy(old: Report, new: Report) -> list[Measurement]:
     """Answers to the samples that both saw, one by one."""
     before = {p.of: p for p in _predictions(old)}
-    made: list[Measurement] = []
+    measurements: list[Measurement] = []
     for after in _predictions(new):
         found = before.get(after.of)
         if found is None:
@@ -165,10 +165,10 @@ def _accuracy(old: Report, new: Report) -> list[Measurement]:
             verdict = SAME
             if test.value is not None and test.value < 0.05:
                 verdict = "worse" if (points.value or 0) < 0 else "better"
-            made += [_with(points, verdict=verdict), test]
+            measurements += [_with(points, verdict=verdict), test]
         verdict = SAME if same.all() else OTHERS
-        made.append(_with(share("agreement", same, conditions), verdict=verdict))
-    return made
+        measurements.append(_with(share("agreement", same, conditions), verdict=verdict))
+    return measurements
 
 
 def _figures(
@@ -176,9 +176,9 @@ def _figures(
 ) -> list[Measurement]:
     """Each score's difference. It is called a change where the two intervals do not meet, which is
     stricter than a test of the difference. Of other samples it would say nothing, and none is."""
-    made: list[Measurement] = []
+    measurements: list[Measurement] = []
     if _hashes(old) != _hashes(new):
-        return made
+        return measurements
     for a, b in pairs:
         if b.conditions.get("group") != Group.ACCURACY or a.value is None or b.value is None:
             continue
@@ -198,8 +198,8 @@ def _figures(
             "verdict": verdict,
         }
         name = f"{b.name} change"
-        made.append(Measurement(name, unit, b.value - a.value, conditions=conditions))
-    return made
+        measurements.append(Measurement(name, unit, b.value - a.value, conditions=conditions))
+    return measurements
 
 
 # ---------------------------------------------------------------- latency
@@ -209,7 +209,7 @@ def _latencies(
     old: Report, new: Report, pairs: Sequence[tuple[Measurement, Measurement]]
 ) -> list[Measurement]:
     """New against old at the median, held against the noise of both runs."""
-    made = []
+    latencies = []
     for a, b in pairs:
         if b.name not in ("latency", "throughput") or not a.samples or not b.samples:
             continue
@@ -225,8 +225,10 @@ def _latencies(
             "noise": list(band),
             "verdict": verdict,
         }
-        made.append(Measurement(f"{b.name} ratio", Unit.RATIO, value, interval, (), conditions))
-    return made
+        latencies.append(
+            Measurement(f"{b.name} ratio", Unit.RATIO, value, interval, (), conditions)
+        )
+    return latencies
 
 
 def ratio(top: Sequence[float], bottom: Sequence[float]) -> tuple[float, tuple[float, float]]:
@@ -256,7 +258,7 @@ def _band(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 def _single(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Measurement]:
     """Cold start and memory: one figure a run, whose noise nobody knows."""
-    made = []
+    measurements = []
     for a, b in pairs:
         if b.conditions.get("group") != Group.OWN_PROCESS or not a.value or b.value is None:
             continue
@@ -270,8 +272,10 @@ def _single(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Measuremen
         }
         if "batch" in b.conditions:
             conditions["batch"] = b.conditions["batch"]
-        made.append(Measurement(f"{b.name} ratio", Unit.RATIO, value, conditions=conditions))
-    return made
+        measurements.append(
+            Measurement(f"{b.name} ratio", Unit.RATIO, value, conditions=conditions)
+        )
+    return measurements
 
 
 def _with(m: Measurement, **more: Any) -> Measurement:

@@ -105,7 +105,7 @@ def _measure(
     seconds: float,
     say: Callable[[str], None],
 ) -> list[Measurement]:
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     for size in sizes(contenders, batches):
         runners = [
             TimedRunner(c.role, runtime, filled(samples, size, c.signature))
@@ -116,12 +116,12 @@ def _measure(
         runners.append(TimedRunner(first.role, first.runtime, first.batch, again=True))
         interleave(runners, seconds, partial(_say_round, say, size))
         own = runners[:-1]
-        found += [_latency(runner, size) for runner in own]
-        found += ratios(runners, size)
+        measurements += [_latency(runner, size) for runner in own]
+        measurements += ratios(runners, size)
         say(f"throughput, batch {size}")
-        found += throughput(own, size, seconds / 2)
-        found += copies([x for x in own if x.runtime.device != "cpu"], size, seconds / 4)
-    return found
+        measurements += throughput(own, size, seconds / 2)
+        measurements += copies([x for x in own if x.runtime.device != "cpu"], size, seconds / 4)
+    return measurements
 
 
 def interleave(runners: Sequence[TimedRunner], seconds: float, say: Callable[[int], None]) -> None:
@@ -277,7 +277,7 @@ def ratios(runners: Sequence[TimedRunner], size: int) -> list[Measurement]:
 
     The last of `runners` is the first of them again.
     """
-    made = []
+    ratios = []
     first, again = runners[0], runners[-1]
     of: dict[str, list[TimedRunner]] = {}
     for runner in runners[:-1]:
@@ -290,7 +290,7 @@ def ratios(runners: Sequence[TimedRunner], size: int) -> list[Measurement]:
         value, interval = ratio(top.samples, bottom.samples)
         name = f"{top.of} / {bottom.of}"
         conditions = {"group": Group.LATENCY_RATIO, "of": name, "between": between, "batch": size}
-        made.append(Measurement("latency ratio", Unit.RATIO, value, interval, (), conditions))
+        ratios.append(Measurement("latency ratio", Unit.RATIO, value, interval, (), conditions))
     value, interval = ratio(again.samples, first.samples)
     conditions = {
         "group": Group.LATENCY_RATIO,
@@ -298,8 +298,8 @@ def ratios(runners: Sequence[TimedRunner], size: int) -> list[Measurement]:
         "between": "runs",
         "batch": size,
     }
-    made.append(Measurement("latency noise", Unit.RATIO, value, interval, (), conditions))
-    return made
+    ratios.append(Measurement("latency noise", Unit.RATIO, value, interval, (), conditions))
+    return ratios
 
 
 def _say_round(say: Callable[[str], None], size: int, number: int) -> None:

@@ -276,13 +276,13 @@ def _interface(models: Sequence[Identity]) -> list[Finding]:
 
 
 def _accuracy(answered: Sequence[Sequence[Answered]]) -> list[Measurement]:
-    found = [m for told in answered for one in told for m in scores(one)]
+    accuracy = [m for told in answered for one in told for m in scores(one)]
     for first, *others in answered:
         for other in others:
-            found += between_runtimes(first, other)
+            accuracy += between_runtimes(first, other)
     if len(answered) == 2:
-        found += between_models(answered[0][0], answered[1][0])
-    return found
+        accuracy += between_models(answered[0][0], answered[1][0])
+    return accuracy
 
 
 def _inputs(
@@ -330,11 +330,11 @@ def _previews(
     places = {digest: i for i, digest in enumerate(told.hashes)}
     flipped = [f["sample"] for m in measured for f in m.conditions.get("flipped", ())]
     picks = sorted({places[h] for h in list(dict.fromkeys(flipped))[:PREVIEWS]})
-    made: dict[str, SamplePreview] = {}
+    previews: dict[str, SamplePreview] = {}
     for record in data.records(picks) if picks else ():
         seen = preview(record)
-        made[record.sha256] = SamplePreview(base64.b64encode(seen.png).decode(), seen.text)
-    return made
+        previews[record.sha256] = SamplePreview(base64.b64encode(seen.png).decode(), seen.text)
+    return previews
 
 
 def _dataset(
@@ -349,24 +349,26 @@ def _dataset(
 
 
 def _conditions(contenders: Sequence[Contender]) -> dict[str, object]:
-    found: dict[str, Any] = {}
+    conditions: dict[str, Any] = {}
     for contender in contenders:
         for runtime in contender.runtimes:
-            found[f"{contender.role} {runtime.name}"] = runtime.conditions()
+            conditions[f"{contender.role} {runtime.name}"] = runtime.conditions()
     of_each = [runtime.conditions() for runtime in contenders[0].runtimes]
     first = of_each[0]
-    found["device"] = next((c["gpu"] for c in of_each if c.get("gpu")), first["device"])
-    found["precision"] = f"{first['dtype']}, TF32 {'on' if first['tf32'] else 'off'} on all sides"
-    found["threads"] = first["threads"]
+    conditions["device"] = next((c["gpu"] for c in of_each if c.get("gpu")), first["device"])
+    conditions["precision"] = (
+        f"{first['dtype']}, TF32 {'on' if first['tf32'] else 'off'} on all sides"
+    )
+    conditions["threads"] = first["threads"]
     versions = {
         key: c[key] for c in of_each for key in ("torch", "onnxruntime", "openvino") if key in c
     }
-    found["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
+    conditions["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
     graphs = [c for c in of_each if c.get("providers")]
     if graphs:
-        found["provider"] = graphs[0]["providers"][0]
-        found["not on it"] = ", ".join(graphs[0]["elsewhere"]) or "no node"
-    return found
+        conditions["provider"] = graphs[0]["providers"][0]
+        conditions["not on it"] = ", ".join(graphs[0]["elsewhere"]) or "no node"
+    return conditions
 
 
 def _summary(measured: Sequence[Measurement]) -> str:

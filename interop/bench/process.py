@@ -46,14 +46,14 @@ def measure(
     other axes vary, another length. Its condition `steady_ms` is the median of the five runs after
     it, `shape` what the sizes were.
     """
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     for contender, samples in zip(contenders, inputs, strict=True):
         shapes = _shapes(contender, samples, batches)
         for runner in contender.runners:
             say(f"{contender.role} {runner.runtime.name}: a process of its own")
             figures = _child(contender, runner, [batch for _, _, batch in shapes])
-            found += _measured(contender, runner, figures, shapes[1:])
-    return found
+            measurements += _measured(contender, runner, figures, shapes[1:])
+    return measurements
 
 
 _Shape = tuple[int, dict[str, int], Mapping[str, Array]]
@@ -64,14 +64,14 @@ def _shapes(contender: Contender, samples: Batch, batches: Sequence[int]) -> lis
     takes = contender.signature
     known: Mapping[str, Array]
     known = samples if isinstance(samples, Mapping) else {takes.names[0]: samples}
-    made: list[_Shape] = []
+    shapes: list[_Shape] = []
     for size in dict.fromkeys((1, *sizes([contender], batches))):
         batch = filled(known, size, takes)
         assert isinstance(batch, Mapping)
-        made.append((size, {}, batch))
+        shapes.append((size, {}, batch))
     if takes.varying and takes.others:
-        made.append((1, dict(takes.others), drawn(takes, 1, takes.others)))
-    return made
+        shapes.append((1, dict(takes.others), drawn(takes, 1, takes.others)))
+    return shapes
 
 
 def _measured(

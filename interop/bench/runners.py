@@ -217,7 +217,7 @@ def prepare_contenders(
     require_torch_device(device)
     # All runtimes are given the same number: torch's own choice, where nobody names one.
     count = threads if threads is not None else torch.get_num_threads()
-    made: list[Contender] = []
+    contenders: list[Contender] = []
     with ExitStack() as undo:
         for n, identity in enumerate(models):
             how = options or ExportOptions()
@@ -243,9 +243,9 @@ def prepare_contenders(
             room.mkdir(parents=True, exist_ok=True)
             contender = _with_runners(contender, asked, device, onnx, room, calibrate, say)
             undo.callback(contender.close)
-            made.append(contender)
+            contenders.append(contender)
         undo.pop_all()
-    return made
+    return contenders
 
 
 def _with_runners(

@@ -32,15 +32,15 @@ def pair(a: Identity, b: Identity) -> Pairing:
         else:
             (matched if spec.shape == other.shape else reshaped).append(Pair(spec, other, step))
     extra = tuple(t for t in b.tensors if t.name not in names)
-    found = Pairing(tuple(matched), tuple(reshaped), tuple(missing), extra)
-    found = strict.loaded(a, b, found)
-    mapped, basis = _map(a, b, found)
-    found = replace(found, mapped=mapped, basis=basis)
+    pairing = Pairing(tuple(matched), tuple(reshaped), tuple(missing), extra)
+    pairing = strict.loaded(a, b, pairing)
+    mapped, basis = _map(a, b, pairing)
+    pairing = replace(pairing, mapped=mapped, basis=basis)
     if not mapped:
-        return found
+        return pairing
     from interop.check import maps  # which in turn goes by what is left here
 
-    return replace(found, fills=maps.filled(a, b, found))
+    return replace(pairing, fills=maps.filled(a, b, pairing))
 
 
 # ---------------------------------------------------------------- the map

@@ -140,8 +140,8 @@ def _same_model(a: Manifest, b: Manifest) -> bool:
 
 def _hashes(manifest: Manifest) -> list[str]:
     files = {t.storage.file for s in manifest.state_dicts for t in s.tensors if t.storage}
-    found = []
+    hashes = []
     for file in sorted(files or {manifest.file}):
         with Source(file) as source:
-            found.append(source.sha256())
-    return found
+            hashes.append(source.sha256())
+    return hashes

@@ -90,15 +90,15 @@ def prefixes(mine: Mapping[str, TensorSpec], theirs: Mapping[str, TensorSpec]) -
                     key = front, on_mine
                     votes[key] += 1
                     pairs.setdefault(key, {})[name] = rest
-    found: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
     taken: set[str] = set()
     for key, count in votes.most_common():
         for long, short in pairs[key].items():
             one, other = (long, short) if key[1] else (short, long)
-            if count > 1 and one not in found and other not in taken:
-                found[one] = other
+            if count > 1 and one not in prefixes and other not in taken:
+                prefixes[one] = other
                 taken.add(other)
-    return found
+    return prefixes
 
 
 def _cuts(name: str) -> Iterable[tuple[str, str]]:

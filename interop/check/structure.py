@@ -96,13 +96,13 @@ def pair(a: Sequence[TensorSpec], b: Sequence[TensorSpec]) -> list[Mapped]:
     Both in definition order. Tensors that share their name and need nothing done are among them.
     """
     mine, theirs = _by_key(layers(a)), _by_key(layers(b))
-    found: list[Mapped] = []
+    pair: list[Mapped] = []
     for key, ours in mine.items():
         others = theirs.get(key, [])
         if len(ours) == len(others):
             for one, other, step in _within(ours, others):
-                found += _mapped(one, other, step)
-    return found
+                pair += _mapped(one, other, step)
+    return pair
 
 
 def _by_key(given: Iterable[Layer]) -> dict[tuple[object, ...], list[Layer]]:

@@ -260,10 +260,10 @@ def _change(part: Part, field: str, a: Json, b: Json) -> PartChange:
 
 
 def _json(part: Part) -> Mapping[str, Json]:
-    found = reading.loads(part)
-    if not isinstance(found, Mapping):
+    document = reading.loads(part)
+    if not isinstance(document, Mapping):
         raise ValueError("is not an object")
-    return found
+    return document
 
 
 def _name(path: str) -> str:

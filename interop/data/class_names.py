@@ -40,14 +40,14 @@ def class_names(
     """
     if task not in CLASSIFIED:
         return ()
-    found = _names(open_data(path, task, None, columns=columns, split=split))
-    if len(found) < 2:
+    class_names = _names(open_data(path, task, None, columns=columns, split=split))
+    if len(class_names) < 2:
         raise DataError(
-            f"has {len(found)} class{'es' if len(found) != 1 else ''}",
+            f"has {len(class_names)} class{'es' if len(class_names) != 1 else ''}",
             where=str(path),
             fix="give a data set whose samples are of two classes or more",
         )
-    return found
+    return class_names
 
 
 def _names(data: Data) -> tuple[str, ...]:

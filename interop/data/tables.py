@@ -110,18 +110,18 @@ class JsonLines(_Lines):
 
     def _row(self, file: BinaryIO, place: int) -> Row:
         try:
-            found = json.loads(self._decoded(file.readline(), place))
+            row = json.loads(self._decoded(file.readline(), place))
         except (ValueError, RecursionError) as error:
             raise DataError(
                 f"is no JSON ({error})", where=self.where(place), fix="write an object a line"
             ) from None
-        if not isinstance(found, dict):
+        if not isinstance(row, dict):
             raise DataError(
-                f"is a {type(found).__name__}, not an object",
+                f"is a {type(row).__name__}, not an object",
                 where=self.where(place),
                 fix="write an object a line",
             )
-        return found
+        return row
 
 
 class TextLines(_Lines):

@@ -123,16 +123,16 @@ class Tokens(Preparation):
         return self.tokenizer([question], [context], return_offsets_mapping=True, **cut)
 
     def _about(self, made: Any, row: int) -> dict[str, Any]:
-        said: dict[str, Any] = {"tokens": len(made["input_ids"][row])}
+        about: dict[str, Any] = {"tokens": len(made["input_ids"][row])}
         if self.task == TaskName.QUESTION_ANSWERING:
             of = made.sequence_ids(row)
             places = made["offset_mapping"][row]
-            said["offsets"] = [
+            about["offsets"] = [
                 tuple(p) if s == 1 else None for s, p in zip(of, places, strict=True)
             ]
         if self.task == TaskName.TOKEN_CLASSIFICATION:
-            said["words"] = list(made.word_ids(row))
-        return said
+            about["words"] = list(made.word_ids(row))
+        return about
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
         """Of each text whether there is more in it than unknown tokens; so of one without any."""

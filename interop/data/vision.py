@@ -157,11 +157,11 @@ def spellings(found: Any) -> list[Hashable]:
     classes = getattr(found, "classes", None)
     if not classes or isinstance(classes, str):
         return []
-    made: list[Hashable] = []
+    spellings: list[Hashable] = []
     for name in classes:
         if isinstance(name, str):
             number, sign, word = name.partition(" - ")
-            made.append((name, number, word) if sign else (name,))
+            spellings.append((name, number, word) if sign else (name,))
         else:
-            made.append((", ".join(map(str, name)), *map(str, name)))
-    return made
+            spellings.append((", ".join(map(str, name)), *map(str, name)))
+    return spellings

@@ -87,17 +87,17 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         try:
-            made = func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
         except Exception:
             self.note()  # where nothing catches it, there are no places to speak of
             raise
         if any(self.is_derived(leaf) for leaf in _pytree.tree_leaves((args, kwargs))):
-            for leaf in _pytree.tree_leaves(made):
+            for leaf in _pytree.tree_leaves(result):
                 if isinstance(leaf, torch.Tensor):
                     self._derived[leaf] = True
                 elif isinstance(leaf, bool | int | float | complex):
                     self.note()
-        return made
+        return result
 
 
 @contextlib.contextmanager

@@ -34,14 +34,14 @@ def metadata(identity: Identity) -> dict[str, str]:
 
     `arch` as it is, `labels` and `preprocess` as JSON; a fact that is unknown is left out.
     """
-    found: dict[str, str] = {}
+    metadata: dict[str, str] = {}
     if identity.architecture:
-        found["arch"] = identity.architecture
+        metadata["arch"] = identity.architecture
     if identity.labels.known:
-        found["labels"] = json.dumps(_labels(identity.labels), ensure_ascii=False)
+        metadata["labels"] = json.dumps(_labels(identity.labels), ensure_ascii=False)
     if identity.preprocessing:
-        found["preprocess"] = json.dumps(preprocessing_json(identity.preprocessing))
-    return found
+        metadata["preprocess"] = json.dumps(preprocessing_json(identity.preprocessing))
+    return metadata
 
 
 def width(identity: Identity) -> int | None:
@@ -153,15 +153,15 @@ def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[
 
 def environment() -> dict[str, Json]:
     """The versions that figures depend on; nothing that tells whose machine it is."""
-    found: dict[str, Json] = {
+    environment: dict[str, Json] = {
         "interop": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
     for name in _PACKAGES:
-        found[name] = _version(name)
-    found["onnxruntime"] = next((v for v in map(_version, _RUNTIMES) if v), None)
-    return found
+        environment[name] = _version(name)
+    environment["onnxruntime"] = next((v for v in map(_version, _RUNTIMES) if v), None)
+    return environment
 
 
 def files_of(folder: Path) -> list[str]:

@@ -72,15 +72,15 @@ def write(identity: Identity, module: nn.Module, folder: Path) -> dict[str, Json
 
 def _transformers(identity: Identity, module: Any) -> dict[str, Json]:
     """The module's own config, and the labels where a person gave them."""
-    made: dict[str, Json] = json.loads(module.config.to_json_string(use_diff=True))
-    made["architectures"] = [type(module).__name__]
-    made["dtype"] = str(module.dtype).removeprefix("torch.")
+    transformers: dict[str, Json] = json.loads(module.config.to_json_string(use_diff=True))
+    transformers["architectures"] = [type(module).__name__]
+    transformers["dtype"] = str(module.dtype).removeprefix("torch.")
     names = identity.labels.names
     if names is not None:
-        made["id2label"] = {str(i): name for i, name in enumerate(names)}
-        made["label2id"] = {name: i for i, name in enumerate(names)}
-    made.pop("_name_or_path", None)  # a path of this machine
-    return made
+        transformers["id2label"] = {str(i): name for i, name in enumerate(names)}
+        transformers["label2id"] = {name: i for i, name in enumerate(names)}
+    transformers.pop("_name_or_path", None)  # a path of this machine
+    return transformers
 
 
 def _companions(identity: Identity, folder: Path) -> None:

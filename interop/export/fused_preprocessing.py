@@ -279,11 +279,11 @@ def _answers(
         raise ModelError(
             "its first output is no row of class scores", where=name, fix="leave labels away"
         )
-    made = []
+    answers = []
     if softmax:
         probabilities = to("Softmax", scores.name, output=_free("probabilities", graph), axis=1)
         kind = scores.type.tensor_type.elem_type
-        made.append(helper.make_tensor_value_info(probabilities, kind, [1, classes]))
+        answers.append(helper.make_tensor_value_info(probabilities, kind, [1, classes]))
     if labels is not None:
         if len(labels) != classes:
             raise ModelError(
@@ -295,8 +295,8 @@ def _answers(
         to.constants[words.name] = words
         best = to("ArgMax", scores.name, output=f"{_PREFIX}best", axis=1, keepdims=0)
         label = to("Gather", words.name, best, output=_free("label", graph), axis=0)
-        made.append(helper.make_tensor_value_info(label, TensorProto.STRING, [1]))
-    return made
+        answers.append(helper.make_tensor_value_info(label, TensorProto.STRING, [1]))
+    return answers
 
 
 def _join(

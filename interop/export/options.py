@@ -16,10 +16,10 @@ RUNTIMES = ("onnxruntime", "openvino")
 
 def parse_size(text: str) -> int:
     """ "5GB" -> bytes. Raises ConfigError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", text.strip().upper())
-    if found is None or float(found[1]) <= 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", text.strip().upper())
+    if match is None or float(match[1]) <= 0:
         raise ConfigError(f"--shard {text!r} is no size", fix="write 5GB or 500MB")
-    return int(float(found[1]) * 1000 ** " KMGT".index(found[2] or " "))
+    return int(float(match[1]) * 1000 ** " KMGT".index(match[2] or " "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -358,9 +358,9 @@ class ExportRun:
             thorough=known is None or not route.dynamo,
         )  # fmt: skip
         accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
-        made = RouteResult(route, opset, accounts, inputs)
+        route_result = RouteResult(route, opset, accounts, inputs)
         return Proved(
-            made, tuple(proofs), hopeless, explored, decided, (folder / GRAPH).read_bytes()
+            route_result, tuple(proofs), hopeless, explored, decided, (folder / GRAPH).read_bytes()
         )
 
     def converted(self, route: routes.Route, forward: Forward, feed: Feed) -> routes.Converted:

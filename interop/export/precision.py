@@ -337,16 +337,16 @@ def _with_constant_weights(graph: onnx.ModelProto) -> Counter[str]:
 
 def _integer_operators(graph: onnx.ModelProto) -> dict[str, int]:
     """Operators that compute on integers."""
-    found = Counter(n.op_type for n in graph.graph.node if "Integer" in n.op_type)
-    return dict(sorted(found.items()))
+    counts = Counter(n.op_type for n in graph.graph.node if "Integer" in n.op_type)
+    return dict(sorted(counts.items()))
 
 
 def _between_scales(graph: onnx.ModelProto) -> dict[str, int]:
     """Operators whose data come from a DequantizeLinear, which a runtime fuses with them."""
     scaled = {o for n in graph.graph.node if n.op_type == "DequantizeLinear" for o in n.output}
-    found = Counter(
+    counts = Counter(
         n.op_type
         for n in graph.graph.node
         if n.input and n.input[0] in scaled and not n.op_type.endswith("antizeLinear")
     )
-    return dict(sorted(found.items()))
+    return dict(sorted(counts.items()))

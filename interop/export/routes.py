@@ -285,7 +285,7 @@ def _rename(model: ir.Model, signature: Signature, outputs: tuple[str, ...]) -> 
 
 def _axes(model: ir.Model, signature: Signature) -> dict[str, str]:
     """What the exporter called each named axis -> its name."""
-    found: dict[str, str] = {}
+    axes: dict[str, str] = {}
     arguments = {a.name: a for a in signature.arguments}
     for value in model.graph.inputs:
         argument = arguments.get(value.name or "")
@@ -293,8 +293,8 @@ def _axes(model: ir.Model, signature: Signature) -> dict[str, str]:
             continue
         for axis, symbol in zip(argument.axes, value.shape, strict=False):
             if isinstance(axis, str) and isinstance(symbol, ir.SymbolicDim) and symbol.value:
-                found.setdefault(symbol.value, axis)
-    return found
+                axes.setdefault(symbol.value, axis)
+    return axes
 
 
 @contextlib.contextmanager

@@ -107,9 +107,11 @@ def _with_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> N
     work.run_once(forward)
     state, aliases = work.own_state(module)
     index = place / f"{WEIGHTS}.index.json"
-    held = WrittenWeights(index if index.exists() else place / WEIGHTS, state, aliases, {}, {})
+    written_weights = WrittenWeights(
+        index if index.exists() else place / WEIGHTS, state, aliases, {}, {}
+    )
     found, _, _ = work.prove(
-        forward, Feed(forward.signature), held, place, _derived(receipt),
+        forward, Feed(forward.signature), written_weights, place, _derived(receipt),
         again=_sizes(work, forward, receipt),
     )  # fmt: skip
     work.proofs += sorted(found, key=lambda p: PROOFS.index(p.name))

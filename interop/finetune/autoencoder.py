@@ -70,8 +70,8 @@ class Autoencoder(nn.Module):
         return vector(seen[0])
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.decoder(self.encoded(pictures))
-        return found
+        forward: torch.Tensor = self.decoder(self.encoded(pictures))
+        return forward
 
 
 class Reconstruction(Goal):

@@ -29,13 +29,13 @@ def stages(module: nn.Module, names: Collection[str]) -> list[list[str]]:
     blocks: dict[str, list[str]] = {}
     for name in found:
         blocks.setdefault(_block(name, large), []).append(name)
-    made: list[list[str]] = []
+    stages: list[list[str]] = []
     for own in blocks.values():
-        if made and all(found[n].ndim < 2 for n in own):
-            made[-1] += own
+        if stages and all(found[n].ndim < 2 for n in own):
+            stages[-1] += own
         else:
-            made.append(own)
-    return made
+            stages.append(own)
+    return stages
 
 
 def _block(name: str, large: Collection[str]) -> str:

@@ -169,18 +169,20 @@ class FinetuneOptions(UserFacts):
 
     def settings(self) -> dict[str, Json]:
         """All that the trained weights depend on, as JSON; paths by their last part alone."""
-        made = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NO_SETTINGS}
-        for name, value in made.items():
+        settings = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NO_SETTINGS
+        }
+        for name, value in settings.items():
             if isinstance(value, Path):
-                made[name] = value.name
+                settings[name] = value.name
             elif isinstance(value, StrEnum):
-                made[name] = str(value)
+                settings[name] = str(value)
         if self.share is None:
-            made["validation"] = Path(self.validation).name
+            settings["validation"] = Path(self.validation).name
         if self.factory:
-            made["factory"] = self.factory.replace("\\", "/").rpartition("/")[2]
+            settings["factory"] = self.factory.replace("\\", "/").rpartition("/")[2]
         if self.columns:
-            made["columns"] = dict(self.columns)
+            settings["columns"] = dict(self.columns)
         if self.preprocessing is not None:
-            made["preprocess"] = preprocessing_json(self.preprocessing)
-        return made
+            settings["preprocess"] = preprocessing_json(self.preprocessing)
+        return settings

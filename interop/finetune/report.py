@@ -197,7 +197,7 @@ def _chance(work: FinetuneRun) -> list[Measurement]:
 
 def _learning(work: FinetuneRun) -> list[Measurement]:
     """The last value of each curve, with all of them as samples."""
-    made = []
+    measurements = []
     for phase in work.how.phases:
         rows = work.kept.of(phase)
         names = {"train_loss": "training loss", "validation_loss": "validation loss"}
@@ -206,19 +206,19 @@ def _learning(work: FinetuneRun) -> list[Measurement]:
         for key, name in names.items():
             values = tuple(float(getattr(r, key)) for r in rows)
             unit = work.goal.unit if key == "figure" else Unit.ABS
-            made.append(Measurement(name, unit, values[-1], samples=values,
+            measurements.append(Measurement(name, unit, values[-1], samples=values,
                                     conditions={"group": Group.LEARNING, "of": phase}))  # fmt: skip
-    return made
+    return measurements
 
 
 def _times(work: FinetuneRun) -> list[Measurement]:
     """Seconds of the wall and of the processor, an epoch each, and those to 95 % of the best."""
-    made = []
+    times = []
     for phase in work.how.phases:
         rows = work.kept.of(phase)
         for name, key in (("time", "seconds"), ("processor time", "cpu_seconds")):
             values = tuple(float(getattr(r, key)) for r in rows)
-            made.append(Measurement(name, Unit.SECONDS, sum(values), samples=values,
+            times.append(Measurement(name, Unit.SECONDS, sum(values), samples=values,
                                     conditions={"group": Group.TRAINING, "of": phase}))  # fmt: skip
     rows = [r for r in work.kept.history if r.phase != "pretrain"]
     place = reached(rows, work.goal.better)
@@ -226,8 +226,8 @@ def _times(work: FinetuneRun) -> list[Measurement]:
                       ("processor time to 95 % of the best", "cpu_seconds")):  # fmt: skip
         spent = sum(float(getattr(r, key)) for r in rows[: place + 1])
         told = {"group": Group.TRAINING, "of": f"{rows[place].phase}, epoch {rows[place].epoch}"}
-        made.append(Measurement(name, Unit.SECONDS, spent, conditions=told))
-    return made
+        times.append(Measurement(name, Unit.SECONDS, spent, conditions=told))
+    return times
 
 
 def reached(rows: Sequence[Epoch], better: int) -> int:

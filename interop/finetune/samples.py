@@ -182,14 +182,14 @@ def _size(kind: str, prepare: Preparation, first: Record) -> int:
 
 
 def _chunks(data: Data, size: int) -> Iterator[list[Record]]:
-    held: list[Record] = []
+    records: list[Record] = []
     for record in data.records():
-        held.append(record)
-        if len(held) == size:
-            yield held
-            held = []
-    if held:
-        yield held
+        records.append(record)
+        if len(records) == size:
+            yield records
+            records = []
+    if records:
+        yield records
 
 
 def _put(arrays: dict[str, Array], made: object, start: int, records: Sequence[Record]) -> None:

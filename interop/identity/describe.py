@@ -76,8 +76,8 @@ def weights(identity: Identity) -> int:
 
 def dtypes(identity: Identity) -> list[str]:
     """The weights' types, the most frequent first."""
-    found = Counter(t.dtype for t in identity.tensors if not t.is_counter)
-    return [name for name, _ in found.most_common()]
+    counts = Counter(t.dtype for t in identity.tensors if not t.is_counter)
+    return [name for name, _ in counts.most_common()]
 
 
 def human(number: int) -> str:

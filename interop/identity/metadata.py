@@ -361,7 +361,7 @@ def _image(
 ) -> tuple[Preprocessing, str]:
     resize, crop = value["resize"], value.get("crop")
     scale, antialias = value.get("scale", 1 / 255), value.get("antialias", True)
-    made = Preprocessing(
+    how = Preprocessing(
         resize=tuple(int(v) for v in (resize if isinstance(resize, list) else [resize])),
         mean=tuple(float(v) for v in value["mean"]),
         std=tuple(float(v) for v in value["std"]),
@@ -373,21 +373,21 @@ def _image(
         antialias=antialias,
         evidence=evidence,
     )
-    channels = {"RGB": 3, "BGR": 3, "L": 1}.get(made.color)
+    channels = {"RGB": 3, "BGR": 3, "L": 1}.get(how.color)
     wrong = (
-        (channels is None and f"color {made.color!r} is not one of RGB, BGR, L")
-        or (len(made.resize) not in (1, 2) and "resize takes one or two numbers")
-        or (made.interpolation not in ("nearest", "bilinear", "bicubic")
-        and f"unknown interpolation {made.interpolation!r}")
-        or ((len(made.mean) != channels or len(made.std) != channels)
-        and f"mean and std need {channels} number(s) for {made.color}")
-        or (0.0 in made.std and "std holds a zero")
-        or (not all(map(isfinite, made.mean + made.std)) and "mean and std must be finite")
-        or (not (isfinite(made.scale) and made.scale > 0) and "scale must be above 0")
+        (channels is None and f"color {how.color!r} is not one of RGB, BGR, L")
+        or (len(how.resize) not in (1, 2) and "resize takes one or two numbers")
+        or (how.interpolation not in ("nearest", "bilinear", "bicubic")
+        and f"unknown interpolation {how.interpolation!r}")
+        or ((len(how.mean) != channels or len(how.std) != channels)
+        and f"mean and std need {channels} number(s) for {how.color}")
+        or (0.0 in how.std and "std holds a zero")
+        or (not all(map(isfinite, how.mean + how.std)) and "mean and std must be finite")
+        or (not (isfinite(how.scale) and how.scale > 0) and "scale must be above 0")
         or (not isinstance(antialias, bool) and "antialias is true or false")
-        or (min(made.resize + (made.crop or ())) < 1 and "sizes must be positive")
+        or (min(how.resize + (how.crop or ())) < 1 and "sizes must be positive")
     )  # fmt: skip
-    return made, wrong or ""
+    return how, wrong or ""
 
 
 def _text_how(
@@ -410,8 +410,8 @@ def _text_how(
         # A bare name that is not here may be that of a file beside the model.
         bare = Path(tokenizer).name == tokenizer and not (base / tokenizer).exists()
         tokenizer = tokenizer if bare else _tokenizer_hash(base / tokenizer)
-    made = TextPreprocessing(tokenizer, length, padding, lowercase, source, evidence)
-    return made, ""
+    text_preprocessing = TextPreprocessing(tokenizer, length, padding, lowercase, source, evidence)
+    return text_preprocessing, ""
 
 
 def _audio(

@@ -266,14 +266,14 @@ class _Merging:
         rest = {n: t for n, t in self.given.items() if n not in by_name or not same_bits(
             t.to(by_name[n].dtype), by_name[n])}  # fmt: skip
         # Classes that transformers renames have other names in memory: then by the values alone.
-        held = Counter(_digest(t) for n, t in by_name.items() if n not in self.given or n in rest)
+        counts = Counter(_digest(t) for n, t in by_name.items() if n not in self.given or n in rest)
         for name, tensor in rest.items():
             digest = _digest(tensor)
-            if held[digest]:
-                held[digest] -= 1
+            if counts[digest]:
+                counts[digest] -= 1
             else:
                 self.unused.append(name)
-        if extra := sum(held.values()):
+        if extra := sum(counts.values()):
             names = [n for n in by_name if n not in self.given]
             self.untold = names[:extra]
 

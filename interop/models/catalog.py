@@ -38,8 +38,8 @@ def entries(name: str) -> list[IndexEntry]:
     config. Raises ModelError where the library has no such name.
     """
     library, own = _split(name)
-    found: list[IndexEntry] = library.entries(own)
-    return found
+    index_entries: list[IndexEntry] = library.entries(own)
+    return index_entries
 
 
 def entry(name: str) -> IndexEntry:

@@ -166,13 +166,13 @@ def undone(module: nn.Module, made: Rearranged, held: Tensors) -> dict[str, torc
         return {}
     by_name = {table.before_conversion(name): name for name in made.sources}
     front = f"{table.front}."
-    found = {}
+    state = {}
     for key, tensor in back.items():
         name = next((by_name[k] for k in (key, key.removeprefix(front), front + key)
                      if k in by_name), None)  # fmt: skip
         if name is not None:
-            found[name] = tensor
-    return found
+            state[name] = tensor
+    return state
 
 
 def is_ignored(module: Any, name: str) -> bool:

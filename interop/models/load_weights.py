@@ -31,13 +31,13 @@ def ties(identity: Identity) -> dict[str, str]:
     """
     there = {t.name for t in identity.tensors}
     front = "" if "…" in identity.prefix else identity.prefix
-    found = {}
+    ties = {}
     for alias, kept in identity.manifest.metadata.items():
         if isinstance(kept, str) and kept.startswith(front) and alias.startswith(front):
             alias, kept = alias[len(front) :], kept[len(front) :]
             if kept in there and alias not in there:
-                found[alias] = kept
-    return found
+                ties[alias] = kept
+    return ties
 
 
 def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | None = None) -> Proof:

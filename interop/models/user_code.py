@@ -51,14 +51,14 @@ def call_by_path(reference: str) -> Any:
 
 def module_by_path(reference: str) -> nn.Module:
     """What `call_by_path` gives, which has to be a module."""
-    made = call_by_path(reference)
-    if not isinstance(made, nn.Module):
+    module = call_by_path(reference)
+    if not isinstance(module, nn.Module):
         raise ModelError(
-            f"gave {type(made).__name__}, no torch.nn.Module",
+            f"gave {type(module).__name__}, no torch.nn.Module",
             where=reference,
             fix="give a callable that returns the module",
         )
-    return made
+    return module
 
 
 @contextlib.contextmanager

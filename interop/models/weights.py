@@ -25,7 +25,7 @@ def state_dict(tensors: Sequence[TensorSpec], where: str = "") -> dict[str, torc
     """
     files: dict[str, torch.UntypedStorage] = {}
     storages: dict[Storage, torch.UntypedStorage] = {}
-    found = {}
+    state_dict = {}
     for spec in tensors:
         if spec.storage is None:
             raise ModelError(
@@ -35,8 +35,8 @@ def state_dict(tensors: Sequence[TensorSpec], where: str = "") -> dict[str, torc
             )
         if spec.storage not in storages:
             storages[spec.storage] = _storage(spec.storage, files)
-        found[spec.name] = _tensor(spec, storages[spec.storage], where)
-    return found
+        state_dict[spec.name] = _tensor(spec, storages[spec.storage], where)
+    return state_dict
 
 
 class Fresh(Mapping[str, torch.Tensor]):

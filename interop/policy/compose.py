@@ -80,29 +80,29 @@ def _budgets(seen: list[Identity]) -> dict[str, tuple[str, str]]:
 
 def _facts(seen: list[Identity]) -> dict[str, tuple[str, str]]:
     """Facts that a person named for good are set; what must be filled in stays a comment."""
-    found: dict[str, tuple[str, str]] = {}
+    facts: dict[str, tuple[str, str]] = {}
     common = [{a.name for a in i.architectures} for i in seen if len(i.architectures) > 1]
     shared = sorted(set.intersection(*common)) if common else []
     if shared:
         names = " or ".join(shared[:3])
-        found["arch"] = ("", f"fill in: the weights allow {names}")
+        facts["arch"] = ("", f"fill in: the weights allow {names}")
     labelled = [i for i in seen if i.labels.known]
     if seen and len(labelled) < len(seen):
         known = next((i.labels.names for i in labelled if i.labels.names), None)
         if known is not None:
-            found["labels"] = (_toml(list(known)), "from the one that names them; is it so?")
+            facts["labels"] = (_toml(list(known)), "from the one that names them; is it so?")
         else:
-            found["labels"] = ("", "fill in: no file names its labels, and replace needs them")
+            facts["labels"] = ("", "fill in: no file names its labels, and replace needs them")
     if seen and any(i.preprocessing is None for i in seen):
         how = next((i.preprocessing for i in seen if i.preprocessing), None)
-        found["preprocess"] = ("", "fill in: not every file says how its inputs are prepared")
+        facts["preprocess"] = ("", "fill in: not every file says how its inputs are prepared")
         if how is not None:
             from interop.identity.metadata import preprocessing_json
 
             parts = (f"{k} = {_toml(v)}" for k, v in preprocessing_json(how).items())
             table = f"{{ {', '.join(parts)} }}"
-            found["preprocess"] = (table, "from the one that says so; is it so?")
-    return found
+            facts["preprocess"] = (table, "from the one that says so; is it so?")
+    return facts
 
 
 def _group(name: str, known: dict[str, tuple[str, str]]) -> list[str]:

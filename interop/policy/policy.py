@@ -284,12 +284,15 @@ def _settings(
     place: tuple[str | int, ...] = (),
 ) -> Settings:  # fmt: skip
     """Every setting of a table and of the tables within, checked."""
-    found: dict[str, tuple[Any, str]] = {}
+    settings: dict[str, tuple[Any, str]] = {}
     top = [k.name for k in KEYS if "." not in k.name]
     _known(document, (*top, "rules", *GROUPS, *more), where)
     for name in top:
         if name in document:
-            found[name] = (_value(name, document[name], where), lines.origin(where, *place, name))
+            settings[name] = (
+                _value(name, document[name], where),
+                lines.origin(where, *place, name),
+            )
     for group in GROUPS:
         known = tuple(k.name.partition(".")[2] for k in KEYS if k.name.startswith(f"{group}."))
         table = _table(document, group, where)
@@ -297,14 +300,14 @@ def _settings(
         for key, value in table.items():
             name = f"{group}.{key}"
             origin = lines.origin(where, *place, group, key)
-            found[name] = (_value(name, value, where), origin)
+            settings[name] = (_value(name, value, where), origin)
     rules = _table(document, "rules", where)
     _known(rules, tuple(all_rules()), where, "rules.", aliases=True)
     for key, value in rules.items():
         if not isinstance(value, str) or value not in tuple(Level):
             raise _wrong(f"rules.{key}", value, KINDS["level"], where)
-        found[f"rules.{_id(key)}"] = (value, lines.origin(where, *place, "rules", key))
-    return found
+        settings[f"rules.{_id(key)}"] = (value, lines.origin(where, *place, "rules", key))
+    return settings
 
 
 def _waivers(
@@ -409,9 +412,9 @@ AGE = re.compile(r"([1-9][0-9]{0,5}) (minute|hour|day|week)s?")
 
 
 def _seconds(age: str) -> float:
-    found = AGE.fullmatch(age)
-    assert found is not None
-    return float(int(found[1]) * _AGES[found[2]])
+    match = AGE.fullmatch(age)
+    assert match is not None
+    return float(int(match[1]) * _AGES[match[2]])
 
 
 def fits(glob: str, path: str) -> bool:

@@ -92,12 +92,12 @@ def schema() -> dict[str, Any]:
 
 
 def _settings() -> dict[str, Any]:
-    made: dict[str, Any] = {k.name: _typed(k) for k in KEYS if "." not in k.name}
+    settings: dict[str, Any] = {k.name: _typed(k) for k in KEYS if "." not in k.name}
     for group in GROUPS:
         of = [k for k in KEYS if k.name.startswith(f"{group}.")]
-        made[group] = _object({k.name.partition(".")[2]: _typed(k) for k in of})
-    made["rules"] = _object(dict.fromkeys(_ids(), _TYPES["level"]))
-    return made
+        settings[group] = _object({k.name.partition(".")[2]: _typed(k) for k in of})
+    settings["rules"] = _object(dict.fromkeys(_ids(), _TYPES["level"]))
+    return settings
 
 
 def _typed(key: Key) -> dict[str, Json]:

@@ -109,8 +109,8 @@ class PortRun:
         if not self._fraction(target, named.identity, mapped):
             return self._report(False)
         state = {**derived(module, model), **filled(mapped, named.tensors, target)}
-        made = Endpoint(target, {t.name: state[t.name] for t in target.tensors}, model)
-        if self.options.prove and not self._proved(given, made, mapped):
+        endpoint = Endpoint(target, {t.name: state[t.name] for t in target.tensors}, model)
+        if self.options.prove and not self._proved(given, endpoint, mapped):
             return self._report(False)
         if model.assumed:
             self.notes.append(
@@ -119,7 +119,7 @@ class PortRun:
             )
         else:
             self.call = model.call
-        self._write_to(model, module, made.tensors)
+        self._write_to(model, module, endpoint.tensors)
         return self._report(True)
 
     def _given(self, tensors: Mapping[str, torch.Tensor]) -> Endpoint:
@@ -340,10 +340,10 @@ class PortRun:
     def _metadata(self, model: Model | None) -> dict[str, str]:
         """arch with its options, labels and preprocessing, as far as they are known."""
         named = (Architecture(model.name, "port"),) if model is not None else ()
-        found = documents.metadata(replace(self.source, architectures=named))
+        metadata = documents.metadata(replace(self.source, architectures=named))
         if model is not None and model.options and not model.assumed:
-            found[OPTIONS] = json.dumps(dict(model.options), sort_keys=True)
-        return found
+            metadata[OPTIONS] = json.dumps(dict(model.options), sort_keys=True)
+        return metadata
 
     def _labels(self, model: Model) -> tuple[str, ...] | None:
         names = self.source.labels.names

@@ -52,7 +52,7 @@ def differences(
 
     Dropout is left out: it is off in eval mode.
     """
-    found = list(_paired(source, target, mapped))
+    differences = list(_paired(source, target, mapped))
     for kind, of in (
         ("activations", _activations),
         ("pooling", _pooling),
@@ -62,8 +62,8 @@ def differences(
         # One module that is called twice is one to one library and two to another: only what is
         # of another kind tells.
         if one.keys() != other.keys() and one and other:
-            found.append(SettingsDifference(kind, "", _listed(one), _listed(other), 0))
-    return found
+            differences.append(SettingsDifference(kind, "", _listed(one), _listed(other), 0))
+    return differences
 
 
 def _paired(
@@ -142,36 +142,36 @@ def _plain(value: Any) -> Any:
 
 
 def _activations(module: nn.Module) -> Counter[str]:
-    found: Counter[str] = Counter()
+    activations: Counter[str] = Counter()
     for part in module.modules():
         name = type(part).__name__.lower().replace("activation", "").replace("_", "")
         name = _ALIASES.get(name, name)
         if name in _ACTIVATION:
             tanh = name == "gelu" and getattr(part, "approximate", "none") == "tanh"
-            found["gelutanh" if tanh else name] += 1
-    return found
+            activations["gelutanh" if tanh else name] += 1
+    return activations
 
 
 def _pooling(module: nn.Module) -> Counter[str]:
-    found: Counter[str] = Counter()
+    pooling: Counter[str] = Counter()
     for part in module.modules():
         if isinstance(part, nn.MaxPool2d | nn.AvgPool2d):
             kind = type(part).__name__
             settings = [f"{k}={_plain(getattr(part, k))}" for k in _POOLS if hasattr(part, k)]
-            found[f"{kind}({', '.join(settings)})"] += 1
-    return found
+            pooling[f"{kind}({', '.join(settings)})"] += 1
+    return pooling
 
 
 def _attention_heads(module: nn.Module) -> Counter[str]:
-    found: Counter[str] = Counter()
+    attention_heads: Counter[str] = Counter()
     by_name: dict[str, set[int]] = defaultdict(set)
     for part in module.modules():
         for name in _HEADS:
             if isinstance(value := getattr(part, name, None), int):
                 by_name[name].add(value)
-                found[f"{value} heads"] += 1
+                attention_heads[f"{value} heads"] += 1
                 break
-    return found
+    return attention_heads
 
 
 def _listed(found: Counter[str]) -> str:

@@ -68,11 +68,11 @@ class Departure:
 
     def json(self) -> dict[str, Json]:
         """All fields, numbers that JSON lacks as words."""
-        made = asdict(self) | {"others": list(self.others)}
+        document = asdict(self) | {"others": list(self.others)}
         for name in ("relative", "at_inputs", "bound"):
-            if not np.isfinite(made[name]):
-                made[name] = str(made[name])
-        return made
+            if not np.isfinite(document[name]):
+                document[name] = str(document[name])
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +183,11 @@ class _Search:
         said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         named = _FAILS.search(said)
         node = next((n for n in self.graph.nodes if named and n.name == named[1]), None)
-        found = Departure(WITHOUT, f"it fails: {said}")
+        departure = Departure(WITHOUT, f"it fails: {said}")
         if node is None:
-            return found
+            return departure
         value = next(iter(node.output), "")
-        return self._at(found, value, replace_what=False)
+        return self._at(departure, value, replace_what=False)
 
     def _native(self) -> Departure:
         """Native float32 against float64, in the captured program or by its modules."""
@@ -205,10 +205,10 @@ class _Search:
                 compared=len(rows),
             )
         agreed = rows.index(first)
-        found = Departure(
+        departure = Departure(
             NATIVE, "", relative=first.relative, bound=limit, compared=len(rows), agreed=agreed
         )
-        return self._at(found, first.name)
+        return self._at(departure, first.name)
 
     def _captured_or_as_it_stands(self) -> Departure:
         """The graph departs without any optimisation: of what was captured, or with it."""
@@ -238,13 +238,13 @@ class _Search:
             middle = (low + high) // 2
             low, high = (low, middle) if departs(middle) else (middle, high)
         cause = "none departs with optimisation off: ONNX Runtime's graph optimisation is the cause"
-        found = Departure(WITH, cause, compared=len(names), agreed=low + 1)
+        departure = Departure(WITH, cause, compared=len(names), agreed=low + 1)
         if high == len(names):
-            return found
+            return departure
         row = rows[high]
-        found = replace(found, relative=row.relative, bound=self.measure.bound(row.native))
-        found = self._at(found, row.name)
-        return replace(found, what=f"{found.what}; {cause}")
+        departure = replace(departure, relative=row.relative, bound=self.measure.bound(row.native))
+        departure = self._at(departure, row.name)
+        return replace(departure, what=f"{departure.what}; {cause}")
 
     # ------------------------------------------------------------ rows
 
@@ -327,7 +327,7 @@ class _Search:
 
     def _boundaries(self, known: Collection[str]) -> dict[str, tuple[str, str]]:
         """Module path -> (the value that it takes, the value that it gives) in the graph."""
-        found: dict[str, tuple[str, str]] = {}
+        boundaries: dict[str, tuple[str, str]] = {}
         weights = {t.name for t in self.graph.model.graph.initializer}
         known = {*known, ""}
         for node in self.graph.nodes:
@@ -336,10 +336,10 @@ class _Search:
                 continue
             taken = next((n for n in node.input if n and n not in weights), "")
             while path:
-                first, _ = found.get(path, (taken, ""))
-                found[path] = first, node.output[0]
+                first, _ = boundaries.get(path, (taken, ""))
+                boundaries[path] = first, node.output[0]
                 path = path.rpartition(".")[0]
-        return found
+        return boundaries
 
     def _path(self, node: Any, known: Collection[str]) -> str | None:
         if self.captured is not None and node.output:
@@ -368,7 +368,7 @@ class _Search:
         row = next(r for r, jump in departing if jump >= least)
         at_inputs = max((by_name[n].relative for n in row.inputs if n in by_name), default=0.0)
         before = rows[: rows.index(row)]
-        found = Departure(
+        departure = Departure(
             runtime,
             "",
             relative=row.relative,
@@ -380,9 +380,9 @@ class _Search:
         )
         if self._between(row):
             settled = max((r.relative for r in before), default=0.0)
-            found = replace(found, relative=row.inner or 0.0, at_inputs=settled)
-            return self._at(found, row.taken, between=True)
-        return self._at(found, row.name)
+            departure = replace(departure, relative=row.inner or 0.0, at_inputs=settled)
+            return self._at(departure, row.taken, between=True)
+        return self._at(departure, row.name)
 
     def _between(self, row: Row) -> bool:
         """Whether a module's input is off already: the code that calls it is the cause."""

@@ -742,7 +742,7 @@ def _why(given: SizeRange) -> str:
     moved = {a: n for a, n in trial.sizes.items() if a != BATCH or a == given.axis}
     at = _at(moved)
     differs = f"the graph is {trial.relative:.1e} of the largest output off"
-    said = {
+    reasons = {
         Outcome.REFUSED: f"the module itself refuses {at}",
         Outcome.DIFFERS: f"at {at} {trial.why or differs}",
         Outcome.FAILS: f"at {at} the graph does not run",
@@ -750,12 +750,12 @@ def _why(given: SizeRange) -> str:
         Outcome.SAME: "",
     }[trial.outcome]
     if not given.guard:
-        return said
+        return reasons
     guard = given.guard
     if len(guard) > _SHORT:
         named = [axis for axis in trial.sizes if re.search(rf"\b{re.escape(axis)}\b", guard)]
         guard = f"a condition on {' and '.join(named) or 'several sizes'} holds"
-    return f"the module goes another way unless {guard}: {said}"
+    return f"the module goes another way unless {guard}: {reasons}"
 
 
 def _at(sizes: Sizes) -> str:

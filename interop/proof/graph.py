@@ -90,11 +90,11 @@ def weights_on_the_way(model: onnx.ModelProto) -> list[str]:
 
 def _leading_out(graph: onnx.GraphProto) -> set[str]:
     """Names of values from which an output follows."""
-    found = {o.name for o in graph.output}
+    names = {o.name for o in graph.output}
     for node in reversed(graph.node):
-        if found.intersection(node.output):
-            found.update(inputs_of(node))
-    return found
+        if names.intersection(node.output):
+            names.update(inputs_of(node))
+    return names
 
 
 def inputs_of(node: onnx.NodeProto) -> Iterator[str]:

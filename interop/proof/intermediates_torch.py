@@ -52,25 +52,25 @@ class Captured:
         self, names: Collection[str], batch: Mapping[str, Array], *, double: bool
     ) -> dict[str, Array]:
         """The tensors of those names."""
-        found: dict[str, Array] = {}
+        values: dict[str, Array] = {}
 
         def keep(name: str, value: Any) -> None:
             if name in names and isinstance(value, torch.Tensor):
-                found[name] = to_host(value)
+                values[name] = to_host(value)
 
         self._run(batch, double, keep)
-        return found
+        return values
 
     def sizes(self, batch: Mapping[str, Array]) -> dict[str, int]:
         """The bytes of each tensor that a node gives, in float32."""
-        found: dict[str, int] = {}
+        sizes: dict[str, int] = {}
 
         def keep(name: str, value: Any) -> None:
             if isinstance(value, torch.Tensor) and name in self.nodes:
-                found[name] = value.nbytes
+                sizes[name] = value.nbytes
 
         self._run(batch, False, keep)
-        return found
+        return sizes
 
     def origin(self, name: str) -> Origin:
         """Where a value comes from."""
@@ -206,12 +206,12 @@ def _clean(path: str) -> str:
 
 def _place(trace: str) -> str:
     """The innermost line of a stack trace that is neither torch's nor of no file."""
-    found = ""
+    place = ""
     for line in trace.splitlines():
         line = line.strip()
         if not line.startswith('File "'):
             continue
         file, _, rest = line[6:].partition('", line ')
         if not file.startswith((_TORCH, "<")):
-            found = f"{Path(file).name}:{rest.partition(',')[0]}"
-    return found
+            place = f"{Path(file).name}:{rest.partition(',')[0]}"
+    return place

@@ -171,12 +171,12 @@ def reference(
         unsteady = not _steady(runtime, batches[0], native[0], answered, REPEATS[device])
     module.to(home)
     give_back()
-    held = Reference(
+    reference = Reference(
         batches, native, native, (), (), "native", feed.samples, feed.fixed_batch(shapes),
         unsteady, labels, sets, eps=rounding(module), widely=lambda batch: exact(module, batch),
         refused=refused,
     )  # fmt: skip
-    return _bounded(held, wide, rounding(module))
+    return _bounded(reference, wide, rounding(module))
 
 
 def _natively(
@@ -185,14 +185,14 @@ def _natively(
     """What the module gives; None where it refuses: a graph may leave an axis open of which the
     module itself takes one size alone, and nothing is to be compared at another. Such a try leaves
     no mark; one that it answers may, and is then found out when it is asked again."""
-    found: tuple[Array, ...] | None = None
+    outputs: tuple[Array, ...] | None = None
     try:
         with unmarked(module, only_after_error=True):
-            found = runtime.outputs(batch)
+            outputs = runtime.outputs(batch)
     except Exception:  # whatever the module's own code raises
         if must:
             raise
-    return found
+    return outputs
 
 
 def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: float) -> Reference:
@@ -238,7 +238,7 @@ def differences(held: Reference, run: Run) -> list[OutputDifference]:
 
     A run that fails or that gives outputs of another number or shape differs too: a fault.
     """
-    found = []
+    differences = []
     labels = held.labels or tuple(str(_rows(b)) for b in held.batches)
     for what, batch, truth, bounds in zip(
         labels, held.batches, held.truth, held.bounds, strict=True
@@ -247,13 +247,13 @@ def differences(held: Reference, run: Run) -> list[OutputDifference]:
             outputs = run(batch)
         except Exception as error:  # a runtime's own, of whatever class
             fault = f"it fails: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
-            found.append(OutputDifference(what, float("inf"), 0.0, fault[:250], ran=False))
+            differences.append(OutputDifference(what, float("inf"), 0.0, fault[:250], ran=False))
             continue
         if held.sets:
-            found.append(_sets(what, outputs, truth, bounds[0], held))
+            differences.append(_sets(what, outputs, truth, bounds[0], held))
         else:
-            found.append(_worst(what, outputs, truth, bounds))
-    return found
+            differences.append(_worst(what, outputs, truth, bounds))
+    return differences
 
 
 def parity(held: Reference, runtime: Runtime, first: tuple[Array, ...] | None = None) -> Proof:
@@ -338,12 +338,12 @@ def elsewhere(
         given.append(ours(given_batch))
         return given[-1]
 
-    (found,) = differences(one, run)
-    if found.holds or found.fault:
-        return found
+    (elsewhere,) = differences(one, run)
+    if elsewhere.holds or elsewhere.fault:
+        return elsewhere
     own = _once_more(one, 0, given[-1])
     if own is None or own.holds or own.fault or own.relative > MOST:
-        return own or found
+        return own or elsewhere
     return _together(held, what, native, ours, [draw(seed) for seed in range(DRAWS)]) or own
 
 

@@ -251,7 +251,7 @@ def _near(of_all: Assessed, first: Measurement) -> list[str]:
 
 def _controls(of_all: Assessed) -> list[str]:
     """Whether weights drawn at random do as well as trained ones."""
-    said = []
+    controls = []
     for place, candidate in enumerate(of_all.candidates):
         name = of_all.names[place]
         if not candidate.random or not known(getattr(of_all.outcome(name), "value", None)):
@@ -268,21 +268,21 @@ def _controls(of_all: Assessed) -> list[str]:
         below = [n for n, v in values.items() if better * v < better * mine]
         level = [n for n, v in values.items() if v == mine]
         if level:
-            said.append(
+            controls.append(
                 f"{name} has weights drawn at random and comes to the same as {listed(level)}: "
                 "this data does not tell them apart."
             )
         if below:
-            said.append(
+            controls.append(
                 f"{name} has weights drawn at random and still comes before {listed(below)}: what "
                 f"{'that model' if len(below) == 1 else 'those models'} learnt is no help here."
             )
         elif not level and place + 1 == len(of_all.names) and place:
-            said.append(
+            controls.append(
                 f"{name}, whose weights were drawn at random as a control, comes last, as it should"
                 "."
             )
-    return said
+    return controls
 
 
 def front_in_words(of_all: Assessed) -> str:
@@ -302,23 +302,25 @@ def front_in_words(of_all: Assessed) -> str:
         who = f"{_named(of_all, names)} {'is' if len(names) == 1 else 'are'} on it (*), "
         who += f"{_named(of_all, away)} not"
         who = _capital(who) if _named(of_all, names).startswith(_PLACES) else who
-    said = (
+    front_in_words = (
         f"A model is on the front (Pareto's) if no other is at least as good in {listed(axes)} and "
         f"better in one of them; small differences count too. {who}."
     )
     if missing:
-        said += (
+        front_in_words += (
             f" {_capital(listed(missing))} {'was' if len(missing) == 1 else 'were'} not measured"
         )
-        said += " and plays no part." if len(missing) == 1 else " and play no part."
+        front_in_words += " and plays no part." if len(missing) == 1 else " and play no part."
     real = [c.figures for c in of_all.candidates if not c.random]
     if any(
         not known(p.get(k)) for p in real for k in ("accuracy", *_AXES) if _word(k, main) in axes
     ):
-        said += " A figure that a model lacks may be anything, so that model stays on it."
+        front_in_words += " A figure that a model lacks may be anything, so that model stays on it."
     if 0 < len(real) < len(points):
-        said += " A control is not held against the others for it, and its latency not measured."
-    return said
+        front_in_words += (
+            " A control is not held against the others for it, and its latency not measured."
+        )
+    return front_in_words
 
 
 def _named(of_all: Assessed, names: Sequence[str], most: int = 60) -> str:
@@ -359,30 +361,32 @@ def folds_in_words(of_all: Assessed) -> list[str]:
         return ["No folds: the models answered all samples as they are, and nothing was trained."]
     noun = "words" if of_all.section.task is TaskName.TOKEN_CLASSIFICATION else "samples"
     count, how = plan.folds, plan.how
-    said = [
+    folds_in_words = [
         f"{plan.rows} {noun} were cut into {count} parts (folds); each part was answered by a "
         f"probe, a linear model on the frozen features, trained on the other "
         f"{count - 1}, with the same parts for all models."
     ]
     if plan.repeats != 1:
-        said.append(f"This was done {plan.repeats} times, cut anew each time.")
+        folds_in_words.append(f"This was done {plan.repeats} times, cut anew each time.")
     elif count < ENOUGH:
-        said.append(
+        folds_in_words.append(
             f"Intervals from {count} folds are wide and rough: --folds {ENOUGH} or more, or "
             "--repeats, narrows them."
         )
     if "stratified" in how:
-        said.append("Stratified: each part has about the same share of each class.")
+        folds_in_words.append("Stratified: each part has about the same share of each class.")
     if "by group" in how:
         what = f"of one {plan.grouped_by}" if plan.grouped_by else "that belong together"
-        said.append(f"By group: {noun} {what} are never on both sides.")
+        folds_in_words.append(f"By group: {noun} {what} are never on both sides.")
     if how and "stratified" not in how and "by group" not in how:
-        said.append(f"Parts were drawn {how}.")
+        folds_in_words.append(f"Parts were drawn {how}.")
     if plan.held_back:
-        said.append(f"{plan.held_back} further {noun} were held back as a test set and used once.")
+        folds_in_words.append(
+            f"{plan.held_back} further {noun} were held back as a test set and used once."
+        )
     else:
-        said.append(f"No {noun} were held back as a test set.")
-    return said
+        folds_in_words.append(f"No {noun} were held back as a test set.")
+    return folds_in_words
 
 
 # ---------------------------------------------------------------- the tables
@@ -786,19 +790,20 @@ def tables(of_all: Assessed) -> list[Table]:
 
 def limits(of_all: Assessed) -> list[str]:
     """What this evidence does not show."""
-    said: list[str] = []
+    limits: list[str] = []
     if not of_all.names:
-        return said
+        return limits
     data = of_all.data
     if data is not None:
-        said.append(f"It holds for this data set and for data like it; {data.summary} are what it "
-                    "rests on.")  # fmt: skip
+        limits.append(
+            f"It holds for this data set and for data like it; {data.summary} are what it rests on."
+        )
     if of_all.group == Group.REUSE and of_all.main:
-        said.append("Probes leave the backbone as it is: fine-tuning can change the order.")
+        limits.append("Probes leave the backbone as it is: fine-tuning can change the order.")
     if of_all.figures(Group.AS_IT_IS):
-        said.append("Whether a model has seen these samples in its own training is not known.")
+        limits.append("Whether a model has seen these samples in its own training is not known.")
     if any(verdict(p) == OPEN for p in of_all.pairs):
-        said.append("What is open (?) is not shown either way; more samples may settle it.")
+        limits.append("What is open (?) is not shown either way; more samples may settle it.")
     if any(of_all.get(Group.COST, n, "latency") for n in of_all.names):
-        said.append("Latency is that of one machine.")
-    return said
+        limits.append("Latency is that of one machine.")
+    return limits

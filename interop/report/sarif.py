@@ -142,27 +142,27 @@ def _category(report: Report) -> str:
 
 def _invocation(report: Report, rules: Sequence[str]) -> dict[str, Json]:
     """How the run ended. It was successful: a verdict of "no" is an answer, not a crash."""
-    made: dict[str, Json] = {
+    invocation: dict[str, Json] = {
         "executionSuccessful": True,
         "exitCode": report.exit_code,
         "exitCodeDescription": headline(report),
     }
     when = report.environment.get("unix_time")
     if isinstance(when, (int, float)):
-        made["endTimeUtc"] = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        invocation["endTimeUtc"] = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if report.skipped:
-        made["toolConfigurationNotifications"] = [_notice(s, rules) for s in report.skipped]
-    return made
+        invocation["toolConfigurationNotifications"] = [_notice(s, rules) for s in report.skipped]
+    return invocation
 
 
 def _notice(skipped: Skipped, rules: Sequence[str]) -> dict[str, Json]:
-    made: dict[str, Json] = {
+    notice: dict[str, Json] = {
         "level": "note",
         "message": {"text": _message(f"{skipped.rule} was not checked: {skipped.why}")},
     }
     if skipped.rule in rules:
-        made["associatedRule"] = {"id": skipped.rule, "index": rules.index(skipped.rule)}
-    return made
+        notice["associatedRule"] = {"id": skipped.rule, "index": rules.index(skipped.rule)}
+    return notice
 
 
 def _artifacts(report: Report) -> list[Json]:
@@ -189,7 +189,7 @@ def _result(
     names = names_in(report, found)
     fingerprint = _fingerprint(report, found, uris, seen)
     text = found.what or found.rule
-    made: dict[str, Json] = {
+    result: dict[str, Json] = {
         "ruleId": found.rule,
         "ruleIndex": index,
         "level": LEVELS[level_of(report, found)],
@@ -200,12 +200,12 @@ def _result(
         "properties": {"answer": str(found.answer), "breaks": [str(b) for b in found.breaks]},
     }
     if locations := _locations(uris, names[:MOST_PLACES]):
-        made["locations"] = locations
+        result["locations"] = locations
     if waiver:
-        made["suppressions"] = [
+        result["suppressions"] = [
             {"kind": "external", "status": "accepted", "justification": one_line(waiver)}
         ]
-    return made
+    return result
 
 
 def _locations(uris: Sequence[str], names: Iterable[str]) -> list[Json]:

@@ -249,8 +249,8 @@ def _task(names: Json) -> str:
     for end, task in _TASKS.items():
         if name.endswith(end):
             return task
-    found = re.search(r"(For[A-Z]\w*|Model)$", name)
-    return found[1] if found else name
+    match = re.search(r"(For[A-Z]\w*|Model)$", name)
+    return match[1] if match else name
 
 
 def _other_backbone(case: Case) -> bool:

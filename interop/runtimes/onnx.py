@@ -324,11 +324,11 @@ def _dtype(inputs: Iterable[_Input]) -> str:
 
 def nodes_by_provider(session: Any) -> Mapping[str, list[str]]:
     """The nodes of the optimised graph, as "name (operator)", by the provider that runs them."""
-    found: dict[str, list[str]] = {}
+    nodes_by_provider: dict[str, list[str]] = {}
     for part in session.get_provider_graph_assignment_info():
         nodes = [f"{n.name} ({n.op_type})" for n in part.get_nodes()]
-        found.setdefault(part.ep_name, []).extend(nodes)
-    return found
+        nodes_by_provider.setdefault(part.ep_name, []).extend(nodes)
+    return nodes_by_provider
 
 
 def _options(threads: int | None, spin: bool, folder: str | Path | None) -> Any:

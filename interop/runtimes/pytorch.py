@@ -108,7 +108,7 @@ class TorchRuntime(Runtime):
         return clock.started() if self.device == "cuda" else None
 
     def conditions(self) -> dict[str, Json]:
-        found: dict[str, Json] = {
+        conditions: dict[str, Json] = {
             "runtime": self.name,
             "torch": torch.__version__,
             "device": self.device,
@@ -118,12 +118,12 @@ class TorchRuntime(Runtime):
             "how": self.how,
         }
         if self.how == "compile":
-            found["graphs"] = self._graphs
+            conditions["graphs"] = self._graphs
         if self.device == "cuda":
-            found["gpu"] = torch.cuda.get_device_name()
-            found["cuda"] = torch.version.cuda
-            found["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-        return found
+            conditions["gpu"] = torch.cuda.get_device_name()
+            conditions["cuda"] = torch.version.cuda
+            conditions["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        return conditions
 
     def close(self) -> None:
         if self._module is not None:

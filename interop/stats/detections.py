@@ -127,5 +127,5 @@ def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
     area_a, area_b = (np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b))
     union = area_a[:, None] + area_b[None, :] - inner
     same = np.abs(a[:, None] - b[None]).max(axis=2) <= 1e-3 * max(float(np.abs(b).max()), 1.0)
-    found: NDArray[np.float64] = np.where(same, 1.0, inner / np.where(union > 0, union, 1.0))
-    return found
+    overlap: NDArray[np.float64] = np.where(same, 1.0, inner / np.where(union > 0, union, 1.0))
+    return overlap

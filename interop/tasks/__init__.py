@@ -33,8 +33,8 @@ class _Tasks(Mapping[str, type[Task]]):
 
     def __getitem__(self, name: str) -> type[Task]:
         module, kind = _CLASSES[name]
-        found: type[Task] = getattr(import_module(f"{__name__}.{module}"), kind)
-        return found
+        getitem: type[Task] = getattr(import_module(f"{__name__}.{module}"), kind)
+        return getitem
 
     def __iter__(self) -> Iterator[str]:
         return iter(_CLASSES)

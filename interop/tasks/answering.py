@@ -57,15 +57,15 @@ class QuestionAnswering(Task):
         if shape[1] < tokens:
             raise refuse(outputs, f"start_logits and end_logits, each ({rows}, {tokens}),")
         starts, ends = (side.astype(np.float64) for side in sides)
-        found = []
+        answers = []
         for record, own in zip(batch.records, rows_of(batch), strict=True):
             spans = [
                 span
                 for row in own
                 for span in _spans(starts[row], ends[row], batch.about[row]["offsets"])
             ]
-            found.append(_chosen(spans, record.raw[1]))
-        return found
+            answers.append(_chosen(spans, record.raw[1]))
+        return answers
 
     def right(self, answer: Span, truth: Sequence[str]) -> bool:
         """Whether it is one of the right answers, but for case, punctuation and articles."""

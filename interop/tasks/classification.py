@@ -164,5 +164,5 @@ def _nll(logits: Logits, classes: Classes) -> NDArray[np.float64]:
     from scipy.special import logsumexp
 
     chosen = np.take_along_axis(logits, classes[:, None], axis=1)[:, 0]
-    found: NDArray[np.float64] = logsumexp(logits.astype(np.float64), axis=1) - chosen
-    return found
+    nll: NDArray[np.float64] = logsumexp(logits.astype(np.float64), axis=1) - chosen
+    return nll

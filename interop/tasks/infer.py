@@ -40,10 +40,10 @@ NAMED = (
 def task_of_class(name: str) -> str:
     """The Hub's word for what a class of transformers is for; "" where its name does not tell."""
     endings = [ending for ending in TASKS if name.endswith(ending)]
-    found = TASKS[max(endings, key=len)] if endings else ""
-    if found == TaskName.TEXT_CLASSIFICATION and name.startswith(_SOUND):
+    name_of_task = TASKS[max(endings, key=len)] if endings else ""
+    if name_of_task == TaskName.TEXT_CLASSIFICATION and name.startswith(_SOUND):
         return TaskName.AUDIO_CLASSIFICATION
-    return found
+    return name_of_task
 
 
 def task_name(identity: Identity, given: str | None = None) -> str:

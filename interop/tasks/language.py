@@ -107,8 +107,8 @@ def _logsumexp(scores: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.zeros(0)
     top = scores.max(axis=1, keepdims=True)
     whole = np.exp(scores - top).sum(axis=1, dtype=np.float64)
-    found: NDArray[np.float64] = np.log(whole) + top[:, 0]
-    return found
+    logsumexp: NDArray[np.float64] = np.log(whole) + top[:, 0]
+    return logsumexp
 
 
 def _sums(answers: Sequence[Told]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

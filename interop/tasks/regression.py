@@ -72,14 +72,14 @@ class Regression(Task):
             left = (far[drawn] ** 2).sum(axis=0)
             return float((1 - left / spread).mean()) if spread.all() else float("nan")
 
-        made = [
+        scores = [
             score("MAE", Unit.ABS, count, lambda drawn: float(far[drawn].mean()), better=-1),
             score("RMSE", Unit.ABS, count, rmse, better=-1),
         ]
         if truth.std(axis=0).all():
             explained = score("R2", Unit.RATIO, count, r2, bounds=(-float("inf"), 1.0))
-            made.append(explained)
-        return made
+            scores.append(explained)
+        return scores
 
     def figure(self, answers: Sequence[Numbers], truths: Sequence[float | Array]) -> float:
         found, truth = _both(answers, truths)

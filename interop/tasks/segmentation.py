@@ -70,15 +70,15 @@ class Segmentation(Task):
         maps = pick(outputs, ("out", "logits"), fits, needs)
         if maps.shape[1] < 2:
             raise refuse(outputs, "a score for each of two classes or more")
-        found = []
+        answers = []
         for record, own in zip(batch.records, rows_of(batch), strict=True):
             truth = np.asarray(record.truth)
             if truth.ndim != 2 or not own:
                 raise DataError("has no mask (height, width)", where=record.name)
-            found.append(
+            answers.append(
                 _compared(_classes(maps[own[0]], truth.shape), truth, maps.shape[1], record.name)
             )
-        return found
+        return answers
 
     def right(self, answer: Segmented, truth: Array) -> None:
         """No yes or no: no two masks are the same."""

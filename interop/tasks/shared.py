@@ -96,9 +96,9 @@ def score(
 
 def over(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
     """The quotient, 0 where there is nothing to divide by."""
-    found: NDArray[np.float64] = np.zeros(np.shape(below))
-    np.divide(above, below, out=found, where=below > 0)
-    return found
+    over: NDArray[np.float64] = np.zeros(np.shape(below))
+    np.divide(above, below, out=over, where=below > 0)
+    return over
 
 
 def ratio(

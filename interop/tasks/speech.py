@@ -69,7 +69,7 @@ class SpeechRecognition(Task):
         lengths = [about["samples"] for about in batch.about]
         rows_of_samples = [v.shape[1] for v in batch.inputs.values() if v.ndim == 2]
         padded = max(lengths + rows_of_samples, default=0)
-        found = []
+        answers = []
         for own in rows_of(batch):
             parts, gaps = [], []
             for row in own:
@@ -77,8 +77,8 @@ class SpeechRecognition(Task):
                 frames = logits[row][: max(1, round(share * logits.shape[1]))]
                 parts.append(self._text(frames.argmax(axis=1), prepare))
                 gaps += [float(two_largest(frames).min()) / 2] if len(frames) else []
-            found.append(Said(" ".join(" ".join(parts).split()), min(gaps, default=None)))
-        return found
+            answers.append(Said(" ".join(" ".join(parts).split()), min(gaps, default=None)))
+        return answers
 
     def right(self, answer: Said, truth: str) -> bool:
         return _folded(answer.text) == _folded(truth)

@@ -182,8 +182,10 @@ def _things_report(real: list[list[str]], said: list[list[str]]) -> Mapping[str,
 
     if not any(_things(real)) and not any(_things(said)):
         return {}  # seqeval fails where there is nothing at all
-    found: Mapping[str, Json] = classification_report(real, said, output_dict=True, zero_division=0)
-    return found
+    things_report: Mapping[str, Json] = classification_report(
+        real, said, output_dict=True, zero_division=0
+    )
+    return things_report
 
 
 def _tags_report(real: list[list[str]], said: list[list[str]]) -> Mapping[str, Json]:
@@ -191,8 +193,10 @@ def _tags_report(real: list[list[str]], said: list[list[str]]) -> Mapping[str, J
     from sklearn.metrics import classification_report
 
     flat = [[tag for tags in side for tag in tags] for side in (real, said)]
-    found: Mapping[str, Json] = classification_report(*flat, output_dict=True, zero_division=0)
-    return found
+    tags_report: Mapping[str, Json] = classification_report(
+        *flat, output_dict=True, zero_division=0
+    )
+    return tags_report
 
 
 def _or_zero(

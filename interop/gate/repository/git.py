@@ -115,13 +115,13 @@ class Repository:
         """Path from the root -> blob of each plain file of a commit, those under a path alone."""
         command = ["ls-tree", "-r", "-l", "-z", "--full-tree", self.commit(ref)]
         found = self._git(*command, *(["--", under] if under else []))
-        made = {}
+        files = {}
         for line in os.fsdecode(found.stdout).split("\0")[:-1]:
             about, _, path = line.partition("\t")
             mode, kind, oid, size = about.split()
             if kind == "blob" and mode in _PLAIN:
-                made[path] = GitBlob(oid, int(size))
-        return made
+                files[path] = GitBlob(oid, int(size))
+        return files
 
     def clean(self) -> tuple[dict[str, str], list[str]]:
         """Path -> blob id of the files that are as the index has them; and the paths of those that

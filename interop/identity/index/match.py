@@ -348,8 +348,8 @@ def _match(hits: Sequence[_Hit]) -> Match:
     found: dict[str, Architecture] = {}
     for hit in hits:
         for same in hit.names:
-            made = Architecture(same[0], NAMES_AND_SHAPES, 1.0, same[1:], dict(hit.sizes))
-            found.setdefault(same[0], made)
+            architecture = Architecture(same[0], NAMES_AND_SHAPES, 1.0, same[1:], dict(hit.sizes))
+            found.setdefault(same[0], architecture)
     others = {n for a in found.values() for n in a.also}
     found = {n: a for n, a in found.items() if n not in others}
     words = dict.fromkeys(w for h in hits for w in h.group.apart.split(", ") if w)

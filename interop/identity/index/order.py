@@ -63,8 +63,8 @@ def natural(token: str) -> tuple[int, int, str]:
 
 
 def _key(name: str, rank: dict[str, int]) -> list[int]:
-    path, found = "", []
+    path, key = "", []
     for token in name.split("."):
         path += "." + token
-        found.append(rank[path])
-    return found
+        key.append(rank[path])
+    return key

@@ -71,12 +71,12 @@ def twins(
     A name may stand in several groups: with and without its classifier, under its names in memory
     and on disk. Raises what a library raises where one of its models does not run.
     """
-    found: list[Twins] = []
+    twins: list[Twins] = []
     for group in groups:
         if progress:
             progress(", ".join(dict.fromkeys(entry.name for entry in group)))
-        found.append(compare(group))
-    return found
+        twins.append(compare(group))
+    return twins
 
 
 def compare(group: Sequence[IndexEntry]) -> Twins:

@@ -144,26 +144,26 @@ def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]
     """
     bound = re.search(r"<(\d+)", text)
     plain = text.replace(bound[0], "") if bound else text
-    found = _FORM.fullmatch(plain.replace(" ", ""))
+    match = _FORM.fullmatch(plain.replace(" ", ""))
     fix = "write NAME=DTYPE(axis,axis,…): tokens=int64<1000(batch,sequence:16), "
     fix += "input=float32(batch,3,224,224)"
-    if found is None:
+    if match is None:
         raise ConfigError("describes no input", where=f"--input {text}", fix=fix)
     dtype = {"float": "float32", "int": "int64", "long": "int64"}.get(
-        found["dtype"], found["dtype"]
+        match["dtype"], match["dtype"]
     )
     if dtype not in (*_FLOATS, *_WHOLE):
         raise ConfigError(f"{dtype} is no type of an input", where=f"--input {text}", fix=fix)
     axes: list[int | str] = []
     sizes: dict[str, int] = {}
-    for axis in filter(None, found["axes"].split(",")):
+    for axis in filter(None, match["axes"].split(",")):
         name, _, size = axis.partition(":")
         if not re.fullmatch(r"\d+|[A-Za-z_]\w*", name) or (size and not size.isdecimal()):
             raise ConfigError(f"{axis!r} is no axis", where=f"--input {text}", fix=fix)
         axes.append(int(name) if name.isdecimal() else name)
         if size:
             sizes[name] = int(size)
-    name = found["name"] or ("input" if not place else f"input_{place}")
+    name = match["name"] or ("input" if not place else f"input_{place}")
     if dtype in _FLOATS:
         return Argument(name, tuple(axes), "float32"), sizes
     high = int(bound[1]) if bound else (2 if dtype == "bool" else 100)

@@ -133,10 +133,10 @@ class _Reader:
             raise over_limit(self.path, f"the table lists {len(self.pieces):,} pieces")
 
     def mapping(self, fields: dict[str, Node], name: str) -> Mapping:
-        found = fields.get(name)
-        if type(found) is not Mapping:
+        mapping = fields.get(name)
+        if type(mapping) is not Mapping:
             raise Broken(f"a table without {name}")
-        return found
+        return mapping
 
     def read(self) -> Contents:
         """The tensors by the places that the planner took them from."""
@@ -230,9 +230,9 @@ class _Reader:
         return spec
 
     def archive(self, full: str, place: dict[str, Node]) -> Archive:
-        found = Archive(self.part(full, place))
-        found.agree()
-        return found
+        archive = Archive(self.part(full, place))
+        archive.agree()
+        return archive
 
     def part(self, full: str, place: dict[str, Node]) -> Source:
         name, start, length = (place.get(n) for n in ("relative_path", "offset", "length"))

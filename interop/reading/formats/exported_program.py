@@ -212,11 +212,11 @@ class _Reader:
         )
 
     def operators(self, nodes: object) -> dict[str, int]:
-        found: dict[str, int] = {}
+        operators: dict[str, int] = {}
         for node in nodes if isinstance(nodes, list) else ():
             name = str(_object(node).get("target"))[:200].removeprefix("torch.ops.")
-            found[name] = found.get(name, 0) + 1
-        return found
+            operators[name] = operators.get(name, 0) + 1
+        return operators
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -259,13 +259,13 @@ def _dtype(found: h5py.Dataset) -> str | None:
 
 def _attributes(file: h5py.File) -> dict[str, str]:
     """What Keras 1 to 3 say of the model, at the top or beside its weights."""
-    found: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     for holder in (file, file.get("model_weights", file)):
         for name in _ATTRIBUTES:
             text = _text(holder.attrs.get(name))
             if text and len(text) <= _MAX_CONFIG:
-                found.setdefault(name, text)
-    return found
+                attributes.setdefault(name, text)
+    return attributes
 
 
 def _text(value: object) -> str:

@@ -122,11 +122,11 @@ def _source(name: str, nodes: Nodes) -> str:
 
 def _chain(name: str, nodes: Nodes) -> list[str]:
     """The operators from a tensor backwards along first inputs, bounds (Clip, Max) left out."""
-    found = []
+    chain = []
     for _ in range(4):
         if not (kind := _kind(name, nodes)) or kind == "Constant":
             break
         if kind not in ("Clip", "Max"):
-            found.append(kind)
+            chain.append(kind)
         name = _source(name, nodes)
-    return found
+    return chain

@@ -485,15 +485,15 @@ class _SavedModel:
         """The layers of a Keras 2 model, of which a Lambda holds Python bytecode."""
         if not location.exists(path):
             return []
-        found: list[Import] = []
+        imports: list[Import] = []
         with Source(path) as source:
             for number, wire, a, b in fields(source.data, 0, source.size):
                 if number != 1 or wire != BYTES:
                     raise Malformed("something else than a layer")
                 for field in fields(source.data, a, b):
                     if field[0] == 5:
-                        found += imported(_json(source.data, field), path)
-        return found
+                        imports += imported(_json(source.data, field), path)
+        return imports
 
 
 def _name(port: Port) -> str:

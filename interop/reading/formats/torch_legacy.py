@@ -121,10 +121,10 @@ class _Legacy:
         return begin + nbytes
 
     def locate(self, ref: StorageRef) -> Storage:
-        found = self.storages.get(ref.key)
-        if found is None:
+        storage = self.storages.get(ref.key)
+        if storage is None:
             raise truncated(self.source.path, f"storage {ref.key!r} is missing")
-        return found
+        return storage
 
     # ------------------------------------------------------------ a pickle without torch's frame
 
@@ -140,9 +140,9 @@ class _Legacy:
             )  # as loaders of several do
 
             def work() -> Contents:
-                found = contents(tree, self.locate, path)
-                if found[0]:
-                    return found
+                work = contents(tree, self.locate, path)
+                if work[0]:
+                    return work
                 arrays = self.arrays()
                 return contents(tree, arrays.locate, path, arrays.tensor)
 

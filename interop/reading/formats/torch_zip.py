@@ -43,10 +43,10 @@ def read_archive(archive: Archive) -> Manifest:
     storages: dict[str, Storage] = {}
 
     def locate(ref: StorageRef) -> Storage:
-        found = storages.get(ref.key)
-        if found is None:
-            found = storages[ref.key] = _storage(archive, prefix, ref)
-        return found
+        storage = storages.get(ref.key)
+        if storage is None:
+            storage = storages[ref.key] = _storage(archive, prefix, ref)
+        return storage
 
     def work() -> Contents:
         tree = Machine(program, ledger, persistent).run()

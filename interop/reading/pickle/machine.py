@@ -351,13 +351,13 @@ class Machine:
 
     def make_ex(self, cls: Node, args: Node, options: Node) -> Constructed:
         """What `cls.__new__` would give with arguments by name too."""
-        made = Constructed(cls, args)
+        constructed = Constructed(cls, args)
         self.container()
         self.passed(cls, args)
         none = args == () and type(options) is Mapping and not options.named
         self.used(cls, called=not none and not _takes_values(cls))
-        made.content = options if type(options) is Mapping and options.named else None
-        return made
+        constructed.content = options if type(options) is Mapping and options.named else None
+        return constructed
 
     def old_instance(self) -> None:
         module, name = self.old_name(), self.old_name()

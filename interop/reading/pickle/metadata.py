@@ -82,7 +82,7 @@ def _stated(node: Node, budget: list[int]) -> dict[str, Json]:
 
 def _category_maps(loaders: Node, budget: list[int]) -> list[Json]:
     """The names in fastai's CategoryMaps, each map once; what else is called vocab are tokens."""
-    found: list[Json] = []
+    category_maps: list[Json] = []
     seen: set[int] = set()
     waiting = [loaders]
     while waiting and len(seen) < MAX_VALUES:
@@ -94,7 +94,7 @@ def _category_maps(loaders: Node, budget: list[int]) -> list[Json]:
         if kind is Constructed:
             if node.module.startswith("fastai.") and node.func.name == "CategoryMap":
                 with suppress(_Nothing):
-                    found.append(_json(node, budget, MAX_DEPTH))
+                    category_maps.append(_json(node, budget, MAX_DEPTH))
                 continue
             waiting += [n for n in (node.content, node.state, node.items) if n is not None]
             waiting += node.args or ()
@@ -102,9 +102,9 @@ def _category_maps(loaders: Node, budget: list[int]) -> list[Json]:
             waiting += [*node.named.values(), *(value for _, value in node.others)]
         elif kind in (list, tuple, Bag):
             waiting += node.items if kind is Bag else node
-    if not found:
+    if not category_maps:
         raise _Nothing
-    return found
+    return category_maps
 
 
 def _marked(node: Node, budget: list[int]) -> Json:

@@ -53,8 +53,8 @@ def rebuild(machine: PickleMachine, func: Global, args: Arguments) -> Node:
         func.maker = _MAKERS.get(plain(func.module, func.name))
     if func.maker is not None:
         try:
-            made: Node = func.maker(machine, *args)
-            return made
+            rebuild: Node = func.maker(machine, *args)
+            return rebuild
         except (Unfit, TypeError, ValueError, OverflowError):
             pass
     return Constructed(func, args)
@@ -139,9 +139,9 @@ def _parameter(m: PickleMachine, data: Node, *_: Node) -> Node:
 def _parameter_with_state(
     m: PickleMachine, data: Node, grad: Node, hooks: Node, state: Node
 ) -> Node:
-    made = _parameter(m, data)
-    _set_state(m, made, state)
-    return made
+    parameter = _parameter(m, data)
+    _set_state(m, parameter, state)
+    return parameter
 
 
 def _set_state(m: PickleMachine, made: Node, state: Node) -> None:

@@ -217,8 +217,8 @@ class Weights:
             if len(self.state_dicts) >= MAX_STATE_DICTS:
                 raise OverLimit(f"more than {MAX_STATE_DICTS:,} mappings of tensors")
             specs = tuple(self._spec(name, tensor) for name, tensor in tensors)
-            found = StateDict(place, specs, True, others, versions or {}, module)
-            self.state_dicts.insert(at, found)
+            state_dict = StateDict(place, specs, True, others, versions or {}, module)
+            self.state_dicts.insert(at, state_dict)
 
     def _spec(self, name: str, tensor: Tensor) -> TensorSpec:
         stride = tensor.stride

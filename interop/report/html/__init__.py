@@ -96,17 +96,17 @@ def _assessed(report: Report) -> dict[str, Any]:
 
 def alarms(report: Report) -> list[str]:
     """What a reader must know before any figure: it stands above all else."""
-    said = [f"The proof “{p.name}” failed: {p.what}" for p in report.proofs if not p.holds]
+    alarms = [f"The proof “{p.name}” failed: {p.what}" for p in report.proofs if not p.holds]
     noise = [f for f in report.findings if f.rule == "host-too-noisy"]
     if noise:
-        said.append(
+        alarms.append(
             f"The host was too noisy to tell: {'; '.join(f.what for f in noise)}. Latency at "
             f"{'that batch size' if len(noise) == 1 else 'those batch sizes'} decides nothing; "
             f"accuracy is not touched by it. {noise[0].hint}".strip()
         )
-    if report.outcome is Answer.UNKNOWN and not said:
-        said.append(f"Not decided: {report.summary}")
-    return said
+    if report.outcome is Answer.UNKNOWN and not alarms:
+        alarms.append(f"Not decided: {report.summary}")
+    return alarms
 
 
 def _values(report: Report) -> list[Card]:

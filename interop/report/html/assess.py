@@ -313,7 +313,7 @@ def _curves(of_all: Assessed) -> list[Figure]:
     curves = of_all.section.curves or ()
     rows = [row for curve in curves for row in curve.epochs]
     keys = [key for key in _CURVES if any(known(getattr(row, key)) for row in rows)]
-    made: list[Figure] = []
+    figures: list[Figure] = []
     for key in keys[:MOST_KEYS]:
         series = [
             Line(_label(of_all, n, 14), points, *_look(of_all, n))
@@ -324,10 +324,10 @@ def _curves(of_all: Assessed) -> list[Figure]:
             word = key.replace("_", " ")
             title = f"Fine-tuning, {word}"
             svg = charts.lines(
-                f"curve-{len(made)}", title, series, "epoch", word, even=True, right=LABELS
+                f"curve-{len(figures)}", title, series, "epoch", word, even=True, right=LABELS
             )
-            made.append(Figure(title, svg, "Epoch by epoch, the mean over the folds."))
-    return made
+            figures.append(Figure(title, svg, "Epoch by epoch, the mean over the folds."))
+    return figures
 
 
 _CURVES = ("train_loss", "validation_loss", "figure", "cpu_seconds", "device_seconds")

@@ -390,7 +390,7 @@ def _processes(measured: Measured) -> list[Figure]:
     for m in measured.group(Group.OWN_PROCESS):
         if known(m.value) and m.value >= 0:
             by_name.setdefault(m.name, []).append(m)
-    made = []
+    processes = []
     for name, found in by_name.items():
         title = name.capitalize()
         blocks = (
@@ -399,8 +399,8 @@ def _processes(measured: Measured) -> list[Figure]:
             else _blocks(found, lambda _: "", measured, of)
         )
         svg = charts.bars(name.replace(" ", "-"), title, blocks, found[0].unit)
-        made.append(Figure(title, svg, f"{_PROCESS.get(name, '')} A process for each."))
-    return made
+        processes.append(Figure(title, svg, f"{_PROCESS.get(name, '')} A process for each."))
+    return processes
 
 
 def _first_runs(found: Iterable[Measurement], measured: Measured) -> list[Block]:

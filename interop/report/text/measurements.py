@@ -63,16 +63,16 @@ def _fitting(
     found: Iterable[Measurement], cells: Mapping[tuple[str, str], str], front: int
 ) -> list[list[str]]:
     """The runtimes of each model, cut where the line is full."""
-    made: list[list[str]] = []
+    fitting: list[list[str]] = []
     model, left = "", 0
     for m in {_of(m): m for m in found}.values():
         wide = 2 + max(len(_of(m)), *(len(c) for (_, of), c in cells.items() if of == _of(m)))
         if str(m.conditions.get("model")) != model or wide > left:
-            made.append([])
+            fitting.append([])
             model, left = str(m.conditions.get("model")), WIDTH - front
-        made[-1].append(_of(m))
+        fitting[-1].append(_of(m))
         left -= wide
-    return made
+    return fitting
 
 
 def _row(m: Measurement, same: bool) -> str:

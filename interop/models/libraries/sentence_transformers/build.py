@@ -88,8 +88,8 @@ class Dense(nn.Module):
         self.linear, self.activation = linear, activation
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.activation(self.linear(given))
-        return found
+        forward: torch.Tensor = self.activation(self.linear(given))
+        return forward
 
 
 class Norm(nn.Module):
@@ -100,8 +100,8 @@ class Norm(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.norm(given)
-        return found
+        forward: torch.Tensor = self.norm(given)
+        return forward
 
 
 def is_chained(identity: Identity) -> bool:

@@ -94,12 +94,12 @@ def entries(name: str) -> list[IndexEntry]:
     Feature extractors (DINOv2, SigLIP) have none until `num_classes` asks for one.
     """
     built = meta(name)
-    found = [_entry(name, built)]
-    if not found[0].heads and _classifiers(built) and _takes_classes(built):
+    entries = [_entry(name, built)]
+    if not entries[0].heads and _classifiers(built) and _takes_classes(built):
         headed = _entry(name, meta(name, num_classes=1000))
         if headed.heads:
-            found.append(headed)
-    return found
+            entries.append(headed)
+    return entries
 
 
 def _entry(name: str, built: nn.Module) -> IndexEntry:

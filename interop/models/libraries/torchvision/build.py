@@ -159,8 +159,8 @@ def _is_frozen(path: str, shapes: Shapes) -> bool:
 def _frozen(layer: nn.BatchNorm2d) -> nn.Module:
     from torchvision.ops import FrozenBatchNorm2d
 
-    made: nn.Module = FrozenBatchNorm2d(layer.num_features, eps=layer.eps)
-    return made
+    frozen: nn.Module = FrozenBatchNorm2d(layer.num_features, eps=layer.eps)
+    return frozen
 
 
 def _refuse_other_anchors(identity: Identity, module: nn.Module, shapes: Shapes) -> None:

@@ -125,15 +125,15 @@ def meta(name: str, **overrides: Any) -> nn.Module:
 def entries(name: str) -> list[IndexEntry]:
     """The class in each of its configs: as it is in memory and, where that differs, on disk."""
     family = _family(name)
-    found: list[IndexEntry] = []
+    index_entries: list[IndexEntry] = []
     for config in configs(name):
         built = _empty(name, config)
         memory = {k: tuple(v.shape) for k, v in built.state_dict().items()}
         disk = _saved(built)
         sizes = family.sizes if family.tiny else {}
         forms = [memory] if disk == memory else [memory, disk]
-        found += [_entry(name, built, shapes, sizes) for shapes in forms]
-    return _distinct(found)
+        index_entries += [_entry(name, built, shapes, sizes) for shapes in forms]
+    return _distinct(index_entries)
 
 
 def hollow(name: str, entry: IndexEntry, **overrides: Any) -> nn.Module:
@@ -195,12 +195,12 @@ def _config_of(name: str) -> Mapping[object, Config]:
 def configs(name: str) -> list[Config]:
     """The fields of each config that a class stands in the index with."""
     family = _family(name)
-    found: list[Config] = []
+    configs: list[Config] = []
     if family.tiny:
-        found += [{**family.tiny, **variant} for variant in family.variants]
+        configs += [{**family.tiny, **variant} for variant in family.variants]
     # An answer's start and end are two by nature.
     labels = {} if name.endswith("ForQuestionAnswering") else {"num_labels": LABELS}
-    return [{**config, **labels} for config in (*found, *family.published)]
+    return [{**config, **labels} for config in (*configs, *family.published)]
 
 
 @cache

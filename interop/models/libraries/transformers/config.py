@@ -115,10 +115,10 @@ def config_for(source: str, kind: str) -> Config | None:
 
 
 def _vit(library: str, name: str) -> Config | None:
-    if library == "torchvision" and (found := _TORCHVISION_VIT.fullmatch(name)):
-        size, patch, side = _LETTERS[found[1]], int(found[2]), 224
-    elif found := _VIT.fullmatch(name):
-        size, patch, side = found[1], int(found[2]), int(found[3])
+    if library == "torchvision" and (match := _TORCHVISION_VIT.fullmatch(name)):
+        size, patch, side = _LETTERS[match[1]], int(match[2]), 224
+    elif match := _VIT.fullmatch(name):
+        size, patch, side = match[1], int(match[2]), int(match[3])
     else:
         return None
     width, layers, heads, inner = _VIT_SIZES[size]
@@ -134,10 +134,10 @@ def _vit(library: str, name: str) -> Config | None:
 
 
 def _swin(library: str, name: str) -> Config | None:
-    if library == "torchvision" and (found := _TORCHVISION_SWIN.fullmatch(name)):
-        size, window, side = _LETTERS[found[1]], 7, 224
-    elif found := _SWIN.fullmatch(name):
-        size, window, side = found[1], int(found[2]), int(found[3])
+    if library == "torchvision" and (match := _TORCHVISION_SWIN.fullmatch(name)):
+        size, window, side = _LETTERS[match[1]], 7, 224
+    elif match := _SWIN.fullmatch(name):
+        size, window, side = match[1], int(match[2]), int(match[3])
     else:
         return None
     width, depths, heads = _SWIN_SIZES[size]
@@ -152,16 +152,16 @@ def _swin(library: str, name: str) -> Config | None:
 
 
 def _efficientnet(library: str, name: str) -> Config | None:
-    found = _EFFICIENT.fullmatch(name)
-    if found is None:
+    match = _EFFICIENT.fullmatch(name)
+    if match is None:
         return None
-    width, depth, side, features, padding = _EFFICIENTNET[found[2]]
-    like_tf = found[1] or (library == "torchvision" and found[2] in ("b5", "b6", "b7"))
+    width, depth, side, features, padding = _EFFICIENTNET[match[2]]
+    padded = match[1] or (library == "torchvision" and match[2] in ("b5", "b6", "b7"))
     return {
         "width_coefficient": width,
         "depth_coefficient": depth,
         "image_size": side,
         "hidden_dim": features,
         "depthwise_padding": padding,
-        "batch_norm_eps": 1e-3 if like_tf else 1e-5,
+        "batch_norm_eps": 1e-3 if padded else 1e-5,
     }

@@ -52,9 +52,11 @@ def signature(module: Any) -> Signature:
         picture = _pictures(module, config, name)
         arguments = [*arguments, *picture.arguments]
         sizes, others = {**sizes, **picture.sizes}, {**others, **picture.others}
-    found = Signature(tuple(arguments), sizes, others, by_name=True, leave=_LEAVE)
+    signature = Signature(tuple(arguments), sizes, others, by_name=True, leave=_LEAVE)
     return (
-        found if takes_batches(module) else replace(found, sizes={**sizes, BATCH: 1}).fixed(BATCH)
+        signature
+        if takes_batches(module)
+        else replace(signature, sizes={**sizes, BATCH: 1}).fixed(BATCH)
     )
 
 
