@@ -147,7 +147,7 @@ def test_a_folder_that_lost_its_receipt_is_no_pass(
     from safetensors.torch import save_file
 
     from interop.gate.candidate import ModelPath, judge
-    from tests.gate.test_many import external
+    from tests.gate.test_repository import external
 
     def folder(name: str, weights: Path) -> Path:
         place = tmp_path / name

@@ -13,7 +13,7 @@ from interop.identity import identify
 from interop.models.catalog import entry
 from interop.report.text import render
 from interop.report.units import quantity, spanned
-from tests.identity.conftest import manifest
+from tests.helpers.manifests import manifest
 
 
 def test_what_lies_beside_a_backbone_has_a_row_of_its_own() -> None:

@@ -10,7 +10,7 @@ import pytest
 from interop.data.base import Boxes
 from interop.errors import ModelError
 from interop.tasks import task
-from tests.bench.tasks.made import Plain, batch, by_name
+from tests.tasks.made import Plain, batch, by_name
 
 LABELS = ("cat", "dog")
 BOX = [10.0, 10.0, 50.0, 50.0]

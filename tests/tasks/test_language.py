@@ -8,7 +8,7 @@ import pytest
 from interop.errors import ModelError
 from interop.tasks import task
 from interop.tasks.language import Told
-from tests.bench.tasks.made import Plain, batch, by_name
+from tests.tasks.made import Plain, batch, by_name
 
 
 def test_perplexity_agrees_with_torchmetrics() -> None:

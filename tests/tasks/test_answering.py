@@ -8,7 +8,7 @@ import pytest
 from interop.errors import ModelError
 from interop.tasks import task
 from interop.tasks.answering import LONGEST, Span
-from tests.bench.tasks.made import Plain, batch, by_name
+from tests.tasks.made import Plain, batch, by_name
 
 CONTEXT = "Ada wrote the first program in 1843"
 WORDS = [(0, 3), (4, 9), (10, 13), (14, 19), (20, 27), (28, 30), (31, 35)]

@@ -12,7 +12,7 @@ import pytest
 from interop.errors import ModelError
 from interop.tasks import task
 from interop.tasks.speech import Said
-from tests.bench.tasks.made import Plain, batch, by_name
+from tests.tasks.made import Plain, batch, by_name
 
 LABELS = ("<pad>", "<s>", "|", "A", "B", "L", "E")
 TASK = "automatic-speech-recognition"

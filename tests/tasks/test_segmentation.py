@@ -8,7 +8,7 @@ import pytest
 from interop.errors import DataError, ModelError
 from interop.facts.sections.bench import Confused
 from interop.tasks import task
-from tests.bench.tasks.made import Plain, batch, by_name
+from tests.tasks.made import Plain, batch, by_name
 
 LABELS = ("road", "sky", "tree")
 

@@ -8,7 +8,7 @@ import pytest
 from interop.errors import DataError, ModelError
 from interop.tasks import task
 from interop.tasks.tokens import Tagged
-from tests.bench.tasks.made import Plain, batch, by_name
+from tests.tasks.made import Plain, batch, by_name
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 

@@ -11,7 +11,7 @@ from interop.errors import ModelError
 from interop.facts.sections.bench import Confused
 from interop.tasks import task
 from interop.tasks.classification import macros
-from tests.bench.tasks.made import Plain, batch, by_name
+from tests.tasks.made import Plain, batch, by_name
 
 LABELS = ("cat", "dog", "cow")
 

@@ -100,7 +100,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
         import os, signal, sys
         from pathlib import Path
         from interop.assess import parallel as work
-        from tests.assess.test_work import pieces
+        from tests.assess.test_parallel import pieces
 
         def say(line):
             if line == "probes: 2 of 4":

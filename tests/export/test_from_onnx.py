@@ -231,7 +231,7 @@ def test_a_token_that_a_fixed_batch_repeats(tmp_path):
     with routes._quiet():
         torch.onnx.export(module, (torch.zeros(3, 2, 4),), str(tmp_path / "a.onnx"), dynamo=True)
     made = restore.restore(
-        identify_file(tmp_path / "a.onnx"), factory="tests.export.test_restore:Token"
+        identify_file(tmp_path / "a.onnx"), factory="tests.export.test_from_onnx:Token"
     )
     assert made.found["token"].step == match.REPEATED
     torch.testing.assert_close(made.state["token"], module.token.data, rtol=0, atol=0)

@@ -7,7 +7,7 @@ import pytest
 
 from interop.errors import ModelError
 from interop.tasks import task
-from tests.bench.tasks.made import Plain, batch, by_name
+from tests.tasks.made import Plain, batch, by_name
 
 
 @pytest.mark.parametrize("wide", [1, 3])
