@@ -24,6 +24,13 @@ def parse_sizes(given: str) -> tuple[int, ...]:
     return sizes
 
 
+def positive(seconds: float) -> float:
+    """The same number. Raises ConfigError where it is not above zero."""
+    if not seconds > 0:
+        raise ConfigError("must be positive", where="--seconds")
+    return seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions(UserFacts):
     """What is measured, and how.
@@ -48,7 +55,7 @@ class BenchOptions(UserFacts):
         many=False, metavar="N,N,…", shown="1,8,32",
     )  # fmt: skip
     threads: int | None = ask(None, "Threads of all runtimes.", kind=int, least=1)
-    seconds: float = ask(4.0, "Time for each batch size.")
+    seconds: float = ask(4.0, "Time for each batch size.", parse=positive, shown="4.0")
     tf32: bool = ask(False, "Let CUDA round float32 products to 10 bits.")
     factory: str | None = ask(None, OWN_MODULE, "--model", metavar="MODULE:FACTORY")
     inputs: Sequence[str] = ask((), TAKES, "--input", metavar="SPEC")
@@ -58,5 +65,4 @@ class BenchOptions(UserFacts):
         """Raises ConfigError for what cannot be measured."""
         if self.batches and min(self.batches) < 1:
             raise ConfigError("a batch size must be at least 1", where="--batch")
-        if not self.seconds > 0:
-            raise ConfigError("must be positive", where="--seconds")
+        positive(self.seconds)

@@ -60,7 +60,7 @@ def _option(of: Field[Any]) -> Callable[[F], F]:
         metavar=asked.metavar,
         help=asked.help or None,
         show_default=default not in (None, ()),
-        callback=None if parse is None else lambda _c, _p, v: parse(v) if v else None,
+        callback=None if parse is None else lambda _c, _p, v: None if v in (None, ()) else parse(v),
     )
 
 

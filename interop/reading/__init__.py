@@ -72,12 +72,12 @@ def read(
 
 
 def values_module() -> ModuleType:
-    """Compares values; raises ExtraMissing on the light install, which has no numpy."""
+    """Compares values; raises ExtraMissing on the light install, which lacks numpy."""
     try:
         from interop.reading.values import comparison
     except ImportError:
         raise ExtraMissing(
-            "reading the tensors' values needs numpy, which is not installed",
+            "reading the tensors' values needs numpy and ml_dtypes, which are not installed",
             fix="pip install 'model-interop[run]', or leave values out (policy: values = false)",
         ) from None
     return comparison

@@ -121,6 +121,7 @@ def test_what_is_left_out_is_asked_for(interop: Run, repository: Path) -> None:
     assert "CANDIDATE" in refused(interop("gate", "--baseline", "git:main:", cwd=repository))
 
 
+@pytest.mark.needs_torch
 def test_data_of_any_kind_has_the_hash_that_bench_gives_it(tmp_path: Path, digits: Path) -> None:
     from interop.bench.accuracy import BATCH  # numpy is there
     from interop.data import open_data
