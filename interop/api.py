@@ -499,8 +499,8 @@ def _pictures(folder: Path) -> list[str]:
     """The hashes of a folder's pictures: all that can be told on the light install."""
     from hashlib import sha256
 
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    seen = [p for p in found if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
+    pictures = (p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    seen = [p for p in pictures if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
     if not seen:
         raise ConfigError(
             "is no folder of pictures, and others cannot be opened on the light install",

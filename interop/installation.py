@@ -26,11 +26,14 @@ _TRY_TORCHVISION = ("-c", "import torchvision.ops; torchvision.ops.nms")
 
 def doctor() -> Report:
     """Versions, the execution providers that really load, and conflicts (NO where one is)."""
-    found = {name: there for name in PACKAGES if (there := _version(name))}
-    problems = conflicts(found)
+    versions = {name: there for name in PACKAGES if (there := _version(name))}
+    problems = conflicts(versions)
     providers: dict[str, Any] = {}
     gpu = None
-    if {"onnx", "numpy"} <= found.keys() and {"onnxruntime", "onnxruntime-gpu"} & found.keys():
+    if {"onnx", "numpy"} <= versions.keys() and {
+        "onnxruntime",
+        "onnxruntime-gpu",
+    } & versions.keys():
         tried = _try(_TRY_PROVIDERS)
         if tried.returncode == 0:
             # The libraries below write lines of their own to stdout; the answer is the last.
@@ -50,7 +53,7 @@ def doctor() -> Report:
                     "pip install onnxruntime-gpu of the CUDA version of torch; see its load error",
                 )
             )
-    if {"torch", "torchvision"} <= found.keys():
+    if {"torch", "torchvision"} <= versions.keys():
         tried = _try(_TRY_TORCHVISION)
         if tried.returncode != 0:
             problems.append(
@@ -65,11 +68,11 @@ def doctor() -> Report:
         outcome=Answer.NO if problems else Answer.YES,
         summary=f"{count} problem{'s' * (count != 1)}" if problems else "no conflicts",
         details=DoctorSection(
-            packages=found,
+            packages=versions,
             providers=providers,
             gpu=gpu,
             problems=tuple(problems),
-            run="torch" in found,
+            run="torch" in versions,
         ),
     )
 

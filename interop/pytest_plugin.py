@@ -89,10 +89,10 @@ class Checker:
 def _words(report: Report, intent: str) -> str:
     """The verdict, and each finding that bears on it, a line each."""
     lines = [f"{intent}: {report.outcome}; {report.summary}"]
-    for found in report.findings:
-        if intent in {str(b) for b in found.breaks}:
-            hint = f" (fix: {found.hint})" if found.hint else ""
-            lines.append(f"  {found.level} {found.rule}: {found.what}{hint}")
+    for finding in report.findings:
+        if intent in {str(b) for b in finding.breaks}:
+            hint = f" (fix: {finding.hint})" if finding.hint else ""
+            lines.append(f"  {finding.level} {finding.rule}: {finding.what}{hint}")
     return "\n".join(lines)
 
 

@@ -76,11 +76,11 @@ class Seen:
 
     def as_arrays(self) -> dict[str, Array]:
         """All of it as arrays by name, which files and other processes take."""
-        said = {
+        header = {
             "about": self.about, "seconds": self.seconds, "answers": self.answers,
             "cached": self.cached,
         }  # fmt: skip
-        arrays: dict[str, Array] = {"said": np.array(json.dumps(said))}
+        arrays: dict[str, Array] = {"said": np.array(json.dumps(header))}
         if self.features is not None:
             arrays["features"] = self.features
         if self.outputs is not None:
@@ -89,31 +89,31 @@ class Seen:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Seen:
-        said = json.loads(str(arrays["said"]))
-        answers = said["answers"]
+        header = json.loads(str(arrays["said"]))
+        answers = header["answers"]
         return cls(
             arrays.get("features"), arrays.get("outputs"),
             None if answers is None else tuple(answers),
-            said["seconds"], said["cached"], said["about"],
+            header["seconds"], header["cached"], header["about"],
         )  # fmt: skip
 
 
 def names_of(given: Sequence[str]) -> list[str]:
     """A short name for each, no two the same: the file's stem, with folders where it takes them."""
     parts = [_parts(g) for g in given]
-    found = []
+    names = []
     for own in parts:
         others = [p for p in parts if p is not own]
         depth = 1
         while depth < len(own) and any(p[-depth:] == own[-depth:] for p in others):
             depth += 1
-        found.append("/".join(own[-depth:]))
+        names.append("/".join(own[-depth:]))
     seen: dict[str, int] = {}
-    for place, name in enumerate(found):
+    for place, name in enumerate(names):
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
-            found[place] = f"{name} ({seen[name]})"
-    return found
+            names[place] = f"{name} ({seen[name]})"
+    return names
 
 
 def _parts(given: str) -> list[str]:
@@ -145,28 +145,30 @@ def see(
         torch.set_num_threads(threads)
     source = spec.source()
     opened = data.open()
-    made = bare(source, factory=spec.factory, at=spec.features, seed=spec.seed)
-    made.module.to(device)
+    features = bare(source, factory=spec.factory, at=spec.features, seed=spec.seed)
+    features.module.to(device)
     _check_kind(spec, source, opened)
-    prepare = preparation(source.identity, data.task, input_names(source, made), kind=opened.kind)
-    key = _key(spec, source, made, data, opened, prepare)
+    prepare = preparation(
+        source.identity, data.task, input_names(source, features), kind=opened.kind
+    )
+    key = _key(spec, source, features, data, opened, prepare)
     if folder is not None and key and (kept := parallel.load(folder, key)) is not None:
-        found = Seen.from_arrays(kept)
-        found.cached = True
-        return found
-    said = unread(prepare, opened.records(), "texts", f"{data.path}, read for {spec.name}")
-    found = _run(made, opened, prepare, data, device)
-    if found.features is not None and not np.isfinite(found.features).all():
+        seen = Seen.from_arrays(kept)
+        seen.cached = True
+        return seen
+    complaint = unread(prepare, opened.records(), "texts", f"{data.path}, read for {spec.name}")
+    seen = _run(features, opened, prepare, data, device)
+    if seen.features is not None and not np.isfinite(seen.features).all():
         raise ModelError(
-            f"gives features that are no numbers{_not_finite(made)}",
+            f"gives features that are no numbers{_not_finite(features)}",
             where=spec.given,
             fix="look at it with interop inspect --values, and leave it out",
             rule="tensor-not-finite",
         )
-    found.about |= {"features": made.how, "prepared": dict(prepare.said), "unread": said}
+    seen.about |= {"features": features.how, "prepared": dict(prepare.said), "unread": complaint}
     if folder is not None and key:
-        parallel.store(folder, key, found.as_arrays())
-    return found
+        parallel.store(folder, key, seen.as_arrays())
+    return seen
 
 
 def see_or_refuse(*given: Any) -> Seen:
@@ -190,18 +192,20 @@ def _check_kind(spec: CandidateSpec, source: PretrainedSource, data: Data) -> No
         )
 
 
-def _not_finite(made: Features) -> str:
+def _not_finite(features: Features) -> str:
     """Which weights are no numbers, if any are."""
-    bad = [n for n, t in made.module.state_dict().items() if not t.isfinite().all()]
+    bad = [n for n, t in features.module.state_dict().items() if not t.isfinite().all()]
     return f" (nor are its weights {', '.join(bad[:3])})" if bad else ""
 
 
-def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, device: str) -> Seen:
+def _run(
+    features: Features, opened: Data, prepare: Preparation, data: DataSpec, device: str
+) -> Seen:
     vectors: list[Array] = []
     outputs: list[Array | None] = []
     answers: list[str] = []
     probed = data.task != TaskName.SPEECH_RECOGNITION
-    if not probed and not made.answers:
+    if not probed and not features.answers:
         raise ConfigError(
             f"has no head for {data.task}, and speech is assessed by a model's own answers",
             fix="fine-tune it first (interop finetune)",
@@ -209,19 +213,19 @@ def _run(made: Features, opened: Data, prepare: Preparation, data: DataSpec, dev
     task = task_of(data.task, data.labels) if not probed else None
     warm = next(prepare.batches(opened, 1), None)
     if warm is not None:  # what a process does once is no cost of this model's
-        made(warm.inputs, device)
+        features(warm.inputs, device)
     began, on_device = process_time(), 0.0
     for batch in prepare.batches(opened, BATCH):
         by_word = data.task == TaskName.TOKEN_CLASSIFICATION
         stop = clock.started() if device == "cuda" else None
-        states, answered = made(batch.inputs, device, pooled=not by_word)
+        states, answered = features(batch.inputs, device, pooled=not by_word)
         on_device += stop() / 1000 if stop is not None else 0.0
         if probed:
             vectors += _of_words(states, batch) if by_word else _of_records(states, batch)
             outputs.append(_rows(answered, batch))
         if task is not None and answered is not None:
-            said = task.answers({"logits": answered}, batch, prepare)
-            answers += [str(task.key(a)) for a in said]
+            texts = task.answers({"logits": answered}, batch, prepare)
+            answers += [str(task.key(a)) for a in texts]
     kept = None if not outputs or any(o is None for o in outputs) else outputs
     return Seen(
         np.stack(vectors).astype(np.float32) if vectors else None,
@@ -280,7 +284,7 @@ def content(spec: CandidateSpec, source: PretrainedSource) -> str:
 def _key(
     spec: CandidateSpec,
     source: PretrainedSource,
-    made: Features,
+    features: Features,
     data: DataSpec,
     opened: Data,
     prepare: Preparation,
@@ -291,15 +295,15 @@ def _key(
     of = content(spec, source)
     if not of:
         return ""
-    shapes = sorted((n, tuple(t.shape)) for n, t in made.module.state_dict().items())
+    shapes = sorted((n, tuple(t.shape)) for n, t in features.module.state_dict().items())
     digest = sha256()
     for record in opened.records():
         digest.update(record.sha256.encode())
-    said = json.dumps(
+    text = json.dumps(
         [
-            __version__, of, source.library, source.arch, made.how, spec.features, data.task,
+            __version__, of, source.library, source.arch, features.how, spec.features, data.task,
             list(data.labels), dict(prepare.said), digest.hexdigest(), shapes,
         ],
         sort_keys=True, default=str,
     )  # fmt: skip
-    return sha256(said.encode()).hexdigest()
+    return sha256(text.encode()).hexdigest()

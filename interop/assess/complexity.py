@@ -39,40 +39,40 @@ def complexity(made: Features, inputs: Mapping[str, Array]) -> dict[str, float |
     }
 
 
-def _flops(made: Features, given: Mapping[str, torch.Tensor]) -> float | None:
+def _flops(features: Features, given: Mapping[str, torch.Tensor]) -> float | None:
     from torch.utils.flop_counter import FlopCounterMode
 
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter, _quiet():
-            made._run(given)
+            features._run(given)
     except Exception:  # an operator that a counter does not take
         return None
     return float(counter.get_total_flops()) or None
 
 
-def _kept(made: Features, given: Mapping[str, torch.Tensor]) -> float | None:
-    own = {t.untyped_storage().data_ptr() for t in made.module.state_dict().values()}
-    found: dict[int, int] = {}
+def _kept(features: Features, given: Mapping[str, torch.Tensor]) -> float | None:
+    own = {t.untyped_storage().data_ptr() for t in features.module.state_dict().values()}
+    storages: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            found[storage.data_ptr()] = storage.nbytes()
+            storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    before = [p.requires_grad for p in made.module.parameters()]
-    made.module.requires_grad_(True)
+    before = [p.requires_grad for p in features.module.parameters()]
+    features.module.requires_grad_(True)
     try:
         # What is kept is alive until the result goes: no address is used twice.
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), _quiet():
-            result = made._run(given)
+            result = features._run(given)
         del result
     except Exception:  # a module that cannot be differentiated
         return None
     finally:
-        for parameter, needed in zip(made.module.parameters(), before, strict=True):
+        for parameter, needed in zip(features.module.parameters(), before, strict=True):
             parameter.requires_grad_(needed)
-    return float(sum(found.values()))
+    return float(sum(storages.values()))
 
 
 @contextlib.contextmanager

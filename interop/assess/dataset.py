@@ -89,8 +89,8 @@ def labelled(spec: DataSpec) -> Labelled:
             fix=f"there is {', '.join(TASKS)}",
         )
     if not spec.labels and spec.task in CLASSIFIED:
-        found = class_names(spec.path, spec.task, columns=spec.columns, split=spec.split)
-        spec = replace(spec, labels=found)
+        labels = class_names(spec.path, spec.task, columns=spec.columns, split=spec.split)
+        spec = replace(spec, labels=labels)
     data = spec.open()
     spec = replace(spec, opened=data)
     names, hashes, truths = [], [], []
@@ -135,11 +135,11 @@ def _groups(
     """
     keys, by = _stated_groups(spec, data, names)
     joined: dict[str, int] = {}
-    found = []
+    numbers = []
     for place, digest in enumerate(hashes):
         key = str(keys[place]) if keys is not None else digest
-        found.append(joined.setdefault(key, len(joined)))
-    group = np.array(found, dtype=np.int64)
+        numbers.append(joined.setdefault(key, len(joined)))
+    group = np.array(numbers, dtype=np.int64)
     if keys is None:
         twice = len(hashes) - len(joined)
         return group, f"{twice} records are another's very bytes" if twice else ""

@@ -121,24 +121,24 @@ def one(
 
     how = replace(settings, task=data.task, device=device, seed=spec.seed, factory=spec.factory)
     how.check()
-    got = learned(
+    fold = learned(
         spec.source(), data.open(), data.task, data.labels, train.tolist(), test.tolist(), how
     )
-    said = {"name": got.name, "better": got.better, "epochs": [asdict(e) for e in got.history]}
-    made: dict[str, NDArray[Any]] = {
-        "figure": np.array(got.figure), "said": np.array(json.dumps(said)), "test": test,
+    header = {"name": fold.name, "better": fold.better, "epochs": [asdict(e) for e in fold.history]}
+    arrays: dict[str, NDArray[Any]] = {
+        "figure": np.array(fold.figure), "said": np.array(json.dumps(header)), "test": test,
     }  # fmt: skip
-    classes = [a.argmax() for a in got.answers if isinstance(a, np.ndarray) and a.ndim == 1]
+    classes = [a.argmax() for a in fold.answers if isinstance(a, np.ndarray) and a.ndim == 1]
     if data.labels and len(classes) == len(test):
-        made["answers"] = np.array(classes, dtype=np.int64)
-    return made
+        arrays["answers"] = np.array(classes, dtype=np.int64)
+    return arrays
 
 
 def _take(tuned: Tuned, result: parallel.Result, of: Labelled, repeat: int) -> None:
-    said = json.loads(str(result["said"]))
-    rows = tuple(Epoch(**row) for row in said["epochs"])
-    tuned.name = "accuracy" if said["name"] == "top-1" else said["name"]
-    tuned.better = said["better"]
+    header = json.loads(str(result["said"]))
+    rows = tuple(Epoch(**row) for row in header["epochs"])
+    tuned.name = "accuracy" if header["name"] == "top-1" else header["name"]
+    tuned.better = header["better"]
     tuned.figures.append(float(result["figure"]))
     tuned.histories.append(rows)
     tuned.seconds.append(sum(r.cpu_seconds for r in rows))

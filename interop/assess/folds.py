@@ -62,17 +62,17 @@ def folds(of: Labelled, count: int, repeats: int, held: float, seed: int = 0) ->
     if held:
         parts = max(round(1 / held), 2)
         rest, kept = next(_split(of, every, group, parts, seed + 1000, grouped))
-    made = [
+    splits = [
         Fold(repeat, number, train, test)
         for repeat in range(repeats)
         for number, (train, test) in enumerate(
             _split(of, rest, group, count, seed + repeat, grouped)
         )
     ]
-    said = ["stratified by class"] if of.classifies else []
+    ways = ["stratified by class"] if of.classifies else []
     if grouped:
-        said.append(f"by group ({of.grouped_by or 'the words of a text go together'})")
-    return Folds(tuple(made), kept, ", ".join(said) or "at random")
+        ways.append(f"by group ({of.grouped_by or 'the words of a text go together'})")
+    return Folds(tuple(splits), kept, ", ".join(ways) or "at random")
 
 
 def _check(of: Labelled, count: int, grouped: bool) -> None:

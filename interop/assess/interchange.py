@@ -89,8 +89,8 @@ def same(a: str, b: str, count: int, right: Array) -> Replacement:
 
     `right` (n,) says which of the answers are.
     """
-    found = compared(a, b, Basis.SAME, right, right, right, right, 0.5)
-    return replace(found, count=count, kappa=1.0, not_worse=0.0, equivalent=0.0,
+    comparison = compared(a, b, Basis.SAME, right, right, right, right, 0.5)
+    return replace(comparison, count=count, kappa=1.0, not_worse=0.0, equivalent=0.0,
                    stands_in=Answer.YES)  # fmt: skip
 
 
@@ -104,33 +104,33 @@ def sentence(
     callers unchanged, 0.4 x the latency"."""
     points = f"{100 * margin:g} point{'s' if margin != 0.01 else ''}"
     if pair.basis is Basis.SAME:
-        said = f"{pair.b} can stand in for {pair.a}: the weights are the same, bit for bit"
+        verdict = f"{pair.b} can stand in for {pair.a}: the weights are the same, bit for bit"
     elif pair.doubt:
-        said = (
+        verdict = (
             f"whether {pair.b} can stand in for {pair.a} is open: {pair.doubt}, and its figures "
             "are too good; assess on samples that none has seen"
         )
     elif pair.stands_in is Answer.YES and pair.equivalent < ALPHA:
-        said = (
+        verdict = (
             f"{pair.b} can stand in for {pair.a} on this task (within {points}, "
             f"p {_p(pair.equivalent)})"
         )
     elif pair.stands_in is Answer.YES:
-        said = (
+        verdict = (
             f"{pair.b} can stand in for {pair.a} on this task ({_moved(pair)}, worse by {points} "
             f"is refuted with p {_p(pair.not_worse)})"
         )
     elif pair.stands_in is Answer.NO:
-        said = (
+        verdict = (
             f"{pair.b} cannot stand in for {pair.a} on this task ({_moved(pair)}, p "
             f"{_p(pair.worse)})"
         )
     else:
-        said = (
+        verdict = (
             f"whether {pair.b} can stand in for {pair.a} is open ({_moved(pair)}): {pair.count} "
             f"samples do not settle it within {points} (p {_p(pair.not_worse)})"
         )
-    parts = [said, callers]
+    parts = [verdict, callers]
     if latency is not None:
         value, (low, high) = latency
         alike = low <= 1 <= high

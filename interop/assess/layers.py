@@ -57,8 +57,8 @@ def _is_block(module: nn.Module, name: str) -> bool:
     return parent is module or isinstance(parent, nn.Sequential | nn.ModuleList)
 
 
-def _rows(found: Any) -> bool:
-    first = found[0] if isinstance(found, (tuple, list)) and found else found
+def _rows(output: Any) -> bool:
+    first = output[0] if isinstance(output, (tuple, list)) and output else output
     return isinstance(first, torch.Tensor) and first.ndim > 1 and first.is_floating_point()
 
 

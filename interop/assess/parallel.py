@@ -105,14 +105,14 @@ def done(
     """
     import joblib
 
-    found: dict[int, Result] = {}
+    results: dict[int, Result] = {}
     for place, piece in enumerate(pieces):
         if folder is not None and piece.key and (kept := load(folder, piece.key)) is not None:
-            found[place] = kept
-    rest = [i for i in range(len(pieces)) if i not in found]
+            results[place] = kept
+    rest = [i for i in range(len(pieces)) if i not in results]
     if not rest:
-        return [found[i] for i in range(len(pieces))]
-    say(f"{what}: {len(found)} of {len(pieces)}")
+        return [results[i] for i in range(len(pieces))]
+    say(f"{what}: {len(results)} of {len(pieces)}")
     with pool.open():
         backend, _ = joblib.parallel.get_active_backend()
         # Ray's gives results all at once: what a piece keeps is on disk as it is done all the same.
@@ -123,9 +123,9 @@ def done(
             for i in rest
         )
         for place, result in run(calls):
-            found[place] = result
-            say(f"{what}: {len(found)} of {len(pieces)}")
-    return [found[i] for i in range(len(pieces))]
+            results[place] = result
+            say(f"{what}: {len(results)} of {len(pieces)}")
+    return [results[i] for i in range(len(pieces))]
 
 
 def _kept(place: int, piece: Piece, folder: str | None) -> tuple[int, Result]:
@@ -137,22 +137,22 @@ def _kept(place: int, piece: Piece, folder: str | None) -> tuple[int, Result]:
 
 def key(*parts: Any) -> str:
     """One name for what a result depends on: numbers, texts and arrays."""
-    found = sha256()
+    hasher = sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            found.update(
+            hasher.update(
                 f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes()
             )
         else:
-            found.update(repr(part).encode())
-        found.update(b"\0")
-    return found.hexdigest()
+            hasher.update(repr(part).encode())
+        hasher.update(b"\0")
+    return hasher.hexdigest()
 
 
 def load(folder: Path, name: str) -> Result | None:
     try:
-        with np.load(folder / f"{name}.npz") as held:
-            return {n: held[n] for n in held.files}
+        with np.load(folder / f"{name}.npz") as archive:
+            return {n: archive[n] for n in archive.files}
     except (OSError, ValueError, KeyError):
         return None
 

@@ -119,15 +119,15 @@ def assess(
     say("reading the data set")
     task = _task(sources[0], data, options)
     of = labelled(DataSpec(str(data), str(task), (), options.columns, options.split, options.group))
-    found, refused = _parted(_seen(specs, sources, of, options, say))
-    if not found:
+    candidates, refused = _parted(_seen(specs, sources, of, options, say))
+    if not candidates:
         return _none(refused, of)
     plan = None
     if of.truth is not None:
         plan = folds(of, options.folds, options.repeats, options.held, options.seed)
-        _probed(found, of, plan, options, say)
-    made = _looked_into(found, of, options, say)
-    return _report(found, of, plan, options, made, refused)
+        _probed(candidates, of, plan, options, say)
+    looked = _looked_into(candidates, of, options, say)
+    return _report(candidates, of, plan, options, looked, refused)
 
 
 def _specs(models: Sequence[str], options: AssessOptions) -> list[CandidateSpec]:
@@ -198,7 +198,7 @@ def _seen(
 ) -> list[Candidate]:
     """Features and own answers of each, one candidate a piece of work."""
     folder = _folder(options, "features")
-    found = []
+    candidates = []
     jobs = options.jobs if options.backend != "threading" else 1
     threads = options.threads
     if jobs > 1 and threads is None:
@@ -220,14 +220,14 @@ def _seen(
             seen.append(see_or_refuse(spec, of.spec, folder, options.device, options.threads))
     for spec, source, one in zip(specs, sources, seen, strict=True):
         taught = 0 if source.random else provenance.trained_on(source.identity, of.hashes)
-        found.append(Candidate(spec, source, one, taught=taught))
+        candidates.append(Candidate(spec, source, one, taught=taught))
     # The same weights twice in one run: what the first computed was not computed before it.
     first: set[str] = set()
-    for c in found:
+    for c in candidates:
         key = c.source.sha256 or c.name
         c.seen.cached = c.seen.cached and key not in first
         first |= set() if c.seen.cached else {key}
-    return found
+    return candidates
 
 
 def see_arrays(*given: Any) -> parallel.Result:
@@ -236,15 +236,15 @@ def see_arrays(*given: Any) -> parallel.Result:
 
 
 def _probed(
-    found: Sequence[Candidate], of: Labelled, plan: Folds, options: AssessOptions, say: Say
+    candidates: Sequence[Candidate], of: Labelled, plan: Folds, options: AssessOptions, say: Say
 ) -> None:
     assert of.truth is not None
     trials = probe_cv.run(
-        [(c.name, c.seen) for c in found], of, plan, pool(options), _folder(options, "probes"),
+        [(c.name, c.seen) for c in candidates], of, plan, pool(options), _folder(options, "probes"),
         options.seed, say, options.samples,
     )  # fmt: skip
     classes = len(of.labels) if of.classifies else 0
-    for candidate, one in zip(found, trials, strict=True):
+    for candidate, one in zip(candidates, trials, strict=True):
         candidate.trial = one
         say(f"{candidate.name}: scores without training")
         candidate.scores = untrained.scores(
@@ -252,11 +252,11 @@ def _probed(
         )
     if options.tuning is not None:
         tuned = tune(
-            [c.spec for c in found], of, plan, options.tuning, options.device, pool(options),
+            [c.spec for c in candidates], of, plan, options.tuning, options.device, pool(options),
             _folder(options, "tuned"), say,
         )  # fmt: skip
-        for candidate, made in zip(found, tuned, strict=True):
-            candidate.tuned = made
+        for candidate, outcome in zip(candidates, tuned, strict=True):
+            candidate.tuned = outcome
 
 
 @dataclass(slots=True)
@@ -270,7 +270,7 @@ class _Looked:
 
 
 def _looked_into(
-    found: Sequence[Candidate], of: Labelled, options: AssessOptions, say: Say
+    candidates: Sequence[Candidate], of: Labelled, options: AssessOptions, say: Say
 ) -> _Looked:
     """Costs and layers; the modules are made once more, all of them at a time for the latency.
 
@@ -281,34 +281,34 @@ def _looked_into(
     records = data.spread(layers.SAMPLES)
     ready: list[tuple[str, Features, Mapping[str, Array]]] = []
     looked = _Looked()
-    for candidate in found:
+    for candidate in candidates:
         say(f"{candidate.name}: costs")
-        made = bare(
+        features = bare(
             candidate.source, factory=candidate.spec.factory, at=candidate.spec.features,
             seed=candidate.spec.seed,
         )  # fmt: skip
-        names = input_names(candidate.source, made)
+        names = input_names(candidate.source, features)
         prepare = preparation(candidate.source.identity, of.spec.task, names, kind=of.kind)
         one = dict(prepare(records[:1]).inputs)
         one = {n: a[:1] for n, a in one.items()}
-        candidate.costs = complexity(made, one)
-        paths = layers.chosen(made, one)
+        candidate.costs = complexity(features, one)
+        paths = layers.chosen(features, one)
         parts: dict[str, list[Array]] = {}
         size = prepare.most or 32
         for start in range(0, len(records), size):
             given = prepare(records[start : start + size])
-            for path, array in made.layers(given.inputs, paths).items():
+            for path, array in features.layers(given.inputs, paths).items():
                 parts.setdefault(path, []).append(array[: len(given.rows)])
         candidate.layers = {
             path: np.concatenate(arrays)
             for path, arrays in parts.items()
             if len({a.shape[1] for a in arrays}) == 1  # else it is as long as the sound
         }
-        if not candidate.source.random or all(c.source.random for c in found):
-            ready.append((candidate.name, made, one))
+        if not candidate.source.random or all(c.source.random for c in candidates):
+            ready.append((candidate.name, features, one))
     if options.seconds > 0:
-        for _, made, _ in ready:
-            made.module.to(options.device)
+        for _, features, _ in ready:
+            features.module.to(options.device)
         looked.latency, looked.ratios = latencies(
             ready, options.seconds, options.threads, options.device,
             lambda n: say(f"latency: round {n}"),
@@ -329,7 +329,7 @@ def _looked_into(
 
 
 def _report(
-    found: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     of: Labelled,
     plan: Folds | None,
     options: AssessOptions,
@@ -337,7 +337,7 @@ def _report(
     refused: Sequence[Candidate],
 ) -> Report:
     measured: list[Measurement] = []
-    for candidate in found:
+    for candidate in candidates:
         measured += _own(candidate, of)
         if candidate.trial is not None and plan is not None:
             measured += probe_cv.measurements(candidate.trial, of, plan)
@@ -350,16 +350,16 @@ def _report(
             )
             for n, v in candidate.scores.items()
         ]
-    measured += _reference(found)
-    outcomes = _outcomes(found)
-    order, against = _order(found, outcomes)
+    measured += _reference(candidates)
+    outcomes = _outcomes(candidates)
+    order, against = _order(candidates, outcomes)
     measured += order
-    ranked = sorted(found, key=lambda c: -outcomes.get(c.name, float("-inf")))
-    points = {c.name: _point(c, outcomes, looked) for c in found}
-    on_front = _front(found, points)
+    ranked = sorted(candidates, key=lambda c: -outcomes.get(c.name, float("-inf")))
+    points = {c.name: _point(c, outcomes, looked) for c in candidates}
+    on_front = _front(candidates, points)
     # A control has no latency, and is no choice: the others are scored among themselves.
-    scored = {c.name: points[c.name] for c in found if not c.source.random} or points
-    pairs, skipped = _pairs(found, of, options, looked)
+    scored = {c.name: points[c.name] for c in candidates if not c.source.random} or points
+    pairs, skipped = _pairs(candidates, of, options, looked)
     section = AssessSection(
         task=TaskName(of.spec.task),
         candidates=tuple(
@@ -374,7 +374,7 @@ def _report(
                 training={} if c.source.random else provenance.training(c.source.identity),
                 front=c.name in on_front,
                 figures=points[c.name],
-                score=None if c.source.random and len(scored) < len(found) else (
+                score=None if c.source.random and len(scored) < len(candidates) else (
                     _score(c.name, scored, options.weights)
                 ),
             )
@@ -386,19 +386,19 @@ def _report(
         ),
         labels=tuple(of.labels),
         confusion=_confusions(ranked, of),
-        curves=tuple(x for c in found if c.tuned is not None for x in c.tuned.curves(c.name)),
+        curves=tuple(x for c in candidates if c.tuned is not None for x in c.tuned.curves(c.name)),
         order=ScoreOrder(against),
         interchange=pairs,
         margin=options.margin,
         weights=dict(options.weights),
         left_out=tuple(c.name for c in refused),
-        notes=(*map(_left_out, refused), *_warnings(found, of), *looked.notes),
+        notes=(*map(_left_out, refused), *_warnings(candidates, of), *looked.notes),
     )  # fmt: skip
     return Report(
         command="assess",
         outcome=Answer.NO if refused else Answer.YES,
         summary=_summary(ranked, outcomes, pairs, refused),
-        inputs=_inputs([*found, *refused], of),
+        inputs=_inputs([*candidates, *refused], of),
         findings=tuple(map(_refusal, refused)),
         measurements=tuple(measured),
         skipped=skipped,
@@ -408,15 +408,15 @@ def _report(
     )  # fmt: skip
 
 
-def _inputs(found: Sequence[Candidate], of: Labelled) -> tuple[Input, ...]:
+def _inputs(candidates: Sequence[Candidate], of: Labelled) -> tuple[Input, ...]:
     data = Input("data", of.spec.path, f"{len(of.names)} {of.kind}", dict(of.about))
-    return (*(_described(c) for c in found), data)
+    return (*(_described(c) for c in candidates), data)
 
 
-def _parted(found: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+def _parted(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
     """Those that can be judged, and those whose weights do not fill their backbone."""
-    refused = [c for c in found if "refused" in c.seen.about]
-    return [c for c in found if c not in refused], refused
+    refused = [c for c in candidates if "refused" in c.seen.about]
+    return [c for c in candidates if c not in refused], refused
 
 
 def _none(refused: Sequence[Candidate], of: Labelled) -> Report:
@@ -445,21 +445,23 @@ def _left_out(candidate: Candidate) -> str:
 
 def _refusal(candidate: Candidate) -> Finding:
     proof = Proof(ProofName.LOADED_FRACTION, False, str(candidate.seen.about["refused"]))
-    found, _ = run(Case(b=candidate.source.identity, proofs=(proof,)))
-    one = next(f for f in found if f.rule == "loaded-fraction-low")
+    findings, _ = run(Case(b=candidate.source.identity, proofs=(proof,)))
+    one = next(f for f in findings if f.rule == "loaded-fraction-low")
     return replace(one, what=f"{candidate.name}: {one.what}")
 
 
-def _warnings(found: Sequence[Candidate], of: Labelled) -> list[str]:
+def _warnings(candidates: Sequence[Candidate], of: Labelled) -> list[str]:
     """What a reader must know before a figure is believed."""
     warnings = [
         f"{c.name} was trained on {c.taught} of these {len(of.names)} samples: its figures here "
         "are too good"
-        for c in found
+        for c in candidates
         if c.taught
     ]
-    warnings += [f"{c.name}: {c.seen.about['unread']}" for c in found if c.seen.about.get("unread")]
-    for c in found:
+    warnings += [
+        f"{c.name}: {c.seen.about['unread']}" for c in candidates if c.seen.about.get("unread")
+    ]
+    for c in candidates:
         how = c.source.identity.image_preprocessing
         if of.kind == "pictures" and how is not None and "published weights" in how.source:
             warnings.append(
@@ -488,9 +490,9 @@ def _own_answers(candidate: Candidate, of: Labelled) -> tuple[Array, Array] | No
     """What the model's own head answers, and whether that is right; None where it is not a head
     for this task."""
     if candidate.seen.answers is not None:
-        said = np.array(candidate.seen.answers, dtype=object)
+        answers = np.array(candidate.seen.answers, dtype=object)
         keys = [" ".join(t.casefold().split()) for t in of.truths]
-        return said, said == np.array(keys, dtype=object)
+        return answers, answers == np.array(keys, dtype=object)
     names = candidate.source.identity.labels.names
     outputs = candidate.seen.outputs
     if outputs is None or names is None or not of.classifies or set(names) != set(of.labels):
@@ -498,8 +500,8 @@ def _own_answers(candidate: Candidate, of: Labelled) -> tuple[Array, Array] | No
     if outputs.shape != (len(of.names), len(names)) or of.truth is None:
         return None
     place = np.array([of.labels.index(n) for n in names])
-    said = place[outputs.argmax(axis=1)]
-    return said, said == of.truth
+    answers = place[outputs.argmax(axis=1)]
+    return answers, answers == of.truth
 
 
 def _own(candidate: Candidate, of: Labelled) -> list[Measurement]:
@@ -512,18 +514,18 @@ def _own(candidate: Candidate, of: Labelled) -> list[Measurement]:
         "samples": len(of.names),
     }
     name = "accuracy" if of.classifies else "exact match"
-    made = [share(name, answered[1].astype(bool), conditions)]
+    measurements = [share(name, answered[1].astype(bool), conditions)]
     if of.spec.task == TaskName.SPEECH_RECOGNITION:
         from interop.tasks.speech import Said
 
         assert candidate.seen.answers is not None
-        said = [Said(a, None) for a in candidate.seen.answers]
-        made += [
+        answers = [Said(a, None) for a in candidate.seen.answers]
+        measurements += [
             Measurement(s.name, s.unit, s.value, s.interval, conditions=conditions)
-            for s in task_of(of.spec.task).scores(said, list(of.truths))
+            for s in task_of(of.spec.task).scores(answers, list(of.truths))
             if s.name != "exact match"
         ]
-    return made
+    return measurements
 
 
 def _costs(candidate: Candidate, looked: _Looked) -> list[Measurement]:
@@ -539,15 +541,15 @@ def _costs(candidate: Candidate, looked: _Looked) -> list[Measurement]:
     if candidate.trial is not None:
         value = 1000 * candidate.trial.seconds
         costs.append(Measurement("probes, processor time", Unit.MS, value, conditions=conditions))
-    if (found := looked.latency.get(candidate.name)) is not None:
-        costs.append(replace(found, conditions={**found.conditions, **conditions}))
+    if (latency := looked.latency.get(candidate.name)) is not None:
+        costs.append(replace(latency, conditions={**latency.conditions, **conditions}))
     return costs
 
 
-def _outcomes(found: Sequence[Candidate]) -> dict[str, float]:
+def _outcomes(candidates: Sequence[Candidate]) -> dict[str, float]:
     """What each candidate came to: fine-tuned where that was done, else probed."""
     outcomes = {}
-    for c in found:
+    for c in candidates:
         if c.tuned is not None:
             outcomes[c.name] = c.tuned.outcome
         elif c.trial is not None:
@@ -555,11 +557,11 @@ def _outcomes(found: Sequence[Candidate]) -> dict[str, float]:
     return outcomes
 
 
-def _reference(found: Sequence[Candidate]) -> list[Measurement]:
+def _reference(candidates: Sequence[Candidate]) -> list[Measurement]:
     """How alike each candidate's features are to the first one's, by debiased linear CKA."""
-    first = found[0]
+    first = candidates[0]
     similarities = []
-    for c in found[1:]:
+    for c in candidates[1:]:
         if first.seen.features is None or c.seen.features is None:
             continue
         rows = np.linspace(0, len(c.seen.features) - 1, min(len(c.seen.features), 2000)).astype(int)
@@ -570,22 +572,28 @@ def _reference(found: Sequence[Candidate]) -> list[Measurement]:
 
 
 def _order(
-    found: Sequence[Candidate], outcomes: Mapping[str, float]
+    candidates: Sequence[Candidate], outcomes: Mapping[str, float]
 ) -> tuple[list[Measurement], str]:
-    tuned = all(c.tuned is not None for c in found)
-    first = next(iter(found[0].trial.figures)) if found[0].trial is not None else "accuracy"
-    against = f"fine-tuned {found[0].tuned.name}" if tuned and found[0].tuned else (
+    tuned = all(c.tuned is not None for c in candidates)
+    first = (
+        next(iter(candidates[0].trial.figures)) if candidates[0].trial is not None else "accuracy"
+    )
+    against = f"fine-tuned {candidates[0].tuned.name}" if tuned and candidates[0].tuned else (
         f"{first} of the probes"
     )  # fmt: skip
-    if len(outcomes) < 2 or len(outcomes) < len(found):
+    if len(outcomes) < 2 or len(outcomes) < len(candidates):
         return [], against
-    scored = {c.name: dict(c.scores) for c in found}
+    scored = {c.name: dict(c.scores) for c in candidates}
     if tuned:
-        for c in found:
+        for c in candidates:
             assert c.trial is not None
             scored[c.name]["linear probe"] = float(np.mean(next(iter(c.trial.figures.values()))))
-    taus = untrained.held_to(scored, outcomes, [c.name for c in found])
-    conditions: dict[str, Json] = {"group": Group.ORDER, "against": against, "models": len(found)}
+    taus = untrained.held_to(scored, outcomes, [c.name for c in candidates])
+    conditions: dict[str, Json] = {
+        "group": Group.ORDER,
+        "against": against,
+        "models": len(candidates),
+    }
     return [
         Measurement("weighted Kendall's tau", Unit.ABS, v, conditions={**conditions, "of": n})
         for n, v in taus.items()
@@ -604,10 +612,10 @@ def _point(
 
 
 def _front(
-    found: Sequence[Candidate], points: Mapping[str, Mapping[str, float | None]]
+    candidates: Sequence[Candidate], points: Mapping[str, Mapping[str, float | None]]
 ) -> set[str]:
     """Names on the Pareto front. A control is not among them, unless there is nothing else."""
-    real = [c.name for c in found if not c.source.random] or [c.name for c in found]
+    real = [c.name for c in candidates if not c.source.random] or [c.name for c in candidates]
     return {n for n, best in zip(real, front([points[n] for n in real], AXES), strict=True) if best}
 
 
@@ -619,7 +627,7 @@ def _score(
     total = sum(weights.values())
     if not total:
         return None
-    found = 0.0
+    weighted = 0.0
     for axis, weight in weights.items():
         values = [p[axis] for p in points.values()]
         own = points[name][axis]
@@ -628,26 +636,26 @@ def _score(
             return None
         low, high = min(known), max(known)
         place = (own - low) / (high - low) if high > low else 1.0
-        found += weight * (place if AXES[axis] > 0 or high == low else 1 - place)
-    return found / total
+        weighted += weight * (place if AXES[axis] > 0 or high == low else 1 - place)
+    return weighted / total
 
 
 # ---------------------------------------------------------------- which for which
 
 
 def _pairs(
-    found: Sequence[Candidate], of: Labelled, options: AssessOptions, looked: _Looked
+    candidates: Sequence[Candidate], of: Labelled, options: AssessOptions, looked: _Looked
 ) -> tuple[tuple[ReplacementRow, ...], tuple[Skipped, ...]]:
     """Every candidate in every other's place."""
     if not of.classifies and of.spec.task != TaskName.SPEECH_RECOGNITION:
         return (), (Skipped("interchange", "answers that are numbers are never the same"),)
     alike = {
         (a.name, b.name): layers.alike(a.layers, b.layers)
-        for a, b in combinations(found, 2)
+        for a, b in combinations(candidates, 2)
         if a.layers and b.layers
     }
     replacements: list[ReplacementRow] = []
-    for a, b in permutations(found, 2):
+    for a, b in permutations(candidates, 2):
         answered = _both(a, b, of)
         if answered is None:
             continue
@@ -754,11 +762,11 @@ def _summary(
 ) -> str:
     best = ranked[0]
     stands = [p for p in pairs if p.stands_in is Answer.YES]
-    said = f"{len(ranked)} model{'s' if len(ranked) > 1 else ''}"
+    sentence = f"{len(ranked)} model{'s' if len(ranked) > 1 else ''}"
     if best.name in outcomes:
-        said += f", best {best.name} ({_said(best, outcomes[best.name])})"
+        sentence += f", best {best.name} ({_said(best, outcomes[best.name])})"
     left = f"; left out: {', '.join(c.name for c in refused)}" if refused else ""
-    return f"{said}; {len(stands)} of {len(pairs)} replacements hold{left}"
+    return f"{sentence}; {len(stands)} of {len(pairs)} replacements hold{left}"
 
 
 def _said(best: Candidate, value: float) -> str:

@@ -58,10 +58,10 @@ def run(
         for what, piece in _pieces(one, of, plan, seed, samples)
     ]
     results = parallel.done([p for _, _, p in jobs], pool, folder, "probes", say)
-    found = {name: ProbeTrial(name, _empty(of, plan)) for name, _ in seen}
+    trials = {name: ProbeTrial(name, _empty(of, plan)) for name, _ in seen}
     for (name, what, _), result in zip(jobs, results, strict=True):
-        _take(found[name], what, result, of, plan)
-    return list(found.values())
+        _take(trials[name], what, result, of, plan)
+    return list(trials.values())
 
 
 def _empty(of: Labelled, plan: Folds) -> Array:

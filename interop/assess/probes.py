@@ -39,12 +39,12 @@ def probe(
         scaled, after = _scaled(features[train], features[test])
         fit = _classified if classes else _regressed
         answers, sure, strength = fit(scaled, truth[train], after, classes, group[train], seed)
-    found = {
+    arrays = {
         "answers": answers,
         "strength": np.array(strength),
         "seconds": np.array(process_time() - began),
     }
-    return found if sure is None else {**found, "sure": sure.astype(np.float32)}
+    return arrays if sure is None else {**arrays, "sure": sure.astype(np.float32)}
 
 
 def _scaled(train: Array, test: Array) -> tuple[Array, Array]:

@@ -31,17 +31,17 @@ _LINE = re.compile(r"^([A-Za-z_]+):\s*(.*)$")
 def training(identity: Identity) -> dict[str, str]:
     """Each setting that is known, in words, with where it stands; {} where nothing tells."""
     metadata = identity.manifest.metadata
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for place in _PLACES:
-        if isinstance(held := metadata.get(place), Mapping):
-            _take(found, _flat(held), place)
-    _take(found, metadata, "the checkpoint")
+        if isinstance(record := metadata.get(place), Mapping):
+            _take(settings, _flat(record), place)
+    _take(settings, metadata, "the checkpoint")
     path = Path(identity.manifest.path)
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
-        _take(found, _json(folder / "training.json"), "training.json")
-        _take(found, _card(folder / "README.md"), "README.md")
-    return found
+        _take(settings, _json(folder / "training.json"), "training.json")
+        _take(settings, _card(folder / "README.md"), "README.md")
+    return settings
 
 
 def trained_on(identity: Identity, hashes: Sequence[str]) -> int | None:
@@ -61,17 +61,17 @@ def _seen(identity: Identity) -> frozenset[bytes] | None:
     if not isinstance(listed, str) or not listed:
         return None
     try:
-        held = b64decode(listed, validate=True)
+        pieces = b64decode(listed, validate=True)
     except ValueError:
         return None
-    return frozenset(held[i : i + _PIECE] for i in range(0, len(held), _PIECE))
+    return frozenset(pieces[i : i + _PIECE] for i in range(0, len(pieces), _PIECE))
 
 
-def _take(found: dict[str, str], held: Mapping[str, Json], place: str) -> None:
+def _take(known: dict[str, str], record: Mapping[str, Json], place: str) -> None:
     for word, names in _WORDS.items():
-        value = next((held[n] for n in names if n in held), None)
-        if word not in found and value is not None and (said := _said(value)):
-            found[word] = f"{said} ({place})"
+        value = next((record[n] for n in names if n in record), None)
+        if word not in known and value is not None and (text := _said(value)):
+            known[word] = f"{text} ({place})"
 
 
 def _said(value: Json) -> str:
@@ -95,18 +95,18 @@ def _whole(path: Path) -> Mapping[str, Json]:
     import json
 
     try:
-        found = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, Mapping) else {}
+    return document if isinstance(document, Mapping) else {}
 
 
-def _flat(held: Mapping[str, Json]) -> Mapping[str, Json]:
+def _flat(document: Mapping[str, Json]) -> Mapping[str, Json]:
     """A record with its settings beside the rest, and its data set by number and hash."""
-    record = held.get("training")
-    inner = record if isinstance(record, Mapping) else held
+    record = document.get("training")
+    inner = record if isinstance(record, Mapping) else document
     settings = inner.get("settings")
-    settings_of = {**held, **inner, **(settings if isinstance(settings, Mapping) else {})}
+    settings_of = {**document, **inner, **(settings if isinstance(settings, Mapping) else {})}
     data = settings_of.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("sha256"), str):
         settings_of["data"] = f"{data.get('samples')} samples, sha256 {data['sha256'][:12]}…"
@@ -119,12 +119,12 @@ def _card(path: Path) -> Mapping[str, Json]:
         front = _FRONT.match(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return {}
-    found: dict[str, Json] = {}
+    entries: dict[str, Json] = {}
     name = ""
     for line in front.group(1).splitlines() if front else ():
         if (entry := _LINE.match(line)) is not None:
             name = entry.group(1)
-            found[name] = entry.group(2).strip("\"' ") or []
-        elif line.lstrip().startswith("- ") and isinstance(found.get(name), list):
-            found[name].append(line.lstrip()[2:].strip("\"' "))
-    return {k: v for k, v in found.items() if v}
+            entries[name] = entry.group(2).strip("\"' ") or []
+        elif line.lstrip().startswith("- ") and isinstance(entries.get(name), list):
+            entries[name].append(line.lstrip()[2:].strip("\"' "))
+    return {k: v for k, v in entries.items() if v}

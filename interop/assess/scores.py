@@ -53,8 +53,8 @@ def scores(
         sure = _softmax(outputs)
         asked["LEEP"] = lambda: transferability.leep(sure, y)
         asked["NCE"] = lambda: transferability.nce(sure.argmax(axis=1), y)
-    found = {name: _tried(score) for name, score in asked.items()}
-    return {**found, "H-score": None} if saturated else found
+    values = {name: _tried(score) for name, score in asked.items()}
+    return {**values, "H-score": None} if saturated else values
 
 
 def _tried(score: Callable[[], float]) -> float | None:

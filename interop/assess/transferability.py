@@ -323,12 +323,12 @@ def _greatest_evidence(s2: Array, inside: Array, total: Array, n: int) -> Array:
     if not k:
         return np.asarray(best)
     steps = _grid(s2, inside, outside, n)
-    found = evidence(np.exp(steps), inside, outside)
+    grid = evidence(np.exp(steps), inside, outside)
     for t in range(len(best)):
         if not outside[t] and k < n:
             best[t] = np.inf  # the noise may be as small as one likes
             continue
-        at = int(found[:, t].argmax())
+        at = int(grid[:, t].argmax())
         around = steps[max(at - 1, 0)], steps[min(at + 1, len(steps) - 1)]
         one, rest = inside[:, t : t + 1], outside[t : t + 1]
         fine = minimize_scalar(
@@ -337,7 +337,7 @@ def _greatest_evidence(s2: Array, inside: Array, total: Array, n: int) -> Array:
             method="bounded",
             options={"xatol": 1e-9},
         )
-        best[t] = max(best[t], found[at, t], -fine.fun)
+        best[t] = max(best[t], grid[at, t], -fine.fun)
     return np.asarray(best)
 
 

@@ -60,8 +60,8 @@ class Answered:
     @property
     def right(self) -> NDArray[np.bool_] | None:
         """Whether each answer is right, (n,); None where the task knows no yes or no."""
-        found = [self.task.right(a, t) for a, t in zip(self.answers, self.truths, strict=True)]
-        return None if None in found else np.array(found, dtype=bool)
+        marks = [self.task.right(a, t) for a, t in zip(self.answers, self.truths, strict=True)]
+        return None if None in marks else np.array(marks, dtype=bool)
 
     def keys(self) -> list[Any]:
         return [self.task.key(a) for a in self.answers]
@@ -85,14 +85,14 @@ class Answered:
         knows no yes or no), and a digest of what makes two answers the same.
         """
         task = self.task
-        told = zip(self.hashes, self.truths, self.answers, strict=True)
+        rows = zip(self.hashes, self.truths, self.answers, strict=True)
         return Predictions(
             self.of,
             task.name,
             task.labels,
             {
                 h: (task.truth_words(t), task.words(a), task.right(a, t), _digest(task.key(a)))
-                for h, t, a in told
+                for h, t, a in rows
             },
         )
 
@@ -114,7 +114,7 @@ def answer(
     Raises DataError for a record that cannot be read or prepared, ModelError where the outputs are
     none of the task.
     """
-    found = [Answered(contender.role, r.name, task) for r in contender.runtimes]
+    answered = [Answered(contender.role, r.name, task) for r in contender.runtimes]
     waited, done = 0.0, 0
     batches = ahead(prepare.batches(data, batch))
     while True:
@@ -122,10 +122,10 @@ def answer(
         prepared = next(batches, None)
         waited += perf_counter() - began
         if prepared is None:
-            return found, waited
+            return answered, waited
         first: Sequence[Array] = ()
         given = filled(prepared.inputs, len(prepared.rows), contender.signature)
-        for one, runtime in zip(found, contender.runtimes, strict=True):
+        for one, runtime in zip(answered, contender.runtimes, strict=True):
             began = perf_counter()
             named = contender.named(runtime, given)
             one.seconds += perf_counter() - began
@@ -145,25 +145,25 @@ def ahead(items: Iterator[T], most: int = AHEAD) -> Iterator[T]:
 
     Pictures are decoded, resized and hashed outside of Python's lock, while the model runs.
     """
-    held: Queue[tuple[T | None, BaseException | None]] = Queue(most)
+    queue: Queue[tuple[T | None, BaseException | None]] = Queue(most)
     stop = Event()
 
     def fill() -> None:
         fault: BaseException | None = None
         try:
             for item in items:
-                held.put((item, None))
+                queue.put((item, None))
                 if stop.is_set():
                     return
         except BaseException as error:  # handed to whoever asks for the next item
             fault = error
-        held.put((None, fault))
+        queue.put((None, fault))
 
     thread = Thread(target=fill, daemon=True)
     thread.start()
     try:
         while True:
-            item, fault = held.get()
+            item, fault = queue.get()
             if fault is not None:
                 raise fault
             if item is None:
@@ -172,8 +172,8 @@ def ahead(items: Iterator[T], most: int = AHEAD) -> Iterator[T]:
     finally:
         stop.set()
         while thread.is_alive():
-            if not held.empty():
-                held.get()
+            if not queue.empty():
+                queue.get()
             thread.join(0.01)
 
 

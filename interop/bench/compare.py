@@ -45,7 +45,7 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
             raise ConfigError(
                 "is a comparison itself", where=name, fix="give the two reports that it compares"
             )
-        if any(len(told) < ANSWER for p in _predictions(report) for told in p.samples.values()):
+        if any(len(sample) < ANSWER for p in _predictions(report) for sample in p.samples.values()):
             raise ConfigError(
                 "its answers were stored by an older version, which do not tell right from wrong",
                 where=name,
@@ -59,8 +59,8 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
             fix="bench the same runtimes and batch sizes in both",
         )
     _same_subject(old, new, names)
-    found = [*_accuracy(old, new), *_figures(old, new, pairs), *_latencies(old, new, pairs)]
-    found += _single(pairs)
+    changes = [*_accuracy(old, new), *_figures(old, new, pairs), *_latencies(old, new, pairs)]
+    changes += _single(pairs)
     moved = _conditions(old, new)
     machine = {k: v for k, v in moved.items() if k in MACHINE}
     noisy = [
@@ -70,22 +70,22 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
     ]
     return Report(
         command="bench",
-        outcome=_outcome(found, noisy),
-        summary=_summary(found, machine, noisy),
+        outcome=_outcome(changes, noisy),
+        summary=_summary(changes, machine, noisy),
         inputs=tuple(
             Input(role, name, report.summary, {"command": "bench"})
             for role, name, report in zip(
                 (InputRole.OLD, InputRole.NEW), names, (old, new), strict=True
             )
         ),
-        measurements=tuple(found),
+        measurements=tuple(changes),
         skipped=(*_other_samples(old, new), *_unmatched(old, new)),
         details=CompareSection(conditions_changed=moved or None),
     )
 
 
-def _outcome(found: Sequence[Measurement], noisy: Sequence[str]) -> Answer:
-    if any(m.conditions.get("verdict") in LOSSES for m in found):
+def _outcome(changes: Sequence[Measurement], noisy: Sequence[str]) -> Answer:
+    if any(m.conditions.get("verdict") in LOSSES for m in changes):
         return Answer.NO
     return Answer.UNKNOWN if noisy else Answer.YES
 
@@ -128,13 +128,13 @@ def _pairs(old: Report, new: Report) -> list[tuple[Measurement, Measurement]]:
 
 def _unmatched(old: Report, new: Report) -> list[Skipped]:
     ours = {_key(m): m for m in old.measurements}, {_key(m): m for m in new.measurements}
-    made = []
+    skipped = []
     for here, there, which in ((*ours, "old"), (*reversed(ours), "new")):
         for name, of, batch in here:
             if (name, of, batch) not in there:
                 at = f", batch {batch}" if batch is not None else ""
-                made.append(Skipped(f"{name} of {of}{at}", f"in the {which} report alone"))
-    return made
+                skipped.append(Skipped(f"{name} of {of}{at}", f"in the {which} report alone"))
+    return skipped
 
 
 # ---------------------------------------------------------------- accuracy
@@ -145,11 +145,11 @@ def _accuracy(old: Report, new: Report) -> list[Measurement]:
     before = {p.of: p for p in _predictions(old)}
     measurements: list[Measurement] = []
     for after in _predictions(new):
-        found = before.get(after.of)
-        if found is None:
+        earlier = before.get(after.of)
+        if earlier is None:
             continue
-        both = [h for h in after.samples if h in found.samples]
-        truths_agree = all(after.samples[h][0] == found.samples[h][0] for h in both)
+        both = [h for h in after.samples if h in earlier.samples]
+        truths_agree = all(after.samples[h][0] == earlier.samples[h][0] for h in both)
         if not both or not truths_agree:
             continue
         conditions: dict[str, Json] = {
@@ -157,10 +157,10 @@ def _accuracy(old: Report, new: Report) -> list[Measurement]:
             "of": after.of,
             "samples": len(both),
         }
-        was, now = ([p.samples[h] for h in both] for p in (found, after))
+        was, now = ([p.samples[h] for h in both] for p in (earlier, after))
         same = np.array([a[3] == b[3] for a, b in zip(was, now, strict=True)])
         if all(one[2] is not None for one in (*was, *now)):
-            right = [np.array([one[2] for one in told], dtype=bool) for told in (was, now)]
+            right = [np.array([one[2] for one in rows], dtype=bool) for rows in (was, now)]
             points, test = change(right[0], right[1], conditions)
             verdict = SAME
             if test.value is not None and test.value < 0.05:
@@ -305,14 +305,14 @@ def _flat(environment: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _summary(
-    found: Sequence[Measurement], machine: Mapping[str, Json], noisy: Sequence[str]
+    changes: Sequence[Measurement], machine: Mapping[str, Json], noisy: Sequence[str]
 ) -> str:
-    said: dict[str, int] = {}
-    for m in found:
+    counts: dict[str, int] = {}
+    for m in changes:
         verdict = m.conditions.get("verdict")
         if verdict and verdict != SAME:
-            said[verdict] = said.get(verdict, 0) + 1
-    words = ", ".join(f"{n} {word}" for word, n in said.items()) or "nothing changed beyond noise"
+            counts[verdict] = counts.get(verdict, 0) + 1
+    words = ", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing changed beyond noise"
     if machine:
         words += f"; another machine ({', '.join(machine)}): latency is not the model's alone"
     if noisy:

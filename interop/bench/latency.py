@@ -200,10 +200,10 @@ def copies(runners: Sequence[TimedRunner], size: int, seconds: float) -> list[Me
     Each round runs every runner once as it is and once with inputs and outputs left on the device;
     the share is one less the ratio of the medians.
     """
-    held = [runner.runtime.bind(runner.batch) for runner in runners]
+    bindings = [runner.runtime.bind(runner.batch) for runner in runners]
     whole: list[list[float]] = [[] for _ in runners]
     alone: list[list[float]] = [[] for _ in runners]
-    for bound in held:
+    for bound in bindings:
         bound.run()
     end = perf_counter() + seconds
     for n in range(MOST_ROUNDS if runners else 0):
@@ -212,18 +212,18 @@ def copies(runners: Sequence[TimedRunner], size: int, seconds: float) -> list[Me
         for place, runner in enumerate(runners):
             whole[place].append(runner.run())
             start = perf_counter_ns()
-            held[place].run()
+            bindings[place].run()
             alone[place].append((perf_counter_ns() - start) / 1e6)
-    made = []
+    measurements = []
     for runner, with_them, without in zip(runners, whole, alone, strict=True):
         value, (low, high) = ratio(without, with_them)
         conditions = _of(runner, size, Group.COPIES) | {"bound_ms": float(np.median(without))}
-        made.append(
+        measurements.append(
             Measurement(
                 "copies", Unit.SHARE, 1 - value, (1 - high, 1 - low), tuple(without), conditions
             )
         )
-    return made
+    return measurements
 
 
 def ratio(top: Sequence[float], bottom: Sequence[float]) -> tuple[float, tuple[float, float]]:
@@ -326,5 +326,5 @@ def _rows(array: Array, size: int, argument: Argument) -> Array:
         return np.ascontiguousarray(array[picks])
     if array.ndim > len(argument.axes):
         return np.ascontiguousarray(array[0])
-    held = argument.axes[0] if argument.axes else None
-    return np.ascontiguousarray(array[:held] if isinstance(held, int) else array)
+    axis = argument.axes[0] if argument.axes else None
+    return np.ascontiguousarray(array[:axis] if isinstance(axis, int) else array)

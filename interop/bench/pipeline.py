@@ -97,7 +97,7 @@ def bench(
             fix="give the one that both are to be measured at with --task",
         )
     with tempfile.TemporaryDirectory(prefix="interop-bench-") as scratch:
-        made = prepare_contenders(
+        contenders = prepare_contenders(
             models,
             Path(scratch),
             specs=specs,
@@ -110,12 +110,12 @@ def bench(
             calibrate=_calibration(models, wanted),
             say=say,
         )
-        if isinstance(made, Report):  # an export that failed its proofs is nothing to measure
-            return made
+        if isinstance(contenders, Report):  # an export that failed its proofs is nothing to measure
+            return contenders
         try:
-            return _report(made, wanted, data, options, say)
+            return _report(contenders, wanted, data, options, say)
         finally:
-            for contender in made:
+            for contender in contenders:
                 contender.close()
 
 
@@ -200,21 +200,21 @@ def _report(
     prepares = [
         _prepared(c.identity, w, c.signature) for c, w in zip(contenders, wanted, strict=False)
     ]
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     pace: dict[str, Pace] = {}
     # Before the answers are waited for: texts that no tokenizer knows are not worth the wait.
     known = [_unread(c, w, p, data) for c, w, p in zip(contenders, wanted, prepares, strict=False)]
     answered: list[list[Answered]] = []
     for contender, one, prepare in zip(contenders, wanted, prepares, strict=False):
-        told, waited = answer(contender, one.data, prepare, one.task, say)
-        answered.append(told)
-        pace[contender.role] = _pace(told, waited)
-    found += _accuracy(answered)
+        answers, waited = answer(contender, one.data, prepare, one.task, say)
+        answered.append(answers)
+        pace[contender.role] = _pace(answers, waited)
+    measurements += _accuracy(answered)
     if options.batches:
         inputs = _inputs(contenders, wanted, prepares, max(options.batches))
-        found += measure_latency(contenders, inputs, options.batches, options.seconds, say)
-        found += measure_process(contenders, inputs, say, options.batches)
-    measured = tuple(found)
+        measurements += measure_latency(contenders, inputs, options.batches, options.seconds, say)
+        measurements += measure_process(contenders, inputs, say, options.batches)
+    measured = tuple(measurements)
     conditions = _conditions(contenders)
     if not wanted:
         conditions["inputs"] = _drawn(contenders)
@@ -226,7 +226,7 @@ def _report(
         device=options.device,
         pace=pace or None,
         conditions={k: v for k, v in conditions.items() if not isinstance(v, dict)},
-        predictions=tuple(one.predictions() for told in answered for one in told),
+        predictions=tuple(one.predictions() for answers in answered for one in answers),
         notes=(*(n for n in known if n), *notes) or None,
     )
     if answered:
@@ -259,8 +259,8 @@ def _unread(
 ) -> str:
     """The note on texts that the model's tokenizer does not know, "" where it knows all."""
     where = f"{data}, read for {contender.role}"
-    said = unread(prepare, wanted.data.records(), "texts", where)
-    return said and f"{contender.role}: {said}"
+    note = unread(prepare, wanted.data.records(), "texts", where)
+    return note and f"{contender.role}: {note}"
 
 
 def _interface(models: Sequence[Identity]) -> list[Finding]:
@@ -270,13 +270,15 @@ def _interface(models: Sequence[Identity]) -> list[Finding]:
     """
     if len(models) != 2:
         return []
-    found, _ = run(Case(a=models[0], b=models[1], pairing=pair(*models)))
+    findings, _ = run(Case(a=models[0], b=models[1], pairing=pair(*models)))
     rules = all_rules()
-    return [f for f in found if "pair" in rules[f.rule].rule.needs and Intent.REPLACE in f.breaks]
+    return [
+        f for f in findings if "pair" in rules[f.rule].rule.needs and Intent.REPLACE in f.breaks
+    ]
 
 
 def _accuracy(answered: Sequence[Sequence[Answered]]) -> list[Measurement]:
-    accuracy = [m for told in answered for one in told for m in scores(one)]
+    accuracy = [m for answers in answered for one in answers for m in scores(one)]
     for first, *others in answered:
         for other in others:
             accuracy += between_runtimes(first, other)
@@ -306,28 +308,28 @@ def _drawn(contenders: Sequence[Contender]) -> str:
         "; ".join(f"{a.name} ({', '.join(map(str, a.axes))})" for a in c.signature.arguments)
         for c in contenders
     ]
-    shown = [f"{c.role} {said}" for c, said in zip(contenders, of_each, strict=True)]
+    shown = [f"{c.role} {words}" for c, words in zip(contenders, of_each, strict=True)]
     return f"drawn numbers: {of_each[0] if len(set(of_each)) == 1 else ', '.join(shown)}"
 
 
-def _pace(told: Sequence[Answered], waited: float) -> Pace:
+def _pace(answers: Sequence[Answered], waited: float) -> Pace:
     """Where the time of the walk over the data went."""
-    ran = {one.runtime: one.seconds for one in told}
+    ran = {one.runtime: one.seconds for one in answers}
     whole = waited + sum(ran.values())
     return Pace(waited, ran, waited / whole if whole else 0.0)
 
 
 def _classes(answered: Sequence[Sequence[Answered]]) -> tuple[ClassTables, ...]:
     """Class by class, of each model in its first runtime: the others differ by their flips."""
-    found = (first.task.tables(first.of, first.answers, first.truths) for first, *_ in answered)
-    return tuple(tables for tables in found if tables is not None)
+    by_model = (first.task.tables(first.of, first.answers, first.truths) for first, *_ in answered)
+    return tuple(tables for tables in by_model if tables is not None)
 
 
 def _previews(
-    measured: Sequence[Measurement], data: Data, told: Answered
+    measured: Sequence[Measurement], data: Data, answers: Answered
 ) -> dict[str, SamplePreview]:
     """What a page shows of the first samples that flipped, by their hash."""
-    places = {digest: i for i, digest in enumerate(told.hashes)}
+    places = {digest: i for i, digest in enumerate(answers.hashes)}
     flipped = [f["sample"] for m in measured for f in m.conditions.get("flipped", ())]
     picks = sorted({places[h] for h in list(dict.fromkeys(flipped))[:PREVIEWS]})
     previews: dict[str, SamplePreview] = {}
@@ -342,10 +344,10 @@ def _dataset(
 ) -> tuple[Input, ...]:
     if not wanted:
         return ()
-    told = answered[0][0]
-    about = {**wanted[0].data.about(), "sha256": dataset_hash(told.hashes)}
-    about["samples"] = len(told.hashes)
-    return (Input(InputRole.DATA, str(data), f"{len(told.hashes)} {wanted[0].data.kind}", about),)
+    first = answered[0][0]
+    about = {**wanted[0].data.about(), "sha256": dataset_hash(first.hashes)}
+    about["samples"] = len(first.hashes)
+    return (Input(InputRole.DATA, str(data), f"{len(first.hashes)} {wanted[0].data.kind}", about),)
 
 
 def _conditions(contenders: Sequence[Contender]) -> dict[str, object]:

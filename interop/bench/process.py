@@ -83,15 +83,17 @@ def _measured(
         "model": contender.role,
         "runtime": runner.runtime.name,
     }
-    found = [
+    measurements = [
         Measurement(name, unit, figures[key], conditions=conditions)
         for name, unit, key in _FIGURES
         if figures.get(key) is not None
     ]
     for (size, axes, _), (first, steady) in zip(shapes, figures["first_runs"], strict=True):
         more: dict[str, Json] = {"batch": size, "shape": axes, "steady_ms": steady}
-        found.append(Measurement("first run", Unit.MS, first, conditions={**conditions, **more}))
-    return found
+        measurements.append(
+            Measurement("first run", Unit.MS, first, conditions={**conditions, **more})
+        )
+    return measurements
 
 
 def _child(

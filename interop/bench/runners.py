@@ -82,15 +82,15 @@ class RunnerSpec:
             raise ConfigError(
                 f"{runtime!r} is no runtime", where=text, fix=f"give one of {', '.join(WAYS)}"
             )
-        found = {"runtime": runtime}
+        fields = {"runtime": runtime}
         for part in parts:
             kind = _kind(runtime, part, text)
-            if kind in found:
+            if kind in fields:
                 raise ConfigError(f"says its {kind} twice", where=text, fix=f"leave {part} away")
-            found[kind] = part
-        if "how" in found and found["how"] == next(iter(WAYS[runtime])):
-            del found["how"]  # the plain way
-        return cls(**found)
+            fields[kind] = part
+        if "how" in fields and fields["how"] == next(iter(WAYS[runtime])):
+            del fields["how"]  # the plain way
+        return cls(**fields)
 
     def __str__(self) -> str:
         precision = self.precision if self.precision != "float32" else ""
@@ -104,8 +104,8 @@ class RunnerSpec:
 
 def parse(texts: Iterable[str | RunnerSpec]) -> tuple[RunnerSpec, ...]:
     """Each spec once, in order. Raises ConfigError."""
-    made = (t if isinstance(t, RunnerSpec) else RunnerSpec.parse(t) for t in texts)
-    return tuple(dict.fromkeys(made))
+    specs = (t if isinstance(t, RunnerSpec) else RunnerSpec.parse(t) for t in texts)
+    return tuple(dict.fromkeys(specs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +174,15 @@ class Contender:
         """
         if any(runner.runtime is runtime and runner.graph for runner in self.runners):
             self._check_sizes(batch)
-        found = runtime.outputs(batch)
-        if len(found) != len(self.forward.outputs):
+        arrays = runtime.outputs(batch)
+        if len(arrays) != len(self.forward.outputs):
             raise ModelError(
-                f"{runtime.name} gives {len(found)} outputs, where the module gives "
+                f"{runtime.name} gives {len(arrays)} outputs, where the module gives "
                 f"{len(self.forward.outputs)} ({', '.join(self.forward.outputs)})",
                 where=self.identity.manifest.path,
                 fix="export it again",
             )
-        return dict(zip(self.forward.outputs, found, strict=True))
+        return dict(zip(self.forward.outputs, arrays, strict=True))
 
     def close(self) -> None:
         for runtime in self.runtimes:

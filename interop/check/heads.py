@@ -121,5 +121,5 @@ def _matrix(identity: Identity) -> TensorSpec | None:
     head = identity.head
     if head is None or head.kind not in ONE_LAYER:
         return None
-    found = [t for t in identity.tensors if t.name == f"{head.path}.weight"]
-    return found[0] if found and found[0].storage is not None else None
+    matrices = [t for t in identity.tensors if t.name == f"{head.path}.weight"]
+    return matrices[0] if matrices and matrices[0].storage is not None else None

@@ -69,10 +69,10 @@ def filled(a: Identity, b: Identity, pairing: Pairing) -> float:
     mapped = with_heads(whole(pairing), a, b)
     if any(left_over(a, b, mapped)):
         return 0.0
-    made = {m.a.name for m in mapped if m.step != MapStep.HEAD}
+    names = {m.a.name for m in mapped if m.step != MapStep.HEAD}
     weights = [t for t in a.tensors if not is_derived(t)]
     size = sum(t.nbytes for t in weights)
-    return sum(t.nbytes for t in weights if t.name in made) / size if size else 0.0
+    return sum(t.nbytes for t in weights if t.name in names) / size if size else 0.0
 
 
 def unmapped(a: Identity, b: Identity, mapped: Iterable[Mapped]) -> tuple[list[str], list[str]]:
@@ -94,10 +94,10 @@ def left_over(
     target: Identity, source: Identity, mapped: Sequence[Mapped]
 ) -> tuple[list[str], list[str]]:
     """Weights of the target that a whole map does not fill, and of the source that it leaves."""
-    made, used = {m.a.name for m in mapped}, {t.name for m in mapped for t in m.b}
+    names, used = {m.a.name for m in mapped}, {t.name for m in mapped for t in m.b}
     used |= {n for n, owner in renames.tied(source.tensors).items() if owner in used}
     return (
-        [t.name for t in target.tensors if not is_derived(t) and t.name not in made],
+        [t.name for t in target.tensors if not is_derived(t) and t.name not in names],
         [t.name for t in source.tensors if not is_derived(t) and t.name not in used],
     )
 
@@ -116,12 +116,12 @@ def _tied_head(mapped: Sequence[Mapped], a: Identity, b: Identity) -> list[Mappe
 
 def _by_path(side: Identity, without: set[str]) -> dict[str, dict[str, TensorSpec]]:
     """The layers that a map leaves over: their tensors by path and part."""
-    found: dict[str, dict[str, TensorSpec]] = {}
+    layers: dict[str, dict[str, TensorSpec]] = {}
     for t in side.tensors:
         if t.name not in without and not is_derived(t):
             path, _, leaf = t.name.rpartition(".")
-            found.setdefault(path, {})[leaf] = t
-    return found
+            layers.setdefault(path, {})[leaf] = t
+    return layers
 
 
 def _are_heads(layers: Mapping[str, Mapping[str, TensorSpec]], side: Identity) -> bool:
@@ -169,35 +169,35 @@ def read(path: Path, a: Sequence[TensorSpec], b: Sequence[TensorSpec]) -> list[M
     Raises ConfigError where it is no map, or names tensors that are not there.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), fix=_FIX) from None
     except ValueError as error:
         raise ConfigError(f"is not JSON ({error})", where=str(path), fix=_FIX) from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ConfigError("is no map of schema 1", where=str(path), fix=_FIX)
     mine, theirs = ({t.name: t for t in side} for side in (a, b))
-    made = []
+    mapped = []
     try:
-        for row in found["tensors"]:
+        for row in document["tensors"]:
             sources = tuple(theirs[name] for name in row["from"])
-            made.append(Mapped(mine[row["to"]], sources, str(row["how"]), str(row["step"])))
-            check_how(made[-1].how)
+            mapped.append(Mapped(mine[row["to"]], sources, str(row["how"]), str(row["step"])))
+            check_how(mapped[-1].how)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"does not fit these two: {error}", where=str(path), fix=_FIX) from None
-    return made
+    return mapped
 
 
 def check_how(how: str) -> list[tuple[str, int, int]]:
     """The operations of `Mapped.how` as (name, first row, last row); ValueError for another."""
-    found = []
+    operations = []
     for word in (w for w in how.split(", ") if w):
         name, _, rows = word.partition(" ")
         first, _, last = rows.partition(":")
         if name not in ("reshape", "transpose", "join", "rows") or (name == "rows") != bool(rows):
             raise ValueError(f"no operation {word!r}")
-        found.append((name, int(first or 0), int(last or 0)))
-    return found
+        operations.append((name, int(first or 0), int(last or 0)))
+    return operations
 
 
 def comes_out(mapped: Mapped) -> bool:
@@ -238,25 +238,25 @@ def views(mapped: Mapped) -> Iterator[tuple[TensorSpec, TensorSpec]]:
             yield _rows(whole_a, start, start + piece.shape[0]), piece
             start += piece.shape[0]
         return
-    made = mapped.b[0]
+    view = mapped.b[0]
     for name, first, last in steps:
         if name == "transpose":
-            made = _turned(made)
+            view = _turned(view)
         elif name == "rows":
-            made = _rows(made, first, last)
+            view = _rows(view, first, last)
         else:
-            made = replace(made, shape=mapped.a.shape, stride=_squeezed(made, mapped.a.shape))
-    yield mapped.a, made
+            view = replace(view, shape=mapped.a.shape, stride=_squeezed(view, mapped.a.shape))
+    yield mapped.a, view
 
 
 def _stride(spec: TensorSpec) -> tuple[int, ...]:
     if spec.stride is not None:
         return spec.stride
-    found, step = [], 1
+    strides, step = [], 1
     for n in reversed(spec.shape):
-        found.append(step)
+        strides.append(step)
         step *= max(n, 1)
-    return tuple(reversed(found))
+    return tuple(reversed(strides))
 
 
 def _turned(spec: TensorSpec) -> TensorSpec:

@@ -46,9 +46,9 @@ def pair(a: Identity, b: Identity) -> Pairing:
 # ---------------------------------------------------------------- the map
 
 
-def _map(a: Identity, b: Identity, found: Pairing) -> tuple[tuple[Mapped, ...], str]:
+def _map(a: Identity, b: Identity, pairing: Pairing) -> tuple[tuple[Mapped, ...], str]:
     """The map and what vouches for it; ((), "") where none is needed, or none is complete."""
-    if "onnx" in (a.manifest.container, b.manifest.container) or not _needed(a, b, found):
+    if "onnx" in (a.manifest.container, b.manifest.container) or not _needed(a, b, pairing):
         return (), ""
     by_name = _by_names(a, b)
     if _complete(a, b, by_name):
@@ -63,9 +63,9 @@ def _map(a: Identity, b: Identity, found: Pairing) -> tuple[tuple[Mapped, ...], 
     return (), ""
 
 
-def _needed(a: Identity, b: Identity, found: Pairing) -> bool:
+def _needed(a: Identity, b: Identity, pairing: Pairing) -> bool:
     """Whether the names leave over weights of a backbone; adapters and the like have none."""
-    alone = [*found.missing, *found.extra, *(p.a for p in found.reshaped)]
+    alone = [*pairing.missing, *pairing.extra, *(p.a for p in pairing.reshaped)]
     alone = [t for t in alone if not _aside(t)]
     if not alone or a.kind or b.kind or not (a.tensors and b.tensors):
         return False
@@ -77,13 +77,13 @@ def _by_names(a: Identity, b: Identity) -> list[Mapped]:
     """Pairs of one shape: by equal names, after prefixes, after known renames, after both."""
     mine = {t.name: t for t in a.tensors if not _aside(t)}
     theirs = {t.name: t for t in b.tensors if not _aside(t)}
-    found: dict[str, Mapped] = {}
+    by_name: dict[str, Mapped] = {}
 
     def take(pairs: Mapping[str, str], step: MapStep) -> None:
         for one, other in pairs.items():
             spec, counterpart = mine.get(one), theirs.get(other)
             if spec and counterpart and spec.shape == counterpart.shape:
-                found[one] = Mapped(spec, (counterpart,), "", step)
+                by_name[one] = Mapped(spec, (counterpart,), "", step)
                 del mine[one], theirs[other]
 
     take({name: name for name in mine}, MapStep.NAME)
@@ -100,15 +100,20 @@ def _by_names(a: Identity, b: Identity) -> list[Mapped]:
         {renamed[0][one].name: renamed[1][other].name for one, other in both.items()},
         MapStep.RENAME,
     )
-    return [*found.values(), *_ties(a, found)]
+    return [*by_name.values(), *_ties(a, by_name)]
 
 
-def _ties(a: Identity, found: Mapping[str, Mapped]) -> list[Mapped]:
+def _ties(a: Identity, by_name: Mapping[str, Mapped]) -> list[Mapped]:
     """Names of A that share their bytes with one that has its counterpart: they take it too."""
     return [
-        Mapped(replace(found[owner].a, name=name), found[owner].b, found[owner].how, MapStep.RENAME)
+        Mapped(
+            replace(by_name[owner].a, name=name),
+            by_name[owner].b,
+            by_name[owner].how,
+            MapStep.RENAME,
+        )
         for name, owner in renames.tied(a.tensors).items()
-        if owner in found and name not in found
+        if owner in by_name and name not in by_name
     ]
 
 

@@ -104,8 +104,8 @@ def _vouched(part: Part, of: Manifest) -> bool:
     receipt = next((p for p in of.parts if p.path == reading.RECEIPT), None)
     if receipt is None:
         return False
-    found = reading.loads(receipt)
-    files = found.get("files") if isinstance(found, Mapping) else None
+    document = reading.loads(receipt)
+    files = document.get("files") if isinstance(document, Mapping) else None
     stated = files.get(part.path) if isinstance(files, Mapping) else None
     return stated is not None and reading.hashed(part).sha256 == stated
 

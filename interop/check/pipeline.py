@@ -104,8 +104,8 @@ def inspect(
     skipped: tuple[Skipped, ...] = ()
     for identity in seen:
         findings, skipped = run(Case(b=identity), levels)
-        for found in findings:
-            merged.setdefault((found.rule, found.what), found)
+        for finding in findings:
+            merged.setdefault((finding.rule, finding.what), finding)
     bad = [f for f in merged.values() if f.level is Level.ERROR]
     inputs = tuple(describe(f"file#{i.place}" if len(seen) > 1 else "file", i) for i in seen)
     return Report(

@@ -45,9 +45,9 @@ _HINT = re.compile(r"weight_[gv]$|\.linear_|denselayer|attention\.|\.dense\.|enc
 def canonical(names: Sequence[str]) -> dict[str, str]:
     """Each name and what it is called now; the name itself where two would become one."""
     there = frozenset(names)
-    found = {name: _renamed(name, there) for name in names}
-    often = Counter(found.values())
-    return {name: new if often[new] == 1 else name for name, new in found.items()}
+    renames = {name: _renamed(name, there) for name in names}
+    often = Counter(renames.values())
+    return {name: new if often[new] == 1 else name for name, new in renames.items()}
 
 
 def _renamed(name: str, there: frozenset[str]) -> str:
@@ -65,14 +65,14 @@ def _renamed(name: str, there: frozenset[str]) -> str:
 def tied(tensors: Iterable[TensorSpec]) -> dict[str, str]:
     """Each name whose bytes an earlier name has too -> that earlier name."""
     first: dict[object, str] = {}
-    found = {}
+    owners = {}
     for t in tensors:
         if t.storage is None or not t.numel:
             continue
         owner = first.setdefault((t.storage, t.offset, t.shape, t.stride, t.dtype), t.name)
         if owner != t.name:
-            found[t.name] = owner
-    return found
+            owners[t.name] = owner
+    return owners
 
 
 def prefixes(mine: Mapping[str, TensorSpec], theirs: Mapping[str, TensorSpec]) -> dict[str, str]:

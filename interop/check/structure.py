@@ -106,10 +106,10 @@ def pair(a: Sequence[TensorSpec], b: Sequence[TensorSpec]) -> list[Mapped]:
 
 
 def _by_key(given: Iterable[Layer]) -> dict[tuple[object, ...], list[Layer]]:
-    found: dict[tuple[object, ...], list[Layer]] = defaultdict(list)
+    by_key: dict[tuple[object, ...], list[Layer]] = defaultdict(list)
     for layer in given:
-        found[layer.key].append(layer)
-    return found
+        by_key[layer.key].append(layer)
+    return by_key
 
 
 def _within(a: list[Layer], b: list[Layer]) -> Iterator[tuple[Layer, Layer, str]]:
@@ -136,7 +136,7 @@ def layers(tensors: Sequence[TensorSpec]) -> list[Layer]:
     """The layers in the order of their first tensors; what is derived is left out."""
     weights = [t for t in tensors if not is_derived(t)]
     names = canonical([t.name for t in weights])
-    found: dict[str, Layer] = {}
+    by_path: dict[str, Layer] = {}
     for spec in weights:
         path, _, leaf = names[spec.name].rpartition(".")
         if leaf in _FUSED:
@@ -146,21 +146,21 @@ def layers(tensors: Sequence[TensorSpec]) -> list[Layer]:
             part = leaf
         else:
             path, part = names[spec.name], "weight"
-        found.setdefault(path, Layer(path)).values[part] = Value((spec,))
-    _turn(found)
-    joined = _join(found)
+        by_path.setdefault(path, Layer(path)).values[part] = Value((spec,))
+    _turn(by_path)
+    joined = _join(by_path)
     _name_roles(joined)
     return joined
 
 
-def _turn(found: Mapping[str, Layer]) -> None:
+def _turn(by_path: Mapping[str, Layer]) -> None:
     """Marks the weights that are stored as (in, out), as GPT-2's Conv1D stores them.
 
     A bias of the second axis' length tells; square ones go by others of their name in the file.
     """
     leaves = {False: set[str](), True: set[str]()}
     square = []
-    for layer in found.values():
+    for layer in by_path.values():
         weight, bias = layer.values.get("weight"), layer.values.get("bias")
         if weight is None or bias is None or len(weight.shape) != 2:
             continue
@@ -178,15 +178,15 @@ def _turn(found: Mapping[str, Layer]) -> None:
             layer.values["weight"] = Value(layer.values["weight"].specs, True)
 
 
-def _join(found: Mapping[str, Layer]) -> list[Layer]:
+def _join(by_path: Mapping[str, Layer]) -> list[Layer]:
     """The layers with each query, key and value made one, in the place of the first."""
     gone: dict[str, Layer | None] = {}
-    place = {path: i for i, path in enumerate(found)}
-    for path, layer in found.items():
+    place = {path: i for i, path in enumerate(by_path)}
+    for path, layer in by_path.items():
         front, _, leaf = path.rpartition(".")
         front = front + "." if front else ""
         for words in _SPLIT:
-            three = [found.get(front + word) for word in words]
+            three = [by_path.get(front + word) for word in words]
             if leaf not in words or path in gone or None in three:
                 continue
             units = [x for x in three if x is not None]
@@ -204,7 +204,7 @@ def _join(found: Mapping[str, Layer]) -> list[Layer]:
                 for part in layer.values
             }
             gone[first] = Layer(front + "qkv", values)
-    return [x for path, layer in found.items() if (x := gone.get(path, layer)) is not None]
+    return [x for path, layer in by_path.items() if (x := gone.get(path, layer)) is not None]
 
 
 def _make_up(layer: Layer) -> tuple[object, ...]:
@@ -212,10 +212,10 @@ def _make_up(layer: Layer) -> tuple[object, ...]:
     return tuple((p, v.shape[1:], v.turned) for p, v in sorted(layer.values.items()))
 
 
-def _name_roles(found: Sequence[Layer]) -> None:
+def _name_roles(layers: Sequence[Layer]) -> None:
     """Gives each layer its role; a batch norm without one takes that of the layer before it."""
     before = ""
-    for layer in found:
+    for layer in layers:
         layer.role = _role(layer.path)
         weight = layer.values.get("weight")  # a damaged file may have the bias alone
         if layer.role in ("first layer", "second layer") and weight and len(weight.shape) == 4:

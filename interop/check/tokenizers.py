@@ -155,9 +155,9 @@ def _filled(model: Mapping[str, Json]) -> dict[str, Json]:
 def _scored(part: Part, old: Sequence[Json], new: Sequence[Json]) -> Iterator[PartChange]:
     """Unigram's vocabulary: tokens in the order of their ids, each with a score."""
     was, now = ({str(t[0]): n for n, t in enumerate(v)} for v in (old, new))
-    found = list(_vocabulary(part, was, now))
-    yield from found
-    if not found and list(old) != list(new):
+    changes = list(_vocabulary(part, was, now))
+    yield from changes
+    if not changes and list(old) != list(new):
         name = next(str(x[0]) for x, y in zip(old, new, strict=True) if x != y)
         scores = (f"{name!r} scores {v[was[name]][1]}" for v in (old, new))
         yield _change(part, "scores", *scores)
@@ -246,11 +246,11 @@ def _fields(
     part: Part, a: Json, b: Json, front: str = "", *, whole: bool = False
 ) -> Iterator[PartChange]:
     """The fields that differ; `whole` keeps the first level's names alone."""
-    told: set[str] = set()
+    names: set[str] = set()
     for name, side, old, new in differences(a, b, front):
         field = name.split(".", 1)[0] if whole else name
-        if field not in told:
-            told.add(field)
+        if field not in names:
+            names.add(field)
             detail = (old, new) if field == name else (f"{name} {old}", f"{name} {new}")
             yield PartChange(part.path, part.kind, field, side, *(brief(v) for v in detail))
 
@@ -316,10 +316,10 @@ def _token_text(value: Json) -> Json:
 
 def _all_settings(folder: str, files: Mapping[str, Part]) -> dict[str, Json]:
     part = files.get(f"{folder}{SETTINGS}")
-    found = _settings(_json(part)) if part else {}
-    if "extra_special_tokens" in found:  # the newer name of the same list
-        found.setdefault("additional_special_tokens", found["extra_special_tokens"])
-    return found
+    settings = _settings(_json(part)) if part else {}
+    if "extra_special_tokens" in settings:  # the newer name of the same list
+        settings.setdefault("additional_special_tokens", settings["extra_special_tokens"])
+    return settings
 
 
 def _added_ids(folder: str, files: Mapping[str, Part]) -> dict[str, Json]:
@@ -349,9 +349,9 @@ def _chat(files: Mapping[str, Part]) -> Json:
         return reading.content(jinja).decode("utf-8").rstrip("\n")
     for name in (_TEMPLATES[1], SETTINGS):
         if (part := by_name.get(name)) is not None:
-            found = _json(part).get("chat_template")
-            if found is not None:
-                return found.rstrip("\n") if isinstance(found, str) else found
+            template = _json(part).get("chat_template")
+            if template is not None:
+                return template.rstrip("\n") if isinstance(template, str) else template
     return None
 
 
@@ -363,15 +363,15 @@ def _sentencepiece(one: Part, two: Part) -> Iterator[PartChange]:
     was, now = (_model(reading.content(p)) for p in (one, two))
     (old, old_rest), (new, new_rest) = was, now
     ids = [{piece: n for n, (piece, _, _) in enumerate(v)} for v in (old, new)]
-    found = list(_vocabulary(one, ids[0], ids[1]))
-    yield from found
-    if not found and old != new:
+    changes = list(_vocabulary(one, ids[0], ids[1]))
+    yield from changes
+    if not changes and old != new:
         piece = next(x[0] for x, y in zip(old, new, strict=True) if x != y)
         yield _change(one, "scores", *(f"{piece!r} {v[ids[0][piece]][1:]}" for v in (old, new)))
     if old_rest.get(3) != new_rest.get(3):
         yield PartChange(one.path, one.kind, "normalizer")
     others = [{k: v for k, v in rest.items() if k != 3} for rest in (old_rest, new_rest)]
-    if others[0] != others[1] or (not found and old == new and old_rest == new_rest):
+    if others[0] != others[1] or (not changes and old == new and old_rest == new_rest):
         yield PartChange(one.path, one.kind)  # how it was trained, or bytes of another kind
 
 

@@ -43,11 +43,11 @@ def compare(
         done += pair.a.nbytes
         if progress is not None:
             progress(f"values: {100 * done // whole} %")
-    for found, alone in (
+    for side, alone in (
         (left, [*pairing.missing, *(p.a for p in pairing.reshaped)]),
         (right, [*pairing.extra, *(p.b for p in pairing.reshaped)]),
     ):
-        found.update({spec.name: stats for spec, stats in values.values(alone)})
+        side.update({spec.name: stats for spec, stats in values.values(alone)})
     renamed = _renamed(pairing, values.digest)
     basis = pairing.basis
     if not basis and pairing.mapped and _same_under(pairing, values.digest):
@@ -98,8 +98,8 @@ def _renamed(pairing: Pairing, digest: Callable[[TensorSpec], str]) -> Iterator[
         if kind(spec) in common:
             there[digest(spec)].append(spec)
     for spec in missing:
-        if kind(spec) in common and (found := there.get(digest(spec))):
-            yield Pair(spec, found.pop(0), MapStep.SAME_BYTES)
+        if kind(spec) in common and (twins := there.get(digest(spec))):
+            yield Pair(spec, twins.pop(0), MapStep.SAME_BYTES)
 
 
 # ---------------------------------------------------------------- in words
@@ -156,12 +156,12 @@ def sentence(a: Identity, b: Identity, pairing: Pairing) -> str:
         return f"no tensor has a counterpart by name{some}"
     if weights and len(blind) == len(weights):
         return f"the values of {_tensors(len(blind))} cannot be compared"
-    said = _said(a, b, pairing, [p for p in weights if p.difference is not None], bool(alone))
+    text = _said(a, b, pairing, [p for p in weights if p.difference is not None], bool(alone))
     if renamed:
-        said += f"; {_tensors(renamed)} moved to another name with the same bytes"
+        text += f"; {_tensors(renamed)} moved to another name with the same bytes"
     if blind:
-        said += f"; {_tensors(len(blind))} could not be compared"
-    return said
+        text += f"; {_tensors(len(blind))} could not be compared"
+    return text
 
 
 def _said(a: Identity, b: Identity, pairing: Pairing, weights: list[Pair], alone: bool) -> str:
@@ -227,16 +227,16 @@ def _moved(weights: list[Pair], moved: list[Pair], reshaped: tuple[Pair, ...], l
     if frozen and len(parts) > 1:
         shown = ", ".join(frozen[:5]) + (", …" if len(frozen) > 5 else "")
         left = f"{shown} did not move"
-    said = []
+    phrases = []
     if moved:
         furthest = max(moved, key=lambda p: (p.difference and p.difference.largest) or 0.0)
         far = furthest.difference.largest if furthest.difference else None
         most = f", by at most {far:.3g} ({furthest.a.name})" if far is not None else ""
-        said.append(f"{_tensors(len(moved))} moved{most}")
+        phrases.append(f"{_tensors(len(moved))} moved{most}")
     if reshaped:
         names = ", ".join(p.a.name for p in reshaped[:4]) + (", …" if len(reshaped) > 4 else "")
-        said.append(f"{_tensors(len(reshaped))} changed shape ({names})")
-    return "; ".join([*said, *([left] if left else [])])
+        phrases.append(f"{_tensors(len(reshaped))} changed shape ({names})")
+    return "; ".join([*phrases, *([left] if left else [])])
 
 
 def _is_rounding(pair: Pair) -> bool:

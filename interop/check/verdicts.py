@@ -20,12 +20,12 @@ def judge(
 def breaking(findings: Sequence[Finding], intent: Intent) -> tuple[Answer, Finding] | None:
     """The finding that decides an intent, and what it makes of it; None where none does."""
     touching = [f for f in findings if intent in f.breaks]
-    for found in touching:
-        if found.level is Level.ERROR:
-            return Answer.NO, found
-    for found in touching:
-        if found.answer is Answer.UNKNOWN:
-            return Answer.UNKNOWN, found
+    for finding in touching:
+        if finding.level is Level.ERROR:
+            return Answer.NO, finding
+    for finding in touching:
+        if finding.answer is Answer.UNKNOWN:
+            return Answer.UNKNOWN, finding
     return None
 
 
@@ -43,8 +43,8 @@ def _verdict(
         return Verdict(intent, Answer.NA, f"{graphs[0]} is an ONNX graph, not a state dict")
     decided = breaking(findings, intent)
     if decided:
-        answer, found = decided
-        return Verdict(intent, answer, found.what)
+        answer, finding = decided
+        return Verdict(intent, answer, finding.what)
     return Verdict(intent, Answer.YES, _why(intent, a, b, pairing))
 
 

@@ -26,8 +26,8 @@ def command(rule: str | None) -> None:
         rows += [[e.rule.id, str(e.rule.level), e.title] for e in all_rules().values()]
         click.echo("\n".join(table(rows)))
         return
-    found = explain(rule)
-    if found is None:
+    explained = explain(rule)
+    if explained is None:
         from difflib import get_close_matches
 
         near = get_close_matches(rule, all_rules(), n=1)
@@ -35,11 +35,11 @@ def command(rule: str | None) -> None:
             f"no rule {rule!r}",
             fix=f"did you mean {near[0]}?" if near else "'interop explain' lists them",
         )
-    breaks = ", ".join(found.rule.breaks) or "nothing"
-    click.echo(f"{found.rule.id}: {found.title}")
-    click.echo(f"level {found.rule.level}, breaks {breaks}")
+    breaks = ", ".join(explained.rule.breaks) or "nothing"
+    click.echo(f"{explained.rule.id}: {explained.title}")
+    click.echo(f"level {explained.rule.level}, breaks {breaks}")
     for section in SECTIONS:
         click.echo(f"\n{section}")
-        for paragraph in found.sections[section].split("\n\n"):
+        for paragraph in explained.sections[section].split("\n\n"):
             text = " ".join(paragraph.split())
             click.echo(fill(text, WIDTH, initial_indent="    ", subsequent_indent="    "))

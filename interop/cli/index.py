@@ -66,8 +66,8 @@ def build(output: Path | None, only: tuple[str, ...], library: tuple[str, ...]) 
         raise ConfigError("no such folder", where=str(out.parent), fix="make it, or choose another")
     names = select(only, library or LIBRARIES)
     try:
-        made = build_index(names, progress=lambda line: progress(line[:100]))
-        size = write(made, out)
+        document = build_index(names, progress=lambda line: progress(line[:100]))
+        size = write(document, out)
     except OSError as error:
         raise ConfigError(f"cannot be written ({error.strerror})", where=str(out)) from None
     finally:

@@ -31,8 +31,8 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     click.echo(_printable(render(report, form), form), nl=False)
     sys.stdout.flush()
     for option in _unused(report):
-        said = f"interop: --{option} is ignored: each file states its own"
-        click.echo(said, err=True)
+        note = f"interop: --{option} is ignored: each file states its own"
+        click.echo(note, err=True)
     if form == "text" or not sys.stdout.isatty():
         line = plain(f"interop {report.command}: {report.outcome}; {report.summary}")
         click.echo(line, err=True)
@@ -56,13 +56,13 @@ def _unused(report: Report) -> list[str]:
     """What a person gave beside files that say it themselves."""
     context = click.get_current_context(silent=True)
     given = context.params if context is not None else {}
-    found = []
+    options = []
     for option, fact in (("labels", "labels"), ("preprocess", "preprocessing")):
         stated = [i.facts[fact] for i in report.inputs if fact in i.facts]
         sources = [s.get("source", "") if s else "" for s in stated]
         if given.get(fact) is not None and sources and f"--{option}" not in sources:
-            found.append(option)
-    return found
+            options.append(option)
+    return options
 
 
 def check_targets(reports: tuple[str, ...], *inputs: str | Path) -> None:

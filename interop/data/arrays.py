@@ -32,7 +32,7 @@ class Inputs:
     def __init__(self, path: str | Path) -> None:
         try:
             with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
+                arrays = {name: file[name] for name in file.files}
         except (OSError, ValueError, EOFError) as error:
             raise DataError(
                 f"cannot be read as an .npz file ({error})",
@@ -40,10 +40,10 @@ class Inputs:
                 fix="save one with numpy.savez: an array for each input, by the input's name",
             ) from None
         self.path = Path(path)
-        self.labels = next((found.pop(name) for name in LABELS if name in found), None)
-        self.arrays: dict[str, NDArray[Any]] = found
-        lengths = {len(a) for a in (*found.values(), *self._label_arrays()) if a.ndim}
-        if not found or len(lengths) != 1 or 0 in lengths:
+        self.labels = next((arrays.pop(name) for name in LABELS if name in arrays), None)
+        self.arrays: dict[str, NDArray[Any]] = arrays
+        lengths = {len(a) for a in (*arrays.values(), *self._label_arrays()) if a.ndim}
+        if not arrays or len(lengths) != 1 or 0 in lengths:
             raise DataError(
                 f"its arrays have {sorted(lengths)} rows, where each needs as many as the others",
                 where=str(path),
@@ -102,11 +102,11 @@ class ArrayData(Data):
 
     def records(self, picks: Sequence[int] | None = None) -> Iterator[Record]:
         for i in range(len(self)) if picks is None else picks:
-            name, found = f"row {i + 1}", sha256()
+            name, hasher = f"row {i + 1}", sha256()
             raw = {n: a[i] for n, a in self.inputs.arrays.items()}
             for key, array in sorted(raw.items()):
-                found.update(f"{key} {array.dtype} {array.shape}\n".encode() + array.tobytes())
-            yield Record(name, found.hexdigest(), raw, self._truth(i, f"{self.path}, {name}"))
+                hasher.update(f"{key} {array.dtype} {array.shape}\n".encode() + array.tobytes())
+            yield Record(name, hasher.hexdigest(), raw, self._truth(i, f"{self.path}, {name}"))
 
     def _truth(self, row: int, where: str) -> Any:
         if self.inputs.labels is None:

@@ -50,14 +50,14 @@ class Waves(Preparation):
         sounds = [_sound(r) for r in records]
         heard = [resampled(s, self.rate) for s in sounds]
         try:
-            made = self._extracted(heard, padding=self._pads)
+            features = self._extracted(heard, padding=self._pads)
         except (ValueError, RuntimeError, IndexError) as error:  # too short for one frame, say
             raise DataError(
                 f"the feature extractor does not take it ({str(error).partition(chr(10))[0]})",
                 where=", ".join(r.name for r in records[:3]),
                 fix="take the sound out of the data set",
             ) from None
-        inputs = {name: _array(made[name]) for name in self.names}
+        inputs = {name: _array(features[name]) for name in self.names}
         about = tuple({"samples": len(h)} for h in heard)
         return Prepared(inputs, tuple(records), tuple(range(len(records))), about)
 
@@ -118,8 +118,8 @@ def resampled(sound: Sound, rate: int) -> NDArray[np.float32]:
             "resampling needs scipy, which is not installed", fix="pip install 'model-interop[run]'"
         ) from None
     common = gcd(sound.rate, rate)
-    made = resample_poly(sound.samples, rate // common, sound.rate // common)
-    return np.ascontiguousarray(made, dtype=np.float32)
+    samples = resample_poly(sound.samples, rate // common, sound.rate // common)
+    return np.ascontiguousarray(samples, dtype=np.float32)
 
 
 def _sound(record: Record) -> Sound:
@@ -134,5 +134,5 @@ def _sound(record: Record) -> Sound:
 
 def _array(values: Any) -> NDArray[Any]:
     """As models take it: whole numbers are int64, whatever the extractor made of them."""
-    found = np.asarray(values)
-    return found.astype(np.int64) if found.dtype.kind in "iub" else found.astype(np.float32)
+    array = np.asarray(values)
+    return array.astype(np.int64) if array.dtype.kind in "iub" else array.astype(np.float32)

@@ -129,11 +129,11 @@ class Preparation(ABC):
     def batches(self, data: Data, size: int) -> Iterator[Prepared]:
         """All of `data`, `size` records at a time (or `most`)."""
         size = min(size, self.most or size)
-        held: list[Record] = []
+        chunk: list[Record] = []
         for record in data.records():
-            held.append(record)
-            if len(held) == size:
-                yield self(held)
-                held = []
-        if held:
-            yield self(held)
+            chunk.append(record)
+            if len(chunk) == size:
+                yield self(chunk)
+                chunk = []
+        if chunk:
+            yield self(chunk)

@@ -79,13 +79,13 @@ def _folders(data: ClassFolder) -> tuple[str, ...]:
 def _values(table: TableData) -> tuple[str, ...]:
     """The values of the label column; all numbers up to the largest where all are numbers."""
     column = table.columns[LABEL]
-    found: set[str] = set()
+    texts: set[str] = set()
     for place, row in table.table.rows(only=[column]):
         where = table.table.where(place)
         if table.task == TaskName.TOKEN_CLASSIFICATION:
-            found.update(map(str, table._words(row, LABEL, where)))
+            texts.update(map(str, table._words(row, LABEL, where)))
         else:
-            found.add(str(table._cell(row, LABEL, where)))
-    if all(v.isdecimal() and v.isascii() for v in found):
-        return tuple(map(str, range(max(map(int, found), default=-1) + 1)))
-    return tuple(sorted(found))
+            texts.add(str(table._cell(row, LABEL, where)))
+    if all(v.isdecimal() and v.isascii() for v in texts):
+        return tuple(map(str, range(max(map(int, texts), default=-1) + 1)))
+    return tuple(sorted(texts))

@@ -209,22 +209,22 @@ class TableData(Data):
 
     def _meanings(self) -> dict[Any, int]:
         """What each value of the label column stands for, by its text; one pass over the table."""
-        found: set[str] = set()
+        texts: set[str] = set()
         column = self.columns[LABEL]
         for place, row in self.table.rows(only=[column]):
             where = self.table.where(place)
             if self.task == TaskName.TOKEN_CLASSIFICATION:
-                found.update(map(str, self._words(row, LABEL, where)))
+                texts.update(map(str, self._words(row, LABEL, where)))
             else:
-                found.add(str(self._cell(row, LABEL, where)))
-        integral = all(_integral(v) for v in found)
-        if integral and not found <= set(self.labels):
+                texts.add(str(self._cell(row, LABEL, where)))
+        integral = all(_integral(v) for v in texts)
+        if integral and not texts <= set(self.labels):
             where = f"{self.path}, column {column!r}"
-            return {v: in_range(int(v), self.labels, where=where) for v in found}
+            return {v: in_range(int(v), self.labels, where=where) for v in texts}
         return {
             str(k): v
             for k, v in matched(
-                sorted(found), self.labels, what=f"the values of {column!r}", where=str(self.path),
+                sorted(texts), self.labels, what=f"the values of {column!r}", where=str(self.path),
                 fix="write the model's labels there, name another column with --column label=NAME, "
                 "or give the model's labels with --labels",
             ).items()
@@ -277,15 +277,15 @@ def _chosen(rows: Rows, task: str, given: Mapping[str, str]) -> dict[str, str]:
             )
     for role, names in wanted.items():
         free = {c.lower(): c for c in rows.columns if c not in taken.values()}
-        found = taken.get(role) or next((free[n] for n in names if n in free), None)
-        if found is None:
+        header = taken.get(role) or next((free[n] for n in names if n in free), None)
+        if header is None:
             raise DataError(
                 f"{task} needs a column of {role} ({', '.join(names)}), and the columns are "
                 f"{some(rows.columns)}",
                 where=str(rows.path),
                 fix=f"name the one that it is with --column {role}=NAME",
             )
-        taken[role] = found
+        taken[role] = header
     return {role: taken[role] for role in wanted}
 
 
@@ -324,8 +324,8 @@ def _answers(value: Json, where: str) -> tuple[str, ...]:
         value = value.get("text")
     if isinstance(value, str):
         return (value,) if value else ()
-    found = value if isinstance(value, list) else [None]
-    texts: list[Any] = [v.get("text") if isinstance(v, Mapping) else v for v in found]
+    entries = value if isinstance(value, list) else [None]
+    texts: list[Any] = [v.get("text") if isinstance(v, Mapping) else v for v in entries]
     if not all(isinstance(t, str) for t in texts):
         raise DataError(
             f"its answers are {str(value)[:60]!r}",
@@ -340,17 +340,17 @@ def _number(value: Json, where: str) -> Any:
     try:
         if isinstance(value, bool):
             raise ValueError
-        found = [float(v) for v in value] if isinstance(value, list) else float(value)
+        number = [float(v) for v in value] if isinstance(value, list) else float(value)
     except (TypeError, ValueError):
-        found = math.nan
-    if not found if isinstance(found, list) else not math.isfinite(found):
+        number = math.nan
+    if not number if isinstance(number, list) else not math.isfinite(number):
         raise DataError(
             f"its target {str(value)[:60]!r} is no number",
             where=where,
             fix="give a number, or a list of numbers, a row",
         )
-    if isinstance(found, float):
-        return found
-    if not np.isfinite(found).all():
+    if isinstance(number, float):
+        return number
+    if not np.isfinite(number).all():
         raise DataError("its target holds NaN or infinity", where=where, fix="take the row out")
-    return np.array(found)
+    return np.array(number)

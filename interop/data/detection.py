@@ -74,16 +74,16 @@ class CocoBoxes(Data):
             yield Record(name, sha256(data).hexdigest(), picture, self._truth(number))
 
     def _truth(self, number: Any) -> Boxes:
-        found = self._boxes.get(number, [])
+        boxes = self._boxes.get(number, [])
         return Boxes(
-            np.array([b for b, _, _ in found], dtype=np.float32).reshape(-1, 4),
-            np.array([self._classes[c] for _, c, _ in found], dtype=np.int64),
-            crowd=np.array([crowd for _, _, crowd in found], dtype=bool),
+            np.array([b for b, _, _ in boxes], dtype=np.float32).reshape(-1, 4),
+            np.array([self._classes[c] for _, c, _ in boxes], dtype=np.int64),
+            crowd=np.array([crowd for _, _, crowd in boxes], dtype=bool),
         )
 
     def _by_image(self, annotations: Sequence[Mapping[str, Json]]) -> dict[Any, list[Any]]:
         """By the picture's number: x1, y1, x2, y2 of each box, its category, whether a crowd."""
-        found: dict[Any, list[Any]] = {}
+        by_image: dict[Any, list[Any]] = {}
         for place, one in enumerate(annotations):
             where = f"{self.file}, annotation {one.get('id', place)}"
             box = one.get("bbox")
@@ -99,19 +99,19 @@ class CocoBoxes(Data):
                 self.ignored += 1
                 continue
             entry = ((x, y, x + width, y + height), one["category_id"], bool(one.get("iscrowd")))
-            found.setdefault(one["image_id"], []).append(entry)
-        return found
+            by_image.setdefault(one["image_id"], []).append(entry)
+        return by_image
 
 
 def _file(path: Path) -> Path:
     if path.is_file():
         return path
-    found = sorted(path.glob("*.json"))
+    files = sorted(path.glob("*.json"))
     if (path / "annotations.json").is_file():
         return path / "annotations.json"
-    if len(found) == 1:
-        return found[0]
-    what = f"holds {', '.join(p.name for p in found)}" if found else "holds no JSON file"
+    if len(files) == 1:
+        return files[0]
+    what = f"holds {', '.join(p.name for p in files)}" if files else "holds no JSON file"
     raise DataError(what, where=str(path), fix="give the one file, beside its folder images/")
 
 
@@ -201,28 +201,28 @@ def _annotated(path: Path) -> tuple[str, list[_Box]]:
     # Some tools write a path of their own machine there.
     name = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
     name = name or f"{path.stem}.jpg"
-    found: list[_Box] = []
+    boxes: list[_Box] = []
     for place, one in enumerate(root.iter("object")):
         where = f"{path}, object {place + 1}"
         box, of = one.find("bndbox"), (one.findtext("name") or "").strip()
         if not of or box is None:
             raise DataError("has no name, or no bndbox", where=where, fix=_VOC_FIX)
-        said = [(box.findtext(k) or "").strip() for k in ("xmin", "ymin", "xmax", "ymax")]
+        numbers = [(box.findtext(k) or "").strip() for k in ("xmin", "ymin", "xmax", "ymax")]
         try:
-            x1, y1, x2, y2 = map(float, said)
+            x1, y1, x2, y2 = map(float, numbers)
             if not np.isfinite([x1, y1, x2, y2]).all():
                 raise ValueError
         except ValueError:
             raise DataError(
-                f"its bndbox holds {', '.join(s or 'nothing' for s in said)}",
+                f"its bndbox holds {', '.join(s or 'nothing' for s in numbers)}",
                 where=where,
                 fix=_VOC_FIX,
             ) from None
         corners = (x1 - 1, y1 - 1, x2, y2)
         empty = x2 < x1 or y2 < y1
         hard = (one.findtext("difficult") or "").strip() == "1"
-        found.append((None if empty else corners, of, hard))
-    return name, found
+        boxes.append((None if empty else corners, of, hard))
+    return name, boxes
 
 
 def _xml(path: Path) -> Element:

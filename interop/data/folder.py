@@ -65,22 +65,22 @@ class Folder:
                 fix=f"give a folder that holds one folder of {self.wanted[1]} a class",
             )
         if self.labels is None:
-            found = [Sample(p, -1) for p in self._files(self.path)]
+            samples = [Sample(p, -1) for p in self._files(self.path)]
         else:
             index = {name: i for i, name in enumerate(self.labels)}
-            found = [
+            samples = [
                 Sample(p, index[name])
                 for name in self._classes(index)
                 for p in self._files(self.path / name)
             ]
             self.ignored += sum(p.is_file() for p in self.path.glob("[!.]*"))
-        if not found:
+        if not samples:
             raise DataError(
                 f"holds no {self.wanted[0]}",
                 where=str(path),
                 fix=f"give a folder that holds one folder of {self.wanted[1]} a class",
             )
-        self.samples: tuple[Sample, ...] = tuple(found)
+        self.samples: tuple[Sample, ...] = tuple(samples)
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -37,8 +37,8 @@ class MaskFolder(Data):
             lacking = IMAGES if not images.is_dir() else MASKS
             raise DataError(f"holds no folder {lacking}/", where=str(path), fix=_FIX)
         files = sorted(p for p in images.rglob("[!.]*") if p.is_file())
-        found = [p for p in files if p.suffix.lower() in SUFFIXES]
-        self.pairs = [(p, masks / p.relative_to(images).with_suffix(".png")) for p in found]
+        pictures = [p for p in files if p.suffix.lower() in SUFFIXES]
+        self.pairs = [(p, masks / p.relative_to(images).with_suffix(".png")) for p in pictures]
         if not self.pairs:
             raise DataError("holds no picture", where=str(images), fix=_FIX)
         for picture, mask in self.pairs:
@@ -49,7 +49,7 @@ class MaskFolder(Data):
                     fix=_FIX,
                 )
         lone = {p for p in masks.rglob("[!.]*") if p.is_file()} - {m for _, m in self.pairs}
-        self.ignored = len(files) - len(found) + len(lone)
+        self.ignored = len(files) - len(pictures) + len(lone)
 
     def __len__(self) -> int:
         return len(self.pairs)

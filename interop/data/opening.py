@@ -57,9 +57,9 @@ def open_data(
     """
     if task not in FORMS:
         raise ConfigError(f"{task!r} is no task", fix=f"the tasks are {', '.join(FORMS)}")
-    name, found = str(path), Path(path)
-    spec = _torchvision(name, found)
-    saved = spec is None and _is_saved(found)
+    name, source = str(path), Path(path)
+    spec = _torchvision(name, source)
+    saved = spec is None and _is_saved(source)
     if split is not None and spec is None and not saved:
         raise ConfigError(
             f"is not divided into splits, so there is no {split!r}",
@@ -68,14 +68,14 @@ def open_data(
         )
     if spec is not None and task in vision.TASKS:
         data: Data = vision.Torchvision(spec, task, labels, split)
-    elif spec is None and not found.exists():
+    elif spec is None and not source.exists():
         raise DataError("no such file or folder", where=name, fix=f"give {FORMS[task]}")
     elif saved and task in table_columns.TASKS:
-        return TableData(tables.Saved(found, split), task, labels, columns)
-    elif task in table_columns.TASKS and (table := _table(found, task)) is not None:
+        return TableData(tables.Saved(source, split), task, labels, columns)
+    elif task in table_columns.TASKS and (table := _table(source, task)) is not None:
         return TableData(tables.open_rows(table), task, labels, columns)
     else:
-        data = _other(found, task, labels)
+        data = _other(source, task, labels)
     if columns:
         raise ConfigError("is no table and has no columns", where=name, fix="leave --column out")
     return data
@@ -96,10 +96,10 @@ def _table(path: Path, task: str) -> Path | None:
     if path.is_file():
         return path if path.suffix.lower() in tables.SUFFIXES else None
     endings = tables.SUFFIXES - {".txt"}
-    found = [p for p in sorted(path.glob("[!.]*")) if p.suffix.lower() in endings]
+    files = [p for p in sorted(path.glob("[!.]*")) if p.suffix.lower() in endings]
     # A folder of classes may have a note beside them; a transcript is in no folder's name.
     named = {"metadata", "manifest"} if task.endswith("-classification") else set()
-    chosen = [p for p in found if not named or p.stem.lower() in named]
+    chosen = [p for p in files if not named or p.stem.lower() in named]
     return chosen[0] if len(chosen) == 1 else None
 
 

@@ -122,9 +122,9 @@ class Pictures(Preparation):
         }  # fmt: skip
 
     def __call__(self, records: Sequence[Record]) -> Prepared:
-        found = [_picture(r) for r in records]
-        made = [pictures.prepare(p, self.how) for p in found]
-        return _pictures(self.name, made, found, records)
+        images = [_picture(r) for r in records]
+        arrays = [pictures.prepare(p, self.how) for p in images]
+        return _pictures(self.name, arrays, images, records)
 
 
 class AnySize(Preparation):
@@ -139,9 +139,9 @@ class AnySize(Preparation):
         self.name = _only(names)
 
     def __call__(self, records: Sequence[Record]) -> Prepared:
-        found = [_picture(r) for r in records]
-        made = [_between_0_and_1(p) for p in found]
-        return _pictures(self.name, made, found, records)
+        images = [_picture(r) for r in records]
+        arrays = [_between_0_and_1(p) for p in images]
+        return _pictures(self.name, arrays, images, records)
 
 
 class AsTheyAre(Preparation):
@@ -198,18 +198,18 @@ def _between_0_and_1(picture: Image.Image) -> Array:
 
 
 def _pictures(
-    name: str, made: Sequence[Array], found: Sequence[Image.Image], records: Sequence[Record]
+    name: str, arrays: Sequence[Array], images: Sequence[Image.Image], records: Sequence[Record]
 ) -> Prepared:
-    for array, record in zip(made, records, strict=True):
-        if array.shape != made[0].shape:
+    for array, record in zip(arrays, records, strict=True):
+        if array.shape != arrays[0].shape:
             raise DataError(
-                f"becomes {array.shape} where {records[0].name} becomes {made[0].shape}: one batch "
-                "needs one shape",
+                f"becomes {array.shape} where {records[0].name} becomes {arrays[0].shape}: one "
+                "batch needs one shape",
                 where=record.name,
                 fix="add a crop to the preprocessing, or take one picture at a time",
             )
     about = tuple(
         {"size": (p.height, p.width), "scaled": array.shape[-2:]}
-        for p, array in zip(found, made, strict=True)
+        for p, array in zip(images, arrays, strict=True)
     )
-    return Prepared({name: np.stack(made)}, tuple(records), tuple(range(len(records))), about)
+    return Prepared({name: np.stack(arrays)}, tuple(records), tuple(range(len(records))), about)

@@ -148,21 +148,21 @@ class Csv(_Lines):
         self.columns = tuple(c.strip() for c in next(self._reader([text]), []))
         reader = self._reader(self._lines_of(file))
         start, place = file.tell(), 0
-        while (found := self._next(reader, place)) is not None:
-            if found:
+        while (fields := self._next(reader, place)) is not None:
+            if fields:
                 yield start
                 place += 1
             start = file.tell()
 
     def _row(self, file: BinaryIO, place: int) -> Row:
-        found = self._next(self._reader(self._lines_of(file, place)), place) or []
-        if len(found) != len(self.columns):
+        fields = self._next(self._reader(self._lines_of(file, place)), place) or []
+        if len(fields) != len(self.columns):
             raise DataError(
-                f"has {len(found)} fields where the header has {len(self.columns)}",
+                f"has {len(fields)} fields where the header has {len(self.columns)}",
                 where=self.where(place),
                 fix="quote the fields that hold the separator",
             )
-        return dict(zip(self.columns, found, strict=True))
+        return dict(zip(self.columns, fields, strict=True))
 
     def _next(self, reader: Iterator[list[str]], place: int) -> list[str] | None:
         try:
@@ -245,28 +245,28 @@ class Saved(Rows):
         self.path = path
         datasets = _library("datasets", "datasets")
         try:
-            found = datasets.load_from_disk(str(path))
+            table = datasets.load_from_disk(str(path))
         except Exception as error:  # whatever Arrow, the JSON beside it or the library object to
             raise DataError(
                 f"cannot be read as a saved data set ({str(error).partition(chr(10))[0]})",
                 where=str(path),
                 fix="write it again with save_to_disk",
             ) from None
-        if isinstance(found, datasets.DatasetDict):
-            found = found[_split(found, split, path)]
-        elif split is not None and str(found.split) != split:
+        if isinstance(table, datasets.DatasetDict):
+            table = table[_split(table, split, path)]
+        elif split is not None and str(table.split) != split:
             raise DataError(
-                f"is one split ({found.split or 'without a name'}), not {split!r}",
+                f"is one split ({table.split or 'without a name'}), not {split!r}",
                 where=str(path),
                 fix="leave the split out",
             )
-        for name, kind in found.features.items():
+        for name, kind in table.features.items():
             if isinstance(kind, datasets.Image | datasets.Audio):
-                found = found.cast_column(name, type(kind)(decode=False))
-        self.columns = tuple(found.column_names)
-        self._names = {n: k for n, f in found.features.items() if (k := _class_names(f))}
-        self._found = found
-        if not len(found):
+                table = table.cast_column(name, type(kind)(decode=False))
+        self.columns = tuple(table.column_names)
+        self._names = {n: k for n, f in table.features.items() if (k := _class_names(f))}
+        self._found = table
+        if not len(table):
             raise DataError("holds no row", where=str(path), fix="give a split with rows")
 
     def __len__(self) -> int:
@@ -275,17 +275,17 @@ class Saved(Rows):
     def rows(
         self, picks: Sequence[int] | None = None, only: Sequence[str] | None = None
     ) -> Iterator[tuple[int, Row]]:
-        found = self._found if only is None else self._found.select_columns(list(only))
+        table = self._found if only is None else self._found.select_columns(list(only))
         for place in range(len(self)) if picks is None else picks:
-            row = found[place]
+            row = table[place]
             yield place, {n: _named(v, self._names.get(n)) for n, v in row.items()}
 
 
-def _split(found: Mapping[str, Any], split: str | None, path: Path) -> str:
-    chosen = split or (next(iter(found)) if len(found) == 1 else "test")
-    if chosen not in found:
+def _split(splits: Mapping[str, Any], split: str | None, path: Path) -> str:
+    chosen = split or (next(iter(splits)) if len(splits) == 1 else "test")
+    if chosen not in splits:
         raise DataError(
-            f"has the splits {', '.join(found)}, and {chosen!r} is none of them",
+            f"has the splits {', '.join(splits)}, and {chosen!r} is none of them",
             where=str(path),
             fix="say which one: --split NAME",
         )

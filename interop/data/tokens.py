@@ -67,23 +67,23 @@ class Tokens(Preparation):
         of: list[int] = []
         about: list[Any] = []
         for place, record in enumerate(records):
-            for row, said in self._rows(record):
+            for row, note in self._rows(record):
                 rows.append(row)
                 of.append(place)
-                about.append(said)
+                about.append(note)
         return Prepared(self._padded(rows), tuple(records), tuple(of), tuple(about))
 
     def _rows(self, record: Record) -> list[tuple[dict[str, list[int]], Any]]:
         """The rows of one record without padding, and what is told about each."""
-        made = self._encoded(record)
-        keys = [k for k in ("input_ids", "token_type_ids") if k in made]
-        count = len(made["input_ids"])
-        if not all(made["input_ids"]):
+        encoding = self._encoded(record)
+        keys = [k for k in ("input_ids", "token_type_ids") if k in encoding]
+        count = len(encoding["input_ids"])
+        if not all(encoding["input_ids"]):
             raise DataError("has no token in it", where=record.name, fix="take the row out")
         rows = []
         for i in range(count):
-            row = {k: list(made[k][i]) for k in keys}
-            rows.append((row, self._about(made, i)))
+            row = {k: list(encoding[k][i]) for k in keys}
+            rows.append((row, self._about(encoding, i)))
         return rows
 
     def _encoded(self, record: Record) -> Any:
@@ -122,16 +122,16 @@ class Tokens(Preparation):
             }  # fmt: skip
         return self.tokenizer([question], [context], return_offsets_mapping=True, **cut)
 
-    def _about(self, made: Any, row: int) -> dict[str, Any]:
-        about: dict[str, Any] = {"tokens": len(made["input_ids"][row])}
+    def _about(self, encoding: Any, row: int) -> dict[str, Any]:
+        about: dict[str, Any] = {"tokens": len(encoding["input_ids"][row])}
         if self.task == TaskName.QUESTION_ANSWERING:
-            of = made.sequence_ids(row)
-            places = made["offset_mapping"][row]
+            of = encoding.sequence_ids(row)
+            places = encoding["offset_mapping"][row]
             about["offsets"] = [
                 tuple(p) if s == 1 else None for s, p in zip(of, places, strict=True)
             ]
         if self.task == TaskName.TOKEN_CLASSIFICATION:
-            about["words"] = list(made.word_ids(row))
+            about["words"] = list(encoding.word_ids(row))
         return about
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
@@ -140,11 +140,11 @@ class Tokens(Preparation):
         if unknown is None or not texts:
             return [True] * len(texts)
         cut = {"truncation": True, "max_length": self.longest} if self.longest else {}
-        made = self.tokenizer(list(texts), add_special_tokens=False, **cut)["input_ids"]
+        sequences = self.tokenizer(list(texts), add_special_tokens=False, **cut)["input_ids"]
         # SentencePiece sets a mark of its own before a word that it does not know.
         nothing = {unknown, *self.tokenizer.all_special_ids}
         nothing.add(self.tokenizer.convert_tokens_to_ids(_BOUNDARY))
-        return [unknown not in ids or not nothing.issuperset(ids) for ids in made]
+        return [unknown not in ids or not nothing.issuperset(ids) for ids in sequences]
 
     def _padded(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Array]:
         lengths = np.array([len(r["input_ids"]) for r in rows])
@@ -161,8 +161,8 @@ class Tokens(Preparation):
                 inputs[name] = np.full(shape, fill, dtype=np.int64)
                 for out, row in zip(inputs[name], rows, strict=True):
                     # A tokenizer that gives no types means one text, which is type 0.
-                    found = row.get(name, ())
-                    out[: len(found)] = found
+                    values = row.get(name, ())
+                    out[: len(values)] = values
         return inputs
 
 
@@ -174,16 +174,16 @@ def unread(prepare: Preparation, records: Iterable[Record], what: str, where: st
     """
     if not isinstance(prepare, Tokens):
         return ""
-    found: list[Record] = []
+    misses: list[Record] = []
     count, rest = 0, iter(records)
     while some := list(islice(rest, _AT_ONCE)):
         known = prepare.knows([_whole(r) for r in some])
-        found += [r for r, yes in zip(some, known, strict=True) if not yes]
+        misses += [r for r, yes in zip(some, known, strict=True) if not yes]
         count += len(some)
-    if not found:
+    if not misses:
         return ""
-    one = f"{found[0].name}: {_whole(found[0])[:_SHOWN]!r}"
-    if len(found) == count:
+    one = f"{misses[0].name}: {_whole(misses[0])[:_SHOWN]!r}"
+    if len(misses) == count:
         raise DataError(
             f"the tokenizer knows nothing of its {count} {what} ({one}): all are unknown "
             "tokens alone",
@@ -192,7 +192,7 @@ def unread(prepare: Preparation, records: Iterable[Record], what: str, where: st
             "column with --column text=NAME",
         )
     return (
-        f"{len(found)} of the {count} {what} are unknown tokens alone to the tokenizer, and "
+        f"{len(misses)} of the {count} {what} are unknown tokens alone to the tokenizer, and "
         f"tell the model nothing ({one}): take one whose tokenizer knows them, or another column"
     )
 
@@ -239,11 +239,11 @@ def _as(kind: type, record: Record) -> Any:
 
 def _longest(tokenizer: Any, folder: Path) -> int | None:
     """How many tokens the model takes, special ones with them: the least of what its files say."""
-    said = [tokenizer.model_max_length]
+    limits = [tokenizer.model_max_length]
     try:
         config = json.loads((folder / "config.json").read_bytes())
-        said += [config[k] for k in _LENGTHS if isinstance(config.get(k), int)]
+        limits += [config[k] for k in _LENGTHS if isinstance(config.get(k), int)]
     except (OSError, ValueError, AttributeError):
         pass  # a tokenizer without a config beside it
-    known = [int(n) for n in said if 0 < n < _UNBOUNDED]
+    known = [int(n) for n in limits if 0 < n < _UNBOUNDED]
     return min(known, default=None)

@@ -130,9 +130,9 @@ def prepare(
     labels = identity.labels.names if labelled else None
     facts = prepare_graph(graph, out, how, labels=labels, softmax=labelled)
     assert isinstance(data, Folder)
-    found = data.samples
-    picks = np.unique(np.linspace(0, len(found) - 1, min(_PICTURES, len(found))).round())
-    files = [found[int(i)].path for i in picks]
+    samples = data.samples
+    picks = np.unique(np.linspace(0, len(samples) - 1, min(_PICTURES, len(samples))).round())
+    files = [samples[int(i)].path for i in picks]
     pictures = [decode(f.read_bytes(), where=str(f)) for f in files]
     return facts, prove_prepared(graph, out, pictures, how)
 
@@ -161,9 +161,9 @@ def _batches(
         labels = None if data.labels is None else data.labels[rows].astype(np.int64)
         return [{name: a[cut] for name, a in data.arrays.items()} for cut in cuts], labels
     picked = [data.samples[i] for i in rows]
-    found = list(data.batches(_prepared_how(identity), size, picked))
-    labels = np.concatenate([b.labels for b in found]) if data.labels is not None else None
-    return [b.pictures for b in found], labels
+    batches = list(data.batches(_prepared_how(identity), size, picked))
+    labels = np.concatenate([b.labels for b in batches]) if data.labels is not None else None
+    return [b.pictures for b in batches], labels
 
 
 def _named(batches: Sequence[Any], feed: Feed) -> list[Any]:

@@ -66,7 +66,7 @@ def config(
 ) -> dict[str, Json]:
     """config.json: how to build the module again, and what its inputs and outputs mean."""
     how, shape = identity.preprocessing, identity.head
-    made: dict[str, Json] = {
+    document: dict[str, Json] = {
         "arch": identity.architecture,
         "dtype": dtype,
         "inputs": [dict(i) for i in inputs],
@@ -74,18 +74,18 @@ def config(
         "preprocess": preprocessing_json(how) if how else None,
     }
     if shape is not None:
-        made["num_classes"] = shape.outputs
-        made["head"] = {
+        document["num_classes"] = shape.outputs
+        document["head"] = {
             "path": shape.path,
             "kind": shape.kind,
             "in_width": shape.in_width,
             "outputs": shape.outputs,
         }
     if factory:
-        made["model"] = factory
+        document["model"] = factory
     if head:
-        made["head_model"] = head
-    return made
+        document["head_model"] = head
+    return document
 
 
 def receipt(
@@ -125,11 +125,11 @@ def receipt(
 def _key_map(identity: Identity, proofs: Sequence[Proof]) -> dict[str, Json]:
     """How the checkpoint's names became the module's, as the proof of loading has it."""
     loaded = next((p.facts for p in proofs if p.name == ProofName.LOADED_FRACTION), {})
-    told = ("renamed", "converted", "ties", "ignored", "computed", "base", "merged")
-    found = {key: loaded[key] for key in told if loaded.get(key)}
-    if not found:
-        found = {"names": "unchanged after the prefix"}
-    return {"prefix_removed": identity.prefix, **found}
+    keys = ("renamed", "converted", "ties", "ignored", "computed", "base", "merged")
+    changes = {key: loaded[key] for key in keys if loaded.get(key)}
+    if not changes:
+        changes = {"names": "unchanged after the prefix"}
+    return {"prefix_removed": identity.prefix, **changes}
 
 
 def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[str, Any]) -> str:

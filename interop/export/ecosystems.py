@@ -104,7 +104,7 @@ def _processor(identity: Identity, folder: Path) -> None:
         "shortest_edge": how.resize[0]
     }  # fmt: skip
     crop = dict(zip(("height", "width"), how.crop, strict=True)) if how.crop else None
-    made: dict[str, Json] = {
+    document: dict[str, Json] = {
         "image_processor_type": "ViTImageProcessor" if stretched and not crop else (
             "CLIPImageProcessor"
         ),
@@ -119,8 +119,8 @@ def _processor(identity: Identity, folder: Path) -> None:
         "image_std": list(how.std),
     }  # fmt: skip
     if crop:
-        made["crop_size"] = crop
-    path.write_text(json.dumps(made, indent=2) + "\n", "utf-8", newline="\n")
+        document["crop_size"] = crop
+    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8", newline="\n")
 
 
 def _timm(identity: Identity, module: Any, folder: Path) -> dict[str, Json]:
@@ -136,8 +136,8 @@ def _timm(identity: Identity, module: Any, folder: Path) -> dict[str, Json]:
     about: dict[str, Any] = {"label_names": list(names)} if names is not None else {}
     path = folder / "config.json"
     save_config_for_hf(module, str(path), model_config=about)
-    made: dict[str, Json] = json.loads(path.read_text("utf-8"))
-    stated: dict[str, Json] = made["pretrained_cfg"]
+    description: dict[str, Json] = json.loads(path.read_text("utf-8"))
+    stated: dict[str, Json] = description["pretrained_cfg"]
     for key in ("url", "file", "hf_hub_id", "hf_hub_filename", "tag", "origin_url", "paper_name",
                 "paper_ids", "license", "notes", "source"):  # fmt: skip
         stated.pop(key, None)
@@ -145,7 +145,7 @@ def _timm(identity: Identity, module: Any, folder: Path) -> dict[str, Json]:
         stated.pop(key, None)
     if how is not None and (fields := timm_preprocessing(how)):
         stated |= fields
-    return made
+    return description
 
 
 def timm_preprocessing(how: Preprocessing) -> dict[str, Json] | None:

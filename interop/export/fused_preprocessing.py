@@ -219,8 +219,8 @@ def _cropped(to: _Steps, pixels: str, size: str, crop: tuple[int, int]) -> str:
 
 def _checked_input(graph: onnx.ModelProto, how: Preprocessing, name: str) -> onnx.ValueInfoProto:
     """The model's one input, where it is what `how` gives."""
-    held = {t.name for t in graph.graph.initializer}
-    inputs = [i for i in graph.graph.input if i.name not in held]
+    constants = {t.name for t in graph.graph.initializer}
+    inputs = [i for i in graph.graph.input if i.name not in constants]
     kind = inputs[0].type.tensor_type if len(inputs) == 1 else None
     if kind is None or kind.elem_type not in _FLOATS or len(kind.shape.dim) != 4:
         raise _unfit("does not take one batch of pictures (N, C, H, W)", name)
@@ -231,8 +231,8 @@ def _checked_input(graph: onnx.ModelProto, how: Preprocessing, name: str) -> onn
     for has, gets in zip(rest, given, strict=True):
         if has is not None and gets is not None and has != gets:
             raise _unfit(f"takes (C, H, W) = {tuple(rest)}, the preprocessing gives {given}", name)
-    found: onnx.ValueInfoProto = inputs[0]
-    return found
+    value: onnx.ValueInfoProto = inputs[0]
+    return value
 
 
 def _unfit(what: str, name: str) -> ModelError:
@@ -244,9 +244,9 @@ def _upgraded(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:
     have = _opset(graph)
     if have >= OPSET:
         return graph
-    held = {t.name: t for t in graph.graph.initializer}
+    constants = {t.name: t for t in graph.graph.initializer}
     try:
-        made = onnx.version_converter.convert_version(graph, OPSET)
+        converted = onnx.version_converter.convert_version(graph, OPSET)
     except Exception as error:  # the converter's own
         line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ModelError(
@@ -256,10 +256,10 @@ def _upgraded(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:
             fix="leave --with-preprocess away",
         ) from None
     # The converter need not know where bytes outside of the graph lie.
-    for tensor in made.graph.initializer:
-        if tensor.name in held:
-            tensor.CopyFrom(held[tensor.name])
-    return made
+    for tensor in converted.graph.initializer:
+        if tensor.name in constants:
+            tensor.CopyFrom(constants[tensor.name])
+    return converted
 
 
 def _opset(graph: onnx.ModelProto) -> int:

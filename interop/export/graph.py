@@ -52,28 +52,28 @@ def write(
     derived = {}
     by_hash: dict[tuple[Any, ...], str] = {}
     for name, value in model.graph.initializers.items():
-        held = value.const_value
-        assert held is not None
-        tensor = _torch(held)
+        constant = value.const_value
+        assert constant is not None
+        tensor = _torch(constant)
         source = _source((aliases or {}).get(name, name), tensor, state, by_hash)
         if source is not None:
             if name not in state and name not in (aliases or {}):
                 # A constant that is a tensor's bytes by chance: once embedded, only this tells.
-                digest = sha256(held.tobytes()).hexdigest()
+                digest = sha256(constant.tobytes()).hexdigest()
                 derived[name] = Derived(f"the numbers of {source}", digest)
             place = places[source]
             value.const_value = ir.ExternalTensor(
                 place.file,
                 place.offset,
                 place.length,
-                held.dtype,
+                constant.dtype,
                 shape=ir.Shape(state[source].shape),
                 name=name,
             )
         elif name not in state or folds:
             # A name of the state dict with other numbers and no reason for it stays unaccounted.
             how = _how(name, tensor, state, folds)
-            derived[name] = Derived(how, sha256(held.tobytes()).hexdigest())
+            derived[name] = Derived(how, sha256(constant.tobytes()).hexdigest())
     if strip:
         _strip(model, axes or {})
     model.metadata_props.clear()
@@ -128,21 +128,21 @@ def _merge_equal(model: ir.Model, state: Mapping[str, torch.Tensor]) -> None:
     """One initialiser for each constant: folding leaves a hundred of the same zero."""
     first: dict[tuple[Any, ...], ir.Value] = {}
     for name, value in list(model.graph.initializers.items()):
-        held = value.const_value
-        if name in state or held is None or value.is_graph_output():
+        constant = value.const_value
+        if name in state or constant is None or value.is_graph_output():
             continue
-        key = held.dtype, tuple(held.shape.numpy()), held.tobytes()
+        key = constant.dtype, tuple(constant.shape.numpy()), constant.tobytes()
         kept = first.setdefault(key, value)
         if kept is not value:
             ir.convenience.replace_all_uses_with(value, kept)
             del model.graph.initializers[name]
 
 
-def _torch(held: Any) -> torch.Tensor:
-    raw = getattr(held, "raw", None)
+def _torch(constant: Any) -> torch.Tensor:
+    raw = getattr(constant, "raw", None)
     if isinstance(raw, torch.Tensor):
         return raw.detach()
-    array = np.ascontiguousarray(held.numpy())
+    array = np.ascontiguousarray(constant.numpy())
     if array.dtype.isbuiltin != 1:  # bfloat16 and the like, which numpy knows by extension
         bits = torch.from_numpy(array.view(np.uint8).reshape(-1).copy())
         kind: torch.dtype = getattr(torch, str(array.dtype), torch.uint8)
@@ -175,8 +175,8 @@ def _key(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 def _how(name: str, tensor: torch.Tensor, state: Mapping[str, torch.Tensor], folds: bool) -> str:
     if tensor.ndim == 2:
-        for other, held in state.items():
-            if held.shape == tensor.shape[::-1] and same_bits(held.t().contiguous(), tensor):
+        for other, weight in state.items():
+            if weight.shape == tensor.shape[::-1] and same_bits(weight.t().contiguous(), tensor):
                 return f"{other} transposed"
     if name in state:
         return "rewritten under its own name by the exporter's optimiser"

@@ -116,8 +116,8 @@ def rebuilt(
     try:
         with torch.random.fork_rng(devices=[]), _drawn_anew():
             again = build().eval()
-            found = _answer(Forward(again, forward.signature), answered[0])
-            same = repeated(answered[1], found, KEPT)
+            outputs = _answer(Forward(again, forward.signature), answered[0])
+            same = repeated(answered[1], outputs, KEPT)
             # A module that does not repeat itself is parity's to refuse.
             steady = same or repeated(answered[1], _answer(forward, answered[0]), KEPT)
     except Exception as error:  # a person's own code may raise anything
@@ -157,13 +157,13 @@ def _drawn_anew() -> Iterator[None]:
 
 def _unsaved(module: nn.Module, again: nn.Module) -> list[str]:
     """Where two modules have tensors of other values that no state dict names."""
-    found = []
+    paths = []
     others = dict(again.named_modules())
     for name, part in module.named_modules():
-        held = {**part._buffers, **{k: v for k, v in vars(part).items() if k[0] != "_"}}
+        attributes = {**part._buffers, **{k: v for k, v in vars(part).items() if k[0] != "_"}}
         other = others.get(name)
         theirs = {**other._buffers, **vars(other)} if other is not None else {}
-        for attribute, value in held.items():
+        for attribute, value in attributes.items():
             one, two = (
                 [x for x in _pytree.tree_leaves(v) if isinstance(x, torch.Tensor | np.ndarray)]
                 for v in (value, theirs.get(attribute))
@@ -171,8 +171,8 @@ def _unsaved(module: nn.Module, again: nn.Module) -> list[str]:
             if len(one) == len(two) and not all(
                 np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(one, two, strict=True)
             ):
-                found.append(f"{name}.{attribute}".removeprefix("."))
-    return found
+                paths.append(f"{name}.{attribute}".removeprefix("."))
+    return paths
 
 
 def _without_gradient(
@@ -189,13 +189,13 @@ def _without_gradient(
             if not outputs:
                 return list(weights)
             sums = sum(o.float().sum() for o in outputs)
-            found = torch.autograd.grad(sums, list(weights.values()), allow_unused=True)
+            gradients = torch.autograd.grad(sums, list(weights.values()), allow_unused=True)
     except Exception:  # a module's own code, or an operator without a derivative
         return []
     finally:
         for n, p in weights.items():
             p.requires_grad_(before[n])
-    return [n for n, g in zip(weights, found, strict=True) if g is None]
+    return [n for n, g in zip(weights, gradients, strict=True) if g is None]
 
 
 def tied_names(module: nn.Module) -> tuple[str, ...]:
@@ -230,15 +230,15 @@ def remedy(module: nn.Module) -> str:
 
 def inputs(model: ir.Model, axes: Mapping[str, str]) -> tuple[dict[str, Json], ...]:
     """The graph's inputs as config.json has them."""
-    found: list[dict[str, Json]] = []
+    entries: list[dict[str, Json]] = []
     for value in model.graph.inputs:
         shape = [
             d if isinstance(d, int) else axes.get(str(d.value), str(d.value))
             for d in value.shape or ()
         ]
         kind = DTYPES.get(int(value.dtype), "") if value.dtype is not None else ""
-        found.append({"name": value.name, "dtype": kind, "shape": shape})
-    return tuple(found)
+        entries.append({"name": value.name, "dtype": kind, "shape": shape})
+    return tuple(entries)
 
 
 def recorded(answers: Sequence[NDArray[Any]]) -> dict[str, Json]:

@@ -236,7 +236,7 @@ class ExportRun:
         given = drawn(forward.signature, 1)
         example = tuple(t.clone() for t in tensors(given, introspect.dtype(forward)))
         try:
-            found = forward.learn_outputs(example)
+            outputs = forward.learn_outputs(example)
         except ModelError:
             raise
         except Exception as error:  # a person's own code may raise anything
@@ -246,7 +246,7 @@ class ExportRun:
                 where=self.identity.manifest.path,
                 fix=introspect.remedy(forward.model),
             ) from error
-        self.answered = given, tuple(host(t).copy() for t in found)
+        self.answered = given, tuple(host(t).copy() for t in outputs)
 
     def samples(self, takes: Signature) -> Mapping[str, NDArray[Any]] | None:
         """Real samples by the names of the inputs; DataError where those are others."""
@@ -284,29 +284,29 @@ class ExportRun:
         if source.content_sha256 is None:
             source = read(source.path, content_hash=True)
         self.source_sha256 = source.content_sha256 or ""
-        held = self.write_weights(forward.model, folder)
+        weights = self.write_weights(forward.model, folder)
         failed: list[Proof] = []
         kept: Proved | None = None
         for route in routes.fitting(forward.signature, introspect.attends(forward)):
             if kept is not None and (route.open != "all" or (kept.explored.clean and route.dynamo)):
                 continue  # what the module itself restricts, a trace of the same kind does not open
-            found = self.through(route, forward, feed, held, folder)
-            if found is None:
+            proved = self.through(route, forward, feed, weights, folder)
+            if proved is None:
                 continue
-            if found.holds:
-                kept = found if kept is None or found.closed < kept.closed else kept
-                if not any(found.closed):
+            if proved.holds:
+                kept = proved if kept is None or proved.closed < kept.closed else kept
+                if not any(proved.closed):
                     break
-                if not found.explored.clean:
-                    self.attempts.append(Attempt(route.name, found.departure))
+                if not proved.explored.clean:
+                    self.attempts.append(Attempt(route.name, proved.departure))
                 continue
-            why = next(p.what for p in found.proofs if not p.holds)
+            why = next(p.what for p in proved.proofs if not p.holds)
             self.attempts.append(Attempt(route.name, why))
             # Where no other route could do better, its reason is the one to tell.
-            failed = list(found.proofs) if found.hopeless else failed or list(found.proofs)
-            if self.parted is None and (label := _parting(found.proofs)):
+            failed = list(proved.proofs) if proved.hopeless else failed or list(proved.proofs)
+            if self.parted is None and (label := _parting(proved.proofs)):
                 self.parted = route, label
-            if found.hopeless:
+            if proved.hopeless:
                 break
         if kept is not None:
             (folder / GRAPH).write_bytes(kept.graph)
@@ -413,30 +413,32 @@ class ExportRun:
             )
         return replace(found.made, inputs=inputs)
 
-    def _held(self, takes: Signature, found: Proved) -> dict[tuple[str, int], tuple[str, str]]:
+    def _held(self, takes: Signature, proved: Proved) -> dict[tuple[str, int], tuple[str, str]]:
         """The named axes that the graph has at one size, and why: a budget, or its route."""
         first = next((a.why for a in self.attempts), "")
         why = f"no route that leaves it open held ({first})" if first else "its route fixes it"
-        held = {
+        axes = {
             (argument.name, place): (axis, why)
             for argument in takes.arguments
             for place, axis in enumerate(argument.axes)
             if isinstance(axis, str)
         }
-        return held | self.held_axes
+        return axes | self.held_axes
 
     def add(self, data: artifacts.Data | None, forward: Forward, folder: Path) -> bool:
         """What was asked for beside the bundle; False where a proof of it fails."""
         signature = forward.signature
         feed = Feed(signature, self.samples(signature), "real" if data else "seeded")
-        made: dict[str, Json] = {}
+        precisions: dict[str, Json] = {}
         for name in self.options.precisions:
             self.progress(f"writing the graph in {name}")
-            made[name], measured = artifacts.lower(data, name, folder / GRAPH, self.identity, feed)
+            precisions[name], measured = artifacts.lower(
+                data, name, folder / GRAPH, self.identity, feed
+            )
             self.measurements += measured
-        if made:
-            self.section = replace(self.section, precision=made)
-        for name, facts in made.items():
+        if precisions:
+            self.section = replace(self.section, precision=precisions)
+        for name, facts in precisions.items():
             if facts.get("of"):
                 whole = sum(facts["of"].values())
                 done = sum(
@@ -448,7 +450,7 @@ class ExportRun:
                 self.notes.append(
                     f"{name}: {done} of {whole} operators with weights ({kinds}) compute in int8"
                 )
-        if made and data is None:
+        if precisions and data is None:
             self.notes.append(
                 "the precisions were compared on seeded input: what they cost on real samples is "
                 "not known; --data measures it"
@@ -475,8 +477,8 @@ class ExportRun:
         self.progress("looking for the first node that departs")
         route, label = self.parted
         kept = target.with_name(f"{target.name}-departure")
-        found = explaining.explain(forward, feed, route, label, kept, self.write_weights)
-        self.section = replace(self.section, departure=found)
+        departure = explaining.explain(forward, feed, route, label, kept, self.write_weights)
+        self.section = replace(self.section, departure=departure)
 
     def write_weights(self, module: nn.Module, folder: Path) -> WrittenWeights:
         """The safetensors file or files, each tensor once."""
@@ -540,25 +542,25 @@ class ExportRun:
                 alike = self.proved(parity, truth, runtime, first or None)
             explored = Explored(forward.signature)
             if again is not None and alike.holds:
-                made = self.proved(repeat, truth, forward, runtime, again, device=device)
-                alike = _repeated(alike, made)
+                trials = self.proved(repeat, truth, forward, runtime, again, device=device)
+                alike = _repeated(alike, trials)
             elif same.holds and alike.holds and sound.holds:
                 self.progress("trying other sizes")
                 explored = self.proved(
                     explore, truth, forward, runtime, guards, shapes=runtime.input_shapes,
                     thorough=thorough, device=device,
                 )  # fmt: skip
-        found = [same, alike, sound]
+        proofs = [same, alike, sound]
         finite = all(np.isfinite(o).all() for outputs in truth.native for o in outputs)
         hopeless = truth.unsteady or not finite or same.facts.get("unused_is_fault", False)
-        if all(p.holds for p in found):
+        if all(p.holds for p in proofs):
             self.progress("trying the comparison itself")
             names = self.identity.head.tensors if self.identity.head else ()
             held_so = truth.without(alike.facts.get("by_their_own_float64", ()))
             sharp = self.proved(canary, model, held_so, head=names, device=device)
-            found.insert(2, sharp)
-            return found, not sharp.holds, explored
-        return found, hopeless, explored
+            proofs.insert(2, sharp)
+            return proofs, not sharp.holds, explored
+        return proofs, hopeless, explored
 
     def decides(self, forward: Forward, feed: Feed) -> tuple[str, ...]:
         """Where the module decides on its input's values; looked for once.
@@ -648,7 +650,7 @@ class ExportRun:
     def report(self, target: Path | None, files: dict[str, int] | None = None) -> Report:
         """The report as things stand; `target` is the bundle, or None where there is none."""
         wall, cpu = perf_counter() - self.start[0], process_time() - self.start[1]
-        made = {p.name for p in self.proofs}
+        names = {p.name for p in self.proofs}
         bad = [p for p in self.proofs if not p.holds]
         if target is not None:
             count = len(self.proofs)
@@ -672,7 +674,7 @@ class ExportRun:
             skipped=tuple(
                 Skipped(name, f"{bad[0].name} does not hold")
                 for name in PROOFS
-                if name not in made and bad
+                if name not in names and bad
             ),
             environment=documents.environment() | {"device": self.options.device},
             details=replace(
@@ -834,9 +836,9 @@ def _place_of(proof: Proof) -> int:
     return PROOFS.index(proof.name) if proof.name in PROOFS else len(PROOFS)
 
 
-def _parting(found: Sequence[Proof]) -> str:
+def _parting(proofs: Sequence[Proof]) -> str:
     """The batch at which parity failed; "" where another proof did."""
-    for proof in found:
+    for proof in proofs:
         if proof.name == ProofName.PARITY and not proof.holds:
             for label, b in proof.facts["batches"].items():
                 if not isinstance(b["relative"], float) or b["relative"] > b["allowed"]:

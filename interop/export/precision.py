@@ -68,9 +68,9 @@ def lower(
             fix=f"give one of {', '.join(makers)}",
         )
     before = embed.nbytes(model)
-    made, facts = makers[precision]()
-    _as_the_original(made, graphs.read(model))
-    after = embed.save(made, out)
+    converted, facts = makers[precision]()
+    _as_the_original(converted, graphs.read(model))
+    after = embed.save(converted, out)
     try:
         onnx.checker.check_model(str(out))
     except onnx.checker.ValidationError as error:
@@ -94,10 +94,10 @@ def _float16(model: Path, name: str) -> tuple[onnx.ModelProto, dict[str, Json]]:
         ) from None
     given = _typed(model)
     clipped = _beyond_half(given, name)
-    with _quiet(), warnings.catch_warnings(record=True) as told:
+    with _quiet(), warnings.catch_warnings(record=True) as complaints:
         warnings.simplefilter("always")
         try:
-            made = float16.convert_float_to_float16(
+            converted = float16.convert_float_to_float16(
                 given,
                 min_positive_val=_TINY,
                 max_finite_val=_HALF,
@@ -108,26 +108,26 @@ def _float16(model: Path, name: str) -> tuple[onnx.ModelProto, dict[str, Json]]:
             raise _cannot("float16", name, error) from None
     halves = {
         v.name
-        for v in (*made.graph.value_info, *made.graph.output)
+        for v in (*converted.graph.value_info, *converted.graph.output)
         if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
     }
-    done = Counter(n.op_type for n in made.graph.node if halves.intersection(n.output))
+    done = Counter(n.op_type for n in converted.graph.node if halves.intersection(n.output))
     facts: dict[str, Json] = {
         "tool": "onnxconverter-common",
         "version": version("onnxconverter-common"),
         "operators": {k: done[k] for k in sorted(done) if k != "Cast"},
-        "raised_to_smallest": sum("truncated" in str(w.message) for w in told),
+        "raised_to_smallest": sum("truncated" in str(w.message) for w in complaints),
         "clipped": clipped,
     }
-    return made, facts
+    return converted, facts
 
 
 def _int8(model: Path, name: str) -> tuple[onnx.ModelProto, dict[str, Json]]:
     from onnxruntime.quantization import quantize_dynamic
 
-    def quantize(given: Path, made: Path, large: bool) -> None:
+    def quantize(given: Path, target: Path, large: bool) -> None:
         quantize_dynamic(
-            given, made, op_types_to_quantize=list(kinds), use_external_data_format=large
+            given, target, op_types_to_quantize=list(kinds), use_external_data_format=large
         )
 
     with _prepared("int8", model, name) as (given, folder, large):
@@ -140,9 +140,9 @@ def _int8(model: Path, name: str) -> tuple[onnx.ModelProto, dict[str, Json]]:
                 where=name,
                 fix="leave --precision int8 away",
             )
-        made = _quantized("int8", name, quantize, given, folder, large)
+        quantized = _quantized("int8", name, quantize, given, folder, large)
     facts = _tool()
-    facts["operators"] = _integer_operators(made)
+    facts["operators"] = _integer_operators(quantized)
     facts["of"] = {k: constant[k] for k in sorted(constant)}
     # One scale for a whole batch of activations: what else is in it moves each answer a little.
     facts["scales"] = "taken over the whole batch at each run"
@@ -151,7 +151,7 @@ def _int8(model: Path, name: str) -> tuple[onnx.ModelProto, dict[str, Json]]:
             "the graph has no MatMul or Gemm with constant weights: its convolutions were "
             "quantised, which is slow on a CPU; int8-static is the usual way for those"
         )
-    return made, facts
+    return quantized, facts
 
 
 def _int8_static(
@@ -165,10 +165,10 @@ def _int8_static(
         )
     from onnxruntime.quantization import QuantFormat, quantize_static
 
-    def quantize(given: Path, made: Path, large: bool) -> None:
+    def quantize(given: Path, target: Path, large: bool) -> None:
         quantize_static(
             given,
-            made,
+            target,
             _reader(calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -182,9 +182,9 @@ def _int8_static(
             left = masked(given, calibration)
         except Exception as error:  # ONNX Runtime's own, where samples do not fit
             raise _cannot("int8-static", name, error) from None
-        made = _quantized("int8-static", name, quantize, given, folder, large)
+        quantized = _quantized("int8-static", name, quantize, given, folder, large)
     facts = _tool()
-    facts["operators"] = _between_scales(made)
+    facts["operators"] = _between_scales(quantized)
     facts["of"] = {k: constant[k] for k in sorted(constant)}
     facts["left_for_masks"] = len(left)
     facts["calibration"] = {
@@ -192,7 +192,7 @@ def _int8_static(
         "samples": sum(len(next(iter(b.values()))) for b in calibration),
         "method": "MinMax",
     }
-    return made, facts
+    return quantized, facts
 
 
 def _tool() -> dict[str, Json]:
@@ -207,13 +207,13 @@ def _quantized(
     folder: Path,
     large: bool,
 ) -> onnx.ModelProto:
-    made = folder / "quantized.onnx"
+    target = folder / "quantized.onnx"
     with _quiet():
         try:
-            quantize(given, made, large)
+            quantize(given, target, large)
         except Exception as error:  # the quantiser's own
             raise _cannot(precision, name, error) from None
-    return embed.whole(made)
+    return embed.whole(target)
 
 
 @contextlib.contextmanager
@@ -273,8 +273,8 @@ def _beyond_half(graph: onnx.ModelProto, name: str) -> list[str]:
     for tensor in graph.graph.initializer:
         if tensor.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
             continue
-        held = onnx.numpy_helper.to_array(tensor)
-        over = held[np.abs(held) > _HALF]
+        values = onnx.numpy_helper.to_array(tensor)
+        over = values[np.abs(values) > _HALF]
         if not over.size:
             continue
         # "As small as can be" means "never": it means the same at float16's lowest.
@@ -290,16 +290,16 @@ def _beyond_half(graph: onnx.ModelProto, name: str) -> list[str]:
     return clipped
 
 
-def _as_the_original(made: onnx.ModelProto, given: onnx.ModelProto) -> None:
+def _as_the_original(converted: onnx.ModelProto, given: onnx.ModelProto) -> None:
     """Its properties, and nothing of the tools': their marks, and domains that no node is of."""
-    del made.metadata_props[:]
-    made.metadata_props.extend(given.metadata_props)
-    made.doc_string = ""
-    used = {n.domain for n in made.graph.node} | {f.domain for f in made.functions} | {""}
-    kept = sorted((o for o in made.opset_import if o.domain in used), key=lambda o: o.domain)
+    del converted.metadata_props[:]
+    converted.metadata_props.extend(given.metadata_props)
+    converted.doc_string = ""
+    used = {n.domain for n in converted.graph.node} | {f.domain for f in converted.functions} | {""}
+    kept = sorted((o for o in converted.opset_import if o.domain in used), key=lambda o: o.domain)
     opsets = [onnx.helper.make_opsetid(o.domain, o.version) for o in kept]
-    del made.opset_import[:]
-    made.opset_import.extend(opsets)
+    del converted.opset_import[:]
+    converted.opset_import.extend(opsets)
 
 
 def _cannot(precision: str, name: str, error: Exception) -> ModelError:
@@ -330,9 +330,11 @@ def _quiet() -> Iterator[None]:
 
 def _with_constant_weights(graph: onnx.ModelProto) -> Counter[str]:
     """How many products and convolutions act with weights of the graph, by operator."""
-    held = {t.name for t in graph.graph.initializer}
+    weights = {t.name for t in graph.graph.initializer}
     kinds = (*_PRODUCTS, "Conv")
-    return Counter(n.op_type for n in graph.graph.node if n.op_type in kinds and n.input[1] in held)
+    return Counter(
+        n.op_type for n in graph.graph.node if n.op_type in kinds and n.input[1] in weights
+    )
 
 
 def _integer_operators(graph: onnx.ModelProto) -> dict[str, int]:

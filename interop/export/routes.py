@@ -113,7 +113,12 @@ def convert(
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
     read: list[str] = []
-    with _quiet() as said, torch.no_grad(), _attention(route.plain), skip_decomposition.unparsed():
+    with (
+        _quiet() as complaints,
+        torch.no_grad(),
+        _attention(route.plain),
+        skip_decomposition.unparsed(),
+    ):
         if route.dynamo:
             program, read = _guarded(forward, signature, given, route, budget, learned)
             model = program.model
@@ -121,7 +126,7 @@ def convert(
             with _unheard(), guards.read_as_text(read):
                 program, model = None, _script(forward, signature, given)
     _rename(model, signature, forward.outputs)
-    traced = [w for w in said if issubclass(w.category, TracerWarning)]
+    traced = [w for w in complaints if issubclass(w.category, TracerWarning)]
     places = (*(f"{Path(w.filename).name}:{w.lineno}" for w in traced), *read)
     return Converted(model, program, tuple(dict.fromkeys(places)), _axes(model, signature))
 
@@ -185,8 +190,8 @@ def why(error: BaseException) -> str:
         cause = cause.__cause__
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     # A first line that ends in a colon says nothing without the second.
-    said = " ".join(lines[: 1 + lines[0].endswith(":")]) if lines else "no reason given"
-    text = re.sub(r"(?:/[\w.+-]+)+/", "", said)
+    sentence = " ".join(lines[: 1 + lines[0].endswith(":")]) if lines else "no reason given"
+    text = re.sub(r"(?:/[\w.+-]+)+/", "", sentence)
     return f"{type(cause).__name__}: {text[:240]}"
 
 
@@ -201,10 +206,10 @@ def opened(signature: Signature, route: Route) -> Signature:
     """The signature with only those axes named that the route leaves open."""
     if route.open == "all":
         return signature
-    held = signature.fixed(*signature.varying)
+    fixed = signature.fixed(*signature.varying)
     if route.open == "batch":
-        return held
-    return replace(held, sizes={**held.sizes, BATCH: 1}).fixed(BATCH)
+        return fixed
+    return replace(fixed, sizes={**fixed.sizes, BATCH: 1}).fixed(BATCH)
 
 
 def _dynamo(
@@ -275,10 +280,10 @@ def _rename(model: ir.Model, signature: Signature, outputs: tuple[str, ...]) -> 
         # What has a name of its own already, as an input, a weight or another output, is handed on.
         if value.is_graph_input() or value.is_initializer() or id(value) in given:
             node = ir.node("Identity", [value])
-            made = node.outputs[0]
-            made.type, made.shape = value.type, value.shape
+            output = node.outputs[0]
+            output.type, output.shape = value.type, value.shape
             model.graph.append(node)
-            model.graph.outputs[i] = value = made
+            model.graph.outputs[i] = value = output
         value.name = name
         given.add(id(value))
 
@@ -372,12 +377,12 @@ def _quiet() -> Iterator[list[warnings.WarningMessage]]:
         for name in levels:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         with (
-            warnings.catch_warnings(record=True) as said,
+            warnings.catch_warnings(record=True) as complaints,
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
         ):
             warnings.simplefilter("always")
-            yield said
+            yield complaints
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)

@@ -78,10 +78,10 @@ def _rewritten(program: Any, known: Collection[Any]) -> bool:
     for node in program.graph.nodes:
         if node.op != "call_function" or _name(node) in _ASSERTIONS:
             continue  # the exporter takes assertions out itself
-        found = _rewriting(node, known)
-        if found is None:
+        rewriting = _rewriting(node, known)
+        if rewriting is None:
             return False
-        how, to = found
+        how, to = rewriting
         if how is not _keep:
             todo.append((how, node, to))
     for how, node, to in todo:

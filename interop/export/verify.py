@@ -110,11 +110,11 @@ def _with_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> N
     written_weights = WrittenWeights(
         index if index.exists() else place / WEIGHTS, state, aliases, {}, {}
     )
-    found, _, _ = work.prove(
+    proofs, _, _ = work.prove(
         forward, Feed(forward.signature), written_weights, place, _derived(receipt),
         again=_sizes(work, forward, receipt),
     )  # fmt: skip
-    work.proofs += sorted(found, key=lambda p: PROOFS.index(p.name))
+    work.proofs += sorted(proofs, key=lambda p: PROOFS.index(p.name))
 
 
 def _without_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> None:
@@ -164,8 +164,8 @@ def _far(ours: Array, recorded: Mapping[str, Json]) -> float:
     if list(ours.shape) != recorded["shape"]:
         return float("inf")
     values = np.array(recorded["values"], dtype=np.float64)
-    found = ours.reshape(-1)[: len(values)].astype(np.float64)
-    difference = float(np.abs(found - values).max()) if len(values) else 0.0
+    numbers = ours.reshape(-1)[: len(values)].astype(np.float64)
+    difference = float(np.abs(numbers - values).max()) if len(values) else 0.0
     return difference / recorded["scale"] if recorded["scale"] else difference
 
 
@@ -187,17 +187,17 @@ def _sizes(work: ExportRun, forward: Forward, receipt: Mapping[str, Json]) -> li
         )
     (facts,) = (p["facts"] for p in receipt["proofs"] if p["name"] == ProofName.PARITY)
     domain = domain_of(work.identity.manifest.path, receipt)
-    found = []
+    points = []
     for trial in facts.get("trials", ()):
         # What was within its bound at the export, and lies in the domain.
         kept = {axis: n for axis, n in trial["sizes"].items() if axis in (BATCH, *takes.varying)}
         shapes = {a.name: a.shape({**takes.sizes, **trial["sizes"]}) for a in takes.arguments}
         if trial["outcome"] == "same" and trial["allowed"] and not outside(domain, shapes):
-            found.append({**takes.sizes, **kept})
+            points.append({**takes.sizes, **kept})
     if work.options.factory:
         now = routes.guards_of(forward, Feed(takes), takes)
-        found += [sizes for sizes in beyond(takes, now, domain) if sizes not in found]
-    return found
+        points += [sizes for sizes in beyond(takes, now, domain) if sizes not in points]
+    return points
 
 
 def _receipt(place: Path) -> dict[str, Any]:
@@ -206,14 +206,14 @@ def _receipt(place: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ReadError(f"has no {bundle.RECEIPT}: it is no bundle", where=str(place), fix=fix)
     try:
-        found = json.loads(path.read_text("utf-8"))
-        ours = found["schema"] == 1 and isinstance(found["files"], dict)
-        ours = ours and isinstance(found["proofs"], list)
+        receipt = json.loads(path.read_text("utf-8"))
+        ours = receipt["schema"] == 1 and isinstance(receipt["files"], dict)
+        ours = ours and isinstance(receipt["proofs"], list)
     except (ValueError, KeyError, TypeError):
         ours = False
     if not ours:
         raise ReadError("is no receipt of interop's", where=str(path), fix=fix)
-    return dict(found)
+    return dict(receipt)
 
 
 def _signature(place: Path, receipt: Mapping[str, Json]) -> Signature:

@@ -40,9 +40,9 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(wide, channels, 3, padding=1))
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.layers(codes)
-        top, left = (found.shape[2] - self.height) // 2, (found.shape[3] - self.width) // 2
-        return found[:, :, top : top + self.height, left : left + self.width]
+        picture: torch.Tensor = self.layers(codes)
+        top, left = (picture.shape[2] - self.height) // 2, (picture.shape[3] - self.width) // 2
+        return picture[:, :, top : top + self.height, left : left + self.width]
 
 
 class Autoencoder(nn.Module):
@@ -91,8 +91,8 @@ class Reconstruction(Goal):
         """Of each picture its mean squared error, mean and mean square."""
         real = _pictures(batch, outputs)
         off = ((outputs.float() - real) ** 2).mean((1, 2, 3))
-        told = torch.stack([off, real.mean((1, 2, 3)), (real**2).mean((1, 2, 3))], dim=1)
-        return list(told.double().cpu().numpy())
+        figures = torch.stack([off, real.mean((1, 2, 3)), (real**2).mean((1, 2, 3))], dim=1)
+        return list(figures.double().cpu().numpy())
 
     def figure(self, answers: Sequence[Any], records: Sequence[Record]) -> float:
         error, mean, square = (sum(a[i] for a in answers) / len(answers) for i in range(3))

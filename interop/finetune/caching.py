@@ -66,16 +66,20 @@ def prove(
     apart, largest, width = 0.0, 1.0, 0
     # Once more with the head's weights negated: what cuts off at zero shows on one side alone.
     for _ in range(2):
-        found = _compared(runner, runner.module.get_submodule(head), batch)
-        if isinstance(found, str):
-            return None, found
-        apart, largest, width = max(apart, found[0]), max(largest, found[1]), found[2]
+        comparison = _compared(runner, runner.module.get_submodule(head), batch)
+        if isinstance(comparison, str):
+            return None, comparison
+        apart, largest, width = (
+            max(apart, comparison[0]),
+            max(largest, comparison[1]),
+            comparison[2],
+        )
         _negate(runner.module, names)
     if not apart <= CLOSE * largest:
         return None, _MORE
-    said = f"head(features) is the whole forward to {apart:.1g} on {len(batch.records)} samples"
+    sentence = f"head(features) is the whole forward to {apart:.1g} on {len(batch.records)} samples"
     facts = {"largest_difference": apart, "largest_output": largest, "width": width}
-    return Proof(NAME, True, said, facts, perf_counter() - began), ""
+    return Proof(NAME, True, sentence, facts, perf_counter() - began), ""
 
 
 def _compared(
@@ -119,8 +123,8 @@ def features(runner: ModuleRunner, head: str, samples: Samples, size: int, say: 
     runner.module.eval()
     with torch.no_grad():
         for picks in whole(samples).batches(size):
-            found, _ = handed(runner, part, samples.take(picks))
-            rows.append(found.float().cpu().numpy())
+            vectors, _ = handed(runner, part, samples.take(picks))
+            rows.append(vectors.float().cpu().numpy())
             say(f"features of {sum(map(len, rows))} of {len(samples)} samples")
     arrays = {"features": np.concatenate(rows)}
     return Samples(samples.records, samples.prepare, arrays=arrays)
@@ -130,7 +134,7 @@ def cached(
     runner: ModuleRunner, head: str, parts: tuple[SplitPart, SplitPart], size: int, say: Say
 ) -> tuple[SplitPart, SplitPart]:
     """Both parts with features for inputs; a data set that both are of is gone over once."""
-    made = {id(p.samples): p.samples for p in parts}
-    found = {key: features(runner, head, own, size, say) for key, own in made.items()}
-    first, second = (SplitPart(found[id(p.samples)], p.picks) for p in parts)
+    by_id = {id(p.samples): p.samples for p in parts}
+    prepared = {key: features(runner, head, own, size, say) for key, own in by_id.items()}
+    first, second = (SplitPart(prepared[id(p.samples)], p.picks) for p in parts)
     return first, second

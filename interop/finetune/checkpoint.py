@@ -84,9 +84,9 @@ def write(
     state = {n: t.detach().cpu().contiguous() for n, t in backbone.module.state_dict().items()}
     with placed(out, _FIX) as part:
         if out.suffix == ".safetensors":
-            held, aliases = weights.untied(state)
+            tensors, aliases = weights.untied(state)
             words = {k: v if isinstance(v, str) else json.dumps(v) for k, v in beside.items()}
-            weights.write(part, held, {"format": "pt", **words, **aliases})
+            weights.write(part, tensors, {"format": "pt", **words, **aliases})
         else:
             torch.save({"state_dict": state, **beside}, part)
 

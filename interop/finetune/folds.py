@@ -54,9 +54,9 @@ def learned(
         work = assembled(source, Subset(data, train), task, labels, how, say, lambda _: None)
         for name in how.phases:
             {"probe": probed, "full": tuned}[name](work)
-        held = samples.whole(Samples.read(Subset(data, test), work.prepare, say))
+        part = samples.whole(Samples.read(Subset(data, test), work.prepare, say))
         runner = ModuleRunner(work.backbone.module, how.device)
-        _, figure, answers = evaluate(runner, work.goal, held, how.batch)
+        _, figure, answers = evaluate(runner, work.goal, part, how.batch)
         return FoldResult(
             answers, work.goal.name, figure, work.goal.better, tuple(work.kept.history)
         )

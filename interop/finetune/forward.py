@@ -34,8 +34,8 @@ class ModuleRunner:
             return _tensors(self.module(*given.values()))
 
     def _tensor(self, array: Array) -> torch.Tensor:
-        made = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-        return made.float() if made.is_floating_point() else made
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        return tensor.float() if tensor.is_floating_point() else tensor
 
     def precise(self) -> Any:
         """Within it products have the precision that was asked for."""
@@ -67,17 +67,17 @@ def explained(module: nn.Module) -> Iterator[None]:
         ) from error
 
 
-def _tensors(found: Any) -> list[torch.Tensor]:
+def _tensors(output: Any) -> list[torch.Tensor]:
     """The main output, and others of its shape: side heads that training alone has."""
-    if isinstance(found, torch.Tensor):
-        return [found]
-    if isinstance(found, Mapping):
-        found = list(found.values())
-    parts = [t for t in found if isinstance(t, torch.Tensor)] if isinstance(found, tuple | list) \
+    if isinstance(output, torch.Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    parts = [t for t in output if isinstance(t, torch.Tensor)] if isinstance(output, tuple | list) \
         else []  # fmt: skip
     if not parts:
         raise ModelError(
-            f"gives {type(found).__name__}, no tensor", fix="let it give one row a sample"
+            f"gives {type(output).__name__}, no tensor", fix="let it give one row a sample"
         )
     return [parts[0], *(t for t in parts[1:] if t.shape == parts[0].shape)]
 

@@ -107,8 +107,8 @@ class Numbers(OfTask):
         return (off**2).mean(1).sum()
 
     def unscaled(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = logits.reshape(len(logits), -1) * self.scale + self.mean
-        return found.astype(np.float32)
+        values: NDArray[np.float32] = logits.reshape(len(logits), -1) * self.scale + self.mean
+        return values.astype(np.float32)
 
 
 class AsWritten(Numbers):
@@ -137,15 +137,15 @@ class Tags(OfTask):
     def _wanted(self, batch: Prepared, tokens: int) -> NDArray[np.int64]:
         index = {name: i for i, name in enumerate(self.task.labels)}
         rows = [about["words"] for about in batch.about]
-        made = np.full((len(rows), max(tokens, *map(len, rows))), -100, dtype=np.int64)
+        indices = np.full((len(rows), max(tokens, *map(len, rows))), -100, dtype=np.int64)
         for row, (words, record) in enumerate(zip(rows, batch.rows, strict=True)):
             tags = batch.records[record].truth
             seen: set[int] = set()
             for place, word in enumerate(words):
                 if word is not None and word not in seen:
                     seen.add(word)
-                    made[row, place] = index[tags[word]]
-        return made
+                    indices[row, place] = index[tags[word]]
+        return indices
 
 
 class Speech(OfTask):
@@ -190,11 +190,11 @@ class Speech(OfTask):
     def _heard(self, batch: Prepared, frames: int) -> Tensor:
         samples = [about["samples"] for about in batch.about]
         if self.frames is not None:
-            found = [int(self.frames(s)) for s in samples]
+            lengths = [int(self.frames(s)) for s in samples]
         else:
             longest = max(samples)
-            found = [round(frames * s / longest) for s in samples]
-        return torch.tensor([min(max(n, 1), frames) for n in found])
+            lengths = [round(frames * s / longest) for s in samples]
+        return torch.tensor([min(max(n, 1), frames) for n in lengths])
 
 
 def _cases(text: str) -> tuple[str, ...]:

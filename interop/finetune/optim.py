@@ -23,15 +23,15 @@ def stages(module: nn.Module, names: Collection[str]) -> list[list[str]]:
     that holds more than half of everything, where there is one). Norms by themselves belong to
     what comes before them.
     """
-    found = {n: p for n, p in module.named_parameters() if n in names}
-    tops = Counter(n.partition(".")[0] for n in found)
-    large = {top for top, count in tops.items() if 2 * count > len(found)}
+    parameters = {n: p for n, p in module.named_parameters() if n in names}
+    tops = Counter(n.partition(".")[0] for n in parameters)
+    large = {top for top, count in tops.items() if 2 * count > len(parameters)}
     blocks: dict[str, list[str]] = {}
-    for name in found:
+    for name in parameters:
         blocks.setdefault(_block(name, large), []).append(name)
     stages: list[list[str]] = []
     for own in blocks.values():
-        if stages and all(found[n].ndim < 2 for n in own):
+        if stages and all(parameters[n].ndim < 2 for n in own):
             stages[-1] += own
         else:
             stages.append(own)
@@ -64,14 +64,16 @@ def groups(
     if own := [n for n in names if n in head]:
         levels.append((rate * how.head_rate_factor, own))
     named = dict(module.named_parameters())
-    made: list[Group] = []
+    entries: list[Group] = []
     for level, members in levels:
         for decayed in (True, False):
             params = [named[n] for n in members if (named[n].ndim >= 2) == decayed]
             decay = how.weight_decay if decayed else 0.0
             if params:
-                made.append({"params": params, "lr": level, "base": level, "weight_decay": decay})
-    return made
+                entries.append(
+                    {"params": params, "lr": level, "base": level, "weight_decay": decay}
+                )
+    return entries
 
 
 def optimizer(made: list[Group], how: FinetuneOptions) -> torch.optim.Optimizer:

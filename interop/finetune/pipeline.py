@@ -152,11 +152,11 @@ def _opened(data: str | Path, task: str, labels: tuple[str, ...], how: FinetuneO
 def _built(
     source: PretrainedSource, task: str, labels: tuple[str, ...], outputs: int, how: FinetuneOptions
 ) -> Backbone:
-    made = under_head(
+    backbone = under_head(
         source, task, labels, outputs=outputs, factory=how.factory,
         padding=targets.padding(source), seed=how.seed,
     )  # fmt: skip
-    bad = [n for n, t in made.module.state_dict().items() if not t.isfinite().all()]
+    bad = [n for n, t in backbone.module.state_dict().items() if not t.isfinite().all()]
     if bad:
         raise ModelError(
             f"{len(bad)} of its tensors hold what is no number ({', '.join(bad[:3])})",
@@ -165,8 +165,8 @@ def _built(
             rule="tensor-not-finite",
         )
     # Half weights cannot take small steps: they are trained and written as float32.
-    made.module.float().to(how.device)
-    return made
+    backbone.module.float().to(how.device)
+    return backbone
 
 
 def _parts(
@@ -184,11 +184,11 @@ def _parts(
             return samples.parted(read, how.share, how.seed, by_class=by_class)
         except DataError as error:
             raise DataError(error.what, where=str(data.path), fix=error.fix) from None
-    held = _opened(how.validation, task, labels, replace(how, split=None))
-    if held.kind != data.kind:
-        raise DataError(f"holds {held.kind}, and what is trained on {data.kind}",
+    validation = _opened(how.validation, task, labels, replace(how, split=None))
+    if validation.kind != data.kind:
+        raise DataError(f"holds {validation.kind}, and what is trained on {data.kind}",
                         where=how.validation, fix="give a data set of the same kind")  # fmt: skip
-    return samples.whole(read), samples.whole(Samples.read(held, prepare, say))
+    return samples.whole(read), samples.whole(Samples.read(validation, prepare, say))
 
 
 def _settings(

@@ -134,12 +134,12 @@ def report(
     from interop.report.units import quantity
 
     shown = quantity(first.value, first.unit) if first.value is not None else "not measured"
-    said = f"{first.name} {shown} on {len(work.validation)} validation samples, {_of(work)}"
+    sentence = f"{first.name} {shown} on {len(work.validation)} validation samples, {_of(work)}"
     about = f"{len(work.training)} to train on, {len(work.validation)} for validation"
     return Report(
         command="finetune",
         outcome=Answer.YES,
-        summary=f"{said}; wrote {work.how.target}",
+        summary=f"{sentence}; wrote {work.how.target}",
         inputs=inputs(work.source, data, about, about_data),
         proofs=tuple(kept.proofs),
         measurements=measured,
@@ -162,8 +162,8 @@ def inputs(
 ) -> tuple[Input, ...]:
     """How the report speaks of the backbone and of the data set."""
     if source.random:
-        said = f"{source.library}/{source.arch}  weights drawn at random"
-        backbone = Input(InputRole.BACKBONE, source.name, said)
+        description = f"{source.library}/{source.arch}  weights drawn at random"
+        backbone = Input(InputRole.BACKBONE, source.name, description)
     else:
         backbone = describe(InputRole.BACKBONE, source.identity)
     return backbone, Input(InputRole.DATA, data, about, facts or {})
@@ -172,10 +172,10 @@ def inputs(
 def scores(work: FinetuneRun, answers: Sequence[Any]) -> list[Measurement]:
     """The task's figures of the written weights on the validation set, each with its interval."""
     truths = [r.truth for r in work.validation.records]
-    told = {"group": Group.VALIDATION, "of": _of(work), "samples": len(truths)}
+    conditions = {"group": Group.VALIDATION, "of": _of(work), "samples": len(truths)}
     return [
         Measurement(s.name, s.unit, s.value if isfinite(s.value) else None, s.interval,
-                    conditions={**told, "better": s.better})
+                    conditions={**conditions, "better": s.better})
         for s in work.goal.task.scores(answers, truths)
     ]  # fmt: skip
 
@@ -186,13 +186,13 @@ def _of(work: FinetuneRun) -> str:
 
 
 def _chance(work: FinetuneRun) -> list[Measurement]:
-    found = targets.chance(work.goal, work.training, work.validation)
-    if found is None:
+    guess = targets.chance(work.goal, work.training, work.validation)
+    if guess is None:
         return []
-    how, value = found
-    told = {"group": Group.VALIDATION, "of": how, "samples": len(work.validation),
-            "better": work.goal.better}  # fmt: skip
-    return [Measurement("chance", work.goal.unit, value, conditions=told)]
+    how, value = guess
+    conditions = {"group": Group.VALIDATION, "of": how, "samples": len(work.validation),
+                  "better": work.goal.better}  # fmt: skip
+    return [Measurement("chance", work.goal.unit, value, conditions=conditions)]
 
 
 def _learning(work: FinetuneRun) -> list[Measurement]:
@@ -225,8 +225,11 @@ def _times(work: FinetuneRun) -> list[Measurement]:
     for name, key in (("time to 95 % of the best", "seconds"),
                       ("processor time to 95 % of the best", "cpu_seconds")):  # fmt: skip
         spent = sum(float(getattr(r, key)) for r in rows[: place + 1])
-        told = {"group": Group.TRAINING, "of": f"{rows[place].phase}, epoch {rows[place].epoch}"}
-        times.append(Measurement(name, Unit.SECONDS, spent, conditions=told))
+        conditions = {
+            "group": Group.TRAINING,
+            "of": f"{rows[place].phase}, epoch {rows[place].epoch}",
+        }
+        times.append(Measurement(name, Unit.SECONDS, spent, conditions=conditions))
     return times
 
 

@@ -100,18 +100,18 @@ class Kept:
     def _read(self) -> None:
         again = "begin anew with --restart"
         try:
-            found = torch.load(self.folder / _NAME, weights_only=True, map_location="cpu")
+            state = torch.load(self.folder / _NAME, weights_only=True, map_location="cpu")
             other = {
-                name: (found["settings"].get(name), self.settings.get(name))
-                for name in {**found["settings"], **self.settings}
-                if found["settings"].get(name) != self.settings.get(name)
+                name: (state["settings"].get(name), self.settings.get(name))
+                for name in {**state["settings"], **self.settings}
+                if state["settings"].get(name) != self.settings.get(name)
             }
             if not other:
-                self.phase, self.epoch = found["phase"], found["epoch"]
-                self.history = [Epoch(**row) for row in found["history"]]
-                self.best, self.latest = found["best"], found["latest"]
-                self.notes = list(found["notes"])
-                self.proofs = [Proof(**p) for p in found["proofs"]]
+                self.phase, self.epoch = state["phase"], state["epoch"]
+                self.history = [Epoch(**row) for row in state["history"]]
+                self.best, self.latest = state["best"], state["latest"]
+                self.notes = list(state["notes"])
+                self.proofs = [Proof(**p) for p in state["proofs"]]
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
                 AttributeError, pickle.UnpicklingError) as error:  # fmt: skip
             raise ConfigError(
@@ -120,11 +120,11 @@ class Kept:
                 fix=again,
             ) from None
         if other:
-            said = ", ".join(
+            changes = ", ".join(
                 f"{k} was {_short(v)} and is {_short(w)}" for k, (v, w) in sorted(other.items())
             )
             raise ConfigError(
-                f"a training with other settings is there: {said}",
+                f"a training with other settings is there: {changes}",
                 where=str(self.folder),
                 fix=f"give what it was given, give another -o, or {again}",
             )
@@ -132,5 +132,5 @@ class Kept:
 
 
 def _short(value: Json) -> str:
-    said = repr(value)
-    return said if len(said) <= 32 else f"{said[:31]}…"
+    text = repr(value)
+    return text if len(text) <= 32 else f"{text[:31]}…"

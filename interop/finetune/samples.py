@@ -46,19 +46,19 @@ class Samples:
         count = len(data)
         first = next(iter(data.records([0])))
         size = _size(data.kind, prepare, first)
-        held = size * count <= memory
+        fits = size * count <= memory
         arrays: dict[str, Array] | None = None
         records: list[Record] = []
         for chunk in _chunks(data, min(_READ, prepare.most or _READ)):
-            if data.kind == "pictures" and held and prepare.most is None:
-                made = prepare(chunk).inputs
+            if data.kind == "pictures" and fits and prepare.most is None:
+                inputs = prepare(chunk).inputs
                 arrays = arrays or {n: np.empty((count, *a.shape[1:]), a.dtype)
-                                    for n, a in made.items()}  # fmt: skip
-                _put(arrays, made, len(records), chunk)
-            bare = not held or arrays is not None
+                                    for n, a in inputs.items()}  # fmt: skip
+                _put(arrays, inputs, len(records), chunk)
+            bare = not fits or arrays is not None
             records += [replace(r, raw=None) for r in chunk] if bare else chunk
             say(f"{len(records)} of {count} samples read")
-        return cls(records, prepare, arrays=arrays, data=None if held else data)
+        return cls(records, prepare, arrays=arrays, data=None if fits else data)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -83,13 +83,13 @@ class Samples:
         if self.data is None:
             return self.prepare([self.records[i] for i in picks])
         order = sorted(int(i) for i in picks)
-        found = dict(zip(order, self.data.records(order), strict=True))
-        return self.prepare([found[int(i)] for i in picks])
+        records = dict(zip(order, self.data.records(order), strict=True))
+        return self.prepare([records[int(i)] for i in picks])
 
     def about(self) -> dict[str, Json]:
         """The number of samples, and one hash of all of their contents in order."""
-        told = "".join(f"{r.sha256} {_told(r.truth)}\n" for r in self.records)
-        return {"samples": len(self), "sha256": sha256(told.encode()).hexdigest()}
+        text = "".join(f"{r.sha256} {_told(r.truth)}\n" for r in self.records)
+        return {"samples": len(self), "sha256": sha256(text.encode()).hexdigest()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def parted(
         key = str(samples.records[own[0]].truth) if by_class else ""
         strata.setdefault(key, []).append(own)
     random = np.random.default_rng([seed, len(samples)])
-    held: list[int] = []
+    picks: list[int] = []
     for key in sorted(strata):
         of_class = strata[key]
         wanted = round(share * sum(map(len, of_class)))
@@ -146,9 +146,9 @@ def parted(
             own = of_class[int(place)]
             if taken + len(own) > wanted:
                 continue
-            held += own
+            picks += own
             taken += len(own)
-    back = np.array(sorted(held), dtype=np.int64)
+    back = np.array(sorted(picks), dtype=np.int64)
     rest = np.setdiff1d(np.arange(len(samples)), back)
     if not len(back) or not len(rest):
         raise DataError(
@@ -192,9 +192,9 @@ def _chunks(data: Data, size: int) -> Iterator[list[Record]]:
         yield records
 
 
-def _put(arrays: dict[str, Array], made: object, start: int, records: Sequence[Record]) -> None:
-    assert isinstance(made, dict)
-    for name, array in made.items():
+def _put(arrays: dict[str, Array], inputs: object, start: int, records: Sequence[Record]) -> None:
+    assert isinstance(inputs, dict)
+    for name, array in inputs.items():
         if array.shape[1:] != arrays[name].shape[1:]:
             raise DataError(
                 f"becomes {array.shape[1:]} where others become {arrays[name].shape[1:]}",

@@ -151,10 +151,10 @@ def unmasked(module: Any, prepare: Any, records: Sequence[Record]) -> str:
     config: Any = getattr(module, "config", None)
     if not getattr(config, "apply_spec_augment", False) or not getattr(prepare, "rate", 0):
         return ""
-    held = [r.raw for r in records if r.raw is not None]
-    if not held:
+    sounds = [r.raw for r in records if r.raw is not None]
+    if not sounds:
         return ""
-    least = min(ceil(len(s.samples) * prepare.rate / s.rate) for s in held)
+    least = min(ceil(len(s.samples) * prepare.rate / s.rate) for s in sounds)
     if int(module._get_feat_extract_output_lengths(least)) > config.mask_time_length:
         return ""
     config.apply_spec_augment = False
@@ -167,14 +167,14 @@ def goal_of(task: str, labels: Sequence[str], prepare: Preparation, training: Sp
     records = training.records
     if any(r.truth is None for r in records):
         raise DataError("has no labels", fix="name the column that holds them with --column")
-    made = task_of(task, labels)
+    of_task = task_of(task, labels)
     if task == TaskName.REGRESSION:
-        return objectives.Numbers(made, prepare, records)
+        return objectives.Numbers(of_task, prepare, records)
     if task == TaskName.TOKEN_CLASSIFICATION:
-        return objectives.Tags(made, prepare, records[0])
+        return objectives.Tags(of_task, prepare, records[0])
     if task == SPEECH:
         frames = getattr(module, "_get_feat_extract_output_lengths", None)
-        goal = objectives.Speech(made, prepare, records[0], frames)
+        goal = objectives.Speech(of_task, prepare, records[0], frames)
         for record in records:
             goal.written(record)
         return goal
@@ -184,7 +184,7 @@ def goal_of(task: str, labels: Sequence[str], prepare: Preparation, training: Sp
             f"no sample of {', '.join(absent[:4])} is left to train on",
             fix="give more of them, hold less back with --validation, or leave the label out",
         )
-    return objectives.Classes(made, prepare, records[0])
+    return objectives.Classes(of_task, prepare, records[0])
 
 
 def chance(
@@ -202,8 +202,8 @@ def chance(
     if isinstance(goal, objectives.Tags) and goal.task.headline == "tag accuracy":
         words = [t for r in training.records for t in r.truth]
         best = max(sorted(set(words)), key=words.count)
-        held = [t for r in validation.records for t in r.truth]
-        return f"always {best}", sum(t == best for t in held) / len(held)
+        truths = [t for r in validation.records for t in r.truth]
+        return f"always {best}", sum(t == best for t in truths) / len(truths)
     return None
 
 

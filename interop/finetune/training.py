@@ -75,22 +75,22 @@ def train(phase: Phase, how: FinetuneOptions, kept: Kept, say: Say) -> None:
         wall, cpu = perf_counter() - before[0], process_time() - before[1]
         stop = clock.started() if how.device == "cuda" else None
         loss = _epoch(phase, epoch, how, optimizer, scaler)
-        held, figure, _ = evaluate(phase.runner, phase.goal, phase.validation, how.batch)
-        if not isfinite(loss) or not isfinite(held):
+        validation_loss, figure, _ = evaluate(phase.runner, phase.goal, phase.validation, how.batch)
+        if not isfinite(loss) or not isfinite(validation_loss):
             raise ModelError(
                 f"the loss of epoch {epoch + 1} ({phase.name}) is no number",
                 fix="begin anew with --restart and a lower --rate",
             )
         row = Epoch(
-            phase.name, epoch + 1, loss, held, figure,
+            phase.name, epoch + 1, loss, validation_loss, figure,
             max(g["lr"] for g in optimizer.param_groups),
             perf_counter() - wall, process_time() - cpu,
             None if stop is None else stop() / 1000,
         )  # fmt: skip
         kept.add(row, phase.whole, optimizer, scaler, phase.goal.better)
         say(
-            f"{phase.name} {epoch + 1}/{phase.epochs}: loss {loss:.4f}, validation {held:.4f}, "
-            f"{phase.goal.name} {figure:.4f}, {row.seconds:.1f} s"
+            f"{phase.name} {epoch + 1}/{phase.epochs}: loss {loss:.4f}, "
+            f"validation {validation_loss:.4f}, {phase.goal.name} {figure:.4f}, {row.seconds:.1f} s"
         )
     phase.whole.load_state_dict(kept.best["module"])
 
@@ -162,8 +162,8 @@ def _fetched(
     part: SplitPart, steps: Sequence[np.ndarray[Any, Any]], size: int
 ) -> Iterator[list[Prepared]]:
     """The batches of each step; what has to be read or made is, while the one before is trained."""
-    made = (
+    batches = (
         [part.samples.take(p) for p in cut(step, min(size, part.samples.most or size))]
         for step in steps
     )
-    return made if part.samples.kept else ahead(made)
+    return batches if part.samples.kept else ahead(batches)

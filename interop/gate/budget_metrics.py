@@ -25,11 +25,11 @@ _MOST_RUNS = 50_000  # beyond, 0.99^n is no number any more
 
 def derived(benched: Report, policy: Policy) -> tuple[Measurement, ...]:
     """The measurements of a bench report, and those that its samples give."""
-    found = [_headline(m) for m in benched.measurements]
+    measurements = [_headline(m) for m in benched.measurements]
     return (
-        *found,
-        *_pairs(found, "latency", "p99 ratio", p99_ratio),
-        *_pairs(found, "throughput", "throughput ratio", _of_intervals),
+        *measurements,
+        *_pairs(measurements, "latency", "p99 ratio", p99_ratio),
+        *_pairs(measurements, "throughput", "throughput ratio", _of_intervals),
         *_providers(benched, policy),
     )
 
@@ -55,29 +55,33 @@ def of_files(checked: Report, exported: Sequence[Report]) -> Iterator[Measuremen
 
 def _opset(graph: Json) -> int | None:
     opsets = graph.get("opsets", {}) if isinstance(graph, dict) else {}
-    found = opsets.get("", opsets.get("ai.onnx"))
-    return found if isinstance(found, int) else None
+    version = opsets.get("", opsets.get("ai.onnx"))
+    return version if isinstance(version, int) else None
 
 
 def _headline(m: Measurement) -> Measurement:
     """The change of another task's first figure, as that of accuracy is called."""
-    told = m.conditions
-    points = m.unit == Unit.POINTS and told.get("better") == 1 and told.get("between") == "models"
+    conditions = m.conditions
+    points = (
+        m.unit == Unit.POINTS
+        and conditions.get("better") == 1
+        and conditions.get("between") == "models"
+    )
     if not points or not m.name.endswith(" change"):
         return m
     figure = m.name.removesuffix(" change")
-    return replace(m, name="accuracy change", conditions={**told, "figure": figure})
+    return replace(m, name="accuracy change", conditions={**conditions, "figure": figure})
 
 
 def _pairs(
-    found: Sequence[Measurement],
+    measurements: Sequence[Measurement],
     name: str,
-    made: str,
+    ratio_name: str,
     ratio: Callable[[Measurement, Measurement], Ratio],
 ) -> list[Measurement]:
     """The ratio of B to A wherever both were measured alike."""
     sides: dict[tuple[str, str], dict[str, Measurement]] = {}
-    for m in found:
+    for m in measurements:
         if m.name == name:
             alike = (str(m.conditions.get("runtime")), str(m.conditions.get("batch")))
             sides.setdefault(alike, {})[str(m.conditions.get("model"))] = m
@@ -89,13 +93,13 @@ def _pairs(
             # A side without a value makes a ratio without one, which no budget takes for a pass.
             value, interval, more = ratio(a, b) if whole else (None, None, {})
             conditions = {
-                "group": made,
+                "group": ratio_name,
                 "between": "models",
                 "of": f"B {runtime} / A {runtime}",
                 "batch": a.conditions.get("batch"),
                 **more,
             }
-            out.append(Measurement(made, Unit.RATIO, value, interval, (), conditions))
+            out.append(Measurement(ratio_name, Unit.RATIO, value, interval, (), conditions))
     return out
 
 
@@ -143,19 +147,19 @@ def p99_bounds(samples: Sequence[float]) -> tuple[float | None, float | None]:
 def _providers(benched: Report, policy: Policy) -> Iterator[Measurement]:
     """How many execution providers took nodes of the candidate that the policy does not allow."""
     took: dict[str, list[str]] = {}
-    for name, told in benched.environment.items():
-        there = told.get("providers") if isinstance(told, dict) else None
+    for name, facts in benched.environment.items():
+        there = facts.get("providers") if isinstance(facts, dict) else None
         if not name.startswith("B ") or not there or not isinstance(there, (list, tuple)):
             continue
         took.setdefault(str(there[0]), [])
-        elsewhere = told.get("elsewhere") or ()
+        elsewhere = facts.get("elsewhere") or ()
         for node in elsewhere if isinstance(elsewhere, (list, tuple)) else [elsewhere]:
             what, _, provider = str(node).rpartition(" on ")
             took.setdefault(provider, []).append(what)
     if not policy.providers or not took:
         return
     others = {p: nodes for p, nodes in took.items() if p not in policy.providers}
-    said = [
+    phrases = [
         f"{p} took {len(nodes)} node{'s' * (len(nodes) != 1)}, {nodes[0]} for one"
         if nodes
         else f"{p} took the graph"
@@ -165,7 +169,7 @@ def _providers(benched: Report, policy: Policy) -> Iterator[Measurement]:
         "group": Group.PROVIDERS,
         "of": "candidate",
         "model": "B",
-        "took": said,
+        "took": phrases,
         "allowed": list(policy.providers),
     }
     yield Measurement("providers not allowed", Unit.COUNT, len(others), conditions=conditions)

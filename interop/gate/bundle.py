@@ -79,13 +79,13 @@ def domain_of(folder: str, receipt: Mapping[str, Json]) -> tuple[AxisDomain, ...
     try:
         domain = tuple(AxisDomain.from_json(axis) for axis in stated)
         plain = tuple(replace(axis, why="") for axis in domain)
-        said = None if own is None else tuple(map(AxisDomain.from_json, json.loads(str(own))))
+        inner = None if own is None else tuple(map(AxisDomain.from_json, json.loads(str(own))))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"states sizes that cannot be ({error})"
         raise ReadError(what, where=where, fix=fix) from None
     if "domain" not in receipt:
-        return said or ()
-    if said is not None and said != plain:
+        return inner or ()
+    if inner is not None and inner != plain:
         raise ReadError(f"states other sizes than {GRAPH} does", where=where, fix=fix)
     return domain
 

@@ -91,10 +91,10 @@ def _identify(side: ModelPath, policy: Policy, content_hash: bool, whole: bool) 
     try:
         manifest = read(path, content_hash=content_hash, whole=whole)
         if Path(path).is_file():
-            said = {**described(Path(path)), **manifest.metadata}
+            metadata = {**described(Path(path)), **manifest.metadata}
             near = parts.beside(Path(path))
             near = tuple(map(parts.hashed, near)) if content_hash else near
-            manifest = replace(manifest, metadata=said, parts=near)
+            manifest = replace(manifest, metadata=metadata, parts=near)
         return identify(
             manifest,
             place=place,
@@ -114,8 +114,8 @@ def _told(error: ReadError, side: ModelPath) -> ReadError:
     while copy and known and copy[-1] == known[-1]:
         copy, known = copy[:-1], known[:-1]
     what, where, fix = (
-        said.replace(copy, known) if len(copy) > 1 else said
-        for said in (error.what, error.where, error.fix)
+        text.replace(copy, known) if len(copy) > 1 else text
+        for text in (error.what, error.where, error.fix)
     )
     return ReadError(what, where=where, fix=fix, rule=error.rule)
 

@@ -38,15 +38,15 @@ _MOST_LIST = 1 << 26  # bytes of an index of shards
 
 def by_name(name: str, there: Collection[str]) -> list[str]:
     """Which of the names in a model file's folder belong to it, as far as names tell."""
-    found = [n for n in there if n in DESCRIPTIONS and n != name]
+    names = [n for n in there if n in DESCRIPTIONS and n != name]
     if name.lower().endswith(".onnx"):
-        found += [n for n in there if n not in found and _may_hold(n, name)]
+        names += [n for n in there if n not in names and _may_hold(n, name)]
     elif index := INDEX.fullmatch(name):
         shard = re.compile(re.escape(index[1]) + r"-\d+-of-\d+\." + index[2])
-        found += [n for n in there if shard.fullmatch(n)]
+        names += [n for n in there if shard.fullmatch(n)]
     elif name.endswith(".index"):
-        found += [n for n in there if n.startswith(f"{name.removesuffix('.index')}.data-")]
-    return sorted(found)
+        names += [n for n in there if n.startswith(f"{name.removesuffix('.index')}.data-")]
+    return sorted(names)
 
 
 def _may_hold(name: str, graph: str) -> bool:
@@ -65,14 +65,14 @@ def named_by(file: Path) -> list[str]:
         if file.name.lower().endswith(".onnx"):
             from interop.reading.formats import onnx
 
-            found = onnx.locations(str(file))
+            places = onnx.locations(str(file))
         elif INDEX.fullmatch(file.name):
-            found = list(_shards(file))
+            places = list(_shards(file))
         else:
             return []
     except (ReadError, OSError, ValueError):  # whoever reads the model says what is wrong with it
         return []
-    within = (PurePosixPath(place) for place in found)
+    within = (PurePosixPath(place) for place in places)
     return sorted(
         {str(p) for p in within if p.parts and not p.is_absolute() and ".." not in p.parts}
     )
@@ -89,16 +89,18 @@ def _shards(file: Path) -> Iterable[str]:
 def described(file: Path) -> dict[str, Json]:
     """What the descriptions in a model file's folder say, each under its name; what is no JSON is
     another program's."""
-    found: dict[str, Json] = {}
+    descriptions: dict[str, Json] = {}
     for name in sorted(_READ):
         place = file.parent / name
         try:
             if place.is_file() and place.stat().st_size <= _MOST_LIST:
                 text = place.read_text("utf-8").strip()
-                found[name] = text.split("\n") if name in folders.LINES else json_text.loads(text)
+                descriptions[name] = (
+                    text.split("\n") if name in folders.LINES else json_text.loads(text)
+                )
         except (OSError, ValueError):
             continue
-    return found
+    return descriptions
 
 
 def read_of(names: Collection[str]) -> set[str] | None:

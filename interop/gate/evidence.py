@@ -147,8 +147,8 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | N
                         f"the report does not tell its {what}, the policy asks for "
                         f"{asked}; measure again with {flag}"
                     )
-                told = f"is of the {what} {measured}"
-                return _of_others(f"the report {told}, the policy asks for {asked}")
+                phrase = f"is of the {what} {measured}"
+                return _of_others(f"the report {phrase}, the policy asks for {asked}")
     return None
 
 
@@ -204,13 +204,13 @@ def _calm(measured: Sequence[Measurement]) -> bool:
 def _stale(policy: Policy, report: Report, now: float) -> EvidenceGap | None:
     if policy.max_age is None or not report.file:
         return None
-    made = report.environment.get("unix_time")
-    if not isinstance(made, (int, float)) or isinstance(made, bool):
+    moment = report.environment.get("unix_time")
+    if not isinstance(moment, (int, float)) or isinstance(moment, bool):
         return _old(f"the report does not say when it was made; {_span(policy.max_age)} allowed")
-    if made > now + _SKEW:
+    if moment > now + _SKEW:
         return _old("the report says that it was made in the future")
-    if now - made > policy.max_age:
-        return _old(f"made {_span(now - made)} ago, {_span(policy.max_age)} allowed")
+    if now - moment > policy.max_age:
+        return _old(f"made {_span(now - moment)} ago, {_span(policy.max_age)} allowed")
     return None
 
 
@@ -233,5 +233,5 @@ def _is_one(given: Input, ours: Input) -> bool:
 
 
 def _content(given: Input) -> str | None:
-    found = given.facts.get("content_sha256")
-    return found if isinstance(found, str) else None
+    digest = given.facts.get("content_sha256")
+    return digest if isinstance(digest, str) else None

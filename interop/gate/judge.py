@@ -141,10 +141,10 @@ class _Evidence(NamedTuple):
         figures = (m for r in benched for m in derived(r, policy) if finite(m))
         measured = (*of_files(checked, exported), *figures)
         case = Case(proofs=proofs, measurements=measured, budgets=policy.budgets, lacking=missing)
-        found, waived = waivers.apply(
+        findings, waived = waivers.apply(
             [*own, *_budgets(policy, case, exported)], policy.waivers, _day(now)
         )
-        return cls(missing, exported, benched, proofs, measured, found, waived)
+        return cls(missing, exported, benched, proofs, measured, findings, waived)
 
 
 def refuse(policy: Policy, unreadable: Unreadable) -> Report:
@@ -167,39 +167,39 @@ def _own(
     policy: Policy, checked: Report, reports: Sequence[Report], now: float, unchanged: bool
 ) -> list[Finding]:
     """What the files themselves show: here, and in a check that was made elsewhere."""
-    found = list(checked.findings)
-    known = {(f.rule, f.what) for f in found}
+    findings = list(checked.findings)
+    known = {(f.rule, f.what) for f in findings}
     for report in reports:
         handed = report.command == "check" and report is not checked
         if handed and not evidence.fault(policy, report, checked, now):
-            found += [f for f in report.findings if (f.rule, f.what) not in known]
-    found = [replace(f, level=policy.levels.get(f.rule, f.level)) for f in found]
-    return [_settled(f) for f in found] if unchanged else found
+            findings += [f for f in report.findings if (f.rule, f.what) not in known]
+    findings = [replace(f, level=policy.levels.get(f.rule, f.level)) for f in findings]
+    return [_settled(f) for f in findings] if unchanged else findings
 
 
-def _settled(found: Finding) -> Finding:
+def _settled(finding: Finding) -> Finding:
     """What no file states is nothing to hold against a file that did not change."""
-    if found.answer is not Answer.UNKNOWN:
-        return found
-    said = f"{found.what}; the candidate is the baseline, byte for byte"
-    return replace(found, level=Level.NOTE, breaks=(), what=said)
+    if finding.answer is not Answer.UNKNOWN:
+        return finding
+    text = f"{finding.what}; the candidate is the baseline, byte for byte"
+    return replace(finding, level=Level.NOTE, breaks=(), what=text)
 
 
 def _budgets(policy: Policy, case: Case, exported: Sequence[Report]) -> list[Finding]:
     """What proofs, measurements and missing evidence show; it counts whatever the intent is."""
-    found = list(run(case, policy.levels)[0])
-    known = {f.rule for f in found}
-    for said in (f for r in exported for f in r.findings):
-        if said.level is Level.ERROR and said.rule not in known:
-            found.append(replace(said, level=policy.levels.get(said.rule, said.level)))
-    found += _unproved(exported, found)
-    return [replace(f, breaks=(policy.intent,)) for f in found]
+    findings = list(run(case, policy.levels)[0])
+    known = {f.rule for f in findings}
+    for failure in (f for r in exported for f in r.findings):
+        if failure.level is Level.ERROR and failure.rule not in known:
+            findings.append(replace(failure, level=policy.levels.get(failure.rule, failure.level)))
+    findings += _unproved(exported, findings)
+    return [replace(f, breaks=(policy.intent,)) for f in findings]
 
 
-def _unproved(exported: Sequence[Report], found: Sequence[Finding]) -> Iterator[Finding]:
+def _unproved(exported: Sequence[Report], findings: Sequence[Finding]) -> Iterator[Finding]:
     """What an export failed at and no finding tells: its rule is switched off, or none is of it."""
     why = next((w for r in exported if (w := evidence.failed(r))), "")
-    if why and not any(f.rule in _OF_EXPORT and f.level is Level.ERROR for f in found):
+    if why and not any(f.rule in _OF_EXPORT and f.level is Level.ERROR for f in findings):
         yield finding(all_rules()["graph-invalid"].rule, f"the export is no proof: {why}")
 
 
@@ -210,8 +210,8 @@ def _verdict(
     was = next(v for v in checked.verdicts if v.intent is policy.intent)
     decided = breaking(standing, policy.intent)
     if decided:
-        answer, found = decided
-        return Verdict(policy.intent, answer, found.what)
+        answer, finding = decided
+        return Verdict(policy.intent, answer, finding.what)
     if unchanged:
         return Verdict(policy.intent, Answer.YES, "the candidate is the baseline, byte for byte")
     if was.answer in (Answer.YES, Answer.NA):
@@ -224,14 +224,14 @@ def _judge(
 ) -> tuple[Answer, str]:
     decided = breaking(findings, policy.intent)
     if decided:
-        answer, found = decided
-        return answer, f"{found.rule}: {found.what}"
+        answer, finding = decided
+        return answer, f"{finding.rule}: {finding.what}"
     if verdict.answer is Answer.NA:
         return Answer.UNKNOWN, f"{policy.intent} has no meaning here: {verdict.why}"
     if unchanged:
         return Answer.YES, "unchanged: the candidate is the baseline, byte for byte"
-    held = ", within the budgets of the policy" if policy.budgets else ""
-    return Answer.YES, f"{policy.intent} holds{held}"
+    condition = ", within the budgets of the policy" if policy.budgets else ""
+    return Answer.YES, f"{policy.intent} holds{condition}"
 
 
 # ---------------------------------------------------------------- what is shown
@@ -247,11 +247,11 @@ def _same(checked: Report) -> bool:
 
 
 def _shown(m: Measurement, policy: Policy) -> bool:
-    told = m.conditions
+    conditions = m.conditions
     if m.name in ("opset", "peak memory"):
         budget = "opset" if m.name == "opset" else "peak-memory-mb"
-        return any(b.startswith(budget) for b in policy.budgets) and told.get("model") != "A"
-    return m.name in ("file size", "providers not allowed") or told.get("between") == "models"
+        return any(b.startswith(budget) for b in policy.budgets) and conditions.get("model") != "A"
+    return m.name in ("file size", "providers not allowed") or conditions.get("between") == "models"
 
 
 def _named(inputs: Sequence[Input]) -> tuple[Input, ...]:
@@ -272,13 +272,13 @@ def _sources(
     """Where the evidence of each command came from, or why there is none."""
     asked = evidence.wanted(policy, checked)
     shown: dict[str, str] = {}
-    for command, found in (("export", exported), ("bench", benched)):
+    for command, reports in (("export", exported), ("bench", benched)):
         if not asked[command]:
             shown[command] = "not asked for by the policy"
-        elif found:
-            files = [where for r in found if (where := r.file)]
+        elif reports:
+            files = [where for r in reports if (where := r.file)]
             taken = [f"taken from {', '.join(files)}"] if files else []
-            shown[command] = "; ".join([*taken, *["run here"] * (len(files) < len(found))])
+            shown[command] = "; ".join([*taken, *["run here"] * (len(files) < len(reports))])
         elif unchanged:
             shown[command] = "not needed: the candidate is the baseline, byte for byte"
         elif (gap := missing.get(command)) is not None:

@@ -20,13 +20,13 @@ _NAME = re.compile(r"interop-gate-([0-9]{1,10})-[a-z0-9_]{8}")
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A new folder, gone at the end."""
-    with TemporaryDirectory(prefix=f"interop-gate-{os.getpid()}-") as made:
-        held = _locked(made)
+    with TemporaryDirectory(prefix=f"interop-gate-{os.getpid()}-") as folder:
+        lock = _locked(folder)
         try:
-            yield Path(made)
+            yield Path(folder)
         finally:
-            if held is not None:
-                os.close(held)
+            if lock is not None:
+                os.close(lock)
 
 
 def sweep() -> None:
@@ -36,9 +36,9 @@ def sweep() -> None:
     with suppress(OSError), os.scandir(gettempdir()) as there:
         for entry in there:
             name = _NAME.fullmatch(entry.name)
-            if name and _left(entry, int(name[1])) and (held := _locked(entry.path)) is not None:
+            if name and _left(entry, int(name[1])) and (lock := _locked(entry.path)) is not None:
                 shutil.rmtree(entry.path, ignore_errors=True)
-                os.close(held)
+                os.close(lock)
 
 
 def _left(entry: os.DirEntry[str], process: int) -> bool:
@@ -61,12 +61,12 @@ def _locked(folder: str) -> int | None:
     except ImportError:
         return None
     try:
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(held)
+        os.close(lock)
         return None
-    return held
+    return lock

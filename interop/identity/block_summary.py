@@ -31,8 +31,8 @@ class BlockSummary:
 
 def blocks(tensors: Sequence[TensorSpec], most: int = _MOST) -> tuple[BlockSummary, ...]:
     """The blocks in the file's order, opened from the outside while they are fewer than `most`."""
-    held = [t for t in tensors if not BUFFERS.search(t.name)]
-    parts = _runs(_split("", held))
+    weights = [t for t in tensors if not BUFFERS.search(t.name)]
+    parts = _runs(_split("", weights))
     while len(parts) < most:
         open_to = [p for p in parts if p[1] == 1 and len(p[2]) > 2]
         if not open_to:
@@ -44,8 +44,8 @@ def blocks(tensors: Sequence[TensorSpec], most: int = _MOST) -> tuple[BlockSumma
         at = parts.index(largest)
         parts[at : at + 1] = inner
     return tuple(
-        BlockSummary(path, n, n * sum(t.numel for t in held), _widths(held))
-        for path, n, held in parts
+        BlockSummary(path, n, n * sum(t.numel for t in specs), _widths(specs))
+        for path, n, specs in parts
     )
 
 
@@ -63,16 +63,16 @@ def _split(path: str, tensors: Sequence[TensorSpec]) -> list[Part]:
 
 def _runs(parts: Sequence[Part]) -> list[tuple[str, int, list[TensorSpec]]]:
     """Neighbours that differ in their number alone, together: path, count, one of them."""
-    found: list[tuple[str, int, list[TensorSpec], object]] = []
-    for path, held in parts:
+    runs: list[tuple[str, int, list[TensorSpec], object]] = []
+    for path, specs in parts:
         front, _, token = path.rpartition(".")
-        shape = front, token.isdigit(), [(t.name[len(path) :], t.shape) for t in held]
-        if found and token.isdigit() and found[-1][3] == shape:
-            first, n, one, _ = found[-1]
-            found[-1] = (f"{first.partition('-')[0]}-{token}", n + 1, one, shape)
+        shape = front, token.isdigit(), [(t.name[len(path) :], t.shape) for t in specs]
+        if runs and token.isdigit() and runs[-1][3] == shape:
+            first, n, one, _ = runs[-1]
+            runs[-1] = (f"{first.partition('-')[0]}-{token}", n + 1, one, shape)
         else:
-            found.append((path, 1, held, shape))
-    return [(path, n, held) for path, n, held, _ in found]
+            runs.append((path, 1, specs, shape))
+    return [(path, n, specs) for path, n, specs, _ in runs]
 
 
 def _widths(tensors: Sequence[TensorSpec]) -> tuple[int, int] | None:

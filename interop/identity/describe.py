@@ -150,13 +150,13 @@ def _blocks(identity: Identity) -> list[Json]:
     ]
 
 
-def _architecture_facts(found: Architecture) -> dict[str, Json]:
+def _architecture_facts(architecture: Architecture) -> dict[str, Json]:
     return {
-        "name": found.name,
-        "evidence": found.evidence,
-        "share": found.share,
-        "also": list(found.also),
-        "sizes": dict(found.sizes),
+        "name": architecture.name,
+        "evidence": architecture.evidence,
+        "share": architecture.share,
+        "also": list(architecture.also),
+        "sizes": dict(architecture.sizes),
     }
 
 

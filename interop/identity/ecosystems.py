@@ -33,9 +33,9 @@ def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None
     (None, "") where they describe none.
     """
     fault = ""
-    for source, found, read in _places(metadata):
+    for source, settings, read in _places(metadata):
         try:
-            return read(found, source), ""
+            return read(settings, source), ""
         except NotUnderstood as error:
             fault = fault or f"{source}: {error}"
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -43,7 +43,7 @@ def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None
     return None, fault
 
 
-def _within_processor(found: Json) -> Iterator[tuple[str, Mapping[str, Json], Reader]]:
+def _within_processor(settings: Json) -> Iterator[tuple[str, Mapping[str, Json], Reader]]:
     """What a processor made of several holds, where one of them alone prepares the inputs."""
     parts = [
         (inner, read)
@@ -52,7 +52,7 @@ def _within_processor(found: Json) -> Iterator[tuple[str, Mapping[str, Json], Re
             ("feature_extractor", from_feature_extractor),
             ("video_processor", _of_video),
         )
-        if isinstance(found, dict) and isinstance(inner := found.get(key), dict)
+        if isinstance(settings, dict) and isinstance(inner := settings.get(key), dict)
     ]
     if len(parts) == 1:
         yield PROCESSOR, *parts[0]
@@ -64,24 +64,24 @@ def _of_video(_config: Mapping[str, Json], _source: str) -> AnyPreprocessing:
 
 def processor(metadata: Mapping[str, Json]) -> Preprocessing | None:
     """What an image processor beside the weights says; None where it is not understood."""
-    found, _ = preprocessing({k: v for k, v in metadata.items() if k == PREPROCESSOR})
-    return found if isinstance(found, Preprocessing) else None
+    recipe, _ = preprocessing({k: v for k, v in metadata.items() if k == PREPROCESSOR})
+    return recipe if isinstance(recipe, Preprocessing) else None
 
 
 def _places(metadata: Mapping[str, Json]) -> Iterator[tuple[str, Mapping[str, Json], Reader]]:
-    if isinstance(found := metadata.get(PREPROCESSOR), dict):
-        if "sampling_rate" in found:
-            yield PREPROCESSOR, found, from_feature_extractor
-        elif "image_mean" in found or "do_resize" in found:
-            yield PREPROCESSOR, found, from_transformers
+    if isinstance(settings := metadata.get(PREPROCESSOR), dict):
+        if "sampling_rate" in settings:
+            yield PREPROCESSOR, settings, from_feature_extractor
+        elif "image_mean" in settings or "do_resize" in settings:
+            yield PREPROCESSOR, settings, from_transformers
     yield from _within_processor(metadata.get(PROCESSOR))
     for name, holder in (("", metadata), ("config.json ", metadata.get("config.json"))):
         if not isinstance(holder, Mapping):
             continue
         # timm wrote these fields at the top level before they had a name of their own.
         for key in ("pretrained_cfg", "default_cfg"):
-            if isinstance(found := holder.get(key), dict) and "input_size" in found:
-                yield f"{name}key {key!r}", found, from_timm
+            if isinstance(settings := holder.get(key), dict) and "input_size" in settings:
+                yield f"{name}key {key!r}", settings, from_timm
         if {"input_size", "crop_pct", "mean", "std"} <= holder.keys():
             yield name.strip() or "its metadata", holder, from_timm
 
@@ -200,7 +200,7 @@ def from_timm(config: Mapping[str, Json], source: str) -> Preprocessing:
 
 
 def _three(numbers: Json) -> tuple[float, ...]:
-    found = tuple(float(n) for n in numbers)
-    if len(found) != 3:
-        raise NotUnderstood(f"{len(found)} means or deviations for three channels")
-    return found
+    values = tuple(float(n) for n in numbers)
+    if len(values) != 3:
+        raise NotUnderstood(f"{len(values)} means or deviations for three channels")
+    return values

@@ -39,15 +39,15 @@ def found(
     """
     if match is None:
         return None, ()
-    made = [
+    heads = [
         _tied(at_path(tensors, path, role, match.takes, ordered=ordered), match)
         for path, role in match.heads
     ]
-    there = [h for h in made if h.kind != HeadKind.REMOVED]
+    there = [h for h in heads if h.kind != HeadKind.REMOVED]
     there += [h for own in there for h in _side_by_side(tensors, own, ordered)]
-    main = there[0] if there else (made[0] if made else None)
+    main = there[0] if there else (heads[0] if heads else None)
     if match.heads and main is not None and main.path != match.heads[0][0]:
-        main = made[0]  # gone, with others (auxiliary ones) left
+        main = heads[0]  # gone, with others (auxiliary ones) left
     beside = _beside(tensors, match, ordered)
     able = [h for h in beside if _may_be_main(h, tensors)]
     if main is not None and main.kind != HeadKind.REMOVED:
@@ -138,10 +138,10 @@ def _beside(tensors: Sequence[TensorSpec], match: Match, ordered: bool) -> list[
             paths[path] = None
     why = f"beside {match.root!r}" if match.root else "beside the backbone"
     heads = [at_path(tensors, p, evidence=why, within=names, ordered=ordered) for p in paths]
-    held = {n for path, _ in match.heads for n in (t.name for t in tensors) if under(n, path)}
+    head_names = {n for path, _ in match.heads for n in (t.name for t in tensors) if under(n, path)}
     body = [
         t for t in tensors
-        if t.name not in names | held and (not match.root or under(t.name, match.root))
+        if t.name not in names | head_names and (not match.root or under(t.name, match.root))
     ]  # fmt: skip
     width = _width(body, ordered)
     first = {h.path: next((t for t in tensors if t.name in h.tensors), None) for h in heads}
@@ -257,10 +257,12 @@ def _side_by_side(tensors: Sequence[TensorSpec], head: Head, ordered: bool) -> l
     paths = dict.fromkeys(
         f"{head.path}.{n[depth:].partition('.')[0]}" for n in head.tensors if "." in n[depth:]
     )
-    made = [at_path(tensors, p, head.role, head.takes, "within it", ordered=ordered) for p in paths]
-    same = {h.in_width for h in made} == {head.in_width} and head.in_width
-    apart = all(h.outputs and h.outputs != h.in_width for h in made)
-    return made if len(made) > 1 and same and apart else []
+    heads = [
+        at_path(tensors, p, head.role, head.takes, "within it", ordered=ordered) for p in paths
+    ]
+    same = {h.in_width for h in heads} == {head.in_width} and head.in_width
+    apart = all(h.outputs and h.outputs != h.in_width for h in heads)
+    return heads if len(heads) > 1 and same and apart else []
 
 
 # ---------------------------------------------------------------- nothing known of the module
@@ -327,9 +329,9 @@ def _repeated(tensors: Sequence[TensorSpec], path: str) -> bool:
                 inner.setdefault(token, {})[rest] = t.shape
         mine, own = parts[depth], inner[parts[depth]]
         leaf = ".".join([*parts[depth + 1 :], "weight"])
-        for token, held in inner.items():
-            numbered = token.isdigit() and mine.isdigit() and held.get(leaf) == own[leaf]
-            if token != mine and (held == own or numbered):
+        for token, other in inner.items():
+            numbered = token.isdigit() and mine.isdigit() and other.get(leaf) == own[leaf]
+            if token != mine and (other == own or numbered):
                 return True
     return False
 

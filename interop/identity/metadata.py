@@ -117,8 +117,8 @@ KEYS: tuple[tuple[str, str, Callable[[Json], Any]], ...] = (
 
 def architecture(metadata: Mapping[str, Json]) -> Stated | None:
     """The architecture that a file names, without the library in front."""
-    found = next(_stated(metadata, "arch"), None)
-    return Stated(found.value.rpartition("/")[2], found.source) if found else None
+    statement = next(_stated(metadata, "arch"), None)
+    return Stated(statement.value.rpartition("/")[2], statement.source) if statement else None
 
 
 def labels(metadata: Mapping[str, Json]) -> Labels:
@@ -187,16 +187,16 @@ def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None
     """The preprocessing that a file describes, or what is wrong with its description."""
     fault = silent = broken = ""
     stated: list[AnyPreprocessing] = []
-    for found in _stated(metadata, "preprocess"):
+    for statement in _stated(metadata, "preprocess"):
         try:
-            stated.append(parse_preprocessing(found.value, found.source))
+            stated.append(parse_preprocessing(statement.value, statement.source))
         except ConfigError as error:
-            said = f"{found.source}: {error.what}"
-            if _is_object(found.value):  # it may say the same as the config beside it
-                silent = silent or said
+            complaint = f"{statement.source}: {error.what}"
+            if _is_object(statement.value):  # it may say the same as the config beside it
+                silent = silent or complaint
             else:
-                fault = fault or said
-                broken = broken or (said if isinstance(found.value, dict) else "")
+                fault = fault or complaint
+                broken = broken or (complaint if isinstance(statement.value, dict) else "")
     if stated and broken:  # one of two statements is wrong: which, nobody can tell
         return None, broken
     if stated:
@@ -326,9 +326,9 @@ def parse_preprocessing(
     if not isinstance(kind, str) or kind not in _FIELDS:
         fix = f"choose {', '.join(_FIELDS)}"
         raise ConfigError(f"unknown kind {kind!r}", where=where, fix=fix)
-    for name, held in value.items():
-        if _is_object(held):
-            what = f"{name} is kept as {held[1:-1]}, not as plain numbers or words"
+    for name, item in value.items():
+        if _is_object(item):
+            what = f"{name} is kept as {item[1:-1]}, not as plain numbers or words"
             raise ConfigError(what, where=where, fix=_FIX[kind])
     known = (*_FIELDS[kind], *_MORE)
     if strange := sorted(set(value) - set(known)):
@@ -339,12 +339,12 @@ def parse_preprocessing(
     read = _READERS[kind]
     try:
         evidence = Evidence(value.get("evidence", Evidence.STATED))
-        made, wrong = read(value, source, evidence, base)
+        recipe, wrong = read(value, source, evidence, base)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"cannot be read ({error})", where=where, fix=_FIX[kind]) from error
     if wrong:
         raise ConfigError(wrong, where=where, fix=_FIX[kind])
-    return made
+    return recipe
 
 
 def _kind_of(value: Mapping[str, Json]) -> str:
@@ -429,8 +429,8 @@ def _audio(
     )
     if wrong:
         return AudioPreprocessing(0), wrong
-    held = (pair[0], pair[1]) if pair else None
-    return AudioPreprocessing(rate, mono, normalise, held, source, evidence), ""
+    span = (pair[0], pair[1]) if pair else None
+    return AudioPreprocessing(rate, mono, normalise, span, source, evidence), ""
 
 
 _Reader = Callable[[Mapping[str, Json], str, Evidence, Path | None], tuple[AnyPreprocessing, str]]

@@ -107,17 +107,17 @@ def models(state_dict: StateDict) -> tuple[StateDict, ...]:
     if not _begin_with_models([t.name for t in state_dict.tensors]):
         return (state_dict,)
     prefix, tensors = strip_prefix(state_dict.tensors)
-    held = [t for t in tensors if not _COUNTS.match(t.name)]
-    counts = Counter(t.name.partition(".")[0] for t in held if "." in t.name)
+    weights = [t for t in tensors if not _COUNTS.match(t.name)]
+    counts = Counter(t.name.partition(".")[0] for t in weights if "." in t.name)
     total = sum(counts.values())
     whole = [token for token in counts if not _PREDICTOR.search(token)]
-    if len(whole) < 2 or total < len(held) or not all(map(_MODELS.match, counts)):
+    if len(whole) < 2 or total < len(weights) or not all(map(_MODELS.match, counts)):
         return (state_dict,)
     front = f"{state_dict.place}." if state_dict.place else ""
     return tuple(
         StateDict(
             front + prefix + token,
-            tuple(t.named(t.name[len(token) + 1 :]) for t in held if under(t.name, token)),
+            tuple(t.named(t.name[len(token) + 1 :]) for t in weights if under(t.name, token)),
             state_dict.ordered,
         )
         for token in counts

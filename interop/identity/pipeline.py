@@ -105,17 +105,17 @@ def _hold_against(
         if f"transformers/{family(stated.value)}" in families:
             return match, match.apart  # the same backbone, under another head
     apart = match.apart if match else ""
-    said = f"{stated.source} says {stated.value!r}, which"
+    claim = f"{stated.source} says {stated.value!r}, which"
     known = [n for n in entries.by_name if is_name(stated.value, n)]
     if match is None and any(n.startswith("transformers/") for n in known):
         # A config may make of a class what no index can hold in full.
-        fault = f"{said} its tensors could not be shown to be"
+        fault = f"{claim} its tensors could not be shown to be"
     elif known:
-        fault = f"{said} its tensors do not bear out"
+        fault = f"{claim} its tensors do not bear out"
     elif match is not None and stated.source != "--arch":
         return match, apart  # a name of somebody's own for a known architecture contradicts nothing
     else:
-        fault = f"{said} the index does not hold"
+        fault = f"{claim} the index does not hold"
     return match, f"{apart}; {fault}" if apart else fault
 
 
@@ -181,11 +181,11 @@ def places_of(manifest: Manifest) -> list[str | None]:
     """The place of each of a file's state dicts, and of each model within one of them."""
     if not manifest.state_dicts:
         return [None]
-    found: list[str | None] = []
+    places: list[str | None] = []
     for state_dict in manifest.state_dicts:
         inner = [m.place for m in partial_models.models(state_dict)]
-        found += [state_dict.place, *inner] if len(inner) > 1 else [state_dict.place]
-    return found
+        places += [state_dict.place, *inner] if len(inner) > 1 else [state_dict.place]
+    return places
 
 
 def with_values(identity: Identity) -> Identity:
@@ -195,7 +195,7 @@ def with_values(identity: Identity) -> Identity:
     """
     from interop.reading import values_module
 
-    stats = {id(spec): found for spec, found in values_module().values(identity.tensors)}
+    stats = {id(spec): statistics for spec, statistics in values_module().values(identity.tensors)}
     tensors = tuple(replace(t, stats=stats.get(id(t))) for t in identity.tensors)
     return replace(identity, tensors=tensors, values_read=True)
 

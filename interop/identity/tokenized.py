@@ -91,7 +91,7 @@ def _small(part: Part | None) -> Mapping[str, Json]:
     if part is None or part.size > _SMALL or is_remote(part.file):
         return {}
     try:
-        found = parts.loads(part)
+        settings = parts.loads(part)
     except (InteropError, ValueError):
         return {}
-    return found if isinstance(found, Mapping) else {}
+    return settings if isinstance(settings, Mapping) else {}

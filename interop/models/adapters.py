@@ -66,17 +66,17 @@ def merged(
 
 def _other_base(config: Mapping[str, Json], base: Identity) -> tuple[str, ...]:
     """What is to be said where the adapter names another base than it was given."""
-    said = config.get("base_model_name_or_path")
+    base_name = config.get("base_model_name_or_path")
     given = Path(base.manifest.path).resolve().name
     own = base.manifest.metadata.get("config.json")
     named = str(own.get("_name_or_path") or "") if isinstance(own, Mapping) else ""
-    if not isinstance(said, str) or not said:
+    if not isinstance(base_name, str) or not base_name:
         return ()
-    if Path(said).name in (given, given.partition(".")[0], Path(named).name):
+    if Path(base_name).name in (given, given.partition(".")[0], Path(named).name):
         return ()
     return (
-        f"the adapter says that it is for {said}, and was merged onto {given}: whether that is the "
-        "same model no shape tells",
+        f"the adapter says that it is for {base_name}, and was merged onto {given}: whether that "
+        "is the same model no shape tells",
     )
 
 
@@ -150,8 +150,8 @@ def _class_for(config: Mapping[str, Json], described: Mapping[str, Json]) -> str
     else:
         task = tables.get(str(config.get("task_type")), "")
         table = getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES", {})
-        found = table.get(described["model_type"], "")
-        name = found if isinstance(found, str) else ""
+        class_name = table.get(described["model_type"], "")
+        name = class_name if isinstance(class_name, str) else ""
     return "" if name in (described.get("architectures") or ()) else name
 
 
@@ -278,12 +278,12 @@ class _Merging:
             self.untold = names[:extra]
 
     def _weigh(
-        self, path: str, found: torch.Tensor, wanted: torch.Tensor, scale: torch.Tensor, rank: int
+        self, path: str, actual: torch.Tensor, wanted: torch.Tensor, scale: torch.Tensor, rank: int
     ) -> None:
         """The difference in units in the last place of the numbers that were added up."""
-        ulp = torch.finfo(found.dtype).eps
-        ratio = ((found.double() - wanted).abs() / (ulp * scale).clamp_min(1e-300)).max()
-        largest = float(ratio) if found.numel() else 0.0
+        ulp = torch.finfo(actual.dtype).eps
+        ratio = ((actual.double() - wanted).abs() / (ulp * scale).clamp_min(1e-300)).max()
+        largest = float(ratio) if actual.numel() else 0.0
         self.recomputed += 1
         self.largest = max(self.largest, largest)
         # Each of the products and sums rounds once: the usual bound on a dot product's error.
@@ -401,17 +401,17 @@ def _expected(layer: Any) -> tuple[torch.Tensor, torch.Tensor, int] | None:
     a, b = a.double().flatten(1), b.double().flatten(1)
 
     def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        made = left @ right
-        return (made.t() if turned else made).reshape(weight.shape) * scale
+        matrix = left @ right
+        return (matrix.t() if turned else matrix).reshape(weight.shape) * scale
 
     return weight + product(b, a), weight.abs() + product(b.abs(), a.abs()).abs(), rank
 
 
 def _digest(tensor: torch.Tensor) -> str:
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-    made = hashlib.blake2b(f"{tensor.dtype}{tuple(tensor.shape)}".encode(), digest_size=16)
-    made.update(flat.numpy().data)
-    return made.hexdigest()
+    digest = hashlib.blake2b(f"{tensor.dtype}{tuple(tensor.shape)}".encode(), digest_size=16)
+    digest.update(flat.numpy().data)
+    return digest.hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -96,8 +96,8 @@ def _named(identity: Identity, arch: str | None) -> str | None:
     """The architecture that a person names, in full; None where the file is to tell."""
     if not arch:
         return None
-    for found in identity.architectures:
-        for name in (found.name, *found.also):
+    for architecture in identity.architectures:
+        for name in (architecture.name, *architecture.also):
             if arch in (name, name.partition("/")[2]):
                 return name
     if "/" in arch:

@@ -27,8 +27,8 @@ LIBRARIES: Mapping[str, str] = MappingProxyType(
 
 def names(library: str) -> list[str]:
     """All names of a library that are known here, in its own order."""
-    found: list[str] = _library(library).names()
-    return [f"{library}/{name}" for name in found]
+    own_names: list[str] = _library(library).names()
+    return [f"{library}/{name}" for name in own_names]
 
 
 def entries(name: str) -> list[IndexEntry]:
@@ -95,8 +95,8 @@ def input_size(entry: IndexEntry) -> tuple[int, ...] | None:
 def inputs(entry: IndexEntry, module: nn.Module, size: tuple[int, ...] | None) -> dict[str, Any]:
     """Seeded inputs that the module takes, by the name of its parameter; pictures of `size`."""
     library, own = _split(entry.name)
-    made: dict[str, Any] = library.inputs(own, module, size)
-    return made
+    arguments: dict[str, Any] = library.inputs(own, module, size)
+    return arguments
 
 
 def stated(entry: IndexEntry, module: nn.Module) -> dict[str, Any]:
@@ -127,9 +127,9 @@ def _refusals(name: str) -> Iterator[None]:
             ) from error
         raise _missing(library) from error
     except Exception as error:  # a library's constructors may raise anything
-        said = (str(error).strip() or "no reason given").splitlines()[0]
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise ModelError(
-            f"{library} does not build it: {type(error).__name__}: {said}",
+            f"{library} does not build it: {type(error).__name__}: {reason}",
             where=name,
             fix="leave out or change what was given with --set or --config",
         ) from error

@@ -100,8 +100,8 @@ def fit_layer(module: nn.Module, path: str, shapes: dict[str, tuple[int, ...]]) 
         return
     # What no weight shows (stride, padding) is the library's own layer's.
     own = {k: getattr(there, k) for k in ("stride", "padding", "dilation") if hasattr(there, k)}
-    made: Any = kind
-    put(module, path, made(shape[1], shape[0], shape[2:], bias=bias, **own))
+    constructor: Any = kind
+    put(module, path, constructor(shape[1], shape[0], shape[2:], bias=bias, **own))
 
 
 def put(module: nn.Module, path: str, part: nn.Module) -> None:

@@ -43,8 +43,8 @@ def signature(
     if transformers.is_one(module):
         return transformers.signature(module)
     library, _, name = (identity.architecture or "").partition("/")
-    if library == "torchvision" and (found := torchvision.signature(name, module)):
-        return found
+    if library == "torchvision" and (library_signature := torchvision.signature(name, module)):
+        return library_signature
     if library == "torchaudio":
         return torchaudio.signature(name, module)
     try:

@@ -37,12 +37,12 @@ def fill(
     with torch.no_grad():
         for name, tensor in state.items():
             target[name].copy_(tensor)
-    held = module.state_dict()
-    unequal = [n for n, t in state.items() if not same_bits(held[n], t.to(held[n].dtype))]
+    tensors = module.state_dict()
+    unequal = [n for n, t in state.items() if not same_bits(tensors[n], t.to(tensors[n].dtype))]
     backbone = {n: t for n, t in target.items() if not _is_within(n, new)}
-    filled = sum(held[n].nbytes for n in state if n not in unequal)
+    filled = sum(tensors[n].nbytes for n in state if n not in unequal)
     whole = sum(t.nbytes for t in backbone.values() if t.numel()) or 1
-    counters = sum(held[n].nbytes for n in backbone if n not in state and n not in lacking)
+    counters = sum(tensors[n].nbytes for n in backbone if n not in state and n not in lacking)
     left = [n for n in given if n not in target]
     strange = [n for n in left if not _is_within(n, leave)]
     holds = not (lacking or reshaped or unequal) and bool(state)
@@ -77,7 +77,9 @@ def _sentence(
     unequal: list[str],
     left: list[str],
 ) -> str:
-    said = f"{filled} of the backbone's {whole} tensors, {100 * share:.3g} % of its bytes, loaded"
+    sentence = (
+        f"{filled} of the backbone's {whole} tensors, {100 * share:.3g} % of its bytes, loaded"
+    )
     faults = (
         (lacking, "not among the weights"),
         (reshaped, "of another shape"),
@@ -86,7 +88,7 @@ def _sentence(
     parts = [f"{len(names)} {what} ({_some(names)})" for names, what in faults if names]
     if left:
         parts.append(f"{len(left)} of the weights have no place in it ({_some(left)})")
-    return said + (": " + "; ".join(parts) if parts else "")
+    return sentence + (": " + "; ".join(parts) if parts else "")
 
 
 def _some(names: list[str]) -> str:

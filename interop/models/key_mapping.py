@@ -60,9 +60,9 @@ def place(module: nn.Module, target: Tensors, source: Tensors, prefix: str = "")
     table = _Table(module) if is_transformers(module) else None
     best: dict[str, tuple[str, str | None]] = {}
     for front in _fronts(prefix):
-        found = {n: _renamed(table, front + n, target) for n in source}
-        if not best or _unplaced(found, target) < _unplaced(best, target):
-            best = found
+        renames = {n: _renamed(table, front + n, target) for n in source}
+        if not best or _unplaced(renames, target) < _unplaced(best, target):
+            best = renames
         if not _unplaced(best, target):
             break
     return _placed(module, table, best, target, source)
@@ -73,8 +73,8 @@ def _fronts(prefix: str) -> list[str]:
     return [".".join([*parts[n:], ""]) for n in range(len(parts), -1, -1)] if parts else [""]
 
 
-def _unplaced(found: Mapping[str, tuple[str, str | None]], target: Tensors) -> int:
-    return sum(name not in target for name, _ in found.values())
+def _unplaced(renames: Mapping[str, tuple[str, str | None]], target: Tensors) -> int:
+    return sum(name not in target for name, _ in renames.values())
 
 
 class _Table:
@@ -114,7 +114,7 @@ def _renamed(table: _Table | None, name: str, target: Tensors) -> tuple[str, str
 def _placed(
     module: nn.Module,
     table: _Table | None,
-    found: Mapping[str, tuple[str, str | None]],
+    renames: Mapping[str, tuple[str, str | None]],
     target: Tensors,
     source: Tensors,
 ) -> Placed:
@@ -122,25 +122,25 @@ def _placed(
     names: dict[str, str] = {}
     left: dict[str, str] = {}
     joined: dict[str, list[str]] = {}
-    for name, (new, pattern) in found.items():
+    for name, (new, pattern) in renames.items():
         if new not in target or new in names:  # two for one place: the second is left over
             left[name] = new
         elif pattern is not None:
             joined.setdefault(new, []).append(name)
         else:
             state[new], names[new] = source[name], name
-    made = []
+    rearrangements = []
     for new, sources in joined.items():
         assert table is not None
         ordered = table.order(sources)
-        converter: Any = deepcopy(table.by_pattern[found[sources[0]][1] or ""])
+        converter: Any = deepcopy(table.by_pattern[renames[sources[0]][1] or ""])
         for name in ordered:
-            converter.add_tensor(new, name, found[name][1], source[name])
+            converter.add_tensor(new, name, renames[name][1], source[name])
         results = {k: _only(v) for k, v in _converted(converter, new, module).items()}
         state |= results
         steps = tuple(type(step).__name__ for step in converter.operations)
-        made.append(Rearranged(tuple(ordered), tuple(results), steps, (table, converter)))
-    return Placed(state, names, tuple(made), left)
+        rearrangements.append(Rearranged(tuple(ordered), tuple(results), steps, (table, converter)))
+    return Placed(state, names, tuple(rearrangements), left)
 
 
 def _converted(converter: Any, name: str, module: Any) -> dict[str, Any]:
@@ -200,15 +200,15 @@ def computed(module: Any, name: str) -> torch.Tensor | None:
     if buffer is not None:
         return buffer
     owner, _, own = name.rpartition(".")
-    made: list[torch.Tensor] = []
+    tensors: list[torch.Tensor] = []
     for seed in (0, 1):
         part = deepcopy(module.get_submodule(owner))
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             getattr(part, own).fill_(seed)  # what the rules leave untouched differs as well
             module._init_weights(part)
-        made.append(getattr(part, own).detach())
-    return made[0] if torch.equal(*made) else None
+        tensors.append(getattr(part, own).detach())
+    return tensors[0] if torch.equal(*tensors) else None
 
 
 def _matches(patterns: Iterable[str], name: str) -> bool:

@@ -96,12 +96,12 @@ def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | No
         ),
     )
     holds = not any(faults.values())
-    said = _stated(placed, {**aliases, **tied}, ignored, computed, split)
-    said |= {"supplied": other, "left_of_base": spare} if supplied is not None else {}
+    facts = _stated(placed, {**aliases, **tied}, ignored, computed, split)
+    facts |= {"supplied": other, "left_of_base": spare} if supplied is not None else {}
     return Proof(
         NAME,
         holds,
-        _sentence(len(sources), len(weighed), share, faults) + (_aside(said) if holds else ""),
+        _sentence(len(sources), len(weighed), share, faults) + (_aside(facts) if holds else ""),
         {
             "tensors": len(source),
             "loaded": len(sources) if holds else 0,
@@ -112,7 +112,7 @@ def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | No
             "place": identity.place,
             "prefix": identity.prefix,
             "counters_absent": len(counters),
-            **said,
+            **facts,
             **{kind: names for kind, names in faults.items() if names},
         },
         perf_counter() - start,
@@ -163,8 +163,8 @@ def _computed(
     """Tensors that a file need not have, since the class computes them."""
     if not key_mapping.is_transformers(module):
         return {}
-    found = {n: key_mapping.computed(module, n) for n in target if n not in state}
-    return {n: tensor for n, tensor in found.items() if tensor is not None}
+    tensors = {n: key_mapping.computed(module, n) for n in target if n not in state}
+    return {n: tensor for n, tensor in tensors.items() if tensor is not None}
 
 
 def _ignored(
@@ -184,9 +184,9 @@ def _ignored(
 def _sources(placed: key_mapping.Placed, bad: set[str]) -> Iterator[str]:
     """The file's tensors that are in the module."""
     yield from (name for new, name in placed.names.items() if new not in bad)
-    for made in placed.made:
-        if not bad & {*made.targets, *made.sources}:
-            yield from made.sources
+    for rearranged in placed.made:
+        if not bad & {*rearranged.targets, *rearranged.sources}:
+            yield from rearranged.sources
 
 
 def _unequal(
@@ -197,16 +197,18 @@ def _unequal(
     other: Sequence[str],
 ) -> list[str]:
     """Tensors of the module that are not, bit for bit, what the file has for them."""
-    held = module.state_dict()
+    values = module.state_dict()
     wrong = [
         new
         for new, name in placed.names.items()
-        if name in again and new not in other and not same_bits(held[new], again[name])
+        if name in again and new not in other and not same_bits(values[new], again[name])
     ]
-    wrong += [name for name, kept in tied.items() if not same_bits(held[name], held[kept])]
-    for made in placed.made:
-        back = key_mapping.undone(module, made, held)
-        wrong += [n for n in made.sources if n not in back or not same_bits(back[n], again[n])]
+    wrong += [name for name, kept in tied.items() if not same_bits(values[name], values[kept])]
+    for rearranged in placed.made:
+        back = key_mapping.undone(module, rearranged, values)
+        wrong += [
+            n for n in rearranged.sources if n not in back or not same_bits(back[n], again[n])
+        ]
     return wrong
 
 
@@ -219,12 +221,12 @@ def _stated(
 ) -> dict[str, Json]:
     """The map from the file's names to the module's, and what it leaves aside."""
     renamed = {name: new for new, name in placed.names.items() if name != new}
-    said: dict[str, Json] = {}
+    facts: dict[str, Json] = {}
     if renamed:
         examples = dict(list(renamed.items())[:_EXAMPLES])
-        said["renamed"] = {"count": len(renamed), "examples": examples}
+        facts["renamed"] = {"count": len(renamed), "examples": examples}
     if placed.made:
-        said["converted"] = {
+        facts["converted"] = {
             "count": len(placed.made),
             "examples": [
                 {"from": list(m.sources[:_SHOWN]), "to": list(m.targets), "by": list(m.steps)}
@@ -232,33 +234,33 @@ def _stated(
             ],
         }
     if tied:
-        said["ties"] = dict(tied)
+        facts["ties"] = dict(tied)
     if ignored:
-        said["ignored"] = list(ignored)
+        facts["ignored"] = list(ignored)
     if computed:
-        said["computed"] = list(computed)
+        facts["computed"] = list(computed)
     if split:
-        said["not_tied"] = list(split)
-    return said
+        facts["not_tied"] = list(split)
+    return facts
 
 
-def _aside(said: Mapping[str, Json]) -> str:
+def _aside(facts: Mapping[str, Json]) -> str:
     """What the sentence has to add, so that nothing is hidden in the facts."""
     parts = []
-    if "renamed" in said:
-        parts.append(f"{said['renamed']['count']} under the class's new names")
-    if "converted" in said:
-        parts.append(f"{said['converted']['count']} rearranged and back")
-    if "ties" in said:
-        parts.append(f"{len(said['ties'])} tied to another")
-    if "ignored" in said:
-        names = said["ignored"]
+    if "renamed" in facts:
+        parts.append(f"{facts['renamed']['count']} under the class's new names")
+    if "converted" in facts:
+        parts.append(f"{facts['converted']['count']} rearranged and back")
+    if "ties" in facts:
+        parts.append(f"{len(facts['ties'])} tied to another")
+    if "ignored" in facts:
+        names = facts["ignored"]
         shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         parts.append(f"{len(names)} left aside by the class itself: {shown}")
-    if said.get("left_of_base"):
-        parts.append(f"{len(said['left_of_base'])} of its own head left aside")
-    if "computed" in said:
-        parts.append(f"{len(said['computed'])} computed by the class, in no file")
+    if facts.get("left_of_base"):
+        parts.append(f"{len(facts['left_of_base'])} of its own head left aside")
+    if "computed" in facts:
+        parts.append(f"{len(facts['computed'])} computed by the class, in no file")
     return f" ({'; '.join(parts)})" if parts else ""
 
 
@@ -294,14 +296,14 @@ def _untied(target: Mapping[str, torch.Tensor], source: Mapping[str, torch.Tenso
     Loaded one after the other, the last would win and the first be lost.
     """
     tied: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
-    found = []
+    pairs = []
     for name, tensor in target.items():
         if not tensor.numel() or tensor.is_meta or name not in source:
             continue
         first = tied.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
         if first != name and not same_bits(source[first], source[name]):
-            found.append(f"{first} = {name}")
-    return found
+            pairs.append(f"{first} = {name}")
+    return pairs
 
 
 def _share(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> float:

@@ -59,7 +59,7 @@ def unpickled(identity: Identity) -> nn.Module:
     refuse_kind(identity)
     with importable(), contextlib.redirect_stdout(sys.stderr):
         try:
-            held: Any = torch.load(manifest.file, map_location="cpu", weights_only=False)
+            content: Any = torch.load(manifest.file, map_location="cpu", weights_only=False)
         except Exception as error:  # the file's own code may raise anything
             line = (str(error).strip() or "no reason given").splitlines()[0]
             raise ModelError(
@@ -67,21 +67,21 @@ def unpickled(identity: Identity) -> nn.Module:
                 where=where,
                 fix="run where its classes can be imported, or " + _STATE_DICT,
             ) from error
-    module = _module_at(held, identity.place)
+    module = _module_at(content, identity.place)
     if module is None:
         raise ModelError("holds no module as a whole", where=where, fix=_STATE_DICT)
     return module.eval().requires_grad_(False)
 
 
-def _module_at(held: Any, place: str) -> nn.Module | None:
+def _module_at(item: Any, place: str) -> nn.Module | None:
     """The module at a place, or the one that there is within what lies there."""
     for key in place.split(".") if place else ():
-        if isinstance(held, nn.Module):
+        if isinstance(item, nn.Module):
             break
-        held = held.get(key) if isinstance(held, Mapping) else getattr(held, key, None)
-    if isinstance(held, nn.Module):
-        return held
-    inside = [v for v in held.values() if isinstance(v, nn.Module)] if isinstance(
-        held, Mapping) else []  # fmt: skip
+        item = item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)
+    if isinstance(item, nn.Module):
+        return item
+    inside = [v for v in item.values() if isinstance(v, nn.Module)] if isinstance(
+        item, Mapping) else []  # fmt: skip
     networks = [m for m in inside if next(m.parameters(), None) is not None]
     return networks[0] if len(networks) == 1 else None

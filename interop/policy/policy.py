@@ -197,10 +197,10 @@ def read_policy(path: Path) -> Policy:
 
 def _within(document: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
     tool = document.get("tool", {})
-    found = tool.get("interop") if isinstance(tool, Mapping) else None
-    if found is not None and not isinstance(found, Mapping):
-        raise _wrong("tool.interop", found, "a table, [tool.interop]", str(path))
-    return found
+    section = tool.get("interop") if isinstance(tool, Mapping) else None
+    if section is not None and not isinstance(section, Mapping):
+        raise _wrong("tool.interop", section, "a table, [tool.interop]", str(path))
+    return section
 
 
 def parse_policy(document: Mapping[str, Any], path: Path, lines: Lines | None = None) -> Policy:
@@ -209,10 +209,10 @@ def parse_policy(document: Mapping[str, Any], path: Path, lines: Lines | None = 
     settings = _settings(document, where, lines, ("waivers", "models"))
     waivers = _waivers(document, where, lines)
     sections = tuple(_sections(document, where, lines))
-    made = _policy(settings, waivers, sections, path)
+    policy = _policy(settings, waivers, sections, path)
     for section in sections:  # what only one model would show is said now
         _policy({**settings, **section.settings}, (), (), path)
-    return made
+    return policy
 
 
 def _policy(
@@ -313,7 +313,7 @@ def _settings(
 def _waivers(
     document: Mapping[str, Any], where: str, lines: Lines, place: tuple[str | int, ...] = ()
 ) -> tuple[Waiver, ...]:
-    made = []
+    waivers = []
     for n, given in _listed(document, "waivers", where):
         name = f"waivers[{n}]"
         _known(given, WAIVER, where, f"{name}.")
@@ -335,8 +335,8 @@ def _waivers(
             wanted = "a date such as 2030-12-31, on which it ends"
             raise _wrong(f"{name}.expires", given.get("expires"), wanted, where)
         origin = lines.origin(where, *place, "waivers", n)
-        made.append(Waiver(_id(rule), reason.strip(), expires, spot, origin))
-    return tuple(made)
+        waivers.append(Waiver(_id(rule), reason.strip(), expires, spot, origin))
+    return tuple(waivers)
 
 
 def _sections(document: Mapping[str, Any], where: str, lines: Lines) -> Iterator[Section]:
@@ -354,10 +354,10 @@ def _sections(document: Mapping[str, Any], where: str, lines: Lines) -> Iterator
 def _listed(
     document: Mapping[str, Any], key: str, where: str
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    found = document.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(x, Mapping) for x in found):
-        raise _wrong(key, found, f"tables, [[{key}]]", where)
-    yield from enumerate(found)
+    tables = document.get(key, [])
+    if not isinstance(tables, list) or not all(isinstance(x, Mapping) for x in tables):
+        raise _wrong(key, tables, f"tables, [[{key}]]", where)
+    yield from enumerate(tables)
 
 
 def _day(value: Any) -> date | None:
@@ -430,8 +430,8 @@ def fits(glob: str, path: str) -> bool:
 
 
 def _id(name: str) -> str:
-    found = explain(name)
-    return found.rule.id if found else name
+    explained = explain(name)
+    return explained.rule.id if explained else name
 
 
 def _known(
@@ -447,10 +447,10 @@ def _known(
 
 
 def _table(document: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    found = document.get(key, {})
-    if not isinstance(found, Mapping):
-        raise _wrong(key, found, f"a table, [{key}]", where)
-    return found
+    table = document.get(key, {})
+    if not isinstance(table, Mapping):
+        raise _wrong(key, table, f"a table, [{key}]", where)
+    return table
 
 
 def _wrong(key: str, value: Any, wanted: str, where: str) -> ConfigError:

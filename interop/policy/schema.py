@@ -101,8 +101,12 @@ def _settings() -> dict[str, Any]:
 
 
 def _typed(key: Key) -> dict[str, Json]:
-    said: dict[str, Json] = {"description": key.what}
-    return {**_TYPES[key.kind], **said, **({} if key.default is None else {"default": key.default})}
+    schema: dict[str, Json] = {"description": key.what}
+    return {
+        **_TYPES[key.kind],
+        **schema,
+        **({} if key.default is None else {"default": key.default}),
+    }
 
 
 def _ids(*, evidence: bool = True) -> list[str]:
@@ -116,8 +120,8 @@ def _ids(*, evidence: bool = True) -> list[str]:
 
 
 def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
-    made = {"type": "object", "additionalProperties": False, "properties": properties}
-    return {**made, "required": required} if required else made
+    schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**schema, "required": required} if required else schema
 
 
 def text() -> str:

@@ -76,14 +76,14 @@ def _scan(text: str) -> Iterator[tuple[Place, int]]:
 
 def _numbered(names: Place, counts: dict[Place, int], several: bool) -> Place:
     """The place of a table: each [[table]] on the way has a number."""
-    found: Place = ()
+    place: Place = ()
     for n, name in enumerate(names, 1):
-        found = (*found, name)
+        place = (*place, name)
         if n == len(names) and several:
-            counts[found] = counts.get(found, -1) + 1
-        if found in counts:
-            found = (*found, counts[found])
-    return found
+            counts[place] = counts.get(place, -1) + 1
+        if place in counts:
+            place = (*place, counts[place])
+    return place
 
 
 def _parts(dotted: str) -> Place:

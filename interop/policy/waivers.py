@@ -20,19 +20,19 @@ def apply(
 ) -> tuple[list[Finding], tuple[WaiverUse, ...]]:
     """The findings, those that are waived as notes that break nothing; and a record a waiver."""
     used: dict[int, int] = {}
-    made = []
-    for found in findings:
-        fitting = [n for n, w in enumerate(waivers) if _meets(w, found)]
+    outcomes = []
+    for finding in findings:
+        fitting = [n for n, w in enumerate(waivers) if _meets(w, finding)]
         for n in fitting:
             used[n] = used.get(n, 0) + 1
         in_force = [waivers[n] for n in fitting if waivers[n].expires >= today]
         if in_force:
-            made.append(_waived(found, in_force[0]))
+            outcomes.append(_waived(finding, in_force[0]))
         elif fitting:
-            made.append(_expired(found, waivers[fitting[-1]]))
+            outcomes.append(_expired(finding, waivers[fitting[-1]]))
         else:
-            made.append(found)
-    return made, tuple(
+            outcomes.append(finding)
+    return outcomes, tuple(
         WaiverUse(
             rule=w.rule,
             place=w.place,
@@ -46,18 +46,20 @@ def apply(
     )
 
 
-def _meets(waiver: Waiver, found: Finding) -> bool:
-    if waiver.rule != found.rule:
+def _meets(waiver: Waiver, finding: Finding) -> bool:
+    if waiver.rule != finding.rule:
         return False
-    return not waiver.place or fnmatchcase(found.place, waiver.place)
+    return not waiver.place or fnmatchcase(finding.place, waiver.place)
 
 
-def _waived(found: Finding, waiver: Waiver) -> Finding:
-    said = f"{found.what} (waived until {waiver.expires}: {waiver.reason})"
-    facts = {**found.facts, "waived": waiver.reason, "expires": str(waiver.expires)}
-    return replace(found, level=Level.NOTE, breaks=(), what=said, facts=facts)
+def _waived(finding: Finding, waiver: Waiver) -> Finding:
+    text = f"{finding.what} (waived until {waiver.expires}: {waiver.reason})"
+    facts = {**finding.facts, "waived": waiver.reason, "expires": str(waiver.expires)}
+    return replace(finding, level=Level.NOTE, breaks=(), what=text, facts=facts)
 
 
-def _expired(found: Finding, waiver: Waiver) -> Finding:
-    said = f"{found.what} (the waiver of it expired on {waiver.expires})"
-    return replace(found, what=said, facts={**found.facts, "waiver_expired": str(waiver.expires)})
+def _expired(finding: Finding, waiver: Waiver) -> Finding:
+    text = f"{finding.what} (the waiver of it expired on {waiver.expires})"
+    return replace(
+        finding, what=text, facts={**finding.facts, "waiver_expired": str(waiver.expires)}
+    )

@@ -67,10 +67,10 @@ def side(identity: Identity, tensors: Tensors, model: Model | None) -> Endpoint:
         return Endpoint(plain, tensors, None)
     model, module = fitted(model, plain)
     own = identity_of(module, model.name)
-    found = pair(own, plain)
-    left, over = unmapped(own, plain, found.mapped)
+    pairing = pair(own, plain)
+    left, over = unmapped(own, plain, pairing.mapped)
     if left or over:
-        said = [
+        gaps = [
             f"{len(names)} {what} ({listed(names)})"
             for names, what in (
                 (left, "of the module's are missing"),
@@ -79,14 +79,14 @@ def side(identity: Identity, tensors: Tensors, model: Model | None) -> Endpoint:
             if names
         ]
         raise ModelError(
-            f"its tensors are not those of {model.name}: {', '.join(said)}",
+            f"its tensors are not those of {model.name}: {', '.join(gaps)}",
             where=identity.manifest.path,
             fix="say what it is of with --arch or --model",
         )
-    state = filled(maps.whole(found), tensors, own)
-    made = {t.name for t in own.tensors if t.name in state}
+    state = filled(maps.whole(pairing), tensors, own)
+    present = {t.name for t in own.tensors if t.name in state}
     return Endpoint(
-        replace(own, tensors=tuple(t for t in own.tensors if t.name in made)), state, model
+        replace(own, tensors=tuple(t for t in own.tensors if t.name in present)), state, model
     )
 
 

@@ -41,13 +41,13 @@ def filled(
     Batch normalisation's counters go with their running statistics.
     """
     given = {m.a.name: m for m in mapped}
-    found = {}
+    state = {}
     for spec in target.tensors:
         if spec.name in given:
-            found[spec.name] = made(given[spec.name], source)
+            state[spec.name] = made(given[spec.name], source)
         elif spec.is_counter and (counter := _counter(spec, given, source)) is not None:
-            found[spec.name] = counter
-    return found
+            state[spec.name] = counter
+    return state
 
 
 def _counter(

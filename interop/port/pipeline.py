@@ -124,7 +124,7 @@ class PortRun:
 
     def _given(self, tensors: Mapping[str, torch.Tensor]) -> Endpoint:
         """The source, under its module's names where its architecture is known."""
-        model, said = self._source_model()
+        model, stated = self._source_model()
         if self.options.prove or (
             self.options.out is not None and writing.is_folder(self.options.out)
         ):
@@ -132,24 +132,24 @@ class PortRun:
         try:
             return side(self.source, tensors, model)
         except ModelError:
-            if said or self.options.prove:
+            if stated or self.options.prove:
                 raise
             return side(self.source, tensors, None)
 
     def _source_model(self) -> tuple[Model | None, bool]:
         """What the source is of; a config that the person gave counts for it where it can."""
-        model, said = model_of(self.source, self.options.arch, self.options.factory)
+        model, stated = model_of(self.source, self.options.arch, self.options.factory)
         family = Model(self.options.to or "").family
-        made = informed(model, family, self.options.config, self.options.settings)
+        variant = informed(model, family, self.options.config, self.options.settings)
         if (
             self.options.config
-            and made is model
+            and variant is model
             and not (self.options.to or "").startswith("transformers/")
         ):
             raise ConfigError(
                 "is for classes of transformers alone", where="--config", fix="drop it"
             )
-        return made, said
+        return variant, stated
 
     def _target_model(self, given: Endpoint) -> Model:
         assert self.options.to is not None
@@ -168,15 +168,15 @@ class PortRun:
         if model is not None and model.library == "transformers":
             return model.options
         names = [model.name] if model is not None else [a.name for a in self.source.architectures]
-        found = next((c for n in names if (c := config_for(n, kind)) is not None), None)
-        if found is None:
+        config = next((c for n in names if (c := config_for(n, kind)) is not None), None)
+        if config is None:
             of = f"of {names[0]}" if names else "of the source, whose architecture is not known,"
             raise ConfigError(
                 f"the sizes {of} for {kind} are not known here",
                 where=self.options.to or "",
                 fix="give them with --config config.json, or name the source with --arch",
             )
-        return found
+        return config
 
     # ------------------------------------------------------------ like another file
 
@@ -193,7 +193,7 @@ class PortRun:
         state = {t.name: state[t.name] for t in like.tensors}
         if self.options.prove:
             shapes = tuple(replace(t, shape=tuple(state[t.name].shape)) for t in like.tensors)
-            made = replace(like, tensors=shapes)
+            identity = replace(like, tensors=shapes)
             model = self._source_model()[0]
             need_config(self.source, model)
             theirs = model_of(like, self.options.like_arch, self.options.like_factory)[0]
@@ -201,7 +201,7 @@ class PortRun:
                 # The ported weights are the source's, and so are the settings that they need.
                 theirs = replace(theirs, options=model.options, assumed=False)
             need_config(like, theirs)
-            target = side(made, state, theirs)
+            target = side(identity, state, theirs)
             whole = side(self.source, tensors, model)
             if not self._proved(whole, target, mapped):
                 return self._report(False)
@@ -354,7 +354,7 @@ class PortRun:
     # ------------------------------------------------------------ the report
 
     def _report(self, holds: bool) -> Report:
-        made = {p.name for p in self.proofs}
+        names = {p.name for p in self.proofs}
         wanted = [FRACTION, *([proving.FORWARD, proving.CANARY] if self.options.prove else [])]
         bad = next((p for p in self.proofs if not p.holds), None)
         inputs = [describe(InputRole.SOURCE, self.source)]
@@ -371,7 +371,7 @@ class PortRun:
             findings=findings,
             proofs=tuple(self.proofs),
             skipped=tuple(
-                Skipped(n, f"{bad.name} does not hold") for n in wanted if n not in made and bad
+                Skipped(n, f"{bad.name} does not hold") for n in wanted if n not in names and bad
             ),
             environment=documents.environment(),
             details=PortSection(
@@ -402,10 +402,10 @@ class PortRun:
     def _unproved(self) -> str:
         """What to say of a map that was not run: names that agree are no guess."""
         if self.steps.keys() <= _BY_NAME:
-            said = "every tensor by its name"
+            words = "every tensor by its name"
             if self.steps.keys() != {MapStep.NAME}:
-                said = "by " + ", ".join(f"{s} ({n})" for s, n in self.steps.most_common())
-            return f"{said}; not run"
+                words = "by " + ", ".join(f"{s} ({n})" for s, n in self.steps.most_common())
+            return f"{words}; not run"
         return "unproved (--prove runs both models)"
 
     def _summary(self, bad: Proof | None) -> str:

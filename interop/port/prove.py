@@ -106,13 +106,13 @@ def canary(
     names.sort(key=place.__getitem__)
     if not names:
         return Proof(CANARY, False, "no weight of two dimensions to change", {}, 0.0)
-    held = weights[names[0]].data
-    changed = perturbed(held.float().numpy(), SHARE)
-    weights[names[0]].data = torch.from_numpy(changed).to(held.dtype)
+    weight = weights[names[0]].data
+    changed = perturbed(weight.float().numpy(), SHARE)
+    weights[names[0]].data = torch.from_numpy(changed).to(weight.dtype)
     try:
         apart = _apart(answers, target, given)
     finally:
-        weights[names[0]].data = held
+        weights[names[0]].data = weight
     seen = apart > BOUND
     noticed = "is noticed" if seen else "goes unnoticed"
     what = f"a change of {100 * SHARE:.0f} % in {names[0]} {noticed} ({apart:.1e})"
@@ -144,14 +144,14 @@ def outputs(module: nn.Module, x: torch.Tensor) -> Answer:
         options["use_cache"] = False  # a language model's cache is no answer
     with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
         try:
-            found = module(x, **options)
+            output = module(x, **options)
         except Exception as error:  # a module's own code may raise anything
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
-                f"{type(module).__name__} fails on an input of shape {tuple(x.shape)}: {said}",
+                f"{type(module).__name__} fails on an input of shape {tuple(x.shape)}: {reason}",
                 fix="leave --prove away",
             ) from error
-    return tuple(t for t in tensors_of(found) if t.is_floating_point())
+    return tuple(t for t in tensors_of(output) if t.is_floating_point())
 
 
 def _apart(answers: Sequence[Answer], target: nn.Module, given: Sequence[torch.Tensor]) -> float:

@@ -174,5 +174,5 @@ def _attention_heads(module: nn.Module) -> Counter[str]:
     return attention_heads
 
 
-def _listed(found: Counter[str]) -> str:
-    return ", ".join(sorted(found))
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(sorted(counts))

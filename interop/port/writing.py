@@ -101,8 +101,8 @@ def config_of(module: Any, labels: tuple[str, ...] | None) -> dict[str, Any]:
         config.id2label = dict(enumerate(labels))
         config.label2id = {name: i for i, name in enumerate(labels)}
     config.architectures = [type(module).__name__]
-    found: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
-    return found
+    document: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
+    return document
 
 
 @contextlib.contextmanager

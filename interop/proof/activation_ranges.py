@@ -30,8 +30,8 @@ def on_the_way(
     largest, of = 0.0, ""
     ours = _values(model, batches)
     theirs = _values(native, batches) if native else repeat({})
-    for found, meant in zip(ours, theirs, strict=False):
-        for output, (node, value) in found.items():
+    for values, meant in zip(ours, theirs, strict=False):
+        for output, (node, value) in values.items():
             if output in meant and meant[output][1].shape == value.shape:
                 value = value[np.abs(meant[output][1]) < _NEVER]
             most = float(np.abs(value).max(initial=0))
@@ -46,9 +46,9 @@ def on_the_way(
 def masked(model: Path, batches: Iterable[Any]) -> list[str]:
     """Names of nodes that take or give what means "never": no scale has room for that."""
     names: set[str] = set()
-    for found in _values(model, batches):
-        beyond = {o for o, (_, v) in found.items() if (np.abs(v) >= _NEVER).any()}
-        nodes = {id(n): n for n, _ in found.values()}.values()
+    for values in _values(model, batches):
+        beyond = {o for o, (_, v) in values.items() if (np.abs(v) >= _NEVER).any()}
+        nodes = {id(n): n for n, _ in values.values()}.values()
         names |= {n.name for n in nodes if n.name and beyond.intersection((*n.input, *n.output))}
     return sorted(names)
 
@@ -65,10 +65,10 @@ def _values(
     )
     session = _as_written(graph, model.parent)
     for batch in batches:
-        found = session.run(list(nodes), _few(session, batch))
+        arrays = session.run(list(nodes), _few(session, batch))
         yield {
             output: (nodes[output], value)
-            for output, value in zip(nodes, found, strict=True)
+            for output, value in zip(nodes, arrays, strict=True)
             if getattr(value, "dtype", np.dtype(int)).kind == "f"
         }
 

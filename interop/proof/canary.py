@@ -64,8 +64,8 @@ def canary(
                 break
         facts[place] = {"tensor": name, "noticed": seen, "relative": difference}
         if not seen:
-            told = f"{difference:.1e}" if isinstance(difference, float) else difference
-            unseen.append(f"{name} (difference {told})")
+            shown = f"{difference:.1e}" if isinstance(difference, float) else difference
+            unseen.append(f"{name} (difference {shown})")
     change = f"a change of {100 * share:.2g} %"
     if unseen:
         scores = any(is_float(output) for output in held.truth[0])
@@ -98,8 +98,8 @@ def _two(
     kept = [n for n in names if graphs.external(tensors[n]) is not None]
     last = first(n for n in reversed(names) if n in head) or first(reversed(kept))
     last = last or first(reversed(names))
-    found = first(names)
-    return [found, last] if found and last else []
+    stem = first(names)
+    return [stem, last] if stem and last else []
 
 
 def _noticed(
@@ -107,18 +107,18 @@ def _noticed(
     name: str,
     share: float,
     model: Path,
-    held: Reference,
+    reference: Reference,
     device: str,
 ) -> tuple[bool, float | str]:
     with _changed(graph, name, share, model, device) as runtime:
         # One batch after the other: the first that notices settles it.
-        for i in range(len(held.batches)):
-            (found,) = differences(held.only(i), runtime.outputs)
-            if not found.ran:  # a copy that cannot run is not noticed, it is broken
-                return False, found.fault
-            if not found.holds:
+        for i in range(len(reference.batches)):
+            (difference,) = differences(reference.only(i), runtime.outputs)
+            if not difference.ran:  # a copy that cannot run is not noticed, it is broken
+                return False, difference.fault
+            if not difference.holds:
                 break
-    return not found.holds, found.fault or found.relative
+    return not difference.holds, difference.fault or difference.relative
 
 
 def _changed(

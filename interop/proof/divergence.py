@@ -180,10 +180,10 @@ class _Search:
     # ------------------------------------------------------------ the five causes
 
     def _failed(self, error: Exception) -> Departure:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        named = _FAILS.search(said)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        named = _FAILS.search(reason)
         node = next((n for n in self.graph.nodes if named and n.name == named[1]), None)
-        departure = Departure(WITHOUT, f"it fails: {said}")
+        departure = Departure(WITHOUT, f"it fails: {reason}")
         if node is None:
             return departure
         value = next(iter(node.output), "")
@@ -216,9 +216,9 @@ class _Search:
             return self._chosen(list(self._module_rows()), WITHOUT)
         taken = _tried(self._captured_outputs)
         if taken is not None and self._departs(taken):
-            found = self._chosen(list(self._module_rows()), CAPTURE)
+            departure = self._chosen(list(self._module_rows()), CAPTURE)
             why = "the module decides in Python on what this input is like (its batch size, say)"
-            return replace(found, what=f"{found.what}; {why}, and the capture kept one way")
+            return replace(departure, what=f"{departure.what}; {why}, and the capture kept one way")
         return self._chosen(list(self._rows()), WITHOUT)
 
     def _optimised(self) -> Departure:
@@ -280,23 +280,25 @@ class _Search:
                 else {n: native[o] for n, o in zip(part, own, strict=True) if o in native}
             )  # fmt: skip
             for name, mine in zip(part, own, strict=True):
-                held, truth = native.get(mine), exact.get(mine)
-                if held is None or truth is None or name not in ours:
+                native_value, truth = native.get(mine), exact.get(mine)
+                if native_value is None or truth is None or name not in ours:
                     continue
                 if ours[name].shape != truth.shape:
                     continue  # the optimiser gave the name to something else
                 inputs = tuple(self.graph.sources(name, known))
-                yield Row(name, _relative(ours[name], truth), _relative(held, truth), inputs)
+                yield Row(
+                    name, _relative(ours[name], truth), _relative(native_value, truth), inputs
+                )
 
     def _exactly(self, names: Collection[str], native: dict[str, Array]) -> dict[str, Array]:
         assert self.captured is not None
         captured = self.captured
         if not self.measure.exact:
             return native
-        found = _tried(lambda: captured.values(names, self.batch, double=True))
-        if found is None:
+        values = _tried(lambda: captured.values(names, self.batch, double=True))
+        if values is None:
             self.measure = replace(self.measure, exact=False)
-        return native if found is None else found
+        return native if values is None else values
 
     def _module_rows(self, *, observe: bool = True) -> Iterator[Row]:
         """One row a module, in the order in which they end; named by their value in the graph."""
@@ -315,15 +317,15 @@ class _Search:
             for path in part:
                 taken, given = places.get(path, ("", ""))
                 exact_in, exact = truth[path]
-                found = ours.get(given) if observe else mine[path][1]
-                if found is None or found.shape != exact.shape:
+                value = ours.get(given) if observe else mine[path][1]
+                if value is None or value.shape != exact.shape:
                     continue
                 inner = 0.0
                 if observe and taken in ours and exact_in is not None:
                     same = ours[taken].shape == exact_in.shape
                     inner = _relative(ours[taken], exact_in) if same else 0.0
                 error = _relative(mine[path][1], exact)
-                yield Row(given, _relative(found, exact), error, (), inner, taken)
+                yield Row(given, _relative(value, exact), error, (), inner, taken)
 
     def _boundaries(self, known: Collection[str]) -> dict[str, tuple[str, str]]:
         """Module path -> (the value that it takes, the value that it gives) in the graph."""
@@ -402,7 +404,7 @@ class _Search:
         return row.relative / max(bound, MULTIPLE * taken if taken > bound else 0.0)
 
     def _at(
-        self, found: Departure, value: str, *, between: bool = False, replace_what: bool = True
+        self, departure: Departure, value: str, *, between: bool = False, replace_what: bool = True
     ) -> Departure:
         """The departure with its node's name, operator, module and source, and the sentence."""
         node = self.graph.producer.get(value)
@@ -410,8 +412,8 @@ class _Search:
         path = origin.module
         if not origin.target and node is not None:
             path = module_path(node, self.hooked.kinds) or ""
-        found = replace(
-            found,
+        departure = replace(
+            departure,
             node=node.name if node is not None else value,
             operator=node.op_type if node is not None else origin.target,
             module=path,
@@ -419,7 +421,7 @@ class _Search:
             source=origin.source,
             value=value,
         )
-        return replace(found, what=_sentence(found, between)) if replace_what else found
+        return replace(departure, what=_sentence(departure, between)) if replace_what else departure
 
     def _origin(self, value: str) -> Origin:
         if self.captured is None:
@@ -434,14 +436,14 @@ class _Search:
     # ------------------------------------------------------------ outputs
 
     def _outputs(self, optimised: bool) -> list[Array]:
-        found = self.graph.values(self.graph.outputs, self.batch, optimised=optimised)
-        return [found[n] for n in self.graph.outputs if n in found]
+        values = self.graph.values(self.graph.outputs, self.batch, optimised=optimised)
+        return [values[n] for n in self.graph.outputs if n in values]
 
     def _captured_outputs(self) -> list[Array]:
         assert self.captured is not None
         names = self.captured.outputs
-        found = self.captured.values(names, self.batch, double=False)
-        return [found[n] for n in names]
+        values = self.captured.values(names, self.batch, double=False)
+        return [values[n] for n in names]
 
     def _departs(self, outputs: Sequence[Array]) -> bool:
         if len(outputs) != len(self.exact):
@@ -452,32 +454,37 @@ class _Search:
         )
 
 
-def _sentence(found: Departure, between: bool) -> str:
-    where = f"in {found.module} ({found.kind})" if found.module else f"in {found.kind}"
-    if not found.kind:
-        where = f"in {found.module or 'the outermost module'}"
-    line = f", {found.source}" if found.source else ""
+def _sentence(departure: Departure, between: bool) -> str:
+    where = (
+        f"in {departure.module} ({departure.kind})" if departure.module else f"in {departure.kind}"
+    )
+    if not departure.kind:
+        where = f"in {departure.module or 'the outermost module'}"
+    line = f", {departure.source}" if departure.source else ""
     if between:
-        node = f"the code between two modules {where}, up to {found.node} ({found.operator})"
+        node = (
+            f"the code between two modules {where}, up to {departure.node} ({departure.operator})"
+        )
         node += f"{line},"
     else:
-        node = f"{found.node} ({found.operator}) {where}{line}"
+        node = f"{departure.node} ({departure.operator}) {where}{line}"
     return (
-        f"{found.runtime}: {node} is the first to depart, {found.relative:.1e} of the largest "
-        f"value off ({found.bound:.1e} allowed, {found.at_inputs:.1e} at its inputs); "
-        f"{found.agreed} of {found.compared} compared values agree before it"
+        f"{departure.runtime}: {node} is the first to depart, {departure.relative:.1e} of the "
+        f"largest value off ({departure.bound:.1e} allowed, "
+        f"{departure.at_inputs:.1e} at its inputs); "
+        f"{departure.agreed} of {departure.compared} compared values agree before it"
     )
 
 
 def _chunks(names: Iterable[str], size: Callable[[str], int]) -> Iterator[list[str]]:
     part: list[str] = []
-    held = 0
+    total = 0
     for name in names:
-        if part and held + size(name) > CHUNK:
+        if part and total + size(name) > CHUNK:
             yield part
-            part, held = [], 0
+            part, total = [], 0
         part.append(name)
-        held += size(name)
+        total += size(name)
     if part:
         yield part
 

@@ -114,8 +114,8 @@ class Search:
 
     def describe(self) -> tuple[SizeRange, ...]:
         """The ranges that the trials and guards allow."""
-        found = _Description(self.home, self.guards or (), self.trials).ranges()
-        return found if self.guards is not None else tuple(map(self._spanned, found))
+        ranges = _Description(self.home, self.guards or (), self.trials).ranges()
+        return ranges if self.guards is not None else tuple(map(self._spanned, ranges))
 
     def _spanned(self, given: SizeRange) -> SizeRange:
         """No more than the span of what was tried; between those sizes nothing is known."""
@@ -148,9 +148,9 @@ class Search:
         """Sizes on the far side of each guard, few for many of them."""
         wanted: list[tuple[Guard, dict[str, int]]] = []
         for guard in self.guards or ():
-            found = list(self._beyond(guard))
-            wanted += [(guard, sizes) for sizes in found]
-            if not found:
+            points = list(self._beyond(guard))
+            wanted += [(guard, sizes) for sizes in points]
+            if not points:
                 self.trials.append(
                     SizeTrial(nearest, Outcome.UNTRIED, why=f"{_at(nearest)} {_LARGE}")
                 ) if (nearest := self._nearest_beyond(guard)) else None
@@ -223,13 +223,13 @@ class Search:
             return [1, 2, 3]
         prime = next((p for p in _PRIMES if p > n), n + 1)
         large = 2 * n + 1
-        found = [*self.others.get(axis, ()), prime]
-        found += [n // 4, 3 * n + 1] if self.dear else [smallest, large]
+        sizes = [*self.others.get(axis, ()), prime]
+        sizes += [n // 4, 3 * n + 1] if self.dear else [smallest, large]
         if self.thorough and not self.dear:
             power = 1 << n.bit_length()
             equal = [m for a, m in self.home.items() if a not in (axis, BATCH)]
-            found += [smallest + 1, 3, power - 1, power + 1, n + n // 2, 2 * n, *equal]
-        room = [m for m in dict.fromkeys(found) if m >= smallest and m != n]
+            sizes += [smallest + 1, 3, power - 1, power + 1, n + n // 2, 2 * n, *equal]
+        room = [m for m in dict.fromkeys(sizes) if m >= smallest and m != n]
         return [m for m in room if self._affordable({**self.home, axis: m})]
 
     def _smallest(self, axis: str) -> int:
@@ -384,19 +384,19 @@ class _Description:
         return ""
 
     def ranges(self) -> tuple[SizeRange, ...]:
-        found = {axis: self._of(axis) for axis in self.home}
+        ranges = {axis: self._of(axis) for axis in self.home}
         for text, relation in self.relations.items():
             guard, trial = self.blamed[text]
             first, last = guard.axes
             why: dict[str, Any] = {"trial": trial, "guard": guard.text, relation: first}
-            found[last] = replace(found[last], **why)
+            ranges[last] = replace(ranges[last], **why)
         for guard, trial in self.blamed.values():
             if len(guard.axes) > 1:
-                found = self._joined(found, guard, trial)
+                ranges = self._joined(ranges, guard, trial)
         for trial in self.unexplained:
-            if self._inside(found, trial.sizes):
-                found = self._without(found, trial)
-        return tuple(found.values())
+            if self._inside(ranges, trial.sizes):
+                ranges = self._without(ranges, trial)
+        return tuple(ranges.values())
 
     def _of(self, axis: str) -> SizeRange:
         """One axis with all others as in the example."""
@@ -445,7 +445,7 @@ class _Description:
         return replace(best, trial=trial if best.narrowed else None, guard=guard)
 
     def _joined(
-        self, found: dict[str, SizeRange], guard: Guard, trial: SizeTrial
+        self, bounds: dict[str, SizeRange], guard: Guard, trial: SizeTrial
     ) -> dict[str, SizeRange]:
         """Ranges within which a guard of several axes holds wherever they meet."""
 
@@ -472,44 +472,44 @@ class _Description:
 
         why: dict[str, Any] = {"trial": trial, "guard": guard.text}
         if whole and not guard.passing:
-            found = self._bounded(found, guard, why)
-        if sound(found):
-            return found
-        lows = sorted({m for a in guard.axes for m in found[a].some(self.home[a])})
+            bounds = self._bounded(bounds, guard, why)
+        if sound(bounds):
+            return bounds
+        lows = sorted({m for a in guard.axes for m in bounds[a].some(self.home[a])})
         sides = [a for a in guard.axes if a != BATCH]  # a batch of one is what most people run
         for axes, low in product(filter(None, (sides, guard.axes)), lows):
-            raised = {**found, **{a: self._raised(found[a], low, why) for a in axes}}
+            raised = {**bounds, **{a: self._raised(bounds[a], low, why) for a in axes}}
             if sound(raised):
                 return raised
         for high in (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1):
-            cut = {**found, **{a: self._cut(found[a], high, why) for a in guard.axes}}
+            cut = {**bounds, **{a: self._cut(bounds[a], high, why) for a in guard.axes}}
             if sound(cut):
                 return cut
         for axis in reversed(guard.axes):
             n = self.home[axis]
-            found = {
-                **found,
+            bounds = {
+                **bounds,
                 axis: SizeRange(axis, n, n, fixed=True, trial=trial, guard=guard.text),
             }
-            if sound(found):
+            if sound(bounds):
                 break
-        return found
+        return bounds
 
     def _bounded(
-        self, found: dict[str, SizeRange], guard: Guard, why: Mapping[str, Any]
+        self, ranges: dict[str, SizeRange], guard: Guard, why: Mapping[str, Any]
     ) -> dict[str, SizeRange]:
         """Ranges that end where all places in them can be looked at: a guard that comes and goes
         tells nothing between two of them."""
-        moving = [a for a in guard.axes if not found[a].fixed]
+        moving = [a for a in guard.axes if not ranges[a].fixed]
         for axis in reversed(moving):
             most = int(_ALL ** (1 / max(len(moving), 1)))
-            cut = {**found, **{a: self._cut(found[a], most, why) for a in moving}}
+            cut = {**ranges, **{a: self._cut(ranges[a], most, why) for a in moving}}
             if prod(len(cut[a].all()) for a in moving) <= 4 * _ALL:
                 return cut
             n = self.home[axis]
-            found = {**found, axis: SizeRange(axis, n, n, fixed=True, **why)}
+            ranges = {**ranges, axis: SizeRange(axis, n, n, fixed=True, **why)}
             moving = moving[:-1]
-        return found
+        return ranges
 
     def _raised(self, given: SizeRange, low: int, why: Mapping[str, Any]) -> SizeRange:
         if given.fixed or low <= given.low or low > self.home[given.axis]:
@@ -522,9 +522,9 @@ class _Description:
             return given
         return replace(given, high=most, **why)
 
-    def _without(self, found: dict[str, SizeRange], trial: SizeTrial) -> dict[str, SizeRange]:
+    def _without(self, ranges: dict[str, SizeRange], trial: SizeTrial) -> dict[str, SizeRange]:
         """Ranges without one place where several axes moved and no guard says why."""
-        moved = [a for a in self._moved(trial) if not found[a].fixed]
+        moved = [a for a in self._moved(trial) if not ranges[a].fixed]
         good = [t.sizes for t in self.trials if t.good]
         for first, last in product(moved, moved):
             if first == last:
@@ -532,25 +532,25 @@ class _Description:
             differ = [s[first] != s[last] for s in good]
             equal = trial.sizes[first] == trial.sizes[last]
             if equal and all(differ):
-                return {**found, last: replace(found[last], not_equal_to=first, trial=trial)}
+                return {**ranges, last: replace(ranges[last], not_equal_to=first, trial=trial)}
             if not equal and not any(differ) and self.home[first] == self.home[last]:
-                return {**found, last: replace(found[last], equal_to=first, trial=trial)}
+                return {**ranges, last: replace(ranges[last], equal_to=first, trial=trial)}
         axis = moved[-1]
         n = self.home[axis]
-        return {**found, axis: SizeRange(axis, n, n, fixed=True, trial=trial)}
+        return {**ranges, axis: SizeRange(axis, n, n, fixed=True, trial=trial)}
 
     def _moved(self, trial: SizeTrial) -> list[str]:
         # The batch is tried together with other axes; a fault is theirs if they have moved.
         moved = [a for a, n in trial.sizes.items() if n != self.home[a]]
         return [a for a in moved if a != BATCH] or moved
 
-    def _inside(self, found: Mapping[str, SizeRange], sizes: Sizes) -> bool:
-        inside = all(found[a].has(n) for a, n in sizes.items())
-        return inside and self._related(found, sizes)
+    def _inside(self, ranges: Mapping[str, SizeRange], sizes: Sizes) -> bool:
+        inside = all(ranges[a].has(n) for a, n in sizes.items())
+        return inside and self._related(ranges, sizes)
 
     @staticmethod
-    def _related(found: Mapping[str, SizeRange], sizes: Sizes) -> bool:
-        for r in found.values():
+    def _related(ranges: Mapping[str, SizeRange], sizes: Sizes) -> bool:
+        for r in ranges.values():
             if r.equal_to and sizes.get(r.axis) != sizes.get(r.equal_to):
                 return False
             if r.not_equal_to and sizes.get(r.axis) == sizes.get(r.not_equal_to):
@@ -665,11 +665,13 @@ def tried(
     def draw(seed: int) -> Batch:
         return drawn(signature, sizes.get(BATCH, 1), sizes, seed)
 
-    found = elsewhere(held, forward, native, runtime.outputs, draw, what)
-    if found is None:
+    difference = elsewhere(held, forward, native, runtime.outputs, draw, what)
+    if difference is None:
         return SizeTrial(sizes, Outcome.REFUSED)
-    outcome = Outcome.SAME if found.holds else Outcome.DIFFERS if found.ran else Outcome.FAILS
-    return SizeTrial(sizes, outcome, found.relative, found.allowed, found.fault)
+    outcome = (
+        Outcome.SAME if difference.holds else Outcome.DIFFERS if difference.ran else Outcome.FAILS
+    )
+    return SizeTrial(sizes, outcome, difference.relative, difference.allowed, difference.fault)
 
 
 def opened(signature: Signature, shapes: Mapping[str, Sequence[int | str | None]]) -> Signature:
@@ -699,12 +701,12 @@ def _axis_domains(
     """What a receipt says of each axis of each input."""
     by_name = {r.axis: r for r in ranges}
     good = [t.sizes for t in trials if t.good]
-    found = []
+    domains = []
     for argument in signature.arguments:
         for place, axis in enumerate(argument.axes):
             if isinstance(axis, int):
                 name, why = fixed.get((argument.name, place), ("", _UNNAMED))
-                found.append(
+                domains.append(
                     AxisDomain(
                         argument.name, place, name, AxisState.FIXED, axis, axis,
                         tried=(axis,), why=why,
@@ -715,14 +717,14 @@ def _axis_domains(
             tried = sorted({s[axis] for s in good if r.has(s[axis])})
             state = _state(r)
             why = _why(r)
-            found.append(
+            domains.append(
                 AxisDomain(
                     argument.name, place, axis, state, r.low, r.high,
                     None if r.step == 1 or r.fixed else r.step, r.equal_to, r.not_equal_to,
                     tuple(tried), why, r.gaps and len(tried) <= tried[-1] - tried[0],
                 )
             )  # fmt: skip
-    return tuple(found)
+    return tuple(domains)
 
 
 def _state(given: SizeRange) -> AxisState:

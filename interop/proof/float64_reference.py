@@ -52,8 +52,8 @@ def _run(module: nn.Module, batch: Batch, at_once: int) -> tuple[Array, ...]:
     quiet = contextlib.redirect_stdout(sys.stderr)
     with _widened(module, at_once), torch.inference_mode(), quiet:
         # Copied: a module may write into its input, which others are given as well.
-        found = tensors_of(module(*(t.clone() for t in tensors(batch, torch.float64))))
-    return tuple(t.numpy() for t in found)
+        outputs = tensors_of(module(*(t.clone() for t in tensors(batch, torch.float64))))
+    return tuple(t.numpy() for t in outputs)
 
 
 @contextlib.contextmanager

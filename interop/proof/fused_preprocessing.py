@@ -48,17 +48,17 @@ def prepared(model: Path, out: Path, pictures: Sequence[Image.Image], how: Prepr
     try:
         session = _session(out)
         with OnnxRuntime(model, spin=False) as runtime:
-            found = [_one(session, runtime, picture, how) for picture in pictures]
+            comparisons = [_one(session, runtime, picture, how) for picture in pictures]
     except _Fault as fault:
         return Proof(NAME, False, str(fault), facts, perf_counter() - start)
     facts |= {
-        "levels": max(f["levels"] for f in found),
-        "share_of_pixels": float(np.mean([f["moved"] for f in found])),
-        "share_beyond_one": float(np.mean([f["twice"] for f in found])),
-        "beside_levels": max(f["beside"] for f in found),
-        "output_difference": max(f["output"] for f in found),
-        "same_tensor_difference": max(f["same"] for f in found),
-        "flips": sum(f["flip"] for f in found),
+        "levels": max(f["levels"] for f in comparisons),
+        "share_of_pixels": float(np.mean([f["moved"] for f in comparisons])),
+        "share_beyond_one": float(np.mean([f["twice"] for f in comparisons])),
+        "beside_levels": max(f["beside"] for f in comparisons),
+        "output_difference": max(f["output"] for f in comparisons),
+        "same_tensor_difference": max(f["same"] for f in comparisons),
+        "flips": sum(f["flip"] for f in comparisons),
         "sizes": sorted({f"{p.width}x{p.height}" for p in pictures})[:_SHOWN],
     }
     faults = _faults(facts)

@@ -170,7 +170,7 @@ def parsed(texts: tuple[str, ...], signature: Signature) -> tuple[Guard, ...]:
 
     A name stands for one size wherever it occurs, so that "all batches are equal" says nothing.
     """
-    found: dict[str, Guard] = {}
+    guards: dict[str, Guard] = {}
     for text in texts:
         axes: dict[str, None] = {}
 
@@ -187,8 +187,8 @@ def parsed(texts: tuple[str, ...], signature: Signature) -> tuple[Guard, ...]:
             # torch's own printer wrote it, of sizes and arithmetic; the names in it are quoted.
             test = eval(f"lambda s: bool({code})", dict(_WORDS))  # noqa: S307
             plain = re.sub(r"s\['(\w+)'\]", r"\1", code).replace("torch.sym_", "")
-            found[plain] = Guard(plain, tuple(axes), test)
-    return tuple(g for g in found.values() if _can_fail(g))
+            guards[plain] = Guard(plain, tuple(axes), test)
+    return tuple(g for g in guards.values() if _can_fail(g))
 
 
 def fails(guard: Guard, sizes: Sizes) -> bool:
@@ -220,18 +220,18 @@ def _can_fail(guard: Guard) -> bool:
 
 def _parts(numbers: tuple[int, ...]) -> list[int]:
     """Sizes whose products or sums may be one of these numbers."""
-    found: list[int] = []
+    sizes: list[int] = []
     for number in numbers:
         if 1 < number < 1 << 20:
             divisors = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
-            found += [*divisors, *(number // n for n in divisors)]
-            found += [number - n for n in (1, 2, 3) if number > n]
-    return sorted(dict.fromkeys(found), key=lambda n: abs(n - 16))
+            sizes += [*divisors, *(number // n for n in divisors)]
+            sizes += [number - n for n in (1, 2, 3) if number > n]
+    return sorted(dict.fromkeys(sizes), key=lambda n: abs(n - 16))
 
 
 def _ranges(program: Any) -> tuple[list[str], frozenset[tuple[int, int]]]:
     """The ranges of the inputs' sizes, written as guards are, and the axes that are open."""
-    found, axes = [], set()
+    texts, axes = [], set()
     ranges = {str(k): v for k, v in getattr(program, "range_constraints", {}).items()}
     signature = getattr(program, "graph_signature", None)
     given = set(getattr(signature, "user_inputs", ()))
@@ -244,8 +244,8 @@ def _ranges(program: Any) -> tuple[list[str], frozenset[tuple[int, int]]]:
             source = f"L['given'][{place}].size()[{axis}]"
             for bound, sign in ((_whole(known, "lower"), ">="), (_whole(known, "upper"), "<=")):
                 if bound is not None and (sign == "<=" or bound > 1):
-                    found.append(f"{source} {sign} {bound}")
-    return found, frozenset(axes)
+                    texts.append(f"{source} {sign} {bound}")
+    return texts, frozenset(axes)
 
 
 def _whole(known: Any, side: str) -> int | None:

@@ -43,12 +43,12 @@ class Observed:
         """
         session = self._session(names, optimised)
         feed = dict(zip(self.inputs, batch.values(), strict=True))
-        found = session.run(list(names), feed)
-        return {n: a for n, a in zip(names, found, strict=True) if hasattr(a, "dtype")}
+        arrays = session.run(list(names), feed)
+        return {n: a for n, a in zip(names, arrays, strict=True) if hasattr(a, "dtype")}
 
     def sources(self, name: str, named: Collection[str]) -> list[str]:
         """The nearest values of `named`, or inputs, that a value is computed from."""
-        found: dict[str, None] = {}
+        origins: dict[str, None] = {}
         waiting, seen = list(self._taken(name)), {name}
         while waiting:
             value = waiting.pop()
@@ -56,10 +56,10 @@ class Observed:
                 continue
             seen.add(value)
             if value in named or value in self.inputs:
-                found[value] = None
+                origins[value] = None
             else:
                 waiting += self._taken(value)
-        return list(found)
+        return list(origins)
 
     def _taken(self, name: str) -> list[str]:
         node = self.producer.get(name)

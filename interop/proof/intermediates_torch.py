@@ -96,16 +96,18 @@ class Captured:
     def _arguments(self, batch: Mapping[str, Array], double: bool) -> list[Any]:
         program = self._program
         given = (torch.from_numpy(np.ascontiguousarray(a)) for a in batch.values())
-        found: list[Any] = []
+        arguments: list[Any] = []
         for spec in program.graph_signature.input_specs:
             if spec.kind == InputKind.USER_INPUT:
                 # A constant argument stands in the signature with its value, and is no array.
                 constant = getattr(spec.arg, "value", None)
-                found.append(next(given) if constant is None else constant)
+                arguments.append(next(given) if constant is None else constant)
             else:
-                held = program.state_dict.get(spec.target or "")
-                found.append(held if held is not None else program.constants[spec.target or ""])
-        return [_cast(a, double) for a in found]
+                weight = program.state_dict.get(spec.target or "")
+                arguments.append(
+                    weight if weight is not None else program.constants[spec.target or ""]
+                )
+        return [_cast(a, double) for a in arguments]
 
 
 class _Interpreter(torch.fx.Interpreter):
@@ -128,10 +130,10 @@ class _Interpreter(torch.fx.Interpreter):
         if self._double:
             widen = torch.utils._pytree.tree_map
             args, kwargs = widen(_wide, args), widen(_wide, kwargs)
-        made = super().call_function(target, args, kwargs)
-        if isinstance(made, tuple | list):
-            return type(made)(_cast(v, self._double) for v in made)
-        return made
+        output = super().call_function(target, args, kwargs)
+        if isinstance(output, tuple | list):
+            return type(output)(_cast(v, self._double) for v in output)
+        return output
 
 
 class Hooked:
@@ -149,17 +151,17 @@ class Hooked:
     ) -> tuple[dict[str, tuple[Array | None, Array]], list[Array]]:
         """(path -> (first input, first output), in the order in which they end; the outputs)."""
         module = copy.deepcopy(self._module).cpu().double() if double else self._module
-        found: dict[str, tuple[Array | None, Array]] = {}
+        pairs: dict[str, tuple[Array | None, Array]] = {}
         calls: dict[str, int] = {}
 
         def watch(path: str) -> Any:
-            def hook(part: nn.Module, given: Any, made: Any) -> None:
+            def hook(part: nn.Module, given: Any, output: Any) -> None:
                 calls[path] = calls.get(path, 0) + 1
-                tensors = leaves(made)
+                tensors = leaves(output)
                 if tensors and path and (only is None or path in only):
                     first = next(iter(leaves(given)), None)
                     before = to_host(first) if first is not None else None
-                    found[path] = before, to_host(tensors[0])
+                    pairs[path] = before, to_host(tensors[0])
 
             return hook
 
@@ -171,7 +173,7 @@ class Hooked:
         finally:
             for handle in handles:
                 handle.remove()
-        return {p: v for p, v in found.items() if calls[p] == 1}, outputs
+        return {p: v for p, v in pairs.items() if calls[p] == 1}, outputs
 
 
 def leaves(value: Any) -> list[torch.Tensor]:

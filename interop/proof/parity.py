@@ -156,8 +156,8 @@ def reference(
     after all others. If the answer changes (in any bit on a CPU), the module is `unsteady` and no
     graph can be equal to it.
     """
-    found = feed.batches(shapes)
-    labels, batches = tuple(what for what, _ in found), tuple(batch for _, batch in found)
+    feeds = feed.batches(shapes)
+    labels, batches = tuple(what for what, _ in feeds), tuple(batch for _, batch in feeds)
     wide = [exact(module, batch) for batch in (batches if sets else batches[:1])]
     give_back()
     home = next(module.parameters(), torch.empty(0)).device
@@ -195,28 +195,30 @@ def _natively(
     return outputs
 
 
-def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: float) -> Reference:
+def _bounded(
+    reference: Reference, wides: Sequence[tuple[Array, ...] | None], eps: float
+) -> Reference:
     """The reference with its bounds, from what the module gives in float64.
 
     `wides` are the first batch's outputs there, of detections every picture's.
     """
-    native, least = held.native, FLOOR * eps
-    at_most = MOST_OF_SETS if held.sets else most(eps)
-    found = [wide for wide in wides if wide is not None]
-    if len(found) < len(wides):
+    native, least = reference.native, FLOOR * eps
+    at_most = MOST_OF_SETS if reference.sets else most(eps)
+    truths = [wide for wide in wides if wide is not None]
+    if len(truths) < len(wides):
         stated = tuple(STATED if is_float(o) else 0.0 for o in native[0])
-        if held.sets:
+        if reference.sets:
             stated = (STATED,)
         error = tuple(0.0 for _ in stated)
-        return replace(held, bounds=(stated,) * len(native), native_error=error)
+        return replace(reference, bounds=(stated,) * len(native), native_error=error)
     alone = 0
-    if held.sets:
-        own = [detections.apart(n, w, held.sets) for n, w in zip(native, found, strict=True)]
+    if reference.sets:
+        own = [detections.apart(n, w, reference.sets) for n, w in zip(native, truths, strict=True)]
         error = (max(o.relative for o in own),)
         alone = int(MULTIPLE * max(o.alone for o in own))
         floats = [True]
     else:
-        error = tuple(_relative(n, e) for n, e in zip(native[0], found[0], strict=True))
+        error = tuple(_relative(n, e) for n, e in zip(native[0], truths[0], strict=True))
         floats = [is_float(o) for o in native[0]]
     first = tuple(
         min(MULTIPLE * d + least, at_most) if is_float else 0.0
@@ -224,8 +226,8 @@ def _bounded(held: Reference, wides: Sequence[tuple[Array, ...] | None], eps: fl
     )
     later = tuple(min(a + d, at_most) if a else 0.0 for a, d in zip(first, error, strict=True))
     return replace(
-        held,
-        truth=(*found, *native[len(found) :]),
+        reference,
+        truth=(*truths, *native[len(truths) :]),
         bounds=(first, *(later for _ in native[1:])),
         native_error=error,
         against="float64",
@@ -272,19 +274,19 @@ def parity(held: Reference, runtime: Runtime, first: tuple[Array, ...] | None = 
         given.append(runtime.outputs(batch) if given or first is None else first)
         return given[-1]
 
-    found, again = differences(held, run), []
-    for i, d in enumerate(found):
+    gaps, again = differences(held, run), []
+    for i, d in enumerate(gaps):
         if i and not d.holds and not d.fault and (own := _once_more(held, i, given[i])):
-            found[i] = own
+            gaps[i] = own
             again.append(d.batch)
-    holds = all(d.holds for d in found) and not held.unsteady
+    holds = all(d.holds for d in gaps) and not held.unsteady
     facts: dict[str, Json] = {
         "batches": {
             d.batch: {
                 "relative": json_number(d.relative),
                 "allowed": json_number(d.allowed),
             }
-            for d in found
+            for d in gaps
         },
         "native_error": [json_number(e) for e in held.native_error],
         "multiple": MULTIPLE,
@@ -304,7 +306,7 @@ def parity(held: Reference, runtime: Runtime, first: tuple[Array, ...] | None = 
         facts["alone_allowed"] = held.alone
     elif len(given) == len(held.native):
         facts |= _predictions(held, given)
-    return Proof(NAME, holds, _sentence(held, found, facts), facts, perf_counter() - start)
+    return Proof(NAME, holds, _sentence(held, gaps, facts), facts, perf_counter() - start)
 
 
 def elsewhere(
@@ -348,16 +350,16 @@ def elsewhere(
 
 
 def _together(
-    held: Reference, what: str, native: TorchRuntime, ours: Run, batches: Sequence[Batch]
+    reference: Reference, what: str, native: TorchRuntime, ours: Run, batches: Sequence[Batch]
 ) -> OutputDifference | None:
     """Several inputs, and the reference's first, as if they were one: the largest errors, of the
     largest output of all."""
-    assert held.widely is not None
-    scales = [float(np.abs(t).max(initial=0)) for t in held.truth[0]]
-    known = zip(held.native_error, scales, strict=True)
+    assert reference.widely is not None
+    scales = [float(np.abs(t).max(initial=0)) for t in reference.truth[0]]
+    known = zip(reference.native_error, scales, strict=True)
     sums = {i: [0.0, error * scale, scale] for i, (error, scale) in enumerate(known)}
     for batch in batches:
-        truth = held.widely(batch)
+        truth = reference.widely(batch)
         if truth is None:
             return None
         for i, (a, b, t) in enumerate(zip(ours(batch), native.outputs(batch), truth, strict=True)):
@@ -365,27 +367,27 @@ def _together(
                 return None
             errors = [float(np.abs(x.astype(np.float64) - t).max(initial=0)) for x in (a, b)]
             sums[i][:] = map(max, sums[i], (*errors, float(np.abs(t).max(initial=0))))
-    least = FLOOR * held.eps
-    made = [
-        OutputDifference(what, a / t, min(MULTIPLE * b / t + least, most(held.eps)))
+    least = FLOOR * reference.eps
+    gaps = [
+        OutputDifference(what, a / t, min(MULTIPLE * b / t + least, most(reference.eps)))
         for a, b, t in sums.values()
         if t
     ]
-    return max(made, key=lambda d: d.relative / d.allowed) if made else None
+    return max(gaps, key=lambda d: d.relative / d.allowed) if gaps else None
 
 
-def _once_more(held: Reference, i: int, ours: tuple[Array, ...]) -> OutputDifference | None:
+def _once_more(reference: Reference, i: int, ours: tuple[Array, ...]) -> OutputDifference | None:
     """One batch by its own float64 run, where it was held against native and the bound of the
     first: how far float32 strays differs from input to input, most in deep networks.
     """
-    if held.widely is None or held.sets or held.against != "float64":
+    if reference.widely is None or reference.sets or reference.against != "float64":
         return None
-    wide = held.widely(held.batches[i])
+    wide = reference.widely(reference.batches[i])
     if wide is None:
         return None
-    one = replace(held.only(i), native=(held.native[i],))
-    bounded = _bounded(one, [wide], held.eps)
-    return _worst(held.labels[i], ours, bounded.truth[0], bounded.bounds[0])
+    one = replace(reference.only(i), native=(reference.native[i],))
+    bounded = _bounded(one, [wide], reference.eps)
+    return _worst(reference.labels[i], ours, bounded.truth[0], bounded.bounds[0])
 
 
 def _rows(batch: Batch) -> int:
@@ -416,29 +418,29 @@ def _same_input(a: Batch, b: Batch) -> bool:
 
 
 def _sets(
-    what: str, outputs: Sequence[Array], truth: Sequence[Array], bound: float, held: Reference
+    what: str, outputs: Sequence[Array], truth: Sequence[Array], bound: float, reference: Reference
 ) -> OutputDifference:
     """One picture's detections against the reference's."""
     if len(outputs) != len(truth) or not all(np.isfinite(a).all() for a in outputs):
         return OutputDifference(
             what, float("inf"), 0.0, "detections that are not finite, or not all"
         )
-    rows = {name: len(array) for name, array in zip(held.sets, outputs, strict=True)}
+    rows = {name: len(array) for name, array in zip(reference.sets, outputs, strict=True)}
     if len(set(rows.values())) > 1:
-        said = ", ".join(f"{n} {name}" for name, n in rows.items())
+        counts = ", ".join(f"{n} {name}" for name, n in rows.items())
         return OutputDifference(
-            what, float("inf"), 0.0, f"as many of each are wanted, and it has {said}"
+            what, float("inf"), 0.0, f"as many of each are wanted, and it has {counts}"
         )
-    found = detections.apart(outputs, truth, held.sets)
+    comparison = detections.apart(outputs, truth, reference.sets)
     fault = ""
-    if found.alone > held.alone:
+    if comparison.alone > reference.alone:
         fault = (
-            f"{found.alone} detections of {found.count} have no partner of their label and place, "
-            f"where {held.alone} may be without"
+            f"{comparison.alone} detections of {comparison.count} have no partner of their label "
+            f"and place, where {reference.alone} may be without"
         )
-    elif not found.count:
+    elif not comparison.count:
         fault = "nothing is detected, so nothing can be compared: give pictures with --data"
-    return OutputDifference(what, found.relative, bound, fault)
+    return OutputDifference(what, comparison.relative, bound, fault)
 
 
 def repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) -> bool:
@@ -465,12 +467,12 @@ def _worst(
         return OutputDifference(size, float("inf"), 0.0, fault)
     if not all(np.isfinite(a).all() for a in (*outputs, *truth)):
         return OutputDifference(size, float("inf"), 0.0, "outputs that are not finite")
-    made = [
+    gaps = [
         OutputDifference(size, _relative(o, t), bound)
         for o, t, bound in zip(outputs, truth, bounds, strict=True)
     ]
     # The output that is furthest beyond its bound, or nearest to it.
-    return max(made, key=lambda d: d.relative / d.allowed if d.allowed else d.relative)
+    return max(gaps, key=lambda d: d.relative / d.allowed if d.allowed else d.relative)
 
 
 def _relative(a: Array, b: Array) -> float:
@@ -503,26 +505,28 @@ def rounding(module: nn.Module) -> float:
     return max((torch.finfo(d).eps for d in floats), default=torch.finfo(torch.float32).eps)
 
 
-def _predictions(held: Reference, given: Sequence[tuple[Array, ...]]) -> dict[str, Any]:
+def _predictions(reference: Reference, given: Sequence[tuple[Array, ...]]) -> dict[str, Any]:
     """Flips and close calls over all rows of a first output (n, classes); {} for other shapes."""
     flips = close = rows = 0
-    for native, ours, bounds in zip(held.native, given, held.bounds, strict=True):
+    for native, ours, bounds in zip(reference.native, given, reference.bounds, strict=True):
         if native[0].ndim != 2 or native[0].shape[1] < 2 or ours[0].shape != native[0].shape:
             return {}
         if not is_float(native[0]):  # labels and masks are no scores
             return {}
         top = np.sort(native[0], axis=1)
-        reach = 2 * (bounds[0] + held.native_error[0]) * np.abs(native[0]).max()
+        reach = 2 * (bounds[0] + reference.native_error[0]) * np.abs(native[0]).max()
         close += int((top[:, -1] - top[:, -2] <= reach).sum())
         flips += int((native[0].argmax(1) != ours[0].argmax(1)).sum())
         rows += len(native[0])
     return {"predictions": rows, "flips": flips, "close": close}
 
 
-def _sentence(held: Reference, found: Sequence[OutputDifference], facts: dict[str, Json]) -> str:
-    if held.unsteady:
+def _sentence(
+    reference: Reference, gaps: Sequence[OutputDifference], facts: dict[str, Json]
+) -> str:
+    if reference.unsteady:
         return UNSTEADY
-    bad = [d for d in found if not d.holds]
+    bad = [d for d in gaps if not d.holds]
     if bad:
         d = bad[0]
         front = "" if d.batch.startswith(SINGLE) else "batch "
@@ -532,18 +536,18 @@ def _sentence(held: Reference, found: Sequence[OutputDifference], facts: dict[st
             f"{front}{d.batch}: outputs {d.relative:.1e} of the largest apart, "
             f"where {d.allowed:.1e} is the bound"
         )
-    worst = max(found, key=lambda d: d.relative)
+    worst = max(gaps, key=lambda d: d.relative)
     sentence = (
-        f"{_at([d.batch for d in found])}, outputs at most {worst.relative:.1e} of the largest "
-        f"apart ({worst.allowed:.1e} allowed) on {held.samples} input"
+        f"{_at([d.batch for d in gaps])}, outputs at most {worst.relative:.1e} of the largest "
+        f"apart ({worst.allowed:.1e} allowed) on {reference.samples} input"
     )
-    if held.sets:
+    if reference.sets:
         sentence += f"; {sum(facts['detections'])} detections matched as sets"
     if "flips" in facts:
         flips, count = facts["flips"], facts["predictions"]
         sentence += f"; {flips} of {count} predictions flip" if flips else f"; no flip in {count}"
-    if held.fixed_batch:
-        sentence += f"; the graph takes batches of {held.fixed_batch} alone"
+    if reference.fixed_batch:
+        sentence += f"; the graph takes batches of {reference.fixed_batch} alone"
     return sentence
 
 

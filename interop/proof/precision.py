@@ -143,8 +143,8 @@ def _accuracies(
 def _finite(
     runtime: OnnxRuntime, outputs: Sequence[Sequence[NDArray[Any]]], batches: Sequence[Any]
 ) -> None:
-    for found, batch in zip(outputs, batches, strict=True):
-        if not all(np.isfinite(o).all() for o in found if o.dtype.kind == "f"):
+    for arrays, batch in zip(outputs, batches, strict=True):
+        if not all(np.isfinite(o).all() for o in arrays if o.dtype.kind == "f"):
             largest, first = on_the_way(Path(runtime.where), [batch])
             where = first if not np.isfinite(largest) else "nodes that the runtime fuses"
             raise _overflow(f"gives outputs that are not finite; the first are of {where}", runtime)

@@ -28,10 +28,10 @@ def module_path(node: onnx.NodeProto, known: Collection[str]) -> str | None:
 
 def _listed(text: str) -> list[str]:
     try:
-        found = ast.literal_eval(text)
+        names = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return []
-    return [str(x) for x in found] if isinstance(found, list) else []
+    return [str(x) for x in names] if isinstance(names, list) else []
 
 
 def _joined(parts: list[str]) -> list[str]:

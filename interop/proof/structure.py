@@ -82,8 +82,8 @@ def _faults_of_outputs(
     if not outputs:
         faults.append("no outputs")
     elif width is not None and width not in _widths(outputs[0].shape):
-        found = outputs[0].shape[1] if outputs[0].ndim > 1 else outputs[0].shape
-        faults.append(f"output width {found}, the head has {width} rows")
+        own_width = outputs[0].shape[1] if outputs[0].ndim > 1 else outputs[0].shape
+        faults.append(f"output width {own_width}, the head has {width} rows")
     if not all(np.isfinite(o).all() for o in outputs):
         faults.append("outputs that are not finite")
     return faults

@@ -97,17 +97,17 @@ def _fetched(address: str, content_hash: bool, shard: bool) -> Manifest:
 
 def _read_file(source: Source, shard: Callable[..., Manifest]) -> Manifest:
     """What the first bytes announce decides on the reader."""
-    found = kind(source)
+    container = kind(source)
     manifest: Manifest | None
-    if found == "zip":
+    if container == "zip":
         from interop.reading.formats import zipped
 
         return zipped.read(source)
-    if found == "index":
+    if container == "index":
         from interop.reading import folder
 
         return folder.read_index(source.path, shard)
-    if found == "onnx?":
+    if container == "onnx?":
         manifest = reader("onnx").read(source)
         if manifest is not None:
             return manifest
@@ -116,8 +116,8 @@ def _read_file(source: Source, shard: Callable[..., Manifest]) -> Manifest:
             return manifest
         if source.data[0] != 0x28:  # an opening mark: the one byte that begins pickles too
             raise unknown(source.path, source.data[:512])
-        found = "pickle"
-    manifest = reader(found).read(source)
+        container = "pickle"
+    manifest = reader(container).read(source)
     assert manifest is not None
     return manifest
 

@@ -60,8 +60,8 @@ def read(path: str, reader: Reader) -> Manifest:
     """Raises ReadError for a folder without a model, or with several; `reader` reads its files."""
     names = location.names(path)
     if not _holds_model(names) and (inner := _within(path, names)):
-        found = read(joined(path, inner), reader)
-        return parts.with_parts(dataclasses.replace(found, path=path), path)
+        model = read(joined(path, inner), reader)
+        return parts.with_parts(dataclasses.replace(model, path=path), path)
     index = next((name for name in INDEXES if name in names), None)
     chosen = next((name for name in PREFERRED if name in names), None)
     if chosen is None and index is not None:
@@ -77,19 +77,19 @@ def read(path: str, reader: Reader) -> Manifest:
     described = {name: _json(joined(path, name)) for name in DESCRIPTIONS if name in names}
     lines = (name for name in LINES if name in names)
     described |= {name: text(joined(path, name), _MAX_JSON).split("\n") for name in lines}
-    found = dataclasses.replace(
+    model = dataclasses.replace(
         manifest,
         path=path,
         graph=graph,
         metadata={**manifest.metadata, **described},
         imports=(*manifest.imports, *imports, *_own_code(described.get("config.json"))),
     )
-    found = parts.with_parts(found, path)
+    model = parts.with_parts(model, path)
     # The modules' own weights are loaded with the model.
-    loaded = [p.path for p in found.parts if p.path.endswith(PICKLES) and not p.fault
+    loaded = [p.path for p in model.parts if p.path.endswith(PICKLES) and not p.fault
               and p.kind in (PartKind.MODULE, PartKind.ADAPTER) and "/" in p.path]  # fmt: skip
     more = _beside(path, loaded, reader)
-    return dataclasses.replace(found, imports=(*found.imports, *more)) if more else found
+    return dataclasses.replace(model, imports=(*model.imports, *more)) if more else model
 
 
 def _within(path: str, names: list[str]) -> str:
@@ -116,7 +116,7 @@ def _holds_model(names: list[str]) -> bool:
 
 def _own_code(config: Json) -> dict[Import, None]:
     """The classes that transformers takes from Python files beside the model, if it may."""
-    found: dict[Import, None] = {}
+    imports: dict[Import, None] = {}
     for key in ("auto_map", "custom_pipelines"):
         todo = [config.get(key)] if isinstance(config, dict) else []
         while todo:
@@ -125,13 +125,13 @@ def _own_code(config: Json) -> dict[Import, None]:
                 todo += list(node.values() if isinstance(node, dict) else node)[:_MAX_CLASSES]
             elif isinstance(node, str) and "." in node:
                 module, _, name = node[:1000].rpartition("--")[2].rpartition(".")
-                found[Import(module, name, Danger.CODE)] = None
-    return found
+                imports[Import(module, name, Danger.CODE)] = None
+    return imports
 
 
 def _beside(path: str, names: list[str], reader: Reader) -> list[Import]:
     """What is unsafe in the pickles beside the model: other programs load those instead of it."""
-    found: dict[Import, None] = {}
+    imports: dict[Import, None] = {}
     pickles = [name for name in names if name.lower().endswith(PICKLES)]
     for name in pickles[:_MAX_BESIDE]:
         try:
@@ -140,8 +140,8 @@ def _beside(path: str, names: list[str], reader: Reader) -> list[Import]:
             continue  # it is not the model that was asked for
         for one in manifest.imports:
             if one.danger == Danger.UNSAFE:
-                found[Import(one.module, f"{one.name} (in {name})", one.danger)] = None
-    return list(found)
+                imports[Import(one.module, f"{one.name} (in {name})", one.danger)] = None
+    return list(imports)
 
 
 def _shards(place: str) -> set[str]:

@@ -112,14 +112,14 @@ def with_parts(manifest: Manifest, folder: str) -> Manifest:
 
 def beside(file: Path) -> tuple[Part, ...]:
     """The parts beside a single model file, of the names that libraries give them."""
-    found = []
+    parts = []
     for name in BESIDE:
         place = file.parent / name
         if place.is_file() and name != file.name:
             fault = _LEADS_OUT if place.is_symlink() and leads_out(place, file) else ""
             size = 0 if fault else place.stat().st_size
-            found.append(Part(name, kind_of(name), size, str(place), fault=fault))
-    return tuple(found)
+            parts.append(Part(name, kind_of(name), size, str(place), fault=fault))
+    return tuple(parts)
 
 
 def hashed(part: Part) -> Part:
@@ -208,8 +208,8 @@ def _files_of(manifest: Manifest) -> set[str]:
 
 
 def _parts(folder: str, read: set[str], of_modules: set[str]) -> Iterator[Part]:
-    found = _far(folder, of_modules) if is_remote(folder) else _walk(folder, "", 0)
-    for n, (path, size, fault) in enumerate(found):
+    files = _far(folder, of_modules) if is_remote(folder) else _walk(folder, "", 0)
+    for n, (path, size, fault) in enumerate(files):
         if n >= MAX_PARTS:
             why = f"the folder has more than {MAX_PARTS:,} files; the rest was not looked at"
             yield Part("…", PartKind.UNKNOWN, 0, fault=why)

@@ -167,9 +167,9 @@ def seconds(m: Measurement | None) -> str:
     return f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"
 
 
-def _unit(found: Iterable[Measurement | None]) -> str:
+def _unit(measurements: Iterable[Measurement | None]) -> str:
     """ ", %" where figures are shares."""
-    return ", %" if any(m is not None and m.unit == Unit.SHARE for m in found) else ""
+    return ", %" if any(m is not None and m.unit == Unit.SHARE for m in measurements) else ""
 
 
 def _mega(m: Measurement | None) -> str:
@@ -206,12 +206,12 @@ def answers(of_all: Assessed) -> list[str]:
             f"{best} comes to {figure}, {how}; there is no other model to hold it against.",
             *_left_out(of_all),
         ]
-    said = [f"{best} comes first: {figure}, {how}."]
+    sentences = [f"{best} comes first: {figure}, {how}."]
     if near := _near(of_all, first):
-        said.append(
+        sentences.append(
             f"The order among it and {listed(near)} is not settled: their intervals overlap."
         )
-    return [*said, *_controls(of_all), *_taught(of_all), *_left_out(of_all)]
+    return [*sentences, *_controls(of_all), *_taught(of_all), *_left_out(of_all)]
 
 
 def _left_out(of_all: Assessed) -> list[str]:
@@ -239,14 +239,14 @@ def _with_unit(m: Measurement) -> str:
 
 def _near(of_all: Assessed, first: Measurement) -> list[str]:
     """The models whose intervals reach into that of the first."""
-    found = []
+    names = []
     ours = interval_of(first)
     for name in of_all.names[1:]:
         m = of_all.outcome(name)
         theirs = interval_of(m) if m is not None else None
         if ours and theirs and theirs[1] >= ours[0] and ours[1] >= theirs[0]:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _controls(of_all: Assessed) -> list[str]:
@@ -325,9 +325,9 @@ def front_in_words(of_all: Assessed) -> str:
 
 def _named(of_all: Assessed, names: Sequence[str], most: int = 60) -> str:
     """Models by name, or by place where that would fill lines."""
-    said = listed(names)
-    if len(said) <= most:
-        return said
+    text = listed(names)
+    if len(text) <= most:
+        return text
     places = listed(str(of_all.names.index(n) + 1) for n in names)
     return f"{_PLACES[len(names) > 1]} {places}"
 
@@ -442,29 +442,31 @@ def _about_ranking(of_all: Assessed, scored: bool) -> str:
         if of_all.group == Group.REUSE
         else [of_all.main]
     )
-    said = [f"{_capital(n)}: {_FIGURES[n]}." for n in dict.fromkeys(shown) if n in _FIGURES]
+    sentences = [f"{_capital(n)}: {_FIGURES[n]}." for n in dict.fromkeys(shown) if n in _FIGURES]
     if any(interval_of(m) for n in of_all.names if (m := of_all.outcome(n)) is not None):
-        said.append(
+        sentences.append(
             "95 % interval: where the figure would lie on other samples of this kind; made wider "
             "because folds share what they train on, and left out where all folds came to the same."
         )
     if of_all.folds and of_all.folds.held_back and of_all.main:
         by = ", answered by a probe" if of_all.group == Group.FINE_TUNED else ""
-        said.append(f"Test set: the held-back samples{by}.")
+        sentences.append(f"Test set: the held-back samples{by}.")
     timed = [m for n in of_all.names if (m := of_all.get(Group.COST, n, "latency")) is not None]
     if timed:
-        said.append(
+        sentences.append(
             f"ms a sample: the median time of one sample at a time, in PyTorch on "
             f"{_device(timed[0])}, all models in turns."
         )
     elif len(of_all.names) < 2:
-        said.append("Latency was not measured.")
+        sentences.append("Latency was not measured.")
     if scored:
         weights = of_all.section.weights or {}
         parts = listed(f"{_AXES.get(k, k)} {v:g}" for k, v in weights.items())
-        said.append(f"Score: the policy's weights ({parts}) of figures set from 0 (the worst here) "
-                    "to 1 (the best here).")  # fmt: skip
-    return "\n".join(filter(None, [*said, front_in_words(of_all)]))
+        sentences.append(
+            f"Score: the policy's weights ({parts}) of figures set from 0 (the worst here) "
+            "to 1 (the best here)."
+        )
+    return "\n".join(filter(None, [*sentences, front_in_words(of_all)]))
 
 
 def _device(m: Measurement) -> str:
@@ -475,7 +477,7 @@ def _device(m: Measurement) -> str:
 
 def all_figures(of_all: Assessed) -> list[Table]:
     """Every figure of quality with its interval."""
-    made = []
+    tables = []
     for group, title in (
         (Group.FINE_TUNED, "Fine-tuned"),
         (Group.REUSE, "A probe on frozen features, over the folds"),
@@ -484,15 +486,15 @@ def all_figures(of_all: Assessed) -> list[Table]:
         shown = [f for f in of_all.figures(group) if "time" not in f]
         if not shown:
             continue
-        found = {f: [of_all.get(group, n, f) for n in of_all.names] for f in shown}
-        heads = ("model", *(f"{f}{_unit(found[f])}" for f in shown))
+        by_figure = {f: [of_all.get(group, n, f) for n in of_all.names] for f in shown}
+        heads = ("model", *(f"{f}{_unit(by_figure[f])}" for f in shown))
         rows = tuple(
-            (of_all.known_as(n), *(ranged(found[f][i]) for f in shown))
+            (of_all.known_as(n), *(ranged(by_figure[f][i]) for f in shown))
             for i, n in enumerate(of_all.names)
         )
         note = "In brackets: the 95 % interval."
-        made.append(Table(title, heads, rows, tuple(range(1, len(heads))), note))
-    return made
+        tables.append(Table(title, heads, rows, tuple(range(1, len(heads))), note))
+    return tables
 
 
 def costs(of_all: Assessed) -> Table | None:
@@ -544,12 +546,12 @@ _TIMES = {
 
 def few(of_all: Assessed) -> Table | None:
     """Accuracy with few samples of each class."""
-    found = [
+    measurements = [
         m
         for m in of_all.report.measurements
         if m.conditions.get("group") == Group.SAMPLE_EFFICIENCY
     ]
-    names = list(dict.fromkeys(m.name for m in sorted(found, key=_count)))
+    names = list(dict.fromkeys(m.name for m in sorted(measurements, key=_count)))
     if not names:
         return None
     heads = ("model", *(f"{n.removeprefix('accuracy at ')}, %" for n in names))
@@ -576,12 +578,12 @@ def as_it_is(of_all: Assessed) -> Table | None:
     names = of_all.figures(Group.AS_IT_IS)
     if not names:
         return None
-    found = {n: [of_all.get(Group.AS_IT_IS, c, n) for c in of_all.names] for n in names}
-    heads = ("model", *(f"{n}{_unit(found[n])}" for n in names))
+    by_name = {n: [of_all.get(Group.AS_IT_IS, c, n) for c in of_all.names] for n in names}
+    heads = ("model", *(f"{n}{_unit(by_name[n])}" for n in names))
     rows = tuple(
-        (of_all.known_as(c), *(ranged(found[n][i]) for n in names))
+        (of_all.known_as(c), *(ranged(by_name[n][i]) for n in names))
         for i, c in enumerate(of_all.names)
-        if any(found[n][i] is not None for n in names)
+        if any(by_name[n][i] is not None for n in names)
     )
     note = (
         "All samples answered by the model's own head, without any training here. Mind: nothing "
@@ -631,28 +633,34 @@ def _points(of_all: Assessed) -> str:
 
 def _basis(of_all: Assessed) -> str:
     """Whose answers the pairs were compared by."""
-    found = {p.basis for p in of_all.pairs}
-    said = []
-    if Basis.PROBE in found:
-        said.append("Compared by the answers of probes to samples that they were not trained on.")
-    if Basis.TUNED in found:
-        said.append("Compared by what each answered on the part that it was not fine-tuned on.")
-    if Basis.OWN in found:
-        which = "Compared" if found <= {Basis.OWN, Basis.SAME} else "Pairs marked “own heads”"
-        said.append(f"{which} by the models' own answers as they are: a model that was trained on "
-                    "these very samples looks better than it is.")  # fmt: skip
-    return " ".join(said)
+    bases = {p.basis for p in of_all.pairs}
+    sentences = []
+    if Basis.PROBE in bases:
+        sentences.append(
+            "Compared by the answers of probes to samples that they were not trained on."
+        )
+    if Basis.TUNED in bases:
+        sentences.append(
+            "Compared by what each answered on the part that it was not fine-tuned on."
+        )
+    if Basis.OWN in bases:
+        which = "Compared" if bases <= {Basis.OWN, Basis.SAME} else "Pairs marked “own heads”"
+        sentences.append(
+            f"{which} by the models' own answers as they are: a model that was trained on "
+            "these very samples looks better than it is."
+        )
+    return " ".join(sentences)
 
 
 def sentences(of_all: Assessed) -> list[tuple[str, str]]:
     """(verdict, sentence) of each pair: yes first, then what is open, then no."""
     order = {"yes": 0, OPEN: 1, "no": 2}
     mixed = len({p.basis for p in of_all.pairs} - {Basis.SAME}) > 1
-    found = [
+    rows = [
         (verdict(p), p.sentence + (" (own heads)" if mixed and p.basis is Basis.OWN else ""))
         for p in of_all.pairs
     ]
-    return sorted(found, key=lambda s: order[s[0]])
+    return sorted(rows, key=lambda s: order[s[0]])
 
 
 ABOUT_P = (
@@ -715,8 +723,8 @@ def _tau(of_all: Assessed, score: str, m: Measurement | None) -> str:
 
 def _defined(of_all: Assessed, score: str) -> int:
     """Of how many models a score was defined; 0 where it is no score of its own."""
-    found = [of_all.get(Group.TRANSFERABILITY, n, score) for n in of_all.names]
-    return sum(m is not None and known(m.value) for m in found)
+    measurements = [of_all.get(Group.TRANSFERABILITY, n, score) for n in of_all.names]
+    return sum(m is not None and known(m.value) for m in measurements)
 
 
 def scores(of_all: Assessed) -> Table | None:
@@ -745,11 +753,11 @@ def scores(of_all: Assessed) -> Table | None:
 
 def _alike(of_all: Assessed) -> tuple[tuple[str, ...], str]:
     """The row of how alike each model's features are to the first one's, and who that is."""
-    found = {c: of_all.get(Group.SIMILARITY, c, "linear CKA") for c in of_all.names}
-    first = next((str(m.conditions.get("to")) for m in found.values() if m is not None), "")
+    by_model = {c: of_all.get(Group.SIMILARITY, c, "linear CKA") for c in of_all.names}
+    first = next((str(m.conditions.get("to")) for m in by_model.values() if m is not None), "")
     if not first:
         return (), ""
-    cells = ("-" if c == first else _score(m) for c, m in found.items())
+    cells = ("-" if c == first else _score(m) for c, m in by_model.items())
     return ("likeness", *cells), of_all.known_as(first)
 
 
@@ -760,14 +768,14 @@ def _score(m: Measurement | None) -> str:
 def trained(of_all: Assessed) -> Table | None:
     """How each model was trained, as far as its file tells."""
     rows = []
-    told = False
+    documented = False
     for c in of_all.candidates:
-        told = told or bool(c.training) or c.random
+        documented = documented or bool(c.training) or c.random
         words = "; ".join(f"{k} {plain(v)}" for k, v in c.training.items())
         if c.random:
             words = "not at all: its weights were drawn at random, as a control"
         rows.append((of_all.known_as(c.name), words or "not known: its file does not tell"))
-    note = "" if told else "No file tells how its model was trained."
+    note = "" if documented else "No file tells how its model was trained."
     return Table("How each was trained", ("model", "training"), tuple(rows), (), note)
 
 
@@ -781,11 +789,11 @@ def tables(of_all: Assessed) -> list[Table]:
     """All tables, in the order in which questions come up; none where no model was judged."""
     if not of_all.names:
         return []
-    made: Sequence[Table | None] = (
+    candidates: Sequence[Table | None] = (
         ranking(of_all), interchange(of_all), few(of_all), as_it_is(of_all), costs(of_all),
         predicted(of_all), scores(of_all), trained(of_all),
     )  # fmt: skip
-    return [t for t in made if t is not None]
+    return [t for t in candidates if t is not None]
 
 
 def limits(of_all: Assessed) -> list[str]:

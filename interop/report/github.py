@@ -22,16 +22,18 @@ def render(report: Report) -> str:
 
 def _lines(report: Report) -> list[str]:
     """The gravest first, as the report has them; what is waived is worth a notice."""
-    kinds = ((found, _COMMANDS.get(level_of(report, found))) for found in faults(report))
-    shown = [(found, kind, found.what) for found, kind in kinds if kind]
-    shown += [(found, "notice", f"{found.what}\nWaived: {why}") for found, why in waived(report)]
+    kinds = ((finding, _COMMANDS.get(level_of(report, finding))) for finding in faults(report))
+    shown = [(finding, kind, finding.what) for finding, kind in kinds if kind]
+    shown += [
+        (finding, "notice", f"{finding.what}\nWaived: {why}") for finding, why in waived(report)
+    ]
     return [_finding(report, *one) for one in shown]
 
 
-def _finding(report: Report, found: Finding, kind: str, what: str) -> str:
-    files = [path for path in files_of(report, found) if "://" not in path]
-    text = f"{what}\nFix: {found.hint}" if found.hint else what
-    return _command(kind, found.rule, text or found.rule, files[0] if files else "")
+def _finding(report: Report, finding: Finding, kind: str, what: str) -> str:
+    files = [path for path in files_of(report, finding) if "://" not in path]
+    text = f"{what}\nFix: {finding.hint}" if finding.hint else what
+    return _command(kind, finding.rule, text or finding.rule, files[0] if files else "")
 
 
 def _command(kind: str, title: str, message: str, file: str = "") -> str:

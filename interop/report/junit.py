@@ -51,9 +51,9 @@ def render(report: Report) -> str:
 
 
 def _outcome(report: Report) -> _Case:
-    said = {1: "failure", 3: "error"}.get(report.exit_code, "")
-    text = "" if said else headline(report)
-    return _Case("outcome", "outcome", said, word(report), headline(report), text)
+    element = {1: "failure", 3: "error"}.get(report.exit_code, "")
+    text = "" if element else headline(report)
+    return _Case("outcome", "outcome", element, word(report), headline(report), text)
 
 
 def _verdicts(report: Report) -> Iterator[_Case]:
@@ -73,27 +73,27 @@ def _verdicts(report: Report) -> Iterator[_Case]:
 def _proofs(report: Report) -> Iterator[_Case]:
     for proof in report.proofs:
         # A proof that the outcome does not rest on has failed none the less; it is not hidden.
-        said = "" if proof.holds else "failure" if report.exit_code else "skipped"
+        element = "" if proof.holds else "failure" if report.exit_code else "skipped"
         text = proof.what if proof.holds else ""
-        yield _Case("proof", proof.name, said, "proof", proof.what, text, proof.seconds)
+        yield _Case("proof", proof.name, element, "proof", proof.what, text, proof.seconds)
 
 
 def _findings(report: Report) -> Iterator[_Case]:
-    for found in report.findings:
-        name = f"{found.rule}: {found.place}" if found.place else found.rule
-        decides = _decides(report, found.breaks)
-        if found.level is Level.ERROR and decides:
-            yield _Case("finding", name, "failure", found.rule, found.what, found.hint)
-        elif found.answer is Answer.UNKNOWN and decides:
-            yield _Case("finding", name, "error", found.rule, found.what, found.hint)
+    for finding in report.findings:
+        name = f"{finding.rule}: {finding.place}" if finding.place else finding.rule
+        decides = _decides(report, finding.breaks)
+        if finding.level is Level.ERROR and decides:
+            yield _Case("finding", name, "failure", finding.rule, finding.what, finding.hint)
+        elif finding.answer is Answer.UNKNOWN and decides:
+            yield _Case("finding", name, "error", finding.rule, finding.what, finding.hint)
         else:
-            yield _Case("finding", name, "", text=_said(found))
-    for found, why in waived(report):
-        yield _Case("finding", found.rule, "skipped", "waived", f"waived: {why}", _said(found))
+            yield _Case("finding", name, "", text=_said(finding))
+    for finding, why in waived(report):
+        yield _Case("finding", finding.rule, "skipped", "waived", f"waived: {why}", _said(finding))
 
 
-def _said(found: Finding) -> str:
-    return f"{found.level}: {found.what}"
+def _said(finding: Finding) -> str:
+    return f"{finding.level}: {finding.what}"
 
 
 def _decides(report: Report, breaks: tuple[Intent, ...]) -> bool:

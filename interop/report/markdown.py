@@ -54,8 +54,8 @@ def render(report: Report) -> str:
                 for p in report.proofs)),
         _table(("measured", "of", "value", "95 % interval"), map(_figures, report.measurements)),
         *_learning(report),
-        *(_finding(found) for found in faults(report)),
-        *(_finding(found, why) for found, why in waived(report)),
+        *(_finding(finding) for finding in faults(report)),
+        *(_finding(finding, why) for finding, why in waived(report)),
         _skipped(report),
         *(f"Note: {text(note)}" for note in report.notes),
     ]  # fmt: skip
@@ -102,16 +102,18 @@ def _learning(report: Report) -> Iterator[str]:
         yield f"… and {left} more epochs of {text(head[0])}, in the JSON report" if left else ""
 
 
-def _replacements(found: Sequence[tuple[str, str]], most: int, about: str) -> Iterator[str]:
-    yield _table(("", "why"), ((text(word), text(said)) for word, said in found[:most]))
-    more = len(found) - most
+def _replacements(replacements: Sequence[tuple[str, str]], most: int, about: str) -> Iterator[str]:
+    yield _table(
+        ("", "why"), ((text(word), text(sentence)) for word, sentence in replacements[:most])
+    )
+    more = len(replacements) - most
     yield (f"… and {more} more, in the JSON report. " if more > 0 else "") + about
 
 
 def _said(label: str, sentences: Sequence[str]) -> str:
     """A paragraph that begins with a word of ours: what begins a line can be markup."""
-    said = " ".join(sentences)
-    return f"**{label}:** {tame(said)}" if said else ""
+    text = " ".join(sentences)
+    return f"**{label}:** {tame(text)}" if text else ""
 
 
 def text(words: str) -> str:
@@ -125,10 +127,10 @@ def tame(words: str) -> str:
     return _MARKUP.sub(_entity, one_line(words))
 
 
-def _entity(found: re.Match[str]) -> str:
+def _entity(match: re.Match[str]) -> str:
     # Whoever looks for names does so in what is shown: an invisible space keeps them apart.
-    apart = "&#8203;" if found.group() in "@#" else ""
-    return f"&#{ord(found.group())};{apart}"
+    apart = "&#8203;" if match.group() in "@#" else ""
+    return f"&#{ord(match.group())};{apart}"
 
 
 def code(name: str) -> str:
@@ -163,17 +165,17 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"{table}\n\n… and {more} more, in the JSON report" if more > 0 else table
 
 
-def _finding(found: Finding, waiver: str = "") -> str:
+def _finding(finding: Finding, waiver: str = "") -> str:
     """A fold: level, rule and what was found; what to do about it within."""
-    level = "waived" if waiver else str(found.level)
+    level = "waived" if waiver else str(finding.level)
     # Within a line of HTML there are no spans of backticks, but entities are read.
-    front = f"<b>{text(level)}</b> <code>{text(found.rule)}</code> {text(found.what)}"
+    front = f"<b>{text(level)}</b> <code>{text(finding.rule)}</code> {text(finding.what)}"
     inner = [
         f"Waived: {text(waiver)}" if waiver else "",
-        f"At {code(found.place)}" if found.place else "",
-        f"Breaks: {', '.join(found.breaks)}" if found.breaks else "",
-        f"Fix: {text(found.hint)}" if found.hint else "",
-        "" if is_proof(found) else f"What it means: {code(f'interop explain {found.rule}')}",
+        f"At {code(finding.place)}" if finding.place else "",
+        f"Breaks: {', '.join(finding.breaks)}" if finding.breaks else "",
+        f"Fix: {text(finding.hint)}" if finding.hint else "",
+        "" if is_proof(finding) else f"What it means: {code(f'interop explain {finding.rule}')}",
     ]
     body = "\n\n".join(line for line in inner if line)
     return f"<details><summary>{front}</summary>\n\n{body}\n\n</details>"

@@ -46,19 +46,19 @@ def escape_report(report: Report) -> Report:
     )
 
 
-def _finding(found: Finding) -> Finding:
-    facts = dict(found.facts)
+def _finding(finding: Finding) -> Finding:
+    facts = dict(finding.facts)
     for key, value in facts.items():
         if key in ("files", "tensors") and isinstance(value, (list, tuple)):
             facts[key] = [one_name(v) if isinstance(v, str) else v for v in value]
     return replace(
-        found,
-        what=one_name(found.what),
-        place=one_name(found.place),
-        hint=one_name(found.hint),
+        finding,
+        what=one_name(finding.what),
+        place=one_name(finding.place),
+        hint=one_name(finding.hint),
         facts=facts,
     )
 
 
-def _escape(found: re.Match[str]) -> str:
-    return found.group().encode("unicode_escape").decode("ascii")
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode("ascii")

@@ -80,9 +80,9 @@ def _bytes(text: str) -> bytes:
 
 
 def _run(report: Report) -> dict[str, Json]:
-    shown = [(found, "") for found in faults(report)] + waived(report)
+    shown = [(finding, "") for finding in faults(report)] + waived(report)
     # What was skipped need not be a rule: a runtime that is not installed, a batch size.
-    ids = [found.rule for found, _ in shown]
+    ids = [finding.rule for finding, _ in shown]
     ids += [s.rule for s in report.skipped if explain(s.rule)]
     rules = list(dict.fromkeys(ids))
     seen: Counter[str] = Counter()
@@ -102,9 +102,9 @@ def _run(report: Report) -> dict[str, Json]:
 
 
 def _driver(report: Report, rules: Sequence[str]) -> dict[str, Json]:
-    made: dict[str, Json] = {"name": "interop", "rules": [_rule(r) for r in rules]}
+    driver: dict[str, Json] = {"name": "interop", "rules": [_rule(r) for r in rules]}
     version = report.environment.get("interop")
-    return {**made, "version": one_line(str(version))} if version else made
+    return {**driver, "version": one_line(str(version))} if version else driver
 
 
 def _rule(rule_id: str) -> dict[str, Json]:
@@ -113,7 +113,7 @@ def _rule(rule_id: str) -> dict[str, Json]:
     if known is None:
         return {"id": rule_id}
     texts = {name: _paragraphs(known.sections.get(name, "")) for name in SECTIONS}
-    made: dict[str, Json] = {
+    record: dict[str, Json] = {
         "id": rule_id,
         "shortDescription": {"text": known.title},
         "fullDescription": {"text": texts["What"] or known.title},
@@ -127,7 +127,7 @@ def _rule(rule_id: str) -> dict[str, Json]:
         "properties": {"tags": ["model", *map(str, known.rule.breaks)]},
     }
     old = list({*known.rule.aliases} - {rule_id})
-    return {**made, "deprecatedIds": sorted(old)} if old else made
+    return {**record, "deprecatedIds": sorted(old)} if old else record
 
 
 def _paragraphs(text: str) -> str:
@@ -167,7 +167,7 @@ def _notice(skipped: Skipped, rules: Sequence[str]) -> dict[str, Json]:
 
 def _artifacts(report: Report) -> list[Json]:
     """The model files, each once."""
-    made: dict[str, Json] = {}
+    by_uri: dict[str, Json] = {}
     for given in report.inputs:
         uri = uri_of(path_of(given))
         if given.role == InputRole.DATA or not uri:
@@ -178,26 +178,26 @@ def _artifacts(report: Report) -> list[Json]:
             one["length"] = size
         if isinstance(digest, str) and digest:
             one["hashes"] = {"sha-256": digest}
-        made.setdefault(uri, one)
-    return list(made.values())
+        by_uri.setdefault(uri, one)
+    return list(by_uri.values())
 
 
 def _result(
-    report: Report, found: Finding, waiver: str, index: int, seen: Counter[str]
+    report: Report, finding: Finding, waiver: str, index: int, seen: Counter[str]
 ) -> dict[str, Json]:
-    uris = [uri for uri in map(uri_of, files_of(report, found)) if uri]
-    names = names_in(report, found)
-    fingerprint = _fingerprint(report, found, uris, seen)
-    text = found.what or found.rule
+    uris = [uri for uri in map(uri_of, files_of(report, finding)) if uri]
+    names = names_in(report, finding)
+    fingerprint = _fingerprint(report, finding, uris, seen)
+    text = finding.what or finding.rule
     result: dict[str, Json] = {
-        "ruleId": found.rule,
+        "ruleId": finding.rule,
         "ruleIndex": index,
-        "level": LEVELS[level_of(report, found)],
-        "message": {"text": _message(f"{text}\nFix: {found.hint}" if found.hint else text)},
+        "level": LEVELS[level_of(report, finding)],
+        "message": {"text": _message(f"{text}\nFix: {finding.hint}" if finding.hint else text)},
         # The second name is the one that code scanning goes by. Left to itself it would hash the
         # file's first line: after each training the same fault would be a new one.
         "partialFingerprints": {"interop/v1": fingerprint, "primaryLocationLineHash": fingerprint},
-        "properties": {"answer": str(found.answer), "breaks": [str(b) for b in found.breaks]},
+        "properties": {"answer": str(finding.answer), "breaks": [str(b) for b in finding.breaks]},
     }
     if locations := _locations(uris, names[:MOST_PLACES]):
         result["locations"] = locations
@@ -223,14 +223,14 @@ def _locations(uris: Sequence[str], names: Iterable[str]) -> list[Json]:
     return [*named, *files[1:]] if named else [*files]
 
 
-def _fingerprint(report: Report, found: Finding, uris: Sequence[str], seen: Counter[str]) -> str:
+def _fingerprint(report: Report, finding: Finding, uris: Sequence[str], seen: Counter[str]) -> str:
     """A hash of rule, files and place: the same for the same fault in the next run, elsewhere."""
-    place = "" if found.place in files_of(report, found) else found.place
+    place = "" if finding.place in files_of(report, finding) else finding.place
     parts = [
-        found.rule,
+        finding.rule,
         *uris,
         place,
-        *(f"{k}={found.facts[k]}" for k in _APART if k in found.facts),
+        *(f"{k}={finding.facts[k]}" for k in _APART if k in finding.facts),
     ]
     text = "\0".join(parts)
     seen[text] += 1

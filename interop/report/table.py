@@ -33,15 +33,15 @@ def by_row(rows: Sequence[Sequence[str]], *, width: int = WIDTH, gap: int = 2) -
         sizes[sizes.index(max(sizes))] -= 1
     start = sum(sizes) + gap * len(sizes)
     room = max(width - start, ROOM)
-    made: list[list[str]] = []
+    blocks: list[list[str]] = []
     for row in rows:
         lines = []
         parts = [_wrapped(c, size) for c, size in zip(row, (*sizes, room), strict=True)]
         for cells in zip_longest(*parts, fillvalue=""):
             front = "".join(c.ljust(s + gap) for c, s in zip(cells[:-1], sizes, strict=True))
             lines.append((front + cells[-1]).rstrip())
-        made.append(lines)
-    return made
+        blocks.append(lines)
+    return blocks
 
 
 def _wrapped(cell: str, width: int) -> list[str]:
@@ -108,8 +108,8 @@ def _block(
         for at in range(tall):
             # A head stands on its column: its last words are next to the figures.
             place = at - tall if n == 0 else at
-            said = [_at(cells[i], place, own[i], i in figures) for i in part]
-            lines.append((" " * gap).join(said).rstrip())
+            texts = [_at(cells[i], place, own[i], i in figures) for i in part]
+            lines.append((" " * gap).join(texts).rstrip())
     return lines
 
 
@@ -118,8 +118,8 @@ def _cell(text: str, size: int, wraps: bool) -> list[str]:
 
 
 def _at(cell: Sequence[str], place: int, size: int, right: bool) -> str:
-    said = cell[place] if -len(cell) <= place < len(cell) else ""
-    return said.rjust(size) if right else said.ljust(size)
+    text = cell[place] if -len(cell) <= place < len(cell) else ""
+    return text.rjust(size) if right else text.ljust(size)
 
 
 def shorten(text: str, most: int) -> str:

@@ -49,10 +49,10 @@ def interval_of(m: Measurement) -> tuple[float, float] | None:
 
 def span(m: Measurement) -> str:
     """The 95 % interval as text, a unit of both named once; empty where there is none."""
-    found = interval_of(m)
-    if found is None:
+    interval = interval_of(m)
+    if interval is None:
         return ""
-    return spanned(*found, m.unit)
+    return spanned(*interval, m.unit)
 
 
 def with_span(m: Measurement) -> str:
@@ -78,8 +78,8 @@ def shape_of(m: Measurement) -> str:
 
 def listed(words: Iterable[str]) -> str:
     """ "a, b and c"."""
-    found = list(words)
-    return " and ".join(filter(None, (", ".join(found[:-1]), found[-1]))) if found else ""
+    parts = list(words)
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1]))) if parts else ""
 
 
 def plain(value: Json, key: str = "") -> str:

@@ -112,8 +112,8 @@ def names_in(report: Report, found: Finding) -> list[str]:
 def _failed(report: Report) -> Iterator[Finding]:
     for proof in report.proofs:
         # A rule's finding of the proof begins with the proof's own words.
-        told = any(found.what.startswith(proof.what) for found in report.findings)
-        if not proof.holds and not told:
+        reported = any(finding.what.startswith(proof.what) for finding in report.findings)
+        if not proof.holds and not reported:
             slug = re.sub("[^a-z0-9]+", "-", proof.name.lower())[:40].strip("-")
             yield Finding(f"{_PROOF}{slug}", Level.ERROR, tuple(Intent), Answer.NO, proof.what)
 

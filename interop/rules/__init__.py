@@ -40,14 +40,14 @@ class Explained:
 def all_rules() -> Mapping[str, Explained]:
     """Every rule by its id, in the order of ids."""
     names = sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
-    found: dict[str, Explained] = {}
+    by_id: dict[str, Explained] = {}
     for name in names:
         if name.startswith("_"):
             continue
         module = import_module(f"{__name__}.{name}")
         title, sections = _sections(module.__doc__ or "")
-        found[module.RULE.id] = Explained(module.RULE, module.check, title, sections)
-    return found
+        by_id[module.RULE.id] = Explained(module.RULE, module.check, title, sections)
+    return by_id
 
 
 def explain(rule_id: str) -> Explained | None:
@@ -76,13 +76,13 @@ def run(
                 skipped.append(Skipped(rule_id, _LACKS[lacking[0]]))
             continue
         level = (levels or {}).get(rule_id, explained.rule.level)
-        for made in explained.check(case):
+        for finding in explained.check(case):
             if level is not Level.OFF:
                 # A rule may itself weigh a finding as less than its own level.
-                own = made.level is not explained.rule.level and rule_id not in (levels or {})
-                findings.append(made if own else replace(made, level=level))
-            elif made.answer is Answer.UNKNOWN and "measurements" not in explained.rule.needs:
-                findings.append(replace(made, level=Level.NOTE))
+                own = finding.level is not explained.rule.level and rule_id not in (levels or {})
+                findings.append(finding if own else replace(finding, level=level))
+            elif finding.answer is Answer.UNKNOWN and "measurements" not in explained.rule.needs:
+                findings.append(replace(finding, level=Level.NOTE))
     weight = {Level.ERROR: 0, Level.WARN: 1, Level.NOTE: 2}
     # Of one level, what breaks more intents is the graver: an unsafe pickle before a wider head.
     gravest = sorted(findings, key=lambda f: (weight[f.level], -len(f.breaks)))

@@ -121,16 +121,18 @@ def check(case: Case) -> Iterator[Finding]:
     if case.parts is None:
         return
     kinds = (PartKind.CONFIG, PartKind.ADAPTER)
-    found = [
+    compared = [
         c for c in case.parts.changes
         if c.kind in kinds and c.path.endswith(".json") and (c.field or c.side is Side.BOTH)
     ]  # fmt: skip
     other = _other_backbone(case)
     # Two libraries' configs have other fields; what they have in common is compared.
     foreign = other or _library(case.a) != _library(case.b)
-    found = [c for c in found if not (foreign and c.side is not Side.BOTH and not _defaults(c))]
+    compared = [
+        c for c in compared if not (foreign and c.side is not Side.BOTH and not _defaults(c))
+    ]
     judged: dict[tuple[str, Answer, tuple[Intent, ...]], list[PartChange]] = {}
-    for change in found:
+    for change in compared:
         answer, breaks = _told(change, case) or _judged(change, other)
         if breaks:
             judged.setdefault((change.path, answer, breaks), []).append(change)
@@ -142,8 +144,8 @@ def _library(identity: Identity | None) -> str:
     """Whose config.json it is, by the field that each library writes into its own."""
     config = identity.manifest.metadata.get("config.json") if identity is not None else None
     marks = ("model_type", "pretrained_cfg", "inputs")
-    held = config if isinstance(config, Mapping) else {}
-    return next((mark for mark in marks if mark in held), "")
+    settings = config if isinstance(config, Mapping) else {}
+    return next((mark for mark in marks if mark in settings), "")
 
 
 def _defaults(change: PartChange) -> bool:
@@ -153,7 +155,7 @@ def _defaults(change: PartChange) -> bool:
 def _said(
     path: str, changes: Sequence[PartChange], answer: Answer, breaks: tuple[Intent, ...]
 ) -> Finding:
-    made = finding(
+    problem = finding(
         RULE,
         f"{path}: {changed_to(changes)}",
         place=path,
@@ -162,9 +164,9 @@ def _said(
         level=RULE.level if answer is Answer.NO else Level.WARN,
     )
     if answer is Answer.NO:
-        return made
-    what = f"{made.what}; not known to leave the outputs alone"
-    return replace(made, what=what, answer=answer)
+        return problem
+    what = f"{problem.what}; not known to leave the outputs alone"
+    return replace(problem, what=what, answer=answer)
 
 
 def _told(change: PartChange, case: Case) -> tuple[Answer, tuple[Intent, ...]] | None:
@@ -196,8 +198,8 @@ def _told(change: PartChange, case: Case) -> tuple[Answer, tuple[Intent, ...]] |
 def _has_no_vocabulary_head(identity: Identity) -> bool:
     """Whether a class has no output embedding that could be tied, and no second table of words."""
     config = identity.manifest.metadata.get("config.json")
-    held = config if isinstance(config, Mapping) else {}
-    return _UNTIED.search(_task(held.get("architectures"))) is not None and not held.get(
+    settings = config if isinstance(config, Mapping) else {}
+    return _UNTIED.search(_task(settings.get("architectures"))) is not None and not settings.get(
         "is_encoder_decoder"
     )
 
@@ -218,8 +220,8 @@ def _judged(change: PartChange, other: bool) -> tuple[Answer, tuple[Intent, ...]
     if any(n in _ELSEWHERE for n in names):
         return Answer.YES, ()
     if change.side is not Side.BOTH and names[-1] in _ABSENT:
-        held = change.a if change.side is Side.A else change.b
-        if held == _ABSENT[names[-1]]:
+        value = change.a if change.side is Side.A else change.b
+        if value == _ABSENT[names[-1]]:
             return Answer.YES, ()
         change = replace(change, side=Side.BOTH)  # the absent one has a value all the same
     if names[-1] == "architectures":

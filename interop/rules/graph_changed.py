@@ -52,8 +52,8 @@ def _changes(a: Graph, b: Graph) -> list[str]:
     """ "Relu 12 -> 0" """
     names = sorted({*a.operators, *b.operators} - {"Constant"})
     counts = [(n, a.operators.get(n, 0), b.operators.get(n, 0)) for n in names]
-    found = [f"{n} {old} -> {new}" for n, old, new in counts if old != new]
-    if not found:
+    changes = [f"{n} {old} -> {new}" for n, old, new in counts if old != new]
+    if not changes:
         return ["attributes, constants or wiring"]
-    more = [f"{len(found) - _SHOWN} more operators"] if len(found) > _SHOWN else []
-    return found[:_SHOWN] + more
+    more = [f"{len(changes) - _SHOWN} more operators"] if len(changes) > _SHOWN else []
+    return changes[:_SHOWN] + more

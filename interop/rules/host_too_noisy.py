@@ -38,25 +38,25 @@ def check(case: Case) -> Iterator[Finding]:
     limit = bounds[0] if bounds else _inverse(case.budgets.get("throughput-ratio"))
     if limit is None:
         return
-    said: dict[Json, list[str]] = {}
+    reasons: dict[Json, list[str]] = {}
     facts: dict[Json, dict[str, Json]] = {}
     for m in case.measurements:
         batch = m.conditions.get("batch")
         if m.name == "latency noise" and m.interval is not None:
             low, high = m.interval
             if max(high, 1 / max(low, 1e-9)) > max(limit, 1.0):
-                said.setdefault(batch, []).insert(
+                reasons.setdefault(batch, []).insert(
                     0, f"the same runtime against itself {low:.2f} to {high:.2f}"
                 )
                 facts.setdefault(batch, {})["interval"] = [low, high]
         elif m.name == "latency" and m.value and (m.conditions.get("p90") or 0) > _SPREAD * m.value:
             times = m.conditions["p90"] / m.value
             of = str(m.conditions.get("of"))
-            said.setdefault(batch, []).append(
+            reasons.setdefault(batch, []).append(
                 f"a tenth of {of}'s runs took over {times:.1f} times their median"
             )
             facts.setdefault(batch, {})[of] = {"p90": m.conditions["p90"], "p50": m.value}
-    for batch, why in said.items():
+    for batch, why in reasons.items():
         more = f"; and {len(why) - _SHOWN} more like it" if len(why) > _SHOWN else ""
         what = f"batch {batch}: {'; '.join(why[:_SHOWN])}{more}"
         yield finding(RULE, what, facts={"batch": batch, **facts[batch]})

@@ -52,7 +52,7 @@ def _suspected(case: Case) -> Iterator[Finding]:
         return
     shown = ", ".join(f"A's {i} is B's {rows.order[i]}" for i in rows.moved[:3])
     more = ", …" if len(rows.moved) > 3 else ""
-    made = finding(
+    problem = finding(
         RULE,
         f"suspected: {len(rows.moved)} of {len(rows.order)} rows of the head have changed places "
         f"({shown}{more}); mean cosine {rows.matched:.2f} so, {rows.in_place:.2f} in place",
@@ -60,4 +60,4 @@ def _suspected(case: Case) -> Iterator[Finding]:
         facts={"order": list(rows.order), "moved": list(rows.moved)},
         level=Level.WARN,
     )
-    yield replace(made, answer=Answer.UNKNOWN)
+    yield replace(problem, answer=Answer.UNKNOWN)

@@ -34,16 +34,16 @@ def check(case: Case) -> Iterator[Finding]:
     backbone = case.a.backbone
     paired = {p.a.name for p in case.pairing.matched}
     wanted = [t for t in (case.a.tensors if backbone is None else backbone) if not t.is_buffer]
-    found = [t for t in wanted if t.name in paired]
-    total, filled = (sum(t.nbytes for t in ts) for ts in (wanted, found))
+    present = [t for t in wanted if t.name in paired]
+    total, filled = (sum(t.nbytes for t in ts) for ts in (wanted, present))
     # Where the head is unknown, only "nothing at all" is certain.
-    if not wanted or len(found) == len(wanted) or (backbone is None and found):
+    if not wanted or len(present) == len(wanted) or (backbone is None and present):
         return
     yield finding(
         RULE,
-        f"{len(found)} of A's {len(wanted)} backbone tensors are in B, "
+        f"{len(present)} of A's {len(wanted)} backbone tensors are in B, "
         # Rounded down: what is missing must not round to nothing.
         f"{int(1000 * filled / max(total, 1)) / 10:g} % of their bytes",
         hint="strict=False would train the rest from scratch and say nothing",
-        facts={"tensors": len(found), "of": len(wanted), "bytes": filled, "of_bytes": total},
+        facts={"tensors": len(present), "of": len(wanted), "bytes": filled, "of_bytes": total},
     )

@@ -41,15 +41,15 @@ def check(case: Case) -> Iterator[Finding]:
     changed = [name for name in old if new.get(name, old[name]) != old[name]]
     if not changed:
         return
-    made = finding(
+    problem = finding(
         RULE,
         "; ".join(f"output {name}: {old[name]} -> {new[name]}" for name in changed[:2]),
         hint="export with the last layer of the model that is served",
         facts={"meanings": {name: [old[name], new[name]] for name in changed}},
     )
     if all("unknown" in (old[n] + new[n]) for n in changed):
-        made = replace(made, level=Level.WARN, answer=Answer.UNKNOWN)
-    yield made
+        problem = replace(problem, level=Level.WARN, answer=Answer.UNKNOWN)
+    yield problem
 
 
 def _beside_a_checkpoint(a: Identity, b: Identity) -> Iterator[Finding]:
@@ -63,10 +63,10 @@ def _beside_a_checkpoint(a: Identity, b: Identity) -> Iterator[Finding]:
         return
     weights, graph = ("A", "B") if graphs[0] is b else ("B", "A")
     what = f"{graph}'s output {first[0]} is {first[1]}; {weights} does not say what its output is"
-    found = finding(
+    problem = finding(
         RULE, what, hint="compare two exported graphs", facts={"meanings": dict([first])}
     )
-    yield replace(found, level=Level.WARN, answer=Answer.UNKNOWN)
+    yield replace(problem, level=Level.WARN, answer=Answer.UNKNOWN)
 
 
 def _meanings(identity: Identity) -> dict[str, str]:

@@ -64,14 +64,14 @@ def check(case: Case) -> Iterator[Finding]:
         if (answer := _judged(change, case)) is not Answer.YES:
             judged.setdefault((change.path, answer), []).append(change)
     for (path, answer), changes in judged.items():
-        made = finding(
+        problem = finding(
             RULE,
             f"{path}: {_words(changes)}",
             place=path,
             facts={"fields": {c.field: [c.a, c.b] for c in changes}, "kind": str(changes[0].kind)},
             level=RULE.level if answer is Answer.NO else Level.WARN,
         )
-        yield replace(made, answer=answer)
+        yield replace(problem, answer=answer)
 
 
 def _words(changes: list[PartChange]) -> str:

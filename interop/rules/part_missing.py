@@ -78,14 +78,14 @@ def check(case: Case) -> Iterator[Finding]:
     for (kind, side, answer), changes in judged.items():
         paths = [c.path for c in changes]
         lacks = "B" if side is Side.A else "A"
-        made = finding(
+        problem = finding(
             RULE,
             f"{listed(paths)}: {_lacks(case, lacks, kind)}",
             place=paths[0],
             facts={"paths": paths, "kind": str(kind), "only": str(side)},
             level=RULE.level if answer is Answer.NO else Level.WARN,
         )
-        yield replace(made, answer=answer)
+        yield replace(problem, answer=answer)
 
 
 def _within(change: PartChange) -> bool:

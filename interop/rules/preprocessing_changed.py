@@ -59,13 +59,13 @@ def check(case: Case) -> Iterator[Finding]:
                           (open_, Answer.UNKNOWN)):  # fmt: skip
         if names:
             shown = {n: _both(old, new, n) for n in names}
-            made = finding(
+            problem = finding(
                 RULE,
                 ", ".join(f"{n} {was} -> {now}" for n, (was, now) in shown.items()),
                 facts={n: list(pair) for n, pair in shown.items()},
                 level=RULE.level if answer is Answer.NO else Level.WARN,
             )
-            yield replace(made, answer=answer)
+            yield replace(problem, answer=answer)
 
 
 def _has_tokenizer(identity: Identity) -> bool:

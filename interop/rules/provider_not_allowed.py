@@ -28,9 +28,9 @@ RULE = Rule("provider-not-allowed", Level.ERROR, (Intent.REPLACE,), needs=("meas
 def check(case: Case) -> Iterator[Finding]:
     for m in case.measurements:
         if m.name == "providers not allowed" and m.value:
-            told = m.conditions
+            how = m.conditions
             yield finding(
                 RULE,
-                f"{'; '.join(told.get('took', ()))}; allowed: {', '.join(told.get('allowed', ()))}",
-                facts={"took": told.get("took"), "allowed": told.get("allowed")},
+                f"{'; '.join(how.get('took', ()))}; allowed: {', '.join(how.get('allowed', ()))}",
+                facts={"took": how.get("took"), "allowed": how.get("allowed")},
             )

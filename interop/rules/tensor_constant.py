@@ -28,19 +28,21 @@ def check(case: Case) -> Iterator[Finding]:
     assert case.b is not None
     # Biases and scales of one value are how layers begin, and often how they end; so is what the
     # baseline holds already.
-    held = {t.name for t in case.a.tensors if t.stats and t.stats.constant} if case.a else set()
-    found = {
+    constants = (
+        {t.name for t in case.a.tensors if t.stats and t.stats.constant} if case.a else set()
+    )
+    minima = {
         t.name: t.stats.minimum
         for t in case.b.tensors
-        if t.stats and t.stats.constant and len(t.shape) > 1 and t.name not in held
+        if t.stats and t.stats.constant and len(t.shape) > 1 and t.name not in constants
     }
-    if found:
+    if minima:
         # Complex numbers have no least one to show.
-        lines = [f"{n} holds {v:g} alone" if v is not None else n for n, v in found.items()]
+        lines = [f"{n} holds {v:g} alone" if v is not None else n for n, v in minima.items()]
         yield finding(
             RULE,
             listed(lines),
             place=case.b.manifest.path,
             hint="take a checkpoint that was saved after training",
-            facts={"tensors": found},
+            facts={"tensors": minima},
         )

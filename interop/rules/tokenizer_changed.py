@@ -60,14 +60,14 @@ def check(case: Case) -> Iterator[Finding]:
         return
     kinds = (PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
     # A file that one side alone has is the affair of part-missing.
-    found = [c for c in case.parts.changes if c.kind in kinds and (c.field or c.side is Side.BOTH)]
+    both = [c for c in case.parts.changes if c.kind in kinds and (c.field or c.side is Side.BOTH)]
     judged: dict[tuple[str, Answer, tuple[Intent, ...]], list[PartChange]] = {}
-    for change in found:
+    for change in both:
         answer, breaks = _judged(change)
         if breaks:
             judged.setdefault((change.path, answer, breaks), []).append(change)
     for (path, answer, breaks), changes in judged.items():
-        made = finding(
+        problem = finding(
             RULE,
             f"{path}: {changed_to(changes)}",
             place=path,
@@ -75,7 +75,7 @@ def check(case: Case) -> Iterator[Finding]:
             breaks=breaks,
             level=RULE.level if answer is Answer.NO else Level.WARN,
         )
-        yield replace(made, answer=answer)
+        yield replace(problem, answer=answer)
 
 
 def _judged(change: PartChange) -> tuple[Answer, tuple[Intent, ...]]:
@@ -99,5 +99,5 @@ def _sure(change: PartChange) -> Answer:
 
 
 def _class(name: object) -> str:
-    found = str(name or "").removesuffix("Fast")
-    return "" if found in _GENERIC else found
+    class_name = str(name or "").removesuffix("Fast")
+    return "" if class_name in _GENERIC else class_name

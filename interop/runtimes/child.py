@@ -53,12 +53,12 @@ def _first(runtime: Any, given: Any) -> list[float]:
 def _inputs(path: str) -> list[dict[str, Any]]:
     import numpy as np
 
-    found: dict[int, dict[str, Any]] = {}
+    batches: dict[int, dict[str, Any]] = {}
     with np.load(path) as arrays:
         for key in arrays.files:
             place, _, name = key.partition(" ")
-            found.setdefault(int(place), {})[name] = arrays[key]
-    return [found[place] for place in sorted(found)]
+            batches.setdefault(int(place), {})[name] = arrays[key]
+    return [batches[place] for place in sorted(batches)]
 
 
 def _runtime(order: dict[str, Any]) -> Any:

@@ -151,22 +151,22 @@ class OnnxRuntime(Runtime):
     def outputs(self, batch: Batch) -> tuple[Array, ...]:
         assert self._session is not None, "the runtime is closed"
         given = self._given(batch)
-        found = self._session.run(None, given) if self.how == "plain" else self._held_run(given)
-        return tuple(a.astype(np.float32) if a.dtype == np.float16 else a for a in found)
+        arrays = self._session.run(None, given) if self.how == "plain" else self._held_run(given)
+        return tuple(a.astype(np.float32) if a.dtype == np.float16 else a for a in arrays)
 
     def _held_run(self, given: Mapping[str, Array]) -> Any:
-        held = self._hold(given)
+        memory = self._hold(given)
         if self.how == "io-binding":  # new memory: what the last run gave out is its caller's
-            self._bind_outputs(held)
-        self._replay(held)
-        return held.binding.copy_outputs_to_cpu()
+            self._bind_outputs(memory)
+        self._replay(memory)
+        return memory.binding.copy_outputs_to_cpu()
 
     def bind(self, batch: Batch) -> Bound:
         """Inputs and outputs stay on the device; on the CPU without io-binding as of `outputs`."""
         if self.how == "plain" and self.device == "cpu":
             return super().bind(batch)
-        held = self._hold(self._given(batch))
-        return Bound(lambda: self._replay(held))
+        memory = self._hold(self._given(batch))
+        return Bound(lambda: self._replay(memory))
 
     def ready(self, batch: Batch) -> Bound:
         assert self._session is not None, "the runtime is closed"
@@ -199,10 +199,10 @@ class OnnxRuntime(Runtime):
     def _hold(self, given: Mapping[str, Array]) -> _Held:
         """Memory on the device for these shapes, with this batch's numbers in it."""
         key = tuple((name, a.shape) for name, a in given.items())
-        if (held := self._held.get(key)) is not None:
-            for name, value in held.inputs.items():
+        if (memory := self._held.get(key)) is not None:
+            for name, value in memory.inputs.items():
                 value.update_inplace(given[name])
-            return held
+            return memory
         assert self._session is not None, "the runtime is closed"
         binding = self._session.io_binding()
         # Copied: on the CPU the value would be a view of the batch itself.
@@ -213,36 +213,36 @@ class OnnxRuntime(Runtime):
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
         self._graphs += 1
-        held = _Held(binding, inputs, self._graphs)
-        self._bind_outputs(held)
+        memory = _Held(binding, inputs, self._graphs)
+        self._bind_outputs(memory)
         # The first run tells the outputs' shapes; -1 keeps it from being captured.
-        self._replay(held, graph=-1)
+        self._replay(memory, graph=-1)
         if self.how == "cuda-graph":
-            held.outputs = list(binding.get_outputs())
+            memory.outputs = list(binding.get_outputs())
             binding.clear_binding_outputs()
-            for name, value in zip(self.output_names, held.outputs, strict=True):
+            for name, value in zip(self.output_names, memory.outputs, strict=True):
                 binding.bind_ortvalue_output(name, value)
         if len(self._held) == _MOST_HELD:
             del self._held[next(iter(self._held))]
-        self._held[key] = held
-        return held
+        self._held[key] = memory
+        return memory
 
-    def _bind_outputs(self, held: _Held) -> None:
-        held.binding.clear_binding_outputs()
+    def _bind_outputs(self, memory: _Held) -> None:
+        memory.binding.clear_binding_outputs()
         for name in self.output_names:
-            held.binding.bind_output(name, self.device, 0)
+            memory.binding.bind_output(name, self.device, 0)
 
-    def _replay(self, held: _Held, graph: int | None = None) -> None:
+    def _replay(self, memory: _Held, graph: int | None = None) -> None:
         assert self._session is not None, "the runtime is closed"
         if self.how == "cuda-graph":
             options = onnxruntime.RunOptions()
-            number = held.graph if graph is None else graph
+            number = memory.graph if graph is None else graph
             options.add_run_config_entry("gpu_graph_id", str(number))
-            self._session.run_with_iobinding(held.binding, options)
+            self._session.run_with_iobinding(memory.binding, options)
         else:
-            self._session.run_with_iobinding(held.binding)
+            self._session.run_with_iobinding(memory.binding)
         if self.device == "cuda":
-            held.binding.synchronize_outputs()
+            memory.binding.synchronize_outputs()
 
     def conditions(self) -> dict[str, Json]:
         assert self._session is not None, "the runtime is closed"
@@ -283,16 +283,18 @@ class OnnxRuntime(Runtime):
     def _providers(self) -> list[Any]:
         """The one that was asked for, then those that may take what it leaves."""
         # ONNX Runtime keeps shape arithmetic on the CPU of its own accord; `elsewhere` names it.
-        made: list[Any] = [] if self.provider in PROVIDERS.values() else [self.provider]
+        providers: list[Any] = [] if self.provider in PROVIDERS.values() else [self.provider]
         if self.device == "cuda":
             options = {"use_tf32": str(int(self.tf32))}
             if self.how == "cuda-graph":
                 options["enable_cuda_graph"] = "1"
             if self._stream is not None:
                 options["user_compute_stream"] = str(self._stream.cuda_stream)
-                made = [(p, {"user_compute_stream": options["user_compute_stream"]}) for p in made]
-            made.append((PROVIDERS["cuda"], options))
-        return [*made, PROVIDERS["cpu"]]
+                providers = [
+                    (p, {"user_compute_stream": options["user_compute_stream"]}) for p in providers
+                ]
+            providers.append((PROVIDERS["cuda"], options))
+        return [*providers, PROVIDERS["cpu"]]
 
     def _assert_provider(self) -> tuple[str, ...]:
         wanted = self.provider

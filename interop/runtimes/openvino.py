@@ -63,9 +63,9 @@ class OpenVinoRuntime(Runtime):
             name: np.ascontiguousarray(array, dtype=self._types.get(name, array.dtype))
             for name, array in batch.items()
         }
-        found = self._compiled(given)
+        answer = self._compiled(given)
         # What comes back is a view of memory that the next call writes into.
-        return tuple(_host(found[port]) for port in self._compiled.outputs)
+        return tuple(_host(answer[port]) for port in self._compiled.outputs)
 
     def conditions(self) -> dict[str, Json]:
         assert self._compiled is not None, "the runtime is closed"
@@ -123,5 +123,5 @@ def _host(array: Array) -> Array:
 def _reason(error: Exception) -> str:
     """The last line that says something: OpenVINO puts its own source places first."""
     lines = [x.strip() for x in str(error).splitlines() if x.strip()]
-    said = [x for x in lines if not x.startswith(("Exception from", "Check "))]
-    return (said or lines or [type(error).__name__])[0][:240]
+    causes = [x for x in lines if not x.startswith(("Exception from", "Check "))]
+    return (causes or lines or [type(error).__name__])[0][:240]

@@ -27,14 +27,14 @@ def main() -> dict[str, Any]:
     graph = helper.make_graph([node], "probe", ports[:1], ports[1:])
     opset = [helper.make_opsetid("", 17)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
-    found: dict[str, bool | str] = {}
+    providers: dict[str, bool | str] = {}
     for name in onnxruntime.get_available_providers():
         try:
             session = onnxruntime.InferenceSession(model, providers=[name])
-            found[name] = name in session.get_providers()
+            providers[name] = name in session.get_providers()
         except Exception as error:  # its exceptions have no common base of their own
-            found[name] = (str(error).strip().splitlines() or ["does not start"])[0][:200]
-    return {"providers": found, "gpu": gpu}
+            providers[name] = (str(error).strip().splitlines() or ["does not start"])[0][:200]
+    return {"providers": providers, "gpu": gpu}
 
 
 if __name__ == "__main__":

@@ -99,8 +99,10 @@ class TorchRuntime(Runtime):
         call = self._call(given)
         if self.device == "cpu" and self._dtype in (torch.float32, torch.float64):
             arrays = batch.values() if isinstance(batch, Mapping) else (batch,)
-            held = {a.__array_interface__["data"][0] for a in arrays}
-            if all(t.data_ptr() in held for t in given):  # nothing is cast: it lies there already
+            addresses = {a.__array_interface__["data"][0] for a in arrays}
+            if all(
+                t.data_ptr() in addresses for t in given
+            ):  # nothing is cast: it lies there already
                 return Bound(lambda: call(given))
         return Bound(lambda: tuple(host(t) for t in tensors_of(call(self._given(batch)))))
 
@@ -193,12 +195,12 @@ class TorchRuntime(Runtime):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tracers warn of much; what counts is raised
                 try:
-                    self._made[key], found = make(given)
+                    self._made[key], output = make(given)
                 except ModelError:
                     raise
                 except Exception as error:  # compilers raise anything
                     raise _cannot(HOW[self.how], error) from None
-            return found
+            return output
 
     def _compiled(self, given: tuple[torch.Tensor, ...]) -> tuple[_Call, Any]:
         if self._any_shape is not None:
@@ -219,8 +221,8 @@ class TorchRuntime(Runtime):
 
         assert self._module is not None
         dynamic = len(self._made) >= _STATIC_SHAPES
-        made: _Call = torch.compile(self._module, backend=counted, dynamic=dynamic)
-        found = made(*given)
+        call: _Call = torch.compile(self._module, backend=counted, dynamic=dynamic)
+        output = call(*given)
         if self._graphs == graphs:
             raise ModelError(
                 "compile cannot be had of this module: torch compiled nothing of it and ran it "
@@ -228,8 +230,8 @@ class TorchRuntime(Runtime):
                 fix="leave pytorch:compile away",
             )
         if dynamic:
-            self._any_shape = made
-        return made, found
+            self._any_shape = call
+        return call, output
 
     def _scripted(self, given: tuple[torch.Tensor, ...]) -> tuple[_Call, Any]:
         assert self._module is not None
@@ -238,20 +240,20 @@ class TorchRuntime(Runtime):
             last = list(self._made.values())[-1]
             # A trace that fails at this shape is traced anew like one that answers otherwise.
             with contextlib.suppress(Exception):
-                found = last(*given)
-                if _alike(tensors_of(found), native):
-                    return last, found
+                output = last(*given)
+                if _alike(tensors_of(output), native):
+                    return last, output
         jit: Any = torch.jit
-        made: _Call = jit.trace(_Flat(self._module), given, check_trace=False)
+        call: _Call = jit.trace(_Flat(self._module), given, check_trace=False)
         if not self._module.training:
-            made = jit.freeze(made)
-        found = made(*given)
-        if not _alike(tensors_of(found), native):
+            call = jit.freeze(call)
+        output = call(*given)
+        if not _alike(tensors_of(output), native):
             raise ModelError(
                 "its TorchScript trace answers otherwise than the module itself",
                 fix="leave pytorch:torchscript away",
             )
-        return made, found
+        return call, output
 
 
 class _Flat(nn.Module):
@@ -289,8 +291,8 @@ def tensors(
 ) -> tuple[torch.Tensor, ...]:
     """A batch as positional arguments: numbers of floating point in `dtype`, others as they are."""
     arrays = batch.values() if isinstance(batch, Mapping) else (batch,)
-    made = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
-    return tuple(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in made)
+    values = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
+    return tuple(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in values)
 
 
 def tensors_of(outputs: Any) -> list[torch.Tensor]:

@@ -113,12 +113,12 @@ def _spans(
     )
     length = last[None, :] - first[:, None] + 1
     fits = np.argwhere((length >= 1) & (length <= LONGEST))
-    found = []
+    spans = []
     for i, j in fits:
         begin, end = offsets[first[i]], offsets[last[j]]
         assert begin is not None and end is not None  # of `places`
-        found.append((float(starts[first[i]] + ends[last[j]]), begin[0], end[1]))
-    return found
+        spans.append((float(starts[first[i]] + ends[last[j]]), begin[0], end[1]))
+    return spans
 
 
 def _chosen(spans: Sequence[tuple[float, int, int]], context: str) -> Span:
@@ -138,8 +138,8 @@ def _figures(answer: str, truth: Sequence[str]) -> tuple[float, float]:
     library("torchmetrics")
     from torchmetrics.functional.text import squad
 
-    found = squad(
+    figures = squad(
         {"prediction_text": answer, "id": "0"},
         {"answers": {"answer_start": [0], "text": list(truth) or [""]}, "id": "0"},
     )
-    return float(found["exact_match"]) / 100, float(found["f1"]) / 100
+    return float(figures["exact_match"]) / 100, float(figures["f1"]) / 100

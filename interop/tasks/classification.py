@@ -82,16 +82,16 @@ class Classification(Task):
         logits, truth = np.stack(answers), np.asarray(truths, dtype=np.int64)
         count, classes = logits.shape
         chosen = logits.argmax(axis=1)
-        found = [share_of("top-1", chosen == truth)]
+        figures = [share_of("top-1", chosen == truth)]
         if classes > 5:
             best = np.argpartition(logits, -5, axis=1)[:, -5:]
-            found.append(share_of("top-5", (best == truth[:, None]).any(axis=1)))
+            figures.append(share_of("top-5", (best == truth[:, None]).any(axis=1)))
         for place, name in enumerate(("precision", "recall", "F1")):
 
             def macro(drawn: Classes, place: int = place) -> float:
                 return macros(truth[drawn], chosen[drawn], classes)[place]
 
-            found.append(score(f"macro {name}", Unit.SHARE, count, macro))
+            figures.append(score(f"macro {name}", Unit.SHARE, count, macro))
         losses, sure = _nll(logits, truth), np.exp(-_nll(logits, chosen))
         bins = np.clip(np.ceil(sure * BINS).astype(np.int64) - 1, 0, BINS - 1)
         gaps = (chosen == truth) - sure
@@ -99,11 +99,11 @@ class Classification(Task):
         def calibration(drawn: Classes) -> float:
             return float(np.abs(np.bincount(bins[drawn], gaps[drawn], BINS)).sum()) / len(drawn)
 
-        found.append(score("calibration error", Unit.SHARE, count, calibration, better=-1))
+        figures.append(score("calibration error", Unit.SHARE, count, calibration, better=-1))
         mean = score(
             "negative log likelihood", Unit.ABS, count, lambda p: losses[p].mean(), better=-1
         )
-        return [*found, mean]
+        return [*figures, mean]
 
     def tables(self, of: str, answers: Sequence[Logits], truths: Sequence[int]) -> ClassTables:
         """Precision, recall, F1 and support of each class, and what is confused with what."""
@@ -152,9 +152,9 @@ def macros(truth: Classes, answers: Classes, classes: int) -> tuple[float, float
     in scikit-learn with zero_division=0.
     """
     hits = np.bincount(truth[truth == answers], minlength=classes)
-    there, said = np.bincount(truth, minlength=classes), np.bincount(answers, minlength=classes)
-    seen = there + said > 0
-    parts = over(hits, said), over(hits, there), over(2 * hits, there + said)
+    there, answered = np.bincount(truth, minlength=classes), np.bincount(answers, minlength=classes)
+    seen = there + answered > 0
+    parts = over(hits, answered), over(hits, there), over(2 * hits, there + answered)
     precision, recall, f1 = (float(p[seen].mean()) for p in parts)
     return precision, recall, f1
 

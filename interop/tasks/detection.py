@@ -86,8 +86,8 @@ class Detection(Task):
             return seen[key]
 
         def of(which: slice, drawn: NDArray[np.int64]) -> float:
-            found = precisions(drawn)[:, which].mean(axis=1)
-            known = found[np.isfinite(found)]
+            means = precisions(drawn)[:, which].mean(axis=1)
+            known = means[np.isfinite(means)]
             return float(known.mean()) if len(known) else float("nan")
 
         if not matched:
@@ -125,12 +125,12 @@ class Detection(Task):
         once = np.ones(len(answers))
         rows: list[Figures] = []
         for number, matched in sorted(_matched(answers, truths).items()):
-            found = matched.precision(once)
+            precision = matched.precision(once)
             rows.append(
                 {
                     "class": named(self.labels, number),
-                    "ap": float(found.mean()),
-                    "ap50": float(found[0]),
+                    "ap": float(precision.mean()),
+                    "ap50": float(precision[0]),
                     "support": int(matched.truths.sum()),
                 }
             )
@@ -163,14 +163,14 @@ class Detection(Task):
         fits = wide > 1 and (not classes or wide - classes in (0, 1))
         if not fits or logits.shape[0] != rows or shares.shape != (*logits.shape[:2], 4):
             raise refuse(outputs, _NEEDS)
-        found = []
+        sets = []
         for own in rows_of(batch):
             height, width = batch.about[own[0]]["size"]
             boxes = _corners(shares[own[0]].astype(np.float32)) * np.array(
                 [width, height] * 2, dtype=np.float32
             )
-            found.append(_read(logits[own[0]].astype(np.float32), boxes, nothing=wide != classes))
-        return found
+            sets.append(_read(logits[own[0]].astype(np.float32), boxes, nothing=wide != classes))
+        return sets
 
     def _counts(self, labels: NDArray[np.int64]) -> Counter[str]:
         return Counter(named(self.labels, int(n)) for n in labels)
@@ -249,12 +249,12 @@ class _Matched:
         weight = times[self.picture]
         hits, misses = (np.cumsum(part * weight, axis=1) for part in (self.hits, self.misses))
         precision = np.maximum.accumulate(over(hits, hits + misses)[:, ::-1], axis=1)[:, ::-1]
-        found = np.zeros(len(hits))
+        averages = np.zeros(len(hits))
         recalls = np.linspace(0, 1, 101)
         for i, (recall, best) in enumerate(zip(hits / wanted, precision, strict=True)):
             place = np.searchsorted(recall, recalls, side="left")
-            found[i] = best[place[place < len(best)]].sum() / len(recalls)
-        return found
+            averages[i] = best[place[place < len(best)]].sum() / len(recalls)
+        return averages
 
 
 def _matched(answers: Sequence[Boxes], truths: Sequence[Boxes]) -> dict[int, _Matched]:
@@ -266,19 +266,19 @@ def _matched(answers: Sequence[Boxes], truths: Sequence[Boxes]) -> dict[int, _Ma
     numbers = sorted({int(n) for t in truths for n in t.labels})
     if not numbers:
         return {}
-    real, said = COCO(), COCO()
-    for coco, sets in ((real, truths), (said, answers)):
+    real, answered = COCO(), COCO()
+    for coco, sets in ((real, truths), (answered, answers)):
         coco.dataset = _as_coco(sets, numbers)
         with contextlib.redirect_stdout(io.StringIO()):
             coco.createIndex()
-    held = COCOeval(real, said, "bbox")
-    held.params.areaRng, held.params.areaRngLbl = [[0, 1e10]], ["all"]
-    held.params.maxDets = [MOST]
+    evaluation = COCOeval(real, answered, "bbox")
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+    evaluation.params.maxDets = [MOST]
     with contextlib.redirect_stdout(io.StringIO()):
-        held.evaluate()
+        evaluation.evaluate()
     each = len(answers)
     return {
-        number: _of_class(held.evalImgs[i * each : (i + 1) * each])
+        number: _of_class(evaluation.evalImgs[i * each : (i + 1) * each])
         for i, number in enumerate(numbers)
     }
 

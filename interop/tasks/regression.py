@@ -44,10 +44,10 @@ class Regression(Task):
         def fits(shape: tuple[int, ...]) -> bool:
             return shape in ((rows, wide), (rows,) if wide == 1 else (rows, wide))
 
-        found = pick(outputs, ("logits",), fits, needs).astype(np.float32).reshape(rows, wide)
+        numbers = pick(outputs, ("logits",), fits, needs).astype(np.float32).reshape(rows, wide)
         if self.labels and len(self.labels) != wide:
             raise refuse(outputs, f"a number for each of {len(self.labels)} labels")
-        return [found[own].mean(axis=0) for own in rows_of(batch)]
+        return [numbers[own].mean(axis=0) for own in rows_of(batch)]
 
     def right(self, answer: Numbers, truth: float | Array) -> None:
         """No yes or no: a number is near or far."""
@@ -60,8 +60,8 @@ class Regression(Task):
         """The mean absolute error, the root of the mean squared one, in the outputs' own unit, and
         the share of variance explained, R2 = 1 - sum (y - f)^2 / sum (y - mean y)^2; of several
         outputs the plain mean of each. R2 is left out where all true numbers are the same."""
-        found, truth = _both(answers, truths)
-        far = np.abs(truth - found)
+        numbers, truth = _both(answers, truths)
+        far = np.abs(truth - numbers)
         count = len(far)
 
         def rmse(drawn: NDArray[np.int64]) -> float:
@@ -82,8 +82,8 @@ class Regression(Task):
         return scores
 
     def figure(self, answers: Sequence[Numbers], truths: Sequence[float | Array]) -> float:
-        found, truth = _both(answers, truths)
-        return float(np.abs(truth - found).mean())
+        numbers, truth = _both(answers, truths)
+        return float(np.abs(truth - numbers).mean())
 
     def words(self, answer: Numbers) -> str:
         return _shown(answer)
@@ -109,10 +109,10 @@ class Regression(Task):
         library("sklearn")
         from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-        found, truth = _both(answers, truths)
-        if found.shape[1] == 1:
+        numbers, truth = _both(answers, truths)
+        if numbers.shape[1] == 1:
             return None
-        names = self.labels or tuple(f"output {i}" for i in range(found.shape[1]))
+        names = self.labels or tuple(f"output {i}" for i in range(numbers.shape[1]))
         rows: tuple[Figures, ...] = tuple(
             {
                 "output": name,
@@ -120,7 +120,7 @@ class Regression(Task):
                 "rmse": float(root_mean_squared_error(y, f)),
                 "r2": float(r2_score(y, f)) if y.std() else None,
             }
-            for name, y, f in zip(names, truth.T, found.T, strict=True)
+            for name, y, f in zip(names, truth.T, numbers.T, strict=True)
         )
         return ClassTables(of=of, labels=self.labels, outputs=rows)
 

@@ -94,11 +94,11 @@ class Segmentation(Task):
         """The mean over classes that occur in truth or answers of TP / (TP + FP + FN), pixels of
         all pictures counted together, and the share of pixels that are right. The intervals draw
         pictures."""
-        hits, there, said = (part.astype(np.float64) for part in _by_class(answers))
+        hits, there, answered = (part.astype(np.float64) for part in _by_class(answers))
 
         def mean_iou(drawn: NDArray[np.int64]) -> float:
             times = np.bincount(drawn, minlength=len(answers)).astype(np.float64)
-            joint = times @ (there + said - hits)
+            joint = times @ (there + answered - hits)
             seen = joint > 0
             return (
                 float(((times @ hits)[seen] / joint[seen]).mean()) if seen.any() else float("nan")
@@ -127,12 +127,12 @@ class Segmentation(Task):
     def tables(self, of: str, answers: Sequence[Segmented], truths: Sequence[Array]) -> ClassTables:
         """IoU, recall ("accuracy") and the truth's pixels of each class that occurs,
         and the confusion matrix in pixels, rows the truth."""
-        hits, there, said = (part.sum(axis=0) for part in _by_class(answers))
+        hits, there, answered = (part.sum(axis=0) for part in _by_class(answers))
         classes = answers[0].classes
         counts = np.zeros(classes * classes, dtype=np.int64)
         for answer in answers:
             counts[answer.cells] += answer.counts
-        iou, recall = over(hits, there + said - hits), over(hits, there)
+        iou, recall = over(hits, there + answered - hits), over(hits, there)
         rows: tuple[Figures, ...] = tuple(
             {
                 "class": named(self.labels, int(i)),
@@ -140,7 +140,7 @@ class Segmentation(Task):
                 "accuracy": float(recall[i]),
                 "pixels": int(there[i]),
             }
-            for i in np.flatnonzero(there + said)
+            for i in np.flatnonzero(there + answered)
         )
         names = [named(self.labels, int(i)) for i in range(classes)]
         tables = ClassTables(of=of, labels=self.labels, classes=rows)
@@ -176,8 +176,8 @@ def _classes(scores: Array, size: tuple[int, ...]) -> NDArray[np.uint16]:
         largest, where = raised.max(dim=0)
         chosen = torch.where(largest > best, where + start, chosen)
         best = torch.maximum(best, largest)
-    found: NDArray[np.uint16] = chosen.numpy().astype(np.uint16)
-    return found
+    classes: NDArray[np.uint16] = chosen.numpy().astype(np.uint16)
+    return classes
 
 
 def _compared(answer: NDArray[np.uint16], truth: Array, classes: int, where: str) -> Segmented:
@@ -203,11 +203,11 @@ def _packed(mask: NDArray[np.uint16]) -> bytes:
 def _by_class(answers: Sequence[Segmented]) -> tuple[NDArray[np.int64], ...]:
     """Pixels of each picture by class, (pictures, classes): right, of the truth, answered."""
     shape = len(answers), answers[0].classes
-    hits, there, said = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    hits, there, answered = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     for i, answer in enumerate(answers):
         real, chosen = np.divmod(answer.cells, answer.classes)
         np.add.at(there[i], real, answer.counts)
-        np.add.at(said[i], chosen, answer.counts)
+        np.add.at(answered[i], chosen, answer.counts)
         same = real == chosen
         hits[i, real[same]] = answer.counts[same]
-    return hits, there, said
+    return hits, there, answered

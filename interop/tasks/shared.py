@@ -50,10 +50,10 @@ def pick(
 
 def rows_of(batch: Prepared) -> list[list[int]]:
     """The rows of each record, in order."""
-    found: list[list[int]] = [[] for _ in batch.records]
+    rows: list[list[int]] = [[] for _ in batch.records]
     for row, record in enumerate(batch.rows):
-        found[record].append(row)
-    return found
+        rows[record].append(row)
+    return rows
 
 
 def library(name: str) -> None:
@@ -71,8 +71,8 @@ def share_of(name: str, which: NDArray[np.bool_], better: int = 1) -> Score:
     """A share of records with Wilson's interval."""
     from interop.stats.intervals import share
 
-    found = share(name, which, {})
-    return Score(name, Unit.SHARE, float(which.mean()), found.interval, better)
+    measurement = share(name, which, {})
+    return Score(name, Unit.SHARE, float(which.mean()), measurement.interval, better)
 
 
 def score(

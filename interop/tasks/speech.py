@@ -93,11 +93,11 @@ class SpeechRecognition(Task):
         """Word and character error rates: the insertions, deletions and substitutions of all
         utterances over the words, or characters, of the truth; they may exceed 1. And the share of
         utterances that are right throughout. The intervals draw utterances."""
-        said, real = [a.text for a in answers], list(truths)
+        texts, real = [a.text for a in answers], list(truths)
         exact = np.array([self.right(a, t) for a, t in zip(answers, truths, strict=True)])
         return [
-            _rate("WER", said, real, words=True),
-            _rate("CER", said, real, words=False),
+            _rate("WER", texts, real, words=True),
+            _rate("CER", texts, real, words=False),
             share_of("exact match", exact),
         ]
 
@@ -113,8 +113,8 @@ class SpeechRecognition(Task):
 
     def between(self, ours: Sequence[Said], theirs: Sequence[Said]) -> list[Score]:
         """The word error rate of the one with the other's texts for the truth."""
-        said, real = [a.text for a in ours], [b.text for b in theirs]
-        return [_rate("word difference", said, real, words=True)] if any(real) else []
+        texts, real = [a.text for a in ours], [b.text for b in theirs]
+        return [_rate("word difference", texts, real, words=True)] if any(real) else []
 
     def _text(self, likeliest: NDArray[np.int64], prepare: Preparation) -> str:
         blank = getattr(prepare, "blank", None)
@@ -140,28 +140,28 @@ def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _rate(name: str, said: Sequence[str], real: Sequence[str], *, words: bool) -> Score:
-    figure, count = _rates(said, real, words=words)
+def _rate(name: str, texts: Sequence[str], real: Sequence[str], *, words: bool) -> Score:
+    figure, count = _rates(texts, real, words=words)
     return score(name, Unit.RATIO, count, figure, better=-1)
 
 
 def _rates(
-    said: Sequence[str], real: Sequence[str], *, words: bool
+    texts: Sequence[str], real: Sequence[str], *, words: bool
 ) -> tuple[Callable[[NDArray[np.int64]], float], int]:
     """The error rate of drawn pairs as a function of their places, and how many there are."""
-    pairs = [(_folded(a), _folded(b)) for a, b in zip(said, real, strict=True)]
+    pairs = [(_folded(a), _folded(b)) for a, b in zip(texts, real, strict=True)]
     faults = np.array([_faults(a, b, words=words) for a, b in pairs])
     size = np.array([len(b.split()) if words else len(b) for _, b in pairs], dtype=np.float64)
     return ratio(faults, size), len(pairs)
 
 
-def _faults(said: str, real: str, *, words: bool) -> float:
+def _faults(text: str, real: str, *, words: bool) -> float:
     """How many words, or characters, must be put in, taken out or changed."""
     library("torchmetrics")
     from torchmetrics.functional.text import char_error_rate, word_error_rate
 
     size = len(real.split()) if words else len(real)
     if not size:
-        return float(len(said.split()) if words else len(said))
-    rate = (word_error_rate if words else char_error_rate)([said], [real])
+        return float(len(text.split()) if words else len(text))
+    rate = (word_error_rate if words else char_error_rate)([text], [real])
     return float(round(float(rate) * size))

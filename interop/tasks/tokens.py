@@ -99,12 +99,12 @@ class TokenClassification(Task):
         accuracy = {"tag accuracy": ratio(right * 1.0, words * 1.0)}
         if not self.things:
             return accuracy
-        found, there = _things([a.tags for a in answers]), _things(truths)
-        hits = np.array([len(a & b) for a, b in zip(found, there, strict=True)]) * 1.0
-        said, real = (np.array([len(s) for s in side]) * 1.0 for side in (found, there))
+        things, there = _things([a.tags for a in answers]), _things(truths)
+        hits = np.array([len(a & b) for a, b in zip(things, there, strict=True)]) * 1.0
+        answered, real = (np.array([len(s) for s in side]) * 1.0 for side in (things, there))
         return {
-            "F1": _or_zero(2 * hits, said + real),
-            "precision": _or_zero(hits, said),
+            "F1": _or_zero(2 * hits, answered + real),
+            "precision": _or_zero(hits, answered),
             "recall": _or_zero(hits, real),
             **accuracy,
         }
@@ -126,8 +126,8 @@ class TokenClassification(Task):
     ) -> ClassTables:
         """Precision, recall, F1 and support: of each type of thing, or of each tag where tags mark
         no things."""
-        real, said = [list(t) for t in truths], [list(a.tags) for a in answers]
-        rows = _things_report(real, said) if self.things else _tags_report(real, said)
+        real, answered = [list(t) for t in truths], [list(a.tags) for a in answers]
+        rows = _things_report(real, answered) if self.things else _tags_report(real, answered)
         sums = {"accuracy", "micro avg", "macro avg", "weighted avg"}
         by_class: tuple[Figures, ...] = tuple(
             {
@@ -176,23 +176,23 @@ def _things(sentences: Sequence[Sequence[str]]) -> list[set[tuple[str, int, int]
     return [set(get_entities(list(tags))) for tags in sentences]
 
 
-def _things_report(real: list[list[str]], said: list[list[str]]) -> Mapping[str, Json]:
+def _things_report(real: list[list[str]], answered: list[list[str]]) -> Mapping[str, Json]:
     library("seqeval")
     from seqeval.metrics import classification_report  # type: ignore[import-untyped]
 
-    if not any(_things(real)) and not any(_things(said)):
+    if not any(_things(real)) and not any(_things(answered)):
         return {}  # seqeval fails where there is nothing at all
     things_report: Mapping[str, Json] = classification_report(
-        real, said, output_dict=True, zero_division=0
+        real, answered, output_dict=True, zero_division=0
     )
     return things_report
 
 
-def _tags_report(real: list[list[str]], said: list[list[str]]) -> Mapping[str, Json]:
+def _tags_report(real: list[list[str]], answered: list[list[str]]) -> Mapping[str, Json]:
     library("sklearn")
     from sklearn.metrics import classification_report
 
-    flat = [[tag for tags in side for tag in tags] for side in (real, said)]
+    flat = [[tag for tags in side for tag in tags] for side in (real, answered)]
     tags_report: Mapping[str, Json] = classification_report(
         *flat, output_dict=True, zero_division=0
     )

@@ -39,26 +39,30 @@ def explain(
         folder = Path(place)
         model = folder / "model.onnx"
         converted = routes.convert(forward, feed, route)
-        held = write_weights(forward.model, folder)
+        weights = write_weights(forward.model, folder)
         # The names that the exporter gave its values lead back to the module.
         graph.write(
-            converted.model, model, held.state, held.places, held.metadata,
-            folds=route.folds, axes=converted.axes, aliases=held.aliases, strip=False,
+            converted.model, model, weights.state, weights.places, weights.metadata,
+            folds=route.folds, axes=converted.axes, aliases=weights.aliases, strip=False,
         )  # fmt: skip
         with OnnxRuntime(model, spin=False) as runtime:
             batches = dict(feed.batches(runtime.input_shapes))
         batch = batches.get(label) or next(iter(batches.values()))
-        found = _own_paths(first_departure(converted.program, forward, batch, folder))
+        departure = _own_paths(first_departure(converted.program, forward, batch, folder))
         native = TorchRuntime(forward).outputs(batch)
-        right = truth_at(converted.program, forward, batch, folder, found)
-        files = reproduction.keep(kept, model, batch, native, found, truth=right)
+        right = truth_at(converted.program, forward, batch, folder, departure)
+        files = reproduction.keep(kept, model, batch, native, departure, truth=right)
     return GraphDeparture(
-        **found.json(), batch=label, route=route.name, folder=str(kept), files=files
+        **departure.json(), batch=label, route=route.name, folder=str(kept), files=files
     )
 
 
-def _own_paths(found: Departure) -> Departure:
+def _own_paths(departure: Departure) -> Departure:
     """The same with the module's own paths, without the wrapper that exporters are given."""
-    inner = found.module.removeprefix(FRONT) if found.module != FRONT[:-1] else ""
-    said = found.what.replace(found.module, inner or found.kind) if found.module else found.what
-    return replace(found, module=inner, what=said)
+    inner = departure.module.removeprefix(FRONT) if departure.module != FRONT[:-1] else ""
+    text = (
+        departure.what.replace(departure.module, inner or departure.kind)
+        if departure.module
+        else departure.what
+    )
+    return replace(departure, module=inner, what=text)

@@ -144,9 +144,9 @@ def _save(path: Path, arrays: Mapping[str, Array]) -> None:
         np.savez(file, allow_pickle=False, **{n: np.asarray(a) for n, a in arrays.items()})
 
 
-def _readme(found: Departure) -> str:
+def _readme(departure: Departure) -> str:
     return (
-        f"{found.what}.\n"
+        f"{departure.what}.\n"
         "model.onnx is the graph as it was exported; observed.onnx, where it is there, gives the "
         "departing value too.\n"
         "inputs.npz holds the input on which it failed, expected.npz what PyTorch gave "

@@ -138,9 +138,9 @@ def recover(identity: Identity, wanted: WantedTensor) -> Recovered:
         raise _lacking(identity, wanted, left, graph)
     state: dict[str, torch.Tensor] = {}
     for name, shape in wanted.shapes.items():
-        found = search.found.get(name)
-        if found is not None:
-            state[name] = _tensor(found, shape, given, state)
+        source = search.found.get(name)
+        if source is not None:
+            state[name] = _tensor(source, shape, given, state)
     claimed = {f.weight for f in search.found.values()}
     unclaimed = [n for n, t in given.items() if n not in claimed and _is_weight(t)]
     return Recovered(state, search.found, unclaimed)
@@ -216,13 +216,13 @@ class _Search:
         for name in sorted(heads, key=lambda n: -len(self.wanted.shapes[n])):
             module, _, leaf = name.rpartition(".")
             rows = self._rows(f"{module}.weight") if leaf == "bias" else None
-            found = [
+            candidates = [
                 u for u in self._unclaimed()
                 if self._fits(name, u.weight, u.turned)
                 and (rows is None or len(self.given[u.weight]) == rows)
             ]  # fmt: skip
-            if len(found) == 1:
-                self._take(name, found[0], BY_SHAPE)
+            if len(candidates) == 1:
+                self._take(name, candidates[0], BY_SHAPE)
 
     def by_shape(self) -> None:
         for names, uses in self._alike():
@@ -240,13 +240,13 @@ class _Search:
         """A class token that was expanded to the batch before the exporter computed with it."""
         for name in self.left():
             wanted = self.wanted.shapes[name]
-            found = [
+            candidates = [
                 u for u in self._unclaimed()
                 if wanted[:1] == (1,) and self._shape(u)[1:] == wanted[1:] and not u.turned
                 and _rows_are_equal(self.given[u.weight])
             ]  # fmt: skip
-            if len(found) == 1:
-                self.found[name] = Found(found[0].weight, False, REPEATED, None, True)
+            if len(candidates) == 1:
+                self.found[name] = Found(candidates[0].weight, False, REPEATED, None, True)
 
     def left_out(self, modules: set[str]) -> None:
         """Biases of zeros: the operator is there, and takes none."""
@@ -287,10 +287,10 @@ class _Search:
         return shape[::-1] if use.turned else shape
 
     def _rows(self, name: str) -> int | None:
-        found = self.found.get(name)
-        if found is None:
+        source = self.found.get(name)
+        if source is None:
             return None
-        return int(self.given[found.weight].shape[-1 if found.turned else 0])
+        return int(self.given[source.weight].shape[-1 if source.turned else 0])
 
     def _in_head(self, name: str) -> bool:
         return any(name.startswith(f"{path}.") for path in self.wanted.heads)
@@ -397,13 +397,13 @@ def _is_weight(tensor: torch.Tensor) -> bool:
 
 
 def _tensor(
-    found: Found,
+    source: Found,
     shape: tuple[int, ...],
     given: Mapping[str, torch.Tensor],
     state: Mapping[str, torch.Tensor],
 ) -> torch.Tensor:
-    if found.weight:
-        return undone(given[found.weight], found)
+    if source.weight:
+        return undone(given[source.weight], source)
     dtype = next((t.dtype for t in state.values() if t.is_floating_point()), torch.float32)
     return torch.zeros(shape, dtype=dtype)
 

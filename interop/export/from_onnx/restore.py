@@ -86,12 +86,12 @@ def restore(identity: Identity, *, arch: str | None = None, factory: str | None 
         wanted = _of_config(identity, name)
     else:
         wanted = _of_library(name)
-    made = match.recover(identity, wanted)
-    lacking = [n for n in wanted.shapes if n not in made.state]
+    recovered = match.recover(identity, wanted)
+    lacking = [n for n in wanted.shapes if n not in recovered.state]
     lacking = [n for n in lacking if match.is_made_by_code(n)]
-    _build_the_rest(made, lacking, name, factory)
-    state = {n: made.state[n] for n in wanted.shapes if n in made.state}
-    return Restored(state, made.found, made.unclaimed, name, evidence)
+    _build_the_rest(recovered, lacking, name, factory)
+    state = {n: recovered.state[n] for n in wanted.shapes if n in recovered.state}
+    return Restored(state, recovered.found, recovered.unclaimed, name, evidence)
 
 
 def restore_file(
@@ -115,16 +115,16 @@ def restore_file(
     target = Path(out).resolve()
     _check_target(target, Path(identity.manifest.file), force)
     start = perf_counter()
-    made = restore(identity, arch=arch, factory=factory)
+    restored = restore(identity, arch=arch, factory=factory)
     recovered = perf_counter() - start
     with Staging(target, "choose another -o") as staging:
-        weights.write(staging.path, made.state, _metadata(identity, made, factory))
-        proofs = _proofs(identity, staging.path, made, factory, device)
+        weights.write(staging.path, restored.state, _metadata(identity, restored, factory))
+        proofs = _proofs(identity, staging.path, restored, factory, device)
         holds = all(p.holds for p in proofs)
         if holds:
             staging.commit()
     spent = recovered, perf_counter() - start - recovered
-    return _report(identity, made, proofs, target if holds else None, device, spent)
+    return _report(identity, restored, proofs, target if holds else None, device, spent)
 
 
 # ---------------------------------------------------------------- which architecture
@@ -158,32 +158,32 @@ def _architecture(identity: Identity, arch: str | None, factory: str | None) -> 
 def _config(path: Path) -> str:
     """What a config.json calls the architecture: ours, or timm's; "" where it says nothing."""
     try:
-        held = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return ""
-    if not isinstance(held, dict):
+    if not isinstance(document, dict):
         return ""
-    if isinstance(held.get("arch"), str):
-        return str(held["arch"])
-    own = held.get("architecture")
+    if isinstance(document.get("arch"), str):
+        return str(document["arch"])
+    own = document.get("architecture")
     return f"timm/{own}" if isinstance(own, str) else ""
 
 
-def _full(said: str, where: str) -> str:
+def _full(claim: str, where: str) -> str:
     """The library's full name of what was said; the first library that has it."""
     known = indexes.load().by_name
-    if said in known:
-        return said
+    if claim in known:
+        return claim
     order = list(catalog.LIBRARIES)
-    found = sorted((n for n in known if is_name(said, n)),
+    names = sorted((n for n in known if is_name(claim, n)),
                    key=lambda n: (order.index(n.partition("/")[0]), len(n), n))  # fmt: skip
-    if not found:
+    if not names:
         raise ModelError(
-            f"{said!r} names no architecture that is known here",
+            f"{claim!r} names no architecture that is known here",
             where=where,
             fix="name another with --arch library/name, or give --model package.module:factory",
         )
-    return found[0]
+    return names[0]
 
 
 def _of_library(name: str) -> WantedTensor:
@@ -218,29 +218,31 @@ def _of_factory(factory: str) -> WantedTensor:
     return WantedTensor(factory, {n: tuple(t.shape) for n, t in module.state_dict().items()})
 
 
-def _build_the_rest(made: Recovered, lacking: list[str], name: str, factory: str | None) -> None:
+def _build_the_rest(
+    recovered: Recovered, lacking: list[str], name: str, factory: str | None
+) -> None:
     """Adds what follows from the architecture alone: counters as zeros, indices as it has them."""
     for key in [n for n in lacking if n.endswith("num_batches_tracked")]:
-        made.state[key] = torch.zeros((), dtype=torch.int64)
-        made.found[key] = Found("", False, BUILT)
-    rest = [n for n in lacking if n not in made.state]
+        recovered.state[key] = torch.zeros((), dtype=torch.int64)
+        recovered.found[key] = Found("", False, BUILT)
+    rest = [n for n in lacking if n not in recovered.state]
     if rest:
         module = call_by_path(factory) if factory else catalog.module(name)
         own = module.state_dict()
-        made.state.update((n, own[n].detach().clone()) for n in rest)
-        made.found.update((n, Found("", False, BUILT)) for n in rest)
+        recovered.state.update((n, own[n].detach().clone()) for n in rest)
+        recovered.found.update((n, Found("", False, BUILT)) for n in rest)
 
 
 # ---------------------------------------------------------------- the proofs
 
 
 def _proofs(
-    identity: Identity, file: Path, made: Restored, factory: str | None, device: str
+    identity: Identity, file: Path, restored: Restored, factory: str | None, device: str
 ) -> list[Proof]:
     """Those that could be made: the first that does not hold ends them."""
     written = identify(
         read(str(file)),
-        arch=None if factory else made.arch,
+        arch=None if factory else restored.arch,
         labels=identity.labels,
         preprocessing=identity.preprocessing,
     )
@@ -248,18 +250,18 @@ def _proofs(
         about = {**written.manifest.metadata, "config.json": config}
         written = replace(written, manifest=replace(written.manifest, metadata=about))
     module = _built(written, identity, factory)
-    proofs = [load(module, written), _same(identity, written, made)]
+    proofs = [load(module, written), _same(identity, written, restored)]
     if not all(p.holds for p in proofs):
         return proofs
     model = Path(identity.manifest.file)
     with OnnxRuntime(model, device, spin=False) as runtime:
         forward, feed = _fed(identity, module)
-        held = reference(forward, feed, shapes=runtime.input_shapes, device=device)
-        proofs.append(parity(held, runtime))
+        expected = reference(forward, feed, shapes=runtime.input_shapes, device=device)
+        proofs.append(parity(expected, runtime))
     if proofs[-1].holds:
         head = written.head.tensors if written.head else ()
-        named = {made.found[n].weight for n in head if n in made.found}
-        proofs.append(canary(model, held, head=named, device=device))
+        named = {restored.found[n].weight for n in head if n in restored.found}
+        proofs.append(canary(model, expected, head=named, device=device))
     return proofs
 
 
@@ -272,28 +274,28 @@ def _built(written: Identity, graph: Identity, factory: str | None) -> nn.Module
         raise ModelError(error.what, where=where, fix=error.fix, rule=error.rule) from None
 
 
-def _same(identity: Identity, written: Identity, made: Restored) -> Proof:
+def _same(identity: Identity, written: Identity, restored: Restored) -> Proof:
     """Each written tensor against the graph's, both read a second time."""
     start = perf_counter()
     given = match.initialisers(identity)
     again = state_dict(written.tensors, str(written.manifest.file))
     wrong = [
-        n for n, f in made.found.items()
+        n for n, f in restored.found.items()
         if f.weight and not same_bits(again[n], match.undone(given[f.weight], f))
     ]  # fmt: skip
-    steps = made.steps
-    turned = sum(f.turned for f in made.found.values())
+    steps = restored.steps
+    turned = sum(f.turned for f in restored.found.values())
     facts: dict[str, Json] = {
         "steps": steps,
         "transposed": turned,
-        "constants": len(made.unclaimed),
+        "constants": len(restored.unclaimed),
         "faults": dict.fromkeys(wrong, "differs"),
     }
     if wrong:
         what = f"{len(wrong)} tensors are not the graph's: {', '.join(wrong[:_SHOWN])}"
     else:
         listed = "; ".join(f"{step}: {count}" for step, count in steps.items())
-        what = f"all {len(made.found)} tensors are the graph's or follow from it ({listed})"
+        what = f"all {len(restored.found)} tensors are the graph's or follow from it ({listed})"
         what += f"; {turned} turned round" if turned else ""
     return Proof(ProofName.SAME_WEIGHTS, not wrong, what, facts, perf_counter() - start)
 
@@ -318,10 +320,10 @@ def _fed(identity: Identity, module: nn.Module) -> tuple[nn.Module, Feed]:
 # ---------------------------------------------------------------- what is written and said
 
 
-def _metadata(identity: Identity, made: Restored, factory: str | None) -> dict[str, str]:
+def _metadata(identity: Identity, restored: Restored, factory: str | None) -> dict[str, str]:
     about = documents.metadata(identity)
     about.pop("arch", None)
-    named: Mapping[str, str] = {} if factory else {"arch": made.arch}
+    named: Mapping[str, str] = {} if factory else {"arch": restored.arch}
     return {"format": "pt", **about, **named}
 
 
@@ -341,7 +343,7 @@ def _check_target(target: Path, source: Path, force: bool) -> None:
 
 def _report(
     identity: Identity,
-    made: Restored,
+    restored: Restored,
     proofs: list[Proof],
     target: Path | None,
     device: str,
@@ -356,12 +358,12 @@ def _report(
     )
     section = ExportSection(
         bundle=shown,
-        arch=made.arch,
-        arch_evidence=made.evidence,
-        steps=made.steps,
-        constants=tuple(made.unclaimed),
+        arch=restored.arch,
+        arch_evidence=restored.evidence,
+        steps=restored.steps,
+        constants=tuple(restored.unclaimed),
         files={target.name: target.stat().st_size} if target else {},
-        notes=(_counted(made),),
+        notes=(_counted(restored),),
         conversion_seconds=seconds[0],
         proof_seconds=seconds[1],
     )
@@ -380,9 +382,9 @@ def _report(
     )  # fmt: skip
 
 
-def _counted(made: Restored) -> str:
-    counters = sum(f.step == BUILT for f in made.found.values())
-    said = f"the state dict is {made.arch}'s ({made.evidence})"
+def _counted(restored: Restored) -> str:
+    counters = sum(f.step == BUILT for f in restored.found.values())
+    sentence = f"the state dict is {restored.arch}'s ({restored.evidence})"
     if counters:
-        said += f"; {counters} tensors that no graph holds (counters, indices) are made anew"
-    return said
+        sentence += f"; {counters} tensors that no graph holds (counters, indices) are made anew"
+    return sentence

@@ -44,10 +44,10 @@ class Cache:
     def get(self, key: str) -> dict[str, Json] | None:
         """What was stored; None where nothing was, or it cannot be read."""
         try:
-            found = json.loads(self._path(key).read_text("utf-8"))
+            document = json.loads(self._path(key).read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return document if isinstance(document, dict) else None
 
     def put(self, key: str, value: Mapping[str, Json]) -> None:
         """Store a JSON value, whole or not at all."""
@@ -75,7 +75,7 @@ def key(*parts: object) -> str:
 def _code(package: Path) -> str:
     """A hash of what the parts that judge lie in, by size and time of change: an install that is
     edited in place keeps its version."""
-    found = []
+    stamps = []
     for name in _JUDGING:
         part = package / name
         files = part.rglob("*") if part.is_dir() else (part,)
@@ -83,5 +83,5 @@ def _code(package: Path) -> str:
             if "__pycache__" not in file.parts and file.is_file():
                 state = file.stat()
                 place = file.relative_to(package).as_posix()
-                found.append((place, state.st_size, state.st_mtime_ns))
-    return sha256(repr(sorted(found)).encode()).hexdigest()
+                stamps.append((place, state.st_size, state.st_mtime_ns))
+    return sha256(repr(sorted(stamps)).encode()).hexdigest()

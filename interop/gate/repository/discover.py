@@ -55,19 +55,19 @@ def grouped(paths: Iterable[str]) -> dict[str, list[str]]:
     for path in paths:
         by_folder.setdefault(path.rpartition("/")[0], []).append(path)
     whole = {f for f, inner in by_folder.items() if f and _is_model({_name(p) for p in inner})}
-    found: dict[str, list[str]] = {}
+    models: dict[str, list[str]] = {}
     for folder, inner in by_folder.items():
         owner = next((w for w in (folder, *_above(folder)) if w in whole), None)
         if owner is not None:
-            found.setdefault(owner, []).extend(inner)
+            models.setdefault(owner, []).extend(inner)
             continue
         by_path = {_name(path): path for path in inner}
         shards = {n for name in by_path if INDEX.fullmatch(name) for n in by_name(name, by_path)}
         for name, path in by_path.items():
             model = name.lower().endswith((*ENDINGS, *PERHAPS)) and not _beside(name)
             if INDEX.fullmatch(name) or (model and name not in shards):
-                found[path] = [path, *(by_path[n] for n in by_name(name, by_path))]
-    return found
+                models[path] = [path, *(by_path[n] for n in by_name(name, by_path))]
+    return models
 
 
 def _units(root: Path, paths: list[str], under: str, blobs: dict[str, str]) -> Iterator[Unit]:
@@ -86,15 +86,15 @@ def may_be_other(path: str) -> bool:
 
 
 def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
-    found = []
+    stamps = []
     for file in sorted(files):
         try:
             state = (root / file).stat()
             stamp = f"{state.st_size} {state.st_mtime_ns}"
         except OSError as error:  # it is told of when it is read
             stamp = str(error.errno)
-        found.append(f"{root / file} {stamp}")
-    return tuple(found)
+        stamps.append(f"{root / file} {stamp}")
+    return tuple(stamps)
 
 
 def _is_model(names: set[str]) -> bool:

@@ -89,34 +89,34 @@ class Repository:
 
     def __init__(self, within: Path) -> None:
         within = within if within.is_dir() else within.parent
-        found = self._run(within, "rev-parse", "--show-toplevel", "--git-common-dir")
-        if found.returncode:
+        process = self._run(within, "rev-parse", "--show-toplevel", "--git-common-dir")
+        if process.returncode:
             fix = "run it in a repository; safe.directory must allow it"
             raise ConfigError(
-                f"is in no git repository ({_said(found)})", where=str(within), fix=fix
+                f"is in no git repository ({_said(process)})", where=str(within), fix=fix
             )
-        top, common = os.fsdecode(found.stdout).splitlines()[:2]
+        top, common = os.fsdecode(process.stdout).splitlines()[:2]
         self.root = Path(top)
         self.objects = (within / common).resolve() / "lfs" / "objects"
 
     def commit(self, ref: str) -> str:
         """The id of the commit that `ref` names."""
-        found = self._git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-        if found.returncode:
+        process = self._git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+        if process.returncode:
             raise ConfigError(
                 "no such commit, branch or tag here",
                 where=f"{PREFIX}{ref}",
                 fix=f"git fetch origin {ref} (a CI checkout of one commit: fetch-depth: 0), or "
                 "name another",
             )
-        return os.fsdecode(found.stdout).strip()
+        return os.fsdecode(process.stdout).strip()
 
     def files(self, ref: str, under: str = "") -> dict[str, GitBlob]:
         """Path from the root -> blob of each plain file of a commit, those under a path alone."""
         command = ["ls-tree", "-r", "-l", "-z", "--full-tree", self.commit(ref)]
-        found = self._git(*command, *(["--", under] if under else []))
+        process = self._git(*command, *(["--", under] if under else []))
         files = {}
-        for line in os.fsdecode(found.stdout).split("\0")[:-1]:
+        for line in os.fsdecode(process.stdout).split("\0")[:-1]:
             about, _, path = line.partition("\t")
             mode, kind, oid, size = about.split()
             if kind == "blob" and mode in _PLAIN:
@@ -167,24 +167,24 @@ class Repository:
         # git itself knows "./x" from here; the path of a spec counts from the root.
         path = spec.path.removeprefix("./").rstrip("/")
         front = path.rpartition("/")[0]
-        found = self.files(spec.ref, front)
-        if path in found:
-            there = {n.removeprefix(f"{front}/" if front else ""): n for n in found}
+        blobs = self.files(spec.ref, front)
+        if path in blobs:
+            there = {n.removeprefix(f"{front}/" if front else ""): n for n in blobs}
             name = path.rpartition("/")[2]
             described = [there[n] for n in there if n in DESCRIPTIONS and n != name]
-            self._take(found, [path, *described], spec.ref, into)
-            held = [there[n] for n in named_by(into / path) if n in there and n != name]
-            self._take(found, held, spec.ref, into)
+            self._take(blobs, [path, *described], spec.ref, into)
+            weight_files = [there[n] for n in named_by(into / path) if n in there and n != name]
+            self._take(blobs, weight_files, spec.ref, into)
             return into / path
-        within = {n: blob for n, blob in found.items() if not path or n.startswith(f"{path}/")}
+        within = {n: blob for n, blob in blobs.items() if not path or n.startswith(f"{path}/")}
         if not within:
             raise self._no_path(spec)
         self._take(within, self._of_folder(within, path), spec.ref, into)
         for name in [n for n in within if (into / n).is_file() and n.endswith(".onnx")]:
             place = PurePosixPath(name).parent
-            held = [str(place / n) for n in named_by(into / name)]
-            held = [n for n in held if n in within and not (into / n).exists()]
-            self._take(within, held, spec.ref, into)
+            weight_files = [str(place / n) for n in named_by(into / name)]
+            weight_files = [n for n in weight_files if n in within and not (into / n).exists()]
+            self._take(within, weight_files, spec.ref, into)
         return into / path
 
     def _of_folder(self, within: Mapping[str, GitBlob], path: str) -> list[str]:
@@ -203,10 +203,10 @@ class Repository:
         return _POINTER.match(self._git("cat-file", "blob", blob.oid).stdout) is not None
 
     def _take(
-        self, found: Mapping[str, GitBlob], paths: Iterable[str], ref: str, into: Path
+        self, blobs: Mapping[str, GitBlob], paths: Iterable[str], ref: str, into: Path
     ) -> None:
         for path in paths:
-            self.take(found[path], into / path, f"{PREFIX}{ref}:{path}")
+            self.take(blobs[path], into / path, f"{PREFIX}{ref}:{path}")
 
     def take(self, blob: GitBlob, target: Path, where: str) -> None:
         """Write a blob's content, or what it points at in Git LFS, to a new file."""
@@ -270,7 +270,7 @@ class Repository:
             target.unlink()
             raise ConfigError(
                 f"lies in Git LFS and its {size:,} bytes are not here"
-                + (f" ({said})" if (said := _said(done)) else ""),
+                + (f" ({complaint})" if (complaint := _said(done)) else ""),
                 where=where,
                 fix=f"install git-lfs and run: git lfs {_fetching(where)}",
             )
@@ -315,8 +315,8 @@ def _parts_of(model: Path) -> tuple[Path, list[str]]:
         plain = [n for n in names if n not in named and not is_pointer(model / n)]
         return model, [*named, *plain]
     beside = [n for n in sorted(DESCRIPTIONS) if (model.parent / n).is_file()]
-    held = [n for n in named_by(model) if (model.parent / n).is_file()]
-    return model.parent, list(dict.fromkeys([model.name, *beside, *held]))
+    weight_files = [n for n in named_by(model) if (model.parent / n).is_file()]
+    return model.parent, list(dict.fromkeys([model.name, *beside, *weight_files]))
 
 
 def _copy(file: Path, target: Path) -> None:
@@ -328,8 +328,8 @@ def _copy(file: Path, target: Path) -> None:
 
 def unit_id(blobs: Mapping[str, str], paths: Iterable[str]) -> tuple[str, ...] | None:
     """What identifies the content of some files by their blobs; None where one is not clean."""
-    found = [f"{path.rpartition('/')[2]} {blobs.get(path)}" for path in sorted(paths)]
-    return None if any(x.endswith(" None") for x in found) else tuple(found)
+    ids = [f"{path.rpartition('/')[2]} {blobs.get(path)}" for path in sorted(paths)]
+    return None if any(x.endswith(" None") for x in ids) else tuple(ids)
 
 
 def _fetching(where: str) -> str:

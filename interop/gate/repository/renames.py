@@ -34,17 +34,17 @@ def renames(
         for path in new
         if path not in pairs
     }
-    return pairs, {path: found for path, found in may.items() if found}
+    return pairs, {path: candidates for path, candidates in may.items() if candidates}
 
 
 def _by(
     alike: Callable[[str, Ids], Hashable], models: Mapping[str, Ids]
 ) -> dict[Hashable, list[str]]:
-    found: dict[Hashable, list[str]] = {}
+    groups: dict[Hashable, list[str]] = {}
     for path, ids in models.items():
         if key := alike(path, ids):
-            found.setdefault(key, []).append(path)
-    return found
+            groups.setdefault(key, []).append(path)
+    return groups
 
 
 def _blobs(_path: str, ids: Ids) -> Hashable:

@@ -323,8 +323,8 @@ def _equal(a: Path, b: Path) -> bool:
         return same and all(_same_bytes(a / name, b / name) for name in names)
     if not _same_bytes(a, b):
         return False
-    told = [n for n in DESCRIPTIONS if (a.parent / n).is_file() or (b.parent / n).is_file()]
-    return all(_same_bytes(a.parent / n, b.parent / n) for n in (*told, *named_by(a)))
+    descriptions = [n for n in DESCRIPTIONS if (a.parent / n).is_file() or (b.parent / n).is_file()]
+    return all(_same_bytes(a.parent / n, b.parent / n) for n in (*descriptions, *named_by(a)))
 
 
 def _same_bytes(a: Path, b: Path) -> bool:
@@ -426,12 +426,12 @@ def _summary(records: Sequence[GatedModel], counts: Mapping[Answer, int], gone: 
     judged = len(records) - counts[Answer.NA]
     fail, unclear, passed = (counts[a] for a in (Answer.NO, Answer.UNKNOWN, Answer.YES))
     words = [f"{fail} of {judged} models fail", f"{unclear} are inconclusive"]
-    said = [w for w, n in zip(words, (fail, unclear), strict=True) if n]
-    said.append(f"{passed} of {judged} models pass" if not said else f"{passed} pass")
+    parts = [w for w, n in zip(words, (fail, unclear), strict=True) if n]
+    parts.append(f"{passed} of {judged} models pass" if not parts else f"{passed} pass")
     new = sum(r.state is GateState.NEW and r.outcome is not Answer.NA for r in records)
     moved = sum(r.state is GateState.RENAMED for r in records)
-    said += [f"{moved} renamed"] * bool(moved)
-    said += [f"{new} new (judged alone)"] * bool(new) + [f"{gone} gone"] * bool(gone)
+    parts += [f"{moved} renamed"] * bool(moved)
+    parts += [f"{new} new (judged alone)"] * bool(new) + [f"{gone} gone"] * bool(gone)
     same = sum(r.state is GateState.UNCHANGED for r in records)
     known = sum(r.cached for r in records)
-    return f"{', '.join(said)} ({same} unchanged, {known} from the cache)"
+    return f"{', '.join(parts)} ({same} unchanged, {known} from the cache)"

@@ -86,18 +86,18 @@ def document(
     entries = _with_tied_heads(entries)
     fixed = _groups(e for e in entries if not _free(e))
     words = {frozenset(n for same in t.same for n in same): t for t in twins}
-    made = _Numbered()
+    numbered = _Numbered()
     tables: dict[tuple[str, ...], int] = {}
     families = _groups(filter(_free, entries))
-    ways = [(i, *way) for i, g in enumerate(fixed) for way in _ways_of(g[0], made)]
-    body = [_body_of(g[0], made) for g in families]
-    exact = [[*_named(g, words), made.head(g[0])] for g in fixed]
-    free = [_template(g, words, made, tables) for g in families]
+    ways = [(i, *way) for i, g in enumerate(fixed) for way in _ways_of(g[0], numbered)]
+    body = [_body_of(g[0], numbered) for g in families]
+    exact = [[*_named(g, words), numbered.head(g[0])] for g in fixed]
+    free = [_template(g, words, numbered, tables) for g in families]
     orders, exceptions = _orders(entries)
     return {
         "built_from": dict(built_from),
-        "specs": [[list(tops), list(removed)] for tops, removed in made.specs],
-        "heads": [[[list(h) for h in heads], takes] for heads, takes in made.heads],
+        "specs": [[list(tops), list(removed)] for tops, removed in numbered.specs],
+        "heads": [[[list(h) for h in heads], takes] for heads, takes in numbered.heads],
         "exact": exact,
         "ways": _packed_ways(ways),
         "templates": free,
@@ -131,11 +131,11 @@ def _free(entry: IndexEntry) -> bool:
 
 def _groups(entries: Iterable[IndexEntry]) -> list[list[IndexEntry]]:
     """Entries that no file tells apart, together; each name once in a group."""
-    found: dict[object, dict[str, IndexEntry]] = defaultdict(dict)
+    groups: dict[object, dict[str, IndexEntry]] = defaultdict(dict)
     for e in entries:
         key: object = (_free(e) and _structure(e)) or (_backbone_sum(e, e.removed), e.heads)
-        found[key].setdefault(e.name, e)
-    return [list(group.values()) for group in found.values()]
+        groups[key].setdefault(e.name, e)
+    return [list(group.values()) for group in groups.values()]
 
 
 # ---------------------------------------------------------------- one size
@@ -156,11 +156,11 @@ class _Numbered:
         return self.heads.setdefault((entry.heads, entry.takes), len(self.heads))
 
 
-def _ways_of(entry: IndexEntry, made: _Numbered) -> Iterator[tuple[int, int]]:
+def _ways_of(entry: IndexEntry, numbered: _Numbered) -> Iterator[tuple[int, int]]:
     """The number of a spec and the sum of what is left, for each way to lose a head."""
     for removed in _ways(entry):
         if tops := _tops(entry.shapes, removed):
-            yield made.spec(tops, removed), _backbone_sum(entry, removed)
+            yield numbered.spec(tops, removed), _backbone_sum(entry, removed)
 
 
 def _packed_ways(ways: Sequence[tuple[int, int, int]]) -> dict[str, str]:
@@ -194,8 +194,8 @@ def _ways(entry: IndexEntry) -> Iterator[tuple[str, ...]]:
 
 
 def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
-    found = sorted(set(paths))
-    return tuple(p for p in found if not any(under(p, q) for q in found))
+    unique = sorted(set(paths))
+    return tuple(p for p in unique if not any(under(p, q) for q in unique))
 
 
 def _tops(shapes: Shapes, removed: Sequence[str]) -> list[str]:
@@ -220,13 +220,13 @@ def _backbone_sum(entry: IndexEntry, removed: Sequence[str]) -> int:
 
 def _pieces(groups: Sequence[Sequence[IndexEntry]]) -> dict[str, str]:
     """Sums of the modules that architectures are made of, sorted; and which of them each has."""
-    found = [sorted(set(_cut(g[0]))) for g in groups]
-    sums = sorted({s for pieces in found for s in pieces})
+    cuts = [sorted(set(_cut(g[0]))) for g in groups]
+    sums = sorted({s for pieces in cuts for s in pieces})
     number = {s: i for i, s in enumerate(sums)}
     return {
         "sums": _packed(sums, 8),
-        "counts": _packed(map(len, found), 2),
-        "ids": _packed((number[s] for pieces in found for s in pieces), 2),
+        "counts": _packed(map(len, cuts), 2),
+        "ids": _packed((number[s] for pieces in cuts for s in pieces), 2),
     }
 
 
@@ -302,21 +302,21 @@ def _siblings(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
 def _structure(entry: IndexEntry) -> tuple[object, ...]:
     """Names without numbers, and how their sizes hang together, whatever the fields are called."""
     symbols: dict[str, int] = {}
-    found = []
+    rows = []
     # By the alphabet: two families may define the same parts in another order.
     for pattern, dims in sorted(_dims(entry, entry.shapes)):
         canonical = []
         for dim in dims:
             name, factor, plus = dim
             canonical.append((symbols.setdefault(name, len(symbols)) if name else -1, factor, plus))
-        found.append((pattern, tuple(canonical)))
-    return entry.root, entry.heads, tuple(found)
+        rows.append((pattern, tuple(canonical)))
+    return entry.root, entry.heads, tuple(rows)
 
 
 def _template(
     group: Sequence[IndexEntry],
     words: Words,
-    made: _Numbered,
+    numbered: _Numbered,
     tables: dict[tuple[str, ...], int],
 ) -> list[Json]:
     """[names, what tells them apart, heads, root, patterns around, table]
@@ -332,7 +332,7 @@ def _template(
     around = sorted({pattern_of(n) for n in names - mine})
     lines = [" ".join([p, *(_dim_text(d, fields) for d in dims)]) for p, dims in rows]
     table = tables.setdefault(("; ".join(fields), *sorted(lines)), len(tables))
-    return [*_named(group, words), made.head(first), first.root, around, table]
+    return [*_named(group, words), numbered.head(first), first.root, around, table]
 
 
 def _body(entry: IndexEntry) -> tuple[dict[str, tuple[int, ...]], list[str]]:
@@ -347,10 +347,10 @@ def _body(entry: IndexEntry) -> tuple[dict[str, tuple[int, ...]], list[str]]:
     return _kept(inner, removed), removed
 
 
-def _body_of(entry: IndexEntry, made: _Numbered) -> tuple[int, int]:
+def _body_of(entry: IndexEntry, numbered: _Numbered) -> tuple[int, int]:
     """The number of a spec, and the sum of the backbone's patterns of names."""
     body, removed = _body(entry)
-    return made.spec(_tops(body, ()), removed), sum(pattern_sums(body).values()) & _WORD
+    return numbered.spec(_tops(body, ()), removed), sum(pattern_sums(body).values()) & _WORD
 
 
 def pattern_sums(shapes: Iterable[str]) -> dict[str, int]:
@@ -372,8 +372,8 @@ def _dims(entry: IndexEntry, shapes: Shapes) -> Iterator[tuple[str, list[Dim]]]:
     # No dimension of a tensor is a number of layers, and no number of layers is one.
     counts = {v: k for k, v in entry.sizes.items() if _COUNT.search(k)}
     sizes = {v: k for k, v in entry.sizes.items() if not _COUNT.search(k)}
-    for pattern, found in by_pattern.items():
-        all_shapes = {shape for _, shape in found}
+    for pattern, members in by_pattern.items():
+        all_shapes = {shape for _, shape in members}
         rank = max(map(len, all_shapes))
         dims: list[Dim] = []
         if any(len(s) != rank for s in all_shapes):
@@ -382,8 +382,8 @@ def _dims(entry: IndexEntry, shapes: Shapes) -> Iterator[tuple[str, list[Dim]]]:
         for axis in range(rank):
             values = {s[axis] for s in all_shapes}
             dims.append(_expression(values.pop(), sizes) if len(values) == 1 else ("", 0, 0))
-        for place in range(len(found[0][0])):
-            count = len({numbers[place] for numbers, _ in found})
+        for place in range(len(members[0][0])):
+            count = len({numbers[place] for numbers, _ in members})
             dims.append((counts[count], 1, 0) if count in counts else ("", 0, 0))
         yield pattern, dims
 

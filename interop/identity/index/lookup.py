@@ -96,10 +96,10 @@ class Ways(NamedTuple):
 
     def numbers(self) -> dict[tuple[int, int], list[int]]:
         """(spec, sum) -> the numbers of the groups."""
-        found: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[int, int], list[int]] = {}
         for group, spec, total in zip(self.groups, self.specs, self.sums, strict=True):
-            found.setdefault((spec, total), []).append(group)
-        return found
+            groups.setdefault((spec, total), []).append(group)
+        return groups
 
     def of(self, number: int) -> list[tuple[int, int]]:
         """The (spec, sum) of one group."""
@@ -174,21 +174,21 @@ class Index:
     @cached_property
     def tables_of(self) -> Mapping[str, list[int]]:
         """A pattern of names -> the numbers of the tables that have it."""
-        found: dict[str, list[int]] = defaultdict(list)
+        tables: dict[str, list[int]] = defaultdict(list)
         for number, table in enumerate(self.tables):
             for row in table.split("\n")[1:]:
-                found[row.partition(" ")[0]].append(number)
-        return found
+                tables[row.partition(" ")[0]].append(number)
+        return tables
 
     @cached_property
     def by_name(self) -> Mapping[str, Group]:
         """The group of each name; the first, where it has others on disk than in memory."""
-        found: dict[str, Group] = {}
+        groups: dict[str, Group] = {}
         for group in (*self.groups, *(t.group for t in self.templates)):
             for same in group.names:
                 for name in same:
-                    found.setdefault(name, group)
-        return found
+                    groups.setdefault(name, group)
+        return groups
 
 
 @cache
@@ -212,11 +212,11 @@ def parse(document: Mapping[str, Any]) -> Index:
 def _columns(packed: Mapping[str, str], **kinds: str) -> Iterator[array[int]]:
     """Columns of whole numbers, from base64; `kinds` are the letters of the array module."""
     for name, kind in kinds.items():
-        found = array(kind)
-        found.frombytes(a2b_base64(packed.get(name, "")))
+        column = array(kind)
+        column.frombytes(a2b_base64(packed.get(name, "")))
         if sys.byteorder == "big":
-            found.byteswap()
-        yield found
+            column.byteswap()
+        yield column
 
 
 # ---------------------------------------------------------------- sums
@@ -263,11 +263,11 @@ def groups_of(tensors: Iterable[tuple[str, Sequence[int]]], index: Index) -> lis
     Other modules may lie beside the backbone, under first tokens that it does not have.
     """
     sums = module_sums(tensors)
-    found: list[tuple[int, int]] = []
+    groups: list[tuple[int, int]] = []
     for spec in index.exact_specs:
         rest = _rest(sums, *index.specs[spec])
-        found += ((number, spec) for number in index.backbones.get((spec, rest), ()))
-    return found
+        groups += ((number, spec) for number in index.backbones.get((spec, rest), ()))
+    return groups
 
 
 def families_of(names: Iterable[str], index: Index) -> list[tuple[int, int]]:
@@ -317,7 +317,7 @@ def closest(tensors: Sequence[TensorSpec], index: Index) -> list[tuple[int, int]
             path = f"{path}.{token}" if path else token
             if path in wanted:
                 size[path] += t.nbytes
-    found: Counter[int] = Counter()
+    totals: Counter[int] = Counter()
     for piece, number in index.pieces.owners(mine):
-        found[number] += size[mine[piece]]
-    return sorted(found.items(), key=lambda f: (-f[1], f[0]))
+        totals[number] += size[mine[piece]]
+    return sorted(totals.items(), key=lambda f: (-f[1], f[0]))

@@ -78,22 +78,22 @@ def find(tensors: Sequence[TensorSpec], index: Index, prefix: str = "") -> Match
         return None
     total = sum(t.nbytes for t in weights)
     size = {t.name: t.nbytes for t in weights}
-    found: list[_Hit] = []
+    candidates: list[_Hit] = []
     for root in _roots(weights, total):
         hits = [*_exact(weights, root, index), *_free(weights, root, stripped, index)]
-        found += (
+        candidates += (
             h for h in hits
             if len(h.beside) <= _BESIDE_TENSORS
             and sum(size[n] for n in h.beside) <= total * _BESIDE_SHARE
         )  # fmt: skip
         # What explains every tensor needs no further search; else the same backbone may be known
         # by a module within, with the heads that the file has.
-        if any(not h.beside for h in found):
+        if any(not h.beside for h in candidates):
             break
-    if not found:
+    if not candidates:
         return None
-    best = max((not h.beside, h.body) for h in found)
-    good = [h for h in found if (not h.beside, h.body) == best]
+    best = max((not h.beside, h.body) for h in candidates)
+    good = [h for h in candidates if (not h.beside, h.body) == best]
     return _match([h for h in good if h.root == good[0].root])
 
 
@@ -276,7 +276,7 @@ def _classes(fits: Sequence[_Fit], root: str, stripped: str, index: Index) -> It
     # Where the path of the backbone is what a family calls it, it is no other family's.
     whole = _join(stripped, root)
     named = [f for f in fits if f[0].root and f".{whole}".endswith(f".{f[0].root}")]
-    found: list[tuple[int, _Hit]] = []
+    graded: list[tuple[int, _Hit]] = []
     for template, sizes, body, outside in named or [f for f in fits if not f[0].root]:
         group = template.group
         wrap = root.removesuffix(template.root).rstrip(".") if template.root else root
@@ -288,16 +288,16 @@ def _classes(fits: Sequence[_Fit], root: str, stripped: str, index: Index) -> It
             )  # fmt: skip
             # The root of a class with its head is the class's own top, not its backbone's.
             hit = _Hit(group, group.names, wrap, heads, body, beside, tuple(sizes.items()))
-            found.append((grade, hit))
-    best = max((grade for grade, _ in found), default=0)
-    if best and (named or any(hit.heads for _, hit in found)):
-        yield from (hit for grade, hit in found if grade == best)
+            graded.append((grade, hit))
+    best = max((grade for grade, _ in graded), default=0)
+    if best and (named or any(hit.heads for _, hit in graded)):
+        yield from (hit for grade, hit in graded if grade == best)
         return
     yield from _headless(named or fits, root, index)
 
 
 def _headless(fits: Sequence[_Fit], root: str, index: Index) -> Iterator[_Hit]:
-    found: dict[tuple[tuple[str, ...], ...], _Hit] = {}
+    hits: dict[tuple[tuple[str, ...], ...], _Hit] = {}
     for template, sizes, body, outside in fits:
         names = tuple(
             tuple(dict.fromkeys(index.bases.get(n, n) for n in same))
@@ -307,8 +307,8 @@ def _headless(fits: Sequence[_Fit], root: str, index: Index) -> Iterator[_Hit]:
         bare = Group(names, template.group.apart, (), HeadInput.UNKNOWN)
         beside = tuple(t.name for t in outside)
         hit = _Hit(bare, names, root, (), body, beside, tuple(sizes.items()))
-        found.setdefault(names, hit)
-    yield from found.values()
+        hits.setdefault(names, hit)
+    yield from hits.values()
 
 
 def _grade(
@@ -345,20 +345,20 @@ def _grade(
 
 def _match(hits: Sequence[_Hit]) -> Match:
     first = hits[0]
-    found: dict[str, Architecture] = {}
+    architectures: dict[str, Architecture] = {}
     for hit in hits:
         for same in hit.names:
             architecture = Architecture(same[0], NAMES_AND_SHAPES, 1.0, same[1:], dict(hit.sizes))
-            found.setdefault(same[0], architecture)
-    others = {n for a in found.values() for n in a.also}
-    found = {n: a for n, a in found.items() if n not in others}
+            architectures.setdefault(same[0], architecture)
+    others = {n for a in architectures.values() for n in a.also}
+    architectures = {n: a for n, a in architectures.items() if n not in others}
     words = dict.fromkeys(w for h in hits for w in h.group.apart.split(", ") if w)
-    if len(found) > 1 and not words:
+    if len(architectures) > 1 and not words:
         words = dict.fromkeys(["what each computes around them"])
     # One file may fit a class twice, by its names in memory and on disk.
-    several = len(found) > 1
+    several = len(architectures) > 1
     return Match(
-        tuple(found.values()),
+        tuple(architectures.values()),
         ", ".join(words) if several else "",
         first.root,
         first.heads,

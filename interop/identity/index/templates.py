@@ -57,11 +57,11 @@ def _equations(rows: Sequence[str], tensors: Shaped) -> Iterator[tuple[str, int]
             yield _MISFIT, 0
             return
         yield from zip(dims, shape, strict=False)
-    for pattern, found in numbers.items():
+    for pattern, occurrences in numbers.items():
         dims = terms[pattern]
         counts = pattern.split(".").count("#")
         for place in range(counts):
-            term, values = dims[len(dims) - counts + place], {int(n[place]) for n in found}
+            term, values = dims[len(dims) - counts + place], {int(n[place]) for n in occurrences}
             # Layers that a field counts are numbered from 0 on; with one lost the rest is no model.
             lost = term != "?" and max(values) >= len(values)
             yield (_MISFIT, 0) if lost else (term, len(values))

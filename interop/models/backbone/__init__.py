@@ -52,26 +52,26 @@ def under_head(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if factory is not None:
-            made = user_module.under_head(source, factory)
+            backbone = user_module.under_head(source, factory)
         elif source.library == "transformers":
-            made = transformers.under_head(source, task, tuple(labels), width, padding)
+            backbone = transformers.under_head(source, task, tuple(labels), width, padding)
         elif source.library == "torchaudio":
-            made = torchaudio.under_head(source, width)
+            backbone = torchaudio.under_head(source, width)
         else:
-            made = vision.under_head(source, width)
-    return _filled(made, source)
+            backbone = vision.under_head(source, width)
+    return _filled(backbone, source)
 
 
-def _filled(made: Backbone, source: PretrainedSource) -> Backbone:
-    """What `made` is; ModelError where the file's weights do not fill it."""
-    if not made.proof.holds:
+def _filled(backbone: Backbone, source: PretrainedSource) -> Backbone:
+    """The `backbone`; ModelError where the file's weights do not fill it."""
+    if not backbone.proof.holds:
         raise ModelError(
-            made.proof.what,
+            backbone.proof.what,
             where=source.name,
             fix="give the weights of this very architecture, or name another one with --arch",
             rule="loaded-fraction-low",
         )
-    return made
+    return backbone
 
 
 def bare(

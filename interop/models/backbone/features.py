@@ -44,8 +44,10 @@ class Features:
         module.requires_grad_(False)
         alone = module.base_model is module
         at = "" if alone else str(module.base_model_prefix)
-        said = "the last hidden states' mean" if not _sees(module) else "the base model's pooling"
-        return cls(module, said, at, answers=answers and not alone)
+        description = (
+            "the last hidden states' mean" if not _sees(module) else "the base model's pooling"
+        )
+        return cls(module, description, at, answers=answers and not alone)
 
     @classmethod
     def of_module(cls, made: Backbone, at: str) -> Features:
@@ -74,14 +76,14 @@ class Features:
         not `pooled`. The output is None where the module has no trained head.
         """
         given = self._given(inputs, device)
-        held: list[torch.Tensor] = []
-        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr), self._caught(held):
-            found = self._run(given)
-            if not held:
+        tensors: list[torch.Tensor] = []
+        with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr), self._caught(tensors):
+            output = self._run(given)
+            if not tensors:
                 raise ModelError(f"{self.at} is not run", fix="name a part that a forward runs")
-            states = held[-1]
+            states = tensors[-1]
             vectors = self._vectors(states, given) if pooled else states
-        answers = _host(first_tensor(found)) if self.answers else None
+        answers = _host(first_tensor(output)) if self.answers else None
         return _host(vectors), answers
 
     def layers(
@@ -89,14 +91,14 @@ class Features:
     ) -> dict[str, Array]:
         """What each of some parts gives, one vector a row, by the part's path."""
         given = self._given(inputs, device)
-        held: dict[str, torch.Tensor] = {}
+        vectors: dict[str, torch.Tensor] = {}
         hooks = []
         for path in paths:
 
-            def keep(part: nn.Module, _: Any, found: Any, path: str = path) -> None:
-                tensor = first_tensor(found)
+            def keep(part: nn.Module, _: Any, output: Any, path: str = path) -> None:
+                tensor = first_tensor(output)
                 turned = tensor.ndim == 3 and _convolves(part)
-                held[path] = vector(tensor.transpose(1, 2) if turned else tensor)
+                vectors[path] = vector(tensor.transpose(1, 2) if turned else tensor)
 
             hooks.append(self.module.get_submodule(path).register_forward_hook(keep))
         try:
@@ -105,7 +107,7 @@ class Features:
         finally:
             for hook in hooks:
                 hook.remove()
-        return {path: _host(held[path]) for path in paths if path in held}
+        return {path: _host(vectors[path]) for path in paths if path in vectors}
 
     def _given(self, inputs: Mapping[str, Array], device: str) -> dict[str, torch.Tensor]:
         given = {n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in inputs.items()}
@@ -119,15 +121,15 @@ class Features:
         return self.module(**given) if is_one(self.module) else self.module(*given.values())
 
     @contextlib.contextmanager
-    def _caught(self, held: list[torch.Tensor]) -> Iterator[None]:
-        """Within it, runs leave in `held` what the features are made of."""
+    def _caught(self, tensors: list[torch.Tensor]) -> Iterator[None]:
+        """Within it, runs leave in `tensors` what the features are made of."""
         part = self.module.get_submodule(self.at) if self.at else self.module
 
         def handed(_: Any, given: Any) -> None:
-            held.append(first_tensor(given))
+            tensors.append(first_tensor(given))
 
-        def gave(_: Any, __: Any, found: Any) -> None:
-            held.append(self._of_output(found))
+        def gave(_: Any, __: Any, output: Any) -> None:
+            tensors.append(self._of_output(output))
 
         hook = part.register_forward_pre_hook(handed) if self.before else (
             part.register_forward_hook(gave)
@@ -137,14 +139,14 @@ class Features:
         finally:
             hook.remove()
 
-    def _of_output(self, found: Any) -> torch.Tensor:
+    def _of_output(self, output: Any) -> torch.Tensor:
         if not is_one(self.module):
-            return first_tensor(found)
-        pooled = getattr(found, "pooler_output", None)
+            return first_tensor(output)
+        pooled = getattr(output, "pooler_output", None)
         if _sees(self.module) and pooled is not None:
             return torch.as_tensor(pooled)
-        states = getattr(found, "last_hidden_state", None)
-        states = first_tensor(found) if states is None else states
+        states = getattr(output, "last_hidden_state", None)
+        states = first_tensor(output) if states is None else states
         # The class token, which a picture's classifiers take.
         return states[:, 0] if _sees(self.module) and states.ndim == 3 else states
 

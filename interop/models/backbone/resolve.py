@@ -68,8 +68,8 @@ def _source(given: str, identity: Identity, arch: str | None) -> PretrainedSourc
     if described(identity) is not None:
         stated = config["architectures"] if isinstance(config, dict) else None
         library, name = "transformers", (stated or [""])[0]
-    elif (found := by_timm(identity)) is not None:
-        library, name = "timm", str(found["architecture"])
+    elif (card := by_timm(identity)) is not None:
+        library, name = "timm", str(card["architecture"])
     else:
         library, _, name = (named.architecture or "").partition("/")
     return PretrainedSource(given, _with_published(named, library, name), library, name)
@@ -89,9 +89,9 @@ def _random(
     """The architecture of what stands behind the colon, without its weights."""
     inner = given.removeprefix(RANDOM)
     if not _is_name(inner):
-        found = find(inner, arch=arch, labels=labels, preprocessing=preprocessing)
-        bare = replace(found.identity, tensors=(), labels=labels or Labels())
-        return replace(found, name=given, identity=bare, random=True)
+        source = find(inner, arch=arch, labels=labels, preprocessing=preprocessing)
+        bare = replace(source.identity, tensors=(), labels=labels or Labels())
+        return replace(source, name=given, identity=bare, random=True)
     library, _, name = inner.partition("/")
     manifest = Manifest(inner, "", "", 0, "", ())
     identity = Identity(
@@ -113,14 +113,14 @@ def _cached(given: str) -> str:
     looks: dict[str, Callable[[str], Path | None]] = {
         "torchvision": _torchvision, "timm": _timm, "transformers": _hub,
     }  # fmt: skip
-    found = looks[library](name) if library in looks else None
-    if found is None:
+    path = looks[library](name) if library in looks else None
+    if path is None:
         raise ModelError(
             f"{library}'s cache on this machine holds no weights of {name}, and nothing is fetched",
             where=given,
             fix="give the file with --weights, or random: in front for weights drawn at random",
         )
-    return str(found)
+    return str(path)
 
 
 def _torchvision(name: str) -> Path | None:
@@ -148,9 +148,9 @@ def _timm(name: str) -> Path | None:
     known = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     for repository in (getattr(known, "hf_hub_id", None), f"timm/{name}"):
         for file in ("model.safetensors", "pytorch_model.bin"):
-            found = try_to_load_from_cache(repository, file) if repository else None
-            if isinstance(found, str):
-                return Path(found)
+            path = try_to_load_from_cache(repository, file) if repository else None
+            if isinstance(path, str):
+                return Path(path)
     return None
 
 
@@ -164,7 +164,7 @@ def _hub(name: str) -> Path | None:
             "transformers is not installed", fix="pip install 'model-interop[hf]'"
         ) from None
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        path = try_to_load_from_cache(name, "config.json")
     except HFValidationError:
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(path).parent if isinstance(path, str) else None

@@ -17,13 +17,13 @@ _HEADS = ("out", "aux")
 
 def under_head(source: PretrainedSource, outputs: int) -> Backbone:
     """Raises ModelError where the file has no head to be replaced."""
-    made = as_saved(source)
-    module, path = made.module, made.head
+    backbone = as_saved(source)
+    module, path = backbone.module, backbone.head
     there: Any = module.get_submodule(path)
     put(module, path, nn.Linear(there.in_features, outputs, bias=there.bias is not None))
     fresh = tuple(n for n in module.state_dict() if n.startswith(f"{path}."))
     module.requires_grad_(True)
-    return Backbone(module.eval(), path, fresh, made.proof, made.notes)
+    return Backbone(module.eval(), path, fresh, backbone.proof, backbone.notes)
 
 
 def as_saved(source: PretrainedSource) -> Backbone:

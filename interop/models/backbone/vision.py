@@ -24,12 +24,12 @@ OWN = "give the module for the new task with --model package.module:factory"
 
 def under_head(source: PretrainedSource, outputs: int) -> Backbone:
     """Raises ModelError where the architecture is unknown, or has no head to be replaced."""
-    made = as_saved(source)
-    module, heads = made.module, _heads(made.module, source)
+    backbone = as_saved(source)
+    module, heads = backbone.module, _heads(backbone.module, source)
     _replace(module, source, heads, outputs)
     fresh = tuple(n for n in module.state_dict() if _is_of(n, heads))
     module.requires_grad_(True)
-    return Backbone(module.eval(), heads[0], fresh, made.proof, made.notes)
+    return Backbone(module.eval(), heads[0], fresh, backbone.proof, backbone.notes)
 
 
 def as_saved(source: PretrainedSource) -> Backbone:

@@ -91,9 +91,9 @@ def compare(group: Sequence[IndexEntry]) -> Twins:
     same: list[tuple[str, ...]] = []
     words: list[str] = [HEAD] if len(kinds) > 1 else []
     for members in kinds.values():
-        apart, told = _split(list(members.values()))
+        apart, reasons = _split(list(members.values()))
         same += map(tuple, apart)
-        words += told
+        words += reasons
     return Twins(_in_order(same), ", ".join(dict.fromkeys(words)))
 
 
@@ -128,9 +128,9 @@ def _split(entries: Sequence[IndexEntry]) -> tuple[list[list[str]], list[str]]:
     if len(entries) == 1:
         return [[entries[0].name]], []
     if sum(prod(shape) for shape in entries[0].shapes.values()) > LARGEST:
-        told = _differences([catalog.outline(entry) for entry in entries], entries)
-        told = [word for word in told if word != OWN_CODE]  # it may well be the same
-        return [[entry.name] for entry in entries], [*told, TOO_LARGE]
+        reasons = _differences([catalog.outline(entry) for entry in entries], entries)
+        reasons = [word for word in reasons if word != OWN_CODE]  # it may well be the same
+        return [[entry.name] for entry in entries], [*reasons, TOO_LARGE]
     try:
         outputs = _outputs(entries, torch.float32)
     except FloatingPointError:
@@ -142,10 +142,10 @@ def _split(entries: Sequence[IndexEntry]) -> tuple[list[list[str]], list[str]]:
     if len(groups) > 1 and _doubtful(outputs, groups):
         groups = _grouped(_outputs(entries, torch.float64), modules)
     firsts = [group[0] for group in groups]
-    told = _differences([modules[i] for i in firsts], [entries[i] for i in firsts])
-    if OWN_CODE in told and len({tuple(t.shape for t in outputs[i]) for i in firsts}) > 1:
-        told[told.index(OWN_CODE)] = HEAD
-    return [[entries[i].name for i in group] for group in groups], told
+    reasons = _differences([modules[i] for i in firsts], [entries[i] for i in firsts])
+    if OWN_CODE in reasons and len({tuple(t.shape for t in outputs[i]) for i in firsts}) > 1:
+        reasons[reasons.index(OWN_CODE)] = HEAD
+    return [[entries[i].name for i in group] for group in groups], reasons
 
 
 def _grouped(
@@ -325,19 +325,19 @@ def _drawn(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 def _differences(modules: Sequence[nn.Module], entries: Sequence[IndexEntry]) -> list[str]:
     """What tells any two apart, in words."""
-    found: set[str] = set()
+    differences: set[str] = set()
     for (a, left), (b, right) in combinations(zip(modules, entries, strict=True), 2):
         stated = catalog.stated(left, a), catalog.stated(right, b)
-        found.update(words(a, b) or _attributes(a, b) or [OWN_CODE])
-        found.update(key for key, value in stated[0].items() if stated[1].get(key) != value)
+        differences.update(words(a, b) or _attributes(a, b) or [OWN_CODE])
+        differences.update(key for key, value in stated[0].items() if stated[1].get(key) != value)
     order = list(dict.fromkeys(_ATTRIBUTES.values()))
-    return sorted(found, key=lambda w: (order.index(w) if w in order else len(order), w))
+    return sorted(differences, key=lambda w: (order.index(w) if w in order else len(order), w))
 
 
 def _attributes(a: nn.Module, b: nn.Module) -> list[str]:
     """The settings, by their own names, that differ between modules at the same paths."""
     left, right = dict(_active(a)), dict(_active(b))
-    found = {
+    names = {
         name.replace("_", " ")
         for path in left.keys() & right.keys()
         for name, value in vars(left[path]).items()
@@ -346,20 +346,25 @@ def _attributes(a: nn.Module, b: nn.Module) -> list[str]:
         and isinstance(value, (bool, int, float, str))
         and getattr(right[path], name, value) != value
     }
-    return sorted(found)[:3]
+    return sorted(names)[:3]
 
 
 def words(a: nn.Module, b: nn.Module) -> list[str]:
     """What differs between modules at the same paths of two models, and in what kinds they have."""
     left, right = dict(_active(a)), dict(_active(b))
-    found = {w for path in left.keys() & right.keys() for w in _words(left[path], right[path])}
+    differences = {
+        w for path in left.keys() & right.keys() for w in _words(left[path], right[path])
+    }
     if set(_kinds(left, _activation)) != set(_kinds(right, _activation)):
-        found.add("activation")
+        differences.add("activation")
     if set(_kinds(left, _norm)) != set(_kinds(right, _norm)):
-        found.add("kind of normalisation")
+        differences.add("kind of normalisation")
     if _kinds(left, _blur) != _kinds(right, _blur):
-        found = (found | {"anti-aliasing"}) - {"padding", "stride"}  # which it takes over
-    return sorted(found)
+        differences = (differences | {"anti-aliasing"}) - {
+            "padding",
+            "stride",
+        }  # which it takes over
+    return sorted(differences)
 
 
 def _active(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

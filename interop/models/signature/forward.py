@@ -110,9 +110,9 @@ def unmarked(module: nn.Module, *, only_after_error: bool = False) -> Iterator[N
         fine = True
     finally:
         if not (fine and only_after_error):
-            for part, held in before:
+            for part, attributes in before:
                 part.__dict__.clear()
-                for name, (value, contents) in held.items():
+                for name, (value, contents) in attributes.items():
                     part.__dict__[name] = value
                     if contents is not None:
                         value.clear()
@@ -125,25 +125,25 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, (dict, set)) else None
 
 
-def _named(found: Any, leave: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
+def _named(output: Any, leave: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
     """The tensors in what a module gave, each with a name."""
-    if isinstance(found, Mapping):
+    if isinstance(output, Mapping):
         named = [
             (name, tensor)
-            for key, value in found.items()
+            for key, value in output.items()
             if key not in leave
             for name, tensor in _leaves(str(key), value)
         ]
-    elif isinstance(found, torch.Tensor):
-        return [("output", found)]
+    elif isinstance(output, torch.Tensor):
+        return [("output", output)]
     else:
-        tensors = [t for t in _pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
+        tensors = [t for t in _pytree.tree_leaves(output) if isinstance(t, torch.Tensor)]
         if len(tensors) == 1:
             return [("output", tensors[0])]
         named = [(f"output_{i}", tensor) for i, tensor in enumerate(tensors)]
     if not named:
         raise ModelError(
-            f"the module gives {type(found).__name__}, in which there is no tensor",
+            f"the module gives {type(output).__name__}, in which there is no tensor",
             fix="let its forward return tensors",
         )
     return named

@@ -126,14 +126,14 @@ def stacked(real: Mapping[str, NDArray[Any]], signature: Signature, rows: Sequen
 
     A model of single pictures takes the first row as it is, without a batch axis.
     """
-    found = {}
+    arrays = {}
     for argument in signature.arguments:
         array = real[argument.name]
         picks = [i % len(array) for i in rows]
-        found[argument.name] = np.ascontiguousarray(
+        arrays[argument.name] = np.ascontiguousarray(
             array[picks] if BATCH in argument.axes else array[picks[0]]
         )
-    return found
+    return arrays
 
 
 def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]:
@@ -172,20 +172,20 @@ def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]
 
 def _draw(argument: Argument, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
     kind = np.dtype(argument.dtype if argument.dtype not in _FLOATS else "float32")
-    made: NDArray[Any]
+    values: NDArray[Any]
     if argument.draw == "normal":
-        made = random.standard_normal(shape, dtype=np.float32)
+        values = random.standard_normal(shape, dtype=np.float32)
     elif argument.draw == "unit":
-        made = random.random(shape, dtype=np.float32)
+        values = random.random(shape, dtype=np.float32)
     elif argument.draw == "whole":
-        made = random.integers(argument.low, argument.high, shape)
+        values = random.integers(argument.low, argument.high, shape)
         if argument.end is not None:
-            made[..., -1] = argument.end
+            values[..., -1] = argument.end
     elif argument.draw == "mask":
-        made = np.ones(shape)
+        values = np.ones(shape)
         # Rows of a batch differ in length; the first, and a batch of one, is whole.
         for row in range(1, shape[0]):
-            made[row, ..., shape[-1] - row % max(shape[-1] // 2, 1) :] = 0
+            values[row, ..., shape[-1] - row % max(shape[-1] // 2, 1) :] = 0
     else:
-        made = np.zeros(shape)
-    return np.ascontiguousarray(made.astype(kind))
+        values = np.zeros(shape)
+    return np.ascontiguousarray(values.astype(kind))

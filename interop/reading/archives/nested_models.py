@@ -81,9 +81,9 @@ def hidden(archive: Archive, entry: Entry, ledger: Ledger) -> None:
     """Tell `ledger` of what is unsafe in an entry that nobody reads as a pickle, if it is one."""
     start = archive.start(entry)
     raw = archive.source.data[start : start + min(entry.packed, _MAX_ENTRY)]
-    found = Ledger()
-    search(_inflated(raw, _MAX_ENTRY) if entry.method == DEFLATED else raw, found)
-    for one in found.imports():
+    inner = Ledger()
+    search(_inflated(raw, _MAX_ENTRY) if entry.method == DEFLATED else raw, inner)
+    for one in inner.imports():
         # Other bytes are a pickle by chance, and name nothing that could be a name.
         named = f"{one.module}.{one.name}".replace(".", "").isidentifier()
         if one.danger == Danger.UNSAFE and (named or one.module == "(computed)"):

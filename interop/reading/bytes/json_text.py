@@ -11,9 +11,9 @@ def loads(raw: bytes | str) -> Json:
     """Raises ValueError for what is no JSON, is nested too deeply, or spells half a letter."""
     text = raw if isinstance(raw, str) else raw.decode("utf-8-sig")
     try:
-        found = json.loads(text)
+        document = json.loads(text)
         if "\\ud" in text.lower():  # one half of a letter of two, perhaps without the other
-            json.dumps(found, ensure_ascii=False).encode("utf-8")
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    return found
+    return document

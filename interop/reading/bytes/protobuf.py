@@ -83,11 +83,11 @@ def integers(data: Bytes, field: Field) -> list[int]:
         return [signed(a)]
     if wire != BYTES or b - a > _MAX_INTEGERS:
         raise Malformed("a list of integers that is none")
-    found = []
+    values = []
     while a < b:
         value, a = varint(data, a, b)
-        found.append(signed(value))
-    return found
+        values.append(signed(value))
+    return values
 
 
 def text(data: Bytes, field: Field) -> str:

@@ -70,9 +70,9 @@ class FetchedParts:
         end = min(end, self.size)
         while start < end:
             stop = min(start + step, end)
-            found = self[start:stop].find(wanted)
-            if found >= 0:
-                return start + found
+            offset = self[start:stop].find(wanted)
+            if offset >= 0:
+                return start + offset
             if stop == end:
                 break
             start, step = stop - overlap, 2 * step
@@ -188,8 +188,8 @@ def names(address: str) -> list[str]:
     """The names of the files in a folder, sorted."""
     fs, path = _filesystem(address)
     with _told(address):
-        found = fs.ls(path, detail=True)
-    files = (one["name"] for one in found if one.get("type") == "file")
+        entries = fs.ls(path, detail=True)
+    files = (one["name"] for one in entries if one.get("type") == "file")
     return sorted(name.rstrip("/").rpartition("/")[2] for name in files)
 
 

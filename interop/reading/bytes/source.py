@@ -57,8 +57,8 @@ class Window:
 
     def find(self, wanted: bytes, start: int, end: int, /) -> int:
         end = min(end, len(self))
-        found = self._data.find(wanted, self._start + start, self._start + end)
-        return found - self._start if found >= 0 else -1
+        offset = self._data.find(wanted, self._start + start, self._start + end)
+        return offset - self._start if offset >= 0 else -1
 
 
 class Source:

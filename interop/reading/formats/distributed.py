@@ -67,10 +67,10 @@ def read(source: Source) -> Manifest:
         with ExitStack() as opened:
             return _Reader(source, tree, ledger, imports, opened).read()
 
-    found = guarded(work, ledger, source.path, whole=True)
-    made = manifest(source, "distributed", hashlib.sha256(table).hexdigest(), ledger, found)
-    every = tuple(dict.fromkeys(_loaded(one) for one in (*made.imports, *imports)))
-    return dataclasses.replace(made, size=made.size + _sizes(made), imports=every)
+    contents = guarded(work, ledger, source.path, whole=True)
+    model = manifest(source, "distributed", hashlib.sha256(table).hexdigest(), ledger, contents)
+    every = tuple(dict.fromkeys(_loaded(one) for one in (*model.imports, *imports)))
+    return dataclasses.replace(model, size=model.size + _sizes(model), imports=every)
 
 
 def _loaded(one: Import) -> Import:
@@ -82,10 +82,10 @@ def _no_storage(key: Node) -> Node:
     raise Broken("a persistent id, which its writer does not use")
 
 
-def _sizes(found: Manifest) -> int:
-    if is_remote(found.file):
-        return found.size
-    folder = Path(found.file).parent
+def _sizes(manifest: Manifest) -> int:
+    if is_remote(manifest.file):
+        return manifest.size
+    folder = Path(manifest.file).parent
     return sum(file.stat().st_size for file in folder.glob("*.distcp") if file.is_file())
 
 
@@ -155,12 +155,12 @@ class _Reader:
                 spec = self.tensor(full, steps[-1], _record(entry, kind))
                 places.setdefault(".".join(steps[:-1]), []).append(spec)
             elif kind == "BytesStorageMetadata":
-                found = value(self.object(full))
-                if found is not None:
-                    described[full] = found
+                description = value(self.object(full))
+                if description is not None:
+                    described[full] = description
             else:
                 raise Broken(f"{full!r} is of no known kind")
-        state_dicts = tuple(StateDict(place, tuple(found)) for place, found in places.items())
+        state_dicts = tuple(StateDict(place, tuple(specs)) for place, specs in places.items())
         return state_dicts, tuple(aside), described
 
     def steps(self, full: str) -> list[str]:
@@ -200,11 +200,11 @@ class _Reader:
         if where is None:
             raise truncated(self.path, f"no file is named for {full!r} at {begin}")
         place = _record(where, "_StorageInfo")
-        found = self.stored(full, place)
-        if found.dtype != kind or found.shape != size:
-            what = f"a piece of {full!r} is {found.dtype} {found.shape}, not {kind} {size}"
+        spec = self.stored(full, place)
+        if spec.dtype != kind or spec.shape != size:
+            what = f"a piece of {full!r} is {spec.dtype} {spec.shape}, not {kind} {size}"
             raise truncated(self.path, what)
-        return dataclasses.replace(found, name=",".join(map(str, begin)))
+        return dataclasses.replace(spec, name=",".join(map(str, begin)))
 
     def object(self, full: str) -> Node:
         """What is no tensor: torch.load would take it without any limits of its own."""
@@ -219,10 +219,10 @@ class _Reader:
         """The tensor whose archive lies at a place."""
         read = torch_zip.read_archive(self.archive(full, place))
         self.imports.update(dict.fromkeys(read.imports))
-        found = read.state_dicts
-        if len(found) != 1 or len(found[0].tensors) != 1:
+        state_dicts = read.state_dicts
+        if len(state_dicts) != 1 or len(state_dicts[0].tensors) != 1:
             raise truncated(self.path, f"the bytes named for {full!r} are no tensor")
-        spec = found[0].tensors[0]
+        spec = state_dicts[0].tensors[0]
         # Of a file far away the place is not looked up: that would be a request for each piece.
         here = not is_remote(self.path)
         if here and spec.storage is not None and spec.storage.offset < 0:
@@ -244,8 +244,8 @@ class _Reader:
         return self.file(name).within(start, start + length)
 
     def file(self, name: str) -> Source:
-        found = self.files.get(name)
-        if found is None:
+        source = self.files.get(name)
+        if source is None:
             path = places.joined(places.folder_of(self.path), name)
             linked_out = not is_remote(path) and leads_out(Path(path), Path(self.path))
             if not is_plain(name) or linked_out:
@@ -253,14 +253,14 @@ class _Reader:
             if len(self.files) >= MAX_FILES:
                 raise over_limit(self.path, f"the pieces lie in more than {MAX_FILES:,} files")
             try:
-                found = self.opened.enter_context(Source(path))
+                source = self.opened.enter_context(Source(path))
             except ReadError as error:
                 if places.exists(path):
                     raise
                 what = f"the file {name!r} is missing"
                 raise truncated(self.path, what, "fetch all files of the folder") from error
-            self.files[name] = found
-        return found
+            self.files[name] = source
+        return source
 
 
 def _count(shape: Place) -> int:

@@ -68,7 +68,7 @@ class _Reader:
     def read(self) -> Manifest:
         try:
             old = self.entries(_OLD_PROGRAM)
-            found = self.old(old[0]) if old else self.new()
+            state_dicts = self.old(old[0]) if old else self.new()
         except _Misfit as error:
             raise unrecognised(
                 self.path, f"its lists are damaged: {error}", "export it again"
@@ -78,7 +78,7 @@ class _Reader:
                 self.imports[Import("torch._inductor", name, Danger.UNSAFE)] = None
         # What is unsafe is told of as that, whatever else the file lacks.
         unsafe = any(i.danger == Danger.UNSAFE for i in self.imports)
-        if self.graph is None and not found and not unsafe:
+        if self.graph is None and not state_dicts and not unsafe:
             raise unrecognised(self.path, "an exported program without a model", "export it again")
         return Manifest(
             path=self.path,
@@ -86,7 +86,7 @@ class _Reader:
             container="exported-program",
             size=self.archive.source.size,
             header_sha256=self.digest.hexdigest(),
-            state_dicts=found,
+            state_dicts=state_dicts,
             metadata=self.metadata,
             imports=tuple(self.imports),
             graph=self.graph,
@@ -106,10 +106,10 @@ class _Reader:
         raw = self.archive.structure(entry, MAX_JSON)
         self.digest.update(raw)
         try:
-            found = json_text.loads(raw)
+            document = json_text.loads(raw)
         except ValueError:
             raise _Misfit(f"{entry.name!r} is no JSON") from None
-        return _object(found)
+        return _object(document)
 
     # ------------------------------------------------------------ since 2.8
 
@@ -140,9 +140,9 @@ class _Reader:
             if entry is None:
                 raise truncated(self.path, f"the bytes of {name!r} are missing from the archive")
             if item.get("use_pickle") is True:
-                found = [t for s in self.pickled(entry).state_dicts for t in s.tensors]
-                if len(found) == 1:
-                    tensors.append(dataclasses.replace(found[0], name=name))
+                specs = [t for s in self.pickled(entry).state_dicts for t in s.tensors]
+                if len(specs) == 1:
+                    tensors.append(dataclasses.replace(specs[0], name=name))
             elif item.get("tensor_meta") is not None:
                 tensors.append(self.tensor(name, _object(item["tensor_meta"]), entry))
         # Parameters come first, then buffers: not the order in which the module defines them.
@@ -174,10 +174,10 @@ class _Reader:
         start = self.archive.start(entry)
         inner = Archive(self.archive.source.within(start, start + entry.packed))
         inner.agree()
-        found = torch_zip.read_archive(inner)
-        self.digest.update(found.header_sha256.encode())
-        self.imports.update(dict.fromkeys(found.imports))
-        return found
+        manifest = torch_zip.read_archive(inner)
+        self.digest.update(manifest.header_sha256.encode())
+        self.imports.update(dict.fromkeys(manifest.imports))
+        return manifest
 
     # ------------------------------------------------------------ before
 

@@ -70,11 +70,11 @@ class Contents(NamedTuple):
 
 def contents(place: Place) -> Contents:
     """Raises ReadError for a file that is damaged, or that keeps data elsewhere."""
-    found = json.loads(_apart("contents", place, ""))
-    if "error" in found:
-        raise ReadError(**found["error"])
-    sets = tuple(DataSet(p, k, d, tuple(s), at, n) for p, k, d, s, at, n in found["sets"])
-    return Contents(sets, tuple(found["aside"]), found["attributes"])
+    answer = json.loads(_apart("contents", place, ""))
+    if "error" in answer:
+        raise ReadError(**answer["error"])
+    sets = tuple(DataSet(p, k, d, tuple(s), at, n) for p, k, d, s, at, n in answer["sets"])
+    return Contents(sets, tuple(answer["aside"]), answer["attributes"])
 
 
 def numbers(place: Place, key: str) -> bytes:
@@ -114,11 +114,11 @@ def work(task: str, place: Place, key: str) -> None:
         sys.stdout.buffer.write(_numbers(place, key))
         return
     try:
-        found = _Walk(place).run()._asdict()
+        answer = _Walk(place).run()._asdict()
     except ReadError as error:
-        told = {"what": error.what, "where": error.where, "fix": error.fix, "rule": error.rule}
-        found = {"error": told}
-    sys.stdout.write(json.dumps(found))
+        fault = {"what": error.what, "where": error.where, "fix": error.fix, "rule": error.rule}
+        answer = {"error": fault}
+    sys.stdout.write(json.dumps(answer))
 
 
 def _limit(seconds: int, memory: int) -> None:
@@ -143,10 +143,10 @@ class _Stream(io.RawIOBase):
         self._at = start
 
     def readinto(self, buffer: Any) -> int:
-        found = self._data[self._at : min(self._at + len(buffer), self._stop)]
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
+        chunk = self._data[self._at : min(self._at + len(buffer), self._stop)]
+        buffer[: len(chunk)] = chunk
+        self._at += len(chunk)
+        return len(chunk)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._at = offset + (self._start, self._at, self._stop)[whence]
@@ -214,16 +214,16 @@ class _Walk:
             if path == "" and name in _OPTIMIZER:
                 self.aside[name] = None
                 continue
-            found = group[name]
-            address = h5py.h5o.get_info(found.id).addr
-            if isinstance(found, h5py.Group):
+            member = group[name]
+            address = h5py.h5o.get_info(member.id).addr
+            if isinstance(member, h5py.Group):
                 if address in self.keys:
                     raise over_limit(self.path, f"the group {below!r} stands twice")
                 self.keys[address] = below
-                self.group(found, below, depth + 1)
-            elif isinstance(found, h5py.Dataset):
+                self.group(member, below, depth + 1)
+            elif isinstance(member, h5py.Dataset):
                 # Two names of one data set are two names of one storage.
-                self.dataset(found, below, self.keys.setdefault(address, below))
+                self.dataset(member, below, self.keys.setdefault(address, below))
 
     def escape(self, what: str) -> ReadError:
         return ReadError(
@@ -251,10 +251,10 @@ class _Walk:
         self.sets.append(DataSet(path, key, dtype, shape, start, nbytes))
 
 
-def _dtype(found: h5py.Dataset) -> str | None:
-    if found.dtype.kind == "V" and _text(found.attrs.get("dtype")) == "bfloat16":
+def _dtype(dataset: h5py.Dataset) -> str | None:
+    if dataset.dtype.kind == "V" and _text(dataset.attrs.get("dtype")) == "bfloat16":
         return "bfloat16"  # two bytes without a meaning to HDF5, and Keras's note of what they are
-    return _DTYPES.get(found.dtype.kind + str(found.dtype.itemsize))
+    return _DTYPES.get(dataset.dtype.kind + str(dataset.dtype.itemsize))
 
 
 def _attributes(file: h5py.File) -> dict[str, str]:
@@ -278,9 +278,9 @@ def _text(value: object) -> str:
 
 def _numbers(place: Place, key: str) -> bytes:
     with Source(place.path) as source, _opened(place, source) as file:
-        found = file[key]
-        if found.size * found.dtype.itemsize > MAX_UNPACKED:
+        dataset = file[key]
+        if dataset.size * dataset.dtype.itemsize > MAX_UNPACKED:
             raise MemoryError
-        values = found[()]
+        values = dataset[()]
         little: bytes = values.astype(values.dtype.newbyteorder("<")).tobytes()
         return little

@@ -70,11 +70,11 @@ def _inside(archive: Archive) -> hdf5.Place:
 
 
 def _weights(archive: Archive) -> Entry:
-    found = [e for name, e in archive.entries.items() if name.rpartition("/")[2] == _WEIGHTS]
-    if len(found) != 1:
-        what = f"the archive holds {len(found)} files of weights"
+    files = [e for name, e in archive.entries.items() if name.rpartition("/")[2] == _WEIGHTS]
+    if len(files) != 1:
+        what = f"the archive holds {len(files)} files of weights"
         raise unrecognised(archive.source.path, what, _FIX)
-    return found[0]
+    return files[0]
 
 
 class _Reader:
@@ -90,8 +90,8 @@ class _Reader:
 
     def manifest(self) -> Manifest:
         # HDF5 lists its groups by name, not in the order in which the model defines them.
-        found = tuple(StateDict(place, tuple(t), False) for place, t in self.places.items())
-        for state_dict in found:
+        state_dicts = tuple(StateDict(place, tuple(t), False) for place, t in self.places.items())
+        for state_dict in state_dicts:
             for spec in state_dict.tensors:
                 self.digest.update(f"{spec.name} {spec.dtype} {spec.shape}\n".encode())
         return Manifest(
@@ -100,7 +100,7 @@ class _Reader:
             container=self.container,
             size=self.size,
             header_sha256=self.digest.hexdigest(),
-            state_dicts=found,
+            state_dicts=state_dicts,
             metadata=self.metadata,
             imports=tuple(self.imports),
             held_aside=self.aside,
@@ -108,14 +108,14 @@ class _Reader:
 
     def weights(self, place: hdf5.Place) -> None:
         need("h5py", self.container, self.path)
-        found = hdf5.contents(place)
-        for one in found.sets:
+        contents = hdf5.contents(place)
+        for one in contents.sets:
             where, name = _named(one.path)
             storage = Storage(self.path, one.key, one.start, one.nbytes)
             spec = TensorSpec(name, one.dtype, one.shape, storage)
             self.places.setdefault(where, []).append(spec)
-        self.aside = found.aside
-        for name, text in found.attributes.items():
+        self.aside = contents.aside
+        for name, text in contents.attributes.items():
             if name == "model_config":
                 self.described(_CONFIG, text.encode())
             else:
@@ -124,14 +124,14 @@ class _Reader:
     def described(self, name: str, raw: bytes) -> None:
         self.digest.update(raw)
         try:
-            found = json_text.loads(raw)
+            document = json_text.loads(raw)
         except ValueError:
             raise truncated(self.path, f"its {name} is no JSON") from None
-        if name == _METADATA and isinstance(found, dict):
-            self.metadata.update(found)
-        elif isinstance(found, dict):
-            self.metadata[name] = found
-            self.imports.update(dict.fromkeys(imported(found, self.path)))
+        if name == _METADATA and isinstance(document, dict):
+            self.metadata.update(document)
+        elif isinstance(document, dict):
+            self.metadata[name] = document
+            self.imports.update(dict.fromkeys(imported(document, self.path)))
 
 
 def _named(path: str) -> tuple[str, str]:

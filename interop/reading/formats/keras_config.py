@@ -41,9 +41,9 @@ def imported(config: Json, path: str) -> Iterator[Import]:
         if isinstance(node, list):
             todo += node
         elif isinstance(node, dict):
-            found = _named(node, path)
-            if found is not None:
-                yield found
+            reference = _named(node, path)
+            if reference is not None:
+                yield reference
             todo += node.values()
 
 

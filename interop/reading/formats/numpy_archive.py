@@ -163,11 +163,11 @@ class _Reader:
             record = tree if type(tree) is Array else record
         elif header.code[1:2] in ("U", "S") and header.nbytes <= MAX_TEXT:
             record.data = data[start : min(stop, start + header.nbytes)]
-        found = value(record)
-        if found is None:
+        description = value(record)
+        if description is None:
             self.aside.append(name)
         else:
-            self.metadata[name] = found
+            self.metadata[name] = description
 
     def unpickled(self, name: str, header: _Header, data: Bytes, start: int, stop: int) -> Node:
         tree: list[Node] = []
@@ -193,8 +193,8 @@ class _Reader:
     def manifest(self, head: bytes) -> Manifest:
         if self.failure is not None and not self.ledger.unsafe:
             raise self.failure
-        found = (StateDict("", tuple(self.tensors)),) if self.tensors else ()
-        contents = found, tuple(self.aside), self.metadata
+        state_dicts = (StateDict("", tuple(self.tensors)),) if self.tensors else ()
+        contents = state_dicts, tuple(self.aside), self.metadata
         return manifest(
             self.source, "numpy", hashlib.sha256(head).hexdigest(), self.ledger, contents
         )
@@ -243,25 +243,25 @@ def _header(path: str, data: bytes) -> _Header:
         raise unrecognised(path, "an array header of no known kind", "save it with numpy again")
     if length > len(data):
         raise truncated(path, "an array's header is cut off")
-    found = _entries(data[begin:length].decode("latin-1"))
-    shape = _shape(found.get("shape", "x"))
-    if len(found) != 3 or shape is None:
+    entries = _entries(data[begin:length].decode("latin-1"))
+    shape = _shape(entries.get("shape", "x"))
+    if len(entries) != 3 or shape is None:
         raise unrecognised(path, "an array header that is damaged", "save it with numpy again")
-    return _Header(found["descr"], found["fortran_order"] == "True", shape, length)
+    return _Header(entries["descr"], entries["fortran_order"] == "True", shape, length)
 
 
 def _entries(line: str) -> dict[str, str]:
     """The dict's entries as text, each in the form that belongs to its key; fewer if damaged."""
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     at = 1 if line[:1] == "{" else len(line)
     forms = {"descr": (2, 5), "fortran_order": (3,), "shape": (4,)}
     while (entry := _ENTRY.match(line, at)) is not None:
         key = entry[1]
-        if key in found or entry.lastindex not in forms[key]:
+        if key in entries or entry.lastindex not in forms[key]:
             return {}
-        found[key] = entry[entry.lastindex]
+        entries[key] = entry[entry.lastindex]
         at = entry.end()
-    return found if line[at:].strip() == "}" else {}
+    return entries if line[at:].strip() == "}" else {}
 
 
 def _shape(text: str) -> tuple[int, ...] | None:

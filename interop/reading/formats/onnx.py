@@ -253,10 +253,10 @@ class _Reader:
             # Of a long one the length must do: its bytes may be a weight's.
             raw = self.data[a:b] if b - a <= _LARGE else str(b - a).encode()
             stated[key] = hashlib.blake2b(raw, digest_size=16).digest()
-        taken, made = (tuple(text(self.data, f) for f in x) for x in (inputs, outputs))
+        taken, results = (tuple(text(self.data, f) for f in x) for x in (inputs, outputs))
         if scopes == ("",):
             captured = tuple(sorted(self.captured))
-            self.steps.append(Step(operator, taken, made, stated, captured))
+            self.steps.append(Step(operator, taken, results, stated, captured))
             self.captured.clear()
         else:
             self.captured.update(taken)
@@ -502,9 +502,9 @@ class _Reader:
         """Note that an operator takes codes, a scale and a zero point."""
         *where, axis = _DEQUANTIZE[operator]
         for _, _, a, b in attributes:
-            found = {field[0]: field for field in fields(self.data, a, b)}
-            name = text(self.data, found[1]) if 1 in found else ""
-            value = signed(found[3][2]) if 3 in found else 0
+            by_number = {field[0]: field for field in fields(self.data, a, b)}
+            name = text(self.data, by_number[1]) if 1 in by_number else ""
+            value = signed(by_number[3][2]) if 3 in by_number else 0
             if name == "axis":
                 axis = value
             elif name == "transB" and value:  # of a QGemm
@@ -568,8 +568,8 @@ class _Reader:
 
     def manifest(self) -> Manifest:
         producer = " ".join(part for part in self.producer if part)
-        made = {n: (s.operator, s.inputs) for s in self.steps if s.operator != "Constant"
-                for n in s.outputs}  # fmt: skip
+        makers = {n: (s.operator, s.inputs) for s in self.steps if s.operator != "Constant"
+                  for n in s.outputs}  # fmt: skip
         names = [port.name for port in self.outputs]
         graph = Graph(
             tuple(self.inputs),
@@ -577,7 +577,7 @@ class _Reader:
             self.opsets,
             producer,
             self.operators,
-            onnx_outputs.meanings(names, made),
+            onnx_outputs.meanings(names, makers),
             onnx_computation.computation(
                 self.steps,
                 (port.name for port in self.inputs),

@@ -72,8 +72,8 @@ def computation(
         if step.operator == "Constant" and step.outputs and step.outputs[0] in known:
             continue  # a weight
         parts = [x for pair in sorted(step.attributes.items()) for x in pair]
-        made = _hash(step.operator, *parts, *taken)
-        known.update({n: _hash(made, str(i)) for i, n in enumerate(step.outputs)})
+        digest = _hash(step.operator, *parts, *taken)
+        known.update({n: _hash(digest, str(i)) for i, n in enumerate(step.outputs)})
     bodies = _hash(*sorted(functions))
     return _hash(str(opset < 13), bodies, *(known.get(name, b"?") for name in outputs)).hex()
 

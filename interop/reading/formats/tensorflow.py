@@ -344,8 +344,8 @@ class _SavedModel:
         )
 
     def metadata(self) -> dict[str, Json]:
-        found: dict[str, Json] = {"signatures": sorted(self.signatures), "tags": self.tags}
-        return {**found, "tensorflow_version": self.version} if self.version else found
+        facts: dict[str, Json] = {"signatures": sorted(self.signatures), "tags": self.tags}
+        return {**facts, "tensorflow_version": self.version} if self.version else facts
 
     def graph(self) -> Graph:
         names = [n for n in self.signatures if not n.startswith("__")]

@@ -60,8 +60,8 @@ class _Legacy:
             return self.bare(None, error)
         if type(first) is not int or first != MAGIC:
             return self.bare(first, None)
-        found = guarded(self.checkpoint, self.ledger, self.source.path, whole=False)
-        return self.manifest("torch-legacy", found)
+        contents = guarded(self.checkpoint, self.ledger, self.source.path, whole=False)
+        return self.manifest("torch-legacy", contents)
 
     def next_pickle(self) -> Node:
         machine = Machine(self.source.data, self.ledger, self.persistent, self.position)
@@ -70,10 +70,10 @@ class _Legacy:
         return tree
 
     def persistent(self, key: Node) -> Node:
-        found = persistent(key)
-        if type(found) is StorageRef:
-            self.refs.setdefault(found.key, found)
-        return found
+        node = persistent(key)
+        if type(node) is StorageRef:
+            self.refs.setdefault(node.key, node)
+        return node
 
     def manifest(self, container: str, found: Contents) -> Manifest:
         # What decides the structure is the pickles; a broken one counts as far as it goes.
@@ -163,8 +163,8 @@ class _Legacy:
         def work() -> Contents:
             raise failure
 
-        found = guarded(work, self.ledger, self.source.path, whole=isinstance(failure, Cut))
-        return self.manifest("pickle", found)
+        contents = guarded(work, self.ledger, self.source.path, whole=isinstance(failure, Cut))
+        return self.manifest("pickle", contents)
 
 
 def storage_bytes(path: str, key: str) -> bytes:

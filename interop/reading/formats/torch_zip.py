@@ -52,7 +52,7 @@ def read_archive(archive: Archive) -> Manifest:
         tree = Machine(program, ledger, persistent).run()
         return contents(tree, locate, source.path)
 
-    found = guarded(work, ledger, source.path, whole=True)
+    content = guarded(work, ledger, source.path, whole=True)
     nested_models.beside_checkpoint(archive, prefix)
     for other in _OTHER_PICKLES:
         if (beside := archive.entries.get(prefix + other)) is not None:
@@ -62,7 +62,7 @@ def read_archive(archive: Archive) -> Manifest:
     if _is_torchscript(archive, prefix):
         container = "torchscript"
         ledger.compile()
-    return manifest(source, container, digest.hexdigest(), ledger, found)
+    return manifest(source, container, digest.hexdigest(), ledger, content)
 
 
 def _is_torchscript(archive: Archive, prefix: str) -> bool:

@@ -73,11 +73,11 @@ def _stated(node: Node, budget: list[int]) -> dict[str, Json]:
     named = node.state.named
     if "_modules" not in named:
         return {}
-    found = {}
+    attributes = {}
     for key in _STATED & named.keys():
         with suppress(_Nothing):
-            found[key] = _json(named[key], budget, MAX_DEPTH)
-    return dict(sorted(found.items()))
+            attributes[key] = _json(named[key], budget, MAX_DEPTH)
+    return dict(sorted(attributes.items()))
 
 
 def _category_maps(loaders: Node, budget: list[int]) -> list[Json]:
@@ -117,8 +117,12 @@ def _marked(node: Node, budget: list[int]) -> Json:
     try:
         return _json(node, budget, MAX_DEPTH)
     except _Nothing:
-        made = node.func if type(node) is Constructed else None
-        name = f"{made.module}.{made.name}" if type(made) is Global else type(node).__name__
+        function = node.func if type(node) is Constructed else None
+        name = (
+            f"{function.module}.{function.name}"
+            if type(function) is Global
+            else type(node).__name__
+        )
         return f"<{name}>"
 
 
@@ -182,14 +186,14 @@ def _dict(mapping: Mapping, budget: list[int], depth: int) -> dict[str, Json]:
     return result
 
 
-def _object(made: Constructed, budget: list[int], depth: int) -> Json:
+def _object(record: Constructed, budget: list[int], depth: int) -> Json:
     """An object's entries or attributes, where it is no module but a record of settings."""
-    if type(made.content) is Mapping:
-        return _dict(made.content, budget, depth)
-    if type(made.state) is Mapping and "_modules" not in made.state.named:
-        return _dict(made.state, budget, depth)
-    if made.items is not None:
-        return _list(made.items, budget, depth)
+    if type(record.content) is Mapping:
+        return _dict(record.content, budget, depth)
+    if type(record.state) is Mapping and "_modules" not in record.state.named:
+        return _dict(record.state, budget, depth)
+    if record.items is not None:
+        return _list(record.items, budget, depth)
     raise _Nothing
 
 

@@ -144,15 +144,15 @@ def _parameter_with_state(
     return parameter
 
 
-def _set_state(m: PickleMachine, made: Node, state: Node) -> None:
+def _set_state(m: PickleMachine, node: Node, state: Node) -> None:
     """torch sets what the state names as attributes: some of a tensor's are its values."""
-    if type(made) is not Tensor or state is None:
+    if type(node) is not Tensor or state is None:
         return
     for mapping in state if type(state) is tuple else (state,):
         if mapping is None:
             continue
         if type(mapping) is not Mapping or not _REPLACING.isdisjoint(mapping.named):
-            m.altered(made)
+            m.altered(node)
 
 
 def _meta_tensor(m: PickleMachine, kind: Node, shape: Node, stride: Node, *_: Node) -> Tensor:
@@ -228,17 +228,17 @@ def _tensors_in(state: Node) -> list[tuple[str, Tensor]]:
 
 
 def _from_type(m: PickleMachine, func: Node, cls: Node, args: Node, state: Node = None) -> Node:
-    made = m.call(func, args)
-    _set_state(m, made, state)
-    if type(made) is Tensor and made.layout == Layout.SUBCLASS:
+    node = m.call(func, args)
+    _set_state(m, node, state)
+    if type(node) is Tensor and node.layout == Layout.SUBCLASS:
         parts = _tensors_in(state)
         alone = parts[0][1] if len(parts) == 1 else None
-        if alone is not None and (alone.dtype, alone.shape) == (made.dtype, made.shape):
+        if alone is not None and (alone.dtype, alone.shape) == (node.dtype, node.shape):
             return alone  # a DTensor that is whole in this file
-        made.parts = tuple(parts)
+        node.parts = tuple(parts)
         if type(cls) is Global and cls.name == "DTensor":
-            made.layout = Layout.SHARD
-    return made
+            node.layout = Layout.SHARD
+    return node
 
 
 def _from_numpy(m: PickleMachine, data: Node, kind: Node, *_: Node) -> Tensor:

@@ -92,7 +92,7 @@ class Weights:
         if depth > MAX_DEPTH:
             raise OverLimit(f"containers nested more than {MAX_DEPTH} deep")
         self._spend(1)
-        found = len(self.state_dicts) + len(self.held_aside)
+        count = len(self.state_dicts) + len(self.held_aside)
         self._path.add(id(node))
         if kind is Mapping:
             self._mapping(node, place, depth)
@@ -101,7 +101,7 @@ class Weights:
         else:
             self._sequence(node.items if kind is Bag else node, place, depth)
         self._path.discard(id(node))
-        if found == len(self.state_dicts) + len(self.held_aside):
+        if count == len(self.state_dicts) + len(self.held_aside):
             self._barren.add(id(node))
 
     def _mapping(self, mapping: Mapping, place: str, depth: int) -> None:
@@ -150,13 +150,17 @@ class Weights:
                 self._visit(item, _join(place, str(index)), depth + 1)
         self._add(first, place, tensors)
 
-    def _made(self, made: Constructed, place: str, depth: int) -> None:
-        if _is_module(made):
-            name = f"{made.func.module}.{made.func.name}" if type(made.func) is Global else "?"
-            tensors = list(self._flatten(made, "", 0))
+    def _made(self, constructed: Constructed, place: str, depth: int) -> None:
+        if _is_module(constructed):
+            name = (
+                f"{constructed.func.module}.{constructed.func.name}"
+                if type(constructed.func) is Global
+                else "?"
+            )
+            tensors = list(self._flatten(constructed, "", 0))
             self._add(len(self.state_dicts), place, tensors, module=name)
             return
-        for part in (made.content, made.state, made.items):
+        for part in (constructed.content, constructed.state, constructed.items):
             if part is not None:
                 self._visit(part, place, depth + 1)
 
@@ -262,22 +266,22 @@ def _pairs(mapping: Mapping) -> Iterator[tuple[str, Node]]:
 
 def _versions(mapping: Mapping) -> dict[str, Json]:
     """The `_metadata` that torch sets on a state dict: numbers by module and name."""
-    found = (mapping.attributes or {}).get("_metadata")
-    if type(found) is not Mapping:
+    versions = (mapping.attributes or {}).get("_metadata")
+    if type(versions) is not Mapping:
         return {}
-    return {path: _numbers(own) for path, own in found.named.items() if type(own) is Mapping}
+    return {path: _numbers(own) for path, own in versions.named.items() if type(own) is Mapping}
 
 
 def _numbers(mapping: Mapping) -> dict[str, Json]:
     """Its numbers, and those one level below (the spectral norm keeps its own version there)."""
-    made: dict[str, Json] = {}
+    numbers: dict[str, Json] = {}
     for key, value in mapping.named.items():
         if type(value) is Mapping:
-            made[key] = {k: v for k, v in value.named.items() if type(v) is int}
+            numbers[key] = {k: v for k, v in value.named.items() if type(v) is int}
         elif value is not None:
             # What is no number is no version that torch could compare.
-            made[key] = value if type(value) is int else str(type(value).__name__)
-    return made
+            numbers[key] = value if type(value) is int else str(type(value).__name__)
+    return numbers
 
 
 def _join(place: str, key: str) -> str:
@@ -288,11 +292,11 @@ def _is_number(tensor: Tensor) -> bool:
     return all(axis == 1 for axis in tensor.shape)
 
 
-def _is_module(made: Constructed) -> bool:
-    state = made.state
+def _is_module(constructed: Constructed) -> bool:
+    state = constructed.state
     if type(state) is not Mapping:
         return False
-    if made.module.startswith("__torch__"):  # a TorchScript class
+    if constructed.module.startswith("__torch__"):  # a TorchScript class
         return True
     named = state.named
     return type(named.get("_parameters")) is Mapping and type(named.get("_modules")) is Mapping

@@ -67,7 +67,7 @@ def compared(pairs: Iterable[Pair]) -> Iterator[Row]:
     waiting: deque[tuple[Pair, list[_Work], list[_Share]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            batch, held = _Batch(pool), 0
+            batch, nbytes = _Batch(pool), 0
             for pair in pairs:
                 work = list(_work(files, *pair))
                 shares = []
@@ -76,9 +76,9 @@ def compared(pairs: Iterable[Pair]) -> Iterator[Row]:
                         batch = batch.next()
                     shares.append(batch.add(one))
                 waiting.append((pair, work, shares))
-                held += _unpacked_bytes(pair)
-                while len(waiting) > 4 * _MOST_TOGETHER or (held > INFLATED and waiting):
-                    held -= _unpacked_bytes(waiting[0][0])
+                nbytes += _unpacked_bytes(pair)
+                while len(waiting) > 4 * _MOST_TOGETHER or (nbytes > INFLATED and waiting):
+                    nbytes -= _unpacked_bytes(waiting[0][0])
                     yield _finished(sums, *waiting.popleft())
             while waiting:
                 yield _finished(sums, *waiting.popleft())
@@ -108,13 +108,13 @@ def array(spec: TensorSpec) -> Array:
 
 def digest(spec: TensorSpec) -> str:
     """The SHA-256 of the dense, row-major, little-endian bytes. Raises ReadError as `array`."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     if spec.storage is None:
         raise ReadError(f"no file holds the values of {spec.name!r}", fix="materialise it first")
     view = Files().view(spec)
     for (block,) in _blocks(view):
-        found.update(dtypes.resolved(spec.dtype, block, spec.conj, spec.neg).view("u1").data)
-    return found.hexdigest()
+        hasher.update(dtypes.resolved(spec.dtype, block, spec.conj, spec.neg).view("u1").data)
+    return hasher.hexdigest()
 
 
 # ---------------------------------------------------------------- bytes
@@ -159,8 +159,8 @@ class Files:
     def release(self, view: Array) -> None:
         """Let the system have back the pages behind a contiguous view: resident memory stays small
         while files of any size are gone over."""
-        if (found := self._range(view)) is not None:
-            found[0].release(*found[1:])
+        if (span := self._range(view)) is not None:
+            span[0].release(*span[1:])
 
     def _range(self, view: Array) -> tuple[Source, int, int] | None:
         """Where in which file a contiguous view lies."""
@@ -202,15 +202,15 @@ class Files:
             raise over_limit(storage.file, what)
 
     def _unpacked(self, storage: Storage) -> Array:
-        found = self._inflated.pop(storage, None)
-        if found is None:
+        content = self._inflated.pop(storage, None)
+        if content is None:
             from interop.reading.values.inflate import unpacked
 
             while self._inflated and sum(a.nbytes for a in self._inflated.values()) > INFLATED:
                 self._inflated.popitem(last=False)
-            found = np.frombuffer(unpacked(storage), "u1")
-        self._inflated[storage] = found  # as the one that was used last
-        return found
+            content = np.frombuffer(unpacked(storage), "u1")
+        self._inflated[storage] = content  # as the one that was used last
+        return content
 
 
 class _Sums:
@@ -238,13 +238,13 @@ class _Sums:
             }
             wanted = []
             for place, entry in placed.items():
-                size, found = self._seen.get(place, (-1, 0))
+                size, checksum = self._seen.get(place, (-1, 0))
                 if size == entry.size == entry.packed:
-                    archives[place[0]].hold(entry, found)
+                    archives[place[0]].hold(entry, checksum)
                 else:
                     wanted.append((archives[place[0]], entry))
             # The largest first, so that no thread is left alone with one at the end.
-            wanted.sort(key=lambda found: -found[1].size)
+            wanted.sort(key=lambda item: -item[1].size)
             shares = [wanted[n::_THREADS] for n in range(_THREADS)]
             for done in [pool.submit(_check_sums, share) for share in shares]:
                 done.result()
@@ -474,15 +474,15 @@ class _Found:
                 both = np.isfinite(x) & np.isfinite(y)
                 x, y = x[both], y[both]
                 apart = np.abs(x - y)
-            found = self._products(x, y, apart)
-            if not np.isfinite(found).all():  # too large for the squares of a float32
+            products = self._products(x, y, apart)
+            if not np.isfinite(products).all():  # too large for the squares of a float32
                 kind = "<c16" if x.dtype.kind == "c" else "<f8"
                 x, y = x.astype(kind), y.astype(kind)
                 apart = np.abs(x - y)
-                found = self._products(x, y, apart)
+                products = self._products(x, y, apart)
         self.finite += x.size
         self.largest = max(self.largest, float(apart.max(initial=0.0)))
-        total, dot, *squares = found
+        total, dot, *squares = products
         self.total += total
         self.dot += dot
         self.squares = [p + q for p, q in zip(self.squares, squares, strict=True)]
@@ -541,18 +541,18 @@ class _Share(NamedTuple):
 
 def _measure(work: _Work) -> _Found:
     """One pass over a share of a pair."""
-    found = _Found()
+    tally = _Found()
     x = _part(work.x.view, work.flat, work.at)
     y = None if work.y is None else _part(work.y.view, work.flat, work.at)
     sums = _Pace(work)
     for blocks in _blocks(*(view for view in (x, y) if view is not None)):
-        same = _look(found, work.x, work.y, *blocks)
+        same = _look(tally, work.x, work.y, *blocks)
         sums.go_on(blocks, same)  # while they are in the processor's cache
-    found.sums = sums.found()
+    tally.sums = sums.found()
     for view in (x, y):
         if view is not None:
             work.files.release(view)
-    return found
+    return tally
 
 
 class _Pace:
@@ -580,41 +580,41 @@ class _Pace:
         }
 
 
-def _look(found: _Found, x: _Piece, y: _Piece | None, left: Array, right: Any = None) -> bool:
+def _look(tally: _Found, x: _Piece, y: _Piece | None, left: Array, right: Any = None) -> bool:
     """Take in a block of each; tells whether their bytes are the same."""
     a, b = x.spec, None if y is None else y.spec
     left = dtypes.resolved(a.dtype, left, a.conj, a.neg)
-    found.x.add(left.size, _range(x, left))
+    tally.x.add(left.size, _range(x, left))
     if y is None or b is None:
         return False
     right = dtypes.resolved(b.dtype, right, b.conj, b.neg)
     alike = (a.dtype, x.scale, x.zero) == (b.dtype, y.scale, y.zero)
     if alike and _same_bits(left, right):
-        found.y.add(left.size, _range(x, left))
-        found.skipped += left.size
+        tally.y.add(left.size, _range(x, left))
+        tally.skipped += left.size
         return (a.conj, a.neg) == (b.conj, b.neg)
-    found.y.add(right.size, _range(y, right))
+    tally.y.add(right.size, _range(y, right))
     if not dtypes.is_measured(a.dtype) or not dtypes.is_measured(b.dtype):
-        found.unequal += left.size if left.size != right.size else int((left != right).sum())
-        found.cast = None
+        tally.unequal += left.size if left.size != right.size else int((left != right).sum())
+        tally.cast = None
         return False
     p, q = _number(x, left), _number(y, right)
     unequal = _unlike(left, right) if alike else (p != q) & ~((p != p) & (q != q))
-    found.unequal += int(np.count_nonzero(unequal))
+    tally.unequal += int(np.count_nonzero(unequal))
     rounded = None if alike else dtypes.cast(a.dtype, left, b.dtype)
-    found.cast = found.cast and rounded is not None and _same_bits(rounded, right)
-    found.meet(p, q)
+    tally.cast = tally.cast and rounded is not None and _same_bits(rounded, right)
+    tally.meet(p, q)
     return False
 
 
 def _range(piece: _Piece, block: Array) -> Range:
     if not dtypes.is_measured(piece.spec.dtype):
         return Range(0, 0)
-    found = dtypes.extremes(piece.spec.dtype, block)
-    if (piece.scale, piece.zero) == (1.0, 0.0) or found.low is None:
-        return found
-    ends = sorted((end - piece.zero) * piece.scale for end in (found.low, found.high))
-    return found._replace(low=ends[0], high=ends[1])
+    bounds = dtypes.extremes(piece.spec.dtype, block)
+    if (piece.scale, piece.zero) == (1.0, 0.0) or bounds.low is None:
+        return bounds
+    ends = sorted((end - piece.zero) * piece.scale for end in (bounds.low, bounds.high))
+    return bounds._replace(low=ends[0], high=ends[1])
 
 
 def _number(piece: _Piece, block: Array) -> Array:
@@ -642,25 +642,25 @@ def _unlike(x: Array, y: Array) -> Array:
 def _finished(sums: _Sums, pair: Pair, works: list[_Work], parts: list[_Share]) -> Row:
     a, b = pair
     shares = [part.result() for part in parts]
-    found = _Found()
+    tally = _Found()
     for share in shares:
-        found.add(share)
+        tally.add(share)
         sums.note(share)
-    x, y = _stats(a, found.x), None if b is None else _stats(b, found.y)
+    x, y = _stats(a, tally.x), None if b is None else _stats(b, tally.y)
     if b is None or x is None or y is None:
         return pair, x, y, None
-    if found.unequal:
+    if tally.unequal:
         for work, share in zip(works, shares, strict=True):
             if share.skipped:
-                _add_skipped(found, work)
-    return pair, x, y, _difference(a, b, found)
+                _add_skipped(tally, work)
+    return pair, x, y, _difference(a, b, tally)
 
 
 def _stats(spec: TensorSpec, seen: _Seen) -> Stats | None:
     return seen.stats() if seen.count or (spec.has_values and not spec.numel) else None
 
 
-def _add_skipped(found: _Found, work: _Work) -> None:
+def _add_skipped(tally: _Found, work: _Work) -> None:
     """Equal elements count in mean and cosine too; while nothing differed they were not needed."""
     x, y = work.x, work.y
     assert y is not None
@@ -672,20 +672,20 @@ def _add_skipped(found: _Found, work: _Work) -> None:
             dtypes.resolved(y.spec.dtype, right, y.spec.conj, y.spec.neg),
         ):
             p = _number(x, dtypes.resolved(x.spec.dtype, left, x.spec.conj, x.spec.neg))
-            found.meet(p, p)
+            tally.meet(p, p)
 
 
-def _difference(a: TensorSpec, b: TensorSpec, found: _Found) -> Difference:
+def _difference(a: TensorSpec, b: TensorSpec, tally: _Found) -> Difference:
     like = (a.dtype, a.quantizer) == (b.dtype, b.quantizer)
-    counted = bool(found.finite) and bool(found.unequal or not like)
-    lengths = math.sqrt(found.squares[0]) * math.sqrt(found.squares[1])
-    equal = like and not found.unequal
+    counted = bool(tally.finite) and bool(tally.unequal or not like)
+    lengths = math.sqrt(tally.squares[0]) * math.sqrt(tally.squares[1])
+    equal = like and not tally.unequal
     return Difference(
         equal=equal,
-        cast=None if a.dtype == b.dtype else found.cast,
-        unequal=found.unequal,
-        largest=0.0 if equal else found.largest if counted else None,
-        mean=0.0 if equal else found.total / found.finite if counted else None,
-        cosine=1.0 if equal else found.dot / lengths if counted and lengths else None,
-        scale=math.sqrt(found.squares[0] / found.finite) if found.finite else 0.0,
+        cast=None if a.dtype == b.dtype else tally.cast,
+        unequal=tally.unequal,
+        largest=0.0 if equal else tally.largest if counted else None,
+        mean=0.0 if equal else tally.total / tally.finite if counted else None,
+        cosine=1.0 if equal else tally.dot / lengths if counted and lengths else None,
+        scale=math.sqrt(tally.squares[0] / tally.finite) if tally.finite else 0.0,
     )

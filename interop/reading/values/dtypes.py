@@ -118,8 +118,8 @@ def widened(dtype: str, stored: Array) -> Array:
         halves = np.ascontiguousarray(stored).reshape(-1).view("<f2").astype("<f4")
         return halves.view("<c8").reshape(stored.shape)
     if dtype in _FLOAT8:
-        found: Array = _table(dtype)[stored]
-        return found
+        values: Array = _table(dtype)[stored]
+        return values
     return stored
 
 

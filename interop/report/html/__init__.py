@@ -167,13 +167,13 @@ def _facts(report: Report) -> list[Table]:
         for k, v in details.items()
         if k not in elsewhere and (k not in conditions or conditions[k] != v)
     }
-    made = (
+    tables = (
         facts_table("Conditions", conditions),
         _runtimes(report.environment),
         facts_table("Machine and versions", host),
         *(_doctor(report) if report.command == "doctor" else (facts_table("Details", rest),)),
     )
-    return [table for table in made if table is not None]
+    return [table for table in tables if table is not None]
 
 
 def _doctor(report: Report) -> tuple[Table | None, ...]:
@@ -189,10 +189,13 @@ def _doctor(report: Report) -> tuple[Table | None, ...]:
 
 def _runtimes(environment: Mapping[str, Json]) -> Table | None:
     """The conditions of each runtime side by side."""
-    found = {str(k): v for k, v in environment.items() if isinstance(v, Mapping)}
-    keys = dict.fromkeys(str(k) for v in found.values() for k in v)
+    runtimes = {str(k): v for k, v in environment.items() if isinstance(v, Mapping)}
+    keys = dict.fromkeys(str(k) for v in runtimes.values() for k in v)
     rows = tuple(
-        (key.replace("_", " "), *(plain(v[key], key) if key in v else "" for v in found.values()))
+        (
+            key.replace("_", " "),
+            *(plain(v[key], key) if key in v else "" for v in runtimes.values()),
+        )
         for key in keys
     )
-    return Table("Runtimes", ("", *found), rows) if found else None
+    return Table("Runtimes", ("", *runtimes), rows) if runtimes else None

@@ -50,13 +50,19 @@ LOOKS = {"yes": "yes", "no": "no", OPEN: "unknown", NOT_COMPARED: "none"}
 
 def cards(of_all: Assessed) -> list[Card]:
     """The questions that models are assessed for, each with its answer first."""
-    made = (_reuse(of_all), _stand_in(of_all), _foretold(of_all), _own(of_all), _basis(of_all))
-    return [card for card in made if card is not None]
+    candidates = (
+        _reuse(of_all),
+        _stand_in(of_all),
+        _foretold(of_all),
+        _own(of_all),
+        _basis(of_all),
+    )
+    return [card for card in candidates if card is not None]
 
 
 def _reuse(of_all: Assessed) -> Card | None:
-    said = answers(of_all)
-    if not said:
+    sentences = answers(of_all)
+    if not sentences:
         return None
     whole = ranking(of_all)
     columns = [0, *([2] if of_all.main else []), *_places(whole.head, ("ms a sample", "size, MB"))]
@@ -64,7 +70,7 @@ def _reuse(of_all: Assessed) -> Card | None:
     rows = tuple((shorten(r[0], 30), *(r[i] for i in columns[1:])) for r in whole.rows)
     note = front_in_words(of_all).replace(" (*)", "")
     figures = tuple(range(1, len(head)))
-    return Card("Which should I reuse?", " ".join(said), Table("", head, rows, figures, note))
+    return Card("Which should I reuse?", " ".join(sentences), Table("", head, rows, figures, note))
 
 
 def _places(head: Sequence[str], wanted: Iterable[str]) -> list[int]:
@@ -72,18 +78,20 @@ def _places(head: Sequence[str], wanted: Iterable[str]) -> list[int]:
 
 
 def _stand_in(of_all: Assessed) -> Card | None:
-    found = sentences(of_all)
+    replacements = sentences(of_all)
     table = interchange(of_all)
-    if not found or table is None:
+    if not replacements or table is None:
         return None
-    tally = {word: sum(said == word for said, _ in found) for word in ("yes", OPEN, "no")}
+    tally = {
+        word: sum(verdict == word for verdict, _ in replacements) for word in ("yes", OPEN, "no")
+    }
     answer = (
-        f"Of {len(found)} replacements {tally['yes']} are shown to hold, {tally['no']} are shown "
-        f"not to, and {tally[OPEN]} are open."
+        f"Of {len(replacements)} replacements {tally['yes']} are shown to hold, {tally['no']} are "
+        f"shown not to, and {tally[OPEN]} are open."
     )
-    more = len(found) - MOST_SAID
+    more = len(replacements) - MOST_SAID
     rest = f"And {more} more, in the JSON report. " if more > 0 else ""
-    rows = tuple(found[:MOST_SAID])
+    rows = tuple(replacements[:MOST_SAID])
     return Card("Which can stand in for which?", answer,
                 Table("", ("", "said of it"), rows, (), f"{rest}{about_p(of_all)}"))  # fmt: skip
 
@@ -98,11 +106,11 @@ def _foretold(of_all: Assessed) -> Card | None:
 def _nearest(of_all: Assessed) -> str:
     """Which score came nearest to the order of the outcome, of those that all models have."""
     table = predicted(of_all)
-    found = [(row[0], float(row[1])) for row in (table.rows if table else ()) if _whole(row[1])]
-    if not found:
+    scores = [(row[0], float(row[1])) for row in (table.rows if table else ()) if _whole(row[1])]
+    if not scores:
         return "Not known: no score that all models have was held against an order."
-    best = max(value for _, value in found)
-    names = [name for name, value in found if value == best]
+    best = max(value for _, value in scores)
+    names = [name for name, value in scores if value == best]
     if best < 0.5:
         return f"No: the nearest, {listed(names)}, comes to {best:.2f}, where 1 is the same order."
     word = "In hindsight" if best > 0.95 else "In part"
@@ -132,9 +140,9 @@ def _basis(of_all: Assessed) -> Card | None:
     data = data_in_words(of_all)
     if not data:
         return None
-    rows = [("how", said) for said in folds_in_words(of_all)]
-    rows += [("limit", said) for said in limits(of_all)]
-    rows += [("note", said) for said in notes(of_all.report)]
+    rows = [("how", sentence) for sentence in folds_in_words(of_all)]
+    rows += [("limit", sentence) for sentence in limits(of_all)]
+    rows += [("note", sentence) for sentence in notes(of_all.report)]
     return Card("What does this rest on?", data, Table("", (), tuple(rows)))
 
 
@@ -143,7 +151,7 @@ def _basis(of_all: Assessed) -> Card | None:
 
 def figures(of_all: Assessed) -> list[Figure]:
     """The drawings that the report has figures for."""
-    made = [
+    drawings = [
         _outcomes(of_all),
         _pareto(of_all),
         _matrix(of_all),
@@ -153,7 +161,7 @@ def figures(of_all: Assessed) -> list[Figure]:
         *_layers(of_all),
         *matrices(replace(c, of=f"{c.of}, by its probes") for c in of_all.section.confusion or ()),
     ]
-    return [figure for figure in made if figure is not None]
+    return [figure for figure in drawings if figure is not None]
 
 
 def _label(of_all: Assessed, name: str, most: int = 30) -> str:
@@ -191,9 +199,9 @@ def _outcomes(of_all: Assessed) -> Figure | None:
     blocks = []
     unit = ""
     for group, figure, where in wanted:
-        found = [(n, of_all.get(group, n, figure)) for n in of_all.names]
-        marks = [_mark(of_all, n, m) for n, m in found if m is not None and known(m.value)]
-        units = {m.unit for _, m in found if m is not None}
+        outcomes = [(n, of_all.get(group, n, figure)) for n in of_all.names]
+        marks = [_mark(of_all, n, m) for n, m in outcomes if m is not None and known(m.value)]
+        units = {m.unit for _, m in outcomes if m is not None}
         if marks and (not unit or units == {unit}):
             unit = unit or units.pop()
             how = (
@@ -216,19 +224,19 @@ def _pareto(of_all: Assessed) -> Figure | None:
         if any(of_all.get(Group.COST, n, "latency") for n in of_all.names)
         else "weight bytes"
     )
-    found = []
+    models = []
     for name in of_all.names:
         outcome, cost = of_all.outcome(name), of_all.get(Group.COST, name, axis)
         if outcome is not None and cost is not None and known(outcome.value) and known(cost.value):
-            found.append((name, outcome, cost))
-    if len(found) < 2:
+            models.append((name, outcome, cost))
+    if len(models) < 2:
         return None
     sizes = {
-        n: getattr(of_all.get(Group.COST, n, "weight bytes"), "value", None) for n, _, _ in found
+        n: getattr(of_all.get(Group.COST, n, "weight bytes"), "value", None) for n, _, _ in models
     }
     largest = max((v for v in sizes.values() if known(v)), default=0.0)
     points, front = [], of_all.on_front()
-    for name, outcome, cost in found:
+    for name, outcome, cost in models:
         fast = f"{cost.value:.3g} ms" if axis == "latency" else ""
         size = sizes[name]
         heavy = f"{size / 1e6:.3g} MB" if known(size) else ""
@@ -242,13 +250,13 @@ def _pareto(of_all: Assessed) -> Figure | None:
     x_unit = "ms" if axis == "latency" else "bytes"
     title = f"What {of_all.main} costs"
     path = unbeaten([p for p in points if p.held])
-    units = x_unit, found[0][1].unit
+    units = x_unit, models[0][1].unit
     svg = charts.scatter("pareto", title, points, x_name, of_all.main, units, path)
     note = "Up and to the left is better. Filled: on the Pareto front; hollow: not. "
     note += "The larger a dot, the more bytes of weights. " if axis == "latency" else ""
     if len(path) > 1:
         note += "Dotted: the models that none beats in the two figures drawn."
-    lacking = [n for n in of_all.names if n not in {name for name, _, _ in found}]
+    lacking = [n for n in of_all.names if n not in {name for name, _, _ in models}]
     note += f" Not drawn, for a figure is missing: {listed(lacking)}." if lacking else ""
     return Figure(title, svg, note.strip())
 
@@ -285,17 +293,19 @@ def _square(of_all: Assessed, original: str, instead: str) -> Cell:
     word = verdict(pair)
     share = f"{100 * pair.agreement:.0f}" if pair and known(pair.agreement) else ""
     words = {OPEN: "open", NOT_COMPARED: "not compared"}.get(word, word)
-    said = f"{instead} for {original}: {words}" + (f", they agree on {share} %" if share else "")
-    return Cell(tuple(filter(None, (word, share))), said, LOOKS[word])
+    sentence = f"{instead} for {original}: {words}" + (
+        f", they agree on {share} %" if share else ""
+    )
+    return Cell(tuple(filter(None, (word, share))), sentence, LOOKS[word])
 
 
 def _few(of_all: Assessed) -> Figure | None:
     series = []
     for name in of_all.names:
-        found = of_all.group_of(Group.SAMPLE_EFFICIENCY, name)
+        measurements = of_all.group_of(Group.SAMPLE_EFFICIENCY, name)
         points = sorted(
             (float(m.conditions["samples"]), 100 * m.value)
-            for m in found
+            for m in measurements
             if known(m.value) and known(m.conditions.get("samples"))
         )
         if points:
@@ -359,14 +369,14 @@ def _latency(of_all: Assessed) -> Figure | None:
 
 def _layers(of_all: Assessed) -> list[Figure]:
     """How alike the layers of some pairs are: those that are most alike first."""
-    found = []
+    pairs = []
     for a, b in combinations(of_all.names, 2):
         pair = of_all.pair(a, b)
         if pair is not None and pair.cka is not None and _whole_matrix(pair.cka):
             near = fmean(max((v for v in r if known(v)), default=0.0) for r in pair.cka.values)
-            found.append((near, a, b, pair.cka))
-    made = []
-    for n, (_, a, b, cka) in enumerate(sorted(found, key=lambda f: -f[0])[:MOST_ALIKE]):
+            pairs.append((near, a, b, pair.cka))
+    drawings = []
+    for n, (_, a, b, cka) in enumerate(sorted(pairs, key=lambda f: -f[0])[:MOST_ALIKE]):
         rows, columns = (list(map(_tail, names)) for names in (cka.a, cka.b))
         squares = [
             [_alike(ours, theirs, v) for theirs, v in zip(cka.b, row, strict=True)]
@@ -378,8 +388,8 @@ def _layers(of_all: Assessed) -> list[Figure]:
             f"Rows: layers of {a}, from input to output; columns: of {b}. 1: both tell the samples "
             "apart in the same way; 0: in unrelated ways (linear CKA, centred kernel alignment)."
         )
-        made.append(Figure(title, svg, note))
-    return made
+        drawings.append(Figure(title, svg, note))
+    return drawings
 
 
 def _whole_matrix(cka: LayerLikeness) -> bool:
@@ -405,5 +415,5 @@ def _alike(ours: str, theirs: str, value: Json) -> Cell:
 def page_tables(of_all: Assessed) -> list[Table]:
     """All tables; what cards have shown in full is not repeated."""
     shown = {t.title for t in (predicted(of_all), as_it_is(of_all)) if t is not None}
-    made = [worded(t) for t in tables(of_all) if t.title not in shown]
-    return [*made[:1], *all_figures(of_all), *made[1:]]
+    sections = [worded(t) for t in tables(of_all) if t.title not in shown]
+    return [*sections[:1], *all_figures(of_all), *sections[1:]]

@@ -101,8 +101,8 @@ def band_of(noise: Measurement | None) -> Span | None:
 
 def cards(measured: Measured) -> list[Card]:
     """The questions that a bench is run for, each with its answer first."""
-    made = (_good(measured), _changed(measured), _stand_in(measured), _faster(measured))
-    return [card for card in made if card is not None]
+    candidates = (_good(measured), _changed(measured), _stand_in(measured), _faster(measured))
+    return [card for card in candidates if card is not None]
 
 
 def _good(measured: Measured) -> Card | None:
@@ -110,9 +110,9 @@ def _good(measured: Measured) -> Card | None:
     first = next(iter(measured.group(Group.ACCURACY)), None)
     if first is None:
         return None
-    found = [m for m in measured.group(Group.ACCURACY) if m.name == first.name]
-    samples = {m.conditions.get("samples") for m in found} - {None}
-    rows = tuple((of(m), shown(m.value, m.unit), span(m)) for m in found)
+    measurements = [m for m in measured.group(Group.ACCURACY) if m.name == first.name]
+    samples = {m.conditions.get("samples") for m in measurements} - {None}
+    rows = tuple((of(m), shown(m.value, m.unit), span(m)) for m in measurements)
     on = f" on {listed(str(s) for s in samples)} samples" if samples else ""
     less = ", less is better" if first.conditions.get("better") == -1 else ""
     name = "Top-1 accuracy" if first.name == "top-1" else first.name
@@ -136,13 +136,13 @@ def _changed(measured: Measured) -> Card | None:
     return Card("Did the change of runtime change answers?", answer, rows)
 
 
-def _across(found: Sequence[Measurement]) -> Table:
+def _across(measurements: Sequence[Measurement]) -> Table:
     """A row for each thing measured, a column for each measurement."""
-    names = list(dict.fromkeys(m.name for m in found))
-    cells = {(of(m), m.name): shown(m.value, m.unit) for m in found}
+    names = list(dict.fromkeys(m.name for m in measurements))
+    cells = {(of(m), m.name): shown(m.value, m.unit) for m in measurements}
     rows = tuple(
         (what, *(cells.get((what, name), ABSENT) for name in names))
-        for what in dict.fromkeys(of(m) for m in found)
+        for what in dict.fromkeys(of(m) for m in measurements)
     )
     return Table("", ("", *names), rows, tuple(range(1, len(names) + 1)))
 
@@ -252,17 +252,17 @@ def _fastest(ratios: Sequence[Measurement], pairs: Sequence[str], measured: Meas
     )
 
 
-def _speed(pair: str, found: Iterable[Measurement], measured: Measured) -> str:
+def _speed(pair: str, measurements: Iterable[Measurement], measured: Measured) -> str:
     """ "A onnxruntime against A pytorch: faster at batch 1 and 8, slower at batch 32." """
-    return f"{pair.replace(' / ', ' against ')}: {_speeds(found, measured)}."
+    return f"{pair.replace(' / ', ' against ')}: {_speeds(measurements, measured)}."
 
 
-def _speeds(found: Iterable[Measurement], measured: Measured) -> str:
+def _speeds(measurements: Iterable[Measurement], measured: Measured) -> str:
     """ "faster at batch 1 and 8, slower at batch 32" """
-    said: dict[str, list[str]] = {}
-    for m in found:
-        said.setdefault(measured.versus(m), []).append(f"{batch_of(m):g}")
-    return ", ".join(f"{word} at batch {listed(batches)}" for word, batches in said.items())
+    by_word: dict[str, list[str]] = {}
+    for m in measurements:
+        by_word.setdefault(measured.versus(m), []).append(f"{batch_of(m):g}")
+    return ", ".join(f"{word} at batch {listed(batches)}" for word, batches in by_word.items())
 
 
 # ---------------------------------------------------------------- the drawings
@@ -270,7 +270,7 @@ def _speeds(found: Iterable[Measurement], measured: Measured) -> str:
 
 def figures(measured: Measured) -> list[Figure]:
     """The drawings that the measurements have figures for."""
-    made = [
+    drawings = [
         _accuracy(measured),
         *matrices(measured.classes),
         *_latencies(measured),
@@ -278,14 +278,16 @@ def figures(measured: Measured) -> list[Figure]:
         _ratios(measured),
         *_processes(measured),
     ]
-    return [figure for figure in made if figure is not None]
+    return [figure for figure in drawings if figure is not None]
 
 
 def _accuracy(measured: Measured) -> Figure | None:
-    found = [m for m in measured.group(Group.ACCURACY) if m.unit == Unit.SHARE and known(m.value)]
-    if not found:
+    measurements = [
+        m for m in measured.group(Group.ACCURACY) if m.unit == Unit.SHARE and known(m.value)
+    ]
+    if not measurements:
         return None
-    blocks = _blocks(found, lambda m: m.name, measured, of)
+    blocks = _blocks(measurements, lambda m: m.name, measured, of)
     if not blocks:
         return None
     title = "Accuracy"
@@ -294,13 +296,13 @@ def _accuracy(measured: Measured) -> Figure | None:
 
 
 def _blocks(
-    found: Iterable[Measurement],
+    measurements: Iterable[Measurement],
     heading: Words,
     measured: Measured,
     label: Words,
 ) -> list[Block]:
     marks: dict[str, list[Mark]] = {}
-    for m in found:
+    for m in measurements:
         runtime, model = measured.look(m)
         mark = Mark(label(m), with_span(m), m.value, interval_of(m), runtime, model)
         marks.setdefault(heading(m), []).append(mark)
@@ -356,11 +358,11 @@ def _throughput(measured: Measured) -> Figure | None:
 
 
 def _ratios(measured: Measured) -> Figure | None:
-    found = [m for m in measured.group(Group.LATENCY_RATIO) if known(m.value)]
-    if not found:
+    measurements = [m for m in measured.group(Group.LATENCY_RATIO) if known(m.value)]
+    if not measurements:
         return None
     rows: dict[str, list[Mark]] = {}
-    for m in found:
+    for m in measurements:
         batch = m.conditions.get("batch")
         is_noise = m.name == "latency noise"
         mark = Mark(
@@ -391,22 +393,22 @@ def _processes(measured: Measured) -> list[Figure]:
         if known(m.value) and m.value >= 0:
             by_name.setdefault(m.name, []).append(m)
     processes = []
-    for name, found in by_name.items():
+    for name, measurements in by_name.items():
         title = name.capitalize()
         blocks = (
-            _first_runs(found, measured)
+            _first_runs(measurements, measured)
             if name == "first run"
-            else _blocks(found, lambda _: "", measured, of)
+            else _blocks(measurements, lambda _: "", measured, of)
         )
-        svg = charts.bars(name.replace(" ", "-"), title, blocks, found[0].unit)
+        svg = charts.bars(name.replace(" ", "-"), title, blocks, measurements[0].unit)
         processes.append(Figure(title, svg, f"{_PROCESS.get(name, '')} A process for each."))
     return processes
 
 
-def _first_runs(found: Iterable[Measurement], measured: Measured) -> list[Block]:
+def _first_runs(measurements: Iterable[Measurement], measured: Measured) -> list[Block]:
     """The first run of each new shape, and below it the same shape once it is known."""
     marks: dict[str, list[Mark]] = {}
-    for m in found:
+    for m in measurements:
         steady = m.conditions.get("steady_ms")
         rows = [(f"{of(m)}, first", m.value), (f"{of(m)}, later", steady)]
         for label, value in rows:
@@ -433,12 +435,15 @@ def tables(measured: Measured) -> list[Table]:
     groups: dict[str, list[Measurement]] = {}
     for m in measured.all:
         groups.setdefault(str(m.conditions.get("group", "measured")), []).append(m)
-    return [*(_table(name, found) for name, found in groups.items()), *by_class(measured)]
+    return [
+        *(_table(name, measurements) for name, measurements in groups.items()),
+        *by_class(measured),
+    ]
 
 
-def _table(name: str, found: list[Measurement]) -> Table:
+def _table(name: str, measurements: list[Measurement]) -> Table:
     if name == "latency":
-        return _latency_table(found)
+        return _latency_table(measurements)
     columns: dict[str, Words] = {
         "measurement": lambda m: m.name,
         "of": of,
@@ -448,7 +453,7 @@ def _table(name: str, found: list[Measurement]) -> Table:
         "later": _later,
         "verdict": lambda m: str(m.conditions.get("verdict", "")),
     }
-    cells = {head: [words(m) for m in found] for head, words in columns.items()}
+    cells = {head: [words(m) for m in measurements] for head, words in columns.items()}
     always = ("measurement", "of", "value", "95 % interval")
     heads = tuple(h for h in columns if h in always or any(cells[h]))
     figures = tuple(i for i, h in enumerate(heads) if h in ("value", "95 % interval", "later"))
@@ -460,9 +465,9 @@ def _later(m: Measurement) -> str:
     return shown(m.conditions["steady_ms"], m.unit) if "steady_ms" in m.conditions else ""
 
 
-def _latency_table(found: Sequence[Measurement]) -> Table:
+def _latency_table(measurements: Sequence[Measurement]) -> Table:
     rows = []
-    for m in sorted(found, key=batch_of):
+    for m in sorted(measurements, key=batch_of):
         rate, rounds = m.conditions.get("per_second"), m.conditions.get("rounds")
         rows.append(
             (
@@ -481,21 +486,21 @@ def _latency_table(found: Sequence[Measurement]) -> Table:
 
 def flips(measured: Measured) -> list[Flips]:
     """The samples on which two runs answer differently, one by one, with their pictures."""
-    made = []
+    sections = []
     for m in measured.named("flips"):
-        found = m.conditions.get("flipped") or []
-        if not found:
+        samples = m.conditions.get("flipped") or []
+        if not samples:
             continue
         before, after = _sides(m)
-        rows = tuple(_flip(f, before, after) for f in found)
+        rows = tuple(_flip(f, before, after) for f in samples)
         note = _tally(rows, before, after)
         if known(m.value) and m.value > len(rows):
             note = f"The first {len(rows)} of {m.value:.0f}; of these: {note}"
         head = ("sample", "truth", f"{before} says", f"{after} says", "right is")
         table = Table(f"Flips, {of(m)}", head, rows, note=note)
-        tiles = [_tile(f, before, after, measured.previews) for f in found]
-        made.append(Flips(table, tuple(t for t in tiles if t is not None)))
-    return made
+        tiles = [_tile(f, before, after, measured.previews) for f in samples]
+        sections.append(Flips(table, tuple(t for t in tiles if t is not None)))
+    return sections
 
 
 def _sides(m: Measurement) -> tuple[str, str]:
@@ -503,15 +508,15 @@ def _sides(m: Measurement) -> tuple[str, str]:
     return str(sides[0]), str(sides[1])
 
 
-def _flip(found: Mapping[str, Json], before: str, after: str) -> tuple[str, ...]:
-    truth, a, b = (str(found.get(k, "")) for k in ("truth", "a", "b"))
-    ours, theirs = found.get("right") or (a == truth, b == truth)
+def _flip(sample: Mapping[str, Json], before: str, after: str) -> tuple[str, ...]:
+    truth, a, b = (str(sample.get(k, "")) for k in ("truth", "a", "b"))
+    ours, theirs = sample.get("right") or (a == truth, b == truth)
     if ours is None or theirs is None:
         right = ABSENT  # the task knows no right or wrong
     else:
         right = before if ours and not theirs else after if theirs and not ours else "neither"
         right = "both" if ours and theirs else right
-    return str(found.get("path") or found.get("sample", "")), truth, a, b, right
+    return str(sample.get("path") or sample.get("sample", "")), truth, a, b, right
 
 
 def _tile(
@@ -528,11 +533,11 @@ def _tile(
 
 
 def _tally(rows: Sequence[tuple[str, ...]], before: str, after: str) -> str:
-    said = [row[-1] for row in rows]
-    if ABSENT in said:
+    verdicts = [row[-1] for row in rows]
+    if ABSENT in verdicts:
         return "What the two answer is not the same; the task knows no right or wrong."
-    a, b, neither = (said.count(w) for w in (before, after, "neither"))
-    both = f", both on {said.count('both')}" if "both" in said else ""
+    a, b, neither = (verdicts.count(w) for w in (before, after, "neither"))
+    both = f", both on {verdicts.count('both')}" if "both" in verdicts else ""
     return f"{before} alone is right on {a}, {after} alone on {b}{both}, neither on {neither}."
 
 
@@ -554,7 +559,7 @@ def matrices(classes: Iterable[ClassTables]) -> list[Figure]:
 
 def by_class(measured: Measured) -> list[Table]:
     """Each class's own figures."""
-    found = []
+    tables = []
     for one in measured.classes:
         rows = one.classes
         if not rows:
@@ -564,8 +569,8 @@ def by_class(measured: Measured) -> list[Table]:
         more = len(rows) - len(cells)
         note = f"and {more} more, in the JSON report" if more > 0 else ""
         title = f"Class by class, {one.of}"
-        found.append(Table(title, tuple(keys), cells, tuple(range(1, len(keys))), note))
-    return found
+        tables.append(Table(title, tuple(keys), cells, tuple(range(1, len(keys))), note))
+    return tables
 
 
 def _cell(value: Json) -> str:

@@ -112,14 +112,14 @@ class Scale:
 
     def ticks(self, gap: float = 48) -> list[float]:
         """Round values at least `gap` units apart."""
-        made: list[float] = []
+        values: list[float] = []
         for factors in ((1, 2, 5), (1,)) if self.log else ():
-            made = _decades(self.low, self.high, factors)
-            if self._clear(made, gap):
+            values = _decades(self.low, self.high, factors)
+            if self._clear(values, gap):
                 break
-        if len(made) < 2:
-            made = _steps(self.low, self.high)
-        return made if self._clear(made, gap) else made[:: ceil(len(made) / 4)]
+        if len(values) < 2:
+            values = _steps(self.low, self.high)
+        return values if self._clear(values, gap) else values[:: ceil(len(values) / 4)]
 
     def _clear(self, values: Sequence[float], gap: float) -> bool:
         places = [self.at(v) for v in values]
@@ -205,8 +205,10 @@ def _rows(
             parts.append(_row(mark, y, scale, draw))
             y += ROW
     front = _grid(scale, unit, y, reference) if scale else ""
-    said = "; ".join(f"{b.title} {m.label}: {m.text}".strip() for b in blocks for m in b.marks)
-    return _svg(name, title, said, front + "".join(parts), y + (AXIS if scale else 4))
+    description = "; ".join(
+        f"{b.title} {m.label}: {m.text}".strip() for b in blocks for m in b.marks
+    )
+    return _svg(name, title, description, front + "".join(parts), y + (AXIS if scale else 4))
 
 
 def _row(
@@ -320,10 +322,10 @@ def lines(
     for one, end in zip(series, ends, strict=True):
         mark = Mark(one.label, "", runtime=one.runtime, model=one.model)
         at = [(x_scale(x), y_scale.at(y)) for x, y in one.points]
-        said = ", ".join(f"{_said(y)} at {x:g}" for x, y in one.points)
+        description = ", ".join(f"{_said(y)} at {x:g}" for x, y in one.points)
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
         body += (
-            f'<g class="{mark.look}"><title>{escape(one.label)}: {said}</title>'
+            f'<g class="{mark.look}"><title>{escape(one.label)}: {description}</title>'
             f'<path class="trend" d="M{path}"/>'
             f'<path class="leader" d="M{at[-1][0]:.1f} {at[-1][1]:.1f}L{right + 8} {end:.1f}"/>'
             + "".join(_marker(one.runtime, x, y) for x, y in at[:: ceil(len(at) / 20)])
@@ -331,10 +333,10 @@ def lines(
             + _text(right + 21, end + 4, one.label)
             + "</g>"
         )
-    said = "; ".join(
+    description = "; ".join(
         f"{s.label}: " + ", ".join(f"{_said(y)} at {x:g}" for x, y in s.points) for s in series
     )
-    return _svg(name, title, said, body, bottom + 42)
+    return _svg(name, title, description, body, bottom + 42)
 
 
 def learning_curves(name: str, title: str, series: Sequence[Line], y_name: str) -> str:
@@ -367,10 +369,10 @@ def learning_curves(name: str, title: str, series: Sequence[Line], y_name: str) 
             + _text(right + 21, end + 4, one.label)
             + "</g>"
         )
-    said = "; ".join(
+    description = "; ".join(
         f"{s.label}: from {s.points[0][1]:.4g} to {s.points[-1][1]:.4g}" for s in series
     )
-    return _svg(name, title, said, body, bottom + 42)
+    return _svg(name, title, description, body, bottom + 42)
 
 
 def _said(value: float) -> str:
@@ -445,8 +447,8 @@ def scatter(
             + _text(right + 20, end + 4, p.label)
             + "</g>"
         )
-    said = "; ".join(f"{p.label}: {p.text}" for p in points)
-    return _svg(name, title, said, body, bottom + 42)
+    description = "; ".join(f"{p.label}: {p.text}" for p in points)
+    return _svg(name, title, description, body, bottom + 42)
 
 
 # ---------------------------------------------------------------- truth against answer
@@ -456,7 +458,7 @@ def matrix(name: str, title: str, labels: Sequence[str], counts: Sequence[Sequen
     """Counts as shaded cells, a row for each truth; the shade is the share of its row."""
     left, top = 84.0, 8.0
     size = min(30.0, (RIGHT - left) / len(labels))
-    body, said = "", []
+    body, mistakes = "", []
     for i, row in enumerate(counts[: len(labels)]):
         whole = sum(row) or 1
         y = top + i * size
@@ -473,7 +475,7 @@ def matrix(name: str, title: str, labels: Sequence[str], counts: Sequence[Sequen
                 body += _text(x + size / 2 - 0.5, y + size / 2 + 4, f"{count:.0f}", "in")
             body += "</g>"
             if count and i != j:
-                said.append((count, f"{labels[i]} as {labels[j]}: {count:.0f}"))
+                mistakes.append((count, f"{labels[i]} as {labels[j]}: {count:.0f}"))
     bottom = top + len(labels) * size
     for j, label in enumerate(labels):
         x = left + (j + 0.5) * size
@@ -481,7 +483,7 @@ def matrix(name: str, title: str, labels: Sequence[str], counts: Sequence[Sequen
             f'<text class="side" transform="translate({x + 4:.1f} {bottom + 8:.1f}) rotate(-60)">'
             f"{escape(_short(label))}</text>"
         )
-    worst = [words for _, words in sorted(said, reverse=True)[:10]]
+    worst = [words for _, words in sorted(mistakes, reverse=True)[:10]]
     return _svg(name, title, "; ".join(worst) or "no mistakes", body, bottom + 74)
 
 
@@ -493,7 +495,7 @@ def cells(
     top = 8.0 if slanted else 22.0
     wide = min(52.0, (RIGHT - left) / max(len(columns), 1))
     high = min(wide, 36.0)
-    body, said = "", []
+    body, texts = "", []
     for i, row in enumerate(rows):
         y = top + i * high
         body += _text(left - 6, y + high / 2 + 4, row, "side")
@@ -510,17 +512,17 @@ def cells(
             for n, line in enumerate(cell.lines):
                 body += _text(x + wide / 2, middle + 14 * n, line, "in")
             body += "</g>"
-            said.append(cell.said)
+            texts.append(cell.said)
             if i == 0 and not slanted:
                 body += _text(x + wide / 2, 14, column, "tick")
     bottom = top + len(rows) * high
     if not slanted:
-        return _svg(name, title, "; ".join(filter(None, said)), body, bottom + 4)
+        return _svg(name, title, "; ".join(filter(None, texts)), body, bottom + 4)
     for j, column in enumerate(columns):
         place = f"translate({left + (j + 0.5) * wide + 4:.1f} {bottom + 10:.1f}) rotate(-60)"
         body += f'<text class="side" transform="{place}">{escape(column)}</text>'
     deep = 20 + 6.4 * max(map(len, columns), default=0)
-    return _svg(name, title, "; ".join(filter(None, said)), body, bottom + deep)
+    return _svg(name, title, "; ".join(filter(None, texts)), body, bottom + deep)
 
 
 def _short(label: str) -> str:
@@ -543,12 +545,12 @@ def _text(x: float, y: float, words: str, look: str = "") -> str:
     return f'<text{kind} x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
 
 
-def _svg(name: str, title: str, said: str, body: str, height: float) -> str:
+def _svg(name: str, title: str, description: str, body: str, height: float) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
         f'aria-labelledby="{name}-title {name}-text">'
         f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-text">{escape(said)}</desc>{body}</svg>'
+        f'<desc id="{name}-text">{escape(description)}</desc>{body}</svg>'
     )
 
 

@@ -15,7 +15,7 @@ from interop.report.wording import one_line
 
 def blocks(report: Report) -> list[list[str]]:
     of_all = Assessed(report)
-    said = [
+    paragraphs = [
         _prose(" ".join(assessed.answers(of_all))),
         _models(of_all, assessed.data_in_words(of_all)),
         _prose(" ".join(assessed.folds_in_words(of_all))) if of_all.main else [],
@@ -24,11 +24,11 @@ def blocks(report: Report) -> list[list[str]]:
         head = ["*" if h == assessed.FRONT else h for h in one.head]
         rows = [[one_line(cell) for cell in row] for row in one.rows]
         first, *rest = grid(head, rows, one.figures)
-        said += [[one.title.upper(), *first], *rest, _prose(one.note)]
+        paragraphs += [[one.title.upper(), *first], *rest, _prose(one.note)]
         if one.title == assessed.INTERCHANGE:
-            said += [_replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)]
-            said += [_prose(assessed.about_p(of_all))]
-    return [*said, _prose("\n".join(map(one_line, assessed.notes(report))))]
+            paragraphs += [_replacements(assessed.sentences(of_all), assessed.MOST_SENTENCES)]
+            paragraphs += [_prose(assessed.about_p(of_all))]
+    return [*paragraphs, _prose("\n".join(map(one_line, assessed.notes(report))))]
 
 
 def _prose(text: str) -> list[str]:
@@ -50,10 +50,10 @@ def _models(of_all: Assessed, data: str) -> list[str]:
     return lines + (_prose(f"data  {one_line(data)}") if data else [])
 
 
-def _replacements(found: Sequence[tuple[str, str]], most: int) -> list[str]:
+def _replacements(replacements: Sequence[tuple[str, str]], most: int) -> list[str]:
     lines = []
-    for word, sentence in found[:most]:
+    for word, sentence in replacements[:most]:
         text = f"{word.ljust(3)}  {one_line(sentence)}"
         lines += wrap(text, WIDTH, subsequent_indent=" " * 5, break_on_hyphens=False)
-    more = len(found) - most
+    more = len(replacements) - most
     return [*lines, *([f"and {more} more (--report json:PATH has all)"] if more > 0 else ())]

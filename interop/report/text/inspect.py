@@ -181,8 +181,8 @@ def _percent(share: float) -> str:
 
 
 def _architecture(f: Mapping[str, Json]) -> str:
-    found = f["architectures"]
-    names = [a["name"] for a in found]
+    architectures = f["architectures"]
+    names = [a["name"] for a in architectures]
     if not names:
         return "unknown" + (f" ({f['ambiguity']})" if f["ambiguity"] else "")
     if len(names) > 1:
@@ -192,18 +192,18 @@ def _architecture(f: Mapping[str, Json]) -> str:
             f"one of {', '.join(names[:most])}{more}; what differs is not in the weights: "
             f"{f['ambiguity']} (--arch says which)"
         )
-    also = found[0]["also"]
+    also = architectures[0]["also"]
     same = f", the same as {', '.join(also[:3])}" if also else ""
     same += f" and {len(also) - 3} more" if len(also) > 3 else ""
     doubt = f"; {f['ambiguity']}" if f["ambiguity"] else ""
-    return f"{names[0]}{same} (by {found[0]['evidence']}{doubt})"
+    return f"{names[0]}{same} (by {architectures[0]['evidence']}{doubt})"
 
 
 def _preprocessing(pre: dict[str, Json]) -> str:
     if pre.get("kind", "image") != "image":
         skip = ("kind", "source", "evidence")
-        said = (f"{k.replace('_', ' ')} {_how(v)}" for k, v in pre.items() if k not in skip)
-        return f"{pre['kind']}, {', '.join(said)} ({pre['source']})"
+        parts = (f"{k.replace('_', ' ')} {_how(v)}" for k, v in pre.items() if k not in skip)
+        return f"{pre['kind']}, {', '.join(parts)} ({pre['source']})"
     size = "x".join(map(str, pre["resize"]))
     crop = f", crop {'x'.join(map(str, pre['crop']))}" if pre.get("crop") else ""
     mean, std = (", ".join(f"{v:g}" for v in pre[k]) for k in ("mean", "std"))

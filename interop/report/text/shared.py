@@ -45,19 +45,19 @@ def finding_lines(report: Report) -> list[str]:
     first, *others = by_row([["level", "rule", "breaks"], *map(_head, report.findings)])
     # The text of a finding wants the whole width: it stands below its head line.
     out = list(first)
-    for lines, found in zip(others, report.findings, strict=True):
+    for lines, finding in zip(others, report.findings, strict=True):
         out += lines
-        out += wrap(found.what, WIDTH, initial_indent="  ", subsequent_indent="  ")
-        if found.hint:
+        out += wrap(finding.what, WIDTH, initial_indent="  ", subsequent_indent="  ")
+        if finding.hint:
             out += wrap(
-                found.hint, WIDTH, initial_indent="  fix: ", subsequent_indent="       ",
+                finding.hint, WIDTH, initial_indent="  fix: ", subsequent_indent="       ",
                 break_long_words=False, break_on_hyphens=False,
             )  # fmt: skip
     return out
 
 
-def _head(found: Finding) -> tuple[str, str, str]:
-    return str(found.level), found.rule, ", ".join(found.breaks) or "-"
+def _head(finding: Finding) -> tuple[str, str, str]:
+    return str(finding.level), finding.rule, ", ".join(finding.breaks) or "-"
 
 
 def skipped_lines(report: Report, word: str = "not checked") -> list[str]:
@@ -79,7 +79,7 @@ def domain_lines(axes: Iterable[AxisDomain]) -> list[str]:
     for axis in axes:
         name = axis.name or f"{axis.input} axis {axis.axis}"
         by_words.setdefault(axis.words(), {})[name] = None
-    rows = [[", ".join(names), said] for said, names in by_words.items()]
+    rows = [[", ".join(names), words] for words, names in by_words.items()]
     return table([["axis", "sizes"], *rows]) if rows else []
 
 

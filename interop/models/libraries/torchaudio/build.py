@@ -56,9 +56,9 @@ def _deepspeech(identity: Identity) -> nn.Module:
             where=identity.manifest.path,
             fix=OWN,
         )
-    made: Any = imported("deepspeech", "deepspeech").DeepSpeech
+    constructor: Any = imported("deepspeech", "deepspeech").DeepSpeech
     with Undrawn():
-        module: nn.Module = made(n_feature=first[1], n_hidden=first[0], n_class=last[0])
+        module: nn.Module = constructor(n_feature=first[1], n_hidden=first[0], n_class=last[0])
     return module
 
 

@@ -92,14 +92,14 @@ def as_saved(source: PretrainedSource) -> Any:
 
 
 def _config(source: PretrainedSource) -> dict[str, Json]:
-    found = described(source.identity)
-    if found is None:
+    config = described(source.identity)
+    if config is None:
         raise ModelError(
             "is transformers', and no config.json lies beside it",
             where=source.name,
             fix="give the folder that save_pretrained wrote",
         )
-    return dict(found)
+    return dict(config)
 
 
 def _class(source: PretrainedSource, task: str, config: dict[str, Json]) -> str:
@@ -114,14 +114,14 @@ def _class(source: PretrainedSource, task: str, config: dict[str, Json]) -> str:
             fix=f"the tasks are {', '.join(_AUTO)}",
         )
     names = auto._model_mapping._model_mapping
-    found = names.get(config["model_type"])
-    if found is None:
+    classes = names.get(config["model_type"])
+    if classes is None:
         raise ModelError(
             f"transformers has no class of {config['model_type']!r} for {task}",
             where=source.name,
             fix="name another task with --task, or another backbone",
         )
-    return str(found if isinstance(found, str) else found[0])
+    return str(classes if isinstance(classes, str) else classes[0])
 
 
 def _stating(
@@ -154,12 +154,12 @@ def _built(source: PretrainedSource, kind: str) -> Any:
     """A module of the class in the source's config, its weights drawn at random."""
     import transformers
 
-    found: Any = getattr(transformers, kind, None)
-    if found is None:
+    model_class: Any = getattr(transformers, kind, None)
+    if model_class is None:
         raise ModelError(f"transformers has no class {kind!r}", where=source.name, fix="--arch")
-    settings = building.built_config(found, _config(source), source.name)
+    settings = building.built_config(model_class, _config(source), source.name)
     with quiet():
-        module: nn.Module = found(settings)
+        module: nn.Module = model_class(settings)
     return module
 
 

@@ -158,10 +158,10 @@ def _as_saved(identity: Identity) -> Iterator[None]:
 
     A table computed in float32 beside float16 weights would make the layers behind it fail.
     """
-    found = {t.dtype for t in identity.tensors if t.dtype in _FLOATS}
+    dtypes = {t.dtype for t in identity.tensors if t.dtype in _FLOATS}
     before = torch.get_default_dtype()
-    if len(found) == 1:
-        torch.set_default_dtype(getattr(torch, found.pop()))
+    if len(dtypes) == 1:
+        torch.set_default_dtype(getattr(torch, dtypes.pop()))
     try:
         yield
     finally:

@@ -336,15 +336,15 @@ def _counts(shapes: Mapping[str, tuple[int, ...]], within: str) -> set[int]:
     """How many numbered parts each list of modules has whose path holds a word."""
     lists: dict[str, set[str]] = {}
     for key in shapes:
-        for found in re.finditer(r"\.(\d+)(?=\.)", f".{key}"):
-            lists.setdefault(f".{key}"[: found.start()], set()).add(found[1])
+        for match in re.finditer(r"\.(\d+)(?=\.)", f".{key}"):
+            lists.setdefault(f".{key}"[: match.start()], set()).add(match[1])
     return {len(numbers) for path, numbers in lists.items() if within in path}
 
 
-def _distinct(found: list[IndexEntry]) -> list[IndexEntry]:
+def _distinct(entries: list[IndexEntry]) -> list[IndexEntry]:
     """Without those that another config gave already."""
     kept: dict[tuple[Any, ...], IndexEntry] = {}
-    for entry in found:
+    for entry in entries:
         kept.setdefault((tuple(entry.shapes.items()), entry.heads), entry)
     return list(kept.values())
 
