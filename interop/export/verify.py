@@ -50,7 +50,6 @@ from interop.runtimes.base import Array, Runtime
 from interop.runtimes.pytorch import require_torch_device
 
 FILES, RECORDED = ProofName.FILES, ProofName.RECORDED_ANSWERS
-RUNTIMES = ("onnxruntime", "openvino")
 
 
 def verify(

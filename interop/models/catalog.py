@@ -1,7 +1,8 @@
 """A model's name -> what the library has under it: its module, and the entry of the index.
 
-One module a library, each with `names`, `entries`, `meta` and `module`; a name is
-"library/name": "torchvision/vit_b_16", "timm/vit_base_patch16_224", "transformers/BertModel".
+One module a library, each with `names`, `entries`, `module` and `meta`, and for the search for
+twins `outline`, `hollow`, `input_size`, `inputs` and `stated`. A name is "library/name":
+"torchvision/vit_b_16", "timm/vit_base_patch16_224", "transformers/BertModel".
 """
 
 from __future__ import annotations

@@ -78,7 +78,8 @@ class Runtime(ABC):
 
     @abstractmethod
     def conditions(self) -> dict[str, Json]:
-        """What a reader must know to judge a figure: versions, device, threads, precision."""
+        """What a reader must know to judge a figure: versions and, under these keys, "device",
+        "dtype", "tf32" (whether it is on) and "threads"."""
 
     @abstractmethod
     def close(self) -> None:

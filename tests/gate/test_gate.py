@@ -198,6 +198,12 @@ def test_every_budget_has_its_rule() -> None:
         assert f"'{budget}'" in source
 
 
+def test_every_budget_but_those_of_files_asks_for_a_bench() -> None:
+    from interop.policy.keys import BUDGETS, MEASURED
+
+    assert set(BUDGETS) - set(MEASURED) == {"size-mb", "opset-min", "opset-max"}
+
+
 def test_evidence_of_other_data_is_foreign(good: Report) -> None:
     a, b = hashes(good)
     policy = Policy(bench=True, budgets={"accuracy-drop": 1.0}, data_sha256="1" * 64)
