@@ -30,7 +30,7 @@ class Does(nn.Module):
 )
 def test_values_are_found_with_their_place(what):
     (place,) = set(decisions(Does(what), (torch.rand(2, 3),)))
-    assert place.startswith("test_decisions.py:")
+    assert place.startswith("test_control_flow.py:")
 
 
 @pytest.mark.parametrize(

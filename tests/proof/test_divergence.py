@@ -250,7 +250,7 @@ def test_native_float32_may_be_the_one_that_is_off(tmp_path):
     found = first_departure(program, module, BATCH, tmp_path)
     assert found.runtime == divergence.NATIVE
     assert found.operator in ("Sub", "Add")
-    assert found.source.startswith("test_departure.py:")
+    assert found.source.startswith("test_divergence.py:")
 
 
 def test_where_onnx_runtime_fails_its_node_is_named(plain, tmp_path):
