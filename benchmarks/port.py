@@ -62,7 +62,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 # What a target must be told, since the libraries' defaults differ and no weight shows it.
 SETTINGS: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("torchvision/mobilenet_v3_large", "timm/mobilenetv3_large_100"): {"bn_eps": 0.001},
+    ("torchvision/mobilenet_v3_large", "timm/mobilenetv3_large_100"): {"bn_eps": 0.001}
 }
 # Weights that map where the computation is another: the verdict must say so.
 DIFFERENT = (

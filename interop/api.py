@@ -60,15 +60,10 @@ def inspect(
     path, place = split_place(str(file))
     with _fetching(progress):
         manifest = read(path, whole=options.values)
-    seen = [
-        with_runner_up(
-            identify(
-                manifest, place=p, arch=options.arch, labels=options.labels,
-                preprocessing=options.preprocessing,
-            )
-        )
-        for p in ([place] if place is not None else places_of(manifest))
-    ]  # fmt: skip
+    arch, labels, how = options.arch, options.labels, options.preprocessing
+    told = partial(identify, manifest, arch=arch, labels=labels, preprocessing=how)
+    places = [place] if place is not None else places_of(manifest)
+    seen = [with_runner_up(told(place=p)) for p in places]
     if options.values:
         seen = [read_values(i) for i in seen]
     if options.factory is not None:
@@ -118,9 +113,8 @@ def restore(
     from interop.export.from_onnx.restore import restore_file
 
     options = options or ExportOptions()
-    identity = _identified(graph, options, progress)
     return restore_file(
-        identity,
+        _identified(graph, options, progress),
         out or Path(f"{_named_after(graph)}.safetensors"),
         arch=options.arch,
         factory=options.factory,
@@ -355,9 +349,8 @@ def _candidate(given: str, scratch: Path) -> ModelPath:
     here = Path(path)
     if "://" in path or not here.exists() or not git.has_pointers(here):
         return ModelPath(given)
-    there = git.Repository(here if here.is_dir() else here.parent).pointed(
-        here, scratch / "candidate"
-    )
+    into = scratch / "candidate"
+    there = git.Repository(here if here.is_dir() else here.parent).pointed(here, into)
     return ModelPath(f"{there}#{place}" if place else str(there), given)
 
 
@@ -365,8 +358,7 @@ def _baseline(given: str, candidate: str, scratch: Path) -> ModelPath:
     from interop.gate.candidate import ModelPath
     from interop.gate.repository import git
 
-    spec = git.parse(given)
-    if spec is None:
+    if (spec := git.parse(given)) is None:
         return ModelPath(given)
     own, _ = split_place(candidate)
     repository = git.Repository(Path.cwd())
@@ -445,9 +437,8 @@ def _samples(candidate: Identity, policy: Policy) -> Samples | None:
     from interop.export.pipeline import SAMPLES
 
     try:
-        return Folder(policy.data, candidate.labels.names).spread(
-            candidate.image_preprocessing, SAMPLES
-        )
+        pictures = Folder(policy.data, candidate.labels.names)
+        return pictures.spread(candidate.image_preprocessing, SAMPLES)
     except DataError:  # of another kind: bench opens it by its task
         return None
 
@@ -455,11 +446,8 @@ def _samples(candidate: Identity, policy: Policy) -> Samples | None:
 def _evidence(path: str) -> Report:
     report = read_report(path)
     if report.command not in ("check", "export", "bench"):
-        raise ConfigError(
-            f"a report of {report.command!r} is no evidence",
-            where=path,
-            fix="give reports of check, export or bench",
-        )
+        what = f"a report of {report.command!r} is no evidence"
+        raise ConfigError(what, where=path, fix="give reports of check, export or bench")
     return report
 
 
@@ -502,9 +490,6 @@ def _pictures(folder: Path) -> list[str]:
     pictures = (p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
     seen = [p for p in pictures if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
     if not seen:
-        raise ConfigError(
-            "is no folder of pictures, and others cannot be opened on the light install",
-            where=str(folder),
-            fix="pip install 'model-interop[run]'",
-        )
+        what = "is no folder of pictures, and others cannot be opened on the light install"
+        raise ConfigError(what, where=str(folder), fix="pip install 'model-interop[run]'")
     return [sha256(p.read_bytes()).hexdigest() for p in seen]

@@ -30,38 +30,27 @@ def doctor() -> Report:
     problems = conflicts(versions)
     providers: dict[str, Any] = {}
     gpu = None
-    if {"onnx", "numpy"} <= versions.keys() and {
-        "onnxruntime",
-        "onnxruntime-gpu",
-    } & versions.keys():
+    runtimes = {"onnxruntime", "onnxruntime-gpu"} & versions.keys()
+    if {"onnx", "numpy"} <= versions.keys() and runtimes:
         tried = _try(_TRY_PROVIDERS)
         if tried.returncode == 0:
             # The libraries below write lines of their own to stdout; the answer is the last.
             answer = json.loads(tried.stdout.splitlines()[-1])
             providers, gpu = answer["providers"], answer["gpu"]
         else:
-            problems.append(
-                (
-                    "onnxruntime does not load: " + _last_line(tried),
-                    "install it again in a new venv",
-                )
-            )
+            what = "onnxruntime does not load: " + _last_line(tried)
+            fix = "install it again in a new venv"
+            problems.append((what, fix))
         if gpu and providers.get("CUDAExecutionProvider") is not True:
-            problems.append(
-                (
-                    "there is a GPU, and ONNX Runtime does not run on it",
-                    "pip install onnxruntime-gpu of the CUDA version of torch; see its load error",
-                )
-            )
+            what = "there is a GPU, and ONNX Runtime does not run on it"
+            fix = "pip install onnxruntime-gpu of the CUDA version of torch; see its load error"
+            problems.append((what, fix))
     if {"torch", "torchvision"} <= versions.keys():
         tried = _try(_TRY_TORCHVISION)
         if tried.returncode != 0:
-            problems.append(
-                (
-                    f"torchvision does not load: {_last_line(tried)}",
-                    "pip install --upgrade torch torchvision (together, so that they fit)",
-                )
-            )
+            what = f"torchvision does not load: {_last_line(tried)}"
+            fix = "pip install --upgrade torch torchvision (together, so that they fit)"
+            problems.append((what, fix))
     count = len(problems)
     return Report(
         command="doctor",
@@ -81,23 +70,19 @@ def conflicts(found: dict[str, str]) -> list[tuple[str, str]]:
     """What can be told from versions alone: each problem with its fix."""
     problems = []
     if {"onnxruntime", "onnxruntime-gpu"} <= found.keys():
-        problems.append(
-            (
-                "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
-                "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
-            )
-        )
+        what = "onnxruntime and onnxruntime-gpu are both installed and overwrite each other"
+        fix = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+        problems.append((what, fix))
     if {"torch", "torchvision"} <= found.keys():
         wanted = _pinned_torch()
         have = found["torch"].partition("+")[0]
         if wanted and wanted != have:
-            problems.append(
-                (
-                    f"torchvision {found['torchvision']} was built for torch {wanted}, "
-                    f"torch {have} is installed",
-                    "pip install --upgrade torch torchvision (together, so that they fit)",
-                )
+            what = (
+                f"torchvision {found['torchvision']} was built for torch {wanted}, "
+                f"torch {have} is installed"
             )
+            fix = "pip install --upgrade torch torchvision (together, so that they fit)"
+            problems.append((what, fix))
     return problems
 
 

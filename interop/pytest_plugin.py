@@ -41,7 +41,6 @@ class Checker:
         from interop.identity.metadata import parse_preprocessing
 
         labels, preprocess = self.facts.get("labels"), self.facts.get("preprocess")
-        levels = self.facts.get("levels")
         return check(
             self._place(a),
             self._place(b),
@@ -53,7 +52,7 @@ class Checker:
                 preprocessing=None
                 if preprocess is None
                 else parse_preprocessing(preprocess, "the test's marker", base=Path()),
-                levels={k: Level(v) for k, v in (levels or {}).items()},
+                levels={k: Level(v) for k, v in (self.facts.get("levels") or {}).items()},
             ),
         )
 

@@ -101,19 +101,15 @@ class Seen:
 def names_of(given: Sequence[str]) -> list[str]:
     """A short name for each, no two the same: the file's stem, with folders where it takes them."""
     parts = [_parts(g) for g in given]
-    names = []
+    names: list[str] = []
     for own in parts:
         others = [p for p in parts if p is not own]
         depth = 1
         while depth < len(own) and any(p[-depth:] == own[-depth:] for p in others):
             depth += 1
         names.append("/".join(own[-depth:]))
-    seen: dict[str, int] = {}
-    for place, name in enumerate(names):
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] > 1:
-            names[place] = f"{name} ({seen[name]})"
-    return names
+    before = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{n} ({count + 1})" if count else n for n, count in zip(names, before, strict=True)]
 
 
 def _parts(given: str) -> list[str]:
@@ -148,9 +144,8 @@ def see(
     features = bare(source, factory=spec.factory, at=spec.features, seed=spec.seed)
     features.module.to(device)
     _check_kind(spec, source, opened)
-    prepare = preparation(
-        source.identity, data.task, input_names(source, features), kind=opened.kind
-    )
+    names = input_names(source, features)
+    prepare = preparation(source.identity, data.task, names, kind=opened.kind)
     key = _key(spec, source, features, data, opened, prepare)
     if folder is not None and key and (kept := parallel.load(folder, key)) is not None:
         seen = Seen.from_arrays(kept)
@@ -159,12 +154,9 @@ def see(
     complaint = unread(prepare, opened.records(), "texts", f"{data.path}, read for {spec.name}")
     seen = _run(features, opened, prepare, data, device)
     if seen.features is not None and not np.isfinite(seen.features).all():
-        raise ModelError(
-            f"gives features that are no numbers{_not_finite(features)}",
-            where=spec.given,
-            fix="look at it with interop inspect --values, and leave it out",
-            rule="tensor-not-finite",
-        )
+        what = f"gives features that are no numbers{_not_finite(features)}"
+        fix = "look at it with interop inspect --values, and leave it out"
+        raise ModelError(what, where=spec.given, fix=fix, rule="tensor-not-finite")
     seen.about |= {"features": features.how, "prepared": dict(prepare.said), "unread": complaint}
     if folder is not None and key:
         parallel.store(folder, key, seen.as_arrays())
@@ -206,10 +198,8 @@ def _run(
     answers: list[str] = []
     probed = data.task != TaskName.SPEECH_RECOGNITION
     if not probed and not features.answers:
-        raise ConfigError(
-            f"has no head for {data.task}, and speech is assessed by a model's own answers",
-            fix="fine-tune it first (interop finetune)",
-        )
+        what = f"has no head for {data.task}, and speech is assessed by a model's own answers"
+        raise ConfigError(what, fix="fine-tune it first (interop finetune)")
     task = task_of(data.task, data.labels) if not probed else None
     warm = next(prepare.batches(opened, 1), None)
     if warm is not None:  # what a process does once is no cost of this model's

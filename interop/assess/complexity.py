@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,8 @@ def _kept(features: Features, given: Mapping[str, torch.Tensor]) -> float | None
     return float(sum(storages.values()))
 
 
-@contextlib.contextmanager
 def _quiet() -> Any:
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def latencies(
@@ -104,13 +103,9 @@ def latencies(
         medians = {x.role: _median(x, device) for x in runners}
         value, interval = ratio(again.samples, runners[0].samples)
         pairs = {("", ""): Measurement("latency ratio", Unit.RATIO, value, interval)}
-        for a in runners:
-            for b in runners:
-                if a is not b:
-                    value, interval = ratio(b.samples, a.samples)
-                    pairs[a.role, b.role] = Measurement(
-                        "latency ratio", Unit.RATIO, value, interval
-                    )
+        for a, b in permutations(runners, 2):
+            value, interval = ratio(b.samples, a.samples)
+            pairs[a.role, b.role] = Measurement("latency ratio", Unit.RATIO, value, interval)
         return medians, pairs
     finally:
         for runner in reversed(runners):

@@ -84,10 +84,8 @@ class Labelled:
 def labelled(spec: DataSpec) -> Labelled:
     """One pass over the data set. Raises DataError, ConfigError."""
     if spec.task not in TASKS:
-        raise ConfigError(
-            f"{spec.task} is no task that models are assessed on",
-            fix=f"there is {', '.join(TASKS)}",
-        )
+        what = f"{spec.task} is no task that models are assessed on"
+        raise ConfigError(what, fix=f"there is {', '.join(TASKS)}")
     if not spec.labels and spec.task in CLASSIFIED:
         labels = class_names(spec.path, spec.task, columns=spec.columns, split=spec.split)
         spec = replace(spec, labels=labels)
@@ -122,8 +120,7 @@ def _rows(spec: DataSpec, truths: Sequence[Any]) -> tuple[NDArray[Any] | None, N
         return flat, np.repeat(places, [len(tags) for tags in truths])
     if spec.task == TaskName.SPEECH_RECOGNITION:
         return None, places
-    kind = np.int64 if spec.task in CLASSIFIED else np.float64
-    return np.array(truths, dtype=kind), places
+    return np.array(truths, dtype=np.int64 if spec.task in CLASSIFIED else np.float64), places
 
 
 def _groups(
@@ -164,11 +161,9 @@ def _stated_groups(
             raise ConfigError(f"{spec.group!r} is no pattern ({error})", where="--group") from None
         keys = [m.group(1) if (m := pattern.search(n)) and m.groups() else None for n in names]
         if None in keys:
-            raise ConfigError(
-                f"{names[keys.index(None)]} has no group by {spec.group!r}",
-                where="--group",
-                fix="give a pattern whose first (…) is found in every sample's name",
-            )
+            what = f"{names[keys.index(None)]} has no group by {spec.group!r}"
+            fix = "give a pattern whose first (…) is found in every sample's name"
+            raise ConfigError(what, where="--group", fix=fix)
         return keys, f"pattern {spec.group}"
     parts = [Path(n).parts for n in names]
     if parts and min(map(len, parts)) > 2:  # class/speaker/sample.wav

@@ -70,9 +70,8 @@ class Tuned:
 
 def _seconds(name: str, values: Sequence[float], conditions: Mapping[str, Json]) -> Measurement:
     values = [1000 * v for v in values]
-    return Measurement(
-        name, Unit.MS, float(np.mean(values)), None, tuple(values), conditions=conditions
-    )
+    samples = tuple(values)
+    return Measurement(name, Unit.MS, float(np.mean(values)), None, samples, conditions=conditions)
 
 
 def tune(
@@ -121,9 +120,8 @@ def one(
 
     how = replace(settings, task=data.task, device=device, seed=spec.seed, factory=spec.factory)
     how.check()
-    fold = learned(
-        spec.source(), data.open(), data.task, data.labels, train.tolist(), test.tolist(), how
-    )
+    source = spec.source()
+    fold = learned(source, data.open(), data.task, data.labels, train.tolist(), test.tolist(), how)
     header = {"name": fold.name, "better": fold.better, "epochs": [asdict(e) for e in fold.history]}
     arrays: dict[str, NDArray[Any]] = {
         "figure": np.array(fold.figure), "said": np.array(json.dumps(header)), "test": test,
@@ -154,8 +152,7 @@ def _take(tuned: Tuned, result: parallel.Result, of: Labelled, repeat: int) -> N
 def soon(rows: Sequence[Epoch], better: int) -> float:
     """Processor seconds until the validation figure is within 5 % of its best."""
     figures = [r.figure for r in rows]
-    best = max(figures) if better > 0 else min(figures)
-    near = best * NEAR if better > 0 else best / NEAR
+    near = max(figures) * NEAR if better > 0 else min(figures) / NEAR
     spent = 0.0
     for row, figure in zip(rows, figures, strict=True):
         spent += row.cpu_seconds

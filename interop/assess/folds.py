@@ -36,8 +36,7 @@ class Folds:
     @property
     def rest(self) -> Rows:
         """The rows of all folds together."""
-        first = [f.test for f in self.folds if f.repeat == 0]
-        return np.sort(np.concatenate(first))
+        return np.sort(np.concatenate([f.test for f in self.folds if f.repeat == 0]))
 
     @property
     def test_over_train(self) -> float:
@@ -60,15 +59,9 @@ def folds(of: Labelled, count: int, repeats: int, held: float, seed: int = 0) ->
     every: Rows = np.arange(len(of.truth))
     rest, kept = every, every[:0]
     if held:
-        parts = max(round(1 / held), 2)
-        rest, kept = next(_split(of, every, group, parts, seed + 1000, grouped))
-    splits = [
-        Fold(repeat, number, train, test)
-        for repeat in range(repeats)
-        for number, (train, test) in enumerate(
-            _split(of, rest, group, count, seed + repeat, grouped)
-        )
-    ]
+        rest, kept = next(_split(of, every, group, max(round(1 / held), 2), seed + 1000, grouped))
+    cuts = [(r, _split(of, rest, group, count, seed + r, grouped)) for r in range(repeats)]
+    splits = [Fold(repeat, n, *rows) for repeat, cut in cuts for n, rows in enumerate(cut)]
     ways = ["stratified by class"] if of.classifies else []
     if grouped:
         ways.append(f"by group ({of.grouped_by or 'the words of a text go together'})")
@@ -81,37 +74,25 @@ def _check(of: Labelled, count: int, grouped: bool) -> None:
         least = int(np.bincount(of.truth, minlength=len(of.labels)).min())
         if least < count and of.spec.task != TaskName.TOKEN_CLASSIFICATION:
             name = of.labels[int(np.bincount(of.truth, minlength=len(of.labels)).argmin())]
-            raise DataError(
-                f"the class {name!r} has {least} samples, which {count} folds cannot share",
-                where=of.spec.path,
-                fix="give more samples, or fewer folds with --folds",
-            )
+            what = f"the class {name!r} has {least} samples, which {count} folds cannot share"
+            fix = "give more samples, or fewer folds with --folds"
+            raise DataError(what, where=of.spec.path, fix=fix)
     groups = len(np.unique(of.group))
     if groups < count:
-        raise DataError(
-            f"has {groups} groups, which {count} folds cannot share",
-            where=of.spec.path,
-            fix="give fewer folds with --folds",
-        )
+        what = f"has {groups} groups, which {count} folds cannot share"
+        raise DataError(what, where=of.spec.path, fix="give fewer folds with --folds")
 
 
 def _split(
     of: Labelled, rows: Rows, group: Rows, parts: int, seed: int, grouped: bool
 ) -> Iterator[tuple[Rows, Rows]]:
-    from sklearn.model_selection import (
-        GroupKFold,
-        KFold,
-        StratifiedGroupKFold,
-        StratifiedKFold,
-    )
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     assert of.truth is not None
     options = {"shuffle": True, "random_state": seed}
+    plain, by_group = KFold, GroupKFold
     if of.classifies:
-        kind = StratifiedGroupKFold if grouped else StratifiedKFold
-    else:
-        kind = GroupKFold if grouped else KFold
-    splitter = kind(parts, **options)
-    given = (rows, of.truth[rows], group[rows]) if grouped else (rows, of.truth[rows])
-    for train, test in splitter.split(*given):
+        plain, by_group = StratifiedKFold, StratifiedGroupKFold
+    splitter = (by_group if grouped else plain)(parts, **options)
+    for train, test in splitter.split(rows, of.truth[rows], group[rows] if grouped else None):
         yield rows[np.sort(train)], rows[np.sort(test)]

@@ -16,8 +16,7 @@ SAMPLES = (5, 20, 100)  # training records of each class
 
 def by_name(given: Sequence[str]) -> dict[str, str]:
     """ "NAME=VALUE" by name; a bare value is for all, under ""."""
-    parts = [one.rpartition("=") for one in given]
-    return {name: value for name, _, value in parts}
+    return {name: value for name, _, value in (one.rpartition("=") for one in given)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

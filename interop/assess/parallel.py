@@ -47,9 +47,8 @@ class Pool:
     def open(self) -> Iterator[None]:
         """Raises ConfigError for no such backend, ExtraMissing where its package is not there."""
         if self.backend not in BACKENDS:
-            raise ConfigError(
-                f"{self.backend!r} is no backend", fix=f"there is {', '.join(BACKENDS)}"
-            )
+            what = f"{self.backend!r} is no backend"
+            raise ConfigError(what, fix=f"there is {', '.join(BACKENDS)}")
         import joblib  # type: ignore[import-untyped]
 
         with contextlib.ExitStack() as opened:
@@ -66,10 +65,8 @@ def _dask(pool: Pool) -> Iterator[None]:
     try:
         from dask.distributed import Client
     except ImportError:
-        raise ExtraMissing(
-            "--backend dask needs dask.distributed, which is not installed",
-            fix="pip install 'model-interop[dask]'",
-        ) from None
+        what = "--backend dask needs dask.distributed, which is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[dask]'") from None
     given = {"address": pool.scheduler} if pool.scheduler else {
         "n_workers": max(pool.jobs, 1), "threads_per_worker": 1, "processes": True,
         "dashboard_address": None,
@@ -89,10 +86,8 @@ def _ray() -> None:
     try:
         from ray.util.joblib import register_ray  # type: ignore[import-not-found]
     except ImportError:
-        raise ExtraMissing(
-            "--backend ray needs ray, which is not installed",
-            fix="pip install 'model-interop[ray]'",
-        ) from None
+        what = "--backend ray needs ray, which is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[ray]'") from None
     register_ray()
 
 

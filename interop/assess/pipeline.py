@@ -16,12 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.assess import (
-    layers,
-    parallel,
-    probe_cv,
-    provenance,
-)
+from interop.assess import layers, parallel, probe_cv, provenance
 from interop.assess import scores as untrained
 from interop.assess.candidates import CandidateSpec, Seen, names_of, see_or_refuse
 from interop.assess.complexity import complexity, latencies
@@ -121,7 +116,18 @@ def assess(
     of = labelled(DataSpec(str(data), str(task), (), options.columns, options.split, options.group))
     candidates, refused = _parted(_seen(specs, sources, of, options, say))
     if not candidates:
-        return _none(refused, of)
+        return Report(
+            command="assess",
+            outcome=Answer.NO,
+            summary=f"loaded-fraction-low: {_left_out(refused[0])}; nothing was assessed",
+            inputs=_inputs(refused, of),
+            findings=tuple(map(_refusal, refused)),
+            details=AssessSection(
+                task=TaskName(of.spec.task),
+                left_out=tuple(c.name for c in refused),
+                notes=tuple(map(_left_out, refused)),
+            ),
+        )
     plan = None
     if of.truth is not None:
         plan = folds(of, options.folds, options.repeats, options.held, options.seed)
@@ -134,9 +140,8 @@ def _specs(models: Sequence[str], options: AssessOptions) -> list[CandidateSpec]
     names = names_of(models)
     for name in (*options.factories, *options.features):
         if name and name not in names:
-            raise ConfigError(
-                f"{name!r} is none of the models", fix=f"they are called {', '.join(names)}"
-            )
+            what = f"{name!r} is none of the models"
+            raise ConfigError(what, fix=f"they are called {', '.join(names)}")
 
     def own(given: Mapping[str, str], name: str) -> str | None:
         return given.get(name, given.get(""))
@@ -156,11 +161,8 @@ def _task(source: PretrainedSource, data: str | Path, options: AssessOptions) ->
     from interop.finetune.options import FinetuneOptions
     from interop.finetune.targets import task_name
 
-    return task_name(
-        source,
-        data,
-        FinetuneOptions(columns=options.columns, split=options.split, labels=options.labels),
-    )
+    how = FinetuneOptions(columns=options.columns, split=options.split, labels=options.labels)
+    return task_name(source, data, how)
 
 
 def _check(options: AssessOptions) -> None:
@@ -206,13 +208,10 @@ def _seen(
     many = (len(specs) > 1 and jobs > 1) or options.backend in ("dask", "ray")
     seen: list[Seen]
     if many:
-        pieces = [
-            parallel.Piece(see_arrays, (s, of.spec.closed(), folder, options.device, threads))
-            for s in specs
-        ]
-        seen = [
-            Seen.from_arrays(r) for r in parallel.done(pieces, pool(options), None, "features", say)
-        ]
+        given = of.spec.closed(), folder, options.device, threads
+        pieces = [parallel.Piece(see_arrays, (spec, *given)) for spec in specs]
+        results = parallel.done(pieces, pool(options), None, "features", say)
+        seen = [Seen.from_arrays(r) for r in results]
     else:
         seen = []
         for spec in specs:
@@ -419,22 +418,6 @@ def _parted(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Cand
     return [c for c in candidates if c not in refused], refused
 
 
-def _none(refused: Sequence[Candidate], of: Labelled) -> Report:
-    """There is no model to be assessed."""
-    return Report(
-        command="assess",
-        outcome=Answer.NO,
-        summary=f"loaded-fraction-low: {_left_out(refused[0])}; nothing was assessed",
-        inputs=_inputs(refused, of),
-        findings=tuple(map(_refusal, refused)),
-        details=AssessSection(
-            task=TaskName(of.spec.task),
-            left_out=tuple(c.name for c in refused),
-            notes=tuple(map(_left_out, refused)),
-        ),
-    )
-
-
 def _left_out(candidate: Candidate) -> str:
     source = candidate.source
     return (
@@ -458,9 +441,8 @@ def _warnings(candidates: Sequence[Candidate], of: Labelled) -> list[str]:
         for c in candidates
         if c.taught
     ]
-    warnings += [
-        f"{c.name}: {c.seen.about['unread']}" for c in candidates if c.seen.about.get("unread")
-    ]
+    unread = ((c.name, c.seen.about.get("unread")) for c in candidates)
+    warnings += [f"{name}: {note}" for name, note in unread if note]
     for c in candidates:
         how = c.source.identity.image_preprocessing
         if of.kind == "pictures" and how is not None and "published weights" in how.source:
@@ -508,11 +490,7 @@ def _own(candidate: Candidate, of: Labelled) -> list[Measurement]:
     answered = _own_answers(candidate, of)
     if answered is None:
         return []
-    conditions: dict[str, Json] = {
-        "group": Group.AS_IT_IS,
-        "of": candidate.name,
-        "samples": len(of.names),
-    }
+    conditions = {"group": Group.AS_IT_IS, "of": candidate.name, "samples": len(of.names)}
     name = "accuracy" if of.classifies else "exact match"
     measurements = [share(name, answered[1].astype(bool), conditions)]
     if of.spec.task == TaskName.SPEECH_RECOGNITION:
@@ -575,9 +553,8 @@ def _order(
     candidates: Sequence[Candidate], outcomes: Mapping[str, float]
 ) -> tuple[list[Measurement], str]:
     tuned = all(c.tuned is not None for c in candidates)
-    first = (
-        next(iter(candidates[0].trial.figures)) if candidates[0].trial is not None else "accuracy"
-    )
+    trial = candidates[0].trial
+    first = next(iter(trial.figures)) if trial is not None else "accuracy"
     against = f"fine-tuned {candidates[0].tuned.name}" if tuned and candidates[0].tuned else (
         f"{first} of the probes"
     )  # fmt: skip
@@ -589,11 +566,7 @@ def _order(
             assert c.trial is not None
             scored[c.name]["linear probe"] = float(np.mean(next(iter(c.trial.figures.values()))))
     taus = untrained.held_to(scored, outcomes, [c.name for c in candidates])
-    conditions: dict[str, Json] = {
-        "group": Group.ORDER,
-        "against": against,
-        "models": len(candidates),
-    }
+    conditions = {"group": Group.ORDER, "against": against, "models": len(candidates)}
     return [
         Measurement("weighted Kendall's tau", Unit.ABS, v, conditions={**conditions, "of": n})
         for n, v in taus.items()
@@ -726,9 +699,8 @@ def _interface(a: Candidate, b: Candidate) -> tuple[Interface, str]:
     """What `check` says of the interface, as facts and in a few words."""
     if a.source.random or b.source.random:
         return Interface(Answer.UNKNOWN, "weights drawn at random"), ""
-    report = check_identities(
-        a.source.identity, b.source.identity, CheckOptions(intent=Intent.REPLACE)
-    )
+    options = CheckOptions(intent=Intent.REPLACE)
+    report = check_identities(a.source.identity, b.source.identity, options)
     verdict = next(v for v in report.verdicts if v.intent is Intent.REPLACE)
     words = {
         Answer.YES: "callers unchanged",

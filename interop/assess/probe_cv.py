@@ -66,8 +66,7 @@ def run(
 
 def _empty(of: Labelled, plan: Folds) -> Array:
     assert of.truth is not None
-    repeats = max(f.repeat for f in plan.folds) + 1
-    shape = repeats, len(of.truth)
+    shape = max(f.repeat for f in plan.folds) + 1, len(of.truth)
     return np.full(shape, -1) if of.classifies else np.full(shape, np.nan)
 
 
@@ -110,8 +109,7 @@ def _take(
     assert fold is not None
     truth = of.truth[fold.test]
     if kind == "few":
-        right = result["answers"] == truth
-        trial.few.setdefault(count, []).append(float(right.mean()))
+        trial.few.setdefault(count, []).append(float((result["answers"] == truth).mean()))
         return
     trial.answers[fold.repeat, fold.test] = result["answers"]
     trial.strengths.append(float(result["strength"]))
@@ -168,11 +166,7 @@ def _held(trial: ProbeTrial, of: Labelled, plan: Folds) -> list[Measurement]:
 
     assert of.truth is not None and trial.test is not None
     truth = of.truth[plan.held]
-    conditions: dict[str, Json] = {
-        "of": trial.name,
-        "group": Group.HELD_BACK,
-        "samples": len(truth),
-    }
+    conditions = {"of": trial.name, "group": Group.HELD_BACK, "samples": len(truth)}
     if of.classifies:
         return [share("accuracy", trial.test == truth, conditions)]
     return [

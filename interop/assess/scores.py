@@ -80,8 +80,7 @@ def held_to(
 ) -> dict[str, float | None]:
     """How well each score predicted the order of the outcomes: weighted Kendall's tau, 1 the same
     order. `scored` has each candidate's scores by name, `outcome` what each came to."""
-    kinds = list(dict.fromkeys(k for s in scored.values() for k in s))
     return {
         kind: weighted_tau([scored[n].get(kind) for n in names], [outcome[n] for n in names])
-        for kind in kinds
+        for kind in dict.fromkeys(k for s in scored.values() for k in s)
     }

@@ -28,9 +28,8 @@ def linear_cka(x: ArrayLike, y: ArrayLike, debiased: bool = True) -> float:
     a, b = as_features(x), as_features(y)
     least = 4 if debiased else 2
     if len(a) != len(b) or len(a) < least:
-        raise DataError(
-            f"CKA of {len(a)} and {len(b)} samples", fix=f"give the same {least} or more"
-        )
+        what = f"CKA of {len(a)} and {len(b)} samples"
+        raise DataError(what, fix=f"give the same {least} or more")
     floors = [1e-14 * float((one**2).sum()) for one in (a, b)]
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     if any(float((one**2).sum()) <= floor for one, floor in zip((a, b), floors, strict=True)):

@@ -260,8 +260,7 @@ def _probabilities(probabilities: ArrayLike) -> Array:
 
 def _floor(given: ArrayLike, x: Array) -> float:
     """The singular value below which a direction of `x` is rounding, in the type it was given."""
-    single = np.asarray(given).dtype == np.float32
-    eps = np.finfo(np.float32 if single else np.float64).eps
+    eps = np.finfo(np.float32 if np.asarray(given).dtype == np.float32 else np.float64).eps
     return float(ROUNDING * eps * np.linalg.norm(x))
 
 
@@ -352,5 +351,4 @@ def _grid(s2: Array, inside: Array, outside: Array, n: int) -> Array:
     if open_.any():
         turn = (inside[:, open_] / s2[:, None]).sum(axis=0) / outside[open_] * (n - len(s2))
         most = max(most, 100 * float(turn.max()) / len(s2))
-    decades = np.log10(most / least)
-    return np.linspace(np.log(least), np.log(most), int(decades * PER_DECADE) + 2)
+    return np.linspace(np.log(least), np.log(most), int(np.log10(most / least) * PER_DECADE) + 2)

@@ -85,16 +85,11 @@ class Answered:
         knows no yes or no), and a digest of what makes two answers the same.
         """
         task = self.task
-        rows = zip(self.hashes, self.truths, self.answers, strict=True)
-        return Predictions(
-            self.of,
-            task.name,
-            task.labels,
-            {
-                h: (task.truth_words(t), task.words(a), task.right(a, t), _digest(task.key(a)))
-                for h, t, a in rows
-            },
-        )
+        samples = {
+            h: (task.truth_words(t), task.words(a), task.right(a, t), _digest(task.key(a)))
+            for h, t, a in zip(self.hashes, self.truths, self.answers, strict=True)
+        }
+        return Predictions(self.of, task.name, task.labels, samples)
 
 
 def _digest(key: Hashable) -> str:
@@ -212,30 +207,18 @@ def between_runtimes(native: Answered, other: Answered) -> list[Measurement]:
         between_runtimes.append(
             Measurement(score.name, score.unit, score.value, score.interval, conditions=conditions)
         )
+    largest = other.largest if other.count else None
+    mean = other.total / other.count if other.count else None
     between_runtimes += [
-        Measurement(
-            "largest logit difference",
-            Unit.ABS,
-            other.largest if other.count else None,
-            conditions=conditions,
-        ),
-        Measurement(
-            "mean logit difference",
-            Unit.ABS,
-            other.total / other.count if other.count else None,
-            conditions=conditions,
-        ),
+        Measurement("largest logit difference", Unit.ABS, largest, conditions=conditions),
+        Measurement("mean logit difference", Unit.ABS, mean, conditions=conditions),
     ]
     margins = [m for a in native.answers if (m := native.task.margin(a)) is not None]
     if margins and other.count:
-        within = sum(m <= other.largest for m in margins)
+        about = {**conditions, "within": sum(m <= other.largest for m in margins)}
+        smallest = float(min(margins))
         between_runtimes.append(
-            Measurement(
-                "smallest margin",
-                Unit.ABS,
-                float(min(margins)),
-                conditions={**conditions, "within": within},
-            )
+            Measurement("smallest margin", Unit.ABS, smallest, conditions=about)
         )
     return between_runtimes
 
@@ -266,11 +249,10 @@ def _answers(a: Answered, b: Answered, conditions: dict[str, Json]) -> list[Meas
         measurements.append(_headline_change(a, b, conditions))
     if not a.task.discrete:  # numbers: how far they lie apart says what flips would
         return measurements
+    about = {**conditions, "flipped": flips}
     measurements += [
         share("agreement", same, conditions),
-        Measurement(
-            "flips", Unit.COUNT, float((~same).sum()), conditions={**conditions, "flipped": flips}
-        ),
+        Measurement("flips", Unit.COUNT, float((~same).sum()), conditions=about),
         *tests,
     ]
     return measurements
@@ -293,8 +275,7 @@ def _headline_change(a: Answered, b: Answered, conditions: dict[str, Json]) -> M
 
     def by(picks: Sequence[int] | NDArray[np.int64]) -> float:
         truths_a = [a.truths[i] for i in picks]
-        truths_b = [b.truths[i] for i in picks]
-        after = b.task.figure([b.answers[i] for i in picks], truths_b)
+        after = b.task.figure([b.answers[i] for i in picks], [b.truths[i] for i in picks])
         return after - a.task.figure([a.answers[i] for i in picks], truths_a)
 
     every = range(len(a.truths))

@@ -6,6 +6,7 @@ showed against itself in either run; accuracy by the answers to the samples that
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,46 +39,32 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
     """
     for report, name in zip((old, new), names, strict=True):
         if report.command != "bench":
-            raise ConfigError(
-                f"is a report of {report.command!r}", where=name, fix="give two reports of bench"
-            )
+            what = f"is a report of {report.command!r}"
+            raise ConfigError(what, where=name, fix="give two reports of bench")
         if any(given.role == InputRole.OLD for given in report.inputs):
-            raise ConfigError(
-                "is a comparison itself", where=name, fix="give the two reports that it compares"
-            )
+            what = "is a comparison itself"
+            raise ConfigError(what, where=name, fix="give the two reports that it compares")
         if any(len(sample) < ANSWER for p in _predictions(report) for sample in p.samples.values()):
-            raise ConfigError(
-                "its answers were stored by an older version, which do not tell right from wrong",
-                where=name,
-                fix="bench again",
-            )
+            what = "its answers were stored by an older version, which do not tell right from wrong"
+            raise ConfigError(what, where=name, fix="bench again")
     pairs = _pairs(old, new)
     if not pairs:
-        raise ConfigError(
-            "the two reports measure nothing in common",
-            where=" and ".join(names),
-            fix="bench the same runtimes and batch sizes in both",
-        )
+        what = "the two reports measure nothing in common"
+        fix = "bench the same runtimes and batch sizes in both"
+        raise ConfigError(what, where=" and ".join(names), fix=fix)
     _same_subject(old, new, names)
     changes = [*_accuracy(old, new), *_figures(old, new, pairs), *_latencies(old, new, pairs)]
     changes += _single(pairs)
     moved = _conditions(old, new)
     machine = {k: v for k, v in moved.items() if k in MACHINE}
-    noisy = [
-        n
-        for n, r in zip(names, (old, new), strict=True)
-        if any(f.rule == "host-too-noisy" for f in r.findings)
-    ]
+    sides = zip(names, (old, new), strict=True)
+    noisy = [n for n, r in sides if any(f.rule == "host-too-noisy" for f in r.findings)]
+    roles = zip((InputRole.OLD, InputRole.NEW), names, (old, new), strict=True)
     return Report(
         command="bench",
         outcome=_outcome(changes, noisy),
         summary=_summary(changes, machine, noisy),
-        inputs=tuple(
-            Input(role, name, report.summary, {"command": "bench"})
-            for role, name, report in zip(
-                (InputRole.OLD, InputRole.NEW), names, (old, new), strict=True
-            )
-        ),
+        inputs=tuple(Input(role, name, r.summary, {"command": "bench"}) for role, name, r in roles),
         measurements=tuple(changes),
         skipped=(*_other_samples(old, new), *_unmatched(old, new)),
         details=CompareSection(conditions_changed=moved or None),
@@ -152,11 +139,7 @@ def _accuracy(old: Report, new: Report) -> list[Measurement]:
         truths_agree = all(after.samples[h][0] == earlier.samples[h][0] for h in both)
         if not both or not truths_agree:
             continue
-        conditions: dict[str, Json] = {
-            "group": Group.ACCURACY_CHANGE,
-            "of": after.of,
-            "samples": len(both),
-        }
+        conditions = {"group": Group.ACCURACY_CHANGE, "of": after.of, "samples": len(both)}
         was, now = ([p.samples[h] for h in both] for p in (earlier, after))
         same = np.array([a[3] == b[3] for a, b in zip(was, now, strict=True)])
         if all(one[2] is not None for one in (*was, *now)):
@@ -225,9 +208,8 @@ def _latencies(
             "noise": list(band),
             "verdict": verdict,
         }
-        latencies.append(
-            Measurement(f"{b.name} ratio", Unit.RATIO, value, interval, (), conditions)
-        )
+        name = f"{b.name} ratio"
+        latencies.append(Measurement(name, Unit.RATIO, value, interval, (), conditions))
     return latencies
 
 
@@ -272,9 +254,8 @@ def _single(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[Measuremen
         }
         if "batch" in b.conditions:
             conditions["batch"] = b.conditions["batch"]
-        measurements.append(
-            Measurement(f"{b.name} ratio", Unit.RATIO, value, conditions=conditions)
-        )
+        name = f"{b.name} ratio"
+        measurements.append(Measurement(name, Unit.RATIO, value, conditions=conditions))
     return measurements
 
 
@@ -307,11 +288,8 @@ def _flat(environment: Mapping[str, Json]) -> dict[str, Json]:
 def _summary(
     changes: Sequence[Measurement], machine: Mapping[str, Json], noisy: Sequence[str]
 ) -> str:
-    counts: dict[str, int] = {}
-    for m in changes:
-        verdict = m.conditions.get("verdict")
-        if verdict and verdict != SAME:
-            counts[verdict] = counts.get(verdict, 0) + 1
+    verdicts = (m.conditions.get("verdict") for m in changes)
+    counts = Counter(v for v in verdicts if v and v != SAME)
     words = ", ".join(f"{n} {word}" for word, n in counts.items()) or "nothing changed beyond noise"
     if machine:
         words += f"; another machine ({', '.join(machine)}): latency is not the model's alone"

@@ -11,7 +11,6 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter, perf_counter_ns, process_time_ns
 
 import numpy as np
@@ -95,33 +94,27 @@ def measure(
     """
     # What a person's module prints is no part of any report. Once for all runs: it takes time.
     with contextlib.redirect_stdout(sys.stderr):
-        return _measure(contenders, inputs, batches, seconds, say)
+        measurements: list[Measurement] = []
+        for size in sizes(contenders, batches):
+            own = [
+                TimedRunner(c.role, runtime, filled(samples, size, c.signature))
+                for c, samples in zip(contenders, inputs, strict=True)
+                for runtime in c.runtimes
+            ]
+            first = own[0]
+            again = TimedRunner(first.role, first.runtime, first.batch, again=True)
 
+            def tell(number: int, size: int = size) -> None:
+                say(f"latency, batch {size}: round {number}")
 
-def _measure(
-    contenders: Sequence[Contender],
-    inputs: Sequence[Batch],
-    batches: Sequence[int],
-    seconds: float,
-    say: Callable[[str], None],
-) -> list[Measurement]:
-    measurements: list[Measurement] = []
-    for size in sizes(contenders, batches):
-        runners = [
-            TimedRunner(c.role, runtime, filled(samples, size, c.signature))
-            for c, samples in zip(contenders, inputs, strict=True)
-            for runtime in c.runtimes
-        ]
-        first = runners[0]
-        runners.append(TimedRunner(first.role, first.runtime, first.batch, again=True))
-        interleave(runners, seconds, partial(_say_round, say, size))
-        own = runners[:-1]
-        measurements += [_latency(runner, size) for runner in own]
-        measurements += ratios(runners, size)
-        say(f"throughput, batch {size}")
-        measurements += throughput(own, size, seconds / 2)
-        measurements += copies([x for x in own if x.runtime.device != "cpu"], size, seconds / 4)
-    return measurements
+            interleave([*own, again], seconds, tell)
+            measurements += [_latency(runner, size) for runner in own]
+            measurements += ratios([*own, again], size)
+            say(f"throughput, batch {size}")
+            measurements += throughput(own, size, seconds / 2)
+            on_device = [x for x in own if x.runtime.device != "cpu"]
+            measurements += copies(on_device, size, seconds / 4)
+        return measurements
 
 
 def interleave(runners: Sequence[TimedRunner], seconds: float, say: Callable[[int], None]) -> None:
@@ -218,10 +211,9 @@ def copies(runners: Sequence[TimedRunner], size: int, seconds: float) -> list[Me
     for runner, with_them, without in zip(runners, whole, alone, strict=True):
         value, (low, high) = ratio(without, with_them)
         conditions = _of(runner, size, Group.COPIES) | {"bound_ms": float(np.median(without))}
+        interval = (1 - high, 1 - low)
         measurements.append(
-            Measurement(
-                "copies", Unit.SHARE, 1 - value, (1 - high, 1 - low), tuple(without), conditions
-            )
+            Measurement("copies", Unit.SHARE, 1 - value, interval, tuple(without), conditions)
         )
     return measurements
 
@@ -267,9 +259,8 @@ def _latency(runner: TimedRunner, size: int) -> Measurement:
         conditions |= {
             "device_ms": float(np.median(runner.device)), "device_samples": list(runner.device),
         }  # fmt: skip
-    return Measurement(
-        "latency", Unit.MS, p50, (float(low), float(high)), tuple(runner.samples), conditions
-    )
+    interval = (float(low), float(high))
+    return Measurement("latency", Unit.MS, p50, interval, tuple(runner.samples), conditions)
 
 
 def ratios(runners: Sequence[TimedRunner], size: int) -> list[Measurement]:
@@ -292,18 +283,10 @@ def ratios(runners: Sequence[TimedRunner], size: int) -> list[Measurement]:
         conditions = {"group": Group.LATENCY_RATIO, "of": name, "between": between, "batch": size}
         ratios.append(Measurement("latency ratio", Unit.RATIO, value, interval, (), conditions))
     value, interval = ratio(again.samples, first.samples)
-    conditions = {
-        "group": Group.LATENCY_RATIO,
-        "of": f"{first.of} / itself",
-        "between": "runs",
-        "batch": size,
-    }
+    name = f"{first.of} / itself"
+    conditions = {"group": Group.LATENCY_RATIO, "of": name, "between": "runs", "batch": size}
     ratios.append(Measurement("latency noise", Unit.RATIO, value, interval, (), conditions))
     return ratios
-
-
-def _say_round(say: Callable[[str], None], size: int, number: int) -> None:
-    say(f"latency, batch {size}: round {number}")
 
 
 def sizes(contenders: Sequence[Contender], batches: Sequence[int]) -> tuple[int, ...]:

@@ -16,11 +16,7 @@ from interop.bench.accuracy import Answered, answer, between_models, between_run
 from interop.bench.latency import measure as measure_latency
 from interop.bench.options import BenchOptions
 from interop.bench.process import measure as measure_process
-from interop.bench.runners import (
-    Contender,
-    parse,
-    prepare_contenders,
-)
+from interop.bench.runners import Contender, parse, prepare_contenders
 from interop.check.pairing import pair
 from interop.data import open_data, preparation
 from interop.data.arrays import ArrayData
@@ -92,10 +88,8 @@ def bench(
     specs = parse(options.runtimes)
     wanted = [_wanted(identity, data, options) for identity in models] if data is not None else []
     if len(tasks := {one.task.name for one in wanted}) > 1:
-        raise ConfigError(
-            f"A and B are for different tasks ({', '.join(sorted(tasks))})",
-            fix="give the one that both are to be measured at with --task",
-        )
+        what = f"A and B are for different tasks ({', '.join(sorted(tasks))})"
+        raise ConfigError(what, fix="give the one that both are to be measured at with --task")
     with tempfile.TemporaryDirectory(prefix="interop-bench-") as scratch:
         contenders = prepare_contenders(
             models,
@@ -104,7 +98,13 @@ def bench(
             device=options.device,
             threads=options.threads,
             tf32=options.tf32,
-            options=_building(options),
+            options=ExportOptions(
+                device=options.device,
+                factory=options.factory,
+                base=options.base,
+                arch=options.arch,
+                inputs=options.inputs,
+            ),
             samples=_samples(models, wanted, options),
             exports=exports,
             calibrate=_calibration(models, wanted),
@@ -133,17 +133,6 @@ def _wanted(identity: Identity, data: str | Path, options: BenchOptions) -> Benc
     labels = identity.labels.names or ()
     opened = open_data(data, name, labels, columns=options.columns, split=options.split)
     return BenchTarget(task_of(name, labels), opened)
-
-
-def _building(options: BenchOptions) -> ExportOptions:
-    """How a module is made, and exported first."""
-    return ExportOptions(
-        device=options.device,
-        factory=options.factory,
-        base=options.base,
-        arch=options.arch,
-        inputs=options.inputs,
-    )
 
 
 def _samples(
@@ -197,9 +186,8 @@ def _report(
     options: BenchOptions,
     say: Say,
 ) -> Report:
-    prepares = [
-        _prepared(c.identity, w, c.signature) for c, w in zip(contenders, wanted, strict=False)
-    ]
+    pairs = zip(contenders, wanted, strict=False)
+    prepares = [_prepared(c.identity, w, c.signature) for c, w in pairs]
     measurements: list[Measurement] = []
     pace: dict[str, Pace] = {}
     # Before the answers are waited for: texts that no tokenizer knows are not worth the wait.
@@ -258,8 +246,7 @@ def _unread(
     contender: Contender, wanted: BenchTarget, prepare: Preparation, data: str | Path | None
 ) -> str:
     """The note on texts that the model's tokenizer does not know, "" where it knows all."""
-    where = f"{data}, read for {contender.role}"
-    note = unread(prepare, wanted.data.records(), "texts", where)
+    note = unread(prepare, wanted.data.records(), "texts", f"{data}, read for {contender.role}")
     return note and f"{contender.role}: {note}"
 
 
@@ -358,9 +345,8 @@ def _conditions(contenders: Sequence[Contender]) -> dict[str, object]:
     of_each = [runtime.conditions() for runtime in contenders[0].runtimes]
     first = of_each[0]
     conditions["device"] = next((c["gpu"] for c in of_each if c.get("gpu")), first["device"])
-    conditions["precision"] = (
-        f"{first['dtype']}, TF32 {'on' if first['tf32'] else 'off'} on all sides"
-    )
+    tf32 = "on" if first["tf32"] else "off"
+    conditions["precision"] = f"{first['dtype']}, TF32 {tf32} on all sides"
     conditions["threads"] = first["threads"]
     versions = {
         key: c[key] for c in of_each for key in ("torch", "onnxruntime", "openvino") if key in c

@@ -28,15 +28,7 @@ from interop.export import ExportOptions
 from interop.export.bundle import RECEIPT
 from interop.export.pipeline import GRAPH, ExportRun, Samples, exported
 from interop.export.precision import FILES, lower
-from interop.facts import (
-    Answer,
-    AxisDomain,
-    Identity,
-    Preprocessing,
-    Report,
-    Skipped,
-    outside,
-)
+from interop.facts import Answer, AxisDomain, Identity, Preprocessing, Report, Skipped, outside
 from interop.gate.bundle import domain_of
 from interop.models.signature import Forward, Signature, drawn
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime, Runtime, TorchRuntime
@@ -79,9 +71,8 @@ class RunnerSpec:
         alone = text.endswith("ExecutionProvider") and ":" not in text
         runtime, *parts = (f"onnxruntime:{text}" if alone else text).split(":")
         if runtime not in WAYS:
-            raise ConfigError(
-                f"{runtime!r} is no runtime", where=text, fix=f"give one of {', '.join(WAYS)}"
-            )
+            what = f"{runtime!r} is no runtime"
+            raise ConfigError(what, where=text, fix=f"give one of {', '.join(WAYS)}")
         fields = {"runtime": runtime}
         for part in parts:
             kind = _kind(runtime, part, text)
@@ -157,14 +148,9 @@ class Contender:
     def _check_sizes(self, batch: Batch) -> None:
         """DataError where the graph was not proved for inputs of this size."""
         arrays = batch if isinstance(batch, Mapping) else {self.signature.names[0]: batch}
-        shapes = {name: array.shape for name, array in arrays.items()}
-        if why := outside(self.domain, shapes):
-            raise DataError(
-                why,
-                where=self.identity.manifest.path,
-                fix="prepare inputs of a proved size, or measure --runtime pytorch alone",
-                rule="axis-restricted",
-            )
+        if why := outside(self.domain, {name: array.shape for name, array in arrays.items()}):
+            fix = "prepare inputs of a proved size, or measure --runtime pytorch alone"
+            raise DataError(why, where=self.identity.manifest.path, fix=fix, rule="axis-restricted")
 
     def named(self, runtime: Runtime, batch: Batch) -> dict[str, Array]:
         """A runtime's outputs by their names.
@@ -176,12 +162,11 @@ class Contender:
             self._check_sizes(batch)
         arrays = runtime.outputs(batch)
         if len(arrays) != len(self.forward.outputs):
-            raise ModelError(
+            what = (
                 f"{runtime.name} gives {len(arrays)} outputs, where the module gives "
-                f"{len(self.forward.outputs)} ({', '.join(self.forward.outputs)})",
-                where=self.identity.manifest.path,
-                fix="export it again",
+                f"{len(self.forward.outputs)} ({', '.join(self.forward.outputs)})"
             )
+            raise ModelError(what, where=self.identity.manifest.path, fix="export it again")
         return dict(zip(self.forward.outputs, arrays, strict=True))
 
     def close(self) -> None:
@@ -290,12 +275,9 @@ def _lane(
     calibrate: Calibrate | None,
 ) -> Runner:
     """A runner that has run an example. Raises InteropError, whatever it was that failed."""
-    graph = None
-    if spec.runtime != "pytorch":
-        graph = _lowered(contender, spec, onnx, room, calibrate)
-    runtime = open_runtime(
-        spec, contender.forward, graph, device, contender.threads, tf32=contender.tf32
-    )
+    graph = _lowered(contender, spec, onnx, room, calibrate) if spec.runtime != "pytorch" else None
+    tf32 = contender.tf32
+    runtime = open_runtime(spec, contender.forward, graph, device, contender.threads, tf32=tf32)
     try:
         runtime.outputs(drawn(contender.signature, 1))
     except InteropError:
@@ -321,14 +303,13 @@ def open_runtime(
     if spec.runtime == "pytorch":
         assert forward is not None
         how = WAYS["pytorch"][spec.how or "eager"]
-        native: Runtime = TorchRuntime(
-            forward, device, threads, tf32=tf32, how=how, precision=_converted(spec)
-        )
-        return native
+        # In "float32" a module stays as it was exported.
+        precision = spec.precision if spec.precision != "float32" else None
+        return TorchRuntime(forward, device, threads, tf32=tf32, how=how, precision=precision)
     assert graph is not None
     if spec.runtime == "openvino":
-        other: Runtime = OpenVinoRuntime(graph, device, threads)
-        return other
+        return OpenVinoRuntime(graph, device, threads)
+    assert spec.runtime == "onnxruntime", f"{spec.runtime} is not opened here"
     return OnnxRuntime(
         graph,
         device,
@@ -342,11 +323,6 @@ def open_runtime(
     )
 
 
-def _converted(spec: RunnerSpec) -> str | None:
-    """What a module is converted to: in "float32" it stays as it was exported."""
-    return spec.precision if spec.precision != "float32" else None
-
-
 def _forward(
     identity: Identity, options: ExportOptions, folder: Path, say: Callable[[str], None]
 ) -> tuple[Forward, tuple[str, ...]]:
@@ -355,11 +331,9 @@ def _forward(
     module = work.module()
     proof = work.proofs[-1]
     if not proof.holds:
+        fix = "give the module that it was trained with, with --model"
         raise ModelError(
-            proof.what,
-            where=identity.manifest.path,
-            fix="give the module that it was trained with, with --model",
-            rule="loaded-fraction-low",
+            proof.what, where=identity.manifest.path, fix=fix, rule="loaded-fraction-low"
         )
     takes = _signature(folder)
     if takes is None:
@@ -378,11 +352,8 @@ def _signature(folder: Path) -> Signature | None:
     try:
         return Signature.from_json(json.loads(path.read_text("utf-8"))["signature"])
     except (KeyError, TypeError, ValueError):
-        raise ReadError(
-            "does not say what the model takes",
-            where=str(path),
-            fix="export it again with this version",
-        ) from None
+        what = "does not say what the model takes"
+        raise ReadError(what, where=str(path), fix="export it again with this version") from None
 
 
 def _domain(folder: Path) -> tuple[AxisDomain, ...]:
@@ -455,6 +426,5 @@ def _kind(runtime: str, part: str, text: str) -> str:
         import onnxruntime
 
         there += onnxruntime.get_available_providers()
-    raise ConfigError(
-        f"{part!r} is no way of {runtime}", where=text, fix=f"there is {', '.join(there)}"
-    )
+    what = f"{part!r} is no way of {runtime}"
+    raise ConfigError(what, where=text, fix=f"there is {', '.join(there)}")

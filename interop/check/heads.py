@@ -27,13 +27,9 @@ def compared(a: Identity, b: Identity, pairing: Pairing) -> HeadComparison:
         ([x.name for x in i.architectures], h and (h.in_width, h.outputs, h.kind))
         for i, h in ((a, a.head), (b, b.head))
     )
+    alike = one == two
     return HeadComparison(
-        alike=one == two,
-        fits=fits,
-        why=why,
-        labels=labels,
-        labels_why=labels_why,
-        rows=pairing.rows,
+        alike=alike, fits=fits, why=why, labels=labels, labels_why=labels_why, rows=pairing.rows
     )
 
 
@@ -75,8 +71,7 @@ def _labels(a: Identity, b: Identity) -> tuple[Answer, str]:
         return Answer.YES, f"{len(old)} labels in the same order"
     if sorted(old) == sorted(new):
         return Answer.NO, "the same labels in another order"
-    common = len(set(old) & set(new))
-    if common == len(set(old)):
+    if (common := len(set(old) & set(new))) == len(set(old)):
         return Answer.NO, f"A's {len(old)} labels are among B's {len(new)}"
     return Answer.NO, f"{common} of A's {len(old)} labels are among B's {len(new)}"
 

@@ -34,10 +34,8 @@ _FIX = "write it with interop check A B --map-out MAP"
 def whole(pairing: Pairing) -> list[Mapped]:
     """The map with the tensors that both files have under one name and in one shape."""
     given = {m.a.name for m in pairing.mapped}
-    equal = [
-        Mapped(p.a, (p.b,), "", MapStep.NAME) for p in pairing.matched if p.a.name not in given
-    ]
-    return [*pairing.mapped, *equal]
+    equal = [p for p in pairing.matched if p.a.name not in given]
+    return [*pairing.mapped, *(Mapped(p.a, (p.b,), "", MapStep.NAME) for p in equal)]
 
 
 def with_heads(mapped: Sequence[Mapped], a: Identity, b: Identity) -> list[Mapped]:
@@ -81,8 +79,7 @@ def unmapped(a: Identity, b: Identity, mapped: Iterable[Mapped]) -> tuple[list[s
     shapes = {t.name: t.shape for t in b.tensors}
     equal = {t.name for t in a.tensors if t.name not in given and shapes.get(t.name) == t.shape}
     used = {t.name for m in given.values() for t in m.b} | equal
-    ties = renames.tied(b.tensors)
-    used |= {name for name, owner in ties.items() if owner in used}
+    used |= {name for name, owner in renames.tied(b.tensors).items() if owner in used}
     accounted = given.keys() | equal
     return (
         [t.name for t in a.tensors if not is_derived(t) and t.name not in accounted],
@@ -147,7 +144,6 @@ def document(a: Identity, b: Identity, pairing: Pairing) -> TensorMap:
     """The map from B's tensors to A's, as a report has it."""
     left, over = unmapped(a, b, pairing.mapped)
     place = {t.name: i for i, t in enumerate(a.tensors)}
-    rows = sorted(whole(pairing), key=lambda m: place[m.a.name])
     return TensorMap(
         schema=SCHEMA,
         b=b.manifest.path,
@@ -157,7 +153,7 @@ def document(a: Identity, b: Identity, pairing: Pairing) -> TensorMap:
         basis=pairing.basis,
         tensors=tuple(
             MappedTensor(a=m.a.name, b=tuple(t.name for t in m.b), how=m.how, step=m.step)
-            for m in rows
+            for m in sorted(whole(pairing), key=lambda m: place[m.a.name])
         ),
         unmapped=Unmapped(tuple(over), tuple(left)),
     )

@@ -26,8 +26,7 @@ def pair(a: Identity, b: Identity) -> Pairing:
     reshaped: list[Pair] = []
     missing: list[TensorSpec] = []
     for spec in a.tensors:
-        other = there.get(spec.name)
-        if other is None:
+        if (other := there.get(spec.name)) is None:
             missing.append(spec)
         else:
             (matched if spec.shape == other.shape else reshaped).append(Pair(spec, other, step))
@@ -127,9 +126,7 @@ def _basis(a: Identity, b: Identity) -> str:
     if a.architecture is None or b.architecture is None:
         return ""
     one, other = a.architectures[0], b.architectures[0]
-    if {one.name, *one.also} & {other.name, *other.also}:
-        return f"both are {one.name}"
-    return ""
+    return f"both are {one.name}" if {one.name, *one.also} & {other.name, *other.also} else ""
 
 
 # ---------------------------------------------------------------- is it whole?
@@ -162,8 +159,7 @@ def _widths(rest: Sequence[TensorSpec]) -> set[int]:
 
 def _is_head(rest: Sequence[TensorSpec]) -> bool:
     """Whether tensors are one linear layer, or none at all."""
-    shapes = sorted((t.shape for t in rest), key=len)
-    if not shapes:
+    if not (shapes := sorted((t.shape for t in rest), key=len)):
         return True
     paths = {t.name.rpartition(".")[0] for t in rest}
     if len(paths) != 1 or len(shapes[-1]) != 2:

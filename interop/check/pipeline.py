@@ -10,17 +10,7 @@ from interop.check.options import CheckOptions
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
 from interop.check.verdicts import judge
-from interop.facts import (
-    Answer,
-    Case,
-    Finding,
-    Identity,
-    InputRole,
-    Intent,
-    Level,
-    Report,
-    Skipped,
-)
+from interop.facts import Answer, Case, Finding, Identity, InputRole, Intent, Level, Report, Skipped
 from interop.facts.sections.check import CheckSection, InspectSection, PairingSummary
 from interop.identity import identify_file
 from interop.identity.describe import describe, tensor_row
@@ -61,8 +51,7 @@ def check_identities(
     if options.values:
         a, b, pairing = compare(a, b, pairing, progress)
     findings, skipped = run(
-        Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)),
-        options.levels,
+        Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)), options.levels
     )
     verdicts = judge(a, b, pairing, findings)
     outcome = next(v for v in verdicts if v.intent is intent)
@@ -90,10 +79,7 @@ def check_identities(
 
 
 def inspect(
-    seen: Sequence[Identity],
-    *,
-    tensors: bool = False,
-    levels: Mapping[str, Level] | None = None,
+    seen: Sequence[Identity], *, tensors: bool = False, levels: Mapping[str, Level] | None = None
 ) -> Report:
     """What one file is, and what is wrong with it by itself.
 

@@ -27,12 +27,9 @@ def loaded(a: Identity, b: Identity, found: Pairing) -> Pairing:
         load = _Load(a, b, found)
         for hook in _HOOKS:
             hook(load)
-        found = replace(
-            found,
-            filled=frozenset(load.filled),
-            taken=frozenset(load.taken),
-            resized=frozenset(load.resized),
-        )
+        resized = frozenset(load.resized)
+        filled = frozenset(load.filled)
+        found = replace(found, filled=filled, taken=frozenset(load.taken), resized=resized)
     return replace(found, wanted=wanted, refused=refused)
 
 

@@ -63,9 +63,7 @@ class Value:
     @property
     def shape(self) -> tuple[int, ...]:
         shapes = [t.shape[::-1] if self.turned else t.shape for t in self.specs]
-        if len(shapes) == 1:
-            return shapes[0]
-        return (sum(s[0] for s in shapes), *shapes[0][1:])
+        return shapes[0] if len(shapes) == 1 else (sum(s[0] for s in shapes), *shapes[0][1:])
 
 
 @dataclass(slots=True)
@@ -115,13 +113,10 @@ def _by_key(given: Iterable[Layer]) -> dict[tuple[object, ...], list[Layer]]:
 def _within(a: list[Layer], b: list[Layer]) -> Iterator[tuple[Layer, Layer, str]]:
     """Layers of one make-up: the roles on which both sides agree, then the rest in its order."""
     roles = {layer.role for layer in (*a, *b)}
-    agreed = {
-        r for r in roles if sum(x.role == r for x in a) == sum(x.role == r for x in b)
-    }  # fmt: skip
+    agreed = {r for r in roles if sum(x.role == r for x in a) == sum(x.role == r for x in b)}
     for role in sorted(agreed):
-        for one, other in zip(
-            (x for x in a if x.role == role), (x for x in b if x.role == role), strict=True
-        ):
+        alike = ([x for x in side if x.role == role] for side in (a, b))
+        for one, other in zip(*alike, strict=True):
             yield one, other, MapStep.STRUCTURE
     rest = ([x for x in side if x.role not in agreed] for side in (a, b))
     for one, other in zip(*rest, strict=True):
@@ -173,8 +168,7 @@ def _turn(by_path: Mapping[str, Layer]) -> None:
             leaves[turned].add(leaf)
             layer.values["weight"] = Value(weight.specs, turned)
     for layer in square:
-        leaf = layer.path.rpartition(".")[2]
-        if leaf in leaves[True] - leaves[False]:
+        if (leaf := layer.path.rpartition(".")[2]) in leaves[True] - leaves[False]:
             layer.values["weight"] = Value(layer.values["weight"].specs, True)
 
 
@@ -197,11 +191,8 @@ def _join(by_path: Mapping[str, Layer]) -> list[Layer]:
             first = min((front + w for w in words), key=place.__getitem__)
             gone |= dict.fromkeys((front + w for w in words), None)
             values = {
-                part: Value(
-                    tuple(s for x in units for s in x.values[part].specs),
-                    layer.values[part].turned,
-                )
-                for part in layer.values
+                part: Value(tuple(s for x in units for s in x.values[part].specs), value.turned)
+                for part, value in layer.values.items()
             }
             gone[first] = Layer(front + "qkv", values)
     return [x for path, layer in by_path.items() if (x := gone.get(path, layer)) is not None]

@@ -13,13 +13,7 @@ from interop.check.json_fields import brief, differences
 from interop.errors import InteropError
 from interop.facts import Json, Part, PartChange, PartKind, Side
 from interop.reading import parts as reading
-from interop.reading.bytes.protobuf import (
-    BYTES,
-    NARROW,
-    VARINT,
-    Malformed,
-    fields,
-)
+from interop.reading.bytes.protobuf import BYTES, NARROW, VARINT, Malformed, fields
 
 FAST = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
@@ -172,8 +166,7 @@ def _vocabulary(
     """One change for a vocabulary: "new tokens" where every token of A keeps its id."""
     if was == now:
         return
-    moved = next((t for t in was if now.get(t) != was[t]), None)
-    if moved is None:
+    if (moved := next((t for t in was if now.get(t) != was[t]), None)) is None:
         token = next(t for t in now if t not in was)
         more = f"{len(now):,} tokens, {token!r} is new"
         yield _change(part, "new tokens", f"{len(was):,} tokens", more)

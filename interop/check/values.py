@@ -43,37 +43,27 @@ def compare(
         done += pair.a.nbytes
         if progress is not None:
             progress(f"values: {100 * done // whole} %")
-    for side, alone in (
-        (left, [*pairing.missing, *(p.a for p in pairing.reshaped)]),
-        (right, [*pairing.extra, *(p.b for p in pairing.reshaped)]),
-    ):
+    mine = [*pairing.missing, *(p.a for p in pairing.reshaped)]
+    theirs = [*pairing.extra, *(p.b for p in pairing.reshaped)]
+    for side, alone in ((left, mine), (right, theirs)):
         side.update({spec.name: stats for spec, stats in values.values(alone)})
     renamed = _renamed(pairing, values.digest)
     basis = pairing.basis
     if not basis and pairing.mapped and _same_under(pairing, values.digest):
         basis = "both hold the same bytes"
-    return (
-        _with(a, left),
-        _with(b, right),
-        replace(
-            pairing,
-            matched=tuple(matched),
-            renamed=tuple(renamed),
-            basis=basis,
-            rows=match_rows(a, b, pairing),
-        ),
-    )
+    paired = replace(pairing, matched=tuple(matched), renamed=tuple(renamed), basis=basis)
+    paired = replace(paired, rows=match_rows(a, b, pairing))
+    return _with(a, left), _with(b, right), paired
 
 
 def _same_under(pairing: Pairing, digest: Callable[[TensorSpec], str]) -> bool:
     """Whether every mapped tensor of A holds the very bytes that the map makes of B's."""
-    pieces = (piece for m in pairing.mapped for piece in views(m))
     return all(
         x.storage is not None
         and y.storage is not None
         and (x.dtype, x.shape) == (y.dtype, y.shape)
         and digest(x) == digest(y)
-        for x, y in pieces
+        for x, y in (piece for m in pairing.mapped for piece in views(m))
     )
 
 
@@ -196,9 +186,8 @@ def _said(a: Identity, b: Identity, pairing: Pairing, weights: list[Pair], alone
 def _unchanged(a: Identity, b: Identity, pairing: Pairing, same: int, alone: bool) -> str:
     if alone:
         return f"the {_tensors(same)} that both have {_are(same)} the same bit by bit"
-    counters = any(
-        p.a.is_counter and p.difference and not p.difference.equal for p in pairing.matched
-    )
+    moved = (p.a for p in pairing.matched if p.difference and not p.difference.equal)
+    counters = any(spec.is_counter for spec in moved)
     but = "; only batch normalisation's counters moved" if counters else ""
     # What lies elsewhere in the file may be weights too: a dynamically quantized layer's do.
     beside = len(a.manifest.state_dicts) > 1 or len(b.manifest.state_dicts) > 1
@@ -247,9 +236,7 @@ def _is_rounding(pair: Pair) -> bool:
         return False
     if pair.a.dtype != pair.b.dtype or "float" not in pair.a.dtype or x.maximum is None:
         return False
-    if (x.nan, x.inf) != (y.nan, y.inf):
-        return False
-    return d.largest <= _ROUNDING * d.scale
+    return (x.nan, x.inf) == (y.nan, y.inf) and d.largest <= _ROUNDING * d.scale
 
 
 def _are(count: int) -> str:

@@ -41,8 +41,7 @@ def _verdict(
     graphs = [side for side, i in (("A", a), ("B", b)) if i.manifest.container == "onnx"]
     if intent is Intent.RELOAD and graphs:
         return Verdict(intent, Answer.NA, f"{graphs[0]} is an ONNX graph, not a state dict")
-    decided = breaking(findings, intent)
-    if decided:
+    if decided := breaking(findings, intent):
         answer, finding = decided
         return Verdict(intent, answer, finding.what)
     return Verdict(intent, Answer.YES, _why(intent, a, b, pairing))

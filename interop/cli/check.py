@@ -40,12 +40,7 @@ The three questions:
 )  # fmt: skip
 @report_options
 def command(
-    a: str,
-    b: str,
-    options: CheckOptions,
-    map_out: str | None,
-    form: str,
-    reports: tuple[str, ...],
+    a: str, b: str, options: CheckOptions, map_out: str | None, form: str, reports: tuple[str, ...]
 ) -> None:
     """Say whether B can go where A is, by reading the two files.
 

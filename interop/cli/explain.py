@@ -26,15 +26,12 @@ def command(rule: str | None) -> None:
         rows += [[e.rule.id, str(e.rule.level), e.title] for e in all_rules().values()]
         click.echo("\n".join(table(rows)))
         return
-    explained = explain(rule)
-    if explained is None:
+    if (explained := explain(rule)) is None:
         from difflib import get_close_matches
 
         near = get_close_matches(rule, all_rules(), n=1)
-        raise ConfigError(
-            f"no rule {rule!r}",
-            fix=f"did you mean {near[0]}?" if near else "'interop explain' lists them",
-        )
+        fix = f"did you mean {near[0]}?" if near else "'interop explain' lists them"
+        raise ConfigError(f"no rule {rule!r}", fix=fix)
     breaks = ", ".join(explained.rule.breaks) or "nothing"
     click.echo(f"{explained.rule.id}: {explained.title}")
     click.echo(f"level {explained.rule.level}, breaks {breaks}")

@@ -60,5 +60,4 @@ def command(
     say_own_code(options.factory, options.head)
     if target is not None:
         finish(api.restore(checkpoint, out, options, progress=progress), form, reports)
-    report = api.export(checkpoint, out, options, progress=progress, log=say)
-    finish(report, form, reports)
+    finish(api.export(checkpoint, out, options, progress=progress, log=say), form, reports)

@@ -47,5 +47,4 @@ def command(
     from interop import api
 
     say_own_code(options.factory)
-    report = api.finetune(backbone, data, options, progress=progress, log=log)
-    finish(report, form, reports)
+    finish(api.finetune(backbone, data, options, progress=progress, log=log), form, reports)

@@ -54,9 +54,8 @@ ten minutes and needs model-interop[run,timm,hf].""",
 def build(output: Path | None, only: tuple[str, ...], library: tuple[str, ...]) -> None:
     """Build every model of the libraries, run twins, and store the index."""
     if output is None and (only or library):
-        raise ConfigError(
-            "a part of the index would replace the whole", fix="say where to: -o FILE"
-        )
+        what = "a part of the index would replace the whole"
+        raise ConfigError(what, fix="say where to: -o FILE")
     need_torch_side("index build")
     from interop.identity.index.lookup import STORED
     from interop.models.index.build import build_index, select, write
@@ -66,8 +65,7 @@ def build(output: Path | None, only: tuple[str, ...], library: tuple[str, ...]) 
         raise ConfigError("no such folder", where=str(out.parent), fix="make it, or choose another")
     names = select(only, library or LIBRARIES)
     try:
-        document = build_index(names, progress=lambda line: progress(line[:100]))
-        size = write(document, out)
+        size = write(build_index(names, progress=lambda line: progress(line[:100])), out)
     except OSError as error:
         raise ConfigError(f"cannot be written ({error.strerror})", where=str(out)) from None
     finally:

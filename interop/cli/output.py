@@ -31,8 +31,7 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     click.echo(_printable(render(report, form), form), nl=False)
     sys.stdout.flush()
     for option in _unused(report):
-        note = f"interop: --{option} is ignored: each file states its own"
-        click.echo(note, err=True)
+        click.echo(f"interop: --{option} is ignored: each file states its own", err=True)
     if form == "text" or not sys.stdout.isatty():
         line = plain(f"interop {report.command}: {report.outcome}; {report.summary}")
         click.echo(line, err=True)
@@ -73,9 +72,8 @@ def check_targets(reports: tuple[str, ...], *inputs: str | Path) -> None:
     for given in reports:
         _, path = _target(given)
         if path.exists() and any(s.exists() and path.samefile(s) for s in sources):
-            raise ConfigError(
-                "is a file that was given to be read", where=str(path), fix="choose another place"
-            )
+            what = "is a file that was given to be read"
+            raise ConfigError(what, where=str(path), fix="choose another place")
         if path.is_dir():
             raise ConfigError("is a folder", where=str(path), fix="name a file in it")
         if not path.parent.is_dir():
@@ -85,9 +83,8 @@ def check_targets(reports: tuple[str, ...], *inputs: str | Path) -> None:
 def _target(given: str) -> tuple[str, Path]:
     kind, colon, path = given.partition(":")
     if not colon or kind not in FORMATS or not path:
-        raise ConfigError(
-            f"--report {given!r} is not FORMAT:PATH", fix=f"formats: {', '.join(FORMATS)}"
-        )
+        what = f"--report {given!r} is not FORMAT:PATH"
+        raise ConfigError(what, fix=f"formats: {', '.join(FORMATS)}")
     return kind, Path(path)
 
 

@@ -34,21 +34,18 @@ class Inputs:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"cannot be read as an .npz file ({error})",
-                where=str(path),
-                fix="save one with numpy.savez: an array for each input, by the input's name",
-            ) from None
+            fix = "save one with numpy.savez: an array for each input, by the input's name"
+            what = f"cannot be read as an .npz file ({error})"
+            raise DataError(what, where=str(path), fix=fix) from None
         self.path = Path(path)
         self.labels = next((arrays.pop(name) for name in LABELS if name in arrays), None)
         self.arrays: dict[str, NDArray[Any]] = arrays
-        lengths = {len(a) for a in (*arrays.values(), *self._label_arrays()) if a.ndim}
+        labels = [] if self.labels is None else [self.labels]
+        lengths = {len(a) for a in (*arrays.values(), *labels) if a.ndim}
         if not arrays or len(lengths) != 1 or 0 in lengths:
-            raise DataError(
-                f"its arrays have {sorted(lengths)} rows, where each needs as many as the others",
-                where=str(path),
-                fix="save an array for each input, a row a sample",
-            )
+            what = f"its arrays have {sorted(lengths)} rows, where each needs as many as the others"
+            fix = "save an array for each input, a row a sample"
+            raise DataError(what, where=str(path), fix=fix)
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -57,9 +54,6 @@ class Inputs:
         """At most `count` samples taken evenly over the whole file."""
         picks = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
         return {name: array[picks] for name, array in self.arrays.items()}
-
-    def _label_arrays(self) -> Sequence[NDArray[Any]]:
-        return [] if self.labels is None else [self.labels]
 
 
 class ArrayData(Data):
@@ -84,18 +78,14 @@ class ArrayData(Data):
         axes = None if task == TaskName.REGRESSION else axes
         kinds = "iuf" if axes is None else "iu"
         if (axes and given.ndim != axes) or given.dtype.kind not in kinds:
-            raise DataError(
-                f"its labels are {given.dtype} of shape {given.shape}, which says nothing of "
-                f"{task}",
-                where=str(self.path),
-                fix="give a class number a row (a pixel, a float) under the name labels",
+            what = (
+                f"its labels are {given.dtype} of shape {given.shape}, which says nothing of {task}"
             )
+            fix = "give a class number a row (a pixel, a float) under the name labels"
+            raise DataError(what, where=str(self.path), fix=fix)
         if task == TaskName.REGRESSION and not np.isfinite(given).all():
-            raise DataError(
-                "its labels hold values that are no numbers",
-                where=str(self.path),
-                fix="take those rows out",
-            )
+            what = "its labels hold values that are no numbers"
+            raise DataError(what, where=str(self.path), fix="take those rows out")
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -124,11 +114,9 @@ class ArrayData(Data):
 
 def _check_texts(given: NDArray[Any], path: Path) -> None:
     if given.ndim != 1 or given.dtype.kind != "U":
-        raise DataError(
-            f"its labels are {given.dtype} of shape {given.shape}, and no texts",
-            where=str(path),
-            fix="give what is said in each row as a text under the name labels",
-        )
+        what = f"its labels are {given.dtype} of shape {given.shape}, and no texts"
+        fix = "give what is said in each row as a text under the name labels"
+        raise DataError(what, where=str(path), fix=fix)
 
 
 def checked_mask(mask: NDArray[Any], labels: Sequence[str] | None, *, where: str) -> None:

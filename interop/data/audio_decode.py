@@ -21,11 +21,9 @@ def decode(data: bytes, *, where: str) -> Sound:
         samples, rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         why = getattr(error, "error_string", "") or str(error)
-        raise DataError(
-            f"cannot be read as a sound ({why.strip('. ')})",
-            where=where,
-            fix="replace the file or take it out of the data set",
-        ) from None
+        what = f"cannot be read as a sound ({why.strip('. ')})"
+        fix = "replace the file or take it out of the data set"
+        raise DataError(what, where=where, fix=fix) from None
     if not len(samples) or not np.isfinite(samples).all():
         raise DataError(
             "holds samples that are no numbers" if len(samples) else "holds no sample",
@@ -39,8 +37,6 @@ def _soundfile() -> Any:
     try:
         import soundfile
     except (ImportError, OSError):  # OSError: the package is there and its C library is not
-        raise ExtraMissing(
-            "reading sounds needs soundfile, which is not installed",
-            fix="pip install 'model-interop[audio]'",
-        ) from None
+        what = "reading sounds needs soundfile, which is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[audio]'") from None
     return soundfile

@@ -33,12 +33,9 @@ class Waves(Preparation):
         self.extractor = loaded("AutoFeatureExtractor", folder)
         self.rate = int(getattr(self.extractor, "sampling_rate", 0) or 0)
         if not self.rate:
-            raise ConfigError(
-                f"its {type(self.extractor).__name__} takes no sounds",
-                where=str(folder),
-                fix="put the model's preprocessor_config.json there",
-                rule="preprocessing-unknown",
-            )
+            what = f"its {type(self.extractor).__name__} takes no sounds"
+            fix = "put the model's preprocessor_config.json there"
+            raise ConfigError(what, where=str(folder), fix=fix, rule="preprocessing-unknown")
         self.tokenizer = self._tokenizer()
         self._pads = self._learn()
         self.said = {
@@ -52,11 +49,9 @@ class Waves(Preparation):
         try:
             features = self._extracted(heard, padding=self._pads)
         except (ValueError, RuntimeError, IndexError) as error:  # too short for one frame, say
-            raise DataError(
-                f"the feature extractor does not take it ({str(error).partition(chr(10))[0]})",
-                where=", ".join(r.name for r in records[:3]),
-                fix="take the sound out of the data set",
-            ) from None
+            what = f"the feature extractor does not take it ({str(error).partition(chr(10))[0]})"
+            fix = "take the sound out of the data set"
+            raise DataError(what, where=", ".join(r.name for r in records[:3]), fix=fix) from None
         inputs = {name: _array(features[name]) for name in self.names}
         about = tuple({"samples": len(h)} for h in heard)
         return Prepared(inputs, tuple(records), tuple(range(len(records))), about)
@@ -70,9 +65,8 @@ class Waves(Preparation):
         """Classes without repeats and blanks -> the text; None without a tokenizer."""
         if self.tokenizer is None:
             return None
-        groups = (
-            {} if not hasattr(self.tokenizer, "word_delimiter_token") else {"group_tokens": False}
-        )
+        delimited = hasattr(self.tokenizer, "word_delimiter_token")
+        groups = {"group_tokens": False} if delimited else {}
         return lambda ids: str(self.tokenizer.decode(list(ids), **groups))
 
     def _extracted(self, heard: Sequence[NDArray[np.float32]], *, padding: bool) -> Any:
@@ -114,9 +108,8 @@ def resampled(sound: Sound, rate: int) -> NDArray[np.float32]:
     try:
         from scipy.signal import resample_poly
     except ImportError:
-        raise ExtraMissing(
-            "resampling needs scipy, which is not installed", fix="pip install 'model-interop[run]'"
-        ) from None
+        what = "resampling needs scipy, which is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[run]'") from None
     common = gcd(sound.rate, rate)
     samples = resample_poly(sound.samples, rate // common, sound.rate // common)
     return np.ascontiguousarray(samples, dtype=np.float32)
@@ -124,11 +117,8 @@ def resampled(sound: Sound, rate: int) -> NDArray[np.float32]:
 
 def _sound(record: Record) -> Sound:
     if not isinstance(record.raw, Sound):
-        raise DataError(
-            f"is a {type(record.raw).__name__}, and the model takes sounds",
-            where=record.name,
-            fix="give a data set of sounds",
-        )
+        what = f"is a {type(record.raw).__name__}, and the model takes sounds"
+        raise DataError(what, where=record.name, fix="give a data set of sounds")
     return record.raw
 
 

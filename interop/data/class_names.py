@@ -11,10 +11,10 @@ from pathlib import Path
 
 from interop.data.arrays import ArrayData
 from interop.data.base import Data
-from interop.data.columns import LABEL, TableData
+from interop.data.columns import TableData
 from interop.data.folder import ClassFolder
 from interop.data.opening import open_data
-from interop.data.vision import Torchvision
+from interop.data.vision import Torchvision, spellings
 from interop.errors import DataError
 from interop.facts import TaskName
 
@@ -42,11 +42,9 @@ def class_names(
         return ()
     class_names = _names(open_data(path, task, None, columns=columns, split=split))
     if len(class_names) < 2:
-        raise DataError(
-            f"has {len(class_names)} class{'es' if len(class_names) != 1 else ''}",
-            where=str(path),
-            fix="give a data set whose samples are of two classes or more",
-        )
+        what = f"has {len(class_names)} class{'es' if len(class_names) != 1 else ''}"
+        fix = "give a data set whose samples are of two classes or more"
+        raise DataError(what, where=str(path), fix=fix)
     return class_names
 
 
@@ -54,10 +52,7 @@ def _names(data: Data) -> tuple[str, ...]:
     if isinstance(data, ClassFolder):
         return _folders(data)
     if isinstance(data, Torchvision):
-        from interop.data.vision import spellings
-
-        names = spellings(data._found)
-        return tuple(str(n[0] if isinstance(n, tuple) else n) for n in names)
+        return tuple(str(n[0] if isinstance(n, tuple) else n) for n in spellings(data._found))
     if isinstance(data, ArrayData):
         given = data.inputs.labels
         return tuple(map(str, range(int(given.max()) + 1))) if given is not None else ()
@@ -68,24 +63,14 @@ def _names(data: Data) -> tuple[str, ...]:
 def _folders(data: ClassFolder) -> tuple[str, ...]:
     below = sorted(p for p in data.path.iterdir() if p.is_dir() and not p.name.startswith("."))
     if below and {p.name.lower() for p in below} <= PARTS:
-        raise DataError(
-            f"holds parts of a data set ({', '.join(p.name for p in below)}), no classes",
-            where=str(data.path),
-            fix=f"give one of them, such as {below[0]}",
-        )
+        what = f"holds parts of a data set ({', '.join(p.name for p in below)}), no classes"
+        raise DataError(what, where=str(data.path), fix=f"give one of them, such as {below[0]}")
     return tuple(p.name for p in below)
 
 
 def _values(table: TableData) -> tuple[str, ...]:
     """The values of the label column; all numbers up to the largest where all are numbers."""
-    column = table.columns[LABEL]
-    texts: set[str] = set()
-    for place, row in table.table.rows(only=[column]):
-        where = table.table.where(place)
-        if table.task == TaskName.TOKEN_CLASSIFICATION:
-            texts.update(map(str, table._words(row, LABEL, where)))
-        else:
-            texts.add(str(table._cell(row, LABEL, where)))
+    texts = table.texts()
     if all(v.isdecimal() and v.isascii() for v in texts):
         return tuple(map(str, range(max(map(int, texts), default=-1) + 1)))
     return tuple(sorted(texts))

@@ -53,9 +53,7 @@ def verb(names: Sequence[object]) -> str:
 def in_range(number: int, labels: Sequence[str] | None, *, where: str) -> int:
     """The class number, if there is a label for it. Raises DataError."""
     if number < 0 or (labels and number >= len(labels)):
-        raise DataError(
-            f"its class is number {number}, and the model has {len(labels or ())} labels",
-            where=where,
-            fix="correct the number, or give the model's labels with --labels",
-        )
+        what = f"its class is number {number}, and the model has {len(labels or ())} labels"
+        fix = "correct the number, or give the model's labels with --labels"
+        raise DataError(what, where=where, fix=fix)
     return number

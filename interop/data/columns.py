@@ -121,9 +121,8 @@ class TableData(Data):
     def _cell(self, row: Row, role: str, where: str) -> Json:
         column = self.columns[role]
         if (value := row.get(column)) is None:
-            raise DataError(
-                f"has nothing in the column {column!r}", where=where, fix="take the row out"
-            )
+            what = f"has nothing in the column {column!r}"
+            raise DataError(what, where=where, fix="take the row out")
         return value
 
     def _file(self, cell: Json, place: int, where: str) -> tuple[Any, str, str]:
@@ -150,11 +149,8 @@ class TableData(Data):
     def _string(self, row: Row, role: str, where: str) -> str:
         value = self._cell(row, role, where)
         if not isinstance(value, str):
-            raise DataError(
-                f"its {self.columns[role]} is a {type(value).__name__}, not a text",
-                where=where,
-                fix="write it as a text, or name another column",
-            )
+            what = f"its {self.columns[role]} is a {type(value).__name__}, not a text"
+            raise DataError(what, where=where, fix="write it as a text, or name another column")
         return value
 
     def _words(self, row: Row, role: str, where: str) -> tuple[Any, ...]:
@@ -163,11 +159,8 @@ class TableData(Data):
         if isinstance(value, str):
             value = value.split()
         if not isinstance(value, list) or not value:
-            raise DataError(
-                f"its {self.columns[role]} holds no words",
-                where=where,
-                fix="give a list of words, or words with spaces between them",
-            )
+            fix = "give a list of words, or words with spaces between them"
+            raise DataError(f"its {self.columns[role]} holds no words", where=where, fix=fix)
         return tuple(value)
 
     # ------------------------------------------------------------ what is right
@@ -188,37 +181,23 @@ class TableData(Data):
     def _class(self, value: Json, where: str) -> int:
         place = None if isinstance(value, list | dict) else (self._classes or {}).get(str(value))
         if place is None:
-            raise DataError(
-                f"its {self.columns[LABEL]} {value!r} is no label",
-                where=where,
-                fix="write the name of one of the model's labels",
-            )
+            what = f"its {self.columns[LABEL]} {value!r} is no label"
+            raise DataError(what, where=where, fix="write the name of one of the model's labels")
         return place
 
     def _tags(self, row: Row, words: tuple[Any, ...], where: str) -> tuple[str, ...]:
         tags = self._words(row, LABEL, where)
         if len(tags) != len(words) or not all(isinstance(w, str) for w in words):
-            raise DataError(
-                f"has {len(words)} words and {len(tags)} tags",
-                where=where,
-                fix="give one tag a word, both as lists or with spaces between them",
-            )
+            fix = "give one tag a word, both as lists or with spaces between them"
+            raise DataError(f"has {len(words)} words and {len(tags)} tags", where=where, fix=fix)
         if self._classes is None:
             return tuple(map(str, tags))
         return tuple(self.labels[self._class(t, where)] for t in tags)
 
     def _meanings(self) -> dict[Any, int]:
         """What each value of the label column stands for, by its text; one pass over the table."""
-        texts: set[str] = set()
-        column = self.columns[LABEL]
-        for place, row in self.table.rows(only=[column]):
-            where = self.table.where(place)
-            if self.task == TaskName.TOKEN_CLASSIFICATION:
-                texts.update(map(str, self._words(row, LABEL, where)))
-            else:
-                texts.add(str(self._cell(row, LABEL, where)))
-        integral = all(_integral(v) for v in texts)
-        if integral and not texts <= set(self.labels):
+        column, texts = self.columns[LABEL], self.texts()
+        if all(v.isdecimal() and v.isascii() for v in texts) and not texts <= set(self.labels):
             where = f"{self.path}, column {column!r}"
             return {v: in_range(int(v), self.labels, where=where) for v in texts}
         return {
@@ -230,6 +209,17 @@ class TableData(Data):
             ).items()
         }  # fmt: skip
 
+    def texts(self) -> set[str]:
+        """All values of the label column, as texts; one pass over the table."""
+        texts: set[str] = set()
+        for place, row in self.table.rows(only=[self.columns[LABEL]]):
+            where = self.table.where(place)
+            if self.task == TaskName.TOKEN_CLASSIFICATION:
+                texts.update(map(str, self._words(row, LABEL, where)))
+            else:
+                texts.add(str(self._cell(row, LABEL, where)))
+        return texts
+
 
 _CLASSIFIED = (
     TaskName.TEXT_CLASSIFICATION,
@@ -240,9 +230,8 @@ _CLASSIFIED = (
 
 def row_hash(row: Row) -> str:
     """sha256 of the row's canonical JSON: keys sorted, no spaces, UTF-8."""
-    text = json.dumps(
-        row, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_as_text
-    )
+    dense = (",", ":")
+    text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=dense, default=_as_text)
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -253,28 +242,21 @@ def _as_text(value: Any) -> str:
 def _chosen(rows: Rows, task: str, given: Mapping[str, str]) -> dict[str, str]:
     """The column of each role. Raises ConfigError for a role or column that there is not."""
     if strange := [r for r in given if r not in ROLES]:
-        raise ConfigError(
-            f"{strange[0]!r} is no role of a column",
-            where=str(rows.path),
-            fix=f"the roles are {', '.join(ROLES)}",
-        )
+        what = f"{strange[0]!r} is no role of a column"
+        raise ConfigError(what, where=str(rows.path), fix=f"the roles are {', '.join(ROLES)}")
     wanted = _COLUMNS.get(task) or (_OF_FILES if _is_of_files(rows, given) else _OF_TEXTS)
     given = {**_pair(rows, task, wanted, given), **given}
     if TEXT_PAIR in given:
         if task not in _OF_PAIRS or TEXT not in wanted:
-            raise ConfigError(
-                f"{task} takes no second text", where=str(rows.path), fix="leave text_pair out"
-            )
+            what = f"{task} takes no second text"
+            raise ConfigError(what, where=str(rows.path), fix="leave text_pair out")
         firsts = tuple(first for first, _ in _PAIRS)
         wanted = {**wanted, TEXT: (*firsts, *_TEXTS), TEXT_PAIR: ()}
     taken = dict(given)
     for column in given.values():
         if column not in rows.columns:
-            raise ConfigError(
-                f"has no column {column!r}",
-                where=str(rows.path),
-                fix=f"its columns are {some(rows.columns)}",
-            )
+            fix = f"its columns are {some(rows.columns)}"
+            raise ConfigError(f"has no column {column!r}", where=str(rows.path), fix=fix)
     for role, names in wanted.items():
         free = {c.lower(): c for c in rows.columns if c not in taken.values()}
         header = taken.get(role) or next((free[n] for n in names if n in free), None)
@@ -308,10 +290,6 @@ def _is_of_files(rows: Rows, given: Mapping[str, str]) -> bool:
     return any(c.lower() in _OF_FILES[PATH] for c in rows.columns)
 
 
-def _integral(value: str) -> bool:
-    return value.isdecimal() and value.isascii()
-
-
 def _answers(value: Json, where: str) -> tuple[str, ...]:
     """SQuAD's {"text": [...]}, a list of texts or of {"text": ...}, or one text; () where there is
     no answer."""
@@ -327,11 +305,8 @@ def _answers(value: Json, where: str) -> tuple[str, ...]:
     entries = value if isinstance(value, list) else [None]
     texts: list[Any] = [v.get("text") if isinstance(v, Mapping) else v for v in entries]
     if not all(isinstance(t, str) for t in texts):
-        raise DataError(
-            f"its answers are {str(value)[:60]!r}",
-            where=where,
-            fix='give {"text": [...]}, a list of texts or one text',
-        )
+        what = f"its answers are {str(value)[:60]!r}"
+        raise DataError(what, where=where, fix='give {"text": [...]}, a list of texts or one text')
     return tuple(texts)
 
 
@@ -344,11 +319,8 @@ def _number(value: Json, where: str) -> Any:
     except (TypeError, ValueError):
         number = math.nan
     if not number if isinstance(number, list) else not math.isfinite(number):
-        raise DataError(
-            f"its target {str(value)[:60]!r} is no number",
-            where=where,
-            fix="give a number, or a list of numbers, a row",
-        )
+        what = f"its target {str(value)[:60]!r} is no number"
+        raise DataError(what, where=where, fix="give a number, or a list of numbers, a row")
     if isinstance(number, float):
         return number
     if not np.isfinite(number).all():

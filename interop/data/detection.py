@@ -46,11 +46,8 @@ class CocoBoxes(Data):
             self._boxes = self._by_image(content["annotations"])
             used = {names[c] for boxes in self._boxes.values() for _, c, _ in boxes}
         except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"is not in COCO's form ({type(error).__name__}: {error})",
-                where=str(self.file),
-                fix=_FIX,
-            ) from None
+            what = f"is not in COCO's form ({type(error).__name__}: {error})"
+            raise DataError(what, where=str(self.file), fix=_FIX) from None
         if not self._images:
             raise DataError("lists no picture", where=str(self.file), fix=_FIX)
         self._classes = {number: number for number in names}
@@ -75,11 +72,7 @@ class CocoBoxes(Data):
 
     def _truth(self, number: Any) -> Boxes:
         boxes = self._boxes.get(number, [])
-        return Boxes(
-            np.array([b for b, _, _ in boxes], dtype=np.float32).reshape(-1, 4),
-            np.array([self._classes[c] for _, c, _ in boxes], dtype=np.int64),
-            crowd=np.array([crowd for _, _, crowd in boxes], dtype=bool),
-        )
+        return _as_boxes([(box, self._classes[c], crowd) for box, c, crowd in boxes])
 
     def _by_image(self, annotations: Sequence[Mapping[str, Json]]) -> dict[Any, list[Any]]:
         """By the picture's number: x1, y1, x2, y2 of each box, its category, whether a crowd."""
@@ -92,15 +85,23 @@ class CocoBoxes(Data):
                 if width < 0 or height < 0 or not np.isfinite([x, y, width, height]).all():
                     raise ValueError
             except (TypeError, ValueError):
-                raise DataError(
-                    f"its bbox {box!r} is no [x, y, width, height]", where=where, fix=_FIX
-                ) from None
+                what = f"its bbox {box!r} is no [x, y, width, height]"
+                raise DataError(what, where=where, fix=_FIX) from None
             if not width or not height:
                 self.ignored += 1
                 continue
             entry = ((x, y, x + width, y + height), one["category_id"], bool(one.get("iscrowd")))
             by_image.setdefault(one["image_id"], []).append(entry)
         return by_image
+
+
+def _as_boxes(rows: Sequence[tuple[Any, int, bool]]) -> Boxes:
+    """Corners, class and whether it counts neither way, of each."""
+    return Boxes(
+        np.array([box for box, _, _ in rows], dtype=np.float32).reshape(-1, 4),
+        np.array([of for _, of, _ in rows], dtype=np.int64),
+        crowd=np.array([crowd for _, _, crowd in rows], dtype=bool),
+    )
 
 
 def _file(path: Path) -> Path:
@@ -183,12 +184,7 @@ class VocBoxes(Data):
             data = pictures.read(path)
             picture = pictures.decode(data, where=str(path))
             kept = [(box, self._classes[of], hard) for box, of, hard in boxes if box is not None]
-            truth = Boxes(
-                np.array([b for b, _, _ in kept], dtype=np.float32).reshape(-1, 4),
-                np.array([of for _, of, _ in kept], dtype=np.int64),
-                crowd=np.array([hard for _, _, hard in kept], dtype=bool),
-            )
-            yield Record(name, sha256(data).hexdigest(), picture, truth)
+            yield Record(name, sha256(data).hexdigest(), picture, _as_boxes(kept))
 
 
 _Box = tuple[tuple[float, float, float, float] | None, str, bool]
@@ -213,11 +209,8 @@ def _annotated(path: Path) -> tuple[str, list[_Box]]:
             if not np.isfinite([x1, y1, x2, y2]).all():
                 raise ValueError
         except ValueError:
-            raise DataError(
-                f"its bndbox holds {', '.join(s or 'nothing' for s in numbers)}",
-                where=where,
-                fix=_VOC_FIX,
-            ) from None
+            what = f"its bndbox holds {', '.join(s or 'nothing' for s in numbers)}"
+            raise DataError(what, where=where, fix=_VOC_FIX) from None
         corners = (x1 - 1, y1 - 1, x2, y2)
         empty = x2 < x1 or y2 < y1
         hard = (one.findtext("difficult") or "").strip() == "1"
@@ -232,9 +225,8 @@ def _xml(path: Path) -> Element:
     try:
         data = path.read_bytes() if path.stat().st_size <= _MOST_XML else None
     except OSError as error:
-        raise DataError(
-            f"cannot be read ({error.strerror})", where=str(path), fix=_VOC_FIX
-        ) from None
+        what = f"cannot be read ({error.strerror})"
+        raise DataError(what, where=str(path), fix=_VOC_FIX) from None
     if data is None:
         raise DataError(f"is larger than {_MOST_XML} bytes", where=str(path), fix=_VOC_FIX)
     builder = TreeBuilder()
@@ -244,11 +236,8 @@ def _xml(path: Path) -> Element:
     parser.CharacterDataHandler = builder.data
 
     def refuse(*_: object) -> None:
-        raise DataError(
-            "declares a document type, which no annotation needs",
-            where=str(path),
-            fix="take its <!DOCTYPE …> out",
-        )
+        what = "declares a document type, which no annotation needs"
+        raise DataError(what, where=str(path), fix="take its <!DOCTYPE …> out")
 
     parser.StartDoctypeDeclHandler = refuse
     try:

@@ -59,10 +59,9 @@ class Folder:
         self.labels = None if labels is None else tuple(labels)
         self.ignored = 0
         if not self.path.is_dir():
+            fix = f"give a folder that holds one folder of {self.wanted[1]} a class"
             raise DataError(
-                "is a file" if self.path.exists() else "no such folder",
-                where=str(path),
-                fix=f"give a folder that holds one folder of {self.wanted[1]} a class",
+                "is a file" if self.path.exists() else "no such folder", where=str(path), fix=fix
             )
         if self.labels is None:
             samples = [Sample(p, -1) for p in self._files(self.path)]
@@ -75,11 +74,8 @@ class Folder:
             ]
             self.ignored += sum(p.is_file() for p in self.path.glob("[!.]*"))
         if not samples:
-            raise DataError(
-                f"holds no {self.wanted[0]}",
-                where=str(path),
-                fix=f"give a folder that holds one folder of {self.wanted[1]} a class",
-            )
+            fix = f"give a folder that holds one folder of {self.wanted[1]} a class"
+            raise DataError(f"holds no {self.wanted[0]}", where=str(path), fix=fix)
         self.samples: tuple[Sample, ...] = tuple(samples)
 
     def __len__(self) -> int:
@@ -104,9 +100,7 @@ class Folder:
         return next(self.batches(how, len(picks), [self.samples[i] for i in picks])).pictures
 
     def _classes(self, index: dict[str, int]) -> list[str]:
-        names = sorted(
-            p.name for p in self.path.iterdir() if p.is_dir() and not p.name.startswith(".")
-        )
+        names = sorted(p.name for p in self.path.glob("[!.]*") if p.is_dir())
         strange = [n for n in names if n not in index]
         absent = [n for n in index if n not in names]
         if strange or absent:

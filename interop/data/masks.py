@@ -43,11 +43,8 @@ class MaskFolder(Data):
             raise DataError("holds no picture", where=str(images), fix=_FIX)
         for picture, mask in self.pairs:
             if not mask.is_file():
-                raise DataError(
-                    f"has no mask {mask.relative_to(self.path).as_posix()}",
-                    where=str(picture),
-                    fix=_FIX,
-                )
+                what = f"has no mask {mask.relative_to(self.path).as_posix()}"
+                raise DataError(what, where=str(picture), fix=_FIX)
         lone = {p for p in masks.rglob("[!.]*") if p.is_file()} - {m for _, m in self.pairs}
         self.ignored = len(files) - len(pictures) + len(lone)
 

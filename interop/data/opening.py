@@ -61,11 +61,8 @@ def open_data(
     spec = _torchvision(name, source)
     saved = spec is None and _is_saved(source)
     if split is not None and spec is None and not saved:
-        raise ConfigError(
-            f"is not divided into splits, so there is no {split!r}",
-            where=name,
-            fix="leave the split out",
-        )
+        what = f"is not divided into splits, so there is no {split!r}"
+        raise ConfigError(what, where=name, fix="leave the split out")
     if spec is not None and task in vision.TASKS:
         data: Data = vision.Torchvision(spec, task, labels, split)
     elif spec is None and not source.exists():
@@ -114,8 +111,5 @@ def _other(path: Path, task: str, labels: Sequence[str] | None) -> Data:
         return ClassFolder(Folder(path, labels or None))
     if path.is_dir() and task == TaskName.AUDIO_CLASSIFICATION:
         return ClassFolder(SoundFolder(path, labels or None))
-    raise DataError(
-        f"is {'a folder' if path.is_dir() else 'a file'} that {task} cannot use",
-        where=str(path),
-        fix=f"give {FORMS[task]}",
-    )
+    what = f"is {'a folder' if path.is_dir() else 'a file'} that {task} cannot use"
+    raise DataError(what, where=str(path), fix=f"give {FORMS[task]}")

@@ -34,11 +34,9 @@ def read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"cannot be read ({error.strerror or type(error).__name__})",
-            where=str(path),
-            fix="put the file there, or take it out of the data set",
-        ) from None
+        what = f"cannot be read ({error.strerror or type(error).__name__})"
+        fix = "put the file there, or take it out of the data set"
+        raise DataError(what, where=str(path), fix=fix) from None
 
 
 def decode(data: bytes, *, where: str) -> Image.Image:
@@ -48,17 +46,13 @@ def decode(data: bytes, *, where: str) -> Image.Image:
         picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         why = re.sub(r"\s*<[^<>]* object at 0x[^<>]*>", "", str(error)) or type(error).__name__
-        raise DataError(
-            f"cannot be read as a PNG, JPEG, BMP or WebP picture ({why})",
-            where=where,
-            fix="replace the file or take it out of the data folder",
-        ) from None
+        what = f"cannot be read as a PNG, JPEG, BMP or WebP picture ({why})"
+        fix = "replace the file or take it out of the data folder"
+        raise DataError(what, where=where, fix=fix) from None
     if picture.mode in _DEEP:
-        raise DataError(
-            f"has more than 8 bits a channel (mode {picture.mode})",
-            where=where,
-            fix="convert it to 8 bits; the preprocessing divides by 255",
-        )
+        what = f"has more than 8 bits a channel (mode {picture.mode})"
+        fix = "convert it to 8 bits; the preprocessing divides by 255"
+        raise DataError(what, where=where, fix=fix)
     return picture
 
 
@@ -78,9 +72,8 @@ def check(how: Preprocessing) -> None:
     elif not (isfinite(how.scale) and how.scale > 0):
         fault = f"scale {how.scale} is not above 0"
     if fault:
-        raise ConfigError(
-            fault, where=how.source or "preprocessing", fix="correct the preprocessing"
-        )
+        fix = "correct the preprocessing"
+        raise ConfigError(fault, where=how.source or "preprocessing", fix=fix)
 
 
 def prepare(picture: Image.Image, how: Preprocessing) -> NDArray[np.float32]:
@@ -100,9 +93,7 @@ def prepare(picture: Image.Image, how: Preprocessing) -> NDArray[np.float32]:
 
 def scaled(pixels: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
     """Pixels times `scale`; the usual 1/255 as a division by 255, as libraries write it."""
-    if scale == 1 / 255:
-        return pixels / np.float32(255)
-    return pixels * np.float32(scale)
+    return pixels / np.float32(255) if scale == 1 / 255 else pixels * np.float32(scale)
 
 
 def _resize(picture: Image.Image, how: Preprocessing) -> Image.Image:

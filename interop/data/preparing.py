@@ -96,11 +96,9 @@ def _kind(identity: Identity, task: str, place: Path) -> str:
 
 def _need(place: Path, names: Sequence[str], what: str, lacking: str) -> None:
     if not any((place / name).is_file() for name in names):
+        fix = f"put {lacking} beside the model, as save_pretrained writes it"
         raise ConfigError(
-            f"no file says how {what}",
-            where=str(place),
-            fix=f"put {lacking} beside the model, as save_pretrained writes it",
-            rule="preprocessing-unknown",
+            f"no file says how {what}", where=str(place), fix=fix, rule="preprocessing-unknown"
         )
 
 
@@ -140,8 +138,7 @@ class AnySize(Preparation):
 
     def __call__(self, records: Sequence[Record]) -> Prepared:
         images = [_picture(r) for r in records]
-        arrays = [_between_0_and_1(p) for p in images]
-        return _pictures(self.name, arrays, images, records)
+        return _pictures(self.name, [_between_0_and_1(p) for p in images], images, records)
 
 
 class AsTheyAre(Preparation):
@@ -165,30 +162,25 @@ class AsTheyAre(Preparation):
         # One array for one input needs no name.
         if len(raw) == len(self.names) == 1:
             return np.asarray(next(iter(raw.values())))
-        raise DataError(
-            f"has no array {name!r}, only {', '.join(map(repr, raw))}",
-            where=record.name,
-            fix="save an array for each input, by the input's name",
-        )
+        what = f"has no array {name!r}, only {', '.join(map(repr, raw))}"
+        fix = "save an array for each input, by the input's name"
+        raise DataError(what, where=record.name, fix=fix)
 
 
 def _only(names: Sequence[str]) -> str:
     if len(names) != 1:
-        raise ConfigError(
-            f"the model takes {len(names)} inputs ({', '.join(names)}), and a picture is one",
-            fix="give an .npz file with an array for each input",
-        )
+        what = f"the model takes {len(names)} inputs ({', '.join(names)}), and a picture is one"
+        raise ConfigError(what, fix="give an .npz file with an array for each input")
     return names[0]
 
 
 def _picture(record: Record) -> Image.Image:
     if not isinstance(record.raw, Image.Image):
-        raise DataError(
+        what = (
             f"is a {'sound' if isinstance(record.raw, Sound) else type(record.raw).__name__}, "
-            "and the model takes pictures",
-            where=record.name,
-            fix="give a data set of pictures",
+            "and the model takes pictures"
         )
+        raise DataError(what, where=record.name, fix="give a data set of pictures")
     return record.raw
 
 

@@ -19,8 +19,7 @@ class Subset(Data):
         return len(self.picks)
 
     def records(self, picks: Sequence[int] | None = None) -> Iterator[Record]:
-        chosen = self.picks if picks is None else [self.picks[i] for i in picks]
-        return self.data.records(chosen)
+        return self.data.records(self.picks if picks is None else [self.picks[i] for i in picks])
 
     def about(self) -> dict[str, Json]:
         return {**self.data.about(), "samples": len(self), "of": len(self.data)}

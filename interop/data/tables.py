@@ -62,9 +62,8 @@ class _Lines(Rows):
             with path.open("rb") as file:
                 self._starts = array("q", self._begin(file))
         except OSError as error:
-            raise DataError(
-                f"cannot be read ({error.strerror})", where=str(path), fix="check the path"
-            ) from None
+            what = f"cannot be read ({error.strerror})"
+            raise DataError(what, where=str(path), fix="check the path") from None
         if not self._starts:
             raise DataError("holds no row", where=str(path), fix="give a table with rows")
 
@@ -79,9 +78,13 @@ class _Lines(Rows):
                 file.seek(self._starts[place])
                 yield place, self._row(file, place)
 
-    @abstractmethod
     def _begin(self, file: BinaryIO) -> Iterator[int]:
-        """Where each row begins, in bytes."""
+        """Where each row begins, in bytes: at each line that is not empty."""
+        start = 0
+        while line := file.readline():
+            if line.strip():
+                yield start
+            start += len(line)
 
     @abstractmethod
     def _row(self, file: BinaryIO, place: int) -> Row:
@@ -91,11 +94,8 @@ class _Lines(Rows):
         try:
             return line.decode()
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"is not UTF-8 (byte 0x{line[error.start]:02x})",
-                where=self.where(place),
-                fix="save the file as UTF-8",
-            ) from None
+            what = f"is not UTF-8 (byte 0x{line[error.start]:02x})"
+            raise DataError(what, where=self.where(place), fix="save the file as UTF-8") from None
 
 
 class JsonLines(_Lines):
@@ -105,22 +105,15 @@ class JsonLines(_Lines):
         super().__init__(path)
         self.columns = tuple(next(iter(self.rows()))[1])
 
-    def _begin(self, file: BinaryIO) -> Iterator[int]:
-        return _line_starts(file)
-
     def _row(self, file: BinaryIO, place: int) -> Row:
         try:
             row = json.loads(self._decoded(file.readline(), place))
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"is no JSON ({error})", where=self.where(place), fix="write an object a line"
-            ) from None
+            what = f"is no JSON ({error})"
+            raise DataError(what, where=self.where(place), fix="write an object a line") from None
         if not isinstance(row, dict):
-            raise DataError(
-                f"is a {type(row).__name__}, not an object",
-                where=self.where(place),
-                fix="write an object a line",
-            )
+            what = f"is a {type(row).__name__}, not an object"
+            raise DataError(what, where=self.where(place), fix="write an object a line")
         return row
 
 
@@ -128,9 +121,6 @@ class TextLines(_Lines):
     """A text a line, under the name "text"; empty lines are none."""
 
     columns = ("text",)
-
-    def _begin(self, file: BinaryIO) -> Iterator[int]:
-        return _line_starts(file)
 
     def _row(self, file: BinaryIO, place: int) -> Row:
         return {"text": self._decoded(file.readline(), place).strip()}
@@ -142,8 +132,7 @@ class Csv(_Lines):
     def _begin(self, file: BinaryIO) -> Iterator[int]:
         # The usual limit of 131,072 characters a field is less than a long document.
         csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-        header = file.readline().removeprefix(b"\xef\xbb\xbf")
-        text = self._decoded(header, -1)
+        text = self._decoded(file.readline().removeprefix(b"\xef\xbb\xbf"), -1)
         self._separator = max("\t;,", key=text.count)
         self.columns = tuple(c.strip() for c in next(self._reader([text]), []))
         reader = self._reader(self._lines_of(file))
@@ -157,20 +146,17 @@ class Csv(_Lines):
     def _row(self, file: BinaryIO, place: int) -> Row:
         fields = self._next(self._reader(self._lines_of(file, place)), place) or []
         if len(fields) != len(self.columns):
-            raise DataError(
-                f"has {len(fields)} fields where the header has {len(self.columns)}",
-                where=self.where(place),
-                fix="quote the fields that hold the separator",
-            )
+            what = f"has {len(fields)} fields where the header has {len(self.columns)}"
+            fix = "quote the fields that hold the separator"
+            raise DataError(what, where=self.where(place), fix=fix)
         return dict(zip(self.columns, fields, strict=True))
 
     def _next(self, reader: Iterator[list[str]], place: int) -> list[str] | None:
         try:
             return next(reader, None)
         except csv.Error as error:
-            raise DataError(
-                f"is no CSV ({error})", where=self.where(place), fix="correct its quotes"
-            ) from None
+            what = f"is no CSV ({error})"
+            raise DataError(what, where=self.where(place), fix="correct its quotes") from None
 
     def _reader(self, lines: Any) -> Any:
         return csv.reader(lines, delimiter=self._separator, strict=True)
@@ -195,8 +181,7 @@ class Parquet(Rows):
             raise self._fault(error) from None
         self.columns = tuple(self._file.schema_arrow.names)
         groups = range(self._file.num_row_groups)
-        counts = [self._file.metadata.row_group(g).num_rows for g in groups]
-        self._starts = [0, *accumulate(counts)]
+        self._starts = [0, *accumulate([self._file.metadata.row_group(g).num_rows for g in groups])]
         if not len(self):
             raise DataError("holds no row", where=str(path), fix="give a table with rows")
 
@@ -217,8 +202,7 @@ class Parquet(Rows):
         columns = None if only is None else list(only)
         try:
             for batch in self._file.iter_batches(_BATCH, row_groups=[group], columns=columns):
-                here = range(batch.num_rows)
-                chosen = [i for i in here if wanted is None or place + i in wanted]
+                chosen = [i for i in range(batch.num_rows) if wanted is None or place + i in wanted]
                 taken = batch.take(chosen).to_pylist() if chosen else []
                 for i, row in zip(chosen, taken, strict=True):
                     yield place + i, row
@@ -247,19 +231,13 @@ class Saved(Rows):
         try:
             table = datasets.load_from_disk(str(path))
         except Exception as error:  # whatever Arrow, the JSON beside it or the library object to
-            raise DataError(
-                f"cannot be read as a saved data set ({str(error).partition(chr(10))[0]})",
-                where=str(path),
-                fix="write it again with save_to_disk",
-            ) from None
+            what = f"cannot be read as a saved data set ({str(error).partition(chr(10))[0]})"
+            raise DataError(what, where=str(path), fix="write it again with save_to_disk") from None
         if isinstance(table, datasets.DatasetDict):
             table = table[_split(table, split, path)]
         elif split is not None and str(table.split) != split:
-            raise DataError(
-                f"is one split ({table.split or 'without a name'}), not {split!r}",
-                where=str(path),
-                fix="leave the split out",
-            )
+            what = f"is one split ({table.split or 'without a name'}), not {split!r}"
+            raise DataError(what, where=str(path), fix="leave the split out")
         for name, kind in table.features.items():
             if isinstance(kind, datasets.Image | datasets.Audio):
                 table = table.cast_column(name, type(kind)(decode=False))
@@ -277,25 +255,20 @@ class Saved(Rows):
     ) -> Iterator[tuple[int, Row]]:
         table = self._found if only is None else self._found.select_columns(list(only))
         for place in range(len(self)) if picks is None else picks:
-            row = table[place]
-            yield place, {n: _named(v, self._names.get(n)) for n, v in row.items()}
+            yield place, {n: _named(v, self._names.get(n)) for n, v in table[place].items()}
 
 
 def _split(splits: Mapping[str, Any], split: str | None, path: Path) -> str:
     chosen = split or (next(iter(splits)) if len(splits) == 1 else "test")
     if chosen not in splits:
-        raise DataError(
-            f"has the splits {', '.join(splits)}, and {chosen!r} is none of them",
-            where=str(path),
-            fix="say which one: --split NAME",
-        )
+        what = f"has the splits {', '.join(splits)}, and {chosen!r} is none of them"
+        raise DataError(what, where=str(path), fix="say which one: --split NAME")
     return chosen
 
 
 def _class_names(feature: Any) -> Sequence[str] | None:
     """The names behind a column of class numbers, or of lists of them."""
-    inner = getattr(feature, "feature", feature)
-    return getattr(inner, "names", None)
+    return getattr(getattr(feature, "feature", feature), "names", None)
 
 
 def _named(value: Json, names: Sequence[str] | None) -> Json:
@@ -307,22 +280,12 @@ def _named(value: Json, names: Sequence[str] | None) -> Json:
     return names[value] if 0 <= value < len(names) else None
 
 
-def _line_starts(file: BinaryIO) -> Iterator[int]:
-    start = 0
-    while line := file.readline():
-        if line.strip():
-            yield start
-        start += len(line)
-
-
 def _library(name: str, extra: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise ExtraMissing(
-            f"reading this needs {name.partition('.')[0]}, which is not installed",
-            fix=f"pip install 'model-interop[{extra}]'",
-        ) from None
+        what = f"reading this needs {name.partition('.')[0]}, which is not installed"
+        raise ExtraMissing(what, fix=f"pip install 'model-interop[{extra}]'") from None
 
 
 _FORMS: dict[str, Callable[[Path], Rows]] = {

@@ -42,20 +42,14 @@ class Tokens(Preparation):
         self.tokenizer = loaded("AutoTokenizer", folder)
         self.longest = _longest(self.tokenizer, folder)
         if strange := [n for n in names if n not in _KNOWN]:
-            raise ConfigError(
-                f"the model takes {strange[0]!r}, which no tokenizer gives",
-                where=str(folder),
-                fix="give an .npz file with an array for each input",
-            )
-        if (
-            task in (TaskName.TOKEN_CLASSIFICATION, TaskName.QUESTION_ANSWERING)
-            and not self.tokenizer.is_fast
-        ):
-            raise ConfigError(
-                f"{task} needs a tokenizer that knows where its tokens come from",
-                where=str(folder),
-                fix="save the model's fast tokenizer (tokenizer.json)",
-            )
+            what = f"the model takes {strange[0]!r}, which no tokenizer gives"
+            fix = "give an .npz file with an array for each input"
+            raise ConfigError(what, where=str(folder), fix=fix)
+        placed = task in (TaskName.TOKEN_CLASSIFICATION, TaskName.QUESTION_ANSWERING)
+        if placed and not self.tokenizer.is_fast:
+            what = f"{task} needs a tokenizer that knows where its tokens come from"
+            fix = "save the model's fast tokenizer (tokenizer.json)"
+            raise ConfigError(what, where=str(folder), fix=fix)
         self.most = None if "attention_mask" in self.names else 1
         self.said = {
             "by": "the tokenizer in the model's folder", "class": type(self.tokenizer).__name__,
@@ -77,14 +71,12 @@ class Tokens(Preparation):
         """The rows of one record without padding, and what is told about each."""
         encoding = self._encoded(record)
         keys = [k for k in ("input_ids", "token_type_ids") if k in encoding]
-        count = len(encoding["input_ids"])
         if not all(encoding["input_ids"]):
             raise DataError("has no token in it", where=record.name, fix="take the row out")
-        rows = []
-        for i in range(count):
-            row = {k: list(encoding[k][i]) for k in keys}
-            rows.append((row, self._about(encoding, i)))
-        return rows
+        return [
+            ({k: list(encoding[k][i]) for k in keys}, self._about(encoding, i))
+            for i in range(len(encoding["input_ids"]))
+        ]
 
     def _encoded(self, record: Record) -> Any:
         cut = {"truncation": True, "max_length": self.longest} if self.longest else {}
@@ -92,12 +84,9 @@ class Tokens(Preparation):
             question, context = _as(tuple, record)
             return self._windows(question, context, cut, record)
         if self.task == TaskName.TOKEN_CLASSIFICATION:
-            words = list(_as(tuple, record))
-            return self.tokenizer([words], is_split_into_words=True, **cut)
-        if isinstance(record.raw, tuple) and self.task in (
-            TaskName.TEXT_CLASSIFICATION,
-            TaskName.REGRESSION,
-        ):
+            return self.tokenizer([list(_as(tuple, record))], is_split_into_words=True, **cut)
+        pairs = self.task in (TaskName.TEXT_CLASSIFICATION, TaskName.REGRESSION)
+        if pairs and isinstance(record.raw, tuple):
             text, other = record.raw
             return self.tokenizer([text], [other], **cut)
         text = _as(str, record)
@@ -111,11 +100,9 @@ class Tokens(Preparation):
             # What the question leaves; a window has to move on by at least one token.
             room = (self.longest or 0) - asked - self.tokenizer.num_special_tokens_to_add(pair=True)
             if room < 2:
-                raise DataError(
-                    f"its question of {asked} tokens leaves no room for the context",
-                    where=record.name,
-                    fix=f"shorten it: the model takes {self.longest} tokens",
-                )
+                what = f"its question of {asked} tokens leaves no room for the context"
+                fix = f"shorten it: the model takes {self.longest} tokens"
+                raise DataError(what, where=record.name, fix=fix)
             cut = {
                 "max_length": self.longest, "truncation": "only_second",
                 "stride": min(STRIDE, room // 2), "return_overflowing_tokens": True,
@@ -125,11 +112,8 @@ class Tokens(Preparation):
     def _about(self, encoding: Any, row: int) -> dict[str, Any]:
         about: dict[str, Any] = {"tokens": len(encoding["input_ids"][row])}
         if self.task == TaskName.QUESTION_ANSWERING:
-            of = encoding.sequence_ids(row)
-            places = encoding["offset_mapping"][row]
-            about["offsets"] = [
-                tuple(p) if s == 1 else None for s, p in zip(of, places, strict=True)
-            ]
+            pairs = zip(encoding.sequence_ids(row), encoding["offset_mapping"][row], strict=True)
+            about["offsets"] = [tuple(p) if of == 1 else None for of, p in pairs]
         if self.task == TaskName.TOKEN_CLASSIFICATION:
             about["words"] = list(encoding.word_ids(row))
         return about
@@ -218,22 +202,18 @@ def loaded(kind: str, folder: Path) -> Any:
             str(folder), local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # whatever the library's many readers object to
-        raise ConfigError(
+        what = (
             f"transformers cannot read what prepares its inputs "
-            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})",
-            where=str(folder),
-            fix="put the files there that save_pretrained writes",
-            rule="preprocessing-unknown",
-        ) from None
+            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0]})"
+        )
+        fix = "put the files there that save_pretrained writes"
+        raise ConfigError(what, where=str(folder), fix=fix, rule="preprocessing-unknown") from None
 
 
 def _as(kind: type, record: Record) -> Any:
     if not isinstance(record.raw, kind):
-        raise DataError(
-            f"is a {type(record.raw).__name__}, and the model takes texts",
-            where=record.name,
-            fix="give a data set of texts",
-        )
+        what = f"is a {type(record.raw).__name__}, and the model takes texts"
+        raise DataError(what, where=record.name, fix="give a data set of texts")
     return record.raw
 
 
@@ -245,5 +225,4 @@ def _longest(tokenizer: Any, folder: Path) -> int | None:
         limits += [config[k] for k in _LENGTHS if isinstance(config.get(k), int)]
     except (OSError, ValueError, AttributeError):
         pass  # a tokenizer without a config beside it
-    known = [int(n) for n in limits if 0 < n < _UNBOUNDED]
-    return min(known, default=None)
+    return min((int(n) for n in limits if 0 < n < _UNBOUNDED), default=None)

@@ -83,13 +83,11 @@ class Torchvision(Data):
             try:
                 picture, target = self._found[place]
             except Exception as error:  # whatever Pillow or the data set's own reader objects to
-                raise DataError(
-                    f"cannot be read ({error})", where=where, fix="unpack the data set again"
-                ) from None
+                what = f"cannot be read ({error})"
+                raise DataError(what, where=where, fix="unpack the data set again") from None
             if not isinstance(picture, Image.Image):
-                raise DataError(
-                    f"gives a {type(picture).__name__}, not a picture", where=where, fix=_FIX
-                )
+                what = f"gives a {type(picture).__name__}, not a picture"
+                raise DataError(what, where=where, fix=_FIX)
             yield Record(
                 f"{self.split} {place}",
                 sha256(f"{picture.mode} {picture.size}\n".encode() + picture.tobytes()).hexdigest(),
@@ -100,18 +98,14 @@ class Torchvision(Data):
     def _truth(self, target: Any, picture: Image.Image, where: str) -> Any:
         if self.task == TaskName.IMAGE_SEGMENTATION:
             if not isinstance(target, Image.Image):
-                raise DataError(
-                    f"gives a {type(target).__name__} where a mask is needed", where=where, fix=_FIX
-                )
+                what = f"gives a {type(target).__name__} where a mask is needed"
+                raise DataError(what, where=where, fix=_FIX)
             return class_numbers(target, picture, self.labels, where=where)
         try:
             number = int(target)
         except (TypeError, ValueError):
-            raise DataError(
-                f"gives a {type(target).__name__} where a class number is needed",
-                where=where,
-                fix="take a data set of classes",
-            ) from None
+            what = f"gives a {type(target).__name__} where a class number is needed"
+            raise DataError(what, where=where, fix="take a data set of classes") from None
         if self._places is not None:
             return self._places[number]
         return in_range(number, self.labels, where=where) if self.labels else None
@@ -122,9 +116,8 @@ def _opened(name: str, root: Path, task: str, split: str | None) -> tuple[Any, s
     try:
         from torchvision import datasets
     except ImportError:
-        raise ExtraMissing(
-            "torchvision is not installed", fix="pip install 'model-interop[run]'"
-        ) from None
+        what = "torchvision is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[run]'") from None
     kind = getattr(datasets, name, None) if name in datasets.__all__ else None
     if kind is None:
         raise ConfigError(f"torchvision has no data set {name!r}", where=PREFIX + name, fix=_FIX)
@@ -138,11 +131,8 @@ def _opened(name: str, root: Path, task: str, split: str | None) -> tuple[Any, s
             return kind(str(root), **options, **_part(takes, part)), part
         except Exception as error:  # each data set objects in its own way
             fault = fault or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    raise DataError(
-        f"torchvision cannot read {name} there ({fault})",
-        where=str(root),
-        fix="unpack the data set there; interop downloads none",
-    )
+    what = f"torchvision cannot read {name} there ({fault})"
+    raise DataError(what, where=str(root), fix="unpack the data set there; interop downloads none")
 
 
 def _part(takes: Any, split: str) -> dict[str, Any]:

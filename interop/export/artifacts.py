@@ -41,33 +41,25 @@ def open_samples(data: str | None, identity: Identity) -> Inputs | Folder | None
     if data.endswith(".npz"):
         return Inputs(data)
     head = identity.head
-    return Folder(
-        data, identity.labels.names if head is None or head.role in ("", "classes") else None
-    )
+    named = head is None or head.role in ("", "classes")
+    return Folder(data, identity.labels.names if named else None)
 
 
 def check(options: ExportOptions, data: Data | None, identity: Identity) -> None:
     """ConfigError or DataError for what cannot be had, before any work."""
     if "int8-static" in options.precisions and data is None:
-        raise ConfigError(
-            "int8-static takes its ranges from real samples, and there are none",
-            where="--precision int8-static",
-            fix="give --data, or --precision int8, which needs none",
-        )
+        what = "int8-static takes its ranges from real samples, and there are none"
+        fix = "give --data, or --precision int8, which needs none"
+        raise ConfigError(what, where="--precision int8-static", fix=fix)
     if not (options.with_preprocess or options.with_labels):
         return
     if identity.image_preprocessing is None:
-        raise ConfigError(
-            "no file says how pictures are prepared",
-            where="--with-preprocess",
-            fix="give --preprocess",
-        )
+        what = "no file says how pictures are prepared"
+        raise ConfigError(what, where="--with-preprocess", fix="give --preprocess")
     if not isinstance(data, Folder):
-        raise ConfigError(
-            "a graph that prepares its pictures is proved on real ones, and there are none",
-            where="--with-preprocess",
-            fix="give --data with a folder of pictures",
-        )
+        what = "a graph that prepares its pictures is proved on real ones, and there are none"
+        fix = "give --data with a folder of pictures"
+        raise ConfigError(what, where="--with-preprocess", fix=fix)
     if options.with_labels and identity.labels.names is None:
         raise ConfigError("the labels are in no file", where="--with-labels", fix="give --labels")
 
@@ -90,7 +82,7 @@ def lower(
     measurements' conditions say so.
     """
     out = graph.with_name(precision.FILES[name])
-    calibration, rows = None, _rows(data) if data else np.arange(0)
+    calibration, rows = None, np.arange(len(data) if data else 0, dtype=np.int64)
     if name == "int8-static" and data is not None:
         # Other samples than those it is then measured on.
         seen = rows[:: max(len(rows) // min(CALIBRATION, len(rows) // _PART or 1), 1)]
@@ -144,24 +136,18 @@ def embedded(folder: Path) -> None:
             embed.embed(graph, graph)
 
 
-def _rows(data: Data) -> NDArray[np.int64]:
-    return np.arange(len(data), dtype=np.int64)
-
-
 def _batches(
     data: Data, identity: Identity, rows: NDArray[np.int64], size: int
 ) -> tuple[list[Any], NDArray[np.int64] | None]:
     """Some samples in batches of `size`, and their labels where they have any."""
     if not len(rows):
-        raise DataError(
-            f"its {len(data)} samples are too few", where=str(data.path), fix="give more"
-        )
+        what = f"its {len(data)} samples are too few"
+        raise DataError(what, where=str(data.path), fix="give more")
     if isinstance(data, Inputs):
         cuts = [rows[i : i + size] for i in range(0, len(rows), size)]
         labels = None if data.labels is None else data.labels[rows].astype(np.int64)
         return [{name: a[cut] for name, a in data.arrays.items()} for cut in cuts], labels
-    picked = [data.samples[i] for i in rows]
-    batches = list(data.batches(_prepared_how(identity), size, picked))
+    batches = list(data.batches(_prepared_how(identity), size, [data.samples[i] for i in rows]))
     labels = np.concatenate([b.labels for b in batches]) if data.labels is not None else None
     return [b.pictures for b in batches], labels
 

@@ -17,14 +17,8 @@ def check_target(target: Path, force: bool) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not (target / RECEIPT).is_file():
-        raise InteropError(
-            "exists and is no bundle, and --force replaces nothing else",
-            where=str(target),
-            fix="give another name with -o",
-        )
+        what = "exists and is no bundle, and --force replaces nothing else"
+        raise InteropError(what, where=str(target), fix="give another name with -o")
     if not force:
-        raise InteropError(
-            "a bundle is there already",
-            where=str(target),
-            fix="replace it with --force, or give another name with -o",
-        )
+        fix = "replace it with --force, or give another name with -o"
+        raise InteropError("a bundle is there already", where=str(target), fix=fix)

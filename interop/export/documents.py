@@ -75,12 +75,7 @@ def config(
     }
     if shape is not None:
         document["num_classes"] = shape.outputs
-        document["head"] = {
-            "path": shape.path,
-            "kind": shape.kind,
-            "in_width": shape.in_width,
-            "outputs": shape.outputs,
-        }
+        document["head"] = {k: getattr(shape, k) for k in ("path", "kind", "in_width", "outputs")}
     if factory:
         document["model"] = factory
     if head:
@@ -127,9 +122,10 @@ def _key_map(identity: Identity, proofs: Sequence[Proof]) -> dict[str, Json]:
     loaded = next((p.facts for p in proofs if p.name == ProofName.LOADED_FRACTION), {})
     keys = ("renamed", "converted", "ties", "ignored", "computed", "base", "merged")
     changes = {key: loaded[key] for key in keys if loaded.get(key)}
-    if not changes:
-        changes = {"names": "unchanged after the prefix"}
-    return {"prefix_removed": identity.prefix, **changes}
+    return {
+        "prefix_removed": identity.prefix,
+        **(changes or {"names": "unchanged after the prefix"}),
+    }
 
 
 def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[str, Any]) -> str:
@@ -158,8 +154,7 @@ def environment() -> dict[str, Json]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    for name in _PACKAGES:
-        environment[name] = _version(name)
+    environment |= {name: _version(name) for name in _PACKAGES}
     environment["onnxruntime"] = next((v for v in map(_version, _RUNTIMES) if v), None)
     return environment
 

@@ -36,8 +36,7 @@ def embed(model: Path, out: Path) -> None:
             fix="leave --embed away: model.onnx then points into model.safetensors",
         )
     # In memory before the file is opened: it may be the one that is read.
-    data = whole(model).SerializeToString(deterministic=True)
-    out.write_bytes(data)
+    out.write_bytes(whole(model).SerializeToString(deterministic=True))
 
 
 def nbytes(model: Path) -> int:
@@ -56,11 +55,9 @@ def filled(graph: onnx.ModelProto, model: Path) -> onnx.ModelProto:
     try:
         load_external_data_for_model(graph, str(model.parent))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise InteropError(
-            f"its weights cannot be read ({str(error).strip().splitlines()[0][:200]})",
-            where=str(model),
-            fix="keep the graph beside the file that its weights lie in",
-        ) from None
+        what = f"its weights cannot be read ({str(error).strip().splitlines()[0][:200]})"
+        fix = "keep the graph beside the file that its weights lie in"
+        raise InteropError(what, where=str(model), fix=fix) from None
     return graph
 
 

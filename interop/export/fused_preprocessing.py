@@ -53,19 +53,15 @@ def prepare_graph(
         what = f"{how.interpolation} interpolation without antialiasing cannot be put into a graph"
         raise _unfit(what, model.name)
     if out.parent.resolve() != model.parent.resolve():
-        raise InteropError(
-            "must lie beside the graph whose weights it shares",
-            where=str(out),
-            fix=f"write it into {model.parent}",
-        )
+        what = "must lie beside the graph whose weights it shares"
+        raise InteropError(what, where=str(out), fix=f"write it into {model.parent}")
     graph = _upgraded(graphs.read(model), model.name)
     inner = _checked_input(graph, how, model.name)
     steps = _Steps()
     image = _free("image", graph)
     _write_steps(steps, image, how, inner)
     tail = _Steps()
-    extra = _answers(tail, graph, labels, softmax, model.name)
-    _join(graph, steps, tail, inner, image, extra)
+    _join(graph, steps, tail, inner, image, _answers(tail, graph, labels, softmax, model.name))
     _describe(graph, how)
     out.write_bytes(graph.SerializeToString(deterministic=True))
     onnx.checker.check_model(str(out))
@@ -132,13 +128,11 @@ def _write_steps(to: _Steps, image: str, how: Preprocessing, inner: onnx.ValueIn
 def _planes(to: _Steps, image: str, color: str) -> str:
     """uint8 (height, width, 3) as float32 (1, channels, height, width), in `color`."""
     if color == "L":
-        wide = to("Cast", image, to=TensorProto.INT32)
-        weighted = to("Mul", wide, to.constant(_LUMA, np.int32))
+        weighted = to("Mul", to("Cast", image, to=TensorProto.INT32), to.constant(_LUMA, np.int32))
         total = to("ReduceSum", weighted, to.constant([2]), keepdims=1)
         rounded = to("Add", total, to.constant(_LUMA_ONE // 2, np.int32))
         image = to("Div", rounded, to.constant(_LUMA_ONE, np.int32))
-    planes = to("Transpose", image, perm=[2, 0, 1])
-    batch = to("Unsqueeze", planes, to.constant([0]))
+    batch = to("Unsqueeze", to("Transpose", image, perm=[2, 0, 1]), to.constant([0]))
     return to("Cast", batch, to=TensorProto.FLOAT)
 
 
@@ -156,10 +150,8 @@ def _filtered(to: _Steps, pixels: str, size: str, goal: str, mode: str) -> str:
         less = to("Sub", size, goal)
         height, width = (to("Gather", less, to.constant([i])) for i in (0, 1))
         shrinks = to("Greater", height, to.constant([0]))
-        more = to("Greater", height, to("Mul", width, to.constant([2])))
-        vertical = to("And", shrinks, more)
-        first = to("Concat", vertical, to("Not", vertical), axis=0)
-        between = to("Where", first, goal, size)
+        vertical = to("And", shrinks, to("Greater", height, to("Mul", width, to.constant([2]))))
+        between = to("Where", to("Concat", vertical, to("Not", vertical), axis=0), goal, size)
     else:
         between = to("Where", to.constant([False, True], np.bool_), goal, size)
     for sizes in (between, goal):
@@ -249,12 +241,11 @@ def _upgraded(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:
         converted = onnx.version_converter.convert_version(graph, OPSET)
     except Exception as error:  # the converter's own
         line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise ModelError(
+        what = (
             f"is of opset {have} and cannot be brought to {OPSET}, the first that resizes with "
-            f"antialiasing: {line}",
-            where=name,
-            fix="leave --with-preprocess away",
-        ) from None
+            f"antialiasing: {line}"
+        )
+        raise ModelError(what, where=name, fix="leave --with-preprocess away") from None
     # The converter need not know where bytes outside of the graph lie.
     for tensor in converted.graph.initializer:
         if tensor.name in constants:
@@ -276,9 +267,8 @@ def _answers(
     dims = scores.type.tensor_type.shape.dim
     classes = dims[1].dim_value if len(dims) == 2 else 0
     if not classes:
-        raise ModelError(
-            "its first output is no row of class scores", where=name, fix="leave labels away"
-        )
+        what = "its first output is no row of class scores"
+        raise ModelError(what, where=name, fix="leave labels away")
     answers = []
     if softmax:
         probabilities = to("Softmax", scores.name, output=_free("probabilities", graph), axis=1)
@@ -286,11 +276,8 @@ def _answers(
         answers.append(helper.make_tensor_value_info(probabilities, kind, [1, classes]))
     if labels is not None:
         if len(labels) != classes:
-            raise ModelError(
-                f"gives {classes} scores, and there are {len(labels)} labels",
-                where=name,
-                fix="give the model's labels with --labels",
-            )
+            what = f"gives {classes} scores, and there are {len(labels)} labels"
+            raise ModelError(what, where=name, fix="give the model's labels with --labels")
         words = numpy_helper.from_array(np.array(labels, dtype=object), f"{_PREFIX}labels")
         to.constants[words.name] = words
         best = to("ArgMax", scores.name, output=f"{_PREFIX}best", axis=1, keepdims=0)

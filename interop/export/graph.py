@@ -62,13 +62,9 @@ def write(
                 digest = sha256(constant.tobytes()).hexdigest()
                 derived[name] = Derived(f"the numbers of {source}", digest)
             place = places[source]
+            shape = ir.Shape(state[source].shape)
             value.const_value = ir.ExternalTensor(
-                place.file,
-                place.offset,
-                place.length,
-                constant.dtype,
-                shape=ir.Shape(state[source].shape),
-                name=name,
+                place.file, place.offset, place.length, constant.dtype, shape=shape, name=name
             )
         elif name not in state or folds:
             # A name of the state dict with other numbers and no reason for it stays unaccounted.

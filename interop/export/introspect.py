@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils import _pytree
 
-from interop.export import documents, ecosystems, weights
+from interop.export import documents, library_files, weights
 from interop.facts import Identity, Json, Proof
 from interop.models.libraries.sentence_transformers.build import SentenceModel
 from interop.models.libraries.transformers.signature import is_one
@@ -25,7 +25,7 @@ from interop.models.signature.types import DETECTIONS
 from interop.proof.graph import DTYPES
 from interop.proof.parity import KEPT, repeated
 from interop.rules import listed
-from interop.runtimes.pytorch import host, tensors
+from interop.runtimes.pytorch import dtype_of, host, tensors
 
 SPARE = 0.01  # of the weight bytes may reach no output
 LIBRARIES = ("torchvision", "timm", "transformers", "torchaudio")
@@ -33,9 +33,7 @@ _ANEW = 20_011  # a seed that nobody would use
 _RECORDED = 256  # numbers of each output that a receipt keeps
 
 
-def dtype(module: nn.Module) -> torch.dtype:
-    floats = (t.dtype for t in module.state_dict().values() if t.is_floating_point())
-    return next(floats, torch.float32)
+dtype = dtype_of
 
 
 def width(identity: Identity, forward: Forward) -> int | None:
@@ -209,7 +207,7 @@ def once(identity: Identity, module: nn.Module) -> tuple[dict[str, torch.Tensor]
 
     timm's own loader asks for every name, so there each stands in full.
     """
-    if ecosystems.library(identity, module) == "timm":
+    if library_files.library(identity, module) == "timm":
         return dict(module.state_dict()), {}
     return weights.untied(module.state_dict(), tied_names(module))
 

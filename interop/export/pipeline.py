@@ -20,9 +20,9 @@ from interop.export import (
     artifacts,
     bundle,
     documents,
-    ecosystems,
     graph,
     introspect,
+    library_files,
     routes,
     weights,
 )
@@ -82,9 +82,7 @@ Progress = Callable[[str], None]
 # Real inputs (n, ...) as the model takes them; by input name where it takes several.
 Samples = NDArray[Any] | Mapping[str, NDArray[Any]]
 # What ONNX Runtime has few operators for, and what to do instead.
-LACKING = {
-    torch.float64: "it has few operators for float64: save the checkpoint in float32",
-}
+LACKING = {torch.float64: "it has few operators for float64: save the checkpoint in float32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +239,9 @@ class ExportRun:
             raise
         except Exception as error:  # a person's own code may raise anything
             shapes = ", ".join(str(tuple(t.shape)) for t in example)
+            what = f"the module fails on an input of shape {shapes}: {routes.why(error)}"
             raise ModelError(
-                f"the module fails on an input of shape {shapes}: {routes.why(error)}",
-                where=self.identity.manifest.path,
-                fix=introspect.remedy(forward.model),
+                what, where=self.identity.manifest.path, fix=introspect.remedy(forward.model)
             ) from error
         self.answered = given, tuple(host(t).copy() for t in outputs)
 
@@ -258,11 +255,9 @@ class ExportRun:
         elif len(given) == len(takes.names) == 1:  # one array for one input needs no name
             given = {takes.names[0]: next(iter(given.values()))}
         if set(given) != set(takes.names):
-            raise DataError(
-                f"holds {', '.join(given)}, where the model takes {', '.join(takes.names)}",
-                where="--data",
-                fix="save an array for each input, by the input's name",
-            )
+            what = f"holds {', '.join(given)}, where the model takes {', '.join(takes.names)}"
+            fix = "save an array for each input, by the input's name"
+            raise DataError(what, where="--data", fix=fix)
         return {name: given[name] for name in takes.names}
 
     def proved(self, proof: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -349,8 +344,7 @@ class ExportRun:
             )  # fmt: skip
             decided = converted.decided
             del model, converted
-        signature = routes.opened(forward.signature, route)
-        known = self.learned.of(signature)
+        known = self.learned.of(routes.opened(forward.signature, route))
         if known is None and not route.dynamo and not decided and not self.catching(forward, feed):
             known = ()  # a trace of TorchScript warns of each decision on a shape: there was none
         proofs, hopeless, explored = self.prove(
@@ -417,13 +411,12 @@ class ExportRun:
         """The named axes that the graph has at one size, and why: a budget, or its route."""
         first = next((a.why for a in self.attempts), "")
         why = f"no route that leaves it open held ({first})" if first else "its route fixes it"
-        axes = {
+        return {
             (argument.name, place): (axis, why)
             for argument in takes.arguments
             for place, axis in enumerate(argument.axes)
             if isinstance(axis, str)
-        }
-        return axes | self.held_axes
+        } | self.held_axes
 
     def add(self, data: artifacts.Data | None, forward: Forward, folder: Path) -> bool:
         """What was asked for beside the bundle; False where a proof of it fails."""
@@ -457,9 +450,8 @@ class ExportRun:
             )
         if self.options.with_preprocess or self.options.with_labels:
             self.progress("putting the preprocessing into a graph")
-            facts, proof = artifacts.prepare(
-                data, folder / GRAPH, self.identity, labelled=self.options.with_labels
-            )
+            labelled = self.options.with_labels
+            facts, proof = artifacts.prepare(data, folder / GRAPH, self.identity, labelled=labelled)
             self.section = replace(self.section, prepared=facts)
             self.proofs.append(proof)
             if not proof.holds:
@@ -571,9 +563,8 @@ class ExportRun:
             return ()
         if self.decided is None:
             try:
-                self.decided = decisions(
-                    forward, tensors(feed.example(), introspect.dtype(forward))
-                )
+                example = tensors(feed.example(), introspect.dtype(forward))
+                self.decided = decisions(forward, example)
             except Exception:  # the module fails, as the exporter will say
                 self.decided = ()
         return self.decided
@@ -588,7 +579,7 @@ class ExportRun:
         """config.json, the card and, over all of them, the receipt."""
         module = forward.model
         dtype = str(introspect.dtype(module)).removeprefix("torch.")
-        described = ecosystems.write(self.identity, module, folder) or documents.config(
+        described = library_files.write(self.identity, module, folder) or documents.config(
             self.identity,
             factory=self.options.factory,
             head=self.options.head,
@@ -611,8 +602,8 @@ class ExportRun:
             self.proofs,
             {
                 "dtype": dtype,
-                "library": ecosystems.library(self.identity, module),
-                "task": ecosystems.task(self.identity, module),
+                "library": library_files.library(self.identity, module),
+                "task": library_files.task(self.identity, module),
                 "opset": made.opset,
                 "route": made.route.name,
                 "inputs": made.inputs,
@@ -742,11 +733,8 @@ def exported(
     target = Path(out)
     bundle.check_target(target, options.force)
     if Path(identity.manifest.file).resolve().is_relative_to(target.resolve()):
-        raise InteropError(
-            "holds the very weights that are to be exported",
-            where=str(target),
-            fix="give another name with -o",
-        )
+        what = "holds the very weights that are to be exported"
+        raise InteropError(what, where=str(target), fix="give another name with -o")
     require_torch_device(options.device)
     data = artifacts.open_samples(options.data, identity)
     artifacts.check(options, data, identity)

@@ -62,11 +62,8 @@ def lower(
         "int8-static": lambda: _int8_static(model, out.name, calibration),
     }
     if precision not in makers:
-        raise ConfigError(
-            f"{precision!r} is no precision",
-            where="--precision",
-            fix=f"give one of {', '.join(makers)}",
-        )
+        what = f"{precision!r} is no precision"
+        raise ConfigError(what, where="--precision", fix=f"give one of {', '.join(makers)}")
     before = embed.nbytes(model)
     converted, facts = makers[precision]()
     _as_the_original(converted, graphs.read(model))
@@ -87,11 +84,9 @@ def _float16(model: Path, name: str) -> tuple[onnx.ModelProto, dict[str, Json]]:
     try:
         from onnxconverter_common import float16
     except ImportError:
-        raise ExtraMissing(
-            "needs onnxconverter-common",
-            where="--precision float16",
-            fix="pip install 'model-interop[precision]'",
-        ) from None
+        what = "needs onnxconverter-common"
+        fix = "pip install 'model-interop[precision]'"
+        raise ExtraMissing(what, where="--precision float16", fix=fix) from None
     given = _typed(model)
     clipped = _beyond_half(given, name)
     with _quiet(), warnings.catch_warnings(record=True) as complaints:
@@ -134,12 +129,11 @@ def _int8(model: Path, name: str) -> tuple[onnx.ModelProto, dict[str, Json]]:
         constant = _with_constant_weights(graphs.read(given))
         kinds = _PRODUCTS if any(constant[k] for k in _PRODUCTS) else ("Conv",)
         if not any(constant[k] for k in kinds):
-            raise InteropError(
+            what = (
                 "the graph has no MatMul, Gemm or Conv with constant weights, so int8 changes "
-                "nothing",
-                where=name,
-                fix="leave --precision int8 away",
+                "nothing"
             )
+            raise InteropError(what, where=name, fix="leave --precision int8 away")
         quantized = _quantized("int8", name, quantize, given, folder, large)
     facts = _tool()
     facts["operators"] = _integer_operators(quantized)
@@ -158,11 +152,9 @@ def _int8_static(
     model: Path, name: str, calibration: Sequence[Batch] | None
 ) -> tuple[onnx.ModelProto, dict[str, Json]]:
     if not calibration:
-        raise DataError(
-            "needs samples, whose ranges give the scales",
-            where="--precision int8-static",
-            fix="give a folder of pictures with --data, or take --precision int8",
-        )
+        what = "needs samples, whose ranges give the scales"
+        fix = "give a folder of pictures with --data, or take --precision int8"
+        raise DataError(what, where="--precision int8-static", fix=fix)
     from onnxruntime.quantization import QuantFormat, quantize_static
 
     def quantize(given: Path, target: Path, large: bool) -> None:
@@ -282,11 +274,8 @@ def _beyond_half(graph: onnx.ModelProto, name: str) -> list[str]:
             clipped.append(tensor.name)
             continue
         worst = over.flat[int(np.abs(over).argmax())]
-        raise ModelError(
-            f"{tensor.name} holds {worst:.4g}, and float16 ends at {_HALF:.0f}",
-            where=name,
-            fix="leave --precision float16 away",
-        )
+        what = f"{tensor.name} holds {worst:.4g}, and float16 ends at {_HALF:.0f}"
+        raise ModelError(what, where=name, fix="leave --precision float16 away")
     return clipped
 
 
@@ -304,11 +293,8 @@ def _as_the_original(converted: onnx.ModelProto, given: onnx.ModelProto) -> None
 
 def _cannot(precision: str, name: str, error: Exception) -> ModelError:
     line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    return ModelError(
-        f"{precision} cannot be made of this graph: {line}",
-        where=name,
-        fix=f"leave --precision {precision} away",
-    )
+    fix = f"leave --precision {precision} away"
+    return ModelError(f"{precision} cannot be made of this graph: {line}", where=name, fix=fix)
 
 
 @contextlib.contextmanager

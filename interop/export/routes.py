@@ -113,12 +113,8 @@ def convert(
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
     read: list[str] = []
-    with (
-        _quiet() as complaints,
-        torch.no_grad(),
-        _attention(route.plain),
-        skip_decomposition.unparsed(),
-    ):
+    unparsed = skip_decomposition.unparsed()
+    with _quiet() as complaints, torch.no_grad(), _attention(route.plain), unparsed:
         if route.dynamo:
             program, read = _guarded(forward, signature, given, route, budget, learned)
             model = program.model
@@ -171,9 +167,8 @@ def _guarded(
     """
     try:
         with guards.captured(budget) as seen:
-            return skip_decomposition.sparingly(
-                _dynamo, forward, signature, given, route
-            ), seen.read
+            program = skip_decomposition.sparingly(_dynamo, forward, signature, given, route)
+            return program, seen.read
     except Exception:
         if seen.program is not None:
             raise

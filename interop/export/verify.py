@@ -18,12 +18,7 @@ import numpy as np
 from interop.errors import ModelError, ReadError
 from interop.export import bundle, documents, routes
 from interop.export.options import ExportOptions
-from interop.export.pipeline import (
-    GRAPH,
-    WEIGHTS,
-    ExportRun,
-    Progress,
-)
+from interop.export.pipeline import GRAPH, WEIGHTS, ExportRun, Progress
 from interop.export.weights import WrittenWeights
 from interop.facts import (
     PROOFS,
@@ -53,10 +48,7 @@ FILES, RECORDED = ProofName.FILES, ProofName.RECORDED_ANSWERS
 
 
 def verify(
-    folder: str | Path,
-    options: ExportOptions | None = None,
-    *,
-    progress: Progress | None = None,
+    folder: str | Path, options: ExportOptions | None = None, *, progress: Progress | None = None
 ) -> Report:
     """Makes the proofs of the bundle in `folder` again.
 
@@ -86,10 +78,8 @@ def verify(
     try:
         _with_module(work, place, receipt)
     except ModelError as error:
-        skipped = [
-            Skipped(n, str(error))
-            for n in (ProofName.LOADED_FRACTION, ProofName.PARITY, ProofName.CANARY)
-        ]
+        lacking = (ProofName.LOADED_FRACTION, ProofName.PARITY, ProofName.CANARY)
+        skipped = [Skipped(n, str(error)) for n in lacking]
         _without_module(work, place, receipt)
     return _report(place, receipt, options, work.proofs, skipped, work)
 
@@ -105,10 +95,7 @@ def _with_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> N
     forward = Forward(module, _signature(place, receipt))
     work.run_once(forward)
     state, aliases = work.own_state(module)
-    index = place / f"{WEIGHTS}.index.json"
-    written_weights = WrittenWeights(
-        index if index.exists() else place / WEIGHTS, state, aliases, {}, {}
-    )
+    written_weights = WrittenWeights(_weights(place), state, aliases, {}, {})
     proofs, _, _ = work.prove(
         forward, Feed(forward.signature), written_weights, place, _derived(receipt),
         again=_sizes(work, forward, receipt),
@@ -119,9 +106,7 @@ def _with_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> N
 def _without_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> None:
     """The weights of the graph, its structure, and the answers that were recorded."""
     model = place / GRAPH
-    index = place / f"{WEIGHTS}.index.json"
-    weights = index if index.exists() else place / WEIGHTS
-    work.proofs.append(same_weights(model, weights, _derived(receipt)))
+    work.proofs.append(same_weights(model, _weights(place), _derived(receipt)))
     feed = Feed(_signature(place, receipt))
     sound, runtime, _ = structure(model, feed, device=work.options.device)
     work.proofs.append(sound)
@@ -132,11 +117,15 @@ def _without_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -
         work.proofs.append(_recorded(opened, feed, receipt))
 
 
+def _weights(place: Path) -> Path:
+    index = place / f"{WEIGHTS}.index.json"
+    return index if index.exists() else place / WEIGHTS
+
+
 def open_runtime(name: str, model: Path, device: str) -> Runtime:
     """The runtime in which parity is proved."""
     if name == "openvino":
-        opened: Runtime = OpenVinoRuntime(model, device)
-        return opened
+        return OpenVinoRuntime(model, device)
     return OnnxRuntime(model, device, spin=False)
 
 
@@ -181,9 +170,8 @@ def _sizes(work: ExportRun, forward: Forward, receipt: Mapping[str, Json]) -> li
             "tried; export again to have the sizes that the graph is proved for stated"
         )
         open_axes = {a for a in takes.varying if a in takes.others}
-        return [{BATCH: 2, **takes.sizes, **{a: takes.others[a] for a in open_axes}}] * bool(
-            open_axes
-        )
+        sizes = {BATCH: 2, **takes.sizes, **{a: takes.others[a] for a in open_axes}}
+        return [sizes] if open_axes else []
     (facts,) = (p["facts"] for p in receipt["proofs"] if p["name"] == ProofName.PARITY)
     domain = domain_of(work.identity.manifest.path, receipt)
     points = []
@@ -219,11 +207,9 @@ def _signature(place: Path, receipt: Mapping[str, Json]) -> Signature:
     try:
         return Signature.from_json(receipt["signature"])
     except (KeyError, TypeError, ValueError):
-        raise ReadError(
-            "does not say what the model takes",
-            where=str(place / bundle.RECEIPT),
-            fix="export it again with this version",
-        ) from None
+        what = "does not say what the model takes"
+        fix = "export it again with this version"
+        raise ReadError(what, where=str(place / bundle.RECEIPT), fix=fix) from None
 
 
 def _derived(receipt: Mapping[str, Json]) -> dict[str, Derived]:

@@ -114,10 +114,7 @@ def _groups(
 
 
 def _write(
-    path: Path,
-    order: Sequence[str],
-    state: Mapping[str, torch.Tensor],
-    metadata: Mapping[str, str],
+    path: Path, order: Sequence[str], state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> dict[str, TensorPlace]:
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     at = 0

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 # fmt: off
 # ruff: noqa: I001, RUF022
-from interop.facts.compare import (
-    Difference, Mapped, Pair, Pairing, PartChange, Parts, RowMatch,
-)
-from interop.facts.domain import (
-    AxisDomain, outside,
-)
+from interop.facts.compare import Difference, Mapped, Pair, Pairing, PartChange, Parts, RowMatch
+from interop.facts.domain import AxisDomain, outside
 from interop.facts.enums import (
     Answer, AxisState, Basis, Danger, Evidence, GapKind, GateState, Group, HeadInput, HeadKind,
     HeadRole, InputRole, Intent, Layout, Level, MapStep, PartKind, ProofName, Side, TaskName,
@@ -28,9 +24,7 @@ from interop.facts.report import (
     Case, EvidenceGap, Finding, Input, Measurement, PROOFS, Proof, Report, Rule, Skipped,
     Verdict,
 )
-from interop.facts.section import (
-    ABSENT, Absent, Section, Sparse, json_key,
-)
+from interop.facts.section import ABSENT, Absent, Section, Sparse, json_key
 
 __all__ = [
     "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture",

@@ -101,5 +101,4 @@ class Reconstruction(Goal):
 
 
 def _pictures(batch: Prepared, like: torch.Tensor) -> torch.Tensor:
-    array = next(iter(batch.inputs.values()))
-    return torch.from_numpy(array).to(like.device)
+    return torch.from_numpy(next(iter(batch.inputs.values()))).to(like.device)

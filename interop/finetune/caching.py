@@ -69,11 +69,8 @@ def prove(
         comparison = _compared(runner, runner.module.get_submodule(head), batch)
         if isinstance(comparison, str):
             return None, comparison
-        apart, largest, width = (
-            max(apart, comparison[0]),
-            max(largest, comparison[1]),
-            comparison[2],
-        )
+        found, most, width = comparison
+        apart, largest = max(apart, found), max(largest, most)
         _negate(runner.module, names)
     if not apart <= CLOSE * largest:
         return None, _MORE
@@ -126,8 +123,7 @@ def features(runner: ModuleRunner, head: str, samples: Samples, size: int, say: 
             vectors, _ = handed(runner, part, samples.take(picks))
             rows.append(vectors.float().cpu().numpy())
             say(f"features of {sum(map(len, rows))} of {len(samples)} samples")
-    arrays = {"features": np.concatenate(rows)}
-    return Samples(samples.records, samples.prepare, arrays=arrays)
+    return Samples(samples.records, samples.prepare, arrays={"features": np.concatenate(rows)})
 
 
 def cached(

@@ -18,7 +18,7 @@ from torch import nn
 
 from interop.data.base import Preparation
 from interop.errors import ConfigError
-from interop.export import ecosystems, weights
+from interop.export import library_files, weights
 from interop.export.documents import write_json
 from interop.facts import Identity, Json
 from interop.files import placed
@@ -92,15 +92,11 @@ def write(
 
 
 def _folder(
-    part: Path,
-    module: Any,
-    identity: Identity,
-    prepare: Preparation,
-    record: Mapping[str, Json],
+    part: Path, module: Any, identity: Identity, prepare: Preparation, record: Mapping[str, Json]
 ) -> None:
     with quiet():
         module.save_pretrained(part)
-        config = ecosystems.write(identity, module, part)
+        config = library_files.write(identity, module, part)
         tokenizer: Any = getattr(prepare, "tokenizer", None)
         if tokenizer is not None and tokenizer.pad_token == tokenizer.eos_token is not None:
             tokenizer.save_pretrained(part)  # the padding may be ours
@@ -116,9 +112,7 @@ def scaled(module: nn.Module, head: str, scale: Any, mean: Any) -> Callable[[], 
     part = module.get_submodule(head) if head else module
     layers = [m for m in part.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     last = layers[-1] if layers else None
-    if last is None or len(last.weight) != len(scale):
-        return None
-    if last.bias is None and any(mean != 0):
+    if last is None or len(last.weight) != len(scale) or (last.bias is None and any(mean != 0)):
         return None
     before = {n: p.detach().clone() for n, p in last.named_parameters()}
     with torch.no_grad():

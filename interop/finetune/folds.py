@@ -57,6 +57,5 @@ def learned(
         part = samples.whole(Samples.read(Subset(data, test), work.prepare, say))
         runner = ModuleRunner(work.backbone.module, how.device)
         _, figure, answers = evaluate(runner, work.goal, part, how.batch)
-        return FoldResult(
-            answers, work.goal.name, figure, work.goal.better, tuple(work.kept.history)
-        )
+        history = tuple(work.kept.history)
+        return FoldResult(answers, work.goal.name, figure, work.goal.better, history)

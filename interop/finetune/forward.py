@@ -50,21 +50,16 @@ def explained(module: nn.Module) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        raise ModelError(
-            "the device's memory is too small for it",
-            fix="give a smaller --batch, and --accumulate more of them",
-        ) from None
+        fix = "give a smaller --batch, and --accumulate more of them"
+        raise ModelError("the device's memory is too small for it", fix=fix) from None
     except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as error:
         if "more than 1 value per channel" in str(error):
-            raise ModelError(
-                "batch normalisation needs two samples or more in each batch",
-                fix="give a larger --batch, or train the head alone with --mode probe",
-            ) from None
-        raise ModelError(
-            f"does not take what was prepared: {(str(error) or repr(error)).splitlines()[0]}",
-            where=type(module).__name__,
-            fix="give the size that it is made for with --preprocess, or your module with --model",
-        ) from error
+            what = "batch normalisation needs two samples or more in each batch"
+            fix = "give a larger --batch, or train the head alone with --mode probe"
+            raise ModelError(what, fix=fix) from None
+        what = f"does not take what was prepared: {(str(error) or repr(error)).splitlines()[0]}"
+        fix = "give the size that it is made for with --preprocess, or your module with --model"
+        raise ModelError(what, where=type(module).__name__, fix=fix) from error
 
 
 def _tensors(output: Any) -> list[torch.Tensor]:
@@ -76,9 +71,8 @@ def _tensors(output: Any) -> list[torch.Tensor]:
     parts = [t for t in output if isinstance(t, torch.Tensor)] if isinstance(output, tuple | list) \
         else []  # fmt: skip
     if not parts:
-        raise ModelError(
-            f"gives {type(output).__name__}, no tensor", fix="let it give one row a sample"
-        )
+        what = f"gives {type(output).__name__}, no tensor"
+        raise ModelError(what, fix="let it give one row a sample")
     return [parts[0], *(t for t in parts[1:] if t.shape == parts[0].shape)]
 
 

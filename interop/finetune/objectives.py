@@ -180,11 +180,9 @@ class Speech(OfTask):
         best = min(ways, key=lambda ids: sum(i == unknown for i in ids))
         kept = [int(i) for i in best if i not in (unknown, self.prepare.blank)]  # type: ignore[attr-defined]
         if not kept:
-            raise DataError(
-                f"nothing of its transcript {record.truth[:40]!r} is in the vocabulary",
-                where=record.name,
-                fix="write it in the tokenizer's alphabet, or take the row out",
-            )
+            what = f"nothing of its transcript {record.truth[:40]!r} is in the vocabulary"
+            fix = "write it in the tokenizer's alphabet, or take the row out"
+            raise DataError(what, where=record.name, fix=fix)
         return kept
 
     def _heard(self, batch: Prepared, frames: int) -> Tensor:

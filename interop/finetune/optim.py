@@ -64,16 +64,12 @@ def groups(
     if own := [n for n in names if n in head]:
         levels.append((rate * how.head_rate_factor, own))
     named = dict(module.named_parameters())
-    entries: list[Group] = []
-    for level, members in levels:
-        for decayed in (True, False):
-            params = [named[n] for n in members if (named[n].ndim >= 2) == decayed]
-            decay = how.weight_decay if decayed else 0.0
-            if params:
-                entries.append(
-                    {"params": params, "lr": level, "base": level, "weight_decay": decay}
-                )
-    return entries
+    return [
+        {"params": params, "lr": level, "base": level, "weight_decay": decay}
+        for level, members in levels
+        for decayed, decay in ((True, how.weight_decay), (False, 0.0))
+        if (params := [named[n] for n in members if (named[n].ndim >= 2) == decayed])
+    ]
 
 
 def optimizer(made: list[Group], how: FinetuneOptions) -> torch.optim.Optimizer:

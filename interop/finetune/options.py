@@ -141,9 +141,8 @@ class FinetuneOptions(UserFacts):
             ("schedule", SCHEDULES),
         ):  # fmt: skip
             if getattr(self, name) not in known:
-                raise ConfigError(
-                    f"{getattr(self, name)!r} is none of {', '.join(known)}", where=f"--{name}"
-                )
+                what = f"{getattr(self, name)!r} is none of {', '.join(known)}"
+                raise ConfigError(what, where=f"--{name}")
         if self.pretrain not in (None, *PRETRAINING):
             raise ConfigError(f"{self.pretrain!r} is no pretraining", where="--pretrain",
                               fix=f"there is {', '.join(PRETRAINING)}")  # fmt: skip

@@ -22,17 +22,8 @@ from interop.data.class_names import CLASSIFIED
 from interop.data.tokens import unread
 from interop.errors import ConfigError, DataError, ModelError
 from interop.facts import Answer, Case, Labels, Proof, ProofName, Report, TaskName
-from interop.finetune import (
-    caching,
-    checkpoint,
-    objectives,
-    optim,
-    samples,
-    targets,
-)
-from interop.finetune import (
-    report as reporting,
-)
+from interop.finetune import caching, checkpoint, objectives, optim, samples, targets
+from interop.finetune import report as reporting
 from interop.finetune.autoencoder import Autoencoder, Reconstruction
 from interop.finetune.forward import ModuleRunner, repeatable
 from interop.finetune.options import FinetuneOptions
@@ -76,8 +67,7 @@ def finetune(
     checkpoint.check_target(options.target, source, options.factory, force=options.force)
     try:
         with repeatable():
-            work = _prepared(source, data, options, say, log)
-            return _trained(work, data)
+            return _trained(_prepared(source, data, options, say, log), data)
     except ModelError as error:
         if error.rule != "loaded-fraction-low":
             raise
@@ -101,8 +91,7 @@ def _prepared(
     """What a person named -> all that the phases need."""
     task = targets.task_name(source, data, how)
     labels = targets.labels_of(source, task, data, how)
-    opened = _opened(data, task, labels, how)
-    return assembled(source, opened, task, labels, how, say, log)
+    return assembled(source, _opened(data, task, labels, how), task, labels, how, say, log)
 
 
 def assembled(
@@ -115,15 +104,13 @@ def assembled(
         outputs = int(np.size(next(iter(opened.records([0]))).truth))
     backbone = _built(source, task, labels, outputs, how)
     names = input_names(source, backbone)
-    prepare = preparation(
-        source.identity, task, names, folder=targets.folder(source), kind=opened.kind
-    )
+    folder = targets.folder(source)
+    prepare = preparation(source.identity, task, names, folder=folder, kind=opened.kind)
     notes = [*backbone.notes, targets.padded(prepare), targets.assumed(source)]
     training, validation = _parts(opened, prepare, task, labels, how, say)
-    where = how.validation or opened.path
     notes += [
         unread(prepare, training.records, "training texts", str(opened.path)),
-        unread(prepare, validation.records, "validation texts", str(where)),
+        unread(prepare, validation.records, "validation texts", str(how.validation or opened.path)),
     ]
     if len(validation) < FEW:
         notes.append(f"{len(validation)} validation samples decide little: give more")
@@ -158,12 +145,9 @@ def _built(
     )  # fmt: skip
     bad = [n for n, t in backbone.module.state_dict().items() if not t.isfinite().all()]
     if bad:
-        raise ModelError(
-            f"{len(bad)} of its tensors hold what is no number ({', '.join(bad[:3])})",
-            where=source.name,
-            fix="begin from weights without NaN and infinity (interop inspect tells)",
-            rule="tensor-not-finite",
-        )
+        what = f"{len(bad)} of its tensors hold what is no number ({', '.join(bad[:3])})"
+        fix = "begin from weights without NaN and infinity (interop inspect tells)"
+        raise ModelError(what, where=source.name, fix=fix, rule="tensor-not-finite")
     # Half weights cannot take small steps: they are trained and written as float32.
     backbone.module.float().to(how.device)
     return backbone
@@ -227,10 +211,8 @@ def _scalable(backbone: Backbone, goal: objectives.Numbers, training: SplitPart)
             undo()
         if np.allclose(goal.unscaled(before), after, rtol=1e-4, atol=1e-4 * abs(after).max()):
             return
-    raise ModelError(
-        "its outputs are not those of its last layer, which has to hold the numbers' scale",
-        fix="give a module that ends in a linear layer with --model",
-    )
+    what = "its outputs are not those of its last layer, which has to hold the numbers' scale"
+    raise ModelError(what, fix="give a module that ends in a linear layer with --model")
 
 
 def _refused(source: PretrainedSource, data: str | Path, error: ModelError) -> Report:
@@ -286,7 +268,9 @@ def probed(work: FinetuneRun) -> None:
     runner = work.runner()
     training, validation = work.training, work.validation
     proof, why = caching.prove(runner, work.backbone.head, head, training.samples)
-    learning = _holders(module, head, work.backbone.head)
+    # The head, and the modules that hold other parameters that are new.
+    paths = sorted({n.rpartition(".")[0] for n in head} | {work.backbone.head})
+    learning = [module.get_submodule(p) for p in paths if p]
     spent = (0.0, 0.0)
     if proof is not None:
         _once(work.kept.proofs, proof)
@@ -303,19 +287,12 @@ def probed(work: FinetuneRun) -> None:
         if note not in work.kept.notes:
             work.kept.notes.append(note)
     rate = work.how.rate_of("probe", work.source.library)
-    plain = replace(work.how, head_rate_factor=1.0)
-    groups = optim.groups(module, head, head, rate, plain)
+    groups = optim.groups(module, head, head, rate, replace(work.how, head_rate_factor=1.0))
     train(
         Phase("probe", runner, module, work.goal, training, validation, groups, learning,
               work.how.epochs, spent),
         work.how, work.kept, work.log,
     )  # fmt: skip
-
-
-def _holders(module: nn.Module, names: Collection[str], head: str) -> list[nn.Module]:
-    """The head, and the modules that hold other parameters that are new."""
-    paths = sorted({n.rpartition(".")[0] for n in names} | {head})
-    return [module.get_submodule(p) for p in paths if p]
 
 
 def _once(proofs: list[Proof], proof: Proof) -> None:
@@ -384,7 +361,6 @@ def _unlabelled(work: FinetuneRun) -> tuple[SplitPart, SplitPart]:
         return work.training, work.validation
     from interop.data.folder import ClassFolder, Folder
 
-    data = ClassFolder(Folder(work.how.unlabelled))
-    read = Samples.read(data, work.prepare, work.say)
+    read = Samples.read(ClassFolder(Folder(work.how.unlabelled)), work.prepare, work.say)
     return samples.parted(read, 0.1 if work.how.share is None else work.how.share,
                           work.how.seed, by_class=False)  # fmt: skip

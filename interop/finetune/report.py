@@ -86,8 +86,7 @@ def record(work: FinetuneRun) -> dict[str, Json]:
 
 
 def _about(part: SplitPart) -> dict[str, Json]:
-    hashes = [r.sha256 for r in part.records]
-    return {"samples": len(part), "sha256": dataset_hash(hashes)}
+    return {"samples": len(part), "sha256": dataset_hash([r.sha256 for r in part.records])}
 
 
 def _seen(work: FinetuneRun) -> str:
@@ -222,13 +221,11 @@ def _times(work: FinetuneRun) -> list[Measurement]:
                                     conditions={"group": Group.TRAINING, "of": phase}))  # fmt: skip
     rows = [r for r in work.kept.history if r.phase != "pretrain"]
     place = reached(rows, work.goal.better)
+    of = f"{rows[place].phase}, epoch {rows[place].epoch}"
     for name, key in (("time to 95 % of the best", "seconds"),
                       ("processor time to 95 % of the best", "cpu_seconds")):  # fmt: skip
         spent = sum(float(getattr(r, key)) for r in rows[: place + 1])
-        conditions = {
-            "group": Group.TRAINING,
-            "of": f"{rows[place].phase}, epoch {rows[place].epoch}",
-        }
+        conditions = {"group": Group.TRAINING, "of": of}
         times.append(Measurement(name, Unit.SECONDS, spent, conditions=conditions))
     return times
 

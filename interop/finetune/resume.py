@@ -91,11 +91,9 @@ class Kept:
             with placed(self.folder / _NAME) as part:
                 torch.save(value, part)
         except (ConfigError, RuntimeError) as error:  # torch has a RuntimeError for a full disk
-            raise ConfigError(
-                f"the training's state cannot be written ({getattr(error, 'what', error)})",
-                where=str(self.folder),
-                fix="make room, or give another place with -o",
-            ) from None
+            what = f"the training's state cannot be written ({getattr(error, 'what', error)})"
+            fix = "make room, or give another place with -o"
+            raise ConfigError(what, where=str(self.folder), fix=fix) from None
 
     def _read(self) -> None:
         again = "begin anew with --restart"
@@ -114,20 +112,15 @@ class Kept:
                 self.proofs = [Proof(**p) for p in state["proofs"]]
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
                 AttributeError, pickle.UnpicklingError) as error:  # fmt: skip
-            raise ConfigError(
-                f"the training's state cannot be read ({type(error).__name__})",
-                where=str(self.folder / _NAME),
-                fix=again,
-            ) from None
+            what = f"the training's state cannot be read ({type(error).__name__})"
+            raise ConfigError(what, where=str(self.folder / _NAME), fix=again) from None
         if other:
             changes = ", ".join(
                 f"{k} was {_short(v)} and is {_short(w)}" for k, (v, w) in sorted(other.items())
             )
-            raise ConfigError(
-                f"a training with other settings is there: {changes}",
-                where=str(self.folder),
-                fix=f"give what it was given, give another -o, or {again}",
-            )
+            what = f"a training with other settings is there: {changes}"
+            fix = f"give what it was given, give another -o, or {again}"
+            raise ConfigError(what, where=str(self.folder), fix=fix)
         self.resumed = True
 
 

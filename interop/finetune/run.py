@@ -10,9 +10,7 @@ from torch import nn
 
 from interop.data.base import Preparation
 from interop.facts import Identity
-from interop.finetune import (
-    objectives,
-)
+from interop.finetune import objectives
 from interop.finetune.forward import ModuleRunner
 from interop.finetune.options import FinetuneOptions
 from interop.finetune.resume import Kept
@@ -56,11 +54,9 @@ def head_names(backbone: Backbone, source: PretrainedSource) -> frozenset[str]:
     module: Any = backbone.module
     names = {n for n, _ in module.named_parameters()}
     under = {n for n in names if n == backbone.head or n.startswith(f"{backbone.head}.")}
-    if not source.random:
-        return frozenset(names & set(backbone.fresh) | under)
-    if source.library == "transformers" and backbone.factory is None:
+    if source.random and backbone.factory is not None:
+        return frozenset(under)
+    if source.random and source.library == "transformers":
         front = f"{module.base_model_prefix}."
         return frozenset(n for n in names if not n.startswith(front))
-    if backbone.factory is None:
-        return frozenset(names & set(backbone.fresh) | under)
-    return frozenset(under)
+    return frozenset(names & set(backbone.fresh) | under)

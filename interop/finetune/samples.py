@@ -45,8 +45,7 @@ class Samples:
         """Goes over all of `data` once. Raises DataError for what cannot be read or prepared."""
         count = len(data)
         first = next(iter(data.records([0])))
-        size = _size(data.kind, prepare, first)
-        fits = size * count <= memory
+        fits = _size(data.kind, prepare, first) * count <= memory
         arrays: dict[str, Array] | None = None
         records: list[Record] = []
         for chunk in _chunks(data, min(_READ, prepare.most or _READ)):
@@ -151,10 +150,9 @@ def parted(
     back = np.array(sorted(picks), dtype=np.int64)
     rest = np.setdiff1d(np.arange(len(samples)), back)
     if not len(back) or not len(rest):
-        raise DataError(
-            f"of its {len(samples)} samples {len(back)} would be held back for validation",
-            fix="give more samples, another share with --validation, or a data set of its own",
-        )
+        what = f"of its {len(samples)} samples {len(back)} would be held back for validation"
+        fix = "give more samples, another share with --validation, or a data set of its own"
+        raise DataError(what, fix=fix)
     return SplitPart(samples, rest), SplitPart(samples, back)
 
 
@@ -166,8 +164,7 @@ def shared(training: SplitPart, validation: SplitPart) -> int:
 
 def commonest(part: SplitPart) -> tuple[object, float]:
     """The truth that most samples have, and their share."""
-    counts = Counter(r.truth for r in part.records)
-    truth, count = counts.most_common(1)[0]
+    truth, count = Counter(r.truth for r in part.records).most_common(1)[0]
     return truth, count / len(part)
 
 
@@ -196,11 +193,9 @@ def _put(arrays: dict[str, Array], inputs: object, start: int, records: Sequence
     assert isinstance(inputs, dict)
     for name, array in inputs.items():
         if array.shape[1:] != arrays[name].shape[1:]:
-            raise DataError(
-                f"becomes {array.shape[1:]} where others become {arrays[name].shape[1:]}",
-                where=records[0].name,
-                fix="resize to a height and a width, or add a crop to the preprocessing",
-            )
+            what = f"becomes {array.shape[1:]} where others become {arrays[name].shape[1:]}"
+            fix = "resize to a height and a width, or add a crop to the preprocessing"
+            raise DataError(what, where=records[0].name, fix=fix)
         arrays[name][start : start + len(array)] = array
 
 

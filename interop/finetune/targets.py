@@ -101,17 +101,12 @@ def labels_of(
 def _vocabulary(source: PretrainedSource) -> tuple[str, ...]:
     tokenizer = tokenizer_of(source)
     if tokenizer is None:
-        raise ConfigError(
-            "no file says which characters are to be written",
-            where=str(folder(source)),
-            fix="put a tokenizer beside the model (vocab.json, tokenizer_config.json)",
-        )
+        fix = "put a tokenizer beside the model (vocab.json, tokenizer_config.json)"
+        what = "no file says which characters are to be written"
+        raise ConfigError(what, where=str(folder(source)), fix=fix)
     if tokenizer.pad_token_id is None:
-        raise ConfigError(
-            "its tokenizer has no padding, which CTC has for nothing",
-            where=str(folder(source)),
-            fix="name its pad_token",
-        )
+        what = "its tokenizer has no padding, which CTC has for nothing"
+        raise ConfigError(what, where=str(folder(source)), fix="name its pad_token")
     count = len(tokenizer)
     if source.arch.endswith("ForCTC"):  # the head stays, whatever was added to the tokenizer
         stated = source.identity.manifest.metadata.get("config.json") or {}
@@ -180,10 +175,8 @@ def goal_of(task: str, labels: Sequence[str], prepare: Preparation, training: Sp
         return goal
     absent = [n for i, n in enumerate(labels) if all(r.truth != i for r in records)]
     if absent:
-        raise DataError(
-            f"no sample of {', '.join(absent[:4])} is left to train on",
-            fix="give more of them, hold less back with --validation, or leave the label out",
-        )
+        fix = "give more of them, hold less back with --validation, or leave the label out"
+        raise DataError(f"no sample of {', '.join(absent[:4])} is left to train on", fix=fix)
     return objectives.Classes(of_task, prepare, records[0])
 
 

@@ -17,12 +17,7 @@ from interop.data.base import Prepared
 from interop.errors import ModelError
 from interop.facts.sections.finetune import Epoch
 from interop.finetune import optim
-from interop.finetune.forward import (
-    SIDE,
-    ModuleRunner,
-    explained,
-    seed_all,
-)
+from interop.finetune.forward import SIDE, ModuleRunner, explained, seed_all
 from interop.finetune.objectives import Goal
 from interop.finetune.options import PHASES, FinetuneOptions
 from interop.finetune.resume import Kept
@@ -77,10 +72,8 @@ def train(phase: Phase, how: FinetuneOptions, kept: Kept, say: Say) -> None:
         loss = _epoch(phase, epoch, how, optimizer, scaler)
         validation_loss, figure, _ = evaluate(phase.runner, phase.goal, phase.validation, how.batch)
         if not isfinite(loss) or not isfinite(validation_loss):
-            raise ModelError(
-                f"the loss of epoch {epoch + 1} ({phase.name}) is no number",
-                fix="begin anew with --restart and a lower --rate",
-            )
+            what = f"the loss of epoch {epoch + 1} ({phase.name}) is no number"
+            raise ModelError(what, fix="begin anew with --restart and a lower --rate")
         row = Epoch(
             phase.name, epoch + 1, loss, validation_loss, figure,
             max(g["lr"] for g in optimizer.param_groups),

@@ -92,13 +92,8 @@ def _pairs(
             whole = finite(a) and finite(b) and a.value and b.value
             # A side without a value makes a ratio without one, which no budget takes for a pass.
             value, interval, more = ratio(a, b) if whole else (None, None, {})
-            conditions = {
-                "group": ratio_name,
-                "between": "models",
-                "of": f"B {runtime} / A {runtime}",
-                "batch": a.conditions.get("batch"),
-                **more,
-            }
+            about = {"of": f"B {runtime} / A {runtime}", "batch": a.conditions.get("batch")}
+            conditions = {"group": ratio_name, "between": "models", **about, **more}
             out.append(Measurement(ratio_name, Unit.RATIO, value, interval, (), conditions))
     return out
 

@@ -53,12 +53,11 @@ def sealed(path: str) -> Proof | None:
         what = f"all {len(hashes)} files have the bytes that were proved"
         what += f"; not of the bundle: {', '.join(more)}" if more else ""
     # A server has to know these sizes: each axis that is not open counts as asked for.
-    restricted = sorted({a.name for a in domain if a.state is AxisState.RESTRICTED})
     facts: Mapping[str, Json] = {
         "faults": faults,
         "more": more,
         "domain": [axis.json() for axis in domain],
-        "asked": restricted,
+        "asked": sorted({a.name for a in domain if a.state is AxisState.RESTRICTED}),
     }
     return Proof(ProofName.FILES, not faults, what, facts, perf_counter() - began)
 
@@ -113,8 +112,7 @@ def lost(path: str, baseline: str) -> Proof | None:
 def _through_link(folder: str, name: str) -> bool:
     """Whether a path within a folder is a link, or goes through one."""
     path = Path(folder, name)
-    steps = [path, *path.parents][: len(Path(name).parts)]
-    return any(step.is_symlink() for step in steps)
+    return any(step.is_symlink() for step in [path, *path.parents][: len(Path(name).parts)])
 
 
 def _fault(folder: str, name: str, digest: str) -> str:

@@ -70,15 +70,12 @@ def judge(
     except ReadError as error:
         return refuse(policy, _unreadable(candidate, error))
     a = b if a is None else a
+    options = CheckOptions(intent=policy.intent, values=whole, levels=policy.levels)
     checked = check_identities(
-        _called(a, baseline),
-        _called(b, candidate),
-        CheckOptions(intent=policy.intent, values=whole, levels=policy.levels),
-        progress=progress,
+        _called(a, baseline), _called(b, candidate), options, progress=progress
     )
     # A bundle's bytes are held against its receipt whether or not they are new.
-    seal = sealed(candidate.path)
-    if seal is None and (alone or not unchanged):
+    if (seal := sealed(candidate.path)) is None and (alone or not unchanged):
         seal = lost(candidate.path, "" if same else baseline.path)
     policy = _of_data(policy, handed, checked, data_hash, a, b)
     made_here = None if make is None else lambda missing: make(policy, missing, a, b)

@@ -39,12 +39,11 @@ def own_check(reports: Sequence[Report]) -> Report:
 
 def wanted(policy: Policy, checked: Report) -> dict[str, bool]:
     """Whether the policy asks for a report of each command, for this pair."""
-    graph = checked.inputs[1].facts.get("graph")
     opset = any(b.startswith("opset") for b in policy.budgets)
     return {
         "check": policy.check and checked.section(CheckSection).values is None,
         # What opset a checkpoint becomes, only its export tells.
-        "export": policy.export or (opset and not graph),
+        "export": policy.export or (opset and not checked.inputs[1].facts.get("graph")),
         "bench": policy.bench,
     }
 
@@ -81,8 +80,7 @@ def taken(
 
 def failed(exported: Report) -> str:
     """What an export itself says against its candidate; "" where it is none of a failed proof."""
-    bad = [p.name for p in exported.proofs if not p.holds]
-    if bad:
+    if bad := [p.name for p in exported.proofs if not p.holds]:
         return f"{bad[0]} does not hold"
     return f"its outcome is no ({exported.summary})" if exported.outcome is Answer.NO else ""
 
@@ -129,9 +127,8 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | N
             "the report of its export (interop export CHECKPOINT --report json:PATH)"
         )
     if report.command == "bench":
-        used = next(
-            (i.facts.get("sha256") for i in report.inputs if i.role == InputRole.DATA), None
-        )
+        data = (i.facts.get("sha256") for i in report.inputs if i.role == InputRole.DATA)
+        used = next(data, None)
         if policy.data_sha256 is not None and used != policy.data_sha256:
             return _of_others(f"measured on other data than the policy's {policy.data}")
         section = report.section(BenchSection)

@@ -83,6 +83,7 @@ def gate(
         shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed)
         outcome, why = _judge(policy, shown.found, verdict, unchanged)
     shown.found.sort(key=lambda f: _WEIGHT.index(f.level))  # the gravest first, whoever made it
+    others = [f for f in shown.found if f.breaks and policy.intent not in f.breaks]
     return Report(
         command="gate",
         outcome=outcome,
@@ -96,15 +97,9 @@ def gate(
         details=GateSection(
             intent=policy.intent,
             policy=policy.source,
-            evidence=_sources(
-                policy, checked, shown.exported, shown.benched, shown.missing, unchanged
-            ),
+            evidence=_sources(policy, checked, shown, unchanged),
             waivers=shown.waived,
-            other_intents=tuple(
-                f"{f.rule} ({', '.join(f.breaks)})"
-                for f in shown.found
-                if f.breaks and policy.intent not in f.breaks
-            ),
+            other_intents=tuple(f"{f.rule} ({', '.join(f.breaks)})" for f in others),
         ),
     )
 
@@ -141,9 +136,8 @@ class _Evidence(NamedTuple):
         figures = (m for r in benched for m in derived(r, policy) if finite(m))
         measured = (*of_files(checked, exported), *figures)
         case = Case(proofs=proofs, measurements=measured, budgets=policy.budgets, lacking=missing)
-        findings, waived = waivers.apply(
-            [*own, *_budgets(policy, case, exported)], policy.waivers, _day(now)
-        )
+        every = [*own, *_budgets(policy, case, exported)]
+        findings, waived = waivers.apply(every, policy.waivers, _day(now))
         return cls(missing, exported, benched, proofs, measured, findings, waived)
 
 
@@ -208,8 +202,7 @@ def _verdict(
 ) -> Verdict:
     """The answer to the policy's question by the files alone, after levels and waivers."""
     was = next(v for v in checked.verdicts if v.intent is policy.intent)
-    decided = breaking(standing, policy.intent)
-    if decided:
+    if decided := breaking(standing, policy.intent):
         answer, finding = decided
         return Verdict(policy.intent, answer, finding.what)
     if unchanged:
@@ -222,8 +215,7 @@ def _verdict(
 def _judge(
     policy: Policy, findings: Sequence[Finding], verdict: Verdict, unchanged: bool
 ) -> tuple[Answer, str]:
-    decided = breaking(findings, policy.intent)
-    if decided:
+    if decided := breaking(findings, policy.intent):
         answer, finding = decided
         return answer, f"{finding.rule}: {finding.what}"
     if verdict.answer is Answer.NA:
@@ -255,37 +247,28 @@ def _shown(m: Measurement, policy: Policy) -> bool:
 
 
 def _named(inputs: Sequence[Input]) -> tuple[Input, ...]:
-    roles: dict[str, str] = {
-        InputRole.A: InputRole.BASELINE, InputRole.B: InputRole.CANDIDATE,
-    }  # fmt: skip
+    roles: dict[str, str] = {InputRole.A: InputRole.BASELINE, InputRole.B: InputRole.CANDIDATE}
     return tuple(replace(i, role=roles.get(i.role, i.role)) for i in inputs)
 
 
-def _sources(
-    policy: Policy,
-    checked: Report,
-    exported: Sequence[Report],
-    benched: Sequence[Report],
-    missing: Mapping[str, EvidenceGap],
-    unchanged: bool,
-) -> dict[str, str]:
+def _sources(policy: Policy, checked: Report, shown: _Evidence, unchanged: bool) -> dict[str, str]:
     """Where the evidence of each command came from, or why there is none."""
     asked = evidence.wanted(policy, checked)
-    shown: dict[str, str] = {}
-    for command, reports in (("export", exported), ("bench", benched)):
+    sources: dict[str, str] = {}
+    for command, reports in (("export", shown.exported), ("bench", shown.benched)):
         if not asked[command]:
-            shown[command] = "not asked for by the policy"
+            sources[command] = "not asked for by the policy"
         elif reports:
             files = [where for r in reports if (where := r.file)]
             taken = [f"taken from {', '.join(files)}"] if files else []
-            shown[command] = "; ".join([*taken, *["run here"] * (len(files) < len(reports))])
+            sources[command] = "; ".join([*taken, *["run here"] * (len(files) < len(reports))])
         elif unchanged:
-            shown[command] = "not needed: the candidate is the baseline, byte for byte"
-        elif (gap := missing.get(command)) is not None:
-            shown[command] = f"{gap.kind}: {gap.why}"
+            sources[command] = "not needed: the candidate is the baseline, byte for byte"
+        elif (gap := shown.missing.get(command)) is not None:
+            sources[command] = f"{gap.kind}: {gap.why}"
         else:
-            shown[command] = "not needed: the files themselves decide"
-    return shown
+            sources[command] = "not needed: the files themselves decide"
+    return sources
 
 
 def _day(now: float) -> date:

@@ -23,8 +23,6 @@ class GateOptions:
     )
     jobs: int | None = ask(None, "Processes for --all.  [default: CPUs]", kind=int, least=1)
     cache: Path | None = ask(
-        None,
-        "Where --all keeps what it judged.  [default: $XDG_CACHE_HOME/interop]",
-        kind=Path,
+        None, "Where --all keeps what it judged.  [default: $XDG_CACHE_HOME/interop]", kind=Path
     )
     no_cache: bool = ask(False, "Judge every model anew.")

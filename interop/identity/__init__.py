@@ -11,11 +11,6 @@ from interop.identity.pipeline import (
 )
 
 __all__ = [
-    "choose_state_dict",
-    "identify",
-    "identify_file",
-    "places_of",
-    "split_place",
-    "with_runner_up",
+    "choose_state_dict", "identify", "identify_file", "places_of", "split_place", "with_runner_up",
     "with_values",
-]
+]  # fmt: skip

@@ -31,11 +31,9 @@ class BlockSummary:
 
 def blocks(tensors: Sequence[TensorSpec], most: int = _MOST) -> tuple[BlockSummary, ...]:
     """The blocks in the file's order, opened from the outside while they are fewer than `most`."""
-    weights = [t for t in tensors if not BUFFERS.search(t.name)]
-    parts = _runs(_split("", weights))
+    parts = _runs(_split("", [t for t in tensors if not BUFFERS.search(t.name)]))
     while len(parts) < most:
-        open_to = [p for p in parts if p[1] == 1 and len(p[2]) > 2]
-        if not open_to:
+        if not (open_to := [p for p in parts if p[1] == 1 and len(p[2]) > 2]):
             break
         largest = max(open_to, key=lambda p: sum(t.numel for t in p[2]))
         inner = _runs(_split(largest[0], largest[2]))
@@ -76,8 +74,7 @@ def _runs(parts: Sequence[Part]) -> list[tuple[str, int, list[TensorSpec]]]:
 
 
 def _widths(tensors: Sequence[TensorSpec]) -> tuple[int, int] | None:
-    at = [i for i, t in enumerate(tensors) if len(t.shape) >= 2]
-    if not at:
+    if not (at := [i for i, t in enumerate(tensors) if len(t.shape) >= 2]):
         return None
     before = _inout(tensors, at[-2], 0)[1] if len(at) > 1 else 0
     return _inout(tensors, at[0], 0)[0], _inout(tensors, at[-1], before)[1]

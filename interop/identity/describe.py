@@ -105,9 +105,7 @@ def facts(identity: Identity) -> dict[str, Json]:
         "architectures": [_architecture_facts(a) for a in identity.architectures],
         "ambiguity": identity.ambiguity,
         "root": identity.root,
-        "runner_up": None
-        if identity.runner_up is None
-        else _architecture_facts(identity.runner_up),
+        "runner_up": _architecture_facts(near) if (near := identity.runner_up) else None,
         "blocks": [] if identity.architectures or identity.kind else _blocks(identity),
         "head": None if head is None else _head_facts(head),
         "side_heads": [_head_facts(h) for h in identity.side_heads],
@@ -161,15 +159,8 @@ def _architecture_facts(architecture: Architecture) -> dict[str, Json]:
 
 
 def _head_facts(head: Head) -> dict[str, Json]:
-    return {
-        "path": head.path,
-        "kind": head.kind,
-        "in_width": head.in_width,
-        "outputs": head.outputs,
-        "role": head.role,
-        "takes": head.takes,
-        "evidence": head.evidence,
-    }
+    names = ("path", "kind", "in_width", "outputs", "role", "takes", "evidence")
+    return {name: getattr(head, name) for name in names}
 
 
 def tensor_row(spec: TensorSpec) -> TensorRow:

@@ -270,8 +270,7 @@ def _side_by_side(tensors: Sequence[TensorSpec], head: Head, ordered: bool) -> l
 
 def sorted_by_name(tensors: Sequence[TensorSpec]) -> bool:
     """Whether names were sorted by the alphabet: no layer of torch's defines its bias first."""
-    names = [t.name for t in tensors]
-    if names != sorted(names):
+    if (names := [t.name for t in tensors]) != sorted(names):
         return False
     pairs = pairwise(names)
     biased = any(a.endswith("bias") and b == f"{a.removesuffix('bias')}weight" for a, b in pairs)
@@ -293,9 +292,7 @@ def by_definition_order(tensors: Sequence[TensorSpec]) -> Head | None:
     own = tuple(t.name for t in tensors if under(t.name, path))
     if set(own) - {f"{path}.weight", f"{path}.bias"} or _LEADS_ON.search(path):
         return None
-    if any(map(_TRAINING.search, path.split("."))):
-        return None
-    if len(own) == 1 and _TABLE.search(path):
+    if any(map(_TRAINING.search, path.split("."))) or (len(own) == 1 and _TABLE.search(path)):
         return None
     names = {t.name for t in tensors}
     if _is_neighbour(weights[-2], last, names) or _repeated(tensors, path):

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from interop.facts import (
     Preprocessing,
     TextPreprocessing,
 )
-from interop.identity import ecosystems
+from interop.identity import preprocessing as of_libraries
 
 # Where people put such keys, besides the top level.
 CONTAINERS = (
@@ -130,8 +131,7 @@ def labels(metadata: Mapping[str, Json]) -> Labels:
     if isinstance(config, Mapping) and config.get("problem_type") == "regression":
         # transformers' own word for it; the names beside it are placeholders.
         return Labels(None, "config.json key 'problem_type'", applicable=False)
-    stated = list(_stated(metadata, "labels"))
-    if not stated:
+    if not (stated := list(_stated(metadata, "labels"))):
         return Labels()
     first = stated[0]
     for other in stated[1:]:
@@ -200,11 +200,11 @@ def preprocessing(metadata: Mapping[str, Json]) -> tuple[AnyPreprocessing | None
     if stated and broken:  # one of two statements is wrong: which, nobody can tell
         return None, broken
     if stated:
-        own = ecosystems.processor(metadata)
+        own = of_libraries.processor(metadata)
         return _agreed([*stated, own] if own else stated)
     if fault:
         return None, fault
-    how, fault = ecosystems.preprocessing(metadata)
+    how, fault = of_libraries.preprocessing(metadata)
     return how, fault or ("" if how else silent)
 
 
@@ -316,40 +316,36 @@ def parse_preprocessing(
     from which the path of a tokenizer counts; without it, only its hash is taken. Raises
     ConfigError where a field is unknown, missing or of the wrong form.
     """
-    where = where or source
+    refused = partial(ConfigError, where=where or source)
     if _is_object(value):
         what = f"is kept as {value[1:-1]}, not as plain numbers and words"
-        raise ConfigError(what, where=where, fix=_FIX["image"])
+        raise refused(what, fix=_FIX["image"])
     if not isinstance(value, dict):
-        raise ConfigError("is no description of preprocessing", where=where, fix=_FIX["image"])
+        raise refused("is no description of preprocessing", fix=_FIX["image"])
     kind = value.get("kind", _kind_of(value))
     if not isinstance(kind, str) or kind not in _FIELDS:
-        fix = f"choose {', '.join(_FIELDS)}"
-        raise ConfigError(f"unknown kind {kind!r}", where=where, fix=fix)
+        raise refused(f"unknown kind {kind!r}", fix=f"choose {', '.join(_FIELDS)}")
     for name, item in value.items():
         if _is_object(item):
             what = f"{name} is kept as {item[1:-1]}, not as plain numbers or words"
-            raise ConfigError(what, where=where, fix=_FIX[kind])
+            raise refused(what, fix=_FIX[kind])
     known = (*_FIELDS[kind], *_MORE)
     if strange := sorted(set(value) - set(known)):
-        fix = f"known: {', '.join(known)}"
-        raise ConfigError(f"unknown field {strange[0]!r}", where=where, fix=fix)
+        raise refused(f"unknown field {strange[0]!r}", fix=f"known: {', '.join(known)}")
     if lacking := [name for name in _FIELDS[kind][: _NEEDED[kind]] if name not in value]:
-        raise ConfigError(f"has no {' and no '.join(lacking)}", where=where, fix=_FIX[kind])
-    read = _READERS[kind]
+        raise refused(f"has no {' and no '.join(lacking)}", fix=_FIX[kind])
     try:
         evidence = Evidence(value.get("evidence", Evidence.STATED))
-        recipe, wrong = read(value, source, evidence, base)
+        recipe, wrong = _READERS[kind](value, source, evidence, base)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=where, fix=_FIX[kind]) from error
+        raise refused(f"cannot be read ({error})", fix=_FIX[kind]) from error
     if wrong:
-        raise ConfigError(wrong, where=where, fix=_FIX[kind])
+        raise refused(wrong, fix=_FIX[kind])
     return recipe
 
 
 def _kind_of(value: Mapping[str, Json]) -> str:
-    needed = _FIELDS["image"][: _NEEDED["image"]]
-    if not any(name in value for name in needed):
+    if not any(name in value for name in _FIELDS["image"][: _NEEDED["image"]]):
         for kind in ("text", "audio"):
             if any(name in value for name in _FIELDS[kind]):
                 return kind
@@ -410,8 +406,7 @@ def _text_how(
         # A bare name that is not here may be that of a file beside the model.
         bare = Path(tokenizer).name == tokenizer and not (base / tokenizer).exists()
         tokenizer = tokenizer if bare else _tokenizer_hash(base / tokenizer)
-    text_preprocessing = TextPreprocessing(tokenizer, length, padding, lowercase, source, evidence)
-    return text_preprocessing, ""
+    return TextPreprocessing(tokenizer, length, padding, lowercase, source, evidence), ""
 
 
 def _audio(
@@ -479,20 +474,16 @@ def preprocessing_json(given: AnyPreprocessing) -> dict[str, Json]:
 
 
 def _image_json(given: Preprocessing) -> dict[str, Json]:
-    stated: dict[str, Json] = {
+    return {
         "color": given.color,
         "resize": list(given.resize),
         "interpolation": given.interpolation,
         "mean": list(given.mean),
         "std": list(given.std),
+        **({"crop": list(given.crop)} if given.crop else {}),
+        **({"scale": given.scale} if given.scale != 1 / 255 else {}),
+        **({} if given.antialias else {"antialias": False}),
     }
-    if given.crop:
-        stated["crop"] = list(given.crop)
-    if given.scale != 1 / 255:
-        stated["scale"] = given.scale
-    if not given.antialias:
-        stated["antialias"] = False
-    return stated
 
 
 def _pair(value: Json) -> tuple[int, int]:
@@ -505,9 +496,8 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise ConfigError(
-            f"cannot be read ({reason})", where=str(path), fix="give a file"
-        ) from None
+        what = f"cannot be read ({reason})"
+        raise ConfigError(what, where=str(path), fix="give a file") from None
 
 
 def _json(text: str, where: str) -> Json:

@@ -24,14 +24,7 @@ from interop.facts import (
 from interop.identity import head as heads
 from interop.identity import metadata, partial_models, tokenized
 from interop.identity.index import lookup
-from interop.identity.index.match import (
-    Match,
-    find,
-    is_called,
-    is_name,
-    nearest,
-    resolved,
-)
+from interop.identity.index.match import Match, find, is_called, is_name, nearest, resolved
 from interop.identity.prefix import strip_prefix
 from interop.identity.user_facts import UserFacts
 
@@ -159,13 +152,10 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
         for state_dict in (*manifest.state_dicts, *inner):
             if state_dict.place == place:
                 return state_dict
-        raise ReadError(
-            f"holds no state dict at {place!r}",
-            where=manifest.path,
-            fix=f"it has: {', '.join(map(repr, places))}"
-            if any(places)
-            else "its one state dict is at the top level: leave the # and the rest away",
-        )
+        fix = "its one state dict is at the top level: leave the # and the rest away"
+        if any(places):
+            fix = f"it has: {', '.join(map(repr, places))}"
+        raise ReadError(f"holds no state dict at {place!r}", where=manifest.path, fix=fix)
     if len(manifest.state_dicts) > 1:
         shown = ", ".join(f"{p!r}" for p in places[:6]) + (", …" if len(places) > 6 else "")
         raise ReadError(
@@ -202,9 +192,8 @@ def with_values(identity: Identity) -> Identity:
 
 def _labels(manifest: Manifest, head: Head | None, tensors: Sequence[TensorSpec]) -> Labels:
     """The labels that a file states, fastai's vocabulary counted in where it names the outputs."""
-    if (
-        manifest.modules
-    ):  # a sentence's vector: names in the transformer's config are of another use
+    # a sentence's vector: names in the transformer's config are of another use
+    if manifest.modules:
         return Labels(None, "modules.json", applicable=False)
     own = metadata.labels(manifest.metadata)
     if head is None or head.role in (HeadRole.VOCABULARY, HeadRole.CHARACTERS):

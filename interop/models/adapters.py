@@ -51,7 +51,11 @@ def merged(
     """
     start = perf_counter()
     config, given = _config(identity), _tensors(identity)
-    saved = _whole_modules(given)
+    saved = {
+        name.removeprefix(_FRONT): tensor
+        for name, tensor in given.items()
+        if not any(word in name for word in _WORDS)
+    }
     module, whole, notes = _base(base, config, saved, arch, factory)
     _refuse_strange(identity, module, saved)
     if not whole.holds:
@@ -98,15 +102,6 @@ def _tensors(identity: Identity) -> dict[str, torch.Tensor]:
     return state_dict(chosen.tensors, identity.manifest.path)
 
 
-def _whole_modules(given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What was trained as a whole beside the adapter (a classifier), by the base's own names."""
-    return {
-        name.removeprefix(_FRONT): tensor
-        for name, tensor in given.items()
-        if not any(word in name for word in _WORDS)
-    }
-
-
 # ---------------------------------------------------------------- the base
 
 
@@ -125,8 +120,7 @@ def _base(
         outputs = {"num_labels": rows[-1]} if rows else {}
         module, notes = transformers.build(base, name, instead=outputs)
         module = module.eval().requires_grad_(False)
-        supplied = frozenset(saved)
-        return module, load(module, base, supplied=supplied), notes
+        return module, load(module, base, supplied=frozenset(saved)), notes
     module, notes = build_with_notes(base, arch=arch, factory=factory)
     return module, load(module, base), notes
 
@@ -203,8 +197,7 @@ class _Merging:
     def merge(self, config: Mapping[str, Json]) -> nn.Module:
         before = {n: _digest(t) for n, t in self.module.state_dict().items()}
         wrapped = self._applied(config)
-        live = {n: t for n, t in wrapped.state_dict().items() if _is_own(n)}
-        self._compare(live)
+        self._compare({n: t for n, t in wrapped.state_dict().items() if _is_own(n)})
         layers = _adapted(wrapped)
         expected = {path: _expected(layer) for path, layer in layers.items()}
         if not hasattr(wrapped, "merge_and_unload"):
@@ -247,17 +240,14 @@ class _Merging:
                     self.module, folder, is_trainable=False, autocast_adapter_dtype=False
                 )
             except Exception as error:  # peft raises many kinds for an adapter of another model
-                raise ModelError(
-                    f"the adapter is not this base's: {type(error).__name__}: {_line(error)}",
-                    where=self.identity.manifest.path,
-                    fix="give the base that it was trained on with --base",
-                ) from error
+                what = f"the adapter is not this base's: {type(error).__name__}: {_line(error)}"
+                fix = "give the base that it was trained on with --base"
+                raise ModelError(what, where=self.identity.manifest.path, fix=fix) from error
 
     def _unmerged(self, what: str) -> ModelError:
+        where = self.identity.manifest.path
         return ModelError(
-            what,
-            where=self.identity.manifest.path,
-            fix="merge it where it was trained, and export what that saves",
+            what, where=where, fix="merge it where it was trained, and export what that saves"
         )
 
     def _compare(self, live: Mapping[str, torch.Tensor]) -> None:
@@ -274,8 +264,7 @@ class _Merging:
             else:
                 self.unused.append(name)
         if extra := sum(counts.values()):
-            names = [n for n in by_name if n not in self.given]
-            self.untold = names[:extra]
+            self.untold = [n for n in by_name if n not in self.given][:extra]
 
     def _weigh(
         self, path: str, actual: torch.Tensor, wanted: torch.Tensor, scale: torch.Tensor, rank: int
@@ -339,10 +328,8 @@ def _peft() -> Iterator[Any]:
     try:
         import peft
     except ImportError:
-        raise ExtraMissing(
-            "merging an adapter needs peft, which is not installed",
-            fix="pip install 'model-interop[lora]'",
-        ) from None
+        what = "merging an adapter needs peft, which is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[lora]'") from None
     import warnings
 
     with warnings.catch_warnings():
@@ -366,12 +353,9 @@ def _adapted(wrapped: nn.Module) -> dict[str, Any]:
     return {
         path.removeprefix(_FRONT): layer
         for path, layer in wrapped.named_modules()
-        if isinstance(layer, BaseTunerLayer) and "default" in _adapters_of(layer)
+        if isinstance(layer, BaseTunerLayer)
+        and "default" in {k for n in layer.adapter_layer_names for k in getattr(layer, n, {})}
     }
-
-
-def _adapters_of(layer: Any) -> set[str]:
-    return {k for n in layer.adapter_layer_names for k in getattr(layer, n, {})}
 
 
 def _expected(layer: Any) -> tuple[torch.Tensor, torch.Tensor, int] | None:

@@ -62,11 +62,9 @@ def build_with_notes(
     if head is not None:
         path = identity.head.path if identity.head else ""
         if not path:
-            raise ModelError(
-                "--head says what the head is, but the file does not tell where it lies",
-                where=identity.manifest.path,
-                fix="give the whole module with --model package.module:factory",
-            )
+            what = "--head says what the head is, but the file does not tell where it lies"
+            fix = "give the whole module with --model package.module:factory"
+            raise ModelError(what, where=identity.manifest.path, fix=fix)
         put(module, path, module_by_path(head))
     return module.eval().requires_grad_(False), notes
 
@@ -102,11 +100,9 @@ def _named(identity: Identity, arch: str | None) -> str | None:
                 return name
     if "/" in arch:
         return arch  # whether the file is of it, `load` will prove
-    raise ModelError(
-        f"--arch says {arch!r}, which its tensors do not bear out",
-        where=identity.manifest.path,
-        fix="write library/name, such as torchvision/resnet18",
-    )
+    what = f"--arch says {arch!r}, which its tensors do not bear out"
+    fix = "write library/name, such as torchvision/resnet18"
+    raise ModelError(what, where=identity.manifest.path, fix=fix)
 
 
 def _architecture(identity: Identity) -> str:

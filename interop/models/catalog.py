@@ -122,18 +122,14 @@ def _refusals(name: str) -> Iterator[None]:
         raise
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != library:
-            raise ExtraMissing(
-                f"{library} cannot be imported ({error})",
-                fix=f"pip install 'model-interop[{LIBRARIES.get(library, 'run')}]'",
-            ) from error
+            fix = f"pip install 'model-interop[{LIBRARIES.get(library, 'run')}]'"
+            raise ExtraMissing(f"{library} cannot be imported ({error})", fix=fix) from error
         raise _missing(library) from error
     except Exception as error:  # a library's constructors may raise anything
         reason = (str(error).strip() or "no reason given").splitlines()[0]
-        raise ModelError(
-            f"{library} does not build it: {type(error).__name__}: {reason}",
-            where=name,
-            fix="leave out or change what was given with --set or --config",
-        ) from error
+        what = f"{library} does not build it: {type(error).__name__}: {reason}"
+        fix = "leave out or change what was given with --set or --config"
+        raise ModelError(what, where=name, fix=fix) from error
 
 
 def _missing(library: str) -> ExtraMissing:
@@ -146,10 +142,8 @@ def _missing(library: str) -> ExtraMissing:
 def _split(name: str) -> tuple[Any, str]:
     library, _, own = name.partition("/")
     if library not in LIBRARIES or not own:
-        raise ModelError(
-            f"{name!r} names no library's model",
-            fix=f"write library/name; the libraries are {', '.join(LIBRARIES)}",
-        )
+        what = f"{name!r} names no library's model"
+        raise ModelError(what, fix=f"write library/name; the libraries are {', '.join(LIBRARIES)}")
     return _library(library), own
 
 

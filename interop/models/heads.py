@@ -52,11 +52,8 @@ def refuse_several_layers(identity: Identity, head: Head) -> None:
 def refuse_around(identity: Identity, name: str) -> None:
     """ModelError where a library's model is a part of somebody's own."""
     if identity.root:
-        raise ModelError(
-            f"{name} lies within a module of another make, at {identity.root!r}",
-            where=identity.manifest.path,
-            fix=WHOLE,
-        )
+        what = f"{name} lies within a module of another make, at {identity.root!r}"
+        raise ModelError(what, where=identity.manifest.path, fix=WHOLE)
 
 
 def fit_head(module: nn.Module, identity: Identity, head: Head, name: str) -> None:
@@ -66,12 +63,11 @@ def fit_head(module: nn.Module, identity: Identity, head: Head, name: str) -> No
     except AttributeError:
         there = None
     if there is None:
-        raise ModelError(
+        what = (
             f"its head lies at {head.path}, where {name} has no module: what else "
-            "stands beside it is in no file",
-            where=identity.manifest.path,
-            fix=WHOLE,
+            "stands beside it is in no file"
         )
+        raise ModelError(what, where=identity.manifest.path, fix=WHOLE)
     fit_layer(module, head.path, shapes_of(identity))
 
 

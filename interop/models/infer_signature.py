@@ -77,12 +77,11 @@ def _plain(identity: Identity, module: nn.Module, library: str, name: str) -> Si
             return _picture(3, side, side)
     if library == "timm":
         return _picture(*_timms(module))
-    raise ModelError(
-        "the size of its input is in no file",
-        where=identity.manifest.path,
-        fix=f"give --preprocess, --data or {_inputs_of(module)}, or set example_input_array on "
-        "the module",
+    fix = (
+        f"give --preprocess, --data or {_inputs_of(module)}, or set example_input_array on "
+        "the module"
     )
+    raise ModelError("the size of its input is in no file", where=identity.manifest.path, fix=fix)
 
 
 def _inputs_of(module: nn.Module) -> str:
@@ -107,8 +106,7 @@ def _timms(module: nn.Module) -> tuple[int, ...]:
     cfg = getattr(stated, "pretrained_cfg", None) or {}
     channels, *sides = cfg.get("input_size") or (3, 224, 224)
     sides = list((cfg.get("fixed_input_size") and sides) or sides)
-    embed = getattr(stated, "patch_embed", None)
-    own = getattr(embed, "img_size", None)
+    own = getattr(getattr(stated, "patch_embed", None), "img_size", None)
     if isinstance(own, tuple) and len(own) == 2:
         sides = list(own)
     first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
@@ -128,11 +126,9 @@ def _of_example(example: Any, identity: Identity) -> Signature:
     else:
         named = {}
     if not named or not all(isinstance(t, torch.Tensor) and t.ndim for t in named.values()):
-        raise ModelError(
-            "its example_input_array is neither a tensor with a batch axis nor several of them",
-            where=identity.manifest.path,
-            fix="set a tensor, a tuple or a dict of tensors",
-        )
+        what = "its example_input_array is neither a tensor with a batch axis nor several of them"
+        fix = "set a tensor, a tuple or a dict of tensors"
+        raise ModelError(what, where=identity.manifest.path, fix=fix)
     arguments = tuple(_like(name, tensor) for name, tensor in named.items())
     return Signature(arguments, by_name=isinstance(example, Mapping))
 
@@ -140,8 +136,7 @@ def _of_example(example: Any, identity: Identity) -> Signature:
 def _of_samples(samples: Mapping[str, NDArray[Any]], module: nn.Module) -> Signature:
     """Arrays with a row a sample: in the order in which forward names them, where it does."""
     fit = {name: array for name, array in samples.items() if array.dtype.kind in "fiub"}
-    asked = list(inspect.signature(module.forward).parameters)
-    known = [name for name in asked if name in fit]
+    known = [name for name in inspect.signature(module.forward).parameters if name in fit]
     names = known if len(known) == len(fit) else list(fit)
     return Signature(tuple(_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names))
 

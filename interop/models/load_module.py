@@ -53,10 +53,7 @@ def _merged(
     identity: Identity, base: str | Path | Identity, arch: str | None, factory: str | None
 ) -> tuple[nn.Module, Proof, tuple[str, ...]]:
     if not adapters.is_adapter(identity):
-        raise ModelError(
-            "--base is for an adapter, and it holds none",
-            where=identity.manifest.path,
-            fix="leave --base away",
-        )
+        what = "--base is for an adapter, and it holds none"
+        raise ModelError(what, where=identity.manifest.path, fix="leave --base away")
     of = base if isinstance(base, Identity) else identify_file(base)
     return adapters.merged(identity, of, arch=arch, factory=factory)

@@ -89,12 +89,8 @@ def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | No
     sources = [n for n in _sources(placed, bad) if n in source]
     weighed = {n: t for n, t in source.items() if n not in {*ignored, *spare}}
     filled = [n for n in state if n in target and n not in bad]
-    share = (
-        _share(weighed, sources),
-        _share(
-            {n: t for n, t in target.items() if n not in other}, [*filled, *counters, *computed]
-        ),
-    )
+    wanted = {n: t for n, t in target.items() if n not in other}
+    share = _share(weighed, sources), _share(wanted, [*filled, *counters, *computed])
     holds = not any(faults.values())
     facts = _stated(placed, {**aliases, **tied}, ignored, computed, split)
     facts |= {"supplied": other, "left_of_base": spare} if supplied is not None else {}
@@ -205,10 +201,8 @@ def _unequal(
     ]
     wrong += [name for name, kept in tied.items() if not same_bits(values[name], values[kept])]
     for rearranged in placed.made:
-        back = key_mapping.undone(module, rearranged, values)
-        wrong += [
-            n for n in rearranged.sources if n not in back or not same_bits(back[n], again[n])
-        ]
+        back, kept = key_mapping.undone(module, rearranged, values), rearranged.sources
+        wrong += [n for n in kept if n not in back or not same_bits(back[n], again[n])]
     return wrong
 
 
@@ -233,15 +227,9 @@ def _stated(
                 for m in placed.made[:_EXAMPLES]
             ],
         }
-    if tied:
-        facts["ties"] = dict(tied)
-    if ignored:
-        facts["ignored"] = list(ignored)
-    if computed:
-        facts["computed"] = list(computed)
-    if split:
-        facts["not_tied"] = list(split)
-    return facts
+    aside = {"ignored": list(ignored), "computed": list(computed), "not_tied": list(split)}
+    facts |= {"ties": dict(tied)} if tied else {}
+    return facts | {key: names for key, names in aside.items() if names}
 
 
 def _aside(facts: Mapping[str, Json]) -> str:

@@ -29,9 +29,8 @@ def would_run(identity: Identity) -> tuple[str, ...]:
     """
     if not whole(identity):
         return ()
-    return tuple(
-        dict.fromkeys(str(i) for i in identity.manifest.imports if i.danger != Danger.SAFE)
-    )
+    names = (str(i) for i in identity.manifest.imports if i.danger != Danger.SAFE)
+    return tuple(dict.fromkeys(names))
 
 
 def unpickled(identity: Identity) -> nn.Module:
@@ -44,28 +43,21 @@ def unpickled(identity: Identity) -> nn.Module:
     where = manifest.path
     unsafe = [str(i) for i in manifest.imports if i.danger == Danger.UNSAFE]
     if unsafe:
-        raise ModelError(
-            f"would run {', '.join(unsafe[:4])} when unpickled, which no model needs",
-            where=where,
-            fix="do not load this file",
-            rule="pickle-unsafe-global",
-        )
+        what = f"would run {', '.join(unsafe[:4])} when unpickled, which no model needs"
+        fix = "do not load this file"
+        raise ModelError(what, where=where, fix=fix, rule="pickle-unsafe-global")
     if manifest.container == "torchscript":
-        raise ModelError(
-            "holds a TorchScript program, which torch.export does not take",
-            where=where,
-            fix=OWN,
-        )
+        what = "holds a TorchScript program, which torch.export does not take"
+        raise ModelError(what, where=where, fix=OWN)
     refuse_kind(identity)
     with importable(), contextlib.redirect_stdout(sys.stderr):
         try:
             content: Any = torch.load(manifest.file, map_location="cpu", weights_only=False)
         except Exception as error:  # the file's own code may raise anything
             line = (str(error).strip() or "no reason given").splitlines()[0]
+            what = f"cannot be unpickled: {type(error).__name__}: {line}"
             raise ModelError(
-                f"cannot be unpickled: {type(error).__name__}: {line}",
-                where=where,
-                fix="run where its classes can be imported, or " + _STATE_DICT,
+                what, where=where, fix="run where its classes can be imported, or " + _STATE_DICT
             ) from error
     module = _module_at(content, identity.place)
     if module is None:

@@ -28,13 +28,12 @@ def call_by_path(reference: str) -> Any:
     """
     place, _, name = reference.rpartition(":")
     if not place or not name:
-        raise ModelError(
-            f"{reference!r} does not name a callable",
-            fix="write package.module:callable or path/file.py:callable",
-        )
+        what = f"{reference!r} does not name a callable"
+        raise ModelError(what, fix="write package.module:callable or path/file.py:callable")
     with importable(), contextlib.redirect_stdout(sys.stderr):
         try:
-            target: Any = _load_file(place) if place.endswith(".py") else _import(place)
+            load = _load_file if place.endswith(".py") else importlib.import_module
+            target: Any = load(place)
             for part in name.split("."):
                 target = getattr(target, part)
             _needs_nothing(target)
@@ -42,22 +41,17 @@ def call_by_path(reference: str) -> Any:
         except ModelError:
             raise
         except (Exception, SystemExit) as error:  # whatever a person's own code may raise
-            raise ModelError(
-                f"{type(error).__name__}: {error}",
-                where=reference,
-                fix="give a callable that returns the module and needs no argument",
-            ) from error
+            fix = "give a callable that returns the module and needs no argument"
+            what = f"{type(error).__name__}: {error}"
+            raise ModelError(what, where=reference, fix=fix) from error
 
 
 def module_by_path(reference: str) -> nn.Module:
     """What `call_by_path` gives, which has to be a module."""
     module = call_by_path(reference)
     if not isinstance(module, nn.Module):
-        raise ModelError(
-            f"gave {type(module).__name__}, no torch.nn.Module",
-            where=reference,
-            fix="give a callable that returns the module",
-        )
+        what = f"gave {type(module).__name__}, no torch.nn.Module"
+        raise ModelError(what, where=reference, fix="give a callable that returns the module")
     return module
 
 
@@ -92,10 +86,6 @@ def importable() -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(here)
-
-
-def _import(name: str) -> ModuleType:
-    return importlib.import_module(name)
 
 
 def _load_file(path: str) -> ModuleType:
@@ -136,17 +126,12 @@ def name_by_factory(identity: Identity, factory: str) -> Identity:
     there = {t.name: t.shape for t in identity.tensors}
     strange = [n for n in {**wanted, **there} if wanted.get(n) != there.get(n)]
     if strange:
-        raise ModelError(
-            f"{len(strange)} of its tensors are not those of {factory}: {', '.join(strange[:3])}",
-            where=identity.manifest.path,
-            fix="give the factory with the arguments that the file was trained with",
-        )
-    return replace(
-        identity,
-        architectures=(Architecture(factory, f"--model {factory}"),),
-        ambiguity="",
-        head=_head(module) or identity.head,
-    )
+        what = f"{len(strange)} of its tensors are not those of {factory}: {', '.join(strange[:3])}"
+        fix = "give the factory with the arguments that the file was trained with"
+        raise ModelError(what, where=identity.manifest.path, fix=fix)
+    architectures = (Architecture(factory, f"--model {factory}"),)
+    head = _head(module) or identity.head
+    return replace(identity, architectures=architectures, ambiguity="", head=head)
 
 
 def _head(module: nn.Module) -> Head | None:
@@ -158,6 +143,5 @@ def _head(module: nn.Module) -> Head | None:
         return None
     path, last = layers[-1]
     names = tuple(f"{path}.{n}" for n, _ in last.named_parameters(recurse=False))
-    return Head(
-        path, HeadKind.LINEAR, last.in_features, last.out_features, names, "the module's last layer"
-    )
+    why = "the module's last layer"
+    return Head(path, HeadKind.LINEAR, last.in_features, last.out_features, names, why)

@@ -28,11 +28,9 @@ def state_dict(tensors: Sequence[TensorSpec], where: str = "") -> dict[str, torc
     state_dict = {}
     for spec in tensors:
         if spec.storage is None:
-            raise ModelError(
-                f"{spec.name} has no values in the file (a meta or sparse tensor)",
-                where=where,
-                fix="save the checkpoint from a model whose weights are dense and in memory",
-            )
+            what = f"{spec.name} has no values in the file (a meta or sparse tensor)"
+            fix = "save the checkpoint from a model whose weights are dense and in memory"
+            raise ModelError(what, where=where, fix=fix)
         if spec.storage not in storages:
             storages[spec.storage] = _storage(spec.storage, files)
         state_dict[spec.name] = _tensor(spec, storages[spec.storage], where)
@@ -67,12 +65,9 @@ def _storage(storage: Storage, files: dict[str, torch.UntypedStorage]) -> torch.
         mapped = torch.UntypedStorage.from_file(storage.file, False, size)
         files[storage.file] = cast(torch.UntypedStorage, mapped)
     if end > files[storage.file].nbytes():
-        raise ReadError(
-            f"ends before byte {end}, where a weight lies",
-            where=storage.file,
-            fix="fetch or save the file again",
-            rule="file-truncated",
-        )
+        what = f"ends before byte {end}, where a weight lies"
+        fix = "fetch or save the file again"
+        raise ReadError(what, where=storage.file, fix=fix, rule="file-truncated")
     return cast(torch.UntypedStorage, files[storage.file][storage.offset : end])
 
 
@@ -81,12 +76,9 @@ def _inflated(storage: Storage) -> torch.UntypedStorage:
     with zipfile.ZipFile(storage.file) as archive:
         names = [n for n in archive.namelist() if n == storage.key or n.endswith("/" + storage.key)]
         if len(names) != 1 or archive.getinfo(names[0]).file_size != storage.nbytes:
-            raise ReadError(
-                f"the archive has no entry of {storage.nbytes} bytes for storage {storage.key}",
-                where=storage.file,
-                fix="save the checkpoint again",
-                rule="file-truncated",
-            )
+            what = f"the archive has no entry of {storage.nbytes} bytes for storage {storage.key}"
+            fix = "save the checkpoint again"
+            raise ReadError(what, where=storage.file, fix=fix, rule="file-truncated")
         return _from_bytes(archive.read(names[0]))
 
 
@@ -99,21 +91,18 @@ def _from_bytes(data: bytes) -> torch.UntypedStorage:
 def _tensor(spec: TensorSpec, storage: torch.UntypedStorage, where: str) -> torch.Tensor:
     dtype = getattr(torch, spec.dtype, None)
     if not isinstance(dtype, torch.dtype) or spec.dtype.startswith(("q", "bits")):
-        raise ModelError(
-            f"{spec.name} is of type {spec.dtype}, which no float model can be given",
-            where=where,
-            fix="export the float model and quantise the ONNX graph with ONNX Runtime's own tools",
-        )
+        what = f"{spec.name} is of type {spec.dtype}, which no float model can be given"
+        fix = "export the float model and quantise the ONNX graph with ONNX Runtime's own tools"
+        raise ModelError(what, where=where, fix=fix)
     if storage.data_ptr() % dtype.itemsize:  # no processor promises to read across the grain
         storage = storage.clone()  # type: ignore[no-untyped-call]
     stride = spec.stride if spec.stride is not None else _row_major(spec.shape)
     last = spec.offset + sum((n - 1) * s for n, s in zip(spec.shape, stride, strict=True))
     if spec.numel and (last + 1) * dtype.itemsize > storage.nbytes():
+        what = f"{spec.name} reaches beyond its storage"
+        fix = "save the checkpoint again"
         raise ReadError(
-            f"{spec.name} reaches beyond its storage",
-            where=spec.storage.file if spec.storage else "",
-            fix="save the checkpoint again",
-            rule="file-truncated",
+            what, where=spec.storage.file if spec.storage else "", fix=fix, rule="file-truncated"
         )
     tensor = torch.empty(0, dtype=dtype).set_(storage, spec.offset, spec.shape, stride)
     if spec.conj:

@@ -116,8 +116,7 @@ def _group(name: str, known: dict[str, tuple[str, str]]) -> list[str]:
         sure = value and "is it so?" not in why
         line = f"{own} = {value or _EXAMPLES.get(key.name) or _SAMPLES[key.kind]}"
         front = "" if sure else "# "
-        lines.append(f"# {key.what}" + (f" ({why})" if why else ""))
-        lines.append(front + line)
+        lines += [f"# {key.what}" + (f" ({why})" if why else ""), front + line]
     return lines
 
 

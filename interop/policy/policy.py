@@ -6,7 +6,7 @@ Every value knows where it was written, so that `--show-config` can say it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
@@ -18,15 +18,7 @@ from typing import Any
 from interop.errors import ConfigError
 from interop.facts import AnyPreprocessing, Intent, Labels, Level, TaskName
 from interop.identity.metadata import parse_preprocessing
-from interop.policy.keys import (
-    BUDGETS,
-    BY_NAME,
-    GROUPS,
-    KEYS,
-    KINDS,
-    MEASURED,
-    WAIVER,
-)
+from interop.policy.keys import BUDGETS, BY_NAME, GROUPS, KEYS, KINDS, MEASURED, WAIVER
 from interop.policy.toml import Lines, load
 from interop.rules import all_rules, explain
 
@@ -133,8 +125,7 @@ class Policy:
         for section in fitting:
             settings |= section.settings
             waivers += section.waivers
-        where = Path(self.source)
-        return _policy(settings, waivers, (), where)
+        return _policy(settings, waivers, (), Path(self.source))
 
     def _named(self, model: str | Path) -> str:
         """The model's path from the policy's folder, by "/"."""
@@ -187,8 +178,7 @@ def read_policy(path: Path) -> Policy:
     """Read a policy file. Raises ConfigError for what it cannot mean."""
     document, lines = load(path)
     if path.name == NAMES[1]:
-        inner = _within(document, path)
-        if inner is None:
+        if (inner := _within(document, path)) is None:
             fix = "add the table, or give another --policy"
             raise ConfigError("has no [tool.interop]", where=str(path), fix=fix)
         return parse_policy(inner, path, lines.within(("tool", "interop")))
@@ -222,11 +212,11 @@ def _policy(
         return settings[name][0] if name in settings else BY_NAME[name].default
 
     where = str(path)
-    budgets = {
-        name.removeprefix("budgets."): float(value)
-        for name, (value, _) in settings.items()
-        if name.startswith("budgets.")
-    }
+
+    def below(front: str) -> dict[str, Any]:
+        return {k.removeprefix(front): v for k, (v, _) in settings.items() if k.startswith(front)}
+
+    budgets = {name: float(value) for name, value in below("budgets.").items()}
     if budgets.get("opset-min", 0) > budgets.get("opset-max", float("inf")):
         raise ConfigError("opset-min lies above opset-max", where=where, fix="mend one of them")
     data, labels, preprocess, age = map(
@@ -235,11 +225,7 @@ def _policy(
     return Policy(
         intent=Intent(get("intent")),
         values=get("values"),
-        levels={
-            _id(name.removeprefix("rules.")): Level(value)
-            for name, (value, _) in settings.items()
-            if name.startswith("rules.")
-        },
+        levels={_id(name): Level(value) for name, value in below("rules.").items()},
         budgets=budgets,
         check=get("evidence.check"),
         # A graph's opset is known where there is a graph.
@@ -289,10 +275,8 @@ def _settings(
     _known(document, (*top, "rules", *GROUPS, *more), where)
     for name in top:
         if name in document:
-            settings[name] = (
-                _value(name, document[name], where),
-                lines.origin(where, *place, name),
-            )
+            origin = lines.origin(where, *place, name)
+            settings[name] = (_value(name, document[name], where), origin)
     for group in GROUPS:
         known = tuple(k.name.partition(".")[2] for k in KEYS if k.name.startswith(f"{group}."))
         table = _table(document, group, where)
@@ -330,8 +314,7 @@ def _waivers(
         reason = given.get("reason")
         if not isinstance(reason, str) or not reason.strip():
             raise _wrong(f"{name}.reason", reason, "why the finding is put up with", where)
-        expires = _day(given.get("expires"))
-        if expires is None:
+        if (expires := _day(given.get("expires"))) is None:
             wanted = "a date such as 2030-12-31, on which it ends"
             raise _wrong(f"{name}.expires", given.get("expires"), wanted, where)
         origin = lines.origin(where, *place, "waivers", n)
@@ -389,26 +372,21 @@ def _takes(kind: str, value: Any) -> bool:
         if not number or not isfinite(value):
             return False
         return bool(0 <= value <= (100 if kind == "percent" else value))
-    if kind == "flag":
-        return isinstance(value, bool)
-    if kind == "names":
-        return isinstance(value, list) and bool(value) and all(isinstance(n, str) for n in value)
-    if kind == "words":
-        return isinstance(value, Mapping) and all(isinstance(n, str) for n in value.values())
-    if kind == "facts":
-        return isinstance(value, Mapping)
-    if kind == "intent":
-        return isinstance(value, str) and value in tuple(Intent)
-    if kind == "device":
-        return value in ("cpu", "cuda")
-    if kind == "task":
-        return isinstance(value, str) and value in tuple(TaskName)
-    if kind == "age":
-        return isinstance(value, str) and AGE.fullmatch(value) is not None
-    return isinstance(value, str) and bool(value)
+    takes = _TAKES.get(kind, lambda v: isinstance(v, str) and bool(v))
+    return takes(value)
 
 
 AGE = re.compile(r"([1-9][0-9]{0,5}) (minute|hour|day|week)s?")
+_TAKES: Mapping[str, Callable[[Any], bool]] = {
+    "flag": lambda v: isinstance(v, bool),
+    "names": lambda v: isinstance(v, list) and bool(v) and all(isinstance(n, str) for n in v),
+    "words": lambda v: isinstance(v, Mapping) and all(isinstance(n, str) for n in v.values()),
+    "facts": lambda v: isinstance(v, Mapping),
+    "intent": lambda v: isinstance(v, str) and v in tuple(Intent),
+    "device": lambda v: v in ("cpu", "cuda"),
+    "task": lambda v: isinstance(v, str) and v in tuple(TaskName),
+    "age": lambda v: isinstance(v, str) and AGE.fullmatch(v) is not None,
+}
 
 
 def _seconds(age: str) -> float:

@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.facts import Evidence, Intent, Json, Level, TaskName
-from interop.policy.keys import (
-    GROUPS,
-    KEYS,
-    KINDS,
-    Key,
-)
+from interop.policy.keys import GROUPS, KEYS, KINDS, Key
 from interop.rules import all_rules
 
 SCHEMA_FILE = Path(__file__).with_name("policy.schema.json")
@@ -101,19 +96,14 @@ def _settings() -> dict[str, Any]:
 
 
 def _typed(key: Key) -> dict[str, Json]:
-    schema: dict[str, Json] = {"description": key.what}
-    return {
-        **_TYPES[key.kind],
-        **schema,
-        **({} if key.default is None else {"default": key.default}),
-    }
+    default = {} if key.default is None else {"default": key.default}
+    return {**_TYPES[key.kind], "description": key.what, **default}
 
 
 def _ids(*, evidence: bool = True) -> list[str]:
-    rules = all_rules()
     return sorted(
         name
-        for rule, explained in rules.items()
+        for rule, explained in all_rules().items()
         for name in (rule, *explained.rule.aliases)
         if evidence or not rule.startswith("evidence-")
     )

@@ -8,12 +8,7 @@ from datetime import date
 from typing import Any
 
 from interop.policy.keys import KEYS
-from interop.policy.policy import (
-    DEFAULTS,
-    Policy,
-    Settings,
-    Waiver,
-)
+from interop.policy.policy import DEFAULTS, Policy, Settings, Waiver
 from interop.rules import all_rules
 
 
@@ -22,8 +17,7 @@ def shown(policy: Policy, today: date) -> str:
     rows = [*_known(policy.settings), *_rules(policy.settings)]
     rows += [_waiver(w, today) for w in policy.waivers]
     for section in policy.sections:
-        rows.append(("", "", ""))
-        rows.append((f"[[models]] path = {_text(section.path)}", "", section.origin))
+        rows += [("", "", ""), (f"[[models]] path = {_text(section.path)}", "", section.origin)]
         rows += [(f"  {k} = {_text(v)}", "", where) for k, (v, where) in section.settings.items()]
         rows += [("  " + text, rest, where) for text, rest, where in
                  (_waiver(w, today) for w in section.waivers)]  # fmt: skip

@@ -48,9 +48,8 @@ def load(path: Path) -> tuple[dict[str, Any], Lines]:
         text = path.read_text("utf-8")
         document = tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(
-            f"cannot be read ({error.strerror})", where=str(path), fix="give --policy FILE"
-        ) from None
+        what = f"cannot be read ({error.strerror})"
+        raise ConfigError(what, where=str(path), fix="give --policy FILE") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"is not TOML ({error})", where=str(path), fix="mend it") from None
     return document, Lines(dict(_scan(text)))

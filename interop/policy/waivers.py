@@ -25,8 +25,7 @@ def apply(
         fitting = [n for n, w in enumerate(waivers) if _meets(w, finding)]
         for n in fitting:
             used[n] = used.get(n, 0) + 1
-        in_force = [waivers[n] for n in fitting if waivers[n].expires >= today]
-        if in_force:
+        if in_force := [waivers[n] for n in fitting if waivers[n].expires >= today]:
             outcomes.append(_waived(finding, in_force[0]))
         elif fitting:
             outcomes.append(_expired(finding, waivers[fitting[-1]]))
@@ -60,6 +59,5 @@ def _waived(finding: Finding, waiver: Waiver) -> Finding:
 
 def _expired(finding: Finding, waiver: Waiver) -> Finding:
     text = f"{finding.what} (the waiver of it expired on {waiver.expires})"
-    return replace(
-        finding, what=text, facts={**finding.facts, "waiver_expired": str(waiver.expires)}
-    )
+    facts = {**finding.facts, "waiver_expired": str(waiver.expires)}
+    return replace(finding, what=text, facts=facts)

@@ -70,24 +70,14 @@ def side(identity: Identity, tensors: Tensors, model: Model | None) -> Endpoint:
     pairing = pair(own, plain)
     left, over = unmapped(own, plain, pairing.mapped)
     if left or over:
-        gaps = [
-            f"{len(names)} {what} ({listed(names)})"
-            for names, what in (
-                (left, "of the module's are missing"),
-                (over, "are not the module's"),
-            )
-            if names
-        ]
-        raise ModelError(
-            f"its tensors are not those of {model.name}: {', '.join(gaps)}",
-            where=identity.manifest.path,
-            fix="say what it is of with --arch or --model",
-        )
+        kinds = ((left, "of the module's are missing"), (over, "are not the module's"))
+        gaps = [f"{len(names)} {kind} ({listed(names)})" for names, kind in kinds if names]
+        what = f"its tensors are not those of {model.name}: {', '.join(gaps)}"
+        fix = "say what it is of with --arch or --model"
+        raise ModelError(what, where=identity.manifest.path, fix=fix)
     state = filled(maps.whole(pairing), tensors, own)
-    present = {t.name for t in own.tensors if t.name in state}
-    return Endpoint(
-        replace(own, tensors=tuple(t for t in own.tensors if t.name in present)), state, model
-    )
+    present = tuple(t for t in own.tensors if t.name in state)
+    return Endpoint(replace(own, tensors=present), state, model)
 
 
 def model_of(

@@ -57,19 +57,12 @@ class Model:
         if self.factory:
             module = call_by_path(self.factory)
             if not isinstance(module, nn.Module):
-                raise ModelError(
-                    f"gave {type(module).__name__}, no torch.nn.Module",
-                    where=self.factory,
-                    fix="give a callable that returns the module",
-                )
+                what = f"gave {type(module).__name__}, no torch.nn.Module"
+                fix = "give a callable that returns the module"
+                raise ModelError(what, where=self.factory, fix=fix)
             return module.eval()
         make = catalog.module if real else catalog.meta
         return make(self.name, **self._own_words())
-
-    def with_classes(self, count: int) -> Model:
-        """The same with another number of outputs."""
-        key = "num_labels" if self.library == "transformers" else "num_classes"
-        return replace(self, options={**self.options, key: count})
 
     @property
     def call(self) -> str:
@@ -143,7 +136,8 @@ def fitted(model: Model, source: Identity) -> tuple[Model, nn.Module]:
     rows = {t.shape[0] for t in plain.tensors if t.name not in used and _is_linear(t)}
     if len(rows) != 1:
         return model, module
-    model = model.with_classes(rows.pop())
+    key = "num_labels" if model.library == "transformers" else "num_classes"
+    model = replace(model, options={**model.options, key: rows.pop()})
     return model, model.build()
 
 

@@ -35,9 +35,8 @@ def read_config(path: str) -> dict[str, Json]:
     try:
         config = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(
-            f"cannot be read ({error.strerror})", where=path, fix="give a config.json"
-        ) from None
+        what = f"cannot be read ({error.strerror})"
+        raise ConfigError(what, where=path, fix="give a config.json") from None
     except ValueError as error:
         raise ConfigError(f"is not JSON ({error})", where=path, fix="mend it") from None
     if not isinstance(config, dict):

@@ -40,15 +40,7 @@ from interop.models import state_dict
 from interop.models.libraries.transformers.config import config_for
 from interop.port import prove as proving
 from interop.port import settings_diff, writing
-from interop.port.endpoint import (
-    OPTIONS,
-    Endpoint,
-    derived,
-    informed,
-    model_of,
-    need_config,
-    side,
-)
+from interop.port.endpoint import OPTIONS, Endpoint, derived, informed, model_of, need_config, side
 from interop.port.fill import filled
 from interop.port.models import Model, fitted, identity_of
 from interop.port.options import PortOptions
@@ -93,9 +85,7 @@ class PortRun:
         self._check_out()
         self.progress("reading the weights")
         tensors = state_dict(self.source.tensors, self.source.manifest.path)
-        if self.like is not None:
-            return self._like(self.like, tensors)
-        return self._to(tensors)
+        return self._like(self.like, tensors) if self.like is not None else self._to(tensors)
 
     # ------------------------------------------------------------ to an architecture
 
@@ -125,9 +115,8 @@ class PortRun:
     def _given(self, tensors: Mapping[str, torch.Tensor]) -> Endpoint:
         """The source, under its module's names where its architecture is known."""
         model, stated = self._source_model()
-        if self.options.prove or (
-            self.options.out is not None and writing.is_folder(self.options.out)
-        ):
+        out = self.options.out
+        if self.options.prove or (out is not None and writing.is_folder(out)):
             need_config(self.source, model)
         try:
             return side(self.source, tensors, model)
@@ -139,16 +128,11 @@ class PortRun:
     def _source_model(self) -> tuple[Model | None, bool]:
         """What the source is of; a config that the person gave counts for it where it can."""
         model, stated = model_of(self.source, self.options.arch, self.options.factory)
-        family = Model(self.options.to or "").family
-        variant = informed(model, family, self.options.config, self.options.settings)
-        if (
-            self.options.config
-            and variant is model
-            and not (self.options.to or "").startswith("transformers/")
-        ):
-            raise ConfigError(
-                "is for classes of transformers alone", where="--config", fix="drop it"
-            )
+        to = self.options.to or ""
+        variant = informed(model, Model(to).family, self.options.config, self.options.settings)
+        if self.options.config and variant is model and not to.startswith("transformers/"):
+            what = "is for classes of transformers alone"
+            raise ConfigError(what, where="--config", fix="drop it")
         return variant, stated
 
     def _target_model(self, given: Endpoint) -> Model:
@@ -158,9 +142,8 @@ class PortRun:
         if library == "transformers":
             options = dict(self.options.config or self._config(given, kind))
         assumed = not self.options.config and given.model is not None and given.model.assumed
-        return Model(
-            self.options.to, {**options, **self.options.settings}, assumed=bool(options) and assumed
-        )
+        settings = {**options, **self.options.settings}
+        return Model(self.options.to, settings, assumed=bool(options) and assumed)
 
     def _config(self, given: Endpoint, kind: str) -> Mapping[str, Json]:
         """The config of a transformers class that is to take the source's weights."""
@@ -171,11 +154,9 @@ class PortRun:
         config = next((c for n in names if (c := config_for(n, kind)) is not None), None)
         if config is None:
             of = f"of {names[0]}" if names else "of the source, whose architecture is not known,"
-            raise ConfigError(
-                f"the sizes {of} for {kind} are not known here",
-                where=self.options.to or "",
-                fix="give them with --config config.json, or name the source with --arch",
-            )
+            what = f"the sizes {of} for {kind} are not known here"
+            fix = "give them with --config config.json, or name the source with --arch"
+            raise ConfigError(what, where=self.options.to or "", fix=fix)
         return config
 
     # ------------------------------------------------------------ like another file
@@ -188,8 +169,7 @@ class PortRun:
             return self._report(False)
         self.wider = [m for m in mapped if m.step == MapStep.HEAD and m.a.shape != m.b[0].shape]
         state = filled(mapped, tensors, like)
-        rest = [t for t in like.tensors if t.name not in state]
-        state |= state_dict(rest, like.manifest.path)
+        state |= state_dict([t for t in like.tensors if t.name not in state], like.manifest.path)
         state = {t.name: state[t.name] for t in like.tensors}
         if self.options.prove:
             shapes = tuple(replace(t, shape=tuple(state[t.name].shape)) for t in like.tensors)
@@ -202,8 +182,7 @@ class PortRun:
                 theirs = replace(theirs, options=model.options, assumed=False)
             need_config(like, theirs)
             target = side(identity, state, theirs)
-            whole = side(self.source, tensors, model)
-            if not self._proved(whole, target, mapped):
+            if not self._proved(side(self.source, tensors, model), target, mapped):
                 return self._report(False)
             assert target.model is not None
             self.call = target.model.call
@@ -278,9 +257,8 @@ class PortRun:
     def _check_out(self) -> None:
         if self.options.out is None:
             if not self.options.prove:
-                raise ConfigError(
-                    "nothing to do", fix="say where to write with -o, or what to prove with --prove"
-                )
+                fix = "say where to write with -o, or what to prove with --prove"
+                raise ConfigError("nothing to do", fix=fix)
             return
         out = Path(self.options.out)
         folder = writing.is_folder(self.options.out)
@@ -290,11 +268,8 @@ class PortRun:
                 fix="name a .safetensors or .pth file",
             )  # fmt: skip
         if not folder and out.suffix not in (".safetensors", *writing.PICKLED):
-            raise ConfigError(
-                "is neither .safetensors nor .pth",
-                where=self.options.out,
-                fix="choose one of the two",
-            )
+            what = "is neither .safetensors nor .pth"
+            raise ConfigError(what, where=self.options.out, fix="choose one of the two")
         sources = [self.source.manifest.file, *([self.like.manifest.file] if self.like else [])]
         writing.check_target(out, sources, self.options.force)
 
@@ -325,8 +300,7 @@ class PortRun:
         pickled = out.suffix in writing.PICKLED
         if pickled or like.manifest.container == "safetensors":
             state = dict(zip(_raw_names(like), state.values(), strict=True))
-        model = model_of(like, self.options.like_arch, None)[0]
-        metadata = self._metadata(model)
+        metadata = self._metadata(model_of(like, self.options.like_arch, None)[0])
         if pickled and any(key.isdigit() for key in like.place.split(".")):
             raise ModelError(
                 f"its state dict lies in a list, at {like.place!r}", where=like.manifest.path,
@@ -347,9 +321,8 @@ class PortRun:
 
     def _labels(self, model: Model) -> tuple[str, ...] | None:
         names = self.source.labels.names
-        return (
-            names if names is not None and len(names) == model.options.get("num_labels") else None
-        )
+        fits = names is not None and len(names) == model.options.get("num_labels")
+        return names if fits else None
 
     # ------------------------------------------------------------ the report
 

@@ -46,18 +46,13 @@ def inputs(source: nn.Module, target: nn.Module) -> list[torch.Tensor]:
     elif isinstance(first, nn.Linear):
         shape = (BATCH, first.in_features)
     else:
-        raise ModelError(
-            f"its first layer is {type(first).__name__}, and what that takes is not known",
-            fix="leave --prove away and compare the two yourself",
-        )
+        what = f"its first layer is {type(first).__name__}, and what that takes is not known"
+        raise ModelError(what, fix="leave --prove away and compare the two yourself")
     return [torch.randn(shape, generator=draw) for _ in range(INPUTS)]
 
 
 def forward(
-    source: nn.Module,
-    target: nn.Module,
-    given: Sequence[torch.Tensor],
-    answers: Sequence[Answer],
+    source: nn.Module, target: nn.Module, given: Sequence[torch.Tensor], answers: Sequence[Answer]
 ) -> Proof:
     """Proves "same forward": on each input the outputs are at most 1e-5 of the largest apart.
 
@@ -147,10 +142,8 @@ def outputs(module: nn.Module, x: torch.Tensor) -> Answer:
             output = module(x, **options)
         except Exception as error:  # a module's own code may raise anything
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(
-                f"{type(module).__name__} fails on an input of shape {tuple(x.shape)}: {reason}",
-                fix="leave --prove away",
-            ) from error
+            what = f"{type(module).__name__} fails on an input of shape {tuple(x.shape)}: {reason}"
+            raise ModelError(what, fix="leave --prove away") from error
     return tuple(t for t in tensors_of(output) if t.is_floating_point())
 
 
@@ -178,8 +171,7 @@ def _first_layer(module: nn.Module) -> nn.Module | None:
 
 def _side(module: nn.Module) -> int | None:
     """The height of the pictures that a model says it is made for."""
-    config = getattr(module, "config", None)
-    for holder, key in ((module, "image_size"), (config, "image_size")):
+    for holder, key in ((module, "image_size"), (getattr(module, "config", None), "image_size")):
         if isinstance(value := getattr(holder, key, None), int):
             return value
     stated = getattr(module, "pretrained_cfg", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,11 +53,8 @@ def differences(
     Dropout is left out: it is off in eval mode.
     """
     differences = list(_paired(source, target, mapped))
-    for kind, of in (
-        ("activations", _activations),
-        ("pooling", _pooling),
-        ("attention", _attention_heads),
-    ):
+    kinds = (("activations", _activations), ("pooling", _pooling), ("attention", _attention_heads))
+    for kind, of in kinds:
         one, other = of(source), of(target)
         # One module that is called twice is one to one library and two to another: only what is
         # of another kind tells.
@@ -81,9 +78,8 @@ def _paired(
                 counts[_kind(one), setting, str(values[0]), str(values[1])] += 1
     for (kind, setting, was, now), layers in counts.items():
         key = _option(target, kind) if setting == "eps" else ""
-        yield SettingsDifference(
-            kind, setting, was, now, layers, f"--set {key}={was}" if key else ""
-        )
+        hint = f"--set {key}={was}" if key else ""
+        yield SettingsDifference(kind, setting, was, now, layers, hint)
 
 
 def _option(target: nn.Module, kind: str) -> str:
@@ -164,11 +160,9 @@ def _pooling(module: nn.Module) -> Counter[str]:
 
 def _attention_heads(module: nn.Module) -> Counter[str]:
     attention_heads: Counter[str] = Counter()
-    by_name: dict[str, set[int]] = defaultdict(set)
     for part in module.modules():
         for name in _HEADS:
             if isinstance(value := getattr(part, name, None), int):
-                by_name[name].add(value)
                 attention_heads[f"{value} heads"] += 1
                 break
     return attention_heads

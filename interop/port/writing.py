@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from interop.errors import InteropError, ModelError
 from interop.export import weights
 from interop.files import placed
+from interop.models.libraries.transformers.catalog import quiet
 
 _OURS = {"model.safetensors", "config.json"}
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
@@ -29,13 +29,11 @@ def check_target(out: Path, sources: list[str], force: bool) -> None:
     if not out.resolve().parent.is_dir():
         raise InteropError("no such folder", where=str(out.parent), fix="make it first")
     if out.is_dir() and not {p.name for p in out.iterdir()} <= _OURS:
-        raise InteropError(
-            "is a folder with other files in it", where=str(out), fix="choose another -o"
-        )
+        what = "is a folder with other files in it"
+        raise InteropError(what, where=str(out), fix="choose another -o")
     if out.exists() and not force:
-        raise InteropError(
-            "exists", where=str(out), fix="replace it with --force, or give another name with -o"
-        )
+        fix = "replace it with --force, or give another name with -o"
+        raise InteropError("exists", where=str(out), fix=fix)
 
 
 def is_folder(given: str) -> bool:
@@ -89,7 +87,7 @@ def saved_names(module: Any, state: Mapping[str, torch.Tensor]) -> dict[str, tor
 
     if not hasattr(module, "save_pretrained"):
         raise ModelError("is no model of transformers", where=type(module).__name__)
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, quiet():
         module.save_pretrained(folder, max_shard_size="1TB")
         return dict(load_file(Path(folder) / "model.safetensors"))
 
@@ -103,17 +101,3 @@ def config_of(module: Any, labels: tuple[str, ...] | None) -> dict[str, Any]:
     config.architectures = [type(module).__name__]
     document: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
     return document
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's progress bars."""
-    from transformers.utils import logging
-
-    shown: bool = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

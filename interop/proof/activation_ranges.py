@@ -60,9 +60,8 @@ def _values(
     graph = graphs.read(model)
     known = {o.name for o in graph.graph.output}
     nodes = {o: n for n in graph.graph.node for o in n.output if o}
-    graph.graph.output.extend(
-        onnx.helper.make_empty_tensor_value_info(o) for o in nodes if o not in known
-    )
+    more = [onnx.helper.make_empty_tensor_value_info(o) for o in nodes if o not in known]
+    graph.graph.output.extend(more)
     session = _as_written(graph, model.parent)
     for batch in batches:
         arrays = session.run(list(nodes), _few(session, batch))
@@ -88,6 +87,5 @@ def _as_written(graph: onnx.ModelProto, folder: Path) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     place = "session.model_external_initializers_file_folder_path"
     options.add_session_config_entry(place, str(folder.resolve()))
-    return onnxruntime.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    providers = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=providers)

@@ -52,8 +52,7 @@ def canary(
     if not two:
         what = "no weight lies between an input and an output, so no change could be noticed"
         return Proof(NAME, False, what, facts, perf_counter() - start)
-    share = max(_share(dtype) for _, dtype in two)
-    facts["share"] = share
+    share = facts["share"] = max(_share(dtype) for _, dtype in two)
     unseen = []
     for place, (chosen, _) in zip(("input", "head"), two, strict=True):
         # A detector's head has weights for each size of object: not all act in one picture.
@@ -68,8 +67,7 @@ def canary(
             unseen.append(f"{name} (difference {shown})")
     change = f"a change of {100 * share:.2g} %"
     if unseen:
-        scores = any(is_float(output) for output in held.truth[0])
-        advice = ADVICE if scores else WHOLE
+        advice = ADVICE if any(is_float(output) for output in held.truth[0]) else WHOLE
         what = f"{change} goes unnoticed in {' and in '.join(unseen)}: {advice}"
     else:
         first, last = facts["input"]["tensor"], facts["head"]["tensor"]
@@ -103,12 +101,7 @@ def _two(
 
 
 def _noticed(
-    graph: onnx.ModelProto,
-    name: str,
-    share: float,
-    model: Path,
-    reference: Reference,
-    device: str,
+    graph: onnx.ModelProto, name: str, share: float, model: Path, reference: Reference, device: str
 ) -> tuple[bool, float | str]:
     with _changed(graph, name, share, model, device) as runtime:
         # One batch after the other: the first that notices settles it.
@@ -129,20 +122,13 @@ def _changed(
     array = perturbed(graphs.values(tensor, model.parent), share)
     # numpy knows bfloat16 by extension alone, which ONNX Runtime takes in a graph only.
     if graphs.external(tensor) is not None and array.dtype.kind == "f":
-        return OnnxRuntime(
-            model, device, spin=False, arena=False, prepack=False, instead={name: array}
-        )
+        instead = {name: array}
+        return OnnxRuntime(model, device, spin=False, arena=False, prepack=False, instead=instead)
     changed = onnx.ModelProto()
     changed.CopyFrom(graph)
     graphs.embed(changed, name, array)
-    return OnnxRuntime(
-        changed.SerializeToString(),
-        device,
-        spin=False,
-        arena=False,
-        prepack=False,
-        folder=model.parent,
-    )
+    data, folder = changed.SerializeToString(), model.parent
+    return OnnxRuntime(data, device, spin=False, arena=False, prepack=False, folder=folder)
 
 
 def perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
@@ -178,10 +164,8 @@ def _norm(array: NDArray[Any]) -> float:
     # In float32, whose range the squares may leave; float64 is four times slower.
     for kind in (np.float32, np.float64):
         with np.errstate(over="ignore", invalid="ignore"):
-            parts = (
-                flat[i : i + _AT_ONCE].astype(kind, copy=False)
-                for i in range(0, flat.size, _AT_ONCE)
-            )
+            starts = range(0, flat.size, _AT_ONCE)
+            parts = (flat[i : i + _AT_ONCE].astype(kind, copy=False) for i in starts)
             squares = sum(float(np.dot(part, part)) for part in parts)
         if np.isfinite(squares) and squares > np.finfo(np.float32).tiny:
             return float(squares**0.5)

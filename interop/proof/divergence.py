@@ -20,7 +20,7 @@ from torch import nn
 from interop.facts import Json
 from interop.proof.intermediates_onnx import Observed
 from interop.proof.intermediates_torch import Captured, Hooked, Origin
-from interop.proof.parity import FLOOR, MULTIPLE, STATED, is_float, most, rounding
+from interop.proof.parity import FLOOR, MULTIPLE, STATED, is_float, most, relative, rounding
 from interop.proof.scopes import module_path
 from interop.runtimes.base import Array
 
@@ -163,9 +163,8 @@ class _Search:
             return self._captured_or_as_it_stands()
         if self._departs(fused):
             return self._optimised()
-        return Departure(
-            WITHOUT, "nothing departs: the outputs are within their bounds on this input"
-        )
+        what = "nothing departs: the outputs are within their bounds on this input"
+        return Departure(WITHOUT, what)
 
     def truth(self, found: Departure) -> Array | None:
         """What the departing value should be, in float64 where that can be had."""
@@ -186,17 +185,15 @@ class _Search:
         departure = Departure(WITHOUT, f"it fails: {reason}")
         if node is None:
             return departure
-        value = next(iter(node.output), "")
-        return self._at(departure, value, replace_what=False)
+        return self._at(departure, next(iter(node.output), ""), replace_what=False)
 
     def _native(self) -> Departure:
         """Native float32 against float64, in the captured program or by its modules."""
         limit = most(self.measure.eps)
         rows = [replace(r, relative=r.native, native=0.0) for r in self._rows(observe=False)]
         strict = [r for r in rows if r.relative > limit]
-        first = next(
-            (r for r in strict if all(x.name not in r.inputs for x in strict)), None
-        ) or next(iter(strict), None)
+        sources = [r for r in strict if all(x.name not in r.inputs for x in strict)]
+        first = next(iter(sources or strict), None)
         if first is None:
             return Departure(
                 NATIVE,
@@ -286,9 +283,8 @@ class _Search:
                 if ours[name].shape != truth.shape:
                     continue  # the optimiser gave the name to something else
                 inputs = tuple(self.graph.sources(name, known))
-                yield Row(
-                    name, _relative(ours[name], truth), _relative(native_value, truth), inputs
-                )
+                error = _relative(native_value, truth)
+                yield Row(name, _relative(ours[name], truth), error, inputs)
 
     def _exactly(self, names: Collection[str], native: dict[str, Array]) -> dict[str, Array]:
         assert self.captured is not None
@@ -508,10 +504,7 @@ def _relative(a: Array, b: Array) -> float:
             return 0.0
     if not np.isfinite(a).all():
         return float("inf")
-    difference, scale = float(np.abs(a - b).max()), float(np.abs(b).max())
-    if difference == 0:
-        return 0.0
-    return difference / scale if scale else float("inf")
+    return relative(a, b)
 
 
 def _tried(run: Callable[[], Any]) -> Any:

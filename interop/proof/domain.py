@@ -124,9 +124,8 @@ class Search:
         if given.fixed or not inside:
             return given
         beyond = SizeTrial({}, Outcome.UNTRIED, why=_UNKNOWN)
-        return replace(
-            given, low=min(inside), high=max(inside), trial=given.trial or beyond, gaps=True
-        )
+        low, high = min(inside), max(inside)
+        return replace(given, low=low, high=high, trial=given.trial or beyond, gaps=True)
 
     # ------------------------------------------------------------ what is tried
 
@@ -139,10 +138,8 @@ class Search:
         axes = [axis for axis in self.home if values[axis]]
         for i in range(max((len(values[a]) for a in axes if a != BATCH), default=0)):
             # Each axis goes through its own list from another place: pairs of sizes meet.
-            yield {
-                **self.home,
-                **{a: values[a][(i + k) % len(values[a])] for k, a in enumerate(axes)},
-            }
+            moved = {a: values[a][(i + k) % len(values[a])] for k, a in enumerate(axes)}
+            yield {**self.home, **moved}
 
     def sides(self) -> list[dict[str, int]]:
         """Sizes on the far side of each guard, few for many of them."""
@@ -150,10 +147,9 @@ class Search:
         for guard in self.guards or ():
             points = list(self._beyond(guard))
             wanted += [(guard, sizes) for sizes in points]
-            if not points:
-                self.trials.append(
-                    SizeTrial(nearest, Outcome.UNTRIED, why=f"{_at(nearest)} {_LARGE}")
-                ) if (nearest := self._nearest_beyond(guard)) else None
+            if not points and (nearest := self._nearest_beyond(guard)):
+                why = f"{_at(nearest)} {_LARGE}"
+                self.trials.append(SizeTrial(nearest, Outcome.UNTRIED, why=why))
         chosen: list[dict[str, int]] = []
         left = {id(g): g for g, _ in wanted}
         while wanted and len(chosen) < FEEDS // 2:
@@ -171,11 +167,7 @@ class Search:
 
     def _beyond(self, guard: Guard) -> Iterator[dict[str, int]]:
         """The nearest and the furthest sizes at which a guard does not hold, within the cost."""
-        beyond = [
-            sizes
-            for sizes in self._around(guard)
-            if fails(guard, sizes) and self._affordable(sizes)
-        ]
+        beyond = [s for s in self._around(guard) if fails(guard, s) and self._affordable(s)]
         if beyond:
             others = [g for g in self.guards or () if g is not guard]
 
@@ -209,8 +201,7 @@ class Search:
     def _affordable(self, sizes: Sizes) -> bool:
         """Whether a feed is small enough: attention takes memory as the square of what it gets."""
         home = {**self.home, BATCH: sizes.get(BATCH, 1)}
-        most = min(LARGEST, max(GROWTH * self.numbers(home), SMALL))
-        return self.numbers(sizes) <= most
+        return self.numbers(sizes) <= min(LARGEST, max(GROWTH * self.numbers(home), SMALL))
 
     def _away(self, sizes: Sizes) -> int:
         return sum(abs(sizes[axis] - n) for axis, n in self.home.items())
@@ -238,8 +229,7 @@ class Search:
             return 1
         low, n = 1, 1
         while n < self.home[axis]:
-            outcome = self._try({**self.home, axis: n}).outcome
-            if outcome is not Outcome.REFUSED:
+            if self._try({**self.home, axis: n}).outcome is not Outcome.REFUSED:
                 break
             low, n = n + 1, min(2 * n, self.home[axis])
         high = n
@@ -376,8 +366,7 @@ class _Description:
 
         if all(holds(n, n) for n in some):
             near = [n for n in some if holds(self.home[one], n)]
-            alike = self.home[one] == self.home[two]
-            return "equal_to" if alike and len(near) < _FEW else ""
+            return "equal_to" if self.home[one] == self.home[two] and len(near) < _FEW else ""
         if not any(holds(n, n) for n in some):
             apart = [holds(m, n) for m in some for n in some if m != n]
             return "not_equal_to" if all(apart) else ""
@@ -401,11 +390,8 @@ class _Description:
     def _of(self, axis: str) -> SizeRange:
         """One axis with all others as in the example."""
         n = self.home[axis]
-        blamed = [
-            (g, t)
-            for g, t in self.blamed.values()
-            if axis in g.axes and g.text not in self.relations
-        ]
+        pairs = [(g, t) for g, t in self.blamed.values() if axis in g.axes]
+        blamed = [(g, t) for g, t in pairs if g.text not in self.relations]
         alone = [t for t in self.unexplained if self._moved(t) == [axis]]
         bad = {t.sizes[axis] for t in alone}
         passed = {t.sizes[axis] for t in self.trials if t.good and self._moved(t) in ([], [axis])}
@@ -487,10 +473,7 @@ class _Description:
                 return cut
         for axis in reversed(guard.axes):
             n = self.home[axis]
-            bounds = {
-                **bounds,
-                axis: SizeRange(axis, n, n, fixed=True, trial=trial, guard=guard.text),
-            }
+            bounds = {**bounds, axis: SizeRange(axis, n, n, fixed=True, **why)}
             if sound(bounds):
                 break
         return bounds
@@ -545,8 +528,7 @@ class _Description:
         return [a for a in moved if a != BATCH] or moved
 
     def _inside(self, ranges: Mapping[str, SizeRange], sizes: Sizes) -> bool:
-        inside = all(ranges[a].has(n) for a, n in sizes.items())
-        return inside and self._related(ranges, sizes)
+        return all(ranges[a].has(n) for a, n in sizes.items()) and self._related(ranges, sizes)
 
     @staticmethod
     def _related(ranges: Mapping[str, SizeRange], sizes: Sizes) -> bool:
@@ -592,9 +574,7 @@ def explore(
     home = _home(signature)
     if not home:
         return Explored(signature)
-    known = guards
-    if known is not None:
-        known = tuple(g for g in known if set(g.axes) <= set(home))
+    known = None if guards is None else tuple(g for g in guards if set(g.axes) <= set(home))
     with TorchRuntime(forward, device) as native:
         search = Search(
             home, known, lambda sizes: _numbers(signature, sizes),
@@ -602,10 +582,8 @@ def explore(
             {axis: (n,) for axis, n in signature.others.items()},
             thorough=thorough, dear=signature.kind == DETECTIONS,
         )  # fmt: skip
-        search.trials += [
-            SizeTrial({**home, BATCH: n}, Outcome.SAME) for n in SIZES if BATCH in home
-        ]
-        search.trials += [] if BATCH in home else [SizeTrial(home, Outcome.SAME)]
+        proved = [{**home, BATCH: n} for n in SIZES] if BATCH in home else [home]
+        search.trials += [SizeTrial(sizes, Outcome.SAME) for sizes in proved]
         ranges = search.explore()
     broken = (Outcome.DIFFERS, Outcome.FAILS)
     clean = all(
@@ -668,9 +646,8 @@ def tried(
     difference = elsewhere(held, forward, native, runtime.outputs, draw, what)
     if difference is None:
         return SizeTrial(sizes, Outcome.REFUSED)
-    outcome = (
-        Outcome.SAME if difference.holds else Outcome.DIFFERS if difference.ran else Outcome.FAILS
-    )
+    other = Outcome.DIFFERS if difference.ran else Outcome.FAILS
+    outcome = Outcome.SAME if difference.holds else other
     return SizeTrial(sizes, outcome, difference.relative, difference.allowed, difference.fault)
 
 
@@ -715,13 +692,11 @@ def _axis_domains(
                 continue
             r = by_name[axis]
             tried = sorted({s[axis] for s in good if r.has(s[axis])})
-            state = _state(r)
-            why = _why(r)
             domains.append(
                 AxisDomain(
-                    argument.name, place, axis, state, r.low, r.high,
+                    argument.name, place, axis, _state(r), r.low, r.high,
                     None if r.step == 1 or r.fixed else r.step, r.equal_to, r.not_equal_to,
-                    tuple(tried), why, r.gaps and len(tried) <= tried[-1] - tried[0],
+                    tuple(tried), _why(r), r.gaps and len(tried) <= tried[-1] - tried[0],
                 )
             )  # fmt: skip
     return tuple(domains)
@@ -741,8 +716,7 @@ def _why(given: SizeRange) -> str:
     trial = given.trial
     if trial is None or not given.narrowed:
         return ""
-    moved = {a: n for a, n in trial.sizes.items() if a != BATCH or a == given.axis}
-    at = _at(moved)
+    at = _at({a: n for a, n in trial.sizes.items() if a != BATCH or a == given.axis})
     differs = f"the graph is {trial.relative:.1e} of the largest output off"
     reasons = {
         Outcome.REFUSED: f"the module itself refuses {at}",

@@ -30,11 +30,8 @@ class Feed:
     @classmethod
     def of(cls, arrays: NDArray[Any], samples: str = "seeded") -> Self:
         """The samples (n, ...) of a model of one input, of whatever name."""
-        return cls(
-            Signature((Argument("input", (BATCH, *arrays.shape[1:])),)),
-            {"input": np.ascontiguousarray(arrays)},
-            samples,
-        )
+        arguments = (Argument("input", (BATCH, *arrays.shape[1:])),)
+        return cls(Signature(arguments), {"input": np.ascontiguousarray(arrays)}, samples)
 
     def batches(self, shapes: Shapes | None = None) -> list[tuple[str, Arrays]]:
         """Batches of 1, 2 and 3, one after the other, with what each is.
@@ -52,10 +49,9 @@ class Feed:
             return [(f"{SINGLE} {i + 1}", single) for i, single in enumerate(singles)]
         fixed = self.fixed_batch(shapes)
         sizes = (fixed,) if fixed else SIZES
-        ends = np.cumsum(sizes)
         return [
             (str(n), self._rows(range(int(end) - n, int(end))))
-            for n, end in zip(sizes, ends, strict=True)
+            for n, end in zip(sizes, np.cumsum(sizes), strict=True)
         ]
 
     def at(self, sizes: Mapping[str, int]) -> Arrays:

@@ -85,11 +85,10 @@ def _one(
         *outputs, tensor = session.run(None, given)
     except Exception as error:  # ONNX Runtime's own
         size = f"{picture.width}x{picture.height}"
-        raise _Fault(f"cannot run a picture of {size}: {_line(error)}") from None
+        raise _Fault(f"cannot run a picture of {size}: {graphs.line(error)}") from None
     if tensor.shape != (1, *ours.shape):
         raise _Fault(f"prepares a tensor {tensor.shape[1:]}, Python prepares {ours.shape}")
-    std = np.reshape(how.std, (-1, 1, 1))
-    apart = (tensor[0].astype(np.float64) - ours) * std / how.scale
+    apart = (tensor[0].astype(np.float64) - ours) * np.reshape(how.std, (-1, 1, 1)) / how.scale
     levels = np.rint(apart)
     native = runtime.outputs(ours[None])
     same = runtime.outputs(np.ascontiguousarray(tensor))
@@ -154,12 +153,7 @@ def _session(out: Path) -> Any:
     place = "session.model_external_initializers_file_folder_path"
     options.add_session_config_entry(place, str(out.parent.resolve()))
     try:
-        return onnxruntime.InferenceSession(
-            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        providers = ["CPUExecutionProvider"]
+        return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=providers)
     except Exception as error:  # ONNX Runtime's own
-        raise _Fault(f"ONNX Runtime refuses the prepared graph: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise _Fault(f"ONNX Runtime refuses the prepared graph: {graphs.line(error)}") from None

@@ -37,6 +37,11 @@ class External:
     length: int
 
 
+def line(error: Exception) -> str:
+    """The first line of what an error of a library says, or the name of its class."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def read(path: Path) -> onnx.ModelProto:
     """The graph without the bytes of its external data."""
     return onnx.load(str(path), load_external_data=False)

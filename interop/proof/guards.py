@@ -233,8 +233,7 @@ def _ranges(program: Any) -> tuple[list[str], frozenset[tuple[int, int]]]:
     """The ranges of the inputs' sizes, written as guards are, and the axes that are open."""
     texts, axes = [], set()
     ranges = {str(k): v for k, v in getattr(program, "range_constraints", {}).items()}
-    signature = getattr(program, "graph_signature", None)
-    given = set(getattr(signature, "user_inputs", ()))
+    given = set(getattr(getattr(program, "graph_signature", None), "user_inputs", ()))
     taken = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in given]
     for place, node in enumerate(taken):
         for axis, size in enumerate(getattr(node.meta.get("val"), "shape", ())):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import onnx
@@ -24,14 +23,11 @@ class Observed:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model = graphs.read(path)
-        self.inputs = [i.name for i in self.model.graph.input if i.name not in self._initialisers]
+        constants = {t.name for t in self.model.graph.initializer}
+        self.inputs = [i.name for i in self.model.graph.input if i.name not in constants]
         self.outputs = [o.name for o in self.model.graph.output]
         self.nodes = list(self.model.graph.node)
         self.producer = {name: node for node in self.nodes for name in node.output if name}
-
-    @cached_property
-    def _initialisers(self) -> set[str]:
-        return {t.name for t in self.model.graph.initializer}
 
     def values(
         self, names: Sequence[str], batch: Mapping[str, Array], *, optimised: bool
@@ -42,8 +38,7 @@ class Observed:
         for is then kept whole, and so may hinder the very rewriting that is looked for.
         """
         session = self._session(names, optimised)
-        feed = dict(zip(self.inputs, batch.values(), strict=True))
-        arrays = session.run(list(names), feed)
+        arrays = session.run(list(names), dict(zip(self.inputs, batch.values(), strict=True)))
         return {n: a for n, a in zip(names, arrays, strict=True) if hasattr(a, "dtype")}
 
     def sources(self, name: str, named: Collection[str]) -> list[str]:
@@ -73,9 +68,8 @@ class Observed:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         levels = onnxruntime.GraphOptimizationLevel
-        options.graph_optimization_level = (
-            levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-        )
+        level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
         options.add_session_config_entry(_FOLDER, str(self.path.parent.resolve()))
         data = copy.SerializeToString()
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

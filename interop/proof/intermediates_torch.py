@@ -103,10 +103,9 @@ class Captured:
                 constant = getattr(spec.arg, "value", None)
                 arguments.append(next(given) if constant is None else constant)
             else:
-                weight = program.state_dict.get(spec.target or "")
-                arguments.append(
-                    weight if weight is not None else program.constants[spec.target or ""]
-                )
+                name = spec.target or ""
+                weight = program.state_dict.get(name)
+                arguments.append(weight if weight is not None else program.constants[name])
         return [_cast(a, double) for a in arguments]
 
 

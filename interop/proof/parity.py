@@ -76,31 +76,18 @@ class Reference:
 
     def without(self, labels: Collection[str]) -> Reference:
         """The same comparison without some batches, whose bounds are not these."""
-        kept = [i for i, label in enumerate(self.labels) if label not in labels]
-
-        def some(of: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(of[i] for i in kept)
-
-        return replace(
-            self,
-            batches=some(self.batches),
-            native=some(self.native),
-            truth=some(self.truth),
-            bounds=some(self.bounds),
-            labels=some(self.labels),
-        )
+        return self._of([i for i, label in enumerate(self.labels) if label not in labels])
 
     def only(self, i: int) -> Reference:
         """The same comparison on one of its batches."""
-        one = slice(i, i + 1)
-        return replace(
-            self,
-            batches=self.batches[one],
-            native=self.native[one],
-            truth=self.truth[one],
-            bounds=self.bounds[one],
-            labels=self.labels[one],
-        )
+        return self._of([i])
+
+    def _of(self, places: Collection[int]) -> Reference:
+        changed: dict[str, Any] = {
+            name: tuple(x for i, x in enumerate(getattr(self, name)) if i in places)
+            for name in ("batches", "native", "truth", "bounds", "labels")
+        }
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +172,13 @@ def _natively(
     """What the module gives; None where it refuses: a graph may leave an axis open of which the
     module itself takes one size alone, and nothing is to be compared at another. Such a try leaves
     no mark; one that it answers may, and is then found out when it is asked again."""
-    outputs: tuple[Array, ...] | None = None
     try:
         with unmarked(module, only_after_error=True):
-            outputs = runtime.outputs(batch)
+            return runtime.outputs(batch)
     except Exception:  # whatever the module's own code raises
         if must:
             raise
-    return outputs
+    return None
 
 
 def _bounded(
@@ -218,7 +204,7 @@ def _bounded(
         alone = int(MULTIPLE * max(o.alone for o in own))
         floats = [True]
     else:
-        error = tuple(_relative(n, e) for n, e in zip(native[0], truths[0], strict=True))
+        error = tuple(relative(n, e) for n, e in zip(native[0], truths[0], strict=True))
         floats = [is_float(o) for o in native[0]]
     first = tuple(
         min(MULTIPLE * d + least, at_most) if is_float else 0.0
@@ -282,10 +268,7 @@ def parity(held: Reference, runtime: Runtime, first: tuple[Array, ...] | None = 
     holds = all(d.holds for d in gaps) and not held.unsteady
     facts: dict[str, Json] = {
         "batches": {
-            d.batch: {
-                "relative": json_number(d.relative),
-                "allowed": json_number(d.allowed),
-            }
+            d.batch: {"relative": json_number(d.relative), "allowed": json_number(d.allowed)}
             for d in gaps
         },
         "native_error": [json_number(e) for e in held.native_error],
@@ -422,15 +405,13 @@ def _sets(
 ) -> OutputDifference:
     """One picture's detections against the reference's."""
     if len(outputs) != len(truth) or not all(np.isfinite(a).all() for a in outputs):
-        return OutputDifference(
-            what, float("inf"), 0.0, "detections that are not finite, or not all"
-        )
+        relative = float("inf")
+        return OutputDifference(what, relative, 0.0, "detections that are not finite, or not all")
     rows = {name: len(array) for name, array in zip(reference.sets, outputs, strict=True)}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{n} {name}" for name, n in rows.items())
-        return OutputDifference(
-            what, float("inf"), 0.0, f"as many of each are wanted, and it has {counts}"
-        )
+        fault = f"as many of each are wanted, and it has {counts}"
+        return OutputDifference(what, float("inf"), 0.0, fault)
     comparison = detections.apart(outputs, truth, reference.sets)
     fault = ""
     if comparison.alone > reference.alone:
@@ -450,16 +431,13 @@ def repeated(first: Sequence[Array], again: Sequence[Array], allowed: float) -> 
     for a, b in zip(first, again, strict=True):
         same = np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
         # A module's own NaN is another fault, and not a comparison's to judge.
-        if not same and not (allowed and is_float(a) and _relative(a, b) <= allowed):
+        if not same and not (allowed and is_float(a) and relative(a, b) <= allowed):
             return False
     return True
 
 
 def _worst(
-    size: str,
-    outputs: Sequence[Array],
-    truth: Sequence[Array],
-    bounds: Sequence[float],
+    size: str, outputs: Sequence[Array], truth: Sequence[Array], bounds: Sequence[float]
 ) -> OutputDifference:
     if [o.shape for o in outputs] != [t.shape for t in truth]:
         shapes = [tuple(o.shape) for o in outputs], [tuple(t.shape) for t in truth]
@@ -468,14 +446,14 @@ def _worst(
     if not all(np.isfinite(a).all() for a in (*outputs, *truth)):
         return OutputDifference(size, float("inf"), 0.0, "outputs that are not finite")
     gaps = [
-        OutputDifference(size, _relative(o, t), bound)
+        OutputDifference(size, relative(o, t), bound)
         for o, t, bound in zip(outputs, truth, bounds, strict=True)
     ]
     # The output that is furthest beyond its bound, or nearest to it.
     return max(gaps, key=lambda d: d.relative / d.allowed if d.allowed else d.relative)
 
 
-def _relative(a: Array, b: Array) -> float:
+def relative(a: Array, b: Array) -> float:
     """The largest difference as a share of the largest value of `b`; 0 for two empty arrays."""
     if a.shape != b.shape:
         return float("inf")

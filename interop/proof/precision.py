@@ -45,12 +45,11 @@ def compare(
     _finite(lower, theirs, given)
     if not ours:
         raise DataError("no sample to compare on", where="--precision", fix="give --data")
-    samples = sum(len(outputs[0]) if outputs[0].ndim else 1 for outputs in ours)
     conditions: dict[str, Json] = {
         "group": Group.CHANGE_OF_PRECISION,
         "of": Path(lower.where).name,
         "against": Path(native.where).name,
-        "samples": samples,
+        "samples": sum(len(outputs[0]) if outputs[0].ndim else 1 for outputs in ours),
     }
     measured = _differences(ours, theirs, conditions)
     if _is_half(Path(lower.where)):
@@ -90,25 +89,16 @@ def _flips(a: NDArray[Any], b: NDArray[Any], conditions: Mapping[str, Json]) -> 
     best = np.sort(a, axis=1)
     margins = best[:, -1] - best[:, -2]
     kept, lost = margins[~flipped], margins[flipped]
-    count = Measurement("flips", Unit.COUNT, float(flipped.sum()), conditions=conditions)
+    smallest = float(kept.min()) if kept.size else None
+    largest = float(lost.max()) if lost.size else None
     return [
-        count,
+        Measurement("flips", Unit.COUNT, float(flipped.sum()), conditions=conditions),
         share("flipped share", flipped, conditions),
         share("agreement", ~flipped, conditions),
         _margin("margin", margins, conditions),
         _margin("margin of flipped", lost, conditions),
-        Measurement(
-            "smallest margin kept",
-            Unit.ABS,
-            float(kept.min()) if kept.size else None,
-            conditions=conditions,
-        ),
-        Measurement(
-            "largest margin that flipped",
-            Unit.ABS,
-            float(lost.max()) if lost.size else None,
-            conditions=conditions,
-        ),
+        Measurement("smallest margin kept", Unit.ABS, smallest, conditions=conditions),
+        Measurement("largest margin that flipped", Unit.ABS, largest, conditions=conditions),
     ]
 
 
@@ -117,21 +107,16 @@ def _margin(name: str, margins: NDArray[Any], conditions: Mapping[str, Json]) ->
     if not margins.size:
         return Measurement(name, Unit.ABS, None, conditions=conditions)
     spread = {f"{100 * q:g} %": float(np.quantile(margins, q)) for q in _MARGINS}
-    return Measurement(
-        name, Unit.ABS, float(np.median(margins)), conditions={**conditions, "quantiles": spread}
-    )
+    about = {**conditions, "quantiles": spread}
+    return Measurement(name, Unit.ABS, float(np.median(margins)), conditions=about)
 
 
 def _accuracies(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    labels: NDArray[np.int64],
-    conditions: Mapping[str, Json],
+    a: NDArray[Any], b: NDArray[Any], labels: NDArray[np.int64], conditions: Mapping[str, Json]
 ) -> list[Measurement]:
     if len(labels) != len(a):
-        raise DataError(
-            f"{len(labels)} labels for {len(a)} samples", where="--data", fix="give one a sample"
-        )
+        what = f"{len(labels)} labels for {len(a)} samples"
+        raise DataError(what, where="--data", fix="give one a sample")
     before, after = a.argmax(axis=1) == labels, b.argmax(axis=1) == labels
     return [
         share("top-1", before, {**conditions, "of": "model.onnx"}),
@@ -166,11 +151,9 @@ def _range_used(
 
 
 def _overflow(what: str, runtime: OnnxRuntime) -> ModelError:
-    return ModelError(
-        what,
-        where=Path(runtime.where).name,
-        fix="leave this --precision away: its range is too small for the model",
-    )
+    where = Path(runtime.where).name
+    fix = "leave this --precision away: its range is too small for the model"
+    return ModelError(what, where=where, fix=fix)
 
 
 def _is_half(model: Path) -> bool:

@@ -103,8 +103,11 @@ def _judge(
         place = where.location, where.offset, where.length
         spec = named if named is not None and _place(named) == place else by_place.get(place)
         if spec is None:
-            what = f"bytes {where.offset} + {where.length} are no tensor of {where.location}"
-            return "", "", what
+            return (
+                "",
+                "",
+                f"bytes {where.offset} + {where.length} are no tensor of {where.location}",
+            )
         if named is not None and spec is not named:
             return "", "", f"points at {spec.name}"
         if not _fits(tensor, spec):

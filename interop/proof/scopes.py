@@ -39,13 +39,10 @@ def _joined(parts: list[str]) -> list[str]:
     paths: list[str] = []
     front, last = "", ""
     for part in parts:
-        if last and part.startswith(last + "."):
-            whole = f"{front}{part}"
-        else:
+        if not (last and part.startswith(f"{last}.")):
             front = f"{paths[-1]}." if paths else ""
-            whole = f"{front}{part}"
         last = part
-        paths.append(whole)
+        paths.append(f"{front}{part}")
     return paths
 
 

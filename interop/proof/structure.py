@@ -24,11 +24,7 @@ RANDOM = frozenset(
 
 
 def structure(
-    model: Path,
-    feed: Feed,
-    *,
-    width: int | None = None,
-    device: str = "cpu",
+    model: Path, feed: Feed, *, width: int | None = None, device: str = "cpu"
 ) -> tuple[Proof, OnnxRuntime | None, tuple[Array, ...]]:
     """Proves "structure"; gives the session that it had to open (None where that failed), too, and
     what that answered to the first batch (() where it did not).
@@ -44,7 +40,7 @@ def structure(
     try:
         onnx.checker.check_model(str(model))
     except onnx.checker.ValidationError as error:
-        faults.append(f"onnx.checker refuses it: {_line(error)}")
+        faults.append(f"onnx.checker refuses it: {graphs.line(error)}")
     graph = graphs.read(model)
     facts["opset"] = {o.domain or "ai.onnx": o.version for o in graph.opset_import}
     facts["nodes"] = len(graph.graph.node)
@@ -65,7 +61,7 @@ def structure(
     except ModelError as error:
         faults.append(error.what)
     except Exception as error:  # ONNX Runtime's own
-        faults.append(f"ONNX Runtime cannot run it: {_line(error)}")
+        faults.append(f"ONNX Runtime cannot run it: {graphs.line(error)}")
     if faults:
         what = "; ".join(faults)
         return Proof(NAME, False, what, facts, perf_counter() - start), runtime, outputs
@@ -99,7 +95,7 @@ def _faults_of_weights(graph: onnx.ModelProto, folder: Path) -> list[str]:
     try:
         wrong = [t.name for t in floats if not _sound(graphs.values(t, folder))]
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        return [f"its weights cannot be read: {_line(error)}"]
+        return [f"its weights cannot be read: {graphs.line(error)}"]
     return [f"weights that are not finite: {', '.join(wrong[:_SHOWN])}"] if wrong else []
 
 
@@ -110,7 +106,3 @@ def _sound(numbers: Array) -> bool:
         return True
     kept = numbers[finite]
     return bool(np.isneginf(numbers[~finite]).all() and kept.size and kept.min() == kept.max())
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -108,10 +108,7 @@ def _read_file(source: Source, shard: Callable[..., Manifest]) -> Manifest:
 
         return folder.read_index(source.path, shard)
     if container == "onnx?":
-        manifest = reader("onnx").read(source)
-        if manifest is not None:
-            return manifest
-        manifest = reader("saved-model").read_graph(source)
+        manifest = reader("onnx").read(source) or reader("saved-model").read_graph(source)
         if manifest is not None:
             return manifest
         if source.data[0] != 0x28:  # an opening mark: the one byte that begins pickles too

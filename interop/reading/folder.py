@@ -16,12 +16,7 @@ from interop.errors import ReadError
 from interop.facts import Danger, Import, Json, Manifest, PartKind, StateDict
 from interop.reading import parts
 from interop.reading.bytes import json_text, location
-from interop.reading.bytes.address import (
-    is_remote,
-    over_limit,
-    truncated,
-    unrecognised,
-)
+from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.location import joined, text
 
@@ -30,18 +25,7 @@ PREFERRED = ("model.safetensors", "pytorch_model.bin")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar", ".pkl", ".th",
             ".pt2", ".keras", ".h5", ".npz", ".index")  # fmt: skip
-PICKLES = (
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".pkl",
-    ".pickle",
-    ".th",
-    ".pth.tar",
-    ".joblib",
-    ".dill",
-)
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".th", ".pth.tar", ".joblib", ".dill")
 _MAX_CLASSES = 1000
 _MAX_BESIDE = 20  # pickles that are looked into beside the model
 # What trainers leave beside the model.
@@ -212,11 +196,10 @@ def read_index(place: str, reader: Reader) -> Manifest:
     if missing and not any(i.danger == Danger.UNSAFE for shard in shards for i in shard.imports):
         what = f"{len(missing)} tensors of the index are in no shard, {missing[0]!r} for one"
         raise truncated(place, what)
-    first = shards[0]
     hashes = [shard.content_sha256 for shard in shards]
     ordered = all(s.ordered for shard in shards for s in shard.state_dicts)
     return dataclasses.replace(
-        first,
+        shards[0],
         path=place,
         file=place,
         size=sum(shard.size for shard in shards),

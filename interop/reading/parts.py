@@ -72,20 +72,16 @@ _EXACT: Mapping[str, PartKind] = {
 }
 # Parts that are known by name, beside a single model file.
 BESIDE = tuple(sorted(name for name in _EXACT if name not in (RECEIPT, MODULES)))
+_MORE_TOKENIZERS = (
+    "*.model", "*.spm", "*.tiktoken", "*.bpe", "*vocab*.json", "*vocab*.txt", "*merges*.txt",
+    "bpe.codes", "dict.txt",
+)  # fmt: skip
 _PATTERNS = (
     ("*.py", PartKind.CODE),
     ("*.jinja", PartKind.CHAT_TEMPLATE),
     ("sentence_*_config.json", PartKind.MODULE),
     ("adapter_model.*", PartKind.ADAPTER),
-    ("*.model", PartKind.TOKENIZER),
-    ("*.spm", PartKind.TOKENIZER),
-    ("*.tiktoken", PartKind.TOKENIZER),
-    ("*.bpe", PartKind.TOKENIZER),
-    ("*vocab*.json", PartKind.TOKENIZER),
-    ("*vocab*.txt", PartKind.TOKENIZER),
-    ("*merges*.txt", PartKind.TOKENIZER),
-    ("bpe.codes", PartKind.TOKENIZER),
-    ("dict.txt", PartKind.TOKENIZER),
+    *((pattern, PartKind.TOKENIZER) for pattern in _MORE_TOKENIZERS),
 )
 WEIGHTS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".th", ".pt2", ".onnx", ".onnx_data", ".data",
@@ -104,8 +100,7 @@ def with_parts(manifest: Manifest, folder: str) -> Manifest:
     """The manifest of a folder's model with the folder's parts; nothing is hashed yet."""
     modules = tuple(_modules(folder))
     of_modules = {m.path for m in modules if m.path}
-    read = {manifest.file, *_files_of(manifest)}
-    parts = tuple(_parts(folder, read, of_modules))
+    parts = tuple(_parts(folder, {manifest.file, *_files_of(manifest)}, of_modules))
     absent = (*(f"{m.path}: {m.fault}" for m in modules if m.fault), *_code_absent(manifest, parts))
     return replace(manifest, is_folder=True, parts=parts, modules=modules, absent=absent)
 
@@ -174,8 +169,7 @@ def kind_of(path: str, of_modules: frozenset[str] | set[str] = frozenset()) -> P
     """What a file within a model's folder is for, by its path there."""
     folder, _, name = path.rpartition("/")
     low = name.lower()
-    kind = _EXACT.get(low)
-    if kind is None:
+    if (kind := _EXACT.get(low)) is None:
         kind = next((k for pattern, k in _PATTERNS if fnmatch(low, pattern)), None)
     top = folder.split("/", 1)[0]
     if top in ("tokenizer", "tokenizer_2") and kind in (None, PartKind.CONFIG):
@@ -185,9 +179,7 @@ def kind_of(path: str, of_modules: frozenset[str] | set[str] = frozenset()) -> P
     in_module = in_module and bool(top) and not top.endswith("_Transformer")
     if in_module and (kind in (None, PartKind.CONFIG, PartKind.LABELS)):
         return PartKind.MODULE
-    if kind is None and low.endswith(WEIGHTS):
-        return PartKind.COPY
-    return kind or PartKind.UNKNOWN
+    return PartKind.COPY if kind is None and low.endswith(WEIGHTS) else kind or PartKind.UNKNOWN
 
 
 def is_ignored(name: str) -> bool:
@@ -214,8 +206,7 @@ def _parts(folder: str, read: set[str], of_modules: set[str]) -> Iterator[Part]:
             why = f"the folder has more than {MAX_PARTS:,} files; the rest was not looked at"
             yield Part("…", PartKind.UNKNOWN, 0, fault=why)
             return
-        file = location.joined(folder, path)
-        if file not in read:
+        if (file := location.joined(folder, path)) not in read:
             yield Part(path, kind_of(path, of_modules), size, file, fault=fault)
 
 

@@ -22,10 +22,8 @@ from interop.facts import (
 from interop.facts.sections.assess import AssessSection, ReplacementRow
 from interop.report.values import ABSENT, Table, interval_of, known, listed, of, plain
 
-SIGNS = {
-    Answer.YES: "yes",
-    Answer.NO: "no",
-}  # of a replacement; whatever else is said of one is open
+# Of a replacement; whatever else is said of one is open.
+SIGNS = {Answer.YES: "yes", Answer.NO: "no"}
 OPEN, NOT_COMPARED = "?", "–"
 MOST_SENTENCES = 16
 ENOUGH = 5  # folds, below which a spread over them says little
@@ -83,16 +81,17 @@ class Assessed:
 
     def figures(self, group: str) -> list[str]:
         """Names of a group's figures, in the order in which they came."""
-        return list(dict.fromkeys(
-            m.name for m in self.report.measurements if m.conditions.get("group") == group
-        ))  # fmt: skip
+        return list(dict.fromkeys(m.name for m in self.every(group)))
+
+    def every(self, group: str) -> list[Measurement]:
+        """All figures of a group, in the order in which they came."""
+        return [m for m in self.report.measurements if m.conditions.get("group") == group]
 
     @property
     def group(self) -> str:
         """What the ranking goes by: fine-tuned figures where there are any, else the probes'."""
-        return (
-            Group.FINE_TUNED if any(g == Group.FINE_TUNED for g, _ in self._found) else Group.REUSE
-        )
+        tuned = any(group == Group.FINE_TUNED for group, _ in self._found)
+        return Group.FINE_TUNED if tuned else Group.REUSE
 
     @property
     def main(self) -> str:
@@ -192,14 +191,12 @@ def answers(of_all: Assessed) -> list[str]:
     if not of_all.names:
         return []
     best = of_all.names[0]
-    first = of_all.outcome(best)
-    if first is None or not known(first.value):
+    if (first := of_all.outcome(best)) is None or not known(first.value):
         return ["The models are not ranked: nothing was trained on the data, for the task is not "
                 "one that a probe answers. What they answer as they are stands below.",
                 *_left_out(of_all)]  # fmt: skip
-    how = (
-        "fine-tuned" if of_all.group == Group.FINE_TUNED else "with a probe on its frozen features"
-    )
+    tuned = of_all.group == Group.FINE_TUNED
+    how = "fine-tuned" if tuned else "with a probe on its frozen features"
     figure = f"{of_all.main} {_with_unit(first)}"
     if len(of_all.names) == 1:
         return [
@@ -257,17 +254,13 @@ def _controls(of_all: Assessed) -> list[str]:
         if not candidate.random or not known(getattr(of_all.outcome(name), "value", None)):
             continue
         own = of_all.outcome(name)
-        others = {
-            c.name: of_all.outcome(c.name)
-            for c in of_all.candidates
-            if c.name != name and not c.random
-        }
-        values = {n: m.value for n, m in others.items() if m is not None and known(m.value)}
+        others = [c.name for c in of_all.candidates if c.name != name and not c.random]
+        outcomes = {n: of_all.outcome(n) for n in others}
+        values = {n: m.value for n, m in outcomes.items() if m is not None and known(m.value)}
         better = -1 if own is not None and own.conditions.get("better") == -1 else 1
         mine = own.value if own is not None and known(own.value) else 0.0
         below = [n for n, v in values.items() if better * v < better * mine]
-        level = [n for n, v in values.items() if v == mine]
-        if level:
+        if level := [n for n, v in values.items() if v == mine]:
             controls.append(
                 f"{name} has weights drawn at random and comes to the same as {listed(level)}: "
                 "this data does not tell them apart."
@@ -287,8 +280,7 @@ def _controls(of_all: Assessed) -> list[str]:
 
 def front_in_words(of_all: Assessed) -> str:
     """What the Pareto front is, and who is on it."""
-    names = of_all.on_front()
-    if not names or len(of_all.names) < 2:
+    if not (names := of_all.on_front()) or len(of_all.names) < 2:
         return ""
     main = of_all.main or "accuracy"
     points = [c.figures for c in of_all.candidates]
@@ -307,14 +299,11 @@ def front_in_words(of_all: Assessed) -> str:
         f"better in one of them; small differences count too. {who}."
     )
     if missing:
-        front_in_words += (
-            f" {_capital(listed(missing))} {'was' if len(missing) == 1 else 'were'} not measured"
-        )
-        front_in_words += " and plays no part." if len(missing) == 1 else " and play no part."
+        were, play = ("was", "plays") if len(missing) == 1 else ("were", "play")
+        front_in_words += f" {_capital(listed(missing))} {were} not measured and {play} no part."
     real = [c.figures for c in of_all.candidates if not c.random]
-    if any(
-        not known(p.get(k)) for p in real for k in ("accuracy", *_AXES) if _word(k, main) in axes
-    ):
+    keys = [k for k in ("accuracy", *_AXES) if _word(k, main) in axes]
+    if any(not known(p.get(k)) for p in real for k in keys):
         front_in_words += " A figure that a model lacks may be anything, so that model stays on it."
     if 0 < len(real) < len(points):
         front_in_words += (
@@ -344,8 +333,7 @@ def _word(axis: str, main: str) -> str:
 
 def data_in_words(of_all: Assessed) -> str:
     """The data set by name, size and the front of its hash."""
-    data = of_all.data
-    if data is None:
+    if (data := of_all.data) is None:
         return ""
     digest = str(data.facts.get("sha256") or "")
     known_by = f", content hash sha256 {digest[:12]}…" if digest else ""
@@ -437,11 +425,8 @@ def worded(table: Table) -> Table:
 
 
 def _about_ranking(of_all: Assessed, scored: bool) -> str:
-    shown = (
-        [of_all.main, *of_all.figures(Group.REUSE)[1:2]]
-        if of_all.group == Group.REUSE
-        else [of_all.main]
-    )
+    second = of_all.figures(Group.REUSE)[1:2] if of_all.group == Group.REUSE else []
+    shown = [of_all.main, *second]
     sentences = [f"{_capital(n)}: {_FIGURES[n]}." for n in dict.fromkeys(shown) if n in _FIGURES]
     if any(interval_of(m) for n in of_all.names if (m := of_all.outcome(n)) is not None):
         sentences.append(
@@ -470,9 +455,8 @@ def _about_ranking(of_all: Assessed, scored: bool) -> str:
 
 
 def _device(m: Measurement) -> str:
-    return {"cpu": "the CPU", "cuda": "the GPU"}.get(
-        str(m.conditions.get("device")), "this machine"
-    )
+    device = str(m.conditions.get("device"))
+    return {"cpu": "the CPU", "cuda": "the GPU"}.get(device, "this machine")
 
 
 def all_figures(of_all: Assessed) -> list[Table]:
@@ -483,8 +467,7 @@ def all_figures(of_all: Assessed) -> list[Table]:
         (Group.REUSE, "A probe on frozen features, over the folds"),
         (Group.HELD_BACK, "A probe on frozen features, on the held-back test set"),
     ):
-        shown = [f for f in of_all.figures(group) if "time" not in f]
-        if not shown:
+        if not (shown := [f for f in of_all.figures(group) if "time" not in f]):
             continue
         by_figure = {f: [of_all.get(group, n, f) for n in of_all.names] for f in shown}
         heads = ("model", *(f"{f}{_unit(by_figure[f])}" for f in shown))
@@ -523,8 +506,7 @@ def costs(of_all: Assessed) -> Table | None:
         "two of them.\nTraining memory: what one sample leaves in memory for a step of training.\n"
         "Features, probes: processor time for all samples here, and for all probes."
     )
-    kept = [n for n in of_all.names if _kept(of_all, n)]
-    if kept:
+    if kept := [n for n in of_all.names if _kept(of_all, n)]:
         note += f"\nThe features of {_named(of_all, kept)} are from an earlier run, with its times."
     if tuned:
         note += (
@@ -546,13 +528,8 @@ _TIMES = {
 
 def few(of_all: Assessed) -> Table | None:
     """Accuracy with few samples of each class."""
-    measurements = [
-        m
-        for m in of_all.report.measurements
-        if m.conditions.get("group") == Group.SAMPLE_EFFICIENCY
-    ]
-    names = list(dict.fromkeys(m.name for m in sorted(measurements, key=_count)))
-    if not names:
+    measurements = sorted(of_all.every(Group.SAMPLE_EFFICIENCY), key=_count)
+    if not (names := list(dict.fromkeys(m.name for m in measurements))):
         return None
     heads = ("model", *(f"{n.removeprefix('accuracy at ')}, %" for n in names))
     rows = tuple(
@@ -563,9 +540,8 @@ def few(of_all: Assessed) -> Table | None:
         "Accuracy of a probe that is given only so many samples of each class to train on, with "
         "its 95 % interval: which model serves where labels are scarce."
     )
-    return Table(
-        "How many labelled samples it takes", heads, rows, tuple(range(1, len(heads))), note
-    )
+    title = "How many labelled samples it takes"
+    return Table(title, heads, rows, tuple(range(1, len(heads))), note)
 
 
 def _count(m: Measurement) -> float:
@@ -575,8 +551,7 @@ def _count(m: Measurement) -> float:
 
 def as_it_is(of_all: Assessed) -> Table | None:
     """What models answer with the head that they have."""
-    names = of_all.figures(Group.AS_IT_IS)
-    if not names:
+    if not (names := of_all.figures(Group.AS_IT_IS)):
         return None
     by_name = {n: [of_all.get(Group.AS_IT_IS, c, n) for c in of_all.names] for n in names}
     heads = ("model", *(f"{n}{_unit(by_name[n])}" for n in names))
@@ -612,16 +587,11 @@ def interchange(of_all: Assessed) -> Table | None:
         "no: it is shown to be.\n"
         "?: open. These samples do not settle it, which is not a yes."
     )
-    if any(
-        verdict(of_all.pair(a, b)) == NOT_COMPARED
-        for a in of_all.names
-        for b in of_all.names
-        if a != b
-    ):
+    others = [(a, b) for a in of_all.names for b in of_all.names if a != b]
+    if any(verdict(of_all.pair(*both)) == NOT_COMPARED for both in others):
         note += f"\n{NOT_COMPARED}: not compared."
-    return Table(
-        INTERCHANGE, heads, rows, tuple(range(1, len(heads))), f"{note}\n{_basis(of_all)}".strip()
-    )
+    figures = tuple(range(1, len(heads)))
+    return Table(INTERCHANGE, heads, rows, figures, f"{note}\n{_basis(of_all)}".strip())
 
 
 def _points(of_all: Assessed) -> str:
@@ -688,17 +658,12 @@ def about_p(of_all: Assessed) -> str:
 def predicted(of_all: Assessed) -> Table | None:
     """How well each score that needs no training foretold the order."""
     names = of_all.figures(Group.TRANSFERABILITY)
-    taus = {
-        of(m): m for m in of_all.report.measurements if m.conditions.get("group") == Group.ORDER
-    }
-    names = list(dict.fromkeys([*names, *taus]))
-    if not names:
+    taus = {of(m): m for m in of_all.every(Group.ORDER)}
+    if not (names := list(dict.fromkeys([*names, *taus]))):
         return None
     rows = tuple((n, _tau(of_all, n, taus.get(n)), _SCORES.get(n, "")) for n in names)
-    order = of_all.section.order
-    against = (order.against if order else "accuracy").replace(
-        "accuracy", of_all.main or "accuracy"
-    )
+    order, main = of_all.section.order, of_all.main or "accuracy"
+    against = order.against.replace("accuracy", main) if order else main
     note = (
         f"Foretold: how well the score put the models in the order of the {against} (weighted "
         "Kendall's tau): 1 the same order, 0 no relation, -1 the reverse; places at the top count "
@@ -729,8 +694,7 @@ def _defined(of_all: Assessed, score: str) -> int:
 
 def scores(of_all: Assessed) -> Table | None:
     """Each score of each model."""
-    names = of_all.figures(Group.TRANSFERABILITY)
-    if not names:
+    if not (names := of_all.figures(Group.TRANSFERABILITY)):
         return None
     heads = ("score", *(str(n + 1) for n in range(len(of_all.names))))
     rows = tuple(
@@ -801,8 +765,7 @@ def limits(of_all: Assessed) -> list[str]:
     limits: list[str] = []
     if not of_all.names:
         return limits
-    data = of_all.data
-    if data is not None:
+    if (data := of_all.data) is not None:
         limits.append(
             f"It holds for this data set and for data like it; {data.summary} are what it rests on."
         )

@@ -50,9 +50,7 @@ def to_json(value: Any) -> Json:
         return [to_json(v) for v in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None  # JSON has no word for it
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def read_report(path: str | Path) -> Report:

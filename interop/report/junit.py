@@ -102,13 +102,9 @@ def _decides(report: Report, breaks: tuple[Intent, ...]) -> bool:
 
 
 def _add(suite: Element, name: str, case: _Case) -> None:
-    test = SubElement(
-        suite,
-        "testcase",
-        classname=_clean(f"{name.replace(' ', '.')}.{case.kind}"),
-        name=_clean(case.name),
-        time=f"{case.seconds:.3f}",
-    )
+    classname = _clean(f"{name.replace(' ', '.')}.{case.kind}")
+    time = f"{case.seconds:.3f}"
+    test = SubElement(suite, "testcase", classname=classname, name=_clean(case.name), time=time)
     if case.said:
         ended = SubElement(test, case.said, type=_clean(case.type), message=_clean(case.message))
         ended.text = _clean(case.text) or None

@@ -75,10 +75,9 @@ def _assessed(report: Report) -> Iterator[str]:
             for n, c in enumerate(of_all.names) if (i := of_all.given(c)))  # fmt: skip
     yield _table(("", "model", "file", "what it is"), rows)
     tables = assessed.tables(of_all)
-    shown = (
-        (assessed.worded(tables[0]), *assessed.all_figures(of_all), *tables[1:]) if tables else ()
-    )
-    for one in shown:
+    if tables:
+        tables[:1] = [assessed.worded(tables[0]), *assessed.all_figures(of_all)]
+    for one in tables:
         yield f"### {one.title}"
         yield _table(tuple(map(text, one.head)), (tuple(map(text, row)) for row in one.rows))
         yield tame(one.note)
@@ -103,9 +102,8 @@ def _learning(report: Report) -> Iterator[str]:
 
 
 def _replacements(replacements: Sequence[tuple[str, str]], most: int, about: str) -> Iterator[str]:
-    yield _table(
-        ("", "why"), ((text(word), text(sentence)) for word, sentence in replacements[:most])
-    )
+    rows = ((text(word), text(sentence)) for word, sentence in replacements[:most])
+    yield _table(("", "why"), rows)
     more = len(replacements) - most
     yield (f"… and {more} more, in the JSON report. " if more > 0 else "") + about
 
@@ -156,8 +154,7 @@ def _figures(m: Measurement) -> tuple[str, ...]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = list(rows)
-    if not cells:
+    if not (cells := list(rows)):
         return ""
     lines = [head, ["---"] * len(head), *cells[:MOST_ROWS]]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -51,13 +51,9 @@ def _finding(finding: Finding) -> Finding:
     for key, value in facts.items():
         if key in ("files", "tensors") and isinstance(value, (list, tuple)):
             facts[key] = [one_name(v) if isinstance(v, str) else v for v in value]
-    return replace(
-        finding,
-        what=one_name(finding.what),
-        place=one_name(finding.place),
-        hint=one_name(finding.hint),
-        facts=facts,
-    )
+    place = one_name(finding.place)
+    what = one_name(finding.what)
+    return replace(finding, what=what, place=place, hint=one_name(finding.hint), facts=facts)
 
 
 def _escape(match: re.Match[str]) -> str:

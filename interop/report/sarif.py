@@ -16,19 +16,9 @@ from posixpath import normpath
 from urllib.parse import quote
 
 from interop.facts import Finding, InputRole, Json, Level, Report, Skipped
+from interop.report import wording
 from interop.report.json import dump
 from interop.report.sanitize import plain
-from interop.report.wording import (
-    faults,
-    files_of,
-    headline,
-    level_of,
-    names_in,
-    one_line,
-    path_of,
-    waived,
-    word,
-)
 from interop.rules import SECTIONS, explain
 
 SCHEMA = (
@@ -80,7 +70,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _run(report: Report) -> dict[str, Json]:
-    shown = [(finding, "") for finding in faults(report)] + waived(report)
+    shown = [(finding, "") for finding in wording.faults(report)] + wording.waived(report)
     # What was skipped need not be a rule: a runtime that is not installed, a batch size.
     ids = [finding.rule for finding, _ in shown]
     ids += [s.rule for s in report.skipped if explain(s.rule)]
@@ -95,8 +85,8 @@ def _run(report: Report) -> dict[str, Json]:
         "properties": {
             "command": report.command,
             "outcome": str(report.outcome),
-            "verdict": word(report),
-            "summary": one_line(report.summary),
+            "verdict": wording.word(report),
+            "summary": wording.one_line(report.summary),
         },
     }
 
@@ -104,13 +94,12 @@ def _run(report: Report) -> dict[str, Json]:
 def _driver(report: Report, rules: Sequence[str]) -> dict[str, Json]:
     driver: dict[str, Json] = {"name": "interop", "rules": [_rule(r) for r in rules]}
     version = report.environment.get("interop")
-    return {**driver, "version": one_line(str(version))} if version else driver
+    return {**driver, "version": wording.one_line(str(version))} if version else driver
 
 
 def _rule(rule_id: str) -> dict[str, Json]:
     """A rule's record and docstring; its id alone where it is none of ours (a proof)."""
-    known = explain(rule_id)
-    if known is None:
+    if (known := explain(rule_id)) is None:
         return {"id": rule_id}
     texts = {name: _paragraphs(known.sections.get(name, "")) for name in SECTIONS}
     record: dict[str, Json] = {
@@ -136,8 +125,9 @@ def _paragraphs(text: str) -> str:
 
 def _category(report: Report) -> str:
     """What tells one upload of a repository from another (3.17.3): the command and candidate."""
-    models = [uri_of(path_of(given)) for given in report.inputs if given.role != InputRole.DATA]
-    return "/".join(["interop", report.command, *models[-1:], ""])
+    models = [given for given in report.inputs if given.role != InputRole.DATA]
+    last = [uri_of(wording.path_of(given)) for given in models[-1:]]
+    return "/".join(["interop", report.command, *last, ""])
 
 
 def _invocation(report: Report, rules: Sequence[str]) -> dict[str, Json]:
@@ -145,7 +135,7 @@ def _invocation(report: Report, rules: Sequence[str]) -> dict[str, Json]:
     invocation: dict[str, Json] = {
         "executionSuccessful": True,
         "exitCode": report.exit_code,
-        "exitCodeDescription": headline(report),
+        "exitCodeDescription": wording.headline(report),
     }
     when = report.environment.get("unix_time")
     if isinstance(when, (int, float)):
@@ -156,10 +146,8 @@ def _invocation(report: Report, rules: Sequence[str]) -> dict[str, Json]:
 
 
 def _notice(skipped: Skipped, rules: Sequence[str]) -> dict[str, Json]:
-    notice: dict[str, Json] = {
-        "level": "note",
-        "message": {"text": _message(f"{skipped.rule} was not checked: {skipped.why}")},
-    }
+    text = _message(f"{skipped.rule} was not checked: {skipped.why}")
+    notice: dict[str, Json] = {"level": "note", "message": {"text": text}}
     if skipped.rule in rules:
         notice["associatedRule"] = {"id": skipped.rule, "index": rules.index(skipped.rule)}
     return notice
@@ -169,7 +157,7 @@ def _artifacts(report: Report) -> list[Json]:
     """The model files, each once."""
     by_uri: dict[str, Json] = {}
     for given in report.inputs:
-        uri = uri_of(path_of(given))
+        uri = uri_of(wording.path_of(given))
         if given.role == InputRole.DATA or not uri:
             continue
         one: dict[str, Json] = {"location": {"uri": uri}, "roles": ["analysisTarget"]}
@@ -185,14 +173,14 @@ def _artifacts(report: Report) -> list[Json]:
 def _result(
     report: Report, finding: Finding, waiver: str, index: int, seen: Counter[str]
 ) -> dict[str, Json]:
-    uris = [uri for uri in map(uri_of, files_of(report, finding)) if uri]
-    names = names_in(report, finding)
+    uris = [uri for uri in map(uri_of, wording.files_of(report, finding)) if uri]
+    names = wording.names_in(report, finding)
     fingerprint = _fingerprint(report, finding, uris, seen)
     text = finding.what or finding.rule
     result: dict[str, Json] = {
         "ruleId": finding.rule,
         "ruleIndex": index,
-        "level": LEVELS[level_of(report, finding)],
+        "level": LEVELS[wording.level_of(report, finding)],
         "message": {"text": _message(f"{text}\nFix: {finding.hint}" if finding.hint else text)},
         # The second name is the one that code scanning goes by. Left to itself it would hash the
         # file's first line: after each training the same fault would be a new one.
@@ -202,9 +190,9 @@ def _result(
     if locations := _locations(uris, names[:MOST_PLACES]):
         result["locations"] = locations
     if waiver:
-        result["suppressions"] = [
-            {"kind": "external", "status": "accepted", "justification": one_line(waiver)}
-        ]
+        why = wording.one_line(waiver)
+        accepted = {"kind": "external", "status": "accepted", "justification": why}
+        result["suppressions"] = [accepted]
     return result
 
 
@@ -225,14 +213,9 @@ def _locations(uris: Sequence[str], names: Iterable[str]) -> list[Json]:
 
 def _fingerprint(report: Report, finding: Finding, uris: Sequence[str], seen: Counter[str]) -> str:
     """A hash of rule, files and place: the same for the same fault in the next run, elsewhere."""
-    place = "" if finding.place in files_of(report, finding) else finding.place
-    parts = [
-        finding.rule,
-        *uris,
-        place,
-        *(f"{k}={finding.facts[k]}" for k in _APART if k in finding.facts),
-    ]
-    text = "\0".join(parts)
+    place = "" if finding.place in wording.files_of(report, finding) else finding.place
+    apart = [f"{k}={finding.facts[k]}" for k in _APART if k in finding.facts]
+    text = "\0".join([finding.rule, *uris, place, *apart])
     seen[text] += 1
     more = f"\0{seen[text]}" if seen[text] > 1 else ""
     return sha256(_bytes(text + more)).hexdigest()

@@ -24,16 +24,13 @@ def quantity(value: float, unit: str) -> str:
         return f"{value:.0f}"
     if unit == Unit.RATIO:
         return f"{value:.3f}"
-    if unit == Unit.P:
-        return f"{value:.3g}"
-    return f"{value:.2f} {unit}"
+    return f"{value:.3g}" if unit == Unit.P else f"{value:.2f} {unit}"
 
 
 def spanned(low: float, high: float, unit: str, bare: bool = False) -> str:
     """Both ends of an interval, a unit of both named once, or not at all where it is `bare`."""
     a, b = quantity(low, unit), quantity(high, unit)
-    word = b.partition(" ")[2]
-    if word and a.endswith(f" {word}"):
+    if (word := b.partition(" ")[2]) and a.endswith(f" {word}"):
         a = a.removesuffix(f" {word}")
         b = b.removesuffix(f" {word}") if bare else b
     return f"{a} to {b}"

@@ -50,9 +50,7 @@ def interval_of(m: Measurement) -> tuple[float, float] | None:
 def span(m: Measurement) -> str:
     """The 95 % interval as text, a unit of both named once; empty where there is none."""
     interval = interval_of(m)
-    if interval is None:
-        return ""
-    return spanned(*interval, m.unit)
+    return "" if interval is None else spanned(*interval, m.unit)
 
 
 def with_span(m: Measurement) -> str:

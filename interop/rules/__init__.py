@@ -39,11 +39,8 @@ class Explained:
 @cache
 def all_rules() -> Mapping[str, Explained]:
     """Every rule by its id, in the order of ids."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
     by_id: dict[str, Explained] = {}
-    for name in names:
-        if name.startswith("_"):
-            continue
+    for name in sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py")):
         module = import_module(f"{__name__}.{name}")
         title, sections = _sections(module.__doc__ or "")
         by_id[module.RULE.id] = Explained(module.RULE, module.check, title, sections)
@@ -53,9 +50,8 @@ def all_rules() -> Mapping[str, Explained]:
 def explain(rule_id: str) -> Explained | None:
     """The rule of an id or of an id that it once had."""
     rules = all_rules()
-    return rules.get(rule_id) or next(
-        (r for r in rules.values() if rule_id in r.rule.aliases), None
-    )
+    formerly = (r for r in rules.values() if rule_id in r.rule.aliases)
+    return rules.get(rule_id) or next(formerly, None)
 
 
 def run(
@@ -70,8 +66,7 @@ def run(
     findings: list[Finding] = []
     skipped: list[Skipped] = []
     for rule_id, explained in all_rules().items():
-        lacking = [need for need in explained.rule.needs if need not in present]
-        if lacking:
+        if lacking := [need for need in explained.rule.needs if need not in present]:
             if lacking[0] in _LACKS and "candidate" in present:
                 skipped.append(Skipped(rule_id, _LACKS[lacking[0]]))
             continue
@@ -98,18 +93,14 @@ def finding(
     facts: Mapping[str, Json] | None = None,
     breaks: tuple[Intent, ...] | None = None,
     level: Level | None = None,
+    answer: Answer | None = None,
 ) -> Finding:
-    """A finding of a rule; `breaks` narrows the intents that the rule names."""
-    return Finding(
-        rule=rule.id,
-        level=level or rule.level,
-        breaks=rule.breaks if breaks is None else breaks,
-        answer=rule.answer,
-        what=what,
-        place=place,
-        hint=hint,
-        facts=facts or {},
-    )
+    """A finding of a rule; `breaks` narrows the intents that the rule names, and what only may be
+    so, as an `answer` of UNKNOWN says, is a warning."""
+    weighed = Level.WARN if answer is Answer.UNKNOWN else rule.level
+    level, answer = level or weighed, answer or rule.answer
+    breaks = rule.breaks if breaks is None else breaks
+    return Finding(rule.id, level, breaks, answer, what, place, hint, facts or {})
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

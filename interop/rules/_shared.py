@@ -78,10 +78,8 @@ def changed_to(changes: Sequence[PartChange], most: int = 4) -> str:
         if not change.field:
             words.append(change.why or "has other bytes")
             continue
-        old, new = (
-            "absent" if change.side is only else str(value)
-            for value, only in ((change.a, Side.B), (change.b, Side.A))
-        )
+        old = "absent" if change.side is Side.B else str(change.a)
+        new = "absent" if change.side is Side.A else str(change.b)
         words.append(f"{change.field} {old} -> {new}")
     more = len(changes) - most
     return ", ".join(words) + (f" and {more} more" if more > 0 else "")
@@ -166,9 +164,7 @@ def command(case: Case, end: str) -> str:
 def port(case: Case) -> str:
     """That command, and how much of A it fills from B; "" where it is known to fail."""
     a, pairing = case.a, case.pairing
-    if a is None or case.b is None or pairing is None:
-        return ""
-    if not (share := pairing.fills):
+    if a is None or case.b is None or pairing is None or not (share := pairing.fills):
         return ""
     rest = "" if share == 1 else "; the head is B's own"
     # Rounded down: what is missing must not round to nothing.
@@ -180,6 +176,5 @@ def port(case: Case) -> str:
 
 def _named(identity: Identity) -> str:
     """A file as a command names it, with the place in it where there are several."""
-    several = len(identity.manifest.state_dicts) > 1
-    place = f"#{identity.place}" if several else ""
+    place = f"#{identity.place}" if len(identity.manifest.state_dicts) > 1 else ""
     return shlex.quote(identity.manifest.path + place)

@@ -35,9 +35,6 @@ def check(case: Case) -> Iterator[Finding]:
             if axis.name not in asked or axis.name in seen or axis.state is AxisState.OPEN:
                 continue
             seen.add(axis.name)
-            yield finding(
-                RULE,
-                f"{axis.name}: {axis.words()}{f'; {axis.why}' if axis.why else ''}",
-                place=axis.input,
-                facts={"axis": axis.name, "state": str(axis.state)},
-            )
+            what = f"{axis.name}: {axis.words()}{f'; {axis.why}' if axis.why else ''}"
+            facts = {"axis": axis.name, "state": str(axis.state)}
+            yield finding(RULE, what, place=axis.input, facts=facts)

@@ -128,9 +128,8 @@ def check(case: Case) -> Iterator[Finding]:
     other = _other_backbone(case)
     # Two libraries' configs have other fields; what they have in common is compared.
     foreign = other or _library(case.a) != _library(case.b)
-    compared = [
-        c for c in compared if not (foreign and c.side is not Side.BOTH and not _defaults(c))
-    ]
+    if foreign:
+        compared = [c for c in compared if c.side is Side.BOTH or _defaults(c)]
     judged: dict[tuple[str, Answer, tuple[Intent, ...]], list[PartChange]] = {}
     for change in compared:
         answer, breaks = _told(change, case) or _judged(change, other)
@@ -155,25 +154,21 @@ def _defaults(change: PartChange) -> bool:
 def _said(
     path: str, changes: Sequence[PartChange], answer: Answer, breaks: tuple[Intent, ...]
 ) -> Finding:
-    problem = finding(
+    open_ = "" if answer is Answer.NO else "; not known to leave the outputs alone"
+    return finding(
         RULE,
-        f"{path}: {changed_to(changes)}",
+        f"{path}: {changed_to(changes)}{open_}",
         place=path,
         facts={"fields": {c.field: [c.a, c.b] for c in changes}},
         breaks=breaks,
-        level=RULE.level if answer is Answer.NO else Level.WARN,
+        answer=answer,
     )
-    if answer is Answer.NO:
-        return problem
-    what = f"{problem.what}; not known to leave the outputs alone"
-    return replace(problem, what=what, answer=answer)
 
 
 def _told(change: PartChange, case: Case) -> tuple[Answer, tuple[Intent, ...]] | None:
     """What the weights or the labels make of a field; None where they say nothing of it."""
     assert case.a is not None and case.b is not None
-    name = change.field.rpartition(".")[2]
-    if name in ("dtype", "torch_dtype"):
+    if (name := change.field.rpartition(".")[2]) in ("dtype", "torch_dtype"):
         # A library loads in the type that is stated: it matters where the weights are of another.
         sides = ((case.a, change.a), (case.b, change.b))
         own = all(v is None or _has_dtype(i, v) for i, v in sides)
@@ -258,13 +253,8 @@ def _task(names: Json) -> str:
 def _other_backbone(case: Case) -> bool:
     """Whether B's tensors are not A's by name and shape, apart from the heads."""
     assert case.a is not None and case.b is not None and case.pairing is not None
-    heads = {
-        n
-        for i in (case.a, case.b)
-        for h in (i.head, *i.side_heads)
-        if h is not None
-        for n in h.tensors
-    }
+    found = [h for i in (case.a, case.b) for h in (i.head, *i.side_heads) if h is not None]
+    heads = {n for h in found for n in h.tensors}
     p = case.pairing
     rest = [*p.missing, *p.extra, *(pair.a for pair in p.reshaped)]
     mapped = {m.a.name for m in p.mapped} | {t.name for m in p.mapped for t in m.b}

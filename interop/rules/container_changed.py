@@ -25,10 +25,7 @@ RULE = Rule("container-changed", Level.NOTE, (), needs=("pair",))
 
 # What one and the same loader takes, or a loader one word away (load_file for load): a change
 # within is noted. ONNX graphs are left out, of which reloading is no question.
-_ALIKE = (
-    {"torch-zip", "torch-legacy", "pickle", "safetensors"},
-    {"keras", "hdf5"},
-)
+_ALIKE = ({"torch-zip", "torch-legacy", "pickle", "safetensors"}, {"keras", "hdf5"})
 
 
 def check(case: Case) -> Iterator[Finding]:

@@ -22,12 +22,7 @@ from collections.abc import Iterator
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules._shared import unreadable
 
-RULE = Rule(
-    "file-truncated",
-    Level.ERROR,
-    (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE),
-    needs=("unreadable",),
-)
+RULE = Rule("file-truncated", Level.ERROR, tuple(Intent), needs=("unreadable",))
 
 
 def check(case: Case) -> Iterator[Finding]:

@@ -34,26 +34,21 @@ def check(case: Case) -> Iterator[Finding]:
     if a is None or b is None or not a.computation or a.computation == b.computation:
         return
     p = case.pairing
-    others = [*p.missing, *p.extra, *(pair.a for pair in p.reshaped)]
-    if not all(t.is_small for t in others):
+    if not all(t.is_small for t in [*p.missing, *p.extra, *(pair.a for pair in p.reshaped)]):
         return  # other weights: another graph is no news
     if any(pair.a.dtype != pair.b.dtype for pair in p.matched):
         return
     changes = _changes(a, b)
-    yield finding(
-        RULE,
-        f"B's graph differs: {', '.join(changes)}",
-        hint="compare the outputs on real inputs: the weights do not show what this changes",
-        facts={"operators": changes},
-    )
+    hint = "compare the outputs on real inputs: the weights do not show what this changes"
+    what = f"B's graph differs: {', '.join(changes)}"
+    yield finding(RULE, what, hint=hint, facts={"operators": changes})
 
 
 def _changes(a: Graph, b: Graph) -> list[str]:
     """ "Relu 12 -> 0" """
     names = sorted({*a.operators, *b.operators} - {"Constant"})
     counts = [(n, a.operators.get(n, 0), b.operators.get(n, 0)) for n in names]
-    changes = [f"{n} {old} -> {new}" for n, old, new in counts if old != new]
-    if not changes:
+    if not (changes := [f"{n} {old} -> {new}" for n, old, new in counts if old != new]):
         return ["attributes, constants or wiring"]
     more = [f"{len(changes) - _SHOWN} more operators"] if len(changes) > _SHOWN else []
     return changes[:_SHOWN] + more

@@ -20,25 +20,21 @@ from collections.abc import Iterator
 
 from interop.facts import Answer, Case, Finding, HeadKind, Intent, Level, Rule
 from interop.rules import finding
+from interop.rules._shared import sides
 
 RULE = Rule("head-not-found", Level.NOTE, (Intent.TRANSFER, Intent.REPLACE), answer=Answer.UNKNOWN)
 
 
 def check(case: Case) -> Iterator[Finding]:
-    for identity in (case.a, case.b):
-        if (
-            identity is not None
-            and identity.head is not None
-            and identity.head.kind == HeadKind.REMOVED
-        ):
-            yield finding(
-                RULE,
-                "holds a backbone without its own head; what lies beside it is not known to be one"
-                if identity.side_heads
-                else "holds a backbone alone, no head",
-                place=identity.manifest.path,
-                breaks=(Intent.REPLACE,),
-            )
+    for one in sides(case):
+        if one.head is not None and one.head.kind == HeadKind.REMOVED:
+            what = "holds a backbone alone, no head"
+            if one.side_heads:
+                what = (
+                    "holds a backbone without its own head; what lies beside it is not known to be "
+                    "one"
+                )
+            yield finding(RULE, what, place=one.manifest.path, breaks=(Intent.REPLACE,))
     if case.pairing is not None and not case.pairing.missing + case.pairing.reshaped:
         return  # every tensor of A has its like in B: nothing hangs on where the head begins
     for side, identity in (("A", case.a), ("B", case.b)):
@@ -47,13 +43,8 @@ def check(case: Case) -> Iterator[Finding]:
         if identity.backbone is not None:
             if identity.manifest.pools:
                 continue  # its modules take the place of a head
-            name = identity.architectures[0].name
-            yield finding(
-                RULE,
-                f"{name} has no head: a backbone alone",
-                place=identity.manifest.path,
-                breaks=(Intent.REPLACE,),
-            )
+            what = f"{identity.architectures[0].name} has no head: a backbone alone"
+            yield finding(RULE, what, place=identity.manifest.path, breaks=(Intent.REPLACE,))
             continue
         if identity.kind and not identity.kind.startswith("quantized"):
             continue  # an adapter, or several models: another rule says so, and what to do

@@ -45,16 +45,14 @@ def check(case: Case) -> Iterator[Finding]:
         if m.name == "latency noise" and m.interval is not None:
             low, high = m.interval
             if max(high, 1 / max(low, 1e-9)) > max(limit, 1.0):
-                reasons.setdefault(batch, []).insert(
-                    0, f"the same runtime against itself {low:.2f} to {high:.2f}"
-                )
+                noise = f"the same runtime against itself {low:.2f} to {high:.2f}"
+                reasons.setdefault(batch, []).insert(0, noise)
                 facts.setdefault(batch, {})["interval"] = [low, high]
         elif m.name == "latency" and m.value and (m.conditions.get("p90") or 0) > _SPREAD * m.value:
             times = m.conditions["p90"] / m.value
             of = str(m.conditions.get("of"))
-            reasons.setdefault(batch, []).append(
-                f"a tenth of {of}'s runs took over {times:.1f} times their median"
-            )
+            tail = f"a tenth of {of}'s runs took over {times:.1f} times their median"
+            reasons.setdefault(batch, []).append(tail)
             facts.setdefault(batch, {})[of] = {"p90": m.conditions["p90"], "p50": m.value}
     for batch, why in reasons.items():
         more = f"; and {len(why) - _SHOWN} more like it" if len(why) > _SHOWN else ""

@@ -33,12 +33,9 @@ def check(case: Case) -> Iterator[Finding]:
         yield from _inside(case.a, case.b)
         return
     old, new = case.a.prefix, case.b.prefix
-    yield finding(
-        RULE,
-        f"names start with {new!r} in B, with {old!r} in A",
-        hint=mend(case) or "save B without its wrapper",
-        facts={"a": old, "b": new},
-    )
+    what = f"names start with {new!r} in B, with {old!r} in A"
+    hint = mend(case) or "save B without its wrapper"
+    yield finding(RULE, what, hint=hint, facts={"a": old, "b": new})
 
 
 def _inside(a: Identity, b: Identity) -> Iterator[Finding]:
@@ -46,12 +43,7 @@ def _inside(a: Identity, b: Identity) -> Iterator[Finding]:
     if "…" not in a.prefix:
         return
     old, new = a.file_names, b.file_names
-    moved = [name for name in old if new.get(name, old[name]) != old[name]]
-    if moved:
+    if moved := [name for name in old if new.get(name, old[name]) != old[name]]:
         shown = f"{old[moved[0]]} in A is {new[moved[0]]} in B"
-        yield finding(
-            RULE,
-            f"{len(moved)} names carry a wrapper at another place: {shown}",
-            hint="save B without its wrapper",
-            facts={"tensors": moved},
-        )
+        what = f"{len(moved)} names carry a wrapper at another place: {shown}"
+        yield finding(RULE, what, hint="save B without its wrapper", facts={"tensors": moved})

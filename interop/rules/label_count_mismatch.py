@@ -58,11 +58,8 @@ def _others(a: Identity, b: Identity) -> Iterator[Finding]:
         if new is None or old.role in ("", HeadRole.BESIDE) or old.role.startswith("auxiliary"):
             continue
         if old.outputs and new.outputs and old.outputs != new.outputs:
-            yield finding(
-                RULE,
-                f"{old.outputs} outputs of {old.path} became {new.outputs}",
-                facts={"a": old.outputs, "b": new.outputs},
-            )
+            what = f"{old.outputs} outputs of {old.path} became {new.outputs}"
+            yield finding(RULE, what, facts={"a": old.outputs, "b": new.outputs})
             return
 
 
@@ -73,6 +70,4 @@ def count(identity: Identity, *, labels: bool = True) -> int | None:
         shape = identity.manifest.graph.outputs[0].shape
         if len(shape) == 2 and isinstance(shape[1], int):
             return shape[1]
-    if labels and identity.labels.names is not None:
-        return len(identity.labels.names)
-    return None
+    return len(identity.labels.names) if labels and identity.labels.names is not None else None

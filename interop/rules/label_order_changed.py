@@ -18,7 +18,6 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from interop.facts import Answer, Case, Finding, Intent, Level, Rule
 from interop.rules import finding
@@ -52,12 +51,11 @@ def _suspected(case: Case) -> Iterator[Finding]:
         return
     shown = ", ".join(f"A's {i} is B's {rows.order[i]}" for i in rows.moved[:3])
     more = ", …" if len(rows.moved) > 3 else ""
-    problem = finding(
+    yield finding(
         RULE,
         f"suspected: {len(rows.moved)} of {len(rows.order)} rows of the head have changed places "
         f"({shown}{more}); mean cosine {rows.matched:.2f} so, {rows.in_place:.2f} in place",
         hint="name the labels of both with --labels, or permute the head's rows",
         facts={"order": list(rows.order), "moved": list(rows.moved)},
-        level=Level.WARN,
+        answer=Answer.UNKNOWN,
     )
-    yield replace(problem, answer=Answer.UNKNOWN)

@@ -33,8 +33,5 @@ def check(case: Case) -> Iterator[Finding]:
         return
     gone = [n for n in old if n not in new]
     come = [n for n in new if n not in old]
-    yield finding(
-        RULE,
-        f"gone: {listed(gone)}; new: {listed(come)}",
-        facts={"gone": gone, "new": come},
-    )
+    what = f"gone: {listed(gone)}; new: {listed(come)}"
+    yield finding(RULE, what, facts={"gone": gone, "new": come})

@@ -36,6 +36,5 @@ def _named_elsewhere(identity: Identity) -> bool:
     have no names."""
     role = identity.head.role if identity.head is not None else HeadRole.UNKNOWN
     tokens = any(p.kind is PartKind.TOKENIZER for p in identity.manifest.parts)
-    return (
-        role in (HeadRole.VOCABULARY, HeadRole.CHARACTERS) and tokens
-    ) or identity.manifest.pools
+    writes = role in (HeadRole.VOCABULARY, HeadRole.CHARACTERS)
+    return (writes and tokens) or identity.manifest.pools

@@ -32,13 +32,9 @@ def check(case: Case) -> Iterator[Finding]:
     for identity in (case.a, case.b):
         if identity is None or not any(part in identity.kind for part in _PARTS):
             continue
-        optimizer = "optimizer" in identity.kind
-        yield finding(
-            RULE,
-            f"it holds {identity.kind}, not the model itself",
-            place=identity.manifest.path,
-            hint="take the file that the weights are in"
-            if optimizer
-            else "merge it onto its base model and save the whole",
-            facts={"kind": identity.kind},
-        )
+        what = f"it holds {identity.kind}, not the model itself"
+        path, facts = identity.manifest.path, {"kind": identity.kind}
+        hint = "merge it onto its base model and save the whole"
+        if "optimizer" in identity.kind:
+            hint = "take the file that the weights are in"
+        yield finding(RULE, what, place=path, hint=hint, facts=facts)

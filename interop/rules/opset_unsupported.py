@@ -35,6 +35,5 @@ def check(case: Case) -> Iterator[Finding]:
             bound = f"at most {high:g} allowed"
         else:
             continue
-        yield finding(
-            RULE, f"opset {m.value:g}, {bound}", facts={"opset": m.value, "min": low, "max": high}
-        )
+        facts = {"opset": m.value, "min": low, "max": high}
+        yield finding(RULE, f"opset {m.value:g}, {bound}", facts=facts)

@@ -21,7 +21,6 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from interop.facts import Answer, Case, Finding, Identity, Intent, Level, Rule
 from interop.rules import finding
@@ -38,18 +37,15 @@ def check(case: Case) -> Iterator[Finding]:
     if len(sides[0]) == len(sides[1]) == 1:  # whatever the two are called
         sides[1] = dict(zip(sides[0], sides[1].values(), strict=True))
     old, new = sides
-    changed = [name for name in old if new.get(name, old[name]) != old[name]]
-    if not changed:
+    if not (changed := [name for name in old if new.get(name, old[name]) != old[name]]):
         return
-    problem = finding(
+    yield finding(
         RULE,
         "; ".join(f"output {name}: {old[name]} -> {new[name]}" for name in changed[:2]),
         hint="export with the last layer of the model that is served",
         facts={"meanings": {name: [old[name], new[name]] for name in changed}},
+        answer=Answer.UNKNOWN if all("unknown" in (old[n] + new[n]) for n in changed) else None,
     )
-    if all("unknown" in (old[n] + new[n]) for n in changed):
-        problem = replace(problem, level=Level.WARN, answer=Answer.UNKNOWN)
-    yield problem
 
 
 def _beside_a_checkpoint(a: Identity, b: Identity) -> Iterator[Finding]:
@@ -63,10 +59,8 @@ def _beside_a_checkpoint(a: Identity, b: Identity) -> Iterator[Finding]:
         return
     weights, graph = ("A", "B") if graphs[0] is b else ("B", "A")
     what = f"{graph}'s output {first[0]} is {first[1]}; {weights} does not say what its output is"
-    problem = finding(
-        RULE, what, hint="compare two exported graphs", facts={"meanings": dict([first])}
-    )
-    yield replace(problem, level=Level.WARN, answer=Answer.UNKNOWN)
+    meanings, hint = {"meanings": dict([first])}, "compare two exported graphs"
+    yield finding(RULE, what, hint=hint, facts=meanings, answer=Answer.UNKNOWN)
 
 
 def _meanings(identity: Identity) -> dict[str, str]:

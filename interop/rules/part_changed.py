@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from interop.facts import Answer, Case, Finding, Intent, Level, PartChange, PartKind, Rule, Side
 from interop.rules import finding
@@ -64,19 +63,12 @@ def check(case: Case) -> Iterator[Finding]:
         if (answer := _judged(change, case)) is not Answer.YES:
             judged.setdefault((change.path, answer), []).append(change)
     for (path, answer), changes in judged.items():
-        problem = finding(
-            RULE,
-            f"{path}: {_words(changes)}",
-            place=path,
-            facts={"fields": {c.field: [c.a, c.b] for c in changes}, "kind": str(changes[0].kind)},
-            level=RULE.level if answer is Answer.NO else Level.WARN,
-        )
-        yield replace(problem, answer=answer)
+        facts = {"fields": {c.field: [c.a, c.b] for c in changes}, "kind": str(changes[0].kind)}
+        yield finding(RULE, f"{path}: {_words(changes)}", place=path, facts=facts, answer=answer)
 
 
 def _words(changes: list[PartChange]) -> str:
-    weights = changes[0].field == "values"
-    return _WEIGHTS_ALONE if weights else changed_to(changes)
+    return _WEIGHTS_ALONE if changes[0].field == "values" else changed_to(changes)
 
 
 def _told(change: PartChange, case: Case) -> bool:
@@ -84,12 +76,11 @@ def _told(change: PartChange, case: Case) -> bool:
     assert case.a is not None and case.b is not None
     if change.kind is not PartKind.PROCESSOR:
         return False
-    both = (case.a.preprocessing, case.b.preprocessing)
     return all(
         how is not None
         and how.source == change.path
         and not _READ.isdisjoint(change.field.split("."))
-        for how in both
+        for how in (case.a.preprocessing, case.b.preprocessing)
     )
 
 

@@ -19,7 +19,6 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from interop.facts import (
     Answer,
@@ -49,10 +48,9 @@ def check(case: Case) -> Iterator[Finding]:
         yield from _named(identity)
     if case.parts is None or case.a is None or case.b is None:
         return
-    alike = case.a.manifest.is_folder and case.b.manifest.is_folder
-    bundles = all(
-        any(p.kind is PartKind.RECEIPT for p in i.manifest.parts) for i in (case.a, case.b)
-    )
+    folders = (case.a.manifest, case.b.manifest)
+    alike = all(m.is_folder for m in folders)
+    bundles = all(any(p.kind is PartKind.RECEIPT for p in m.parts) for m in folders)
     judged: dict[tuple[PartKind, Side, Answer], list[PartChange]] = {}
     for change in case.parts.changes:
         alone = not change.field and change.side is not Side.BOTH
@@ -78,14 +76,13 @@ def check(case: Case) -> Iterator[Finding]:
     for (kind, side, answer), changes in judged.items():
         paths = [c.path for c in changes]
         lacks = "B" if side is Side.A else "A"
-        problem = finding(
+        yield finding(
             RULE,
             f"{listed(paths)}: {_lacks(case, lacks, kind)}",
             place=paths[0],
             facts={"paths": paths, "kind": str(kind), "only": str(side)},
-            level=RULE.level if answer is Answer.NO else Level.WARN,
+            answer=answer,
         )
-        yield replace(problem, answer=answer)
 
 
 def _within(change: PartChange) -> bool:
@@ -97,17 +94,11 @@ def _lacks(case: Case, side: str, kind: PartKind) -> str:
     identity = case.a if side == "A" else case.b
     if identity is not None and not identity.manifest.is_folder:
         return f"{side} is a single file and does not say which {kind} it is served with"
-    word = "no such file" + (f" ({kind})" if kind is not PartKind.UNKNOWN else "")
-    return f"{side} has {word}"
+    return f"{side} has no such file" + (f" ({kind})" if kind is not PartKind.UNKNOWN else "")
 
 
 def _named(identity: Identity | None) -> Iterator[Finding]:
     """What a folder's own files name and it does not hold."""
-    absent = identity.manifest.absent if identity is not None else ()
-    if identity is not None and absent:
-        yield finding(
-            RULE,
-            f"{listed(absent)}",
-            place=absent[0].partition(":")[0],
-            facts={"absent": list(absent), "files": [identity.manifest.path]},
-        )
+    if identity is not None and (absent := identity.manifest.absent):
+        facts = {"absent": list(absent), "files": [identity.manifest.path]}
+        yield finding(RULE, listed(absent), place=absent[0].partition(":")[0], facts=facts)

@@ -21,12 +21,7 @@ from collections.abc import Iterator
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules._shared import unreadable
 
-RULE = Rule(
-    "pickle-over-limit",
-    Level.ERROR,
-    (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE),
-    needs=("unreadable",),
-)
+RULE = Rule("pickle-over-limit", Level.ERROR, tuple(Intent), needs=("unreadable",))
 
 
 def check(case: Case) -> Iterator[Finding]:

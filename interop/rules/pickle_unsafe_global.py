@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from interop.facts import Case, Danger, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
 
-RULE = Rule("pickle-unsafe-global", Level.ERROR, (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE))
+RULE = Rule("pickle-unsafe-global", Level.ERROR, tuple(Intent))
 
 
 def check(case: Case) -> Iterator[Finding]:

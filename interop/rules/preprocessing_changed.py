@@ -19,7 +19,7 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from interop.facts import (
     Answer,
@@ -59,13 +59,9 @@ def check(case: Case) -> Iterator[Finding]:
                           (open_, Answer.UNKNOWN)):  # fmt: skip
         if names:
             shown = {n: _both(old, new, n) for n in names}
-            problem = finding(
-                RULE,
-                ", ".join(f"{n} {was} -> {now}" for n, (was, now) in shown.items()),
-                facts={n: list(pair) for n, pair in shown.items()},
-                level=RULE.level if answer is Answer.NO else Level.WARN,
-            )
-            yield replace(problem, answer=answer)
+            what = ", ".join(f"{n} {was} -> {now}" for n, (was, now) in shown.items())
+            pairs = {n: list(pair) for n, pair in shown.items()}
+            yield finding(RULE, what, facts=pairs, answer=answer)
 
 
 def _has_tokenizer(identity: Identity) -> bool:

@@ -38,8 +38,7 @@ def check(case: Case) -> Iterator[Finding]:
         return
     how, path = case.b.image_preprocessing, case.b.manifest.path
     channels = how.channels
-    first = _first_convolution(case.b)
-    if first is not None and first.shape[1] != channels:
+    if (first := _first_convolution(case.b)) is not None and first.shape[1] != channels:
         yield finding(
             RULE,
             f"{how.color} gives {channels} channels, {first.name} takes {first.shape[1]}",
@@ -68,12 +67,8 @@ def _of_another_kind(identity: Identity, how: AnyPreprocessing) -> Iterator[Find
         takes = f"{words} takes text tokens"
     else:
         return
-    yield finding(
-        RULE,
-        f"the preprocessing is for {_SAID[stated]}, but {takes}",
-        place=identity.manifest.path,
-        facts={"kind": stated},
-    )
+    what = f"the preprocessing is for {_SAID[stated]}, but {takes}"
+    yield finding(RULE, what, place=identity.manifest.path, facts={"kind": stated})
 
 
 def _takes_signals(identity: Identity) -> bool:

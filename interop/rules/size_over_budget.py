@@ -29,8 +29,5 @@ def check(case: Case) -> Iterator[Finding]:
         if m.name != "file size" or m.value is None or allowed is None:
             continue
         if m.value > allowed * 1e6:
-            yield finding(
-                RULE,
-                f"{m.value / 1e6:.1f} MB, {allowed:g} allowed",
-                facts={"bytes": m.value, "allowed": allowed * 1e6},
-            )
+            what = f"{m.value / 1e6:.1f} MB, {allowed:g} allowed"
+            yield finding(RULE, what, facts={"bytes": m.value, "allowed": allowed * 1e6})

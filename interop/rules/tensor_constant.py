@@ -28,9 +28,8 @@ def check(case: Case) -> Iterator[Finding]:
     assert case.b is not None
     # Biases and scales of one value are how layers begin, and often how they end; so is what the
     # baseline holds already.
-    constants = (
-        {t.name for t in case.a.tensors if t.stats and t.stats.constant} if case.a else set()
-    )
+    before = case.a.tensors if case.a else ()
+    constants = {t.name for t in before if t.stats and t.stats.constant}
     minima = {
         t.name: t.stats.minimum
         for t in case.b.tensors
@@ -39,10 +38,6 @@ def check(case: Case) -> Iterator[Finding]:
     if minima:
         # Complex numbers have no least one to show.
         lines = [f"{n} holds {v:g} alone" if v is not None else n for n, v in minima.items()]
-        yield finding(
-            RULE,
-            listed(lines),
-            place=case.b.manifest.path,
-            hint="take a checkpoint that was saved after training",
-            facts={"tensors": minima},
-        )
+        hint = "take a checkpoint that was saved after training"
+        facts = {"tensors": minima}
+        yield finding(RULE, listed(lines), place=case.b.manifest.path, hint=hint, facts=facts)

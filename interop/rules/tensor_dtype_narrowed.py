@@ -21,12 +21,7 @@ from collections.abc import Iterator
 from interop.facts import DTYPE_BITS, Case, Finding, Intent, Level, Rule
 from interop.rules import finding
 
-RULE = Rule(
-    "tensor-dtype-narrowed",
-    Level.WARN,
-    (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE),
-    needs=("pair",),
-)
+RULE = Rule("tensor-dtype-narrowed", Level.WARN, tuple(Intent), needs=("pair",))
 _REAL = ("float", "bfloat", "complex")
 
 
@@ -46,9 +41,5 @@ def check(case: Case) -> Iterator[Finding]:
         )
     elif narrowed:
         kinds = sorted({f"{p.a.dtype} -> {p.b.dtype}" for p in narrowed})
-        yield finding(
-            RULE,
-            f"{len(narrowed)} tensors {', '.join(kinds)}",
-            facts={"tensors": [p.b.name for p in narrowed]},
-            breaks=(),
-        )
+        what = f"{len(narrowed)} tensors {', '.join(kinds)}"
+        yield finding(RULE, what, facts={"tensors": [p.b.name for p in narrowed]}, breaks=())

@@ -21,21 +21,13 @@ from collections.abc import Iterator
 from interop.facts import Case, Finding, Intent, Layout, Level, Rule, TensorSpec
 from interop.rules import finding, listed
 
-RULE = Rule(
-    "tensor-layout-changed",
-    Level.ERROR,
-    (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE),
-    needs=("pair",),
-)
+RULE = Rule("tensor-layout-changed", Level.ERROR, tuple(Intent), needs=("pair",))
 
 
 def check(case: Case) -> Iterator[Finding]:
     assert case.pairing is not None
-    changed = {
-        p.b.name: (_layout(p.a), _layout(p.b))
-        for p in case.pairing.matched
-        if _layout(p.a) != _layout(p.b)
-    }
+    layouts = {p.b.name: (_layout(p.a), _layout(p.b)) for p in case.pairing.matched}
+    changed = {name: pair for name, pair in layouts.items() if pair[0] != pair[1]}
     if changed:
         yield finding(
             RULE,

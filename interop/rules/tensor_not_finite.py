@@ -22,19 +22,13 @@ from collections.abc import Iterator
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
 
-RULE = Rule(
-    "tensor-not-finite",
-    Level.ERROR,
-    (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE),
-    needs=("values",),
-)
+RULE = Rule("tensor-not-finite", Level.ERROR, tuple(Intent), needs=("values",))
 
 
 def check(case: Case) -> Iterator[Finding]:
     assert case.b is not None
     seen = [(t.name, t.stats) for t in case.b.tensors if t.stats and not t.stats.is_mask]
-    bad = [(name, stats) for name, stats in seen if stats.nan or stats.inf]
-    if bad:
+    if bad := [(name, stats) for name, stats in seen if stats.nan or stats.inf]:
         yield finding(
             RULE,
             listed([f"{name} holds {s.nan} NaN, {s.inf} Inf" for name, s in bad]),

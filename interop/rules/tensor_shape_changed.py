@@ -27,8 +27,7 @@ def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.pairing is not None
     head = set(case.a.head.tensors) if case.a.head else set()
     allowed = head | case.pairing.resized
-    changed = [p for p in case.pairing.reshaped if p.a.name not in allowed]
-    if changed:
+    if changed := [p for p in case.pairing.reshaped if p.a.name not in allowed]:
         yield finding(
             RULE,
             f"{len(changed)} changed: "

@@ -22,14 +22,13 @@ from collections.abc import Iterator
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
 
-RULE = Rule("tensor-without-values", Level.ERROR, (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE))
+RULE = Rule("tensor-without-values", Level.ERROR, tuple(Intent))
 
 
 def check(case: Case) -> Iterator[Finding]:
     if case.b is None or case.b.manifest.container == "onnx":
         return
-    names = [t.name for t in case.b.tensors if not t.has_values]
-    if names:
+    if names := [t.name for t in case.b.tensors if not t.has_values]:
         verb = "has" if len(names) == 1 else "have"
         yield finding(
             RULE,

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from interop.facts import Answer, Case, Finding, Intent, Level, PartChange, PartKind, Rule, Side
 from interop.rules import finding
@@ -67,15 +66,14 @@ def check(case: Case) -> Iterator[Finding]:
         if breaks:
             judged.setdefault((change.path, answer, breaks), []).append(change)
     for (path, answer, breaks), changes in judged.items():
-        problem = finding(
+        yield finding(
             RULE,
             f"{path}: {changed_to(changes)}",
             place=path,
             facts={"fields": {c.field: [c.a, c.b] for c in changes}},
             breaks=breaks,
-            level=RULE.level if answer is Answer.NO else Level.WARN,
+            answer=answer,
         )
-        yield replace(problem, answer=answer)
 
 
 def _judged(change: PartChange) -> tuple[Answer, tuple[Intent, ...]]:

@@ -35,9 +35,8 @@ def check(case: Case) -> Iterator[Finding]:
     if not needed:
         return
     # Where A cannot be loaded by default either, the code that loads it allows more.
-    lenient = case.a is not None and any(
-        i.danger in (Danger.REFUSED, Danger.CODE) for i in case.a.manifest.imports
-    )
+    before = case.a.manifest.imports if case.a is not None else ()
+    lenient = any(i.danger in (Danger.REFUSED, Danger.CODE) for i in before)
     yield finding(
         RULE,
         f"torch.load refuses {listed(needed)} unless told otherwise",

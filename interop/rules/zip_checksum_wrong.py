@@ -23,12 +23,7 @@ from collections.abc import Iterator
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules._shared import unreadable
 
-RULE = Rule(
-    "zip-checksum-wrong",
-    Level.ERROR,
-    (Intent.RELOAD, Intent.TRANSFER, Intent.REPLACE),
-    needs=("unreadable",),
-)
+RULE = Rule("zip-checksum-wrong", Level.ERROR, tuple(Intent), needs=("unreadable",))
 
 
 def check(case: Case) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -88,18 +87,12 @@ class Runtime(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def check_device(device: str) -> None:
     """ConfigError for a device that no runtime here knows."""
     if device not in DEVICES:
-        raise ConfigError(
-            f"{device!r} is no device", where="--device", fix=f"give one of {', '.join(DEVICES)}"
-        )
+        what = f"{device!r} is no device"
+        raise ConfigError(what, where="--device", fix=f"give one of {', '.join(DEVICES)}")

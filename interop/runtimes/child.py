@@ -74,6 +74,7 @@ def _runtime(order: dict[str, Any]) -> Any:
         return OnnxRuntime(
             order["model"], device, threads, tf32=tf32, spin=False, how=how, provider=provider
         )
+    assert order["runtime"] == "pytorch", f"{order['runtime']} is not opened here"
     from interop.runtimes.pytorch import TorchRuntime
 
     how, precision = order["how"], order["precision"]
@@ -91,8 +92,7 @@ def _forward(order: dict[str, Any]) -> Any:
     from interop.runtimes.pytorch import dtype_of
 
     options = order["options"]
-    identity = identify_file(order["model"], UserFacts(arch=options["arch"]))
-    module, _, _ = built(identity, **options)
+    module, _, _ = built(identify_file(order["model"], UserFacts(arch=options["arch"])), **options)
     if dtype_of(module) == torch.bfloat16:
         module.float()
     return Forward(module, Signature.from_json(order["signature"]))

@@ -121,16 +121,12 @@ class OnnxRuntime(Runtime):
         self._session = self._start(model, options)
         self.elsewhere: tuple[str, ...] = self._assert_provider()
         # Copied: what the session gives out keeps all of its memory alive.
-        self._inputs = {
-            i.name: _Input(str(i.type), tuple(i.shape)) for i in self._session.get_inputs()
-        }
+        ports = self._session.get_inputs()
+        self._inputs = {i.name: _Input(str(i.type), tuple(i.shape)) for i in ports}
         for name, port in self._inputs.items():
             if port.type not in _TYPES:
-                raise ModelError(
-                    f"its input {name} is a {port.type}, which is not run here",
-                    where=self.where,
-                    fix=f"the types are {', '.join(_TYPES)}",
-                )
+                what = f"its input {name} is a {port.type}, which is not run here"
+                raise ModelError(what, where=self.where, fix=f"the types are {', '.join(_TYPES)}")
 
     @property
     def input_shape(self) -> tuple[int | str | None, ...]:
@@ -268,17 +264,15 @@ class OnnxRuntime(Runtime):
         try:
             # What a provider that does not load has to say, it prints on stdout: a report's place.
             with contextlib.redirect_stdout(sys.stderr):
+                providers = self._providers()
                 return onnxruntime.InferenceSession(
-                    model if isinstance(model, bytes) else str(model),
-                    options,
-                    providers=self._providers(),
+                    model if isinstance(model, bytes) else str(model), options, providers=providers
                 )
         except Exception as error:  # its exceptions have no common base of their own
-            raise ModelError(
-                f"ONNX Runtime refuses the graph: {_first_line(error)}",
-                where=self.where,
-                fix="export it again, or look for an operator that ONNX Runtime lacks",
-            ) from None
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            what = f"ONNX Runtime refuses the graph: {lines[0]}"
+            fix = "export it again, or look for an operator that ONNX Runtime lacks"
+            raise ModelError(what, where=self.where, fix=fix) from None
 
     def _providers(self) -> list[Any]:
         """The one that was asked for, then those that may take what it leaves."""
@@ -289,10 +283,9 @@ class OnnxRuntime(Runtime):
             if self.how == "cuda-graph":
                 options["enable_cuda_graph"] = "1"
             if self._stream is not None:
-                options["user_compute_stream"] = str(self._stream.cuda_stream)
-                providers = [
-                    (p, {"user_compute_stream": options["user_compute_stream"]}) for p in providers
-                ]
+                stream = {"user_compute_stream": str(self._stream.cuda_stream)}
+                options |= stream
+                providers = [(p, stream) for p in providers]
             providers.append((PROVIDERS["cuda"], options))
         return [*providers, PROVIDERS["cpu"]]
 
@@ -389,8 +382,3 @@ def _missing(what: str, where: str = "--device cuda") -> DeviceMissing:
             needs = "TensorRT's libraries and a CUDA device are"
         fix = f"leave {where} out, or run it where {needs} (interop doctor)"
     return DeviceMissing(what, where=where, fix=fix)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

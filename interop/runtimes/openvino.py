@@ -33,11 +33,9 @@ class OpenVinoRuntime(Runtime):
     def __init__(self, model: str | Path, device: str = "cpu", threads: int | None = None) -> None:
         check_device(device)
         if device != "cpu":
-            raise DeviceMissing(
-                f"OpenVINO is run on the CPU alone here, not on {device}",
-                where="openvino",
-                fix="leave openvino out, or ask for it alone with --device cpu",
-            )
+            what = f"OpenVINO is run on the CPU alone here, not on {device}"
+            fix = "leave openvino out, or ask for it alone with --device cpu"
+            raise DeviceMissing(what, where="openvino", fix=fix)
         self._openvino = _imported()
         self.device, self.where = device, str(model)
         self._compiled = self._compile(threads)
@@ -102,9 +100,8 @@ def _imported() -> Any:
     try:
         import openvino
     except ImportError:
-        raise ExtraMissing(
-            "OpenVINO is not installed", fix="pip install 'model-interop[openvino]'"
-        ) from None
+        what = "OpenVINO is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[openvino]'") from None
     return openvino
 
 

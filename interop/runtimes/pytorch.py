@@ -100,9 +100,8 @@ class TorchRuntime(Runtime):
         if self.device == "cpu" and self._dtype in (torch.float32, torch.float64):
             arrays = batch.values() if isinstance(batch, Mapping) else (batch,)
             addresses = {a.__array_interface__["data"][0] for a in arrays}
-            if all(
-                t.data_ptr() in addresses for t in given
-            ):  # nothing is cast: it lies there already
+            # Where nothing is cast it lies there already.
+            if all(t.data_ptr() in addresses for t in given):
                 return Bound(lambda: call(given))
         return Bound(lambda: tuple(host(t) for t in tensors_of(call(self._given(batch)))))
 
@@ -151,10 +150,8 @@ class TorchRuntime(Runtime):
         if isinstance(batch, Mapping) and len(batch) > 1 and self._names:
             lacking = [n for n in self._names if n not in batch]
             if lacking:
-                raise ModelError(
-                    f"takes {', '.join(self._names)}, and was given no {', '.join(lacking)}",
-                    fix="give an array for each input, by the input's name",
-                )
+                what = f"takes {', '.join(self._names)}, and was given no {', '.join(lacking)}"
+                raise ModelError(what, fix="give an array for each input, by the input's name")
             batch = {name: batch[name] for name in self._names}
         return tensors(batch, self._dtype, self.device)
 
@@ -249,10 +246,8 @@ class TorchRuntime(Runtime):
             call = jit.freeze(call)
         output = call(*given)
         if not _alike(tensors_of(output), native):
-            raise ModelError(
-                "its TorchScript trace answers otherwise than the module itself",
-                fix="leave pytorch:torchscript away",
-            )
+            what = "its TorchScript trace answers otherwise than the module itself"
+            raise ModelError(what, fix="leave pytorch:torchscript away")
         return call, output
 
 
@@ -326,10 +321,8 @@ def _alike(ours: list[torch.Tensor], native: list[torch.Tensor]) -> bool:
 def _cannot(way: str, error: Exception) -> ModelError:
     lines = [x.strip() for x in str(error).splitlines() if x.strip()]
     why = (lines or [type(error).__name__])[0][:240]
-    return ModelError(
-        f"{way} cannot be had of this module: {type(error).__name__}: {why}",
-        fix=f"leave pytorch:{way} away",
-    )
+    fix = f"leave pytorch:{way} away"
+    return ModelError(f"{way} cannot be had of this module: {type(error).__name__}: {why}", fix=fix)
 
 
 def host(tensor: torch.Tensor) -> Array:

@@ -55,10 +55,8 @@ def tost_paired(b: int, c: int, n: int, margin: float) -> float:
     """
     from scipy.stats import norm
 
-    _check_counts(b, c, n)
-    if not 0 < margin < 1:
-        raise ConfigError(f"a margin of {margin} is not between 0 and 1", fix="0.01 is one point")
-    return float(max(norm.sf(_tango(b, c, n, -margin)), norm.cdf(_tango(b, c, n, margin))))
+    not_worse = not_worse_paired(b, c, n, margin)
+    return max(not_worse, float(norm.cdf(_tango(b, c, n, margin))))
 
 
 def not_worse_paired(b: int, c: int, n: int, margin: float) -> float:
@@ -168,8 +166,7 @@ def corrected_t(differences: ArrayLike, test_over_train: float) -> Corrected:
     d = _resampled(differences, test_over_train)
     scale = _scale(d, test_over_train)
     if scale is None:
-        nothing = abs(d.mean()) < SAME
-        return Corrected(0.0, 1.0, None) if nothing else Corrected(None, None, None)
+        return Corrected(0.0, 1.0, None) if abs(d.mean()) < SAME else Corrected(None, None, None)
     t = float(d.mean() / scale)
     return Corrected(t, float(2 * student.sf(abs(t), len(d) - 1)), _around(d, scale))
 

@@ -12,9 +12,7 @@ SEED = 0
 
 
 def bootstrapped(
-    count: int,
-    figure: Callable[[NDArray[np.int64]], float],
-    resamples: int = RESAMPLES,
+    count: int, figure: Callable[[NDArray[np.int64]], float], resamples: int = RESAMPLES
 ) -> tuple[float, float]:
     """The 95 % percentile interval of `figure` over records drawn anew, with replacement.
 

@@ -47,8 +47,7 @@ def apart(
     ours: Sequence[Array], theirs: Sequence[Array], names: Sequence[str]
 ) -> DetectionDistance:
     """Matches two sets, given as arrays by the same names ("boxes", "labels", "scores", …)."""
-    a = dict(zip(names, ours, strict=True))
-    b = dict(zip(names, theirs, strict=True))
+    a, b = dict(zip(names, ours, strict=True)), dict(zip(names, theirs, strict=True))
     pairs = _pairs(a, b)
     count = max(len(a["scores"]), len(b["scores"]))
     left = [i for i in range(len(a["scores"])) if i not in {p[0] for p in pairs}]
@@ -110,9 +109,8 @@ def _ties(a: dict[str, Array], b: dict[str, Array], left: list[int], right: list
     free, ties = list(right), 0
     for i in left:
         for j in free:
-            close = abs(float(a["scores"][i]) - float(b["scores"][j])) <= scale
-            last = float(a["scores"][i]) <= least and float(b["scores"][j]) <= least
-            if close and last:
+            one, other = float(a["scores"][i]), float(b["scores"][j])
+            if abs(one - other) <= scale and max(one, other) <= least:
                 free.remove(j)
                 ties += 1
                 break

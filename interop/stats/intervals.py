@@ -53,11 +53,7 @@ def change(
     """
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     p = mcnemar(lost, won)
-    points = Measurement(
-        "accuracy change",
-        Unit.POINTS,
-        float(after.mean() - before.mean()),
-        paired_interval(lost, won, len(before)),
-        conditions={**conditions, "mcnemar_p": p},
-    )
+    value, interval = float(after.mean() - before.mean()), paired_interval(lost, won, len(before))
+    about = {**conditions, "mcnemar_p": p}
+    points = Measurement("accuracy change", Unit.POINTS, value, interval, conditions=about)
     return points, Measurement("McNemar's exact test", Unit.P, p, conditions=conditions)

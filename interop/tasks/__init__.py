@@ -49,7 +49,6 @@ TASKS: Mapping[str, type[Task]] = _Tasks()
 def task(name: str, labels: Sequence[str] = ()) -> Task:
     """The task of that name for a model of these labels; ConfigError where there is none."""
     if name not in _CLASSES:
-        raise ConfigError(
-            f"{name!r} is no task", where="task", fix=f"give one of {', '.join(TASKS)}"
-        )
+        what = f"{name!r} is no task"
+        raise ConfigError(what, where="task", fix=f"give one of {', '.join(TASKS)}")
     return TASKS[name](labels)

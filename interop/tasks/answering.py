@@ -11,13 +11,7 @@ from numpy.typing import NDArray
 from interop.data.base import Array, Preparation, Prepared
 from interop.facts import TaskName, Unit
 from interop.tasks.base import Score, Task
-from interop.tasks.shared import (
-    library,
-    refuse,
-    rows_of,
-    score,
-    share_of,
-)
+from interop.tasks.shared import library, refuse, rows_of, score, share_of
 
 BEST = 20
 LONGEST = 30
@@ -74,9 +68,6 @@ class QuestionAnswering(Task):
     def key(self, answer: Span) -> Hashable:
         return answer.text
 
-    def margin(self, answer: Span) -> float | None:
-        return answer.margin
-
     def scores(self, answers: Sequence[Span], truths: Sequence[Sequence[str]]) -> list[Score]:
         """F1 of the words that answer and truth share, and exact match, both after SQuAD's
         normalisation and with the best of the right answers (Rajpurkar et al. 2016)."""
@@ -106,8 +97,7 @@ def _spans(
     starts: NDArray[np.float64], ends: NDArray[np.float64], offsets: Offsets
 ) -> list[tuple[float, int, int]]:
     """The likeliest spans of one window: sum of logits, first and last character."""
-    inside = np.array([o is not None for o in offsets], dtype=bool)
-    places = np.flatnonzero(inside)
+    places = np.flatnonzero(np.array([o is not None for o in offsets], dtype=bool))
     first, last = (
         places[np.argsort(-side[places], kind="stable")[:BEST]] for side in (starts, ends)
     )

@@ -80,7 +80,8 @@ class Task(ABC):
 
     def margin(self, answer: Any) -> float | None:
         """By how much the outputs may move before the answer becomes another; None if not known."""
-        return None
+        margin: float | None = getattr(answer, "margin", None)
+        return margin
 
     def between(self, ours: Sequence[Any], theirs: Sequence[Any]) -> list[Score]:
         """Further figures of how far two runs' answers to the same records lie apart."""

@@ -126,8 +126,7 @@ class Classification(Task):
             for n, p, r, f, s in zip(names, *figures, strict=True)
         )
         counts = confusion_matrix(truth, chosen, labels=numbers)
-        tables = ClassTables(of=of, labels=self.labels, classes=rows)
-        return with_confusion(tables, counts, names)
+        return with_confusion(ClassTables(of=of, labels=self.labels, classes=rows), counts, names)
 
     def _name(self, number: int) -> str:
         return named(self.labels, number)

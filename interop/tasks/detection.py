@@ -21,15 +21,7 @@ from interop.data.base import Array, Boxes, Preparation, Prepared
 from interop.facts import Json, TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 from interop.tasks.base import Score, Task
-from interop.tasks.shared import (
-    library,
-    named,
-    over,
-    ratio,
-    refuse,
-    rows_of,
-    score,
-)
+from interop.tasks.shared import library, named, over, ratio, refuse, rows_of, score
 
 MOST = 100  # detections a picture, as COCO counts
 SURE = 0.5  # what people are shown

@@ -59,25 +59,18 @@ def task_name(identity: Identity, given: str | None = None) -> str:
     if not name and identity.image_preprocessing is not None and identity.labels.names is not None:
         name = TaskName.IMAGE_CLASSIFICATION
     if not name:
-        raise ConfigError(
-            "what task it is for stands in no file",
-            where=identity.manifest.path,
-            fix="give it with --task, by the Hub's word (image-classification, regression, …)",
-        )
+        what = "what task it is for stands in no file"
+        fix = "give it with --task, by the Hub's word (image-classification, regression, …)"
+        raise ConfigError(what, where=identity.manifest.path, fix=fix)
     return name
 
 
 def need_interface(identity: Identity, task: str) -> None:
     """ConfigError where labels or preprocessing that the task needs are unknown."""
     where = identity.manifest.path
-    pictures = task.startswith(("image-", "object-"))
+    pictures = task.startswith(("image-", "object-")) and task != TaskName.OBJECT_DETECTION
     ours = not (identity.architecture or "").startswith("transformers/")
-    if (
-        pictures
-        and ours
-        and task != TaskName.OBJECT_DETECTION
-        and identity.image_preprocessing is None
-    ):
+    if pictures and ours and identity.image_preprocessing is None:
         fault = identity.preprocessing_fault
         raise ConfigError(
             "how its inputs are prepared is unknown" + (f" ({fault})" if fault else ""),
@@ -89,20 +82,13 @@ def need_interface(identity: Identity, task: str) -> None:
         return
     names = identity.labels.names
     if names is None:
-        raise ConfigError(
-            "its labels are unknown, so no class can be matched to an output",
-            where=where,
-            fix="give them with --labels",
-            rule="labels-unknown",
-        )
+        what = "its labels are unknown, so no class can be matched to an output"
+        raise ConfigError(what, where=where, fix="give them with --labels", rule="labels-unknown")
     classifies = task.endswith("-classification") and task != TaskName.TOKEN_CLASSIFICATION
     if classifies and identity.head is not None and identity.head.outputs not in (0, len(names)):
-        raise ConfigError(
-            f"{len(names)} labels for {identity.head.outputs} outputs",
-            where=where,
-            fix="give as many labels as the head has outputs",
-            rule="label-count-mismatch",
-        )
+        what = f"{len(names)} labels for {identity.head.outputs} outputs"
+        fix = "give as many labels as the head has outputs"
+        raise ConfigError(what, where=where, fix=fix, rule="label-count-mismatch")
 
 
 def _by_class(identity: Identity) -> str:

@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 from interop.data.base import Array, Preparation, Prepared
 from interop.facts import TaskName, Unit
 from interop.tasks.base import Score, Task
-from interop.tasks.shared import (
-    pick,
-    ratio,
-    refuse,
-    rows_of,
-    score,
-)
+from interop.tasks.shared import pick, ratio, refuse, rows_of, score
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,7 @@ from interop.data.base import Array, Preparation, Prepared
 from interop.facts import TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 from interop.tasks.base import Score, Task
-from interop.tasks.shared import (
-    library,
-    pick,
-    refuse,
-    rows_of,
-    score,
-)
+from interop.tasks.shared import library, pick, refuse, rows_of, score
 
 Numbers = NDArray[np.float32]
 _SHOWN = 4
@@ -77,8 +71,7 @@ class Regression(Task):
             score("RMSE", Unit.ABS, count, rmse, better=-1),
         ]
         if truth.std(axis=0).all():
-            explained = score("R2", Unit.RATIO, count, r2, bounds=(-float("inf"), 1.0))
-            scores.append(explained)
+            scores.append(score("R2", Unit.RATIO, count, r2, bounds=(-float("inf"), 1.0)))
         return scores
 
     def figure(self, answers: Sequence[Numbers], truths: Sequence[float | Array]) -> float:

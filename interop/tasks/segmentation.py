@@ -18,16 +18,7 @@ from interop.errors import DataError
 from interop.facts import TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 from interop.tasks.base import Score, Task
-from interop.tasks.shared import (
-    named,
-    over,
-    pick,
-    ratio,
-    refuse,
-    rows_of,
-    score,
-    with_confusion,
-)
+from interop.tasks.shared import named, over, pick, ratio, refuse, rows_of, score, with_confusion
 
 IGNORED = 255
 _AT_ONCE = 1 << 23  # scores of pixels, 32 MB
@@ -148,10 +139,9 @@ class Segmentation(Task):
 
     def _shares(self, pixels: Array) -> str:
         numbers, counts = np.unique(pixels, return_counts=True)
-        order = np.argsort(-counts, kind="stable")[:_SHOWN]
         parts = [
             f"{named(self.labels, int(numbers[i]))} {100 * counts[i] / counts.sum():.0f} %"
-            for i in order
+            for i in np.argsort(-counts, kind="stable")[:_SHOWN]
         ]
         return ", ".join(parts) or "nothing"
 
@@ -184,11 +174,9 @@ def _compared(answer: NDArray[np.uint16], truth: Array, classes: int, where: str
     counted = truth != IGNORED
     real = truth[counted].astype(np.int64)
     if real.size and not 0 <= int(real.min()) <= int(real.max()) < classes:
-        raise DataError(
-            f"has a mask of classes up to {int(real.max())}, and the model has {classes}",
-            where=where,
-            fix="number the mask's classes as the model's labels are, 255 where none counts",
-        )
+        what = f"has a mask of classes up to {int(real.max())}, and the model has {classes}"
+        fix = "number the mask's classes as the model's labels are, 255 where none counts"
+        raise DataError(what, where=where, fix=fix)
     # bincount makes all classes x classes cells: 150 classes are 22,500, few beside the pixels.
     counts = np.bincount(real * classes + answer[counted], minlength=classes * classes)
     cells = np.flatnonzero(counts)

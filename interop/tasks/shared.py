@@ -61,18 +61,15 @@ def library(name: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(name) is None:
-        raise ExtraMissing(
-            f"the figures of this task need {name}, which is not installed",
-            fix="pip install 'model-interop[bench]'",
-        )
+        what = f"the figures of this task need {name}, which is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[bench]'")
 
 
 def share_of(name: str, which: NDArray[np.bool_], better: int = 1) -> Score:
     """A share of records with Wilson's interval."""
     from interop.stats.intervals import share
 
-    measurement = share(name, which, {})
-    return Score(name, Unit.SHARE, float(which.mean()), measurement.interval, better)
+    return Score(name, Unit.SHARE, float(which.mean()), share(name, which, {}).interval, better)
 
 
 def score(

@@ -15,15 +15,7 @@ from numpy.typing import NDArray
 from interop.data.base import Array, Preparation, Prepared
 from interop.facts import TaskName, Unit
 from interop.tasks.base import Score, Task
-from interop.tasks.shared import (
-    library,
-    pick,
-    ratio,
-    rows_of,
-    score,
-    share_of,
-    two_largest,
-)
+from interop.tasks.shared import library, pick, ratio, rows_of, score, share_of, two_largest
 
 _BLANKS = ("<pad>", "[PAD]", "<blank>", "<blk>", "-", "_")
 _SPACE = "|"
@@ -85,9 +77,6 @@ class SpeechRecognition(Task):
 
     def key(self, answer: Said) -> Hashable:
         return _folded(answer.text)
-
-    def margin(self, answer: Said) -> float | None:
-        return answer.margin
 
     def scores(self, answers: Sequence[Said], truths: Sequence[str]) -> list[Score]:
         """Word and character error rates: the insertions, deletions and substitutions of all

@@ -14,15 +14,7 @@ from interop.errors import DataError
 from interop.facts import Json, TaskName, Unit
 from interop.facts.sections.bench import ClassTables, Figures
 from interop.tasks.base import Score, Task
-from interop.tasks.shared import (
-    library,
-    named,
-    pick,
-    ratio,
-    rows_of,
-    score,
-    two_largest,
-)
+from interop.tasks.shared import library, named, pick, ratio, rows_of, score, two_largest
 
 _OUTSIDE = "O"
 _TAG = re.compile(r"O|[BIES]-.+")
@@ -78,9 +70,6 @@ class TokenClassification(Task):
     def key(self, answer: Tagged) -> Hashable:
         return answer.tags
 
-    def margin(self, answer: Tagged) -> float | None:
-        return answer.margin
-
     def scores(self, answers: Sequence[Tagged], truths: Sequence[Sequence[str]]) -> list[Score]:
         """Precision, recall and F1 of the things (micro) and the share of words whose tag is right;
         the latter alone where tags mark no things. The intervals draw sentences."""
@@ -95,8 +84,7 @@ class TokenClassification(Task):
     ) -> dict[str, Callable[[NDArray[np.int64]], float]]:
         """Each figure of drawn sentences as a function of their places, the headline first."""
         right = np.array([_same(a.tags, t) for a, t in zip(answers, truths, strict=True)])
-        words = np.array([len(t) for t in truths])
-        accuracy = {"tag accuracy": ratio(right * 1.0, words * 1.0)}
+        accuracy = {"tag accuracy": ratio(right * 1.0, np.array([len(t) for t in truths]) * 1.0)}
         if not self.things:
             return accuracy
         things, there = _things([a.tags for a in answers]), _things(truths)
@@ -144,11 +132,8 @@ class TokenClassification(Task):
 
     def _tagged(self, record: Record, rows: Sequence[tuple[Array, Sequence[int | None]]]) -> Tagged:
         if len(record.truth) != len(record.raw):
-            raise DataError(
-                f"has {len(record.truth)} tags for {len(record.raw)} words",
-                where=record.name,
-                fix="give every word one tag",
-            )
+            what = f"has {len(record.truth)} tags for {len(record.raw)} words"
+            raise DataError(what, where=record.name, fix="give every word one tag")
         # Without things an "O" is a tag like any other, and a word that was not seen has none.
         tags = [_OUTSIDE if self.things else ""] * len(record.raw)
         seen: set[int] = set()
@@ -182,10 +167,7 @@ def _things_report(real: list[list[str]], answered: list[list[str]]) -> Mapping[
 
     if not any(_things(real)) and not any(_things(answered)):
         return {}  # seqeval fails where there is nothing at all
-    things_report: Mapping[str, Json] = classification_report(
-        real, answered, output_dict=True, zero_division=0
-    )
-    return things_report
+    return dict(classification_report(real, answered, output_dict=True, zero_division=0))
 
 
 def _tags_report(real: list[list[str]], answered: list[list[str]]) -> Mapping[str, Json]:
@@ -193,10 +175,7 @@ def _tags_report(real: list[list[str]], answered: list[list[str]]) -> Mapping[st
     from sklearn.metrics import classification_report
 
     flat = [[tag for tags in side for tag in tags] for side in (real, answered)]
-    tags_report: Mapping[str, Json] = classification_report(
-        *flat, output_dict=True, zero_division=0
-    )
-    return tags_report
+    return dict(classification_report(*flat, output_dict=True, zero_division=0))
 
 
 def _or_zero(

@@ -14,14 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, top_k_accuracy_score
 
-from interop.bench.accuracy import (
-    Answered,
-    ahead,
-    answer,
-    between_models,
-    between_runtimes,
-    scores,
-)
+from interop.bench.accuracy import Answered, ahead, answer, between_models, between_runtimes, scores
 from interop.bench.runners import Contender
 from interop.data.base import Data, Preparation, Prepared, Record
 from interop.errors import DataError, ModelError

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 
 from interop.bench import process
-from interop.bench.runners import (
-    Contender,
-    RunnerSpec,
-    parse,
-    prepare_contenders,
-)
+from interop.bench.runners import Contender, RunnerSpec, parse, prepare_contenders
 from interop.errors import ConfigError, DeviceMissing, ModelError
 from interop.export import ExportOptions, export
 from interop.facts import Answer

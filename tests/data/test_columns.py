@@ -178,9 +178,6 @@ def test_a_second_text_is_refused_where_a_task_takes_one(tmp_path):
     with pytest.raises(ConfigError, match="text-generation takes no second text"):
         TableData(open_rows(path), "text-generation", None, {"text_pair": "other"})
     data = TableData(
-        open_rows(path),
-        "text-classification",
-        None,
-        {"text_pair": "other", "label": "other"},
+        open_rows(path), "text-classification", None, {"text_pair": "other", "label": "other"}
     )
     assert next(data.records()).raw == ("a", "b")

@@ -40,11 +40,7 @@ def a_saved(path, rows=ROWS):
     return path
 
 
-FORMS = [
-    (a_csv, "t.csv", Csv),
-    (a_jsonl, "t.jsonl", JsonLines),
-    (a_parquet, "t.parquet", Parquet),
-]
+FORMS = [(a_csv, "t.csv", Csv), (a_jsonl, "t.jsonl", JsonLines), (a_parquet, "t.parquet", Parquet)]
 
 
 @pytest.mark.parametrize(("make", "name", "kind"), FORMS)

@@ -11,12 +11,7 @@ from onnxscript._internal.values import TracedOnnxFunction
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from interop.export import (
-    graph,
-    routes,
-    skip_decomposition,
-    weights,
-)
+from interop.export import graph, routes, skip_decomposition, weights
 from interop.models.signature import Argument, Forward, Signature
 from interop.proof import Feed
 

@@ -14,13 +14,7 @@ import torch
 
 from interop.data.base import Prepared, Record
 from interop.errors import DataError, ModelError
-from interop.finetune.objectives import (
-    AsWritten,
-    Classes,
-    Numbers,
-    Speech,
-    Tags,
-)
+from interop.finetune.objectives import AsWritten, Classes, Numbers, Speech, Tags
 from interop.tasks import task
 
 

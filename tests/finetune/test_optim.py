@@ -7,12 +7,7 @@ from pathlib import Path
 import pytest
 from torchvision.models import inception_v3, resnet18
 
-from interop.finetune.optim import (
-    factor,
-    groups,
-    optimizer,
-    stages,
-)
+from interop.finetune.optim import factor, groups, optimizer, stages
 from interop.finetune.options import FinetuneOptions
 
 HOW = FinetuneOptions(out=Path("m.pth"))

@@ -11,16 +11,7 @@ import pytest
 
 from interop.check import check
 from interop.check.options import CheckOptions
-from interop.facts import (
-    PROOFS,
-    Answer,
-    Input,
-    Level,
-    Measurement,
-    Proof,
-    Report,
-    Unreadable,
-)
+from interop.facts import PROOFS, Answer, Input, Level, Measurement, Proof, Report, Unreadable
 from interop.facts.sections.bench import BenchSection
 from interop.gate import evidence, gate, refuse
 from interop.policy.policy import Policy

@@ -12,12 +12,7 @@ import pytest
 
 from interop.errors import ConfigError
 from interop.gate.repository.discover import grouped, in_folder, in_repository
-from interop.gate.repository.git import (
-    GitPath,
-    Repository,
-    is_pointer,
-    parse,
-)
+from interop.gate.repository.git import GitPath, Repository, is_pointer, parse
 from tests.helpers.git import git
 
 

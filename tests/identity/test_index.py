@@ -8,12 +8,7 @@ import pytest
 
 from interop.identity import identify
 from interop.identity.index import lookup
-from interop.identity.index.build import (
-    IndexEntry,
-    Twins,
-    alike,
-    document,
-)
+from interop.identity.index.build import IndexEntry, Twins, alike, document
 from interop.models.catalog import entry
 from tests.helpers.manifests import Shapes, manifest
 

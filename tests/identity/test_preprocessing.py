@@ -14,15 +14,9 @@ from safetensors.torch import save_file
 from interop.check import check
 from interop.check.options import CheckOptions
 from interop.errors import ConfigError
-from interop.facts import (
-    AudioPreprocessing,
-    Evidence,
-    Labels,
-    Preprocessing,
-    TextPreprocessing,
-)
+from interop.facts import AudioPreprocessing, Evidence, Labels, Preprocessing, TextPreprocessing
 from interop.identity import identify_file, metadata
-from interop.identity.ecosystems import preprocessing
+from interop.identity.preprocessing import preprocessing
 from interop.identity.user_facts import UserFacts
 from interop.policy.policy import parse_policy
 

@@ -15,10 +15,7 @@ HEADS = {
     "torchvision/vgg11": ("flat", [("classifier.6", "classes")]),
     "torchvision/vit_b_32": ("token", [("heads.head", "classes")]),
     "torchvision/squeezenet1_1": ("map", [("classifier.1", "classes")]),
-    "torchvision/inception_v3": (
-        "avg",
-        [("fc", "classes"), ("AuxLogits.fc", "auxiliary classes")],
-    ),
+    "torchvision/inception_v3": ("avg", [("fc", "classes"), ("AuxLogits.fc", "auxiliary classes")]),
     "torchvision/ssdlite320_mobilenet_v3_large": (
         "map",
         [("head.classification_head", "box classes"), ("head.regression_head", "boxes")],

@@ -8,12 +8,7 @@ import pytest
 from interop.errors import ModelError
 from interop.identity.index import lookup
 from interop.models import catalog
-from interop.models.index.build import (
-    build_index,
-    select,
-    state_dict_shapes,
-    write,
-)
+from interop.models.index.build import build_index, select, state_dict_shapes, write
 
 # Over the three libraries: twins, other names on disk, side branches, free and fixed sizes.
 SAMPLE = (

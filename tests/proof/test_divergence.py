@@ -15,12 +15,7 @@ from interop.export import routes
 from interop.export.divergence import reproduction
 from interop.models.signature import seeded
 from interop.proof import divergence
-from interop.proof.divergence import (
-    WITH,
-    WITHOUT,
-    first_departure,
-    truth_at,
-)
+from interop.proof.divergence import WITH, WITHOUT, first_departure, truth_at
 from interop.proof.intermediates_onnx import Observed
 from tests.proof.conftest import SHAPE, Small, small
 

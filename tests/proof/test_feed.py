@@ -76,10 +76,7 @@ def test_masks_are_whole_in_the_first_row_and_end_early_in_others():
 
 
 def test_real_samples_of_several_inputs_go_by_name():
-    real = {
-        "input_ids": np.arange(64).reshape(4, 16),
-        "attention_mask": np.ones((4, 16), np.int64),
-    }
+    real = {"input_ids": np.arange(64).reshape(4, 16), "attention_mask": np.ones((4, 16), np.int64)}
     found = Feed(TOKENS, real, "real").batches()
     np.testing.assert_array_equal(found[1][1]["input_ids"], real["input_ids"][1:3])
 

@@ -189,12 +189,7 @@ def test_other_protobuf_is_not_onnx(tmp_path: Path, data: bytes) -> None:
 
 def test_weights_of_branches_functions_and_constants_are_listed() -> None:
     found = tensors(read(OUT / "subgraph.onnx"))
-    shifts = {
-        "choice/then_branch/w": 0,
-        "choice/else_branch/w": 10,
-        "k": 30,
-        "Shifted/s": 40,
-    }
+    shifts = {"choice/then_branch/w": 0, "choice/else_branch/w": 10, "k": 30, "Shifted/s": 40}
     for name, shift in shifts.items():
         assert np.array_equal(array(found.pop(name)), counted(9, shift).reshape(3, 3)), name
     sparse = found.pop("sparse")

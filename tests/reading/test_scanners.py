@@ -14,12 +14,7 @@ import pytest
 from fixtures.hostile import FOLDER, HOSTILE, UNSAFE
 from interop.errors import ReadError
 from interop.reading import read
-from interop.reading.pickle.imports import (
-    REFUSED,
-    SAFE,
-    Ledger,
-    modern,
-)
+from interop.reading.pickle.imports import REFUSED, SAFE, Ledger, modern
 
 # Theirs are whole packages; these two classes in one hold a number and nothing else.
 HARMLESS = {("uuid", "UUID"), ("uuid", "SafeUUID")}

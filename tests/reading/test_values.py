@@ -13,12 +13,7 @@ from interop.errors import ReadError
 from interop.facts import Difference, Stats, Storage, TensorSpec
 from interop.reading import read
 from interop.reading.values import comparison as module
-from interop.reading.values.comparison import (
-    array,
-    compared,
-    digest,
-    values,
-)
+from interop.reading.values.comparison import array, compared, digest, values
 from tests.reading.conftest import dense_sha256, tensors
 
 Tensors = dict[str, torch.Tensor]

@@ -7,13 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interop.stats.intervals import (
-    change,
-    mcnemar,
-    paired_interval,
-    share,
-    wilson,
-)
+from interop.stats.intervals import change, mcnemar, paired_interval, share, wilson
 from tests.assess.cases import VECTORS
 
 

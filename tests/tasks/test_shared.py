@@ -10,12 +10,7 @@ import pytest
 from interop.errors import ExtraMissing, ModelError
 from interop.facts.sections.bench import ClassTables, Confused
 from interop.tasks import task
-from interop.tasks.shared import (
-    pick,
-    score,
-    share_of,
-    with_confusion,
-)
+from interop.tasks.shared import pick, score, share_of, with_confusion
 
 
 def test_an_output_is_picked_by_name_then_by_shape() -> None:

@@ -60,9 +60,8 @@ def explain(
 def _own_paths(departure: Departure) -> Departure:
     """The same with the module's own paths, without the wrapper that exporters are given."""
     inner = departure.module.removeprefix(FRONT) if departure.module != FRONT[:-1] else ""
-    text = (
-        departure.what.replace(departure.module, inner or departure.kind)
-        if departure.module
-        else departure.what
-    )
+    if departure.module:
+        text = departure.what.replace(departure.module, inner or departure.kind)
+    else:
+        text = departure.what
     return replace(departure, module=inner, what=text)

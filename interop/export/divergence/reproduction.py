@@ -111,11 +111,8 @@ def keep(
 def _check(folder: Path) -> None:
     empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     if not empty and not ((folder / ACCOUNT).is_file() and (folder / SCRIPT).is_file()):
-        raise InteropError(
-            "exists and is no reproduction of a failure",
-            where=str(folder),
-            fix="move it away, or give another name",
-        )
+        what = "exists and is no reproduction of a failure"
+        raise InteropError(what, where=str(folder), fix="move it away, or give another name")
 
 
 def _copy(model: Path, folder: Path) -> onnx.ModelProto:

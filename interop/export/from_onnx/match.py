@@ -121,8 +121,7 @@ def recover(identity: Identity, wanted: WantedTensor) -> Recovered:
     a tensor has no counterpart, naming the cause: quantised, batch normalisation folded, or what is
     missing.
     """
-    manifest = identity.manifest
-    graph = graphs.read(Path(manifest.file)).graph
+    graph = graphs.read(Path(identity.manifest.file)).graph
     _refuse_quantised(identity)
     given = initialisers(identity)
     search = _Search(wanted, given, list(_uses(graph, given, wanted)))
@@ -139,8 +138,11 @@ def recover(identity: Identity, wanted: WantedTensor) -> Recovered:
     state: dict[str, torch.Tensor] = {}
     for name, shape in wanted.shapes.items():
         source = search.found.get(name)
-        if source is not None:
-            state[name] = _tensor(source, shape, given, state)
+        if source is not None and source.weight:
+            state[name] = undone(given[source.weight], source)
+        elif source is not None:
+            dtype = next((t.dtype for t in state.values() if t.is_floating_point()), torch.float32)
+            state[name] = torch.zeros(shape, dtype=dtype)
     claimed = {f.weight for f in search.found.values()}
     unclaimed = [n for n, t in given.items() if n not in claimed and _is_weight(t)]
     return Recovered(state, search.found, unclaimed)
@@ -396,18 +398,6 @@ def _is_weight(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and tensor.numel() > 1
 
 
-def _tensor(
-    source: Found,
-    shape: tuple[int, ...],
-    given: Mapping[str, torch.Tensor],
-    state: Mapping[str, torch.Tensor],
-) -> torch.Tensor:
-    if source.weight:
-        return undone(given[source.weight], source)
-    dtype = next((t.dtype for t in state.values() if t.is_floating_point()), torch.float32)
-    return torch.zeros(shape, dtype=dtype)
-
-
 # ---------------------------------------------------------------- what cannot be undone
 
 
@@ -416,11 +406,9 @@ def _refuse_quantised(identity: Identity) -> None:
     used = sorted(_QUANTISED.intersection(n.rpartition("::")[2] for n in graph.operators)
                   if graph else ())  # fmt: skip
     if used:
-        raise ModelError(
-            f"is quantised ({', '.join(used)}): the float weights that it was made of are gone",
-            where=identity.manifest.path,
-            fix="give the float graph, or the checkpoint that it was exported from",
-        )
+        what = f"is quantised ({', '.join(used)}): the float weights that it was made of are gone"
+        fix = "give the float graph, or the checkpoint that it was exported from"
+        raise ModelError(what, where=identity.manifest.path, fix=fix)
 
 
 def _lacking(

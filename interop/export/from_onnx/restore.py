@@ -17,12 +17,7 @@ from torch import nn
 from interop.errors import InteropError, ModelError
 from interop.export import documents, weights
 from interop.export.from_onnx import match
-from interop.export.from_onnx.match import (
-    BUILT,
-    Found,
-    Recovered,
-    WantedTensor,
-)
+from interop.export.from_onnx.match import BUILT, Found, Recovered, WantedTensor
 from interop.export.introspect import tied_names
 from interop.facts import Answer, Identity, InputRole, Json, Port, Proof, ProofName, Report, Skipped
 from interop.facts.sections.export import ExportSection
@@ -73,11 +68,9 @@ def restore(identity: Identity, *, arch: str | None = None, factory: str | None 
     ModelError where it is none of these, is unknown here, or is not what the graph holds.
     """
     if identity.manifest.container != "onnx":
-        raise ModelError(
-            f"is {identity.manifest.container}, no ONNX graph: its weights need no recovering",
-            where=identity.manifest.path,
-            fix="use interop port to rename them, or give the .onnx file",
-        )
+        what = f"is {identity.manifest.container}, no ONNX graph: its weights need no recovering"
+        fix = "use interop port to rename them, or give the .onnx file"
+        raise ModelError(what, where=identity.manifest.path, fix=fix)
     identity = _with_config(identity)
     name, evidence = _architecture(identity, arch, factory)
     if factory:
@@ -87,8 +80,8 @@ def restore(identity: Identity, *, arch: str | None = None, factory: str | None 
     else:
         wanted = _of_library(name)
     recovered = match.recover(identity, wanted)
-    lacking = [n for n in wanted.shapes if n not in recovered.state]
-    lacking = [n for n in lacking if match.is_made_by_code(n)]
+    made = [n for n in wanted.shapes if match.is_made_by_code(n)]
+    lacking = [n for n in made if n not in recovered.state]
     _build_the_rest(recovered, lacking, name, factory)
     state = {n: recovered.state[n] for n in wanted.shapes if n in recovered.state}
     return Restored(state, recovered.found, recovered.unclaimed, name, evidence)
@@ -178,11 +171,9 @@ def _full(claim: str, where: str) -> str:
     names = sorted((n for n in known if is_name(claim, n)),
                    key=lambda n: (order.index(n.partition("/")[0]), len(n), n))  # fmt: skip
     if not names:
-        raise ModelError(
-            f"{claim!r} names no architecture that is known here",
-            where=where,
-            fix="name another with --arch library/name, or give --model package.module:factory",
-        )
+        what = f"{claim!r} names no architecture that is known here"
+        fix = "name another with --arch library/name, or give --model package.module:factory"
+        raise ModelError(what, where=where, fix=fix)
     return names[0]
 
 
@@ -240,11 +231,9 @@ def _proofs(
     identity: Identity, file: Path, restored: Restored, factory: str | None, device: str
 ) -> list[Proof]:
     """Those that could be made: the first that does not hold ends them."""
+    arch = None if factory else restored.arch
     written = identify(
-        read(str(file)),
-        arch=None if factory else restored.arch,
-        labels=identity.labels,
-        preprocessing=identity.preprocessing,
+        read(str(file)), arch=arch, labels=identity.labels, preprocessing=identity.preprocessing
     )
     if (config := _with_config(identity).manifest.metadata.get("config.json")) is not None:
         about = {**written.manifest.metadata, "config.json": config}
@@ -313,8 +302,7 @@ def _fed(identity: Identity, module: nn.Module) -> tuple[nn.Module, Feed]:
         feed = Feed.of(seeded(fixed))
     else:
         feed = Feed(signature(identity, module))
-    forward = Forward(module, feed.signature)
-    return forward, feed
+    return Forward(module, feed.signature), feed
 
 
 # ---------------------------------------------------------------- what is written and said
@@ -332,13 +320,11 @@ def _check_target(target: Path, source: Path, force: bool) -> None:
         raise InteropError("is a folder", where=str(target), fix="name a file with -o")
     beside = {p.resolve() for p in source.resolve().parent.iterdir() if p.suffix == ".safetensors"}
     if target in beside and (source.parent / "interop.json").exists():
-        raise InteropError(
-            "belongs to the bundle that the graph is of", where=str(target), fix="choose another -o"
-        )
+        what = "belongs to the bundle that the graph is of"
+        raise InteropError(what, where=str(target), fix="choose another -o")
     if target.exists() and not force:
-        raise InteropError(
-            "exists", where=str(target), fix="replace it with --force, or give another name with -o"
-        )
+        fix = "replace it with --force, or give another name with -o"
+        raise InteropError("exists", where=str(target), fix=fix)
 
 
 def _report(
@@ -353,9 +339,8 @@ def _report(
     there = {p.name for p in proofs}
     shown = str(target) if target else None
     given = describe(InputRole.GRAPH, identity)
-    given = replace(
-        given, facts={**given.facts, "content_sha256": identity.manifest.content_sha256}
-    )
+    facts = {**given.facts, "content_sha256": identity.manifest.content_sha256}
+    given = replace(given, facts=facts)
     section = ExportSection(
         bundle=shown,
         arch=restored.arch,

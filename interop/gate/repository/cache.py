@@ -58,9 +58,8 @@ class Cache:
         except ConfigError as error:
             self.fault = f"{self.folder}: {error.what}"
             if self.must:
-                raise ConfigError(
-                    error.what, where=str(self.folder), fix="give another --cache, or --no-cache"
-                ) from None
+                fix = "give another --cache, or --no-cache"
+                raise ConfigError(error.what, where=str(self.folder), fix=fix) from None
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"

@@ -98,9 +98,7 @@ def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
 
 
 def _is_model(names: set[str]) -> bool:
-    if names & set(_WHOLE):
-        return True
-    if {"model.onnx", "model.safetensors"} <= names:
+    if names & set(_WHOLE) or {"model.onnx", "model.safetensors"} <= names:
         return True
     if ".metadata" in names and any(n.endswith(".distcp") for n in names):
         return True

@@ -19,12 +19,7 @@ from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ConfigError
-from interop.gate.companion_files import (
-    DESCRIPTIONS,
-    PICKLES,
-    named_by,
-    read_of,
-)
+from interop.gate.companion_files import DESCRIPTIONS, PICKLES, named_by, read_of
 
 PREFIX = "git:"
 _POINTER = re.compile(
@@ -61,9 +56,8 @@ def parse(given: str) -> GitPath | None:
         return None
     ref, colon, path = given.removeprefix(PREFIX).partition(":")
     if not colon or not ref or ref.startswith("-"):
-        raise ConfigError(
-            "is no git:REF:path", where=given, fix="write it like git:origin/main:models/prod.pth"
-        )
+        fix = "write it like git:origin/main:models/prod.pth"
+        raise ConfigError("is no git:REF:path", where=given, fix=fix)
     return GitPath(ref, path)
 
 
@@ -92,9 +86,8 @@ class Repository:
         process = self._run(within, "rev-parse", "--show-toplevel", "--git-common-dir")
         if process.returncode:
             fix = "run it in a repository; safe.directory must allow it"
-            raise ConfigError(
-                f"is in no git repository ({_said(process)})", where=str(within), fix=fix
-            )
+            what = f"is in no git repository ({_said(process)})"
+            raise ConfigError(what, where=str(within), fix=fix)
         top, common = os.fsdecode(process.stdout).splitlines()[:2]
         self.root = Path(top)
         self.objects = (within / common).resolve() / "lfs" / "objects"
@@ -191,8 +184,7 @@ class Repository:
         """Of a folder's files all but those in Git LFS that its reader does not look at."""
         front = f"{path}/" if path else ""
         names = [n.removeprefix(front) for n in within]
-        wanted = read_of(names)
-        if wanted is None:
+        if (wanted := read_of(names)) is None:
             return list(within)
         large = {f"{front}{n}" for n in names if n not in wanted}
         return [n for n, blob in within.items() if n not in large or not self._in_lfs(blob)]

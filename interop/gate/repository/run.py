@@ -19,27 +19,11 @@ from pathlib import Path
 from interop.errors import ConfigError, InteropError, ReadError
 from interop.facts import Answer, Finding, GateState, Input, Level, Report
 from interop.facts.sections.gate import GatedModel, GateSection
-from interop.gate.candidate import (
-    DataHash,
-    Make,
-    ModelPath,
-    judge,
-)
+from interop.gate.candidate import DataHash, Make, ModelPath, judge
 from interop.gate.companion_files import DESCRIPTIONS, named_by
 from interop.gate.repository import cache as caches
-from interop.gate.repository.discover import (
-    Unit,
-    grouped,
-    in_folder,
-    in_repository,
-    may_be_other,
-)
-from interop.gate.repository.git import (
-    GitPath,
-    Repository,
-    parse,
-    unit_id,
-)
+from interop.gate.repository.discover import Unit, grouped, in_folder, in_repository, may_be_other
+from interop.gate.repository.git import GitPath, Repository, parse, unit_id
 from interop.gate.repository.renames import renames
 from interop.gate.scratch import scratch
 from interop.policy.policy import Policy
@@ -131,8 +115,7 @@ def gate_all(
 
 def _stored(cache: caches.Cache, job: Job) -> GatedModel | None:
     """The record of a model from the cache; None where it has none, or a damaged one."""
-    known = cache.get(job.key)
-    if known is not None:
+    if (known := cache.get(job.key)) is not None:
         with suppress(KeyError, TypeError, ValueError):
             return replace(decode(GatedModel, known), cached=True)
     return None
@@ -147,8 +130,7 @@ def _survey(
     """The units of the working tree, and what identifies each unit of the baseline."""
     if not root.is_dir():
         raise ConfigError("is no folder", where=str(root), fix="give a folder of models")
-    spec = parse(baseline)
-    if spec is None:
+    if (spec := parse(baseline)) is None:
         other = Path(baseline)
         if not other.is_dir():
             fix = "give git:REF: or a folder with the same paths"
@@ -170,10 +152,8 @@ def _survey(
         for path, files in grouped(blobs).items()
         if not absent.issuperset(files)
     }
-    setting = Setting(
-        repository.root, repository, repository.commit(spec.ref), None, handed, data_hash
-    )
-    return setting, units, before
+    ref = repository.commit(spec.ref)
+    return Setting(repository.root, repository, ref, None, handed, data_hash), units, before
 
 
 def _job(
@@ -281,17 +261,14 @@ def _one(
         return job, _alone(job, candidate)
     evident = _needs_evidence(job.policy)
     if setting.repository is not None:
-        spec = GitPath(setting.ref, job.was)
-        there = setting.repository.fetch(spec, place / "baseline")
+        there = setting.repository.fetch(GitPath(setting.ref, job.was), place / "baseline")
         baseline = ModelPath(str(there), str(GitPath(setting.ref[:12], job.was)))
     else:
         assert setting.baseline is not None
         baseline = ModelPath(str(setting.baseline / job.was))
     if _equal(Path(candidate.path), Path(baseline.path)):  # touched, or copied
-        same = replace(
-            job, state=GateState.UNCHANGED if job.state is GateState.CHANGED else job.state
-        )
-        return same, _alone(job, candidate)
+        state = GateState.UNCHANGED if job.state is GateState.CHANGED else job.state
+        return replace(job, state=state), _alone(job, candidate)
     try:
         return job, judge(
             candidate,
@@ -306,9 +283,8 @@ def _one(
     except ReadError as error:
         if job.unit.perhaps and error.rule == "file-unrecognised":  # it was no model before
             return job, _alone(job, candidate)
-        if (
-            job.state is GateState.RENAMED
-        ):  # what was removed was no readable model: nothing to go by
+        # what was removed was no readable model: nothing to go by
+        if job.state is GateState.RENAMED:
             job = replace(job, state=GateState.NEW)
             return job, _alone(job, candidate)
         raise
@@ -333,14 +309,8 @@ def _same_bytes(a: Path, b: Path) -> bool:
 
 def _alone(job: Job, candidate: ModelPath) -> Report:
     """A model by itself, against nothing but itself."""
-    return judge(
-        candidate,
-        candidate,
-        job.policy,
-        unchanged=True,
-        alone=job.state is GateState.NEW,
-        content_hash=False,
-    )
+    alone = job.state is GateState.NEW
+    return judge(candidate, candidate, job.policy, unchanged=True, alone=alone, content_hash=False)
 
 
 def _needs_evidence(policy: Policy) -> bool:

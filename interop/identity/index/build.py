@@ -13,13 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from interop.facts import HeadInput, HeadRole, Json
-from interop.identity.index.lookup import (
-    BUFFERS,
-    module_sums,
-    pattern_of,
-    under,
-    word,
-)
+from interop.identity.index.lookup import BUFFERS, module_sums, pattern_of, under, word
 from interop.identity.index.order import natural
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -177,8 +171,7 @@ def _packed(values: Iterable[int], width: int) -> str:
 def _named(group: Sequence[IndexEntry], words: Words) -> list[Json]:
     """The names of a group, those of one computation together; and what tells the rest apart."""
     names = [e.name for e in group]
-    twins = words.get(frozenset(names))
-    if twins is None:
+    if (twins := words.get(frozenset(names))) is None:
         return [[[name] for name in names], ""]
     return [[list(same) for same in twins.same], twins.apart]
 

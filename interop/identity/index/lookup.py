@@ -237,8 +237,7 @@ def module_sums(tensors: Iterable[tuple[str, Sequence[int]]]) -> dict[str, int]:
     for name, shape in tensors:
         value = word(name, shape)
         sums[""] = (sums[""] + value) & _WORD
-        end = name.find(".")
-        if end == -1:
+        if (end := name.find(".")) == -1:
             sums[name] = value
         while end != -1:
             path = name[:end]
@@ -272,8 +271,7 @@ def groups_of(tensors: Iterable[tuple[str, Sequence[int]]], index: Index) -> lis
 
 def families_of(names: Iterable[str], index: Index) -> list[tuple[int, int]]:
     """The numbers of the templates whose patterns of names these are, with their specs."""
-    patterns = dict.fromkeys(pattern_of(n) for n in names)
-    sums = module_sums((p, ()) for p in patterns)
+    sums = module_sums((p, ()) for p in dict.fromkeys(pattern_of(n) for n in names))
     return [
         (number, spec)
         for (spec, total), numbers in index.families.items()

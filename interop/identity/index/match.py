@@ -14,14 +14,8 @@ from typing import NamedTuple
 
 from interop.facts import Architecture, HeadInput, HeadRole, TensorSpec, family
 from interop.identity.index import lookup as indexes
-from interop.identity.index import templates
-from interop.identity.index.lookup import (
-    BUFFERS,
-    Group,
-    Index,
-    pattern_of,
-    under,
-)
+from interop.identity.index import sizes_from_shapes
+from interop.identity.index.lookup import BUFFERS, Group, Index, pattern_of, under
 
 NAMES_AND_SHAPES = "names and shapes of its tensors"
 _OLD = {"gamma": "weight", "beta": "bias"}
@@ -155,8 +149,7 @@ def _may_be_a_family(weights: Sequence[TensorSpec], index: Index) -> bool:
     for _ in range(_DEEPEST if len(patterns) <= _MANY_PATTERNS else 0):
         if indexes.families_of(patterns, index):
             return True
-        tokens = Counter(p.partition(".")[0] for p in patterns if "." in p)
-        if not tokens:
+        if not (tokens := Counter(p.partition(".")[0] for p in patterns if "." in p)):
             break
         top = tokens.most_common(1)[0][0]
         patterns = {_inside(p, top) for p in patterns if under(p, top)}
@@ -210,8 +203,7 @@ def _join(root: str, path: str) -> str:
 def _exact(tensors: Sequence[TensorSpec], root: str, index: Index) -> Iterator[_Hit]:
     inner = [(_inside(t.name, root), t.shape) for t in tensors if _is_in(t.name, root)]
     for number, spec in indexes.groups_of(inner, index):
-        group = index.group(number)
-        yield _hit(tensors, root, group, index.specs[spec])
+        yield _hit(tensors, root, index.group(number), index.specs[spec])
 
 
 def _hit(
@@ -259,7 +251,7 @@ def _free(tensors: Sequence[TensorSpec], root: str, stripped: str, index: Index)
             if indexes.held(pattern_of(_inside(t.name, root)), tops, removed)
         ]
         table = index.tables[template.table]
-        sizes = templates.fit(table, [(name, t.shape) for name, t in body])
+        sizes = sizes_from_shapes.fit(table, [(name, t.shape) for name, t in body])
         if sizes is None:
             continue
         names = {t.name for _, t in body}
@@ -306,8 +298,7 @@ def _headless(fits: Sequence[_Fit], root: str, index: Index) -> Iterator[_Hit]:
         # What a head of somebody's own is given of them (one token, their mean, all) is not known.
         bare = Group(names, template.group.apart, (), HeadInput.UNKNOWN)
         beside = tuple(t.name for t in outside)
-        hit = _Hit(bare, names, root, (), body, beside, tuple(sizes.items()))
-        hits.setdefault(names, hit)
+        hits.setdefault(names, _Hit(bare, names, root, (), body, beside, tuple(sizes.items())))
     yield from hits.values()
 
 
@@ -322,8 +313,7 @@ def _grade(
     there = {pattern_of(_inside(t.name, wrap)) for t in outside if _is_in(t.name, wrap)}
     if len(outside) != sum(_is_in(t.name, wrap) for t in outside):
         return 0
-    there = {p for p in there if not _TIED.search(p) or p in wanted}
-    if there == wanted:
+    if (there := {p for p in there if not _TIED.search(p) or p in wanted}) == wanted:
         if template.group.heads and template.group.heads[0][1] == HeadRole.CHOICE:
             rows = [t.shape[0] for t in outside if under(t.name, heads[0][0]) and len(t.shape) == 2]
             return 2 if rows[-1:] == [1] else 0

@@ -41,8 +41,7 @@ def in_definition_order(
 
 
 def _ordered(tokens: set[str], order: dict[frozenset[str], tuple[str, ...]]) -> Sequence[str]:
-    known = order.get(frozenset(tokens))
-    if known is None:
+    if (known := order.get(frozenset(tokens))) is None:
         known = _most_alike(tokens, order)
     place = {token: i for i, token in enumerate(known)}
     return sorted(tokens, key=lambda t: (place.get(t, len(place)), natural(t)))

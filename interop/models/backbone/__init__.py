@@ -65,11 +65,9 @@ def under_head(
 def _filled(backbone: Backbone, source: PretrainedSource) -> Backbone:
     """The `backbone`; ModelError where the file's weights do not fill it."""
     if not backbone.proof.holds:
+        fix = "give the weights of this very architecture, or name another one with --arch"
         raise ModelError(
-            backbone.proof.what,
-            where=source.name,
-            fix="give the weights of this very architecture, or name another one with --arch",
-            rule="loaded-fraction-low",
+            backbone.proof.what, where=source.name, fix=fix, rule="loaded-fraction-low"
         )
     return backbone
 
@@ -89,9 +87,8 @@ def bare(
         if factory is not None:
             return Features.of_module(_filled(user_module.under_head(source, factory), source), at)
         if source.library == "transformers":
-            return Features.of_transformers(
-                transformers.as_saved(source), answers=not source.random
-            )
+            module = transformers.as_saved(source)
+            return Features.of_transformers(module, answers=not source.random)
         if source.library == "torchaudio":
             return Features.of_module(_filled(torchaudio.as_saved(source), source), at)
         return Features.of_module(_filled(vision.as_saved(source), source), at)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from interop.facts import Evidence, Preprocessing
-from interop.identity.ecosystems import NotUnderstood, from_timm
+from interop.identity.preprocessing import NotUnderstood, from_timm
 
 
 def preprocessing(library: str, name: str) -> Preprocessing | None:

@@ -61,11 +61,9 @@ class Features:
                 raise ModelError(f"has no part {at!r}", fix="name a submodule's path") from None
             return cls(module, f"what {at} gives", at, False, trained, made.factory)
         if not made.head:
-            raise ModelError(
-                "where its features are is not known", fix="name the part with --features"
-            )
-        how = f"what {made.head} is handed"
-        return cls(module, how, made.head, True, trained, made.factory)
+            what = "where its features are is not known"
+            raise ModelError(what, fix="name the part with --features")
+        return cls(module, f"what {made.head} is handed", made.head, True, trained, made.factory)
 
     def __call__(
         self, inputs: Mapping[str, Array], device: str = "cpu", *, pooled: bool = True

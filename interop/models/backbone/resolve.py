@@ -44,11 +44,8 @@ def find(
         if weights is None:
             path = _cached(given)
     elif weights is not None:
-        raise ModelError(
-            "--weights is for a library's name, and this is a file",
-            where=given,
-            fix="give one of the two",
-        )
+        what = "--weights is for a library's name, and this is a file"
+        raise ModelError(what, where=given, fix="give one of the two")
     identity = identify_file(
         path,
         UserFacts(arch=name, labels=labels, preprocessing=preprocessing),
@@ -94,9 +91,8 @@ def _random(
         return replace(source, name=given, identity=bare, random=True)
     library, _, name = inner.partition("/")
     manifest = Manifest(inner, "", "", 0, "", ())
-    identity = Identity(
-        manifest, "", "", (), (Architecture(inner, "its name"),), preprocessing=preprocessing
-    )
+    architectures = (Architecture(inner, "its name"),)
+    identity = Identity(manifest, "", "", (), architectures, preprocessing=preprocessing)
     return PretrainedSource(
         given, _with_published(identity, library, name), library, name, random=True
     )
@@ -130,9 +126,8 @@ def _torchvision(name: str) -> Path | None:
     try:
         known = get_model_weights(name)
     except ValueError:
-        raise ModelError(
-            f"the torchvision here has no {name!r}", fix="torchvision.models.list_models() has all"
-        ) from None
+        what = f"the torchvision here has no {name!r}"
+        raise ModelError(what, fix="torchvision.models.list_models() has all") from None
     files = [Path(torch.hub.get_dir()) / "checkpoints" / w.url.rpartition("/")[2] for w in known]
     return next((f for f in files if f.is_file()), None)
 
@@ -142,9 +137,8 @@ def _timm(name: str) -> Path | None:
         import timm
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
-        raise ExtraMissing(
-            "timm is not installed", fix="pip install 'model-interop[timm]'"
-        ) from None
+        what = "timm is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[timm]'") from None
     known = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     for repository in (getattr(known, "hf_hub_id", None), f"timm/{name}"):
         for file in ("model.safetensors", "pytorch_model.bin"):
@@ -160,9 +154,8 @@ def _hub(name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
     except ImportError:
-        raise ExtraMissing(
-            "transformers is not installed", fix="pip install 'model-interop[hf]'"
-        ) from None
+        what = "transformers is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[hf]'") from None
     try:
         path = try_to_load_from_cache(name, "config.json")
     except HFValidationError:

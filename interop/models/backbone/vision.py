@@ -99,11 +99,8 @@ def _heads(module: nn.Module, source: PretrainedSource) -> list[str]:
         paths = [path for path, _ in known(source.arch.removeprefix("quantized_"), shapes)]
         side = {path for path, role in known(source.arch, shapes) if HeadRole.CLASSES not in role}
         if side or not paths:
-            raise ModelError(
-                f"{source.arch} gives more than classes, and its heads are not replaced here",
-                where=source.name,
-                fix=OWN,
-            )
+            what = f"{source.arch} gives more than classes, and its heads are not replaced here"
+            raise ModelError(what, where=source.name, fix=OWN)
     if not paths:
         raise ModelError(f"timm names no classifier of {source.arch}", where=source.name, fix=OWN)
     return paths

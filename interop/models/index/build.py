@@ -54,9 +54,8 @@ def select(
     wanted = list(patterns)
     for pattern in wanted:
         if not any(fnmatchcase(name, pattern) for name in known):
-            raise ModelError(
-                f"no model's name fits {pattern!r}", fix="write library/name, with * for any part"
-            )
+            what = f"no model's name fits {pattern!r}"
+            raise ModelError(what, fix="write library/name, with * for any part")
     if not wanted:
         return known
     return [name for name in known if any(fnmatchcase(name, pattern) for pattern in wanted)]

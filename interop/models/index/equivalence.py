@@ -139,7 +139,10 @@ def _split(entries: Sequence[IndexEntry]) -> tuple[list[list[str]], list[str]]:
     if _blind(entries[0], _size(entries), outputs[0]):
         return [[entry.name] for entry in entries], [*_differences(modules, entries), BLIND]
     groups = _grouped(outputs, modules)
-    if len(groups) > 1 and _doubtful(outputs, groups):
+    if len(groups) > 1 and any(
+        AGREE < _distance(outputs[a[0]], outputs[b[0]]) < DOUBTFUL
+        for a, b in combinations(groups, 2)
+    ):
         groups = _grouped(_outputs(entries, torch.float64), modules)
     firsts = [group[0] for group in groups]
     reasons = _differences([modules[i] for i in firsts], [entries[i] for i in firsts])
@@ -163,13 +166,6 @@ def _grouped(
         else:
             groups.append([place])
     return groups
-
-
-def _doubtful(outputs: Sequence[Sequence[torch.Tensor]], groups: Sequence[Sequence[int]]) -> bool:
-    return any(
-        AGREE < _distance(outputs[a[0]], outputs[b[0]]) < DOUBTFUL
-        for a, b in combinations(groups, 2)
-    )
 
 
 def _distance(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> float:

@@ -36,8 +36,7 @@ class Forward(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        named = _named(self.call(given), self.signature.leave)
-        return tuple(tensor for _, tensor in named)
+        return tuple(tensor for _, tensor in _named(self.call(given), self.signature.leave))
 
     def call(self, given: tuple[torch.Tensor, ...]) -> Any:
         """What the module itself gives."""
@@ -142,10 +141,8 @@ def _named(output: Any, leave: tuple[str, ...]) -> list[tuple[str, torch.Tensor]
             return [("output", tensors[0])]
         named = [(f"output_{i}", tensor) for i, tensor in enumerate(tensors)]
     if not named:
-        raise ModelError(
-            f"the module gives {type(output).__name__}, in which there is no tensor",
-            fix="let its forward return tensors",
-        )
+        what = f"the module gives {type(output).__name__}, in which there is no tensor"
+        raise ModelError(what, fix="let its forward return tensors")
     return named
 
 

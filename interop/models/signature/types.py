@@ -98,12 +98,8 @@ class Signature:
         def hold(axis: int | str) -> int | str:
             return self.sizes[axis] if isinstance(axis, str) and axis in axes else axis
 
-        return replace(
-            self,
-            arguments=tuple(
-                replace(a, axes=tuple(hold(x) for x in a.axes)) for a in self.arguments
-            ),
-        )
+        arguments = tuple(replace(a, axes=tuple(hold(x) for x in a.axes)) for a in self.arguments)
+        return replace(self, arguments=arguments)
 
 
 def drawn(
@@ -130,9 +126,8 @@ def stacked(real: Mapping[str, NDArray[Any]], signature: Signature, rows: Sequen
     for argument in signature.arguments:
         array = real[argument.name]
         picks = [i % len(array) for i in rows]
-        arrays[argument.name] = np.ascontiguousarray(
-            array[picks] if BATCH in argument.axes else array[picks[0]]
-        )
+        chosen = array[picks] if BATCH in argument.axes else array[picks[0]]
+        arrays[argument.name] = np.ascontiguousarray(chosen)
     return arrays
 
 
@@ -149,9 +144,8 @@ def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]
     fix += "input=float32(batch,3,224,224)"
     if match is None:
         raise ConfigError("describes no input", where=f"--input {text}", fix=fix)
-    dtype = {"float": "float32", "int": "int64", "long": "int64"}.get(
-        match["dtype"], match["dtype"]
-    )
+    given = match["dtype"]
+    dtype = {"float": "float32", "int": "int64", "long": "int64"}.get(given, given)
     if dtype not in (*_FLOATS, *_WHOLE):
         raise ConfigError(f"{dtype} is no type of an input", where=f"--input {text}", fix=fix)
     axes: list[int | str] = []

@@ -11,12 +11,7 @@ from dataclasses import replace
 
 from interop.errors import ReadError
 from interop.facts import Danger, Manifest
-from interop.reading.archives.zip_archive import (
-    DEFLATED,
-    STORED,
-    Archive,
-    Entry,
-)
+from interop.reading.archives.zip_archive import DEFLATED, STORED, Archive, Entry
 from interop.reading.bytes.address import unrecognised
 from interop.reading.bytes.source import Bytes, Source
 from interop.reading.pickle.checkpoint import persistent
@@ -47,8 +42,7 @@ _OWN_FOLDERS = ("data/", "tensors/", "constants/", "code/", ".data/")
 
 def told(source: Source, error: ReadError) -> ReadError:
     """The refusal of an archive, with what a pickle in it would run."""
-    unsafe = _would_run(source)
-    if not unsafe or "would run" in error.what:
+    if not (unsafe := _would_run(source)) or "would run" in error.what:
         return error
     what = f"{error.what}; a pickle in it would run {unsafe}"
     return ReadError(what, where=error.where, fix="do not load this file", rule=error.rule)
@@ -57,8 +51,7 @@ def told(source: Source, error: ReadError) -> ReadError:
 def in_zip(archive: Archive) -> ReadError | None:
     """The refusal of an archive around a model; None where no entry is one."""
     for entry in list(archive.entries.values())[:_MAX_ENTRIES]:
-        kind = _kind(entry.name, _head(archive, entry))
-        if kind:
+        if kind := _kind(entry.name, _head(archive, entry)):
             return _refusal(archive.source, "zip", entry.name, kind)
     return None
 
@@ -118,12 +111,10 @@ def in_tar(source: Source) -> ReadError:
             size = int(digits, 8)
         except ValueError:
             break
-        kind = _kind(name, source.data[at + 512 : at + 512 + min(size, 16)])
-        if kind:
+        if kind := _kind(name, source.data[at + 512 : at + 512 + min(size, 16)]):
             error = _refusal(source, "tar", name, kind)
             inner = source.data[at + 512 : at + 512 + min(size, _MAX_PICKLE)]
-            unsafe = _unsafe([_run(inner)[0]])
-            if unsafe:
+            if unsafe := _unsafe([_run(inner)[0]]):
                 error.what += f"; it would run {unsafe}"
             return told(source, error)
         at += 512 + (size + 511) // 512 * 512
@@ -164,9 +155,7 @@ def _head(archive: Archive, entry: Entry) -> bytes:
     """The first bytes of an entry, inflated."""
     start = archive.start(entry)
     raw = archive.source.data[start : start + min(entry.packed, 256)]
-    if entry.method == DEFLATED:
-        return _inflated(raw, 16)
-    return raw[:16]
+    return _inflated(raw, 16) if entry.method == DEFLATED else raw[:16]
 
 
 def _inflated(raw: bytes, most: int) -> bytes:

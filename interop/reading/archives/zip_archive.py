@@ -120,8 +120,7 @@ class Archive:
         source = self.source
         base = max(0, source.size - 65557)
         tail = source.data[base:]
-        at = tail.rfind(_END)
-        if at < 0 or len(tail) - at < 22:
+        if (at := tail.rfind(_END)) < 0 or len(tail) - at < 22:
             raise truncated(source.path, "a zip archive without its directory: the end is missing")
         if not _is_end(tail, at):
             raise self.disagree("other bytes follow its end")
@@ -150,9 +149,8 @@ class Archive:
         if start + size < end:
             raise self.disagree("its directory does not end where the archive does")
         if count > MAX_ENTRIES or size > MAX_DIRECTORY:
-            raise over_limit(
-                source.path, f"its zip directory has {count:,} entries, {size:,} bytes"
-            )
+            what = f"its zip directory has {count:,} entries, {size:,} bytes"
+            raise over_limit(source.path, what)
         if count * 46 > size:
             raise truncated(source.path, "the zip archive's directory is damaged")
         return start, size, count
@@ -250,8 +248,7 @@ class Archive:
         )
         if not same:
             raise self.disagree(f"it tells of its entry {entry.name!r} in two ways that disagree")
-        stop = start + entry.packed
-        if stop > entry.end:
+        if (stop := start + entry.packed) > entry.end:
             raise self._overlap(entry)
         if entry.end - stop > _DESCRIPTOR:
             what = f"{entry.end - stop:,} bytes after its entry {entry.name!r} belong to none"
@@ -267,8 +264,7 @@ class Archive:
         limit = most
         if entry.method != STORED:
             limit = max(_UNFOLDED, min(most, _TIMES * entry.packed))
-        data = self.read(entry, limit)
-        if data is None:
+        if (data := self.read(entry, limit)) is None:
             what = f"its entry {entry.name!r} unfolds from {entry.packed:,} to {entry.size:,} bytes"
             raise over_limit(self.source.path, what)
         return data

@@ -70,8 +70,7 @@ class FetchedParts:
         end = min(end, self.size)
         while start < end:
             stop = min(start + step, end)
-            offset = self[start:stop].find(wanted)
-            if offset >= 0:
+            if (offset := self[start:stop].find(wanted)) >= 0:
                 return start + offset
             if stop == end:
                 break
@@ -98,8 +97,7 @@ class FetchedParts:
         least = FIRST << min(max(self.requests - 4, 0), 8)
         end = min(self.size, max(stop + _BEHIND, start + least))
         begin = max(0, min(start, end - FIRST)) if end == self.size else start
-        data = self._fetch(begin, end)
-        if data is None:
+        if (data := self._fetch(begin, end)) is None:
             self._take_whole()
             return self._bytes_of_whole(start, stop)
         self._parts.append((begin, data))
@@ -143,8 +141,7 @@ def copy(address: str) -> str:
     atexit.register(rmtree, folder, ignore_errors=True)
     name = address.partition("?")[0].rpartition("/")[2] or "model"
     target = os.path.join(folder, name)  # noqa: PTH118
-    size = _about(address).get("size")
-    if size and size > disk_usage(folder).free:
+    if (size := _about(address).get("size")) and size > disk_usage(folder).free:
         what = f"its {size:,} bytes do not fit on this machine's temporary disk"
         raise ReadError(what, where=shown(address), fix="set TMPDIR to a larger disk")
     from fsspec.callbacks import Callback
@@ -253,6 +250,5 @@ class _told:
         # Such messages like to spell the address out, key and all.
         why = re.sub(r"//[^/\s]*@|\?[^\s']+", "…", " ".join(str(error).split()))[:200]
         why = why or type(error).__name__
-        raise unrecognised(
-            self.address, f"cannot be fetched: {why}", "check the address and the network"
-        ) from None
+        fix = "check the address and the network"
+        raise unrecognised(self.address, f"cannot be fetched: {why}", fix) from None

@@ -11,12 +11,7 @@ import stat
 from types import TracebackType
 from typing import Protocol, overload
 
-from interop.reading.bytes.address import (
-    is_remote,
-    shown,
-    truncated,
-    unrecognised,
-)
+from interop.reading.bytes.address import is_remote, shown, truncated, unrecognised
 
 
 class Bytes(Protocol):
@@ -92,9 +87,8 @@ class Source:
             raise unrecognised(path, "there is no such file", "check the path") from None
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise unrecognised(
-                path, f"cannot be opened: {why}", "check its path and rights"
-            ) from None
+            what = f"cannot be opened: {why}"
+            raise unrecognised(path, what, "check its path and rights") from None
         try:
             state = os.fstat(handle)
             if not stat.S_ISREG(state.st_mode):
@@ -105,9 +99,8 @@ class Source:
             try:
                 self.data = mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
-                raise unrecognised(
-                    path, f"cannot be mapped: {error}", "copy it elsewhere"
-                ) from None
+                what = f"cannot be mapped: {error}"
+                raise unrecognised(path, what, "copy it elsewhere") from None
         finally:
             os.close(handle)
 
@@ -133,8 +126,7 @@ class Source:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        close = getattr(self.data, "close", None)
-        if close is not None:
+        if (close := getattr(self.data, "close", None)) is not None:
             close()
 
     def view(self, start: int, stop: int) -> bytes | memoryview:

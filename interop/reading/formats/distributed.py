@@ -15,40 +15,23 @@ from interop.errors import ReadError
 from interop.facts import Danger, Import, Json, Layout, Manifest, StateDict, TensorSpec
 from interop.reading.archives.zip_archive import Archive
 from interop.reading.bytes import location as places
-from interop.reading.bytes.address import (
-    is_remote,
-    over_limit,
-    truncated,
-    unrecognised,
-)
+from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.source import Source
 from interop.reading.folder import escapes, is_plain
 from interop.reading.formats import torch_zip
-from interop.reading.pickle.checkpoint import (
-    Contents,
-    guarded,
-    manifest,
-    persistent,
-)
+from interop.reading.pickle.checkpoint import Contents, guarded, manifest, persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
 from interop.reading.pickle.metadata import value
 from interop.reading.pickle.rebuild import Unfit, dtype
-from interop.reading.pickle.records import (
-    Broken,
-    Constructed,
-    Global,
-    Mapping,
-    Node,
-)
+from interop.reading.pickle.records import Broken, Constructed, Global, Mapping, Node
 from interop.reading.pickle.state_dicts import ASIDE
 
 MAX_TABLE = 1 << 27  # bytes of `.metadata`
 MAX_OBJECT = 1 << 26  # bytes of the pickle of what is no tensor
 MAX_PIECES = 1_000_000
 MAX_FILES = 10_000
-_MODULE = "torch.distributed.checkpoint.metadata"
 _SAVE = "turn it into one file: python -m torch.distributed.checkpoint.format_utils dcp_to_torch"
 Place = tuple[int, ...]
 
@@ -155,8 +138,7 @@ class _Reader:
                 spec = self.tensor(full, steps[-1], _record(entry, kind))
                 places.setdefault(".".join(steps[:-1]), []).append(spec)
             elif kind == "BytesStorageMetadata":
-                description = value(self.object(full))
-                if description is not None:
+                if (description := value(self.object(full))) is not None:
                     described[full] = description
             else:
                 raise Broken(f"{full!r} is of no known kind")
@@ -199,8 +181,7 @@ class _Reader:
         where = self.pieces.get((full, begin)) or self.pieces.get((full, ()))
         if where is None:
             raise truncated(self.path, f"no file is named for {full!r} at {begin}")
-        place = _record(where, "_StorageInfo")
-        spec = self.stored(full, place)
+        spec = self.stored(full, _record(where, "_StorageInfo"))
         if spec.dtype != kind or spec.shape != size:
             what = f"a piece of {full!r} is {spec.dtype} {spec.shape}, not {kind} {size}"
             raise truncated(self.path, what)
@@ -208,8 +189,7 @@ class _Reader:
 
     def object(self, full: str) -> Node:
         """What is no tensor: torch.load would take it without any limits of its own."""
-        where = self.pieces.get((full, ()))
-        if where is None:
+        if (where := self.pieces.get((full, ()))) is None:
             raise truncated(self.path, f"no file is named for {full!r}")
         archive = self.archive(full, _record(where, "_StorageInfo"))
         program = archive.structure(torch_zip.pickle_entry(archive), MAX_OBJECT)
@@ -244,8 +224,7 @@ class _Reader:
         return self.file(name).within(start, start + length)
 
     def file(self, name: str) -> Source:
-        source = self.files.get(name)
-        if source is None:
+        if (source := self.files.get(name)) is None:
             path = places.joined(places.folder_of(self.path), name)
             linked_out = not is_remote(path) and leads_out(Path(path), Path(self.path))
             if not is_plain(name) or linked_out:

@@ -70,9 +70,8 @@ class _Reader:
             old = self.entries(_OLD_PROGRAM)
             state_dicts = self.old(old[0]) if old else self.new()
         except _Misfit as error:
-            raise unrecognised(
-                self.path, f"its lists are damaged: {error}", "export it again"
-            ) from None
+            what = f"its lists are damaged: {error}"
+            raise unrecognised(self.path, what, "export it again") from None
         for name in self.archive.entries:
             if name.endswith(_NATIVE):  # compiled by AOTInductor: loading it runs it
                 self.imports[Import("torch._inductor", name, Danger.UNSAFE)] = None
@@ -186,8 +185,7 @@ class _Reader:
         for entry in self.entries(*_OLD_PICKLES):
             if entry.size:
                 self.pickled(entry)
-        weights = self.entries("serialized_state_dict.pt")
-        if not weights:
+        if not (weights := self.entries("serialized_state_dict.pt")):
             raise truncated(self.path, "its weights are missing from the archive")
         return self.pickled(weights[0]).state_dicts
 

@@ -88,8 +88,7 @@ def _apart(task: str, place: Place, key: str) -> bytes:
         "import sys, json; task, place, key, sys.path[:] = json.loads(sys.argv[1]); "
         "from interop.reading.formats import hdf5; hdf5.work(task, hdf5.Place(*place), key)"
     )
-    asked = json.dumps([task, place, key, sys.path])
-    command = [sys.executable, "-P", "-c", program, asked]
+    command = [sys.executable, "-P", "-c", program, json.dumps([task, place, key, sys.path])]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_WALL_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -168,8 +167,7 @@ def _opened(place: Place, source: Source) -> h5py.File:
     if not place.entry:
         return h5py.File(_Stream(source.data, place.start, place.stop), "r")
     archive = Archive(source)
-    data = archive.read(archive.entries[place.entry], MAX_UNPACKED)
-    if data is None:
+    if (data := archive.read(archive.entries[place.entry], MAX_UNPACKED)) is None:
         raise over_limit(place.path, f"{place.entry!r} unfolds to too many bytes")
     return h5py.File(io.BytesIO(data), "r")
 
@@ -236,8 +234,7 @@ class _Walk:
     def dataset(self, found: h5py.Dataset, path: str, key: str) -> None:
         if found.external or found.is_virtual:
             raise self.escape(f"the data set {path!r} is kept elsewhere")
-        dtype = _dtype(found)
-        if dtype is None:
+        if (dtype := _dtype(found)) is None:
             self.aside[path] = None  # text, or records: no weights
             return
         nbytes = int(found.size * found.dtype.itemsize)
@@ -247,8 +244,7 @@ class _Walk:
             start = -1 if inside is None else self.place.start + inside
             if start + nbytes > self.place.stop:
                 raise truncated(self.path, f"the data set {path!r} is cut off")
-        shape = tuple(map(int, found.shape))
-        self.sets.append(DataSet(path, key, dtype, shape, start, nbytes))
+        self.sets.append(DataSet(path, key, dtype, tuple(map(int, found.shape)), start, nbytes))
 
 
 def _dtype(dataset: h5py.Dataset) -> str | None:
@@ -262,8 +258,7 @@ def _attributes(file: h5py.File) -> dict[str, str]:
     attributes: dict[str, str] = {}
     for holder in (file, file.get("model_weights", file)):
         for name in _ATTRIBUTES:
-            text = _text(holder.attrs.get(name))
-            if text and len(text) <= _MAX_CONFIG:
+            if (text := _text(holder.attrs.get(name))) and len(text) <= _MAX_CONFIG:
                 attributes.setdefault(name, text)
     return attributes
 

@@ -36,8 +36,7 @@ def read_archive(archive: Archive) -> Manifest:
     reader = _Reader(archive.source, "keras")
     reader.digest.update(archive.directory)
     for name in (_METADATA, _CONFIG):
-        entry = archive.entries.get(name)
-        if entry is not None:
+        if (entry := archive.entries.get(name)) is not None:
             reader.described(name, archive.structure(entry, MAX_JSON))
     ledger = Ledger()
     for entry in list(archive.entries.values())[:_MAX_BESIDE]:
@@ -51,8 +50,7 @@ def read_archive(archive: Archive) -> Manifest:
 def storage_bytes(path: str, key: str) -> bytes:
     """A data set's numbers, unpacked, row-major and little-endian."""
     with Source(path) as source:
-        zipped = source.data[:2] == b"PK"
-        place = _inside(Archive(source)) if zipped else _whole(source)
+        place = _inside(Archive(source)) if source.data[:2] == b"PK" else _whole(source)
     return hdf5.numbers(place, key)
 
 

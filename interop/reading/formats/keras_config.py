@@ -41,8 +41,7 @@ def imported(config: Json, path: str) -> Iterator[Import]:
         if isinstance(node, list):
             todo += node
         elif isinstance(node, dict):
-            reference = _named(node, path)
-            if reference is not None:
+            if (reference := _named(node, path)) is not None:
                 yield reference
             todo += node.values()
 
@@ -87,9 +86,8 @@ def _from(module: str, name: str, is_function: bool) -> Import | None:
 
 def _reaches(steps: list[str], name: str, is_function: bool) -> bool:
     """May a name of Keras's or TensorFlow's be something else than a part of a model?"""
-    tensorflow = steps[0] == "tensorflow"
     inner = [step for step in steps[1:] if step not in _WAYS]
-    if tensorflow:
+    if steps[0] == "tensorflow":
         if inner[:1] != ["keras"]:
             return name != "__typespec__"  # that of an input; its class is checked by Keras
         inner = inner[1:]

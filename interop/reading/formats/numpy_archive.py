@@ -163,8 +163,7 @@ class _Reader:
             record = tree if type(tree) is Array else record
         elif header.code[1:2] in ("U", "S") and header.nbytes <= MAX_TEXT:
             record.data = data[start : min(stop, start + header.nbytes)]
-        description = value(record)
-        if description is None:
+        if (description := value(record)) is None:
             self.aside.append(name)
         else:
             self.metadata[name] = description
@@ -256,8 +255,7 @@ def _entries(line: str) -> dict[str, str]:
     at = 1 if line[:1] == "{" else len(line)
     forms = {"descr": (2, 5), "fortran_order": (3,), "shape": (4,)}
     while (entry := _ENTRY.match(line, at)) is not None:
-        key = entry[1]
-        if key in entries or entry.lastindex not in forms[key]:
+        if (key := entry[1]) in entries or entry.lastindex not in forms[key]:
             return {}
         entries[key] = entry[entry.lastindex]
         at = entry.end()
@@ -278,14 +276,12 @@ def storage_bytes(path: str, key: str) -> bytes:
         if key:
             archive = Archive(source)
             entry = archive.entries[key]
-            data = archive.read(entry, 1 << 34)
-            if data is None:
+            if (data := archive.read(entry, 1 << 34)) is None:
                 raise over_limit(path, f"array {key!r} unfolds to {entry.size:,} bytes")
         else:
             data = source.data[: source.size]
     header = _header(path, data[: MAX_HEADER + 12])
-    numbers = data[header.length : header.length + header.nbytes]
-    return little_endian(numbers, header.code)
+    return little_endian(data[header.length : header.length + header.nbytes], header.code)
 
 
 def little_endian(numbers: bytes, code: str) -> bytes:

@@ -107,8 +107,7 @@ class _Reader:
         self.externals: dict[str, tuple[str, int]] = {}
 
     def read(self) -> Manifest | None:
-        graph = self.model()
-        if graph is None:
+        if (graph := self.model()) is None:
             return None
         try:
             self.graph(*graph)
@@ -153,8 +152,7 @@ class _Reader:
         except Overrun as error:
             # A model states its version first; without that, these are somebody else's bytes.
             if 3 <= version < 100 and error.number in (2, 3, 7, 8, 14):
-                what = "an ONNX model that is cut off"
-                raise truncated(self.source.path, what) from None
+                raise truncated(self.source.path, "an ONNX model that is cut off") from None
             return None
         except Malformed:
             return None
@@ -170,13 +168,8 @@ class _Reader:
         self.opsets["" if domain == "ai.onnx" else domain] = version
 
     def pair(self, at: int, end: int) -> tuple[str, str]:
-        key = value = ""
-        for field in fields(self.data, at, end):
-            if field[0] == 1:
-                key = text(self.data, field)
-            elif field[0] == 2:
-                value = text(self.data, field)
-        return key, value
+        read = {f[0]: text(self.data, f) for f in fields(self.data, at, end) if f[0] in (1, 2)}
+        return read.get(1, ""), read.get(2, "")
 
     def function(self, at: int, end: int) -> None:
         """A function that the model defines: its nodes are operators, it itself is none."""
@@ -218,8 +211,7 @@ class _Reader:
 
     def initializer(self, number: int, at: int, end: int, prefix: str) -> None:
         read = self.tensor if number == 5 else self.sparse
-        spec = read(at, end, prefix, None)
-        if spec is None:
+        if (spec := read(at, end, prefix, None)) is None:
             raise Malformed("a tensor of no known kind")
         self.tensors.append(spec)
 
@@ -227,8 +219,7 @@ class _Reader:
         kind = domain = name = ""
         inputs, outputs, attributes = [], [], []
         for field in fields(self.data, at, end):
-            number = field[0]
-            if number == 1:
+            if (number := field[0]) == 1:
                 inputs.append(field)
             elif number == 2:
                 outputs.append(field)
@@ -426,9 +417,9 @@ class _Reader:
         values, indices = parts
         if values is None or indices is None or any(axis < 0 for axis in shape):
             raise Malformed("a sparse tensor that is none")
-        named = (
-            dataclasses.replace(indices, name="indices"),
-            dataclasses.replace(values, name="values"),
+        named = tuple(
+            dataclasses.replace(part, name=name)
+            for part, name in ((indices, "indices"), (values, "values"))
         )
         return TensorSpec(
             values.name, values.dtype, tuple(shape), layout=Layout.SPARSE_COO, parts=named
@@ -470,8 +461,7 @@ class _Reader:
 
     def external_file(self, name: str, location: str) -> tuple[str, int]:
         """The external file's path and size; it must lie in the model's folder, links resolved."""
-        known = self.externals.get(location)
-        if known is not None:
+        if (known := self.externals.get(location)) is not None:
             return known
         path = places.joined(places.folder_of(self.source.path), location)
         out = not self.source.remote and leads_out(Path(path), Path(self.source.path))
@@ -571,23 +561,14 @@ class _Reader:
         makers = {n: (s.operator, s.inputs) for s in self.steps if s.operator != "Constant"
                   for n in s.outputs}  # fmt: skip
         names = [port.name for port in self.outputs]
-        graph = Graph(
-            tuple(self.inputs),
-            tuple(self.outputs),
-            self.opsets,
-            producer,
-            self.operators,
-            onnx_outputs.meanings(names, makers),
-            onnx_computation.computation(
-                self.steps,
-                (port.name for port in self.inputs),
-                names,
-                self.tensors,
-                self.small_numbers(),
-                self.opsets.get("", 0),
-                self.bodies,
-            ),
+        meanings = onnx_outputs.meanings(names, makers)
+        given, small = (port.name for port in self.inputs), self.small_numbers()
+        opset = self.opsets.get("", 0)
+        computation = onnx_computation.computation(
+            self.steps, given, names, self.tensors, small, opset, self.bodies
         )
+        ports = tuple(self.inputs), tuple(self.outputs)
+        graph = Graph(*ports, self.opsets, producer, self.operators, meanings, computation)
         tensors = tuple(self.tensors)
         return Manifest(
             path=self.source.path,
@@ -659,8 +640,7 @@ def storage_bytes(path: str, key: str) -> bytes:
     with Source(path) as source:
         reader = _Reader(source)
         reader.read()
-        place = reader.places.get(key)
-        if place is None:
+        if (place := reader.places.get(key)) is None:
             raise truncated(path, f"tensor {key!r} is gone from it")
         return _listed(source.data, list(fields(source.data, *place)))
 

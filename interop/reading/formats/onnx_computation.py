@@ -54,8 +54,7 @@ def computation(
     for step in steps:
         for name in step.inputs:
             users.setdefault(name, set()).add(step.operator.rpartition(".")[2])
-    dotted = [t.name for t in tensors if "." in t.name]
-    front = _front(dotted)
+    front = _front([t.name for t in tensors if "." in t.name])
     for t in tensors:
         own = t.name.removeprefix(front) if "." in t.name else ""
         # A single number without an axis is arithmetic, wherever it goes.

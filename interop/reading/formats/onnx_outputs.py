@@ -47,8 +47,7 @@ def meanings(outputs: Iterable[str], nodes: Nodes) -> dict[str, str]:
 
 
 def _meaning(name: str, nodes: Nodes, depth: int) -> str:
-    name = _behind(name, nodes)
-    if name not in nodes:
+    if (name := _behind(name, nodes)) not in nodes:
         return VALUES  # an input or a weight, handed on
     operator, inputs = nodes[name]
     operator = operator.rpartition(".")[2]

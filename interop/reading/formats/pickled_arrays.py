@@ -10,13 +10,7 @@ from math import prod
 
 from interop.facts import DTYPE_BITS, Storage
 from interop.reading.formats.numpy_archive import DTYPES, little_endian
-from interop.reading.pickle.records import (
-    Array,
-    Blob,
-    Node,
-    StorageRef,
-    Tensor,
-)
+from interop.reading.pickle.records import Array, Blob, Node, StorageRef, Tensor
 
 
 class PickledArrays:
@@ -38,8 +32,7 @@ class PickledArrays:
         size = node.data.size if type(node.data) is Blob else len(node.data or b"")
         if dtype is None or type(node.data) is list:
             return None
-        nbytes = prod(node.shape) * DTYPE_BITS[dtype] // 8
-        if nbytes != size:
+        if (nbytes := prod(node.shape) * DTYPE_BITS[dtype] // 8) != size:
             return None
         self._found.append(node)
         ref = StorageRef(str(len(self._found) - 1), dtype, nbytes, "cpu")

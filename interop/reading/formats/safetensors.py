@@ -29,8 +29,7 @@ DTYPES = {
 
 def read(source: Source) -> Manifest:
     """Raises ReadError for a header that is damaged, or that the file does not live up to."""
-    length = int.from_bytes(source.data[:8], "little")
-    if length > MAX_HEADER:
+    if (length := int.from_bytes(source.data[:8], "little")) > MAX_HEADER:
         raise _damaged(source.path, f"it would be {length:,} bytes long")
     if 8 + length > source.size:
         raise truncated(source.path, "the safetensors header is cut off")
@@ -39,7 +38,6 @@ def read(source: Source) -> Manifest:
     tensors, end = _tensors(source, header, 8 + length)
     if end < source.size:
         raise _damaged(source.path, f"{source.size - end:,} bytes follow the last tensor")
-    metadata = header.get("__metadata__", {})
     return Manifest(
         path=source.path,
         file=source.path,
@@ -47,7 +45,7 @@ def read(source: Source) -> Manifest:
         size=source.size,
         header_sha256=hashlib.sha256(raw).hexdigest(),
         state_dicts=(StateDict("", tensors, ordered=False),) if tensors else (),
-        metadata=metadata,
+        metadata=header.get("__metadata__", {}),
     )
 
 
@@ -121,8 +119,7 @@ def _tensor(source: Source, name: str, entry: Any, base: int) -> TensorSpec:
     if not isinstance(entry, dict):
         raise _damaged(source.path, f"the entry of {name!r} is no object")
     stated = str(entry.get("dtype"))
-    dtype = DTYPES.get(stated)
-    if dtype is None:
+    if (dtype := DTYPES.get(stated)) is None:
         raise _damaged(source.path, f"{name!r} has the unknown dtype {stated[:40]!r}")
     shape, span = _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
     if shape is None or span is None or len(span) != 2 or span[0] > span[1]:

@@ -74,9 +74,7 @@ def kind(source: Source) -> str:
         raise nested_models.in_tar(source)
     if (error := foreign(source.path, head)) is not None:
         raise error
-    if head[0] in _ONNX_FIRST:
-        return "onnx?"
-    return "pickle"
+    return "onnx?" if head[0] in _ONNX_FIRST else "pickle"
 
 
 def _zip_kind(source: Source, head: bytes) -> str:
@@ -91,8 +89,7 @@ def _zip_kind(source: Source, head: bytes) -> str:
 
 def is_safetensors(head: bytes, size: int) -> bool:
     """Eight bytes of header length, then the header's opening brace, perhaps after blanks."""
-    header = head[8:].lstrip(b" \t\r\n")
-    if header[:1] != b"{":
+    if head[8:].lstrip(b" \t\r\n")[:1] != b"{":
         return False
     if head[8] != 0x7B:
         return int.from_bytes(head[:8], "little") < min(1 << 27, size)
@@ -122,11 +119,8 @@ def unknown(path: str, head: bytes) -> ReadError:
         line = head.decode("utf-8", "replace").strip().splitlines()
         begins = f" that begins {line[0][:40]!r}" if line else ""
         return unrecognised(path, f"this is a text file{begins}", "give a model file")
-    return unrecognised(
-        path,
-        "neither a PyTorch checkpoint nor safetensors, ONNX, Keras, TensorFlow or numpy",
-        "give a model file",
-    )
+    what = "neither a PyTorch checkpoint nor safetensors, ONNX, Keras, TensorFlow or numpy"
+    return unrecognised(path, what, "give a model file")
 
 
 def is_text(head: bytes) -> bool:

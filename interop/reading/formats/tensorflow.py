@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ReadError
@@ -28,12 +29,7 @@ from interop.facts import (
 )
 from interop.facts import TensorSpec as Spec
 from interop.reading.bytes import json_text, location
-from interop.reading.bytes.address import (
-    is_remote,
-    over_limit,
-    truncated,
-    unrecognised,
-)
+from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.protobuf import (
     BYTES,
@@ -90,6 +86,7 @@ _REACHING = frozenset(
 # Every SavedModel has these, to save and load itself: the file's name is given from outside then.
 _SAVING = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
 _COPY = "fetch or save the checkpoint again"
+_NAME = attrgetter("name")
 
 
 # ---------------------------------------------------------------- the table of a checkpoint
@@ -125,8 +122,7 @@ def _block(source: Source, offset: int, size: int) -> bytes:
 def _pairs(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values: a key is what it shares with the one before, and what is its own."""
     restarts = int.from_bytes(block[-4:], "little")
-    end = len(block) - 4 * (restarts + 1)
-    if end < 0 or len(block) < 4:
+    if (end := len(block) - 4 * (restarts + 1)) < 0 or len(block) < 4:
         raise Malformed("a block without its end")
     at, key = 0, b""
     while at < end:
@@ -271,13 +267,10 @@ class _Checkpoint:
 def read_graph(source: Source) -> Manifest | None:
     """The SavedModel of a saved_model.pb and the variables beside it; None for other bytes."""
     try:
-        if not _is_saved_model(source):
-            return None
-        return _SavedModel(source).read()
+        return None if not _is_saved_model(source) else _SavedModel(source).read()
     except Malformed:
-        raise truncated(
-            source.path, "the SavedModel is damaged", "fetch or save it again"
-        ) from None
+        what = "the SavedModel is damaged"
+        raise truncated(source.path, what, "fetch or save it again") from None
 
 
 def _is_saved_model(source: Source) -> bool:
@@ -411,8 +404,7 @@ class _SavedModel:
         """Does the first of the inputs come from outside, from a placeholder or an argument?"""
         todo, seen = inputs[:1], set()
         while todo:
-            name = todo.pop().partition(":")[0]
-            if name in seen or name.startswith("^"):
+            if (name := todo.pop().partition(":")[0]) in seen or name.startswith("^"):
                 continue
             seen.add(name)
             operator, before = self.scope.get(name, ("Placeholder", []))
@@ -464,7 +456,7 @@ class _SavedModel:
                         (inputs if number == 1 else outputs).append(self.port(a, b))
                         if len(inputs) + len(outputs) > MAX_PORTS:
                             raise over_limit(self.source.path, f"more than {MAX_PORTS:,} ports")
-        self.signatures[name] = sorted(inputs, key=_name), sorted(outputs, key=_name)
+        self.signatures[name] = sorted(inputs, key=_NAME), sorted(outputs, key=_NAME)
 
     def port(self, at: int, end: int) -> Port:
         """An entry of a map from a name to what is known of the tensor."""
@@ -494,10 +486,6 @@ class _SavedModel:
                     if field[0] == 5:
                         imports += imported(_json(source.data, field), path)
         return imports
-
-
-def _name(port: Port) -> str:
-    return port.name
 
 
 def _json(data: Bytes, field: Field) -> Json:

@@ -14,23 +14,10 @@ from interop.reading.archives import nested_models
 from interop.reading.bytes.address import truncated, unrecognised
 from interop.reading.bytes.source import Source
 from interop.reading.formats.sniff import unknown
-from interop.reading.pickle.checkpoint import (
-    Contents,
-    contents,
-    guarded,
-    manifest,
-    persistent,
-)
+from interop.reading.pickle.checkpoint import Contents, contents, guarded, manifest, persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
-from interop.reading.pickle.records import (
-    Broken,
-    Cut,
-    Mapping,
-    Node,
-    OverLimit,
-    StorageRef,
-)
+from interop.reading.pickle.records import Broken, Cut, Mapping, Node, OverLimit, StorageRef
 from interop.reading.pickle.state_dicts import Weights
 
 if TYPE_CHECKING:
@@ -115,14 +102,12 @@ class _Legacy:
         if nbytes < ref.nbytes:
             what = f"storage {key!r} has {nbytes:,} of {ref.nbytes:,} bytes"
             raise truncated(self.source.path, what)
-        self.storages[ref.key] = Storage(
-            self.source.path, ref.key, self.source.base + begin, nbytes
-        )
+        offset = self.source.base + begin
+        self.storages[ref.key] = Storage(self.source.path, ref.key, offset, nbytes)
         return begin + nbytes
 
     def locate(self, ref: StorageRef) -> Storage:
-        storage = self.storages.get(ref.key)
-        if storage is None:
+        if (storage := self.storages.get(ref.key)) is None:
             raise truncated(self.source.path, f"storage {ref.key!r} is missing")
         return storage
 
@@ -135,9 +120,8 @@ class _Legacy:
         if failure is None:
             if head[0] != 0x80 and not ledger.imports() and type(tree) is not Mapping:
                 raise unknown(path, head)  # "I1\n." is a pickle too, but nobody's checkpoint
-            nested_models.search(
-                self.source.data, ledger, self.position
-            )  # as loaders of several do
+            # as loaders of several do
+            nested_models.search(self.source.data, ledger, self.position)
 
             def work() -> Contents:
                 work = contents(tree, self.locate, path)

@@ -13,13 +13,7 @@ from interop.reading.archives import nested_models
 from interop.reading.archives.zip_archive import STORED, Archive, Entry
 from interop.reading.bytes.address import over_limit, truncated, unrecognised
 from interop.reading.bytes.source import Source
-from interop.reading.pickle.checkpoint import (
-    Contents,
-    contents,
-    guarded,
-    manifest,
-    persistent,
-)
+from interop.reading.pickle.checkpoint import Contents, contents, guarded, manifest, persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
 from interop.reading.pickle.records import StorageRef
@@ -43,14 +37,12 @@ def read_archive(archive: Archive) -> Manifest:
     storages: dict[str, Storage] = {}
 
     def locate(ref: StorageRef) -> Storage:
-        storage = storages.get(ref.key)
-        if storage is None:
+        if (storage := storages.get(ref.key)) is None:
             storage = storages[ref.key] = _storage(archive, prefix, ref)
         return storage
 
     def work() -> Contents:
-        tree = Machine(program, ledger, persistent).run()
-        return contents(tree, locate, source.path)
+        return contents(Machine(program, ledger, persistent).run(), locate, source.path)
 
     content = guarded(work, ledger, source.path, whole=True)
     nested_models.beside_checkpoint(archive, prefix)
@@ -87,8 +79,7 @@ def _check_twins(archive: Archive) -> None:
     """torch finds entries whatever the case of their letters, and by the order of their names."""
     seen: dict[str, str] = {}
     for name in archive.entries:
-        twin = seen.setdefault(name.lower(), name)
-        if twin != name:
+        if (twin := seen.setdefault(name.lower(), name)) != name:
             what = f"the zip archive holds {twin!r} and {name!r}, one and the same to torch"
             raise archive.refusal("zip-entry-duplicated", what)
 
@@ -114,8 +105,7 @@ def _check_byte_order(archive: Archive, prefix: str) -> None:
 def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
     """Where the bytes of a storage lie; -1 where they are compressed, or a request away."""
     path = archive.source.path
-    entry = archive.entries.get(f"{prefix}data/{ref.key}")
-    if entry is None:
+    if (entry := archive.entries.get(f"{prefix}data/{ref.key}")) is None:
         # TorchScript keeps the tensors of its constants elsewhere, torch.package too.
         entry = archive.entries.get(f"{prefix}tensors/{ref.key}")
     if entry is None:
@@ -127,8 +117,7 @@ def _storage(archive: Archive, prefix: str, ref: StorageRef) -> Storage:
     if entry.size > ref.nbytes and not script and not ref.dtype.startswith("quint"):
         what = f"storage {ref.key!r} has {entry.size:,} bytes, and {ref.nbytes:,} by its pickle"
         raise archive.disagree(f"{what}, which torch.load refuses")
-    plain = entry.method == STORED
-    if plain and entry.packed < entry.size:
+    if (plain := entry.method == STORED) and entry.packed < entry.size:
         raise truncated(path, f"storage {ref.key!r} is cut off")
     in_place = plain and not archive.source.remote
     place = archive.source.base + archive.start(entry) if in_place else -1

@@ -16,14 +16,7 @@ from interop.reading.bytes.source import Source
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.metadata import describe
 from interop.reading.pickle.rebuild import Unfit, storage_dtype
-from interop.reading.pickle.records import (
-    Broken,
-    Cut,
-    Node,
-    OverLimit,
-    StorageRef,
-    Tensor,
-)
+from interop.reading.pickle.records import Broken, Cut, Node, OverLimit, StorageRef, Tensor
 from interop.reading.pickle.state_dicts import Weights, extent
 
 Contents = tuple[tuple[StateDict, ...], tuple[str, ...], dict[str, Json]]

@@ -146,52 +146,25 @@ paramiko fabric builtins __builtin__ atexit faulthandler readline rlcompleter mm
 """
 _DENIED_PACKAGES = frozenset(_DENIED.split())
 # (module, name): one name of a package that is otherwise a matter of use; "" denies what is below.
-_DENIED_NAMES = frozenset(
+_DENIED_BELOW = """
+torch.hub torch.jit.unsupported_tensor_ops torch.package torch.utils.cpp_extension
+torch.utils.model_zoo torch.utils.collect_env torch.utils.bottleneck torch.utils._config_module
+torch.utils.data.datapipes torch.ops torch.classes torch.distributed.rpc torch.multiprocessing
+torch._inductor torch._dynamo torch.fx.experimental numpy.testing numpy.f2py numpy.distutils
+pandas.io.pickle
+"""
+_DENIED_NAMES = frozenset((module, "") for module in _DENIED_BELOW.split()) | _table(
     {
-        ("functools", "partial"),
-        ("functools", "partialmethod"),
-        ("functools", "reduce"),
-        ("operator", "attrgetter"),
-        ("operator", "methodcaller"),
-        ("operator", "itemgetter"),
-        ("operator", "call"),
-        ("types", "CodeType"),
-        ("types", "FunctionType"),
-        ("types", "LambdaType"),
-        ("types", "MethodType"),
-        ("types", "ModuleType"),
-        ("logging", "FileHandler"),
-        ("logging", "config"),
-        ("logging", "handlers"),
-        ("torch", "load"),
-        ("torch.serialization", "load"),
-        ("torch.storage", "_load_from_bytes"),
-        ("torch.hub", ""),
-        ("torch.jit", "load"),
-        ("torch.jit.unsupported_tensor_ops", ""),
-        ("torch.package", ""),
-        ("torch.utils.cpp_extension", ""),
-        ("torch.utils.model_zoo", ""),
-        ("torch.utils.collect_env", ""),
-        ("torch.utils.bottleneck", ""),
-        ("torch.utils._config_module", ""),
-        ("torch.utils.data.datapipes", ""),
-        ("torch.ops", ""),
-        ("torch.classes", ""),
-        ("torch.distributed.rpc", ""),
-        ("torch.multiprocessing", ""),
-        ("torch._inductor", ""),
-        ("torch._dynamo", ""),
-        ("torch.fx.experimental", ""),
-        ("numpy", "load"),
-        ("numpy", "fromfile"),
-        ("numpy", "memmap"),
-        ("numpy", "save"),
-        ("numpy.testing", ""),
-        ("numpy.f2py", ""),
-        ("numpy.distutils", ""),
-        ("pandas", "read_pickle"),
-        ("pandas.io.pickle", ""),
+        "functools": "partial partialmethod reduce",
+        "operator": "attrgetter methodcaller itemgetter call",
+        "types": "CodeType FunctionType LambdaType MethodType ModuleType",
+        "logging": "FileHandler config handlers",
+        "torch": "load",
+        "torch.serialization": "load",
+        "torch.storage": "_load_from_bytes",
+        "torch.jit": "load",
+        "numpy": "load fromfile memmap save",
+        "pandas": "read_pickle",
     }
 )
 _PYTHON_2 = {
@@ -208,8 +181,7 @@ _PYTHON_2 = {
 def modern(module: str, name: str) -> tuple[str, str]:
     """What Python 3 imports for a name in a pickle of a protocol below 3, which has Python 2's:
     "commands" stands for subprocess there."""
-    renamed = NAME_MAPPING.get((module, name))
-    return renamed or (IMPORT_MAPPING.get(module, module), name)
+    return NAME_MAPPING.get((module, name)) or (IMPORT_MAPPING.get(module, module), name)
 
 
 def plain(module: str, name: str) -> tuple[str, str]:

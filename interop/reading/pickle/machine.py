@@ -13,12 +13,7 @@ import struct
 from collections.abc import Callable, Iterable
 
 from interop.reading.bytes.source import Bytes
-from interop.reading.pickle.imports import (
-    Ledger,
-    is_harmless,
-    modern,
-    plain,
-)
+from interop.reading.pickle.imports import Ledger, is_harmless, modern, plain
 from interop.reading.pickle.rebuild import build, rebuild
 from interop.reading.pickle.records import (
     Array,
@@ -138,7 +133,9 @@ class Machine:
         """A Python 2 str: text in most files, so UTF-8 where it is that, else byte for byte."""
         if count > MAX_STRING:
             self.refuse_length(count)
-        raw = self.take(count)
+        self.old_str(self.take(count))
+
+    def old_str(self, raw: bytes) -> None:
         try:
             self.stack.append(raw.decode("utf-8"))
         except UnicodeDecodeError:
@@ -198,13 +195,9 @@ class Machine:
 
     # ------------------------------------------------------------ containers
 
-    def new_list(self, items: list[Node]) -> None:
+    def new_sequence(self, items: list[Node] | tuple[Node, ...]) -> None:
         self.container()
         self.stack.append(items)
-
-    def new_tuple(self, items: list[Node]) -> None:
-        self.container()
-        self.stack.append(tuple(items))
 
     def new_bag(self, items: list[Node]) -> None:
         self.container(2)
@@ -449,11 +442,7 @@ class Machine:
         line = self.line()
         if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
             raise Broken("an unquoted string")
-        raw = codecs.escape_decode(line[1:-1])[0]
-        try:
-            self.stack.append(raw.decode("utf-8"))
-        except UnicodeDecodeError:
-            self.stack.append(raw.decode("latin-1"))
+        self.old_str(codecs.escape_decode(line[1:-1])[0])
 
     def unicode_line(self) -> None:
         self.stack.append(_printable(str(self.line(), "raw-unicode-escape")))
@@ -624,15 +613,15 @@ _set(b"C", lambda m: m.blob(1))
 _set(b"\x8e", lambda m: m.blob(8))
 _set(b"\x96", lambda m: m.blob(8))  # BYTEARRAY8
 _set(b"\x98", lambda m: None)  # READONLY_BUFFER
-_set(b")", lambda m: m.new_tuple([]))
-_set(b"]", lambda m: m.new_list([]))
+_set(b")", lambda m: m.new_sequence(()))
+_set(b"]", lambda m: m.new_sequence([]))
 _set(b"}", lambda m: m.new_mapping([]))
 _set(b"\x8f", lambda m: m.new_bag([]))
-_set(b"t", lambda m: m.new_tuple(m.since_mark()))
+_set(b"t", lambda m: m.new_sequence(tuple(m.since_mark())))
 _set(b"\x85", lambda m: m.push_tuple(1))
 _set(b"\x86", lambda m: m.push_tuple(2))
 _set(b"\x87", lambda m: m.push_tuple(3))
-_set(b"l", lambda m: m.new_list(m.since_mark()))
+_set(b"l", lambda m: m.new_sequence(m.since_mark()))
 _set(b"d", lambda m: m.new_mapping(m.since_mark()))
 _set(b"\x91", lambda m: m.new_bag(m.since_mark()))
 _set(b"a", Machine.append)

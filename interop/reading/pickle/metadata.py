@@ -52,9 +52,7 @@ def describe(tree: Node) -> dict[str, Json]:
         with suppress(_Nothing):
             described["vocab"] = _category_maps(mapping.named["dls"], budget)
     for key, value in mapping.named.items():
-        if key in described:
-            continue
-        if key.lower() in ASIDE or len(key) > MAX_TEXT:
+        if key in described or key.lower() in ASIDE or len(key) > MAX_TEXT:
             continue
         if stated := _stated(value, budget):
             described[key] = stated
@@ -90,8 +88,7 @@ def _category_maps(loaders: Node, budget: list[int]) -> list[Json]:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        kind = type(node)
-        if kind is Constructed:
+        if (kind := type(node)) is Constructed:
             if node.module.startswith("fastai.") and node.func.name == "CategoryMap":
                 with suppress(_Nothing):
                     category_maps.append(_json(node, budget, MAX_DEPTH))
@@ -118,11 +115,9 @@ def _marked(node: Node, budget: list[int]) -> Json:
         return _json(node, budget, MAX_DEPTH)
     except _Nothing:
         function = node.func if type(node) is Constructed else None
-        name = (
-            f"{function.module}.{function.name}"
-            if type(function) is Global
-            else type(node).__name__
-        )
+        name = type(node).__name__
+        if type(function) is Global:
+            name = f"{function.module}.{function.name}"
         return f"<{name}>"
 
 
@@ -229,8 +224,7 @@ def _decoded(array: Array, data: bytes) -> list[Node]:
     if count > MAX_ARRAY:
         raise _Nothing
     order = ">" if order == ">" else "<"
-    letter = _KINDS.get(kind)
-    if letter is not None:
+    if (letter := _KINDS.get(kind)) is not None:
         if len(data) != count * struct.calcsize(order + letter):
             raise _Nothing
         return list(struct.unpack(f"{order}{count}{letter}", data))

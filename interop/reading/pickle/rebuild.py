@@ -7,6 +7,7 @@ they do not fit, the call stays an opaque Made.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from interop.facts import DTYPE_BITS, Layout
 from interop.reading.pickle.imports import plain
@@ -209,8 +210,7 @@ def _nested(m: PickleMachine, buffer: Node, *about: Node) -> Tensor:
 
 def _jagged(m: PickleMachine, *args: Node) -> Tensor:
     parts = tuple((n.lstrip("_"), t) for a in args for n, t in _tensors_in(a))
-    values = next((t for n, t in parts if n == "values"), None)
-    if values is None:
+    if (values := next((t for n, t in parts if n == "values"), None)) is None:
         raise Unfit
     return Tensor(values.dtype, values.shape, layout=Layout.JAGGED, parts=parts)
 
@@ -366,13 +366,10 @@ def _moment(m: PickleMachine, *args: Node) -> Text:
         raise Unfit
     if type(args[0]) is str and len(args[0]) in (4, 6, 10):
         args = (args[0].encode("latin-1"), *args[1:])  # a Python 2 pickle
-    if type(args[0]) is bytes and len(args[0]) == 10:
-        return Text(datetime.datetime(args[0]).isoformat())  # type: ignore[arg-type, call-arg]
-    if type(args[0]) is bytes and len(args[0]) == 4:
-        return Text(datetime.date(args[0]).isoformat())  # type: ignore[arg-type, call-arg]
-    if type(args[0]) is bytes and len(args[0]) == 6:
-        return Text(datetime.time(args[0]).isoformat())  # type: ignore[arg-type]
-    raise Unfit
+    kinds: dict[int, Any] = {10: datetime.datetime, 4: datetime.date, 6: datetime.time}
+    if type(args[0]) is not bytes or len(args[0]) not in kinds:
+        raise Unfit
+    return Text(kinds[len(args[0])](args[0]).isoformat())
 
 
 def _reconstructor(m: PickleMachine, cls: Node, base: Node, state: Node) -> Node:
@@ -457,10 +454,8 @@ _MAKERS: dict[tuple[str, str], Callable[..., Node]] = {
     ("torch", "Size"): _size,
     ("torch", "device"): _device,
     ("torch.serialization", "_get_layout"): _layout,
-    ("torch.jit._pickle", "build_intlist"): _torchscript_list,
-    ("torch.jit._pickle", "build_doublelist"): _torchscript_list,
-    ("torch.jit._pickle", "build_boollist"): _torchscript_list,
-    ("torch.jit._pickle", "build_tensorlist"): _torchscript_list,
+    **{("torch.jit._pickle", f"build_{kind}list"): _torchscript_list
+       for kind in ("int", "double", "bool", "tensor")},
     ("torch.jit._pickle", "restore_type_tag"): _torchscript_typed,
     ("collections", "OrderedDict"): _mapping,
     ("collections", "Counter"): _mapping,
@@ -473,21 +468,17 @@ _MAKERS: dict[tuple[str, str], Callable[..., Node]] = {
     ("builtins", "tuple"): _tuple,
     ("builtins", "bytes"): _bytearray,
     ("builtins", "bytearray"): _bytearray,
-    ("builtins", "int"): _number,
-    ("builtins", "float"): _number,
-    ("builtins", "bool"): _number,
+    **{("builtins", name): _number for name in ("int", "float", "bool")},
     ("builtins", "str"): _string,
     ("builtins", "complex"): _complex,
     ("_codecs", "encode"): _encode,
     ("copyreg", "_reconstructor"): _reconstructor,
     ("copyreg", "__newobj__"): _new_object,
     ("copyreg", "__newobj_ex__"): _new_object_ex,
-    ("datetime", "datetime"): _moment,
-    ("datetime", "date"): _moment,
-    ("datetime", "time"): _moment,
+    **{("datetime", name): _moment for name in ("datetime", "date", "time")},
     ("numpy.core.multiarray", "_reconstruct"): _array,
     ("numpy.core.multiarray", "scalar"): _array_scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "dtype"): _array_dtype,
     **{("pathlib", name): _path for name in _PATHS.split()},
-}
+}  # fmt: skip

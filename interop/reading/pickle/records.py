@@ -6,6 +6,7 @@ None of them has an `__eq__` or `__hash__` of its own, so a hostile tree costs n
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from interop.facts import Layout
@@ -14,6 +15,7 @@ from interop.reading.bytes.source import Bytes
 Node = Any  # None, bool, int, float, complex, str, bytes, tuple, list or a record of this module
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Global:
     """A Python name that the pickle refers to.
 
@@ -21,13 +23,10 @@ class Global:
     long as nobody has asked; `called` tells that the ledger has been told of a call.
     """
 
-    __slots__ = ("called", "maker", "module", "name")
-
-    def __init__(self, module: str, name: str) -> None:
-        self.module = module
-        self.name = name
-        self.maker: Any = False
-        self.called = False
+    module: str
+    name: str
+    maker: Any = field(default=False, init=False)
+    called: bool = field(default=False, init=False)
 
 
 class Mapping:
@@ -49,113 +48,85 @@ class Mapping:
             self.others.append((key, value))
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Bag:
     """A set or frozenset, unhashed."""
 
-    __slots__ = ("items",)
-
-    def __init__(self, items: list[Node]) -> None:
-        self.items = items
+    items: list[Node]
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Blob:
     """Bytes too many to be worth copying: where they lie in the pickle."""
 
-    __slots__ = ("_data", "size", "start")
-
-    def __init__(self, data: Bytes, start: int, size: int) -> None:
-        self._data = data
-        self.start = start
-        self.size = size
+    _data: Bytes
+    start: int
+    size: int
 
     def bytes(self) -> bytes:
         """A copy after all, as long as the file is open."""
         return self._data[self.start : self.start + self.size]
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Text:
     """An object of which only its text matters: a path, a device, a date."""
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class StorageRef:
     """A persistent id: the storage `key` of `nbytes` bytes, read as `dtype`.
 
     `shift` is where a view into it begins, in elements of `dtype`.
     """
 
-    __slots__ = ("dtype", "key", "location", "nbytes", "shift")
-
-    def __init__(self, key: str, dtype: str, nbytes: int, location: str, shift: int = 0) -> None:
-        self.key = key
-        self.dtype = dtype
-        self.nbytes = nbytes
-        self.location = location
-        self.shift = shift
+    key: str
+    dtype: str
+    nbytes: int
+    location: str
+    shift: int = 0
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Tensor:
     """A tensor without its name; no storage where the file holds its bytes in no plain form.
 
     `layout`, `quantizer` and `parts` (by name) are those of facts.TensorSpec.
     """
 
-    __slots__ = (
-        "conj", "dtype", "layout", "neg", "offset", "parts", "quantizer", "shape", "storage",
-        "stride",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        dtype: str,
-        shape: tuple[int, ...],
-        storage: StorageRef | None = None,
-        offset: int = 0,
-        stride: tuple[int, ...] | None = None,
-        conj: bool = False,
-        neg: bool = False,
-        layout: Layout = Layout.STRIDED,
-        parts: tuple[tuple[str, Tensor], ...] = (),
-    ) -> None:
-        self.layout = layout
-        self.quantizer = ""
-        self.parts = parts
-        self.dtype = dtype
-        self.shape = shape
-        self.storage = storage
-        self.offset = offset
-        self.stride = stride
-        self.conj = conj
-        self.neg = neg
+    dtype: str
+    shape: tuple[int, ...]
+    storage: StorageRef | None = None
+    offset: int = 0
+    stride: tuple[int, ...] | None = None
+    conj: bool = False
+    neg: bool = False
+    layout: Layout = Layout.STRIDED
+    parts: tuple[tuple[str, Tensor], ...] = ()
+    quantizer: str = field(default="", init=False)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Array:
     """A numpy array, dtype or scalar under way: filled in by its BUILD."""
 
-    __slots__ = ("code", "data", "fortran", "shape")
-
-    def __init__(self, code: str = "", shape: tuple[int, ...] | None = None) -> None:
-        self.code = code  # as numpy writes it: byte order, kind and width, "<f4"
-        self.shape = shape  # None for a dtype
-        self.fortran = False
-        self.data: Node = None
+    code: str = ""  # as numpy writes it: byte order, kind and width, "<f4"
+    shape: tuple[int, ...] | None = None  # None for a dtype
+    fortran: bool = field(default=False, init=False)
+    data: Node = field(default=None, init=False)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Constructed:
     """An object of a class or function that is not interpreted: what was called, with what."""
 
-    __slots__ = ("args", "content", "func", "items", "state")
-
-    def __init__(self, func: Node, args: Node) -> None:
-        self.func = func
-        self.args = args
-        self.state: Node = None
-        self.content: Mapping | None = None  # what SETITEMS put in
-        self.items: list[Node] | None = None  # what APPENDS put in
+    func: Node
+    args: Node
+    state: Node = field(default=None, init=False)
+    content: Mapping | None = field(default=None, init=False)  # what SETITEMS put in
+    items: list[Node] | None = field(default=None, init=False)  # what APPENDS put in
 
     @property
     def module(self) -> str:

@@ -56,14 +56,8 @@ class Weights:
     """
 
     __slots__ = (
-        "_as_tensor",
-        "_barren",
-        "_locate",
-        "_path",
-        "_visits",
-        "held_aside",
-        "state_dicts",
-    )
+        "_as_tensor", "_barren", "_locate", "_path", "_visits", "held_aside", "state_dicts",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -152,11 +146,8 @@ class Weights:
 
     def _made(self, constructed: Constructed, place: str, depth: int) -> None:
         if _is_module(constructed):
-            name = (
-                f"{constructed.func.module}.{constructed.func.name}"
-                if type(constructed.func) is Global
-                else "?"
-            )
+            func = constructed.func
+            name = f"{func.module}.{func.name}" if type(func) is Global else "?"
             tensors = list(self._flatten(constructed, "", 0))
             self._add(len(self.state_dicts), place, tensors, module=name)
             return
@@ -184,8 +175,7 @@ class Weights:
         todo, seen = [node], set()
         while todo:
             node = todo.pop()
-            kind = type(node)
-            if kind is Tensor:
+            if (kind := type(node)) is Tensor:
                 return True
             if kind not in _CONTAINERS or id(node) in seen:
                 continue

@@ -111,8 +111,7 @@ def digest(spec: TensorSpec) -> str:
     hasher = hashlib.sha256()
     if spec.storage is None:
         raise ReadError(f"no file holds the values of {spec.name!r}", fix="materialise it first")
-    view = Files().view(spec)
-    for (block,) in _blocks(view):
+    for (block,) in _blocks(Files().view(spec)):
         hasher.update(dtypes.resolved(spec.dtype, block, spec.conj, spec.neg).view("u1").data)
     return hasher.hexdigest()
 
@@ -178,8 +177,7 @@ class Files:
             return self._unpacked(storage)
         if storage.nbytes == 0:
             return np.empty(0, "u1")
-        data = self._maps.get(storage.file)
-        if data is None:
+        if (data := self._maps.get(storage.file)) is None:
             source = self._sources[storage.file] = Source(storage.file)
             if source.data[:4] == b"PK\x03\x04":
                 self.archives.add(storage.file)
@@ -190,8 +188,7 @@ class Files:
 
     def _count(self, spec: TensorSpec) -> None:
         """Refuse a file of few bytes whose tensors are views of them without end."""
-        storage = spec.storage
-        if storage is None:
+        if (storage := spec.storage) is None:
             return
         if storage not in self._distinct:
             self._distinct[storage] = None
@@ -202,8 +199,7 @@ class Files:
             raise over_limit(storage.file, what)
 
     def _unpacked(self, storage: Storage) -> Array:
-        content = self._inflated.pop(storage, None)
-        if content is None:
+        if (content := self._inflated.pop(storage, None)) is None:
             from interop.reading.values.inflate import unpacked
 
             while self._inflated and sum(a.nbytes for a in self._inflated.values()) > INFLATED:
@@ -337,8 +333,7 @@ def _pieces(files: Files, spec: TensorSpec) -> list[_Piece]:
             return [_Piece(at, spec, view[box], s, z) for at, box, s, z in rows]
     if words[:1] == ["per_tensor_affine"] and "scale" in words and "point" in words:
         scale = float(words[words.index("scale") + 1])
-        zero = float(words[words.index("point") + 1])
-        return [_Piece(origin, spec, view, scale, zero)]
+        return [_Piece(origin, spec, view, scale, float(words[words.index("point") + 1]))]
     return [_Piece(origin, spec, view)]
 
 
@@ -363,15 +358,12 @@ def _cuts(shape: tuple[int, ...], flat: bool, most: int) -> Iterator[tuple[Any, 
 
     `flat` tells that it is contiguous: it is then cut as one axis.
     """
-    size = math.prod(shape)
-    if size == 0:
+    if (size := math.prod(shape)) == 0:
         return
     if flat or not shape:
-        edges = [*range(0, size, most), size]
-        yield from ((slice(a, b),) for a, b in pairwise(edges))
+        yield from ((slice(a, b),) for a, b in pairwise([*range(0, size, most), size]))
         return
-    row = size // shape[0]
-    if row > most:
+    if (row := size // shape[0]) > most:
         for index in range(shape[0]):
             for rest in _cuts(shape[1:], False, most):
                 yield (index, *rest)
@@ -664,9 +656,8 @@ def _add_skipped(tally: _Found, work: _Work) -> None:
     """Equal elements count in mean and cosine too; while nothing differed they were not needed."""
     x, y = work.x, work.y
     assert y is not None
-    for left, right in _blocks(
-        _part(x.view, work.flat, work.at), _part(y.view, work.flat, work.at)
-    ):
+    parts = [_part(piece.view, work.flat, work.at) for piece in (x, y)]
+    for left, right in _blocks(*parts):
         if dtypes.is_measured(x.spec.dtype) and _same_bits(
             dtypes.resolved(x.spec.dtype, left, x.spec.conj, x.spec.neg),
             dtypes.resolved(y.spec.dtype, right, y.spec.conj, y.spec.neg),

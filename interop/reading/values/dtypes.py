@@ -164,12 +164,10 @@ def resolved(dtype: str, stored: Array, conj: bool, neg: bool) -> Array:
     """The stored elements of a conjugate or negative view, as they are seen through it."""
     if not (conj or neg):
         return stored
-    flips = _FLIPS.get(dtype)
-    if flips is None:
+    if (flips := _FLIPS.get(dtype)) is None:
         seen = np.conjugate(stored) if conj else stored
         return np.negative(seen) if neg else seen
-    flip = stored.dtype.type(flips[0] * conj ^ flips[1] * neg)
-    flipped: Array = np.bitwise_xor(stored, flip)
+    flipped: Array = np.bitwise_xor(stored, stored.dtype.type(flips[0] * conj ^ flips[1] * neg))
     return flipped
 
 

@@ -17,8 +17,7 @@ from interop.reading.formats.sniff import kind
 def unpacked(storage: Storage) -> bytes:
     """The storage's bytes; raises ReadError where they cannot be had."""
     with Source(storage.file) as source:
-        container = kind(source)
-        if container == "zip":
+        if (container := kind(source)) == "zip":
             container = zipped.kind(Archive(source))
         if container == "onnx?":  # or a pickle of protocol 0, which may begin alike
             container = "onnx" if table.reader("onnx").read(source) else "pickle"

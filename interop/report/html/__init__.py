@@ -97,8 +97,7 @@ def _assessed(report: Report) -> dict[str, Any]:
 def alarms(report: Report) -> list[str]:
     """What a reader must know before any figure: it stands above all else."""
     alarms = [f"The proof “{p.name}” failed: {p.what}" for p in report.proofs if not p.holds]
-    noise = [f for f in report.findings if f.rule == "host-too-noisy"]
-    if noise:
+    if noise := [f for f in report.findings if f.rule == "host-too-noisy"]:
         alarms.append(
             f"The host was too noisy to tell: {'; '.join(f.what for f in noise)}. Latency at "
             f"{'that batch size' if len(noise) == 1 else 'those batch sizes'} decides nothing; "
@@ -136,14 +135,9 @@ def providers(environment: Mapping[str, Json]) -> Table | None:
     for name, conditions in environment.items():
         if isinstance(conditions, Mapping) and conditions.get("providers"):
             away = conditions.get("elsewhere") or []
-            rows.append(
-                (
-                    str(name),
-                    plain(conditions["providers"][:1]),
-                    str(len(away)),
-                    plain(away) if away else "every node is on it",
-                )
-            )
+            which = plain(away) if away else "every node is on it"
+            first = plain(conditions["providers"][:1])
+            rows.append((str(name), first, str(len(away)), which))
     if not rows:
         return None
     head = ("runtime", "provider", "nodes not on it", "which")
@@ -154,19 +148,13 @@ def _facts(report: Report) -> list[Table]:
     """Conditions, the machine and runtimes, and what else the report holds."""
     details = to_json(report.details)
     conditions = details.get("conditions") or {}
-    host = {
-        k: v
-        for k, v in report.environment.items()
-        if not isinstance(v, Mapping) and k not in conditions
-    }
+    loose = {k: v for k, v in report.environment.items() if not isinstance(v, Mapping)}
+    host = {k: v for k, v in loose.items() if k not in conditions}
     if "unix_time" in host:
         host["made at"] = plain(host.pop("unix_time"), "unix_time")
     elsewhere = (*_ELSEWHERE, *(_ASSESSED if report.command == "assess" else ()))
-    rest = {
-        k: v
-        for k, v in details.items()
-        if k not in elsewhere and (k not in conditions or conditions[k] != v)
-    }
+    own = {k: v for k, v in details.items() if k not in elsewhere}
+    rest = {k: v for k, v in own.items() if k not in conditions or conditions[k] != v}
     tables = (
         facts_table("Conditions", conditions),
         _runtimes(report.environment),
@@ -190,12 +178,11 @@ def _doctor(report: Report) -> tuple[Table | None, ...]:
 def _runtimes(environment: Mapping[str, Json]) -> Table | None:
     """The conditions of each runtime side by side."""
     runtimes = {str(k): v for k, v in environment.items() if isinstance(v, Mapping)}
-    keys = dict.fromkeys(str(k) for v in runtimes.values() for k in v)
     rows = tuple(
         (
             key.replace("_", " "),
             *(plain(v[key], key) if key in v else "" for v in runtimes.values()),
         )
-        for key in keys
+        for key in dict.fromkeys(str(k) for v in runtimes.values() for k in v)
     )
     return Table("Runtimes", ("", *runtimes), rows) if runtimes else None

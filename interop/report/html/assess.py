@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -9,28 +10,8 @@ from statistics import fmean
 
 from interop.facts import Group, Json, Measurement, Unit
 from interop.facts.sections.assess import FoldCurve, LayerLikeness
-from interop.report.assessed import (
-    NOT_COMPARED,
-    OPEN,
-    Assessed,
-    about_p,
-    all_figures,
-    answers,
-    as_it_is,
-    data_in_words,
-    folds_in_words,
-    front_in_words,
-    interchange,
-    limits,
-    notes,
-    predicted,
-    ranged,
-    ranking,
-    sentences,
-    tables,
-    verdict,
-    worded,
-)
+from interop.report import assessed
+from interop.report.assessed import Assessed
 from interop.report.html import charts
 from interop.report.html.bench import matrices
 from interop.report.html.charts import Block, Cell, Line, Mark, Point, Span
@@ -42,7 +23,7 @@ MOST_SAID = 12  # sentences of a card
 MOST_ALIKE = 3  # pairs whose layers are drawn
 MOST_KEYS = 4  # curves of training
 LABELS = 262.0  # where labels of lines begin
-LOOKS = {"yes": "yes", "no": "no", OPEN: "unknown", NOT_COMPARED: "none"}
+LOOKS = {"yes": "yes", "no": "no", assessed.OPEN: "unknown", assessed.NOT_COMPARED: "none"}
 
 
 # ---------------------------------------------------------------- the answers
@@ -50,25 +31,18 @@ LOOKS = {"yes": "yes", "no": "no", OPEN: "unknown", NOT_COMPARED: "none"}
 
 def cards(of_all: Assessed) -> list[Card]:
     """The questions that models are assessed for, each with its answer first."""
-    candidates = (
-        _reuse(of_all),
-        _stand_in(of_all),
-        _foretold(of_all),
-        _own(of_all),
-        _basis(of_all),
-    )
-    return [card for card in candidates if card is not None]
+    made = (make(of_all) for make in (_reuse, _stand_in, _foretold, _own, _basis))
+    return [card for card in made if card is not None]
 
 
 def _reuse(of_all: Assessed) -> Card | None:
-    sentences = answers(of_all)
-    if not sentences:
+    if not (sentences := assessed.answers(of_all)):
         return None
-    whole = ranking(of_all)
+    whole = assessed.ranking(of_all)
     columns = [0, *([2] if of_all.main else []), *_places(whole.head, ("ms a sample", "size, MB"))]
     head = tuple(whole.head[i] for i in columns)
     rows = tuple((shorten(r[0], 30), *(r[i] for i in columns[1:])) for r in whole.rows)
-    note = front_in_words(of_all).replace(" (*)", "")
+    note = assessed.front_in_words(of_all).replace(" (*)", "")
     figures = tuple(range(1, len(head)))
     return Card("Which should I reuse?", " ".join(sentences), Table("", head, rows, figures, note))
 
@@ -78,34 +52,29 @@ def _places(head: Sequence[str], wanted: Iterable[str]) -> list[int]:
 
 
 def _stand_in(of_all: Assessed) -> Card | None:
-    replacements = sentences(of_all)
-    table = interchange(of_all)
-    if not replacements or table is None:
+    if not (replacements := assessed.sentences(of_all)) or assessed.interchange(of_all) is None:
         return None
-    tally = {
-        word: sum(verdict == word for verdict, _ in replacements) for word in ("yes", OPEN, "no")
-    }
+    tally = Counter(word for word, _ in replacements)
     answer = (
         f"Of {len(replacements)} replacements {tally['yes']} are shown to hold, {tally['no']} are "
-        f"shown not to, and {tally[OPEN]} are open."
+        f"shown not to, and {tally[assessed.OPEN]} are open."
     )
     more = len(replacements) - MOST_SAID
     rest = f"And {more} more, in the JSON report. " if more > 0 else ""
     rows = tuple(replacements[:MOST_SAID])
-    return Card("Which can stand in for which?", answer,
-                Table("", ("", "said of it"), rows, (), f"{rest}{about_p(of_all)}"))  # fmt: skip
+    table = Table("", ("", "said of it"), rows, (), f"{rest}{assessed.about_p(of_all)}")
+    return Card("Which can stand in for which?", answer, table)
 
 
 def _foretold(of_all: Assessed) -> Card | None:
-    table = predicted(of_all)
-    if table is None:
+    if (table := assessed.predicted(of_all)) is None:
         return None
     return Card("Could I have known without training?", _nearest(of_all), table)
 
 
 def _nearest(of_all: Assessed) -> str:
     """Which score came nearest to the order of the outcome, of those that all models have."""
-    table = predicted(of_all)
+    table = assessed.predicted(of_all)
     scores = [(row[0], float(row[1])) for row in (table.rows if table else ()) if _whole(row[1])]
     if not scores:
         return "Not known: no score that all models have was held against an order."
@@ -128,8 +97,7 @@ def _whole(cell: str) -> bool:
 
 
 def _own(of_all: Assessed) -> Card | None:
-    table = as_it_is(of_all)
-    if table is None:
+    if (table := assessed.as_it_is(of_all)) is None:
         return None
     count = len(table.rows)
     answer = f"{count} of {len(of_all.names)} models have a head for this task."
@@ -137,12 +105,11 @@ def _own(of_all: Assessed) -> Card | None:
 
 
 def _basis(of_all: Assessed) -> Card | None:
-    data = data_in_words(of_all)
-    if not data:
+    if not (data := assessed.data_in_words(of_all)):
         return None
-    rows = [("how", sentence) for sentence in folds_in_words(of_all)]
-    rows += [("limit", sentence) for sentence in limits(of_all)]
-    rows += [("note", sentence) for sentence in notes(of_all.report)]
+    rows = [("how", sentence) for sentence in assessed.folds_in_words(of_all)]
+    rows += [("limit", sentence) for sentence in assessed.limits(of_all)]
+    rows += [("note", sentence) for sentence in assessed.notes(of_all.report)]
     return Card("What does this rest on?", data, Table("", (), tuple(rows)))
 
 
@@ -175,7 +142,9 @@ def _look(of_all: Assessed, name: str) -> tuple[int, int]:
 
 
 def _mark(of_all: Assessed, name: str, m: Measurement) -> Mark:
-    text = ranged(m).replace(" (", " % (", 1) if m.unit == Unit.SHARE else ranged(m)
+    text = (
+        assessed.ranged(m).replace(" (", " % (", 1) if m.unit == Unit.SHARE else assessed.ranged(m)
+    )
     text = f"{text} %" if m.unit == Unit.SHARE and "%" not in text else text
     return Mark(_label(of_all, name), text, m.value, interval_of(m), *_look(of_all, name))
 
@@ -183,19 +152,12 @@ def _mark(of_all: Assessed, name: str, m: Measurement) -> Mark:
 def _outcomes(of_all: Assessed) -> Figure | None:
     main = of_all.main
     wanted = [(of_all.group, main, "over the folds")]
+    first = {group: next(iter(of_all.figures(group)), "") for group in Group}
     if of_all.group != Group.REUSE:
-        wanted.append(
-            (Group.REUSE, next(iter(of_all.figures(Group.REUSE)), ""), "of a probe, over the folds")
-        )
-    wanted.append(
-        (
-            Group.HELD_BACK,
-            next(iter(of_all.figures(Group.HELD_BACK)), ""),
-            "on the held-back test set",
-        )
-    )
+        wanted.append((Group.REUSE, first[Group.REUSE], "of a probe, over the folds"))
+    wanted.append((Group.HELD_BACK, first[Group.HELD_BACK], "on the held-back test set"))
     if not main:
-        wanted = [(Group.AS_IT_IS, next(iter(of_all.figures(Group.AS_IT_IS)), ""), "as it is")]
+        wanted = [(Group.AS_IT_IS, first[Group.AS_IT_IS], "as it is")]
     blocks = []
     unit = ""
     for group, figure, where in wanted:
@@ -204,11 +166,8 @@ def _outcomes(of_all: Assessed) -> Figure | None:
         units = {m.unit for _, m in outcomes if m is not None}
         if marks and (not unit or units == {unit}):
             unit = unit or units.pop()
-            how = (
-                "fine-tuned, "
-                if group not in (Group.REUSE, Group.HELD_BACK, Group.AS_IT_IS)
-                else ""
-            )
+            plain = group in (Group.REUSE, Group.HELD_BACK, Group.AS_IT_IS)
+            how = "" if plain else "fine-tuned, "
             blocks.append(Block(f"{figure}, {how}{where}", tuple(marks)))
     if not blocks:
         return None
@@ -219,11 +178,8 @@ def _outcomes(of_all: Assessed) -> Figure | None:
 
 def _pareto(of_all: Assessed) -> Figure | None:
     """Outcome against latency, or against size where no latency was measured."""
-    axis = (
-        "latency"
-        if any(of_all.get(Group.COST, n, "latency") for n in of_all.names)
-        else "weight bytes"
-    )
+    timed = any(of_all.get(Group.COST, n, "latency") for n in of_all.names)
+    axis = "latency" if timed else "weight bytes"
     models = []
     for name in of_all.names:
         outcome, cost = of_all.outcome(name), of_all.get(Group.COST, name, axis)
@@ -240,7 +196,7 @@ def _pareto(of_all: Assessed) -> Figure | None:
         fast = f"{cost.value:.3g} ms" if axis == "latency" else ""
         size = sizes[name]
         heavy = f"{size / 1e6:.3g} MB" if known(size) else ""
-        text = ", ".join(filter(None, (ranged(outcome), fast, heavy)))
+        text = ", ".join(filter(None, (assessed.ranged(outcome), fast, heavy)))
         radius = 3.5 + 6.5 * (size / largest) ** 0.5 if known(size) and largest else 5.0
         assert cost.value is not None and outcome.value is not None
         points.append(Point(_label(of_all, name, 18), text, cost.value, outcome.value,
@@ -290,22 +246,20 @@ def _square(of_all: Assessed, original: str, instead: str) -> Cell:
     if original == instead:
         return Cell((), "", "self")
     pair = of_all.pair(original, instead)
-    word = verdict(pair)
+    word = assessed.verdict(pair)
     share = f"{100 * pair.agreement:.0f}" if pair and known(pair.agreement) else ""
-    words = {OPEN: "open", NOT_COMPARED: "not compared"}.get(word, word)
-    sentence = f"{instead} for {original}: {words}" + (
-        f", they agree on {share} %" if share else ""
-    )
+    words = {assessed.OPEN: "open", assessed.NOT_COMPARED: "not compared"}.get(word, word)
+    agree = f", they agree on {share} %" if share else ""
+    sentence = f"{instead} for {original}: {words}{agree}"
     return Cell(tuple(filter(None, (word, share))), sentence, LOOKS[word])
 
 
 def _few(of_all: Assessed) -> Figure | None:
     series = []
     for name in of_all.names:
-        measurements = of_all.group_of(Group.SAMPLE_EFFICIENCY, name)
         points = sorted(
             (float(m.conditions["samples"]), 100 * m.value)
-            for m in measurements
+            for m in of_all.group_of(Group.SAMPLE_EFFICIENCY, name)
             if known(m.value) and known(m.conditions.get("samples"))
         )
         if points:
@@ -333,9 +287,8 @@ def _curves(of_all: Assessed) -> list[Figure]:
         if series:
             word = key.replace("_", " ")
             title = f"Fine-tuning, {word}"
-            svg = charts.lines(
-                f"curve-{len(figures)}", title, series, "epoch", word, even=True, right=LABELS
-            )
+            name = f"curve-{len(figures)}"
+            svg = charts.lines(name, title, series, "epoch", word, even=True, right=LABELS)
             figures.append(Figure(title, svg, "Epoch by epoch, the mean over the folds."))
     return figures
 
@@ -354,8 +307,7 @@ def _mean_curve(curves: Sequence[FoldCurve], key: str) -> tuple[Span, ...]:
 def _latency(of_all: Assessed) -> Figure | None:
     marks = []
     for name in of_all.names:
-        m = of_all.get(Group.COST, name, "latency")
-        if m is None or not known(m.value):
+        if (m := of_all.get(Group.COST, name, "latency")) is None or not known(m.value):
             continue
         samples = tuple(v for v in m.samples if known(v))
         marks.append(Mark(_label(of_all, name), f"{m.value:.3g} ms", m.value, None,
@@ -414,6 +366,7 @@ def _alike(ours: str, theirs: str, value: Json) -> Cell:
 
 def page_tables(of_all: Assessed) -> list[Table]:
     """All tables; what cards have shown in full is not repeated."""
-    shown = {t.title for t in (predicted(of_all), as_it_is(of_all)) if t is not None}
-    sections = [worded(t) for t in tables(of_all) if t.title not in shown]
-    return [*sections[:1], *all_figures(of_all), *sections[1:]]
+    whole = (assessed.predicted(of_all), assessed.as_it_is(of_all))
+    shown = {t.title for t in whole if t is not None}
+    sections = [assessed.worded(t) for t in assessed.tables(of_all) if t.title not in shown]
+    return [*sections[:1], *assessed.all_figures(of_all), *sections[1:]]

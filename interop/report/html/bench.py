@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import starmap
 
 from interop.facts import Group, Json, Measurement, Report, Unit
 from interop.facts.sections.bench import BenchSection, ClassTables, SamplePreview
@@ -79,8 +80,7 @@ class Measured:
     def versus(self, m: Measurement) -> str:
         """Whether a ratio's interval lies outside of the noise, and on which side."""
         batch = m.conditions.get("batch")
-        interval = interval_of(m)
-        if interval is None or not known(m.value):
+        if (interval := interval_of(m)) is None or not known(m.value):
             return ABSENT
         if batch in self.noisy:
             return NOISY
@@ -107,8 +107,7 @@ def cards(measured: Measured) -> list[Card]:
 
 def _good(measured: Measured) -> Card | None:
     """The first figure that a task has of its answers: accuracy, or what stands for it."""
-    first = next(iter(measured.group(Group.ACCURACY)), None)
-    if first is None:
+    if (first := next(iter(measured.group(Group.ACCURACY)), None)) is None:
         return None
     measurements = [m for m in measured.group(Group.ACCURACY) if m.name == first.name]
     samples = {m.conditions.get("samples") for m in measurements} - {None}
@@ -125,8 +124,7 @@ def _good(measured: Measured) -> Card | None:
 
 
 def _changed(measured: Measured) -> Card | None:
-    flips = measured.named("flips", between="runtimes")
-    if not flips:
+    if not (flips := measured.named("flips", between="runtimes")):
         return None
     changed = [m for m in flips if m.value]
     says = listed(f"{of(m)}: {shown(m.value, m.unit)}" for m in changed)
@@ -149,29 +147,21 @@ def _across(measurements: Sequence[Measurement]) -> Table:
 
 def _stand_in(measured: Measured) -> Card | None:
     # Of a task that knows no right or wrong it is the change of its first figure.
-    changes = [
-        m
-        for m in measured.all
-        if m.conditions.get("between") == "models" and m.name.endswith(" change")
-    ]
-    if not changes:
+    between = [m for m in measured.all if m.conditions.get("between") == "models"]
+    change = next((m for m in between if m.name.endswith(" change")), None)
+    if change is None:
         return None
-    change = changes[0]
     tests = measured.named("McNemar's exact test", between="models")
     p = tests[0].value if tests else change.conditions.get("mcnemar_p")
     rows = [
         (m.name, shown(m.value, m.unit), span(m))
-        for m in measured.all
-        if m.conditions.get("between") == "models"
-        and m.conditions.get("group") != Group.LATENCY_RATIO
+        for m in between
+        if m.conditions.get("group") != Group.LATENCY_RATIO
     ]
     if not tests and known(p):
         rows.append(("McNemar's exact test", shown(p, "p"), ""))
-    return Card(
-        "Can B stand in for A on this task?",
-        reading(change, p),
-        Table("", ("B against A", "value", "95 % interval"), tuple(rows), (1, 2)),
-    )
+    table = Table("", ("B against A", "value", "95 % interval"), tuple(rows), (1, 2))
+    return Card("Can B stand in for A on this task?", reading(change, p), table)
 
 
 def reading(change: Measurement, p: Json) -> str:
@@ -203,8 +193,7 @@ def _size(change: float, unit: str) -> str:
 
 
 def _faster(measured: Measured) -> Card | None:
-    ratios = measured.named("latency ratio", between="runtimes")
-    if not ratios:
+    if not (ratios := measured.named("latency ratio", between="runtimes")):
         return None
     pairs = list(dict.fromkeys(of(m) for m in ratios))
     if len(pairs) > MOST_PAIRS:
@@ -213,13 +202,8 @@ def _faster(measured: Measured) -> Card | None:
     rows = []
     for batch in dict.fromkeys(m.conditions.get("batch") for m in sorted(ratios, key=batch_of)):
         noise = measured.noise(batch)
-        rows.append(
-            (
-                str(batch),
-                *(cells.get((pair, batch), ABSENT) for pair in pairs),
-                (span(noise) if noise else "") or ABSENT,
-            )
-        )
+        ratios_at = [cells.get((pair, batch), ABSENT) for pair in pairs]
+        rows.append((str(batch), *ratios_at, (span(noise) if noise else "") or ABSENT))
     says = " ".join(_speed(p, [m for m in ratios if of(m) == p], measured) for p in pairs)
     table = Table("", ("batch", *pairs, "noise"), tuple(rows), note=_RATIOS)
     return Card("Which runtime is faster?", says, table)
@@ -247,9 +231,8 @@ def _fastest(ratios: Sequence[Measurement], pairs: Sequence[str], measured: Meas
     rows.append(("noise", *((span(m) if m else "") or ABSENT for m in noise)))
     head = f"against {bases[0]}" if len(bases) == 1 else ""
     columns = (head, *(f"batch {batch}" for batch in batches))
-    return Card(
-        "Which runtime is faster?", " ".join(says), Table("", columns, tuple(rows), note=_RATIOS)
-    )
+    table = Table("", columns, tuple(rows), note=_RATIOS)
+    return Card("Which runtime is faster?", " ".join(says), table)
 
 
 def _speed(pair: str, measurements: Iterable[Measurement], measured: Measured) -> str:
@@ -282,13 +265,9 @@ def figures(measured: Measured) -> list[Figure]:
 
 
 def _accuracy(measured: Measured) -> Figure | None:
-    measurements = [
-        m for m in measured.group(Group.ACCURACY) if m.unit == Unit.SHARE and known(m.value)
-    ]
-    if not measurements:
-        return None
-    blocks = _blocks(measurements, lambda m: m.name, measured, of)
-    if not blocks:
+    figures = measured.group(Group.ACCURACY)
+    shares = [m for m in figures if m.unit == Unit.SHARE and known(m.value)]
+    if not (blocks := _blocks(shares, lambda m: m.name, measured, of)):
         return None
     title = "Accuracy"
     svg = charts.intervals("accuracy", title, blocks, "share")
@@ -296,10 +275,7 @@ def _accuracy(measured: Measured) -> Figure | None:
 
 
 def _blocks(
-    measurements: Iterable[Measurement],
-    heading: Words,
-    measured: Measured,
-    label: Words,
+    measurements: Iterable[Measurement], heading: Words, measured: Measured, label: Words
 ) -> list[Block]:
     marks: dict[str, list[Mark]] = {}
     for m in measurements:
@@ -317,9 +293,8 @@ def _latencies(measured: Measured) -> list[Figure]:
         if not samples and not lines:
             continue
         runtime, model = measured.look(m)
-        text = " · ".join(
-            f"{name} {v:.2f}" for name, v in zip(("p50", "p90", "p99"), lines, strict=False)
-        )
+        named = zip(("p50", "p90", "p99"), lines, strict=False)
+        text = " · ".join(f"{name} {v:.2f}" for name, v in named)
         mark = Mark(of(m), text, m.value, None, runtime, model, samples=samples, lines=lines)
         by_batch.setdefault(batch_of(m), []).append(mark)
     return [_latency(batch, marks) for batch, marks in by_batch.items()]
@@ -364,24 +339,17 @@ def _ratios(measured: Measured) -> Figure | None:
     rows: dict[str, list[Mark]] = {}
     for m in measurements:
         batch = m.conditions.get("batch")
-        is_noise = m.name == "latency noise"
-        mark = Mark(
-            f"batch {batch}",
-            with_span(m),
-            m.value,
-            interval_of(m),
-            band=None if is_noise else band_of(measured.noise(batch)),
-        )
+        band = None if m.name == "latency noise" else band_of(measured.noise(batch))
+        mark = Mark(f"batch {batch}", with_span(m), m.value, interval_of(m), band=band)
         rows.setdefault(of(m), []).append(mark)
     # What the noise is, comes after what is held against it.
     noise = {of(m) for m in measured.named("latency noise")}
     order = sorted(rows, key=lambda name: name in noise)
     title = "Ratios of latency"
     blocks = [Block(name, tuple(rows[name])) for name in order]
-    svg = charts.intervals("ratios", title, blocks, "ratio", reference=1.0)
     return Figure(
         title,
-        svg,
+        charts.intervals("ratios", title, blocks, "ratio", reference=1.0),
         "Left of 1 the first named is faster. Shaded: by how much the same runtime differs from "
         "itself in the same run; a ratio that touches it shows no difference.",
     )
@@ -395,11 +363,9 @@ def _processes(measured: Measured) -> list[Figure]:
     processes = []
     for name, measurements in by_name.items():
         title = name.capitalize()
-        blocks = (
-            _first_runs(measurements, measured)
-            if name == "first run"
-            else _blocks(measurements, lambda _: "", measured, of)
-        )
+        blocks = _blocks(measurements, lambda _: "", measured, of)
+        if name == "first run":
+            blocks = _first_runs(measurements, measured)
         svg = charts.bars(name.replace(" ", "-"), title, blocks, measurements[0].unit)
         processes.append(Figure(title, svg, f"{_PROCESS.get(name, '')} A process for each."))
     return processes
@@ -435,10 +401,7 @@ def tables(measured: Measured) -> list[Table]:
     groups: dict[str, list[Measurement]] = {}
     for m in measured.all:
         groups.setdefault(str(m.conditions.get("group", "measured")), []).append(m)
-    return [
-        *(_table(name, measurements) for name, measurements in groups.items()),
-        *by_class(measured),
-    ]
+    return [*starmap(_table, groups.items()), *by_class(measured)]
 
 
 def _table(name: str, measurements: list[Measurement]) -> Table:
@@ -522,8 +485,7 @@ def _flip(sample: Mapping[str, Json], before: str, after: str) -> tuple[str, ...
 def _tile(
     flip: Mapping[str, Json], before: str, after: str, previews: Mapping[str, SamplePreview]
 ) -> Tile | None:
-    preview = previews.get(str(flip.get("sample")))
-    if preview is None:
+    if (preview := previews.get(str(flip.get("sample")))) is None:
         return None
     name, truth, a, b, right = _flip(flip, before, after)
     words = (("truth", truth), (before, a), (after, b))
@@ -561,8 +523,7 @@ def by_class(measured: Measured) -> list[Table]:
     """Each class's own figures."""
     tables = []
     for one in measured.classes:
-        rows = one.classes
-        if not rows:
+        if not (rows := one.classes):
             continue
         keys = list(dict.fromkeys(k for r in rows for k in r))
         cells = tuple(tuple(_cell(r.get(k)) for k in keys) for r in rows[:MOST_ROWS])

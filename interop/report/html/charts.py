@@ -8,7 +8,7 @@ marker of its own, and the model a filled or a hollow one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 from math import ceil, floor, inf, log10
@@ -162,10 +162,9 @@ def intervals(
     name: str, title: str, blocks: Sequence[Block], unit: str, *, reference: float | None = None
 ) -> str:
     """Dots with their intervals on one axis, over a shaded band where a row has one."""
-    marks = [m for b in blocks for m in b.marks]
     values = [
         v
-        for m in marks
+        for m in [m for b in blocks for m in b.marks]
         for v in (m.value, *(m.interval or ()), *(m.band or ()), reference)
         if v is not None
     ]
@@ -278,13 +277,7 @@ def _grid(scale: Scale, unit: str, bottom: float, reference: float | None) -> st
         out += _text(x, bottom + 14, tick(value, unit), "tick" + side)
     if reference is not None:
         out += f'<path class="reference" d="M{scale.at(reference):.1f} 2V{bottom:.1f}"/>'
-    words = {
-        "ms": "milliseconds",
-        "share": "share",
-        "abs": "value",
-        "ratio": "ratio",
-        "bytes": "memory",
-    }
+    words = {"ms": "milliseconds", "abs": "value", "bytes": "memory"}
     axis = words.get(unit, unit) + (", logarithmic axis" if scale.log else "")
     return out + _text(RIGHT, bottom + 30, axis, "figure quiet")
 
@@ -303,15 +296,11 @@ def lines(
     xs = sorted({x for s in series for x, _ in s.points})
     ys = [y for s in series for _, y in s.points]
     top, bottom, left = 22.0, 232.0, 48.0
-    y_scale = fitted([0.0, *ys], zero=True)
-    y_scale = Scale(y_scale.low, y_scale.high, start=bottom, end=top)
+    y_scale = replace(fitted([0.0, *ys], zero=True), start=bottom, end=top)
     x_scale = (_steady if even else _batches)(xs, left + 14, right - 10)
     body = _text(left - 40, 13, y_name, "quiet")
     body += _text((left + right) / 2, bottom + 34, x_name, "tick quiet")
-    for value in y_scale.ticks(24):
-        y = y_scale.at(value)
-        body += f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
-        body += _text(left - 6, y + 4, f"{value:g}", "figure")
+    body += _levels(y_scale, left, right, lambda value: f"{value:g}")
     last = -inf
     for x in xs:
         if x_scale(x) - last >= 26:
@@ -343,16 +332,11 @@ def learning_curves(name: str, title: str, series: Sequence[Line], y_name: str) 
     """Lines over epochs, on even axes that hold the values alone; the label at the end."""
     xs = [x for s in series for x, _ in s.points]
     top, bottom, left, right = 22.0, 182.0, 48.0, 286.0
-    fit = fitted([y for s in series for _, y in s.points])
-    y_scale = Scale(fit.low, fit.high, fit.log, start=bottom, end=top)
+    y_scale = replace(fitted([y for s in series for _, y in s.points]), start=bottom, end=top)
     x_scale = Scale(min(xs) - 0.5, max(xs) + 0.5, start=left, end=right)
-    body = _text(left - 40, 13, y_name, "quiet") + _text(
-        (left + right) / 2, bottom + 34, "epoch", "tick quiet"
-    )
-    for value in y_scale.ticks(24):
-        y = y_scale.at(value)
-        body += f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
-        body += _text(left - 6, y + 4, f"{value:.4g}", "figure")
+    body = _text(left - 40, 13, y_name, "quiet")
+    body += _text((left + right) / 2, bottom + 34, "epoch", "tick quiet")
+    body += _levels(y_scale, left, right, lambda value: f"{value:.4g}")
     for value in (v for v in x_scale.ticks(24) if v == round(v)):
         body += _text(x_scale.at(value), bottom + 16, f"{value:g}", "tick")
     body += f'<path class="axis" d="M{left} {bottom}H{right}"/>'
@@ -373,6 +357,16 @@ def learning_curves(name: str, title: str, series: Sequence[Line], y_name: str) 
         f"{s.label}: from {s.points[0][1]:.4g} to {s.points[-1][1]:.4g}" for s in series
     )
     return _svg(name, title, description, body, bottom + 42)
+
+
+def _levels(scale: Scale, left: float, right: float, said: Callable[[float], str]) -> str:
+    """The lines of a grid from side to side, each with its value at the left."""
+    levels = [(scale.at(value), said(value)) for value in scale.ticks(24)]
+    return "".join(
+        f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
+        + _text(left - 6, y + 4, words, "figure")
+        for y, words in levels
+    )
 
 
 def _said(value: float) -> str:
@@ -414,16 +408,13 @@ def scatter(
 ) -> str:  # fmt: skip
     """A dot for each point, its label beside the drawing; `path` is drawn through some of them."""
     top, bottom, left, right = 24.0, 252.0, 56.0, 256.0
-    x_scale = fitted([p.x for p in points])
-    x_scale = Scale(x_scale.low, x_scale.high, x_scale.log, left + 12, right - 12)
-    y_scale = fitted([p.y for p in points], bounds=(0.0, 1.0) if units[1] == Unit.SHARE else None)
-    y_scale = Scale(y_scale.low, y_scale.high, y_scale.log, bottom - 12, top + 12)
+    x_scale = replace(fitted([p.x for p in points]), start=left + 12, end=right - 12)
+    bounds = (0.0, 1.0) if units[1] == Unit.SHARE else None
+    y_scale = fitted([p.y for p in points], bounds=bounds)
+    y_scale = replace(y_scale, start=bottom - 12, end=top + 12)
     body = _text(LEFT, 13, y_name, "quiet")
     body += _text((left + right) / 2, bottom + 34, x_name, "tick quiet")
-    for value in y_scale.ticks(24):
-        y = y_scale.at(value)
-        body += f'<path class="grid" d="M{left} {y:.1f}H{right}"/>'
-        body += _text(left - 6, y + 4, tick(value, units[1]), "figure")
+    body += _levels(y_scale, left, right, lambda value: tick(value, units[1]))
     for value in x_scale.ticks(40):
         x = x_scale.at(value)
         body += f'<path class="grid" d="M{x:.1f} {top}V{bottom}"/>'

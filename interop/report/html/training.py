@@ -42,7 +42,6 @@ def _points(rows: Sequence[Epoch], key: str, scale: float = 1.0) -> tuple[Span, 
 
 
 def _drawn(name: str, title: str, lines: Sequence[Line], y_name: str, note: str) -> Figure | None:
-    there = [line for line in lines if line.points]
-    if not there:
+    if not (there := [line for line in lines if line.points]):
         return None
     return Figure(title, charts.learning_curves(name, title, there, y_name), note)

@@ -7,24 +7,18 @@ from textwrap import wrap
 from interop.facts import Answer, Report
 from interop.facts.sections.check import CheckSection, HeadComparison, ValueComparison
 from interop.report.table import WIDTH, table
-from interop.report.text.shared import (
-    finding_lines,
-    input_lines,
-    short_name,
-    skipped_lines,
-    verdict_lines,
-)
+from interop.report.text import shared
 
 
 def blocks(report: Report) -> list[list[str]]:
     section = report.section(CheckSection)
     return [
-        input_lines(report),
-        verdict_lines(report),
+        shared.input_lines(report),
+        shared.verdict_lines(report),
         _heads(section.heads),
         *_values(section.values),
-        finding_lines(report),
-        skipped_lines(report),
+        shared.finding_lines(report),
+        shared.skipped_lines(report),
     ]
 
 
@@ -32,11 +26,8 @@ def _heads(heads: HeadComparison | None) -> list[str]:
     """Whether B's head would fit A's backbone, where that is known; what the rows tell."""
     if heads is None or (heads.alike and not heads.rows):
         return []
-    fits = {
-        Answer.YES: "B's head fits A's backbone",
-        Answer.NO: "B's head does not fit A's backbone",
-    }
-    words = [f"{fits[heads.fits]}: {heads.why}"] if heads.fits in fits else []
+    fits = {Answer.YES: "fits", Answer.NO: "does not fit"}
+    words = [f"B's head {fits[heads.fits]} A's backbone: {heads.why}"] if heads.fits in fits else []
     if heads.rows and not heads.rows.moved:
         cosine = f"{heads.rows.in_place:.2f}"
         words.append(f"each row is most like A's at its place (mean cosine {cosine})")
@@ -51,15 +42,14 @@ def _values(values: ValueComparison | None, most: int = 5) -> list[list[str]]:
         return []
     sentence = wrap(f"values    {values.sentence}", WIDTH, subsequent_indent=" " * 10)
     rows = [
-        [short_name(m.name), *map(_figure, (m.largest, m.mean, m.cosine))]
+        [shared.short_name(m.name), *map(_figure, (m.largest, m.mean, m.cosine))]
         for m in values.moved[:most]
     ]
     if not rows:
         return [sentence]
     more = len(values.moved) - most
     rest = [f"and {more} more (--report json:PATH has all)"] if more > 0 else []
-    head = ["least alike", "largest", "mean", "cosine"]
-    return [sentence, [*table([head, *rows]), *rest]]
+    return [sentence, [*table([["least alike", "largest", "mean", "cosine"], *rows]), *rest]]
 
 
 def _figure(value: float | None) -> str:

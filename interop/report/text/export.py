@@ -7,14 +7,8 @@ from textwrap import wrap
 from interop.facts import Report
 from interop.facts.sections.export import ExportSection, GraphDeparture
 from interop.report.table import WIDTH, table
+from interop.report.text import shared
 from interop.report.text.measurements import measured_blocks
-from interop.report.text.shared import (
-    domain_lines,
-    finding_lines,
-    input_lines,
-    note_lines,
-    proof_lines,
-)
 from interop.report.units import in_bytes
 
 
@@ -32,18 +26,16 @@ def blocks(report: Report) -> list[list[str]]:
     ]
     route = f", route {section.route}" if section.route else ""
     converting, proving = section.conversion_seconds, section.proof_seconds
-    times = (
-        f"conversion {converting:.1f} s, proofs {proving:.1f} s{route}"
-        if converting is not None and proving is not None
-        else ""
-    )
+    times = ""
+    if converting is not None and proving is not None:
+        times = f"conversion {converting:.1f} s, proofs {proving:.1f} s{route}"
     return [
-        input_lines(report),
-        proof_lines(report.proofs),
-        domain_lines(section.domain or ()),
+        shared.input_lines(report),
+        shared.proof_lines(report.proofs),
+        shared.domain_lines(section.domain or ()),
         *measured_blocks(report),
-        finding_lines(report),
-        note_lines((*tried, *report.notes)),
+        shared.finding_lines(report),
+        shared.note_lines((*tried, *report.notes)),
         _departure(section.departure),
         [*outcome, times],
     ]

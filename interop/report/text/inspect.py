@@ -54,9 +54,8 @@ def _file(given: Input) -> list[str]:
             f"under {f['place']!r}" if f["place"] else "",
             f"prefix {f['prefix']!r}" if f["prefix"] else "") if x)])  # fmt: skip
     rows += _of_what(f)
-    rows.append(
-        ["weights", ", ".join([f"{f['weights']:,} in {f['tensors']} tensors", *f["dtypes"]])]
-    )
+    weights = [f"{f['weights']:,} in {f['tensors']} tensors", *f["dtypes"]]
+    rows.append(["weights", ", ".join(weights)])
     labels = f["labels"]
     if labels["names"] is not None:
         rows.append(["labels", f"{', '.join(labels['names'])} ({labels['source']})"])
@@ -127,9 +126,8 @@ def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
     for n, b in enumerate(f["blocks"]):
         times = f", {b['count']} times" if b["count"] > 1 else ""
         wide = f", {b['widths'][0]} -> {b['widths'][1]}" if b["widths"] else ""
-        rows.append(
-            ["" if n else "blocks", f"{short_name(b['path'], 50)}{times}: {b['weights']:,}{wide}"]
-        )
+        words = f"{short_name(b['path'], 50)}{times}: {b['weights']:,}{wide}"
+        rows.append(["" if n else "blocks", words])
     sides = [h for h in f["side_heads"] if h["role"] != HeadRole.BESIDE]
     heads = [*([f["head"]] if f["head"] else []), *sides]
     bare = "none: a backbone alone" if f["architectures"] else "not found"
@@ -182,8 +180,7 @@ def _percent(share: float) -> str:
 
 def _architecture(f: Mapping[str, Json]) -> str:
     architectures = f["architectures"]
-    names = [a["name"] for a in architectures]
-    if not names:
+    if not (names := [a["name"] for a in architectures]):
         return "unknown" + (f" ({f['ambiguity']})" if f["ambiguity"] else "")
     if len(names) > 1:
         most = 6

@@ -48,9 +48,8 @@ def _of(m: Measurement) -> str:
 def _side_by_side(name: str, measurements: Sequence[Measurement]) -> list[list[str]]:
     """A row for each figure and a column for each runtime, a model's runtimes in one table as far
     as the line takes them."""
-    same = (
-        len({m.name for m in measurements}) == 1 and measurements[0].name == name
-    )  # its name is the heading
+    # its name is the heading
+    same = len({m.name for m in measurements}) == 1 and measurements[0].name == name
     cells = {(_row(m, same), _of(m)): _cell(m) for m in measurements}
     labels = list(dict.fromkeys(row for row, _ in cells))
     front = max(len(name), *(len(label) for label in labels))

@@ -11,8 +11,7 @@ from interop.report.wording import skipped_by_reason
 
 
 def input_lines(report: Report) -> list[str]:
-    rows = [[i.role, shorten_path(i.path, 34)] for i in report.inputs]
-    if not rows:
+    if not (rows := [[i.role, shorten_path(i.path, 34)] for i in report.inputs]):
         return []
     role, path = (max(len(r[n]) for r in rows) for n in (0, 1))
     lines: list[str] = []

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from interop.facts import Report
 from interop.facts.sections.export import VerifySection
-from interop.report.text.shared import (
-    domain_lines,
-    input_lines,
-    note_lines,
-    proof_lines,
-    skipped_lines,
-)
+from interop.report.text import shared
 
 
 def blocks(report: Report) -> list[list[str]]:
     return [
-        input_lines(report),
-        proof_lines(report.proofs),
-        domain_lines(report.section(VerifySection).domain or ()),
-        skipped_lines(report),
-        note_lines(report.notes),
+        shared.input_lines(report),
+        shared.proof_lines(report.proofs),
+        shared.domain_lines(report.section(VerifySection).domain or ()),
+        shared.skipped_lines(report),
+        shared.note_lines(report.notes),
     ]

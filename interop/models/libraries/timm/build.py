@@ -66,8 +66,7 @@ def _stated_classes(name: str, shapes: Mapping[str, Shape]) -> int:
     """The rows of what timm itself calls the classifier; 0 where the file has no such tensor."""
     import timm
 
-    known = timm.get_pretrained_cfg(name)
-    path = getattr(known, "classifier", None) or ""
+    path = getattr(timm.get_pretrained_cfg(name), "classifier", None) or ""
     first = path if isinstance(path, str) else path[0]
     return shapes.get(f"{first}.weight", (0,))[0]
 
@@ -169,8 +168,6 @@ def _made(identity: Identity, name: str, options: Mapping[str, Any]) -> nn.Modul
         try:
             return catalog.module(f"timm/{name}", **options)
         except ModelError as error:
-            raise ModelError(
-                f"the timm here does not build {name}: {error.what}",
-                where=identity.manifest.path,
-                fix=f"install another timm, or {OWN}",
-            ) from None
+            what = f"the timm here does not build {name}: {error.what}"
+            fix = f"install another timm, or {OWN}"
+            raise ModelError(what, where=identity.manifest.path, fix=fix) from None

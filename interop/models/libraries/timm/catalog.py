@@ -22,8 +22,7 @@ _TAKES = {
 def names() -> list[str]:
     import timm
 
-    listed: list[str] = timm.list_models()
-    return listed
+    return list(timm.list_models())
 
 
 def module(name: str, **overrides: Any) -> nn.Module:
@@ -95,7 +94,7 @@ def entries(name: str) -> list[IndexEntry]:
     """
     built = meta(name)
     entries = [_entry(name, built)]
-    if not entries[0].heads and _classifiers(built) and _takes_classes(built):
+    if not entries[0].heads and _classifiers(built) and hasattr(built, "reset_classifier"):
         headed = _entry(name, meta(name, num_classes=1000))
         if headed.heads:
             entries.append(headed)
@@ -137,7 +136,3 @@ def pooling(built: nn.Module) -> str:
             if isinstance(pool, str) and pool:
                 return pool
     return ""
-
-
-def _takes_classes(built: nn.Module) -> bool:
-    return hasattr(built, "reset_classifier")

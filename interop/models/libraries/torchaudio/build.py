@@ -35,12 +35,11 @@ def build(identity: Identity, name: str) -> tuple[nn.Module, tuple[str, ...]]:
     maker = getattr(imported("wav2vec2.model", name), name, None)
     known = name.startswith(("wav2vec2_", "hubert_", "wavlm_")) and "pretrain" not in name
     if maker is None or not known or name.endswith("_model"):
-        raise ModelError(
+        what = (
             f"torchaudio/{name} is not built here (wav2vec2_*, hubert_*, wavlm_* and deepspeech "
-            "are)",
-            where=identity.manifest.path,
-            fix=OWN,
+            "are)"
         )
+        raise ModelError(what, where=identity.manifest.path, fix=OWN)
     outputs = shapes_of(identity).get("aux.weight")
     with Undrawn():
         module: nn.Module = maker(aux_num_out=outputs[0] if outputs else None)
@@ -51,11 +50,8 @@ def _deepspeech(identity: Identity) -> nn.Module:
     shapes = shapes_of(identity)
     first, last = shapes.get("fc1.fc.weight", ()), shapes.get("out.weight", ())
     if len(first) != 2 or len(last) != 2:
-        raise ModelError(
-            "has no fc1.fc.weight and out.weight, which tell DeepSpeech's sizes",
-            where=identity.manifest.path,
-            fix=OWN,
-        )
+        what = "has no fc1.fc.weight and out.weight, which tell DeepSpeech's sizes"
+        raise ModelError(what, where=identity.manifest.path, fix=OWN)
     constructor: Any = imported("deepspeech", "deepspeech").DeepSpeech
     with Undrawn():
         module: nn.Module = constructor(n_feature=first[1], n_hidden=first[0], n_class=last[0])
@@ -66,10 +62,8 @@ def imported(name: str, wanted: str) -> ModuleType:
     """A file of torchaudio.models, under a package of our own: its __init__ is not run."""
     spec = importlib.util.find_spec("torchaudio")
     if spec is None or not spec.submodule_search_locations:
-        raise ExtraMissing(
-            f"{wanted} is torchaudio's, which is not installed",
-            fix="pip install torchaudio",
-        )
+        what = f"{wanted} is torchaudio's, which is not installed"
+        raise ExtraMissing(what, fix="pip install torchaudio")
     place = Path(spec.submodule_search_locations[0]) / "models"
     for package, folder in ((_PACKAGE, place), (f"{_PACKAGE}.wav2vec2", place / "wav2vec2")):
         if package not in sys.modules:

@@ -76,11 +76,8 @@ def _refuse_head(identity: Identity, head: Head | None, name: str) -> None:
     if head is not None and head.role not in ("", HeadRole.CLASSES):
         raise ModelError(f"its head gives {head.role}, which {name} does not", where=where, fix=OWN)
     if head is None or head.kind == HeadKind.REMOVED:
-        raise ModelError(
-            f"the file holds {name} without a head",
-            where=where,
-            fix="give the module that takes these weights with --model package.module:factory",
-        )
+        fix = "give the module that takes these weights with --model package.module:factory"
+        raise ModelError(f"the file holds {name} without a head", where=where, fix=fix)
 
 
 def _side_branches(name: str, shapes: Shapes) -> Options:
@@ -143,11 +140,8 @@ def _classes(identity: Identity, shapes: Shapes, name: str) -> int:
 def _rows(identity: Identity, shapes: Shapes, key: str, name: str, axis: int = 0) -> int:
     shape = shapes.get(key, ())
     if len(shape) < 2:
-        raise ModelError(
-            f"has no {key}, which tells how many outputs {name} has",
-            where=identity.manifest.path,
-            fix=OWN,
-        )
+        what = f"has no {key}, which tells how many outputs {name} has"
+        raise ModelError(what, where=identity.manifest.path, fix=OWN)
     return shape[axis]
 
 
@@ -169,12 +163,11 @@ def _refuse_other_anchors(identity: Identity, module: nn.Module, shapes: Shapes)
         shape = shapes.get(key, ())
         boxes = "bbox_reg" in key or "regression_head.module_list" in key or "rpn.head" in key
         if boxes and shape and shape != tuple(tensor.shape):
-            raise ModelError(
+            what = (
                 f"{key} is {shape} where torchvision's anchors make it {tuple(tensor.shape)}: "
-                "the sizes of other anchors are in no file",
-                where=identity.manifest.path,
-                fix=OWN,
+                "the sizes of other anchors are in no file"
             )
+            raise ModelError(what, where=identity.manifest.path, fix=OWN)
 
 
 def _said_of_detectors(name: str) -> tuple[str, ...]:
@@ -192,21 +185,17 @@ def _made(identity: Identity, name: str, options: Options) -> nn.Module:
     try:
         from torchvision.models import get_model, get_model_builder
     except ImportError:
-        raise ExtraMissing(
-            f"{name} is torchvision's, which is not installed",
-            fix="pip install 'model-interop[run]'",
-        ) from None
+        what = f"{name} is torchvision's, which is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[run]'") from None
     where = identity.manifest.path
     with uninitialised():
         try:
             given = {"weights": None, **_no_backbone(get_model_builder(name))}
             module: nn.Module = get_model(name, **given, **options)
         except ValueError as error:
-            raise ModelError(
-                f"the torchvision here has no {name} ({error})",
-                where=where,
-                fix="install a newer torchvision, or give --model package.module:factory",
-            ) from None
+            fix = "install a newer torchvision, or give --model package.module:factory"
+            what = f"the torchvision here has no {name} ({error})"
+            raise ModelError(what, where=where, fix=fix) from None
     return module
 
 

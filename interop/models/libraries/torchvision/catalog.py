@@ -62,8 +62,7 @@ _TAKES = {
 def names() -> list[str]:
     import torchvision
 
-    listed: list[str] = torchvision.models.list_models()
-    return listed
+    return list(torchvision.models.list_models())
 
 
 def module(name: str, **overrides: Any) -> nn.Module:
@@ -75,9 +74,8 @@ def module(name: str, **overrides: Any) -> nn.Module:
     try:
         takes = inspect.signature(torchvision.models.get_model_builder(name)).parameters
     except ValueError:
-        raise ModelError(
-            f"the torchvision here has no {name!r}", fix="torchvision.models.list_models() has all"
-        ) from None
+        what = f"the torchvision here has no {name!r}"
+        raise ModelError(what, fix="torchvision.models.list_models() has all") from None
     options: dict[str, Any] = {"weights": None}
     if "weights_backbone" in takes:
         options["weights_backbone"] = None
@@ -88,9 +86,8 @@ def module(name: str, **overrides: Any) -> nn.Module:
     try:
         built: nn.Module = torchvision.models.get_model(name, **(options | overrides))
     except (TypeError, ValueError) as error:
-        raise ModelError(
-            str(error), where=f"torchvision/{name}", fix="change the options"
-        ) from None
+        fix = "change the options"
+        raise ModelError(str(error), where=f"torchvision/{name}", fix=fix) from None
     return built
 
 

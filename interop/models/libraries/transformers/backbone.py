@@ -46,9 +46,8 @@ def under_head(
         given = source  # it keeps its head, and with it its vocabulary
     elif ctc:
         blank = {"vocab_size": outputs, "pad_token_id": padding}
-        given = _with_config(
-            source, {**config, **{k: v for k, v in blank.items() if v is not None}}
-        )
+        stated = {k: v for k, v in blank.items() if v is not None}
+        given = _with_config(source, {**config, **stated})
     else:
         given = _stating(source, task, labels, outputs, padding)
     module = _built(given, kind)
@@ -60,7 +59,7 @@ def under_head(
         same = ctc and type(old).__name__ == kind
         state = (old if same else old.base_model).state_dict()
         own = module if same else module.base_model
-        inner = _parts(own) - _parts_of(state)
+        inner = _parts_of(own.state_dict()) - _parts_of(state)
         fresh_inside, proof = fill(own, state, new=inner, leave=_pooler(state))
         front = "" if own is module else _front(module)
         fresh = tuple(
@@ -94,11 +93,8 @@ def as_saved(source: PretrainedSource) -> Any:
 def _config(source: PretrainedSource) -> dict[str, Json]:
     config = described(source.identity)
     if config is None:
-        raise ModelError(
-            "is transformers', and no config.json lies beside it",
-            where=source.name,
-            fix="give the folder that save_pretrained wrote",
-        )
+        what = "is transformers', and no config.json lies beside it"
+        raise ModelError(what, where=source.name, fix="give the folder that save_pretrained wrote")
     return dict(config)
 
 
@@ -108,19 +104,13 @@ def _class(source: PretrainedSource, task: str, config: dict[str, Json]) -> str:
 
     auto: Any = getattr(transformers, _AUTO.get(task, ""), None)
     if auto is None:
-        raise ModelError(
-            f"{task} is no task that a transformers model is fine-tuned for here",
-            where=source.name,
-            fix=f"the tasks are {', '.join(_AUTO)}",
-        )
-    names = auto._model_mapping._model_mapping
-    classes = names.get(config["model_type"])
+        what = f"{task} is no task that a transformers model is fine-tuned for here"
+        raise ModelError(what, where=source.name, fix=f"the tasks are {', '.join(_AUTO)}")
+    classes = auto._model_mapping._model_mapping.get(config["model_type"])
     if classes is None:
-        raise ModelError(
-            f"transformers has no class of {config['model_type']!r} for {task}",
-            where=source.name,
-            fix="name another task with --task, or another backbone",
-        )
+        what = f"transformers has no class of {config['model_type']!r} for {task}"
+        fix = "name another task with --task, or another backbone"
+        raise ModelError(what, where=source.name, fix=fix)
     return str(classes if isinstance(classes, str) else classes[0])
 
 
@@ -163,10 +153,6 @@ def _built(source: PretrainedSource, kind: str) -> Any:
     return module
 
 
-def _parts(module: nn.Module) -> set[str]:
-    return {n.partition(".")[0] for n in module.state_dict()}
-
-
 def _parts_of(state: dict[str, Any]) -> set[str]:
     return {n.partition(".")[0] for n in state}
 
@@ -183,11 +169,9 @@ def _head_of(module: Any, fresh: tuple[str, ...]) -> str:
     """The last module on top of the base model that has fresh weights."""
     inside = _front(module)
     tops = [n.partition(".")[0] for n in fresh if not n.startswith(inside)]
-    return (
-        tops[-1]
-        if tops
-        else next((n for n in ("lm_head", "classifier", "score") if hasattr(module, n)), "")
-    )
+    if tops:
+        return tops[-1]
+    return next((n for n in ("lm_head", "classifier", "score") if hasattr(module, n)), "")
 
 
 def _drawn(kind: str) -> Proof:

@@ -50,12 +50,11 @@ def build(
             "give the module with --model package.module:factory",
         )
     if "auto_map" in config:
-        raise ModelError(
+        what = (
             "its config.json takes the model's classes from Python files beside it (auto_map), "
-            "which are not run here",
-            where=where,
-            fix=OWN,
+            "which are not run here"
         )
+        raise ModelError(what, where=where, fix=OWN)
     if "quantization_config" in config:
         raise ModelError(
             "its config.json says that the weights are quantised codes, and float weights alone "
@@ -64,7 +63,7 @@ def build(
             fix="give the float model, and quantise the export with --precision int8",
         )
     kind = _class(name if instead is not None else _named(config) or name, where)
-    own_config = built_config(kind, {**config, **_labels_aside(config, instead)}, where)
+    own_config = built_config(kind, {**config, **_labels_aside(instead)}, where)
     with _as_saved(identity), Undrawn(), quiet():
         # A real device, not meta: buffers that no file keeps (rotary frequencies, position numbers)
         # are computed by the constructor, and only weights are left undrawn. What is never written
@@ -72,10 +71,8 @@ def build(
         try:
             module: nn.Module = kind(own_config)
         except ImportError as error:
-            raise ExtraMissing(
-                f"{kind.__name__} needs a package that is not installed ({_line(error)})",
-                fix="install it",
-            ) from error
+            what = f"{kind.__name__} needs a package that is not installed ({_line(error)})"
+            raise ExtraMissing(what, fix="install it") from error
         except Exception as error:  # a library's constructors may raise anything
             raise ModelError(
                 f"transformers does not build {kind.__name__} from its config.json: "
@@ -86,14 +83,11 @@ def build(
     return module, ()
 
 
-def _labels_aside(
-    config: Mapping[str, Json], instead: Mapping[str, Json] | None
-) -> Mapping[str, Json]:
+def _labels_aside(instead: Mapping[str, Json] | None) -> Mapping[str, Json]:
     """Fields that stand instead of config.json's, whose labels are then another head's."""
     if not instead or "num_labels" not in instead:
         return instead or {}
-    number = instead["num_labels"]
-    names = {str(n): f"LABEL_{n}" for n in range(number)}
+    names = {str(n): f"LABEL_{n}" for n in range(instead["num_labels"])}
     return {
         **{k: v for k, v in instead.items() if k != "num_labels"},
         "id2label": names,
@@ -111,23 +105,15 @@ def _class(name: str, where: str) -> Any:
     try:
         import transformers
     except ImportError:
-        raise ExtraMissing(
-            f"{name or 'the model'} is transformers', which is not installed",
-            fix="pip install 'model-interop[hf]'",
-        ) from None
+        what = f"{name or 'the model'} is transformers', which is not installed"
+        raise ExtraMissing(what, fix="pip install 'model-interop[hf]'") from None
     if not name:
-        raise ModelError(
-            "its config.json names no class (architectures)",
-            where=where,
-            fix="say which with --arch, or write it into config.json",
-        )
+        fix = "say which with --arch, or write it into config.json"
+        raise ModelError("its config.json names no class (architectures)", where=where, fix=fix)
     kind = getattr(transformers, name, None)
     if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
-        raise ModelError(
-            f"the transformers {transformers.__version__} here has no model class {name!r}",
-            where=where,
-            fix=f"install the transformers that wrote it, or {OWN}",
-        )
+        what = f"the transformers {transformers.__version__} here has no model class {name!r}"
+        raise ModelError(what, where=where, fix=f"install the transformers that wrote it, or {OWN}")
     return kind
 
 
@@ -136,20 +122,15 @@ def built_config(kind: Any, config: Mapping[str, Json], where: str) -> Any:
     own = kind.config_class
     stated = config["model_type"]
     if getattr(own, "model_type", stated) not in (stated, ""):
-        raise ModelError(
-            f"its config.json is of {stated!r}, and {kind.__name__} is of {own.model_type!r}",
-            where=where,
-            fix="mend model_type or architectures in config.json",
-        )
+        what = f"its config.json is of {stated!r}, and {kind.__name__} is of {own.model_type!r}"
+        raise ModelError(what, where=where, fix="mend model_type or architectures in config.json")
     try:
         with quiet():
             return own.from_dict(deepcopy(dict(config)))
     except Exception as error:  # a library's validation may raise anything
-        raise ModelError(
-            f"transformers refuses its config.json: {type(error).__name__}: {_line(error)}",
-            where=where,
-            fix="mend config.json, or install the transformers that wrote it",
-        ) from error
+        what = f"transformers refuses its config.json: {type(error).__name__}: {_line(error)}"
+        fix = "mend config.json, or install the transformers that wrote it"
+        raise ModelError(what, where=where, fix=fix) from error
 
 
 @contextlib.contextmanager

@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING, Any
 from interop.errors import ModelError
 from interop.facts import HeadInput, HeadRole
 from interop.identity.index.build import IndexEntry
-from interop.models.libraries.transformers.families import (
-    ENDINGS,
-    FAMILIES,
-    LABELS,
-    Config,
-    Family,
-)
+from interop.models.libraries.transformers.families import ENDINGS, FAMILIES, LABELS, Config, Family
 
 if TYPE_CHECKING:
     from torch import nn
@@ -221,10 +215,8 @@ def _family(name: str) -> Family:
     try:
         return _families()[name]
     except KeyError:
-        raise ModelError(
-            f"no class {name!r} of transformers is known here",
-            fix="interop.models.catalog.names('transformers') has all",
-        ) from None
+        what = f"no class {name!r} of transformers is known here"
+        raise ModelError(what, fix="interop.models.catalog.names('transformers') has all") from None
 
 
 def _build(name: str, fields: Config) -> nn.Module:
@@ -235,12 +227,10 @@ def _build(name: str, fields: Config) -> nn.Module:
         raise ModelError(f"the transformers here has no {name!r}", fix="install a newer one")
     with quiet():
         try:
-            config = kind.config_class(**fields)
-            built: nn.Module = kind(config)
+            built: nn.Module = kind(kind.config_class(**fields))
         except (TypeError, ValueError) as error:
-            raise ModelError(
-                str(error), where=f"transformers/{name}", fix="change the config"
-            ) from None
+            fix = "change the config"
+            raise ModelError(str(error), where=f"transformers/{name}", fix=fix) from None
     return built
 
 
@@ -355,11 +345,12 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     log: Any = logging
-    before = log.get_verbosity()
+    before, shown = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
         yield
     finally:
         log.set_verbosity(before)
-        log.enable_progress_bar()
+        if shown:
+            log.enable_progress_bar()

@@ -101,8 +101,7 @@ def config_for(source: str, kind: str) -> Config | None:
     """
     library, _, name = source.partition("/")
     name = name.partition(".")[0]
-    tables = {"ResNet": _RESNET, "RegNet": _REGNET, "ConvNext": _CONVNEXT}
-    for family, table in tables.items():
+    for family, table in {"ResNet": _RESNET, "RegNet": _REGNET, "ConvNext": _CONVNEXT}.items():
         if kind.startswith(family):
             return table.get(name)
     if kind.startswith(("ViT", "DeiT")):

@@ -27,9 +27,8 @@ _SPEECH = "ForConditionalGeneration"
 
 def is_one(module: nn.Module) -> bool:
     """Whether a module is one of transformers', told without importing the library."""
-    return any(k.__name__ == "PreTrainedModel" for k in type(module).__mro__) and hasattr(
-        module, "config"
-    )
+    kinds = {k.__name__ for k in type(module).__mro__}
+    return "PreTrainedModel" in kinds and hasattr(module, "config")
 
 
 def signature(module: Any) -> Signature:
@@ -53,11 +52,9 @@ def signature(module: Any) -> Signature:
         arguments = [*arguments, *picture.arguments]
         sizes, others = {**sizes, **picture.sizes}, {**others, **picture.others}
     signature = Signature(tuple(arguments), sizes, others, by_name=True, leave=_LEAVE)
-    return (
-        signature
-        if takes_batches(module)
-        else replace(signature, sizes={**sizes, BATCH: 1}).fixed(BATCH)
-    )
+    if takes_batches(module):
+        return signature
+    return replace(signature, sizes={**sizes, BATCH: 1}).fixed(BATCH)
 
 
 def _plain_experts(module: Any) -> None:
@@ -99,8 +96,7 @@ def _text(
     others = {"sequence": other if other <= most - 2 else max(sizes["sequence"] - 3, 1)}
     if choices:
         sizes["choices"], others["choices"] = 2, 3
-    tokens = Argument("input_ids", axes, "int64", "whole", low, high, end)
-    arguments = [tokens]
+    arguments = [Argument("input_ids", axes, "int64", "whole", low, high, end)]
     if "attention_mask" in takes:
         arguments.append(Argument("attention_mask", axes, "int64", "mask"))
     kinds = int(getattr(text, "type_vocab_size", 0) or 0)
@@ -131,8 +127,7 @@ def _pictures(module: Any, config: Any, name: str) -> Signature:
         config = getattr(config, "vision_config", config)
     side = getattr(config, "image_size", None)
     if side is None:
-        backbone = getattr(config, "backbone_config", None)
-        side = getattr(backbone, "image_size", None) or 224
+        side = getattr(getattr(config, "backbone_config", None), "image_size", None) or 224
     height, width = side if isinstance(side, (list, tuple)) else (side, side)
     channels = int(getattr(config, "num_channels", 3) or 3)
     frames = getattr(config, "num_frames", None)
@@ -162,8 +157,7 @@ def _sound(config: Any, name: str, takes: set[str]) -> Signature:
 
 def _features(module: Any, config: Any, name: str, takes: set[str]) -> Signature:
     bins = _number(config, "num_mel_bins", "feature_size") or 80
-    kind = getattr(config, "model_type", "")
-    if kind == "whisper":
+    if getattr(config, "model_type", "") == "whisper":
         shape: tuple[int | str, ...] = (BATCH, bins, 2 * _number(config, "max_source_positions"))
         sizes: dict[str, int] = {}
     else:

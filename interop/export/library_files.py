@@ -47,9 +47,8 @@ def task(identity: Identity, module: nn.Module) -> str:
     if is_one(module):
         return task_of_class(type(module).__name__)
     role = identity.head.role if identity.head is not None else HeadRole.UNKNOWN
-    if identity.architecture and role in ROLES and identity.labels.applicable:
-        return ROLES[role]
-    return ""
+    known = identity.architecture and identity.labels.applicable
+    return ROLES.get(role, "") if known else ""
 
 
 def write(identity: Identity, module: nn.Module, folder: Path) -> dict[str, Json] | None:
@@ -139,9 +138,8 @@ def _timm(identity: Identity, module: Any, folder: Path) -> dict[str, Json]:
     description: dict[str, Json] = json.loads(path.read_text("utf-8"))
     stated: dict[str, Json] = description["pretrained_cfg"]
     for key in ("url", "file", "hf_hub_id", "hf_hub_filename", "tag", "origin_url", "paper_name",
-                "paper_ids", "license", "notes", "source"):  # fmt: skip
-        stated.pop(key, None)
-    for key in ("mean", "std", "interpolation", "crop_pct", "crop_mode", "test_crop_pct"):
+                "paper_ids", "license", "notes", "source", "mean", "std", "interpolation",
+                "crop_pct", "crop_mode", "test_crop_pct"):  # fmt: skip
         stated.pop(key, None)
     if how is not None and (fields := timm_preprocessing(how)):
         stated |= fields

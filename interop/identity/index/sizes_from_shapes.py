@@ -29,8 +29,7 @@ def fit(table: str, tensors: Shaped) -> dict[str, int] | None:
     for term, value in _equations(rows, tensors):
         if term == _MISFIT:
             return None
-        match = _TERM.fullmatch(term)
-        if match is None:
+        if (match := _TERM.fullmatch(term)) is None:
             continue
         factor, field, plus = int(match[1] or 1), int(match[2]), int(match[3] or 0)
         if (value - plus) % factor or value <= plus:
@@ -48,8 +47,7 @@ def _equations(rows: Sequence[str], tensors: Shaped) -> Iterator[tuple[str, int]
         if BUFFERS.search(name):
             continue
         pattern = pattern_of(name)
-        dims = terms.get(pattern, [])
-        if dims == ["*"]:
+        if (dims := terms.get(pattern, [])) == ["*"]:
             continue
         numbers[pattern].add(tuple(t for t in name.split(".") if t.isdigit()))
         # The rank is what a row has beyond its counts; a tensor of another rank fits nothing.

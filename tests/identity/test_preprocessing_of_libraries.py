@@ -9,7 +9,7 @@ import pytest
 
 from interop.facts import Preprocessing
 from interop.identity import identify_file
-from interop.identity.ecosystems import preprocessing
+from interop.identity.preprocessing import preprocessing
 
 BENIGN = Path(__file__).resolve().parents[2] / "fixtures" / "files" / "benign"
 HALF = (0.5, 0.5, 0.5)
