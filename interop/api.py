@@ -61,9 +61,9 @@ def inspect(
     with _fetching(progress):
         manifest = read(path, whole=options.values)
     arch, labels, how = options.arch, options.labels, options.preprocessing
-    told = partial(identify, manifest, arch=arch, labels=labels, preprocessing=how)
+    identified = partial(identify, manifest, arch=arch, labels=labels, preprocessing=how)
     places = [place] if place is not None else places_of(manifest)
-    seen = [with_runner_up(told(place=p)) for p in places]
+    seen = [with_runner_up(identified(place=p)) for p in places]
     if options.values:
         seen = [read_values(i) for i in seen]
     if options.factory is not None:

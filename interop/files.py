@@ -64,9 +64,9 @@ class Staging:
                 raise
 
     def _sweep(self) -> None:
-        for left in self.target.parent.glob(f"{_MARK}{self.target.name}.*"):
-            process = left.name.rpartition(".")[2]
-            if not process.isdecimal() or _alive(int(process)):
+        for left in self.target.parent.glob(f"{_MARK}*"):
+            name, _, process = left.name.removeprefix(_MARK).rpartition(".")
+            if name != self.target.name or not process.isdecimal() or _alive(int(process)):
                 continue
             if (left / "old").exists() and not self.target.exists():
                 (left / "old").rename(self.target)  # killed between the two renames

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,22 @@ def test_a_command_parses_calls_and_prints(path: Path) -> None:
 def test_a_room_has_a_face_options_and_a_pipeline(room: str) -> None:
     assert len((PACKAGE / room / "__init__.py").read_text("utf-8").splitlines()) < 40
     assert {"options.py", "pipeline.py"} <= {p.name for p in (PACKAGE / room).iterdir()}
+
+
+@pytest.mark.needs_torch
+def test_names_in_texts_are_names_of_the_package() -> None:
+    for path in FILES:
+        for name in set(re.findall(r"`(interop(?:\.[A-Za-z_]\w*)+)`", path.read_text("utf-8"))):
+            assert name in ("interop.toml", "interop.json") or resolves(name), f"{path}: {name}"
+    assert resolves("interop.facts.Report") and not resolves("interop.facts.Nobody")
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module's, or of something in one."""
+    try:
+        return pkgutil.resolve_name(name) is not None
+    except (ImportError, AttributeError):
+        return False
 
 
 def test_the_api_is_typed_through() -> None:

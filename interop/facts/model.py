@@ -188,9 +188,9 @@ class Port:
 class Graph:
     """The interface of an ONNX graph. `opsets` maps an operator domain to its version.
 
-    `meanings` says what each output holds, as `interop.reading.onnx_outputs` learns it of the last
-    nodes; `computation` is the hash of what it computes with its weights
-    (`interop.reading.onnx_computation`). Both are empty for graphs of other formats.
+    `meanings` says what each output holds, as `interop.reading.formats.onnx_outputs` learns it of
+    the last nodes; `computation` is the hash of what it computes with its weights
+    (`interop.reading.formats.onnx_computation`). Both are empty for graphs of other formats.
     """
 
     inputs: tuple[Port, ...]

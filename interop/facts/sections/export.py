@@ -29,7 +29,7 @@ class GraphInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphDeparture:
-    """Where a graph departs from its module (as `interop.proof.departure` says it), on which batch
+    """Where a graph departs from its module (as `interop.proof.divergence` says it), on which batch
     and route, and the `folder` that shows it, with its `files` and their sizes in bytes."""
 
     runtime: str
