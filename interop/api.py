@@ -399,7 +399,9 @@ def _make(
     from interop.bench import bench as bench_identities
     from interop.export import ExportOptions
     from interop.export.pipeline import exported
+    from interop.models.build_module import as_built
 
+    a, b = as_built(a, policy.arch, beside=b), as_built(b, policy.arch, beside=a)
     reports: list[Report] = []
     run = None
     with scratch() as folder:

@@ -46,6 +46,12 @@ class ModelError(InteropError):
     """No runnable module can be made of a checkpoint: architecture unknown, head hidden."""
 
 
+class Unsettled(InteropError):
+    """What no file states would have to be assumed, and the person does not allow it."""
+
+    exit_code = 3
+
+
 class DataError(InteropError):
     """A data set is missing, empty, or does not fit the model's labels."""
 

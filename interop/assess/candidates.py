@@ -48,12 +48,18 @@ class CandidateSpec:
     labels: Labels | None = None
     preprocessing: AnyPreprocessing | None = None
     seed: int = 0
+    strict: bool = False
     known: PretrainedSource | None = field(default=None, compare=False, repr=False)
 
     def source(self) -> PretrainedSource:
         """The weights that are meant: `known` ones are not looked for again."""
         return self.known or find(
-            self.given, arch=self.arch, labels=self.labels, preprocessing=self.preprocessing
+            self.given,
+            arch=self.arch,
+            labels=self.labels,
+            preprocessing=self.preprocessing,
+            strict=self.strict,
+            own=self.factory is not None,
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interop.finetune.options import FinetuneOptions
-from interop.identity.user_facts import UserFacts
+from interop.identity.user_facts import BuildFacts
 from interop.options import COLUMN, DEVICES, SPLIT, ask, columns_of
 
 BACKENDS = ("loky", "threading", "dask", "ray")
@@ -20,7 +20,7 @@ def by_name(given: Sequence[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssessOptions(UserFacts):
+class AssessOptions(BuildFacts):
     """What is measured, and how.
 
     `task` is the Hub's word, where models and data do not tell. `margin` is a share of 1:

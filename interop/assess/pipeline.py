@@ -149,7 +149,7 @@ def _specs(models: Sequence[str], options: AssessOptions) -> list[CandidateSpec]
     return [
         CandidateSpec(
             n, m, options.arch, own(options.factories, n), own(options.features, n) or "",
-            options.labels, options.preprocessing, options.seed,
+            options.labels, options.preprocessing, options.seed, options.strict,
         )
         for n, m in zip(names, models, strict=True)
     ]  # fmt: skip
@@ -391,20 +391,31 @@ def _report(
         margin=options.margin,
         weights=dict(options.weights),
         left_out=tuple(c.name for c in refused),
-        notes=(*map(_left_out, refused), *_warnings(candidates, of), *looked.notes),
+        notes=(
+            *map(_left_out, refused),
+            *(f"{f.place}: {f.what}" for f in _assumed(candidates)),
+            *_warnings(candidates, of),
+            *looked.notes,
+        ),
     )  # fmt: skip
     return Report(
         command="assess",
         outcome=Answer.NO if refused else Answer.YES,
         summary=_summary(ranked, outcomes, pairs, refused),
         inputs=_inputs([*candidates, *refused], of),
-        findings=tuple(map(_refusal, refused)),
+        findings=(*map(_refusal, refused), *_assumed(candidates)),
         measurements=tuple(measured),
         skipped=skipped,
         environment={"device": options.device, "backend": options.backend,
                      "jobs": options.jobs, "seed": options.seed},
         details=section,
     )  # fmt: skip
+
+
+def _assumed(candidates: Sequence[Candidate]) -> tuple[Finding, ...]:
+    """What no file states of the candidates and was taken for granted."""
+    assumptions = (a for c in candidates for a in c.source.identity.assumptions)
+    return run(Case(assumptions=tuple(assumptions)))[0]
 
 
 def _inputs(candidates: Sequence[Candidate], of: Labelled) -> tuple[Input, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from interop.errors import ConfigError
-from interop.identity.user_facts import UserFacts
+from interop.identity.user_facts import BuildFacts
 from interop.options import BASE, COLUMN, DEVICES, OWN_MODULE, SPLIT, TAKES, ask, columns_of
 
 BATCHES = (1, 8, 32)
@@ -32,7 +32,7 @@ def positive(seconds: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOptions(UserFacts):
+class BenchOptions(BuildFacts):
     """What is measured, and how.
 
     `runtimes` are as `RunnerSpec` reads them; the others are held against the first. Without

@@ -40,6 +40,7 @@ from interop.facts import (
 )
 from interop.facts.sections.bench import BenchSection, ClassTables, Pace, SamplePreview
 from interop.identity.describe import dataset_hash, describe
+from interop.models.build_module import as_built
 from interop.models.signature import Signature, drawn
 from interop.rules import all_rules, run
 from interop.runtimes.pytorch import require_torch_device
@@ -83,6 +84,7 @@ def bench(
     options = options or BenchOptions()
     say = progress or (lambda _: None)
     _check(models, data, options)
+    models = _settled(models, options)
     # Before the long work: what is not had, or stands in no file, is known at once.
     require_torch_device(options.device)
     specs = parse(options.runtimes)
@@ -103,6 +105,7 @@ def bench(
                 factory=options.factory,
                 base=options.base,
                 arch=options.arch,
+                strict=options.strict,
                 inputs=options.inputs,
             ),
             samples=_samples(models, wanted, options),
@@ -125,6 +128,17 @@ def _check(models: Sequence[Identity], data: str | Path | None, options: BenchOp
     options.check()
     if data is None and not options.batches:
         raise ConfigError("neither accuracy nor latency is asked for", fix="give --data or --batch")
+
+
+def _settled(models: Sequence[Identity], options: BenchOptions) -> Sequence[Identity]:
+    """The models under the architectures that they are built of."""
+    if options.factory is not None:
+        return models
+    beside = (*models[1:], *models[:-1]) or (None,)
+    return [
+        as_built(m, options.arch, strict=options.strict, beside=o)
+        for m, o in zip(models, beside, strict=True)
+    ]
 
 
 def _wanted(identity: Identity, data: str | Path, options: BenchOptions) -> BenchTarget:
@@ -208,7 +222,12 @@ def _report(
         conditions["inputs"] = _drawn(contenders)
     noise, _ = run(Case(measurements=measured, budgets={"noise": NOISE}))
     noisy = next((f for f in noise if f.rule == "host-too-noisy"), None)
-    findings = (*noise, *_interface([c.identity for c in contenders]))
+    assumed = tuple(a for c in contenders for a in c.identity.assumptions)
+    findings = (
+        *noise,
+        *run(Case(assumptions=assumed))[0],
+        *_interface([c.identity for c in contenders]),
+    )
     notes = [f"{c.role}: {n}" for c in contenders for n in c.notes]
     section = BenchSection(
         device=options.device,

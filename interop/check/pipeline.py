@@ -13,6 +13,7 @@ from interop.check.verdicts import judge
 from interop.facts import Answer, Case, Finding, Identity, InputRole, Intent, Level, Report, Skipped
 from interop.facts.sections.check import CheckSection, InspectSection, PairingSummary
 from interop.identity import identify_file
+from interop.identity.assumed import as_beside
 from interop.identity.describe import describe, tensor_row
 from interop.rules import run
 
@@ -59,7 +60,7 @@ def check_identities(
         command="check",
         outcome=Answer.UNKNOWN if outcome.answer is Answer.NA else outcome.answer,
         summary=f"{intent}: {outcome.answer}, {outcome.why}",
-        inputs=(describe(InputRole.A, a), describe(InputRole.B, b)),
+        inputs=(describe(InputRole.A, as_beside(a, b)), describe(InputRole.B, as_beside(b, a))),
         verdicts=verdicts,
         findings=findings,
         skipped=skipped,

@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from interop import __version__
 from interop.facts import HeadRole, Identity, Json, Labels, Proof, ProofName
-from interop.identity.metadata import NOT_APPLICABLE, preprocessing_json
+from interop.identity.describe import assumptions_facts
+from interop.identity.metadata import ASSUMED, NOT_APPLICABLE, preprocessing_json
 
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir", "numpy")
 # Roles of a head whose outputs stand side by side in each row.
@@ -37,6 +38,8 @@ def metadata(identity: Identity) -> dict[str, str]:
     metadata: dict[str, str] = {}
     if identity.architecture:
         metadata["arch"] = identity.architecture
+    if identity.assumptions:
+        metadata[ASSUMED] = json.dumps([a.fact for a in identity.assumptions])
     if identity.labels.known:
         metadata["labels"] = json.dumps(_labels(identity.labels), ensure_ascii=False)
     if identity.preprocessing:
@@ -73,6 +76,8 @@ def config(
         "labels": _labels(identity.labels),
         "preprocess": preprocessing_json(how) if how else None,
     }
+    if identity.assumptions:
+        document[ASSUMED] = [a.fact for a in identity.assumptions]
     if shape is not None:
         document["num_classes"] = shape.outputs
         document["head"] = {k: getattr(shape, k) for k in ("path", "kind", "in_width", "outputs")}
@@ -100,6 +105,7 @@ def receipt(
             "container": identity.manifest.container,
             "place": identity.place,
         },
+        **({ASSUMED: assumptions_facts(identity)} if identity.assumptions else {}),
         "key_map": _key_map(identity, proofs),
         "files": {name: file_sha256(folder / name) for name in files_of(folder)},
         **conversion,

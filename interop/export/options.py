@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interop.errors import ConfigError
-from interop.identity.user_facts import UserFacts
+from interop.identity.user_facts import BuildFacts
 from interop.options import BASE, DEVICES, OWN_MODULE, TAKES, ask
 
 PRECISIONS = ("float16", "int8", "int8-static")
@@ -23,7 +23,7 @@ def parse_size(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions(UserFacts):
+class ExportOptions(BuildFacts):
     """How a module is built and proved, and what is written beside the bundle.
 
     `factory` and `head` are references as `interop.models.user_code` reads them, `inputs` as

@@ -49,7 +49,7 @@ from interop.facts.sections.export import Attempt, ExportSection, GraphInput
 from interop.files import Staging
 from interop.identity.describe import describe
 from interop.models import built
-from interop.models.build_module import as_named
+from interop.models.build_module import as_built
 from interop.models.infer_signature import signature
 from interop.models.libraries.transformers.signature import is_one, takes_batches
 from interop.models.signature import (
@@ -183,6 +183,7 @@ class ExportRun:
             base=options.base,
             arch=options.arch,
             trust_pickle=options.trust_pickle,
+            strict=options.strict,
         )
 
     def again(self) -> nn.Module:
@@ -645,7 +646,9 @@ class ExportRun:
         bad = [p for p in self.proofs if not p.holds]
         if target is not None:
             count = len(self.proofs)
-            summary = f"{target}: {count} of {count} proofs hold{self.of_part}{self.of_sizes}"
+            of = self.identity.of_assumed
+            of = f",{of}" if of else ""
+            summary = f"{target}: {count} of {count} proofs hold{of}{self.of_part}{self.of_sizes}"
         else:
             summary = f"no bundle: {bad[0].name} does not hold"
         manifest = self.identity.manifest
@@ -653,7 +656,8 @@ class ExportRun:
         # By this hash the gate knows whose export it is.
         digest = manifest.content_sha256 or self.source_sha256 or None
         given = replace(given, facts={**given.facts, "content_sha256": digest})
-        findings, _ = run_rules(Case(proofs=tuple(self.proofs)))
+        case = Case(proofs=tuple(self.proofs), assumptions=self.identity.assumptions)
+        findings, _ = run_rules(case)
         return Report(
             command="export",
             outcome=Answer.YES if target is not None else Answer.NO,
@@ -729,7 +733,8 @@ def exported(
 ) -> tuple[Report, ExportRun]:
     """What `export` does, and the run itself, whose `forward` is the module that was proved."""
     options = options or ExportOptions()
-    identity = as_named(identity, options.arch)
+    if options.factory is None:
+        identity = as_built(identity, options.arch, strict=options.strict)
     target = Path(out)
     bundle.check_target(target, options.force)
     if Path(identity.manifest.file).resolve().is_relative_to(target.resolve()):

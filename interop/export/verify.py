@@ -23,6 +23,7 @@ from interop.export.weights import WrittenWeights
 from interop.facts import (
     PROOFS,
     Answer,
+    Case,
     Input,
     InputRole,
     Json,
@@ -37,9 +38,11 @@ from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
 from interop.identity.describe import describe
 from interop.identity.user_facts import UserFacts
+from interop.models.build_module import as_built
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
 from interop.proof.domain import beyond
+from interop.rules import run as run_rules
 from interop.runtimes import OnnxRuntime, OpenVinoRuntime
 from interop.runtimes.base import Array, Runtime
 from interop.runtimes.pytorch import require_torch_device
@@ -69,6 +72,8 @@ def verify(
     if not proofs[0].holds:
         return _report(place, receipt, options, proofs)
     identity = identify_file(place, UserFacts(arch=options.arch), content_hash=True, whole=True)
+    if options.factory is None:
+        identity = as_built(identity, options.arch, strict=options.strict)
     if "disagree" in identity.labels.source:
         what = f"{identity.labels.source}: the bundle's files name other labels"
         proofs.append(Proof(ProofName.LABELS, False, what))
@@ -234,6 +239,7 @@ def _report(
         outcome = Answer.YES
         summary = f"{place}: {len(proofs)} of {len(proofs)} proofs hold, in {options.runtime}"
     source = receipt.get("source") or {}
+    assumed = work.identity.assumptions if work is not None else ()
     given = Input(InputRole.BUNDLE, str(place), f"made of {source.get('file')}", {"source": source})
     if work is not None:
         given = describe(InputRole.BUNDLE, work.identity)
@@ -242,6 +248,7 @@ def _report(
         outcome=outcome,
         summary=summary,
         inputs=(given,),
+        findings=run_rules(Case(assumptions=assumed))[0],
         proofs=tuple(proofs),
         skipped=tuple(skipped),
         environment=documents.environment() | {"device": options.device},

@@ -16,9 +16,9 @@ from interop.facts.enums import (
     Unit,
 )
 from interop.facts.model import (
-    AVERAGED, AnyPreprocessing, Architecture, AudioPreprocessing, DTYPE_BITS, FEW, Graph, Head,
-    Identity, Import, Json, Labels, Manifest, Module, Part, Port, Preprocessing, StateDict,
-    Stats, Storage, TensorSpec, TextPreprocessing, Unreadable, WHOLE, family,
+    AVERAGED, AnyPreprocessing, Architecture, Assumption, AudioPreprocessing, DTYPE_BITS, FEW,
+    Graph, Head, Identity, Import, Json, Labels, Manifest, Module, Part, Port, Preprocessing,
+    StateDict, Stats, Storage, TensorSpec, TextPreprocessing, Unreadable, WHOLE, family,
 )
 from interop.facts.report import (
     Case, EvidenceGap, Finding, Input, Measurement, PROOFS, Proof, Report, Rule, Skipped,
@@ -28,7 +28,8 @@ from interop.facts.section import ABSENT, Absent, Section, Sparse, json_key
 
 __all__ = [
     "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture",
-    "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS", "Danger",
+    "Assumption", "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS",
+    "Danger",
     "Difference", "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph",
     "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Input",
     "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "MapStep", "Mapped",

@@ -309,6 +309,34 @@ class Architecture:
 
 
 @dataclass(frozen=True, slots=True)
+class Assumption:
+    """Something that no file states and that was taken for granted, in the open.
+
+    `fact` is what it is of ("architecture", "input size"), `value` what was taken, `others` what it
+    could be as well, `differ` in what they differ, and `why` what speaks for the one taken; `where`
+    is the file that it is said of.
+    """
+
+    fact: str
+    value: str
+    others: tuple[str, ...] = ()
+    differ: str = ""
+    why: str = ""
+    where: str = ""
+
+    def json(self) -> dict[str, Json]:
+        """The assumption as reports and receipts have it, without the file's path."""
+        facts = {"fact": self.fact, "value": self.value, "others": list(self.others)}
+        return {**facts, "differ": self.differ, "why": self.why}
+
+    def __str__(self) -> str:
+        others = f"; {' and '.join(self.others)} would fit too" if self.others else ""
+        differ = f" (they differ in {self.differ})" if self.differ else ""
+        why = f", {self.why}" if self.why else ""
+        return f"no file states the {self.fact}: {self.value} is assumed{why}{others}{differ}"
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """The layers that turn features into the task's outputs.
 
@@ -434,7 +462,8 @@ class Identity:
     `place` is the state dict that was chosen, `prefix` what was stripped from its names,
     `tensors` its tensors under the names that remain. `architectures` holds no entry where the
     architecture is unknown, and several where the file cannot tell; `ambiguity` says what does, or
-    what the file states that its tensors contradict. `root` is the module within `tensors` that is
+    what the file states that its tensors contradict. `assumptions` are what was taken for granted
+    when a module was made. `root` is the module within `tensors` that is
     the architecture's own top ("bert", "backbone"; "" where nothing is around it). `runner_up` is
     the closest architecture that is none of them. `side_heads` are heads beside the main one
     (auxiliary, distillation, boxes, masks). `kind` says what the file is where it is no plain model
@@ -448,6 +477,7 @@ class Identity:
     tensors: tuple[TensorSpec, ...]
     architectures: tuple[Architecture, ...] = ()
     ambiguity: str = ""
+    assumptions: tuple[Assumption, ...] = ()
     root: str = ""
     runner_up: Architecture | None = None
     head: Head | None = None
@@ -457,6 +487,12 @@ class Identity:
     preprocessing: AnyPreprocessing | None = None
     preprocessing_fault: str = ""
     values_read: bool = False
+
+    @property
+    def of_assumed(self) -> str:
+        """ " of the assumed torchvision/resnet18": what a proof is of; "" if nothing is assumed."""
+        names = [a.value for a in self.assumptions if a.fact == "architecture"]
+        return f" of the assumed {names[0]}" if names else ""
 
     @property
     def image_preprocessing(self) -> Preprocessing | None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from interop.facts.compare import Pairing, Parts
 from interop.facts.enums import Answer, GapKind, Intent, Level, ProofName, Unit
-from interop.facts.model import Identity, Json, Unreadable
+from interop.facts.model import Assumption, Identity, Json, Unreadable
 from interop.facts.section import Section
 
 # The proofs of an export, in the order in which they are made; it counts where all of them hold.
@@ -66,6 +66,7 @@ class Case:
     measurements: tuple[Measurement, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
     lacking: Mapping[str, EvidenceGap] = field(default_factory=dict)
+    assumptions: tuple[Assumption, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class Rule:
 
     `breaks` are the intents whose answer a finding changes, to `answer`: NO for a fault, UNKNOWN
     for a fact that is nowhere to be found. `needs` names the parts of a Case without which the rule
-    is skipped: "candidate", "pair", "values", "unreadable", "proofs", "measurements", "evidence".
+    is skipped: "candidate", "pair", "values", "unreadable", "proofs", "measurements", "evidence",
+    "assumptions".
     """
 
     id: str

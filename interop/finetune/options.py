@@ -10,7 +10,7 @@ from pathlib import Path
 from interop.errors import ConfigError
 from interop.facts import Json
 from interop.identity.metadata import preprocessing_json
-from interop.identity.user_facts import UserFacts
+from interop.identity.user_facts import BuildFacts
 from interop.options import COLUMN, DEVICES, SPLIT, ask, columns_of
 
 MODES = ("probe", "full", "both")
@@ -29,7 +29,7 @@ _NO_SETTINGS = ("out", "restart", "force", "columns", "labels", "preprocessing",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneOptions(UserFacts):
+class FinetuneOptions(BuildFacts):
     """How a backbone is trained, and on what.
 
     `task` is the Hub's word. `rate` is that of all weights, `probe_rate` that of the head alone

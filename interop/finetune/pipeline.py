@@ -78,7 +78,14 @@ def finetune(
 
 
 def _source(given: str, how: FinetuneOptions) -> PretrainedSource:
-    source = find(given, weights=how.weights, arch=how.arch, preprocessing=how.preprocessing)
+    source = find(
+        given,
+        weights=how.weights,
+        arch=how.arch,
+        preprocessing=how.preprocessing,
+        strict=how.strict,
+        own=how.factory is not None,
+    )
     if how.preprocessing is None:
         return source
     # What is trained anew may be prepared anew, whatever the file says.

@@ -14,6 +14,7 @@ import torch
 from interop import __version__
 from interop.facts import (
     Answer,
+    Case,
     Group,
     Input,
     InputRole,
@@ -37,6 +38,7 @@ from interop.finetune.run import FinetuneRun
 from interop.finetune.samples import SplitPart
 from interop.identity.describe import dataset_hash, describe
 from interop.models.backbone import RANDOM, PretrainedSource
+from interop.rules import run
 
 CHOSEN = (
     "the written epoch was chosen by these validation samples: bench on others says how it does on "
@@ -140,6 +142,7 @@ def report(
         outcome=Answer.YES,
         summary=f"{sentence}; wrote {work.how.target}",
         inputs=inputs(work.source, data, about, about_data),
+        findings=run(Case(assumptions=work.source.identity.assumptions))[0],
         proofs=tuple(kept.proofs),
         measurements=measured,
         details=section,

@@ -9,12 +9,13 @@ from pathlib import Path
 from interop.check import check_identities
 from interop.check.options import CheckOptions
 from interop.errors import ReadError
-from interop.facts import EvidenceGap, Identity, Level, Report, Unreadable
+from interop.facts import Evidence, EvidenceGap, Identity, Level, Report, Unreadable
 from interop.gate import evidence
 from interop.gate.bundle import lost, sealed
 from interop.gate.companion_files import described
 from interop.gate.judge import gate, refuse
 from interop.identity import identify, split_place
+from interop.identity.assumed import assumption
 from interop.policy.policy import Policy
 from interop.reading import parts, read
 from interop.reading.bytes.address import shown
@@ -78,8 +79,20 @@ def judge(
     if (seal := sealed(candidate.path)) is None and (alone or not unchanged):
         seal = lost(candidate.path, "" if same else baseline.path)
     policy = _of_data(policy, handed, checked, data_hash, a, b)
-    made_here = None if make is None else lambda missing: make(policy, missing, a, b)
-    return gate(policy, [checked, *handed], sealed=seal, unchanged=unchanged, make=made_here)
+    unmade = _unmade(policy, a, b) if make is not None else ""
+    made_here = None if make is None or unmade else lambda missing: make(policy, missing, a, b)
+    return gate(
+        policy, [checked, *handed], sealed=seal, unchanged=unchanged, make=made_here, unmade=unmade
+    )
+
+
+def _unmade(policy: Policy, a: Identity, b: Identity) -> str:
+    """Why no run of the two would be evidence: it would rest on an assumption."""
+    if Evidence.ASSUMED in policy.accept:
+        return ""
+    run = [(b, a), (a, b)] if policy.bench else [(b, a)]
+    assumed = [made for one, other in run if (made := assumption(one, other)) is not None]
+    return evidence.not_accepted(assumed[0].fact, assumed[0].value) if assumed else ""
 
 
 def _identify(side: ModelPath, policy: Policy, content_hash: bool, whole: bool) -> Identity:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from interop.facts import (
     PROOFS,
     Answer,
+    Evidence,
     EvidenceGap,
     GapKind,
     Input,
@@ -29,6 +30,7 @@ COMMANDS = ("check", "export", "bench")
 _TIMED = ("latency-ratio", "p99-ratio", "throughput-ratio")
 _SKEW = 300.0  # seconds by which two machines' clocks may differ
 # Which reason is told where several reports are refused: the nearest to being good.
+_ACCEPT = "state it in [facts], or add it to evidence.accept"
 _NEAREST = (GapKind.STALE, GapKind.MISSING, GapKind.FOREIGN)
 
 
@@ -48,8 +50,13 @@ def wanted(policy: Policy, checked: Report) -> dict[str, bool]:
     }
 
 
-def lacking(policy: Policy, reports: Sequence[Report], now: float) -> dict[str, EvidenceGap]:
-    """The evidence that the policy asks for and `reports` does not hold, by command."""
+def lacking(
+    policy: Policy, reports: Sequence[Report], now: float, unmade: str = ""
+) -> dict[str, EvidenceGap]:
+    """The evidence that the policy asks for and `reports` does not hold, by command.
+
+    `unmade` says why an export or a bench is not made here.
+    """
     missing: dict[str, EvidenceGap] = {}
     checked = own_check(reports)
     for command, asked in wanted(policy, checked).items():
@@ -58,7 +65,8 @@ def lacking(policy: Policy, reports: Sequence[Report], now: float) -> dict[str, 
         there = [r for r in reports if r.command == command and r is not checked]
         faults = [fault(policy, r, checked, now) for r in there]
         if not there:
-            missing[command] = _missing(f"the policy asks for it ({policy.reason(command)})")
+            why = f"; {unmade}" if unmade and command != "check" else ""
+            missing[command] = _missing(f"the policy asks for it ({policy.reason(command)}){why}")
         elif not any(gap is None for gap in faults):
             missing[command] = min(filter(None, faults), key=lambda g: _NEAREST.index(g.kind))
     return missing
@@ -88,7 +96,8 @@ def failed(exported: Report) -> str:
 def fault(policy: Policy, report: Report, checked: Report, now: float) -> EvidenceGap | None:
     """Why a report is no evidence for these two files and this policy; None where it is."""
     foreign = _foreign(policy, report, checked)
-    return foreign or _incomplete(policy, report) or _stale(policy, report, now)
+    unaccepted = _unaccepted(policy, report)
+    return foreign or unaccepted or _incomplete(policy, report) or _stale(policy, report, now)
 
 
 def _missing(why: str) -> EvidenceGap:
@@ -147,6 +156,25 @@ def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | N
                 phrase = f"is of the {what} {measured}"
                 return _of_others(f"the report {phrase}, the policy asks for {asked}")
     return None
+
+
+def _unaccepted(policy: Policy, report: Report) -> EvidenceGap | None:
+    """What a report of a run rests on that the policy does not accept."""
+    if report.command == "check":
+        return None
+    for given in (i for i in report.inputs if i.role != InputRole.DATA):
+        for assumption in given.facts.get("assumed") or ():
+            if Evidence.ASSUMED not in policy.accept:
+                return _missing(not_accepted(assumption["fact"], assumption["value"]))
+        how = given.facts.get("preprocessing") or {}
+        if how.get("evidence", Evidence.STATED) not in policy.accept:
+            return _missing(f"its preprocessing is {how['evidence']}; {_ACCEPT}")
+    return None
+
+
+def not_accepted(fact: str, value: str) -> str:
+    """Why a run that rests on an assumption is not evidence."""
+    return f"the {fact} {value} would be an assumption; {_ACCEPT}"
 
 
 def _restores(exported: Report) -> bool:

@@ -52,6 +52,7 @@ def gate(
     unchanged: bool = False,
     now: float | None = None,
     make: Make | None = None,
+    unmade: str = "",
 ) -> Report:
     """Judge a candidate by a policy.
 
@@ -62,7 +63,7 @@ def gate(
     that the candidate is the baseline byte for byte: then nothing has to be shown of a change, and
     what no file states is the same for both. `now` is the time by which ages count (seconds since
     1970; the clock's by default). `make` makes what is lacking, where nothing that is there fails
-    the candidate already.
+    the candidate already; `unmade` says why it makes none.
     """
     now = time.time() if now is None else now
     checked = evidence.own_check(reports)
@@ -75,12 +76,12 @@ def gate(
     failed = failed or (sealed is not None and not sealed.holds)
     # Evidence can only add faults: where the files decide already, none is missed.
     needed = not failed and not unchanged
-    shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed)
+    shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed, unmade)
     outcome, why = _judge(policy, shown.found, verdict, unchanged)
     open_still = shown.missing and outcome is not Answer.NO
     if make is not None and open_still and (more := make(shown.missing)):
         reports = [*reports, *more]
-        shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed)
+        shown = _Evidence.of(policy, reports, checked, sealed, own, now, needed, unmade)
         outcome, why = _judge(policy, shown.found, verdict, unchanged)
     shown.found.sort(key=lambda f: _WEIGHT.index(f.level))  # the gravest first, whoever made it
     others = [f for f in shown.found if f.breaks and policy.intent not in f.breaks]
@@ -126,8 +127,9 @@ class _Evidence(NamedTuple):
         own: Sequence[Finding],
         now: float,
         needed: bool,
+        unmade: str,
     ) -> Self:
-        missing = evidence.lacking(policy, reports, now) if needed else {}
+        missing = evidence.lacking(policy, reports, now, unmade) if needed else {}
         exported, benched = (
             evidence.taken(policy, reports, command, missing, now) if needed else ()
             for command in ("export", "bench")

@@ -57,6 +57,8 @@ def summary(identity: Identity) -> str:
 
 def _names(identity: Identity, most: int = 2) -> str:
     names = [a.name for a in identity.architectures]
+    if identity.assumptions and len(names) == 1:
+        return f"{names[0]} (assumed)"
     more = f" or {len(names) - most} more" if len(names) > most else ""
     return " or ".join(names[:most]) + more
 
@@ -104,6 +106,7 @@ def facts(identity: Identity) -> dict[str, Json]:
         "kind": identity.kind,
         "architectures": [_architecture_facts(a) for a in identity.architectures],
         "ambiguity": identity.ambiguity,
+        **({"assumed": assumptions_facts(identity)} if identity.assumptions else {}),
         "root": identity.root,
         "runner_up": _architecture_facts(near) if (near := identity.runner_up) else None,
         "blocks": [] if identity.architectures or identity.kind else _blocks(identity),
@@ -184,6 +187,11 @@ def tensor_row(spec: TensorSpec) -> TensorRow:
         inf=(stats and stats.inf) or None,
         constant=stats is not None and stats.constant,
     )
+
+
+def assumptions_facts(identity: Identity) -> list[Json]:
+    """What was assumed of a model as JSON."""
+    return [a.json() for a in identity.assumptions]
 
 
 def labels_facts(labels: Labels) -> dict[str, Json]:

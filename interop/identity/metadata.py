@@ -94,6 +94,8 @@ def _labels(value: Json) -> tuple[str, ...] | None:
 
 # What a file, or a person, says where a model has no labels by nature.
 NOT_APPLICABLE = "not applicable"
+# Under this key a bundle lists the facts ("architecture") that were assumed when it was made.
+ASSUMED = "assumed"
 
 KEYS: tuple[tuple[str, str, Callable[[Json], Any]], ...] = (
     # fact, key, the form it must have
@@ -117,9 +119,19 @@ KEYS: tuple[tuple[str, str, Callable[[Json], Any]], ...] = (
 
 
 def architecture(metadata: Mapping[str, Json]) -> Stated | None:
-    """The architecture that a file names, without the library in front."""
+    """The architecture that a file names, without the library in front.
+
+    None for a bundle whose architecture was assumed: that its files name it proves nothing.
+    """
+    if is_assumed(metadata, "architecture"):
+        return None
     statement = next(_stated(metadata, "arch"), None)
     return Stated(statement.value.rpartition("/")[2], statement.source) if statement else None
+
+
+def is_assumed(metadata: Mapping[str, Json], fact: str) -> bool:
+    """Whether a bundle says that one of its facts was assumed when it was made."""
+    return any(fact in str(mapping.get(ASSUMED, "")) for _, mapping in _mappings(metadata))
 
 
 def labels(metadata: Mapping[str, Json]) -> Labels:

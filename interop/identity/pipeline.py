@@ -21,8 +21,8 @@ from interop.facts import (
     TensorSpec,
     family,
 )
+from interop.identity import assumed, metadata, partial_models, tokenized
 from interop.identity import head as heads
-from interop.identity import metadata, partial_models, tokenized
 from interop.identity.index import lookup
 from interop.identity.index.match import Match, find, is_called, is_name, nearest, resolved
 from interop.identity.prefix import strip_prefix
@@ -65,7 +65,7 @@ def identify(
         place=chosen.place,
         prefix=prefix,
         tensors=tensors,
-        architectures=match.architectures if match else (),
+        architectures=assumed.first(match.architectures, ambiguity) if match else (),
         ambiguity=ambiguity,
         root=match.root if match else "",
         head=main,

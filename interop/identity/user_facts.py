@@ -28,5 +28,14 @@ class UserFacts:
         parse=read_preprocessing,
     )
     arch: str | None = ask(
-        None, "Which of several architectures it is that fit the weights alike.", metavar="NAME"
+        None, "Architecture to use if several match the weights.", metavar="NAME"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFacts(UserFacts):
+    """The same for commands that build the module; `strict` lets nothing be assumed."""
+
+    strict: bool = ask(
+        False, "Exit 3 instead of assuming what no file states (architecture, input size)."
     )

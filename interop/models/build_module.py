@@ -11,6 +11,8 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Architecture, Danger, Identity
+from interop.identity.assumed import settled
+from interop.identity.metadata import is_assumed
 from interop.models.heads import OWN, put
 from interop.models.libraries.timm import build as timm
 from interop.models.libraries.torchaudio import build as torchaudio
@@ -106,8 +108,8 @@ def _named(identity: Identity, arch: str | None) -> str | None:
 
 
 def _architecture(identity: Identity) -> str:
-    if identity.architecture:
-        return identity.architecture
+    if name := settled(identity).architecture:
+        return name
     where = identity.manifest.path
     if not identity.architectures:
         raise ModelError(
@@ -118,18 +120,26 @@ def _architecture(identity: Identity) -> str:
         )
     names = ", ".join(a.name for a in identity.architectures)
     raise ModelError(
-        f"its weights fit several architectures ({names})"
-        f"{': ' * bool(identity.ambiguity)}{identity.ambiguity}",
+        f"several architectures have these weights ({names}"
+        f"{'; they differ in ' * bool(identity.ambiguity)}{identity.ambiguity})",
         where=where,
-        fix="say which with --arch, or give --model package.module:factory",
+        fix="choose one with --arch, or give --model package.module:factory",
     )
 
 
-def as_named(identity: Identity, arch: str | None) -> Identity:
-    """The identity under the one architecture that a person names."""
+def as_built(
+    identity: Identity, arch: str | None, *, strict: bool = False, beside: Identity | None = None
+) -> Identity:
+    """Return the identity under the one architecture that a module is built of.
+
+    It is the one that a person names, else the one that the weights and the file leave, else the
+    one that may be assumed (`interop.identity.assumed`). Raises Unsettled if `strict`.
+    """
     named = _named(identity, arch)
     if named is None:
-        return identity
+        described = transformers.described(identity) or timm.described(identity)
+        stated = described and not is_assumed(identity.manifest.metadata, "architecture")
+        return identity if stated else settled(identity, strict=strict, beside=beside)
     return replace(identity, architectures=(Architecture(named, f"--arch {arch}"),), ambiguity="")
 
 

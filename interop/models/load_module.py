@@ -10,7 +10,7 @@ from interop.errors import ModelError
 from interop.facts import Identity, Proof
 from interop.identity import identify_file
 from interop.models import adapters, pickles
-from interop.models.build_module import build_with_notes, whole
+from interop.models.build_module import as_built, build_with_notes, whole
 from interop.models.libraries.sentence_transformers import build as sentence_transformers
 from interop.models.load_weights import load
 
@@ -23,6 +23,7 @@ def built(
     base: str | Path | Identity | None = None,
     arch: str | None = None,
     trust_pickle: bool = False,
+    strict: bool = False,
 ) -> tuple[nn.Module, Proof, tuple[str, ...]]:
     """The module that a file is of, with the file's weights; the proof "loaded fraction"; notes.
 
@@ -32,7 +33,9 @@ def built(
     file tells and was taken for granted. Raises what `build` and `load` do.
     """
     if base is not None:
-        return _merged(identity, base, arch, factory)
+        return _merged(identity, base, arch, factory, strict)
+    if factory is None:
+        identity = as_built(identity, arch, strict=strict)
     if trust_pickle and factory is None and head is None and whole(identity):
         module = pickles.unpickled(identity)
         names = ", ".join(pickles.would_run(identity)[:4])
@@ -50,10 +53,17 @@ def built(
 
 
 def _merged(
-    identity: Identity, base: str | Path | Identity, arch: str | None, factory: str | None
+    identity: Identity,
+    base: str | Path | Identity,
+    arch: str | None,
+    factory: str | None,
+    strict: bool,
 ) -> tuple[nn.Module, Proof, tuple[str, ...]]:
     if not adapters.is_adapter(identity):
         what = "--base is for an adapter, and it holds none"
         raise ModelError(what, where=identity.manifest.path, fix="leave --base away")
     of = base if isinstance(base, Identity) else identify_file(base)
-    return adapters.merged(identity, of, arch=arch, factory=factory)
+    if factory is None:
+        of = as_built(of, arch, strict=strict)
+    module, proof, notes = adapters.merged(identity, of, arch=arch, factory=factory)
+    return module, proof, (*notes, *map(str, of.assumptions))

@@ -97,7 +97,8 @@ def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | No
     return Proof(
         NAME,
         holds,
-        _sentence(len(sources), len(weighed), share, faults) + (_aside(facts) if holds else ""),
+        _sentence(len(sources), len(weighed), share, faults, identity.of_assumed)
+        + (_aside(facts) if holds else ""),
         {
             "tensors": len(source),
             "loaded": len(sources) if holds else 0,
@@ -300,12 +301,16 @@ def _share(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> float:
 
 
 def _sentence(
-    paired: int, total: int, share: tuple[float, float], faults: Mapping[str, Sequence[str]]
+    paired: int,
+    total: int,
+    share: tuple[float, float],
+    faults: Mapping[str, Sequence[str]],
+    of: str,
 ) -> str:
     if not any(faults.values()):
         return (
-            f"all {total} tensors of the checkpoint fill the whole module, each bit for bit as "
-            "in the file"
+            f"all {total} tensors of the checkpoint fill the whole module{of}, each bit for bit "
+            "as in the file"
         )
     words = {
         "missing": "not in the checkpoint",

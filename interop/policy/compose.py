@@ -140,6 +140,7 @@ _SAMPLES = {
     "words": '{ text = "body" }',
     "device": '"cuda"',
     "names": '["cat", "dog"]',
+    "evidence": '["stated", "measured", "assumed"]',
     "name": '"torchvision/resnet18"',
     "facts": "{ resize = [256], crop = [224, 224], mean = [0.485, 0.456, 0.406], "
     "std = [0.229, 0.224, 0.225] }",

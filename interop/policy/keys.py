@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from interop.facts import Intent, Level, TaskName
+from interop.facts import Evidence, Intent, Level, TaskName
 
 
 class Key(NamedTuple):
@@ -31,6 +31,7 @@ KINDS = {
     "path": "a path",
     "name": "the name of an architecture",
     "names": "a list of names",
+    "evidence": f"a list of {', '.join(map(str, Evidence))}",
     "words": "a table of names",
     "facts": "a table such as {resize = [8, 8], mean = [0, 0, 0], std = [1, 1, 1]} or "
     '{kind = "text", tokenizer = "tokenizer.json"}',
@@ -65,6 +66,8 @@ KEYS: tuple[Key, ...] = (
     Key("evidence.bench", "flag", False, "whether a bench is required; a measured budget asks for "
         "it too"),
     Key("evidence.max-age", "age", None, "how old a report that is handed in may be"),
+    Key("evidence.accept", "evidence", ["stated", "measured"], "what the facts may rest on that an "
+        "export or a bench was made with; an architecture that no file states is assumed"),
     Key("evidence.data", "path", None, "the data set of which bench evidence must be"),
     Key("evidence.task", "task", None, "the task of which bench evidence must be; needed where "
         "the model does not tell its own"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.errors import ConfigError
-from interop.facts import AnyPreprocessing, Intent, Labels, Level, TaskName
+from interop.facts import AnyPreprocessing, Evidence, Intent, Labels, Level, TaskName
 from interop.identity.metadata import parse_preprocessing
 from interop.policy.keys import BUDGETS, BY_NAME, GROUPS, KEYS, KINDS, MEASURED, WAIVER
 from interop.policy.toml import Lines, load
@@ -64,8 +64,9 @@ class Policy:
     """What `interop gate` asks for; the defaults are those of an empty file.
 
     `check`, `export` and `bench` say whether that evidence is required, `max_age` (seconds) how old
-    it may be where it is handed in; `data` is the data set on which bench runs where no report is
-    handed in, `data_sha256` its hash where evidence has to be of it, `device` where it runs,
+    it may be where it is handed in, `accept` on what its facts may rest; `data` is the data set on
+    which bench runs where no report is handed in, `data_sha256` its hash where evidence has to be
+    of it, `device` where it runs,
     `providers` the execution providers that a node may run on. `arch`, `labels` and `preprocessing`
     are facts for files that do not state their own. `folder` is what paths of sections count from.
     """
@@ -78,6 +79,7 @@ class Policy:
     export: bool = False
     bench: bool = False
     max_age: float | None = None
+    accept: tuple[Evidence, ...] = (Evidence.STATED, Evidence.MEASURED)
     data: Path | None = None
     data_sha256: str | None = None
     task: str | None = None
@@ -235,6 +237,7 @@ def _policy(
         or any(b in budgets for b in MEASURED)
         or bool(get("evidence.providers")),
         max_age=None if age is None else _seconds(age),
+        accept=tuple(map(Evidence, get("evidence.accept"))),
         data=None if data is None else _data(path, data),
         task=get("evidence.task"),
         split=get("evidence.split"),
@@ -380,6 +383,7 @@ AGE = re.compile(r"([1-9][0-9]{0,5}) (minute|hour|day|week)s?")
 _TAKES: Mapping[str, Callable[[Any], bool]] = {
     "flag": lambda v: isinstance(v, bool),
     "names": lambda v: isinstance(v, list) and bool(v) and all(isinstance(n, str) for n in v),
+    "evidence": lambda v: isinstance(v, list) and bool(v) and all(n in tuple(Evidence) for n in v),
     "words": lambda v: isinstance(v, Mapping) and all(isinstance(n, str) for n in v.values()),
     "facts": lambda v: isinstance(v, Mapping),
     "intent": lambda v: isinstance(v, str) and v in tuple(Intent),

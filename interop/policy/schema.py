@@ -29,6 +29,7 @@ _TYPES: dict[str, dict[str, Json]] = {
     "path": _TEXT,
     "name": _TEXT,
     "names": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    "evidence": {"type": "array", "minItems": 1, "items": {"enum": [str(e) for e in Evidence]}},
     "words": {"type": "object", "additionalProperties": {"type": "string"}},
     "facts": {
         "type": "object",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from interop.errors import ConfigError
 from interop.facts import Json
-from interop.identity.user_facts import UserFacts
+from interop.identity.user_facts import BuildFacts
 from interop.options import ask
 
 # Fields of a config that say nothing about the model's form.
@@ -45,7 +45,7 @@ def read_config(path: str) -> dict[str, Json]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortOptions(UserFacts):
+class PortOptions(BuildFacts):
     """Whose names the weights are to have, and what is written.
 
     One of `to` ("library/name") and `like` (a file) is given. Without `out` nothing is written.

@@ -37,6 +37,7 @@ from interop.facts import (
 from interop.facts.sections.export import PortSection
 from interop.identity.describe import describe
 from interop.models import state_dict
+from interop.models.build_module import as_built
 from interop.models.libraries.transformers.config import config_for
 from interop.port import prove as proving
 from interop.port import settings_diff, writing
@@ -63,6 +64,10 @@ def port(
     The outcome is YES with the file written (proved or not: `details.proved` tells), or NO with
     nothing written where no map is complete or a proof fails. Raises InteropError for bad input.
     """
+    if options.factory is None and (options.prove or options.to is not None):
+        source = as_built(source, options.arch, strict=options.strict)
+    if like is not None and options.prove and options.like_factory is None:
+        like = as_built(like, options.like_arch, strict=options.strict, beside=source)
     return PortRun(source, options, like, progress or (lambda step: None)).run()
 
 
@@ -314,7 +319,7 @@ class PortRun:
     def _metadata(self, model: Model | None) -> dict[str, str]:
         """arch with its options, labels and preprocessing, as far as they are known."""
         named = (Architecture(model.name, "port"),) if model is not None else ()
-        metadata = documents.metadata(replace(self.source, architectures=named))
+        metadata = documents.metadata(replace(self.source, architectures=named, assumptions=()))
         if model is not None and model.options and not model.assumed:
             metadata[OPTIONS] = json.dumps(dict(model.options), sort_keys=True)
         return metadata
@@ -333,7 +338,8 @@ class PortRun:
         inputs = [describe(InputRole.SOURCE, self.source)]
         if self.like is not None:
             inputs.append(describe(InputRole.LIKE, self.like))
-        findings, _ = run(Case(proofs=tuple(self.proofs)))
+        assumed = (*self.source.assumptions, *(self.like.assumptions if self.like else ()))
+        findings, _ = run(Case(proofs=tuple(self.proofs), assumptions=assumed))
         if holds and self.wider:
             findings = (*findings, self._wider_head())
         return Report(

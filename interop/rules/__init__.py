@@ -119,6 +119,7 @@ def _present(case: Case) -> set[str]:
         "proofs": bool(case.proofs),
         "measurements": bool(case.measurements),
         "evidence": bool(case.lacking),
+        "assumptions": bool(case.assumptions),
     }
     return {name for name, there in parts.items() if there}
 

@@ -13,7 +13,16 @@ from interop.check import parts as deployed
 from interop.check.pairing import pair
 from interop.check.values import compare
 from interop.errors import ReadError
-from interop.facts import Case, EvidenceGap, Finding, GapKind, Measurement, Proof, Unreadable
+from interop.facts import (
+    Assumption,
+    Case,
+    EvidenceGap,
+    Finding,
+    GapKind,
+    Measurement,
+    Proof,
+    Unreadable,
+)
 from interop.identity import identify_file, with_values
 from interop.rules import run
 
@@ -38,6 +47,10 @@ def case_of(folder: Path) -> Case:
                 command: EvidenceGap(GapKind(gap["kind"]), gap["why"])
                 for command, gap in parts.get("lacking", {}).items()
             },
+            assumptions=tuple(
+                Assumption(**{**a, "others": tuple(a["others"])})
+                for a in parts.get("assumptions", ())
+            ),
         )
     place = folder / "place"
     suffix = f"#{place.read_text()}" if place.exists() else ""

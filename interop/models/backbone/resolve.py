@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from interop.errors import ExtraMissing, ModelError
-from interop.facts import AnyPreprocessing, Architecture, Identity, Labels, Manifest
+from interop.errors import ExtraMissing, ModelError, Unsettled
+from interop.facts import AnyPreprocessing, Architecture, Evidence, Identity, Labels, Manifest
 from interop.identity import identify_file
 from interop.identity.user_facts import UserFacts
 from interop.models.backbone import default_preprocessing
@@ -28,8 +28,13 @@ def find(
     arch: str | None = None,
     labels: Labels | None = None,
     preprocessing: AnyPreprocessing | None = None,
+    strict: bool = False,
+    own: bool = False,
 ) -> PretrainedSource:
     """What `given` names.
+
+    `own` says that the person's own code builds the module, so that nothing has to be assumed of
+    its architecture; `strict` that nothing may be.
 
     A file, a bundle or a folder; "library/name" of weights that `weights` holds or the library has
     in its cache; "random:" and one of these for the same architecture with weights drawn at random.
@@ -46,21 +51,32 @@ def find(
     elif weights is not None:
         what = "--weights is for a library's name, and this is a file"
         raise ModelError(what, where=given, fix="give one of the two")
+    from interop.models.build_module import as_built
+
     identity = identify_file(
         path,
         UserFacts(arch=name, labels=labels, preprocessing=preprocessing),
         content_hash=True,
         whole=True,
     )
-    return _source(given, identity, name)
+    if not own:
+        identity = as_built(identity, name if name and "/" in name else None, strict=strict)
+    source = _source(given, identity)
+    how = source.identity.preprocessing
+    if strict and how is not None and how.evidence is Evidence.ASSUMED:
+        raise Unsettled(
+            f"no file states the preprocessing: that of {source.library}/{source.arch} would be "
+            "assumed, which --strict does not allow",
+            where=path,
+            fix="pass --preprocess",
+        )
+    return source
 
 
-def _source(given: str, identity: Identity, arch: str | None) -> PretrainedSource:
-    from interop.models.build_module import as_named
+def _source(given: str, identity: Identity) -> PretrainedSource:
     from interop.models.libraries.timm.build import described as by_timm
     from interop.models.libraries.transformers.build import described
 
-    named = as_named(identity, arch) if arch and "/" in arch else identity
     config = identity.manifest.metadata.get("config.json")
     if described(identity) is not None:
         stated = config["architectures"] if isinstance(config, dict) else None
@@ -68,8 +84,8 @@ def _source(given: str, identity: Identity, arch: str | None) -> PretrainedSourc
     elif (card := by_timm(identity)) is not None:
         library, name = "timm", str(card["architecture"])
     else:
-        library, _, name = (named.architecture or "").partition("/")
-    return PretrainedSource(given, _with_published(named, library, name), library, name)
+        library, _, name = (identity.architecture or "").partition("/")
+    return PretrainedSource(given, _with_published(identity, library, name), library, name)
 
 
 def _with_published(identity: Identity, library: str, name: str) -> Identity:

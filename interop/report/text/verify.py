@@ -12,6 +12,7 @@ def blocks(report: Report) -> list[list[str]]:
         shared.input_lines(report),
         shared.proof_lines(report.proofs),
         shared.domain_lines(report.section(VerifySection).domain or ()),
+        shared.finding_lines(report),
         shared.skipped_lines(report),
         shared.note_lines(report.notes),
     ]
