@@ -85,18 +85,16 @@ def export(
     """Writes a bundle of the checkpoint, or nothing where a proof fails.
 
     `out` is the bundle's folder: without it, the checkpoint's name without its ending, here. `log`
-    is told what a pickle runs, where `options.trust_pickle` lets it. Raises ReadError, and what
+    is told what code of the file runs, if `options.trust` lets it. Raises ReadError, and what
     `interop.export.export` raises.
     """
     need_torch_side("export")
     from interop.export import ExportOptions
     from interop.export import export as export_identity
-    from interop.models import would_run
 
     options = options or ExportOptions()
     identity = _identified(checkpoint, options, progress)
-    if options.trust_pickle and log is not None and (names := would_run(identity)):
-        log(f"unpickling runs: {', '.join(names)}")
+    _announce(identity, options.trust, log)
     return export_identity(identity, out or _named_after(checkpoint), options, progress=progress)
 
 
@@ -138,8 +136,12 @@ def bench(
     options: BenchOptions | None = None,
     *,
     progress: Progress | None = None,
+    log: Progress | None = None,
 ) -> Report:
-    """Measures one model, or two, on labelled data; without data, their latency alone."""
+    """Measures one model, or two, on labelled data; without data, their latency alone.
+
+    `log` is told what code of the files runs, if `options.trust` lets it.
+    """
     need_torch_side("bench")
     from interop.bench import BenchOptions
     from interop.bench import bench as bench_identities
@@ -147,6 +149,8 @@ def bench(
     options = options or BenchOptions()
     options.check()
     seen = [_identified(model, options, progress) for model in models]
+    for identity in seen:
+        _announce(identity, options.trust, log)
     return bench_identities(seen, data, options, progress=progress)
 
 
@@ -328,6 +332,14 @@ def _identified(
 ) -> Identity:
     with _fetching(progress):
         return identify_file(file, facts, content_hash=content_hash, whole=True)
+
+
+def _announce(identity: Identity, trust: bool, log: Progress | None) -> None:
+    """Say what code of a file is about to run."""
+    from interop.models import would_run
+
+    if trust and log is not None and (names := would_run(identity)):
+        log(f"opening {identity.manifest.path} runs: {', '.join(names)}")
 
 
 def _named_after(checkpoint: str | Path) -> Path:

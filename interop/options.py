@@ -39,6 +39,7 @@ DEVICES = ("cpu", "cuda")
 COLUMN = "A table's column: {}; repeatable."
 OWN_MODULE = "Your own function that makes the module. It is your code, and it is run."
 TAKES = "What your module takes: tokens=int64<1000(batch,sequence:16); repeatable."
+TRUST = "Run code that the file holds: a TorchScript program, a pickled module of your own class."
 BASE = "The model that a LoRA or other adapter is for."
 SPLIT = "The part of a data set that has several."
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from interop.errors import ConfigError
 from interop.identity.user_facts import BuildFacts
-from interop.options import BASE, COLUMN, DEVICES, OWN_MODULE, SPLIT, TAKES, ask, columns_of
+from interop.options import BASE, COLUMN, DEVICES, OWN_MODULE, SPLIT, TAKES, TRUST, ask, columns_of
 
 BATCHES = (1, 8, 32)
 RUNTIMES = ("pytorch", "onnxruntime")
@@ -60,6 +60,7 @@ class BenchOptions(BuildFacts):
     factory: str | None = ask(None, OWN_MODULE, "--model", metavar="MODULE:FACTORY")
     inputs: Sequence[str] = ask((), TAKES, "--input", metavar="SPEC")
     base: str | None = ask(None, BASE, metavar="FILE|FOLDER")
+    trust: bool = ask(False, TRUST, "--trust", "--trust-pickle")
 
     def check(self) -> None:
         """Raises ConfigError for what cannot be measured."""

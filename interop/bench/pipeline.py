@@ -106,6 +106,7 @@ def bench(
                 base=options.base,
                 arch=options.arch,
                 strict=options.strict,
+                trust=options.trust,
                 inputs=options.inputs,
             ),
             samples=_samples(models, wanted, options),

@@ -143,7 +143,7 @@ def _order(contender: Contender, runner: Runner, inputs: Path) -> dict[str, Json
             "head": options.head,
             "base": options.base,
             "arch": options.arch,
-            "trust_pickle": options.trust_pickle,
+            "trust": options.trust,
         },
         "signature": contender.signature.json(),
         "inputs": str(inputs),

@@ -218,6 +218,7 @@ def prepare_contenders(
             if run is not None:
                 assert run.folder is not None and run.forward is not None
                 onnx, forward, notes = run.folder / GRAPH, run.forward, run.assumed
+                identity = replace(identity, assumptions=run.identity.assumptions)
             else:
                 assert onnx is not None
                 forward, notes = _forward(identity, how, onnx.parent, say)

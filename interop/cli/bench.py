@@ -7,7 +7,7 @@ import click
 from interop.bench.options import BenchOptions
 from interop.cli.options import options as options_of
 from interop.cli.options import report_options
-from interop.cli.output import check_targets, finish, progress, say_own_code
+from interop.cli.output import check_targets, finish, progress, say, say_own_code
 
 
 @click.command(
@@ -64,4 +64,4 @@ def command(
     if compare:
         finish(api.compare(*compare), form, reports)
     say_own_code(options.factory)
-    finish(api.bench(models, data, options, progress=progress), form, reports)
+    finish(api.bench(models, data, options, progress=progress, log=say), form, reports)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from interop.errors import ConfigError
 from interop.identity.user_facts import BuildFacts
-from interop.options import BASE, DEVICES, OWN_MODULE, TAKES, ask
+from interop.options import BASE, DEVICES, OWN_MODULE, TAKES, TRUST, ask
 
 PRECISIONS = ("float16", "int8", "int8-static")
 RUNTIMES = ("onnxruntime", "openvino")
@@ -42,9 +42,7 @@ class ExportOptions(BuildFacts):
         metavar="MODULE:FACTORY",
     )  # fmt: skip
     base: str | None = ask(None, BASE, metavar="FILE|FOLDER")
-    trust_pickle: bool = ask(
-        False, "Unpickle a whole module. That runs its code, which is named first."
-    )
+    trust: bool = ask(False, TRUST, "--trust", "--trust-pickle")
     precisions: Sequence[str] = ask(
         (), "Also write a smaller graph, and measure what it costs; repeatable.", "--precision",
         choices=PRECISIONS,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from interop.errors import DataError, InteropError, ModelError
+from interop.errors import DataError, InteropError, ModelError, Unsettled
 from interop.export import (
     artifacts,
     bundle,
@@ -33,6 +33,7 @@ from interop.export.weights import WrittenWeights
 from interop.facts import (
     PROOFS,
     Answer,
+    Assumption,
     AxisDomain,
     AxisState,
     Case,
@@ -182,7 +183,7 @@ class ExportRun:
             head=options.head,
             base=options.base,
             arch=options.arch,
-            trust_pickle=options.trust_pickle,
+            trust=options.trust,
             strict=options.strict,
         )
 
@@ -205,6 +206,8 @@ class ExportRun:
         samples = self.samples(takes)
         if samples is not None:
             takes = introspect.like(takes, samples)
+        elif takes.assumed:
+            self.assume_size(takes)
         forward = Forward(module, takes)
         feed = Feed(takes, samples, "seeded" if samples is None else "real")
         self.run_once(forward)
@@ -228,6 +231,18 @@ class ExportRun:
         forward.signature = narrowed(forward, introspect.dtype(module))
         self.forward = forward
         return forward, replace(feed, signature=forward.signature)
+
+    def assume_size(self, takes: Signature) -> None:
+        """Note that the size of the input is assumed. Raises Unsettled if nothing may be."""
+        where = self.identity.manifest.path
+        why = "as its first layer takes it; it runs at other sizes too"
+        made = Assumption("input size", str(takes), why=why, where=where)
+        if self.options.strict:
+            fix = "say what it takes with --input"
+            raise Unsettled(f"{made}, which --strict does not allow", where=where, fix=fix,
+                            rule="input-assumed")  # fmt: skip
+        assumptions = (*self.identity.assumptions, made)
+        self.identity = replace(self.identity, assumptions=assumptions)
 
     def run_once(self, forward: Forward) -> None:
         """Learns the outputs' names and a first answer. ModelError where the module fails on it."""
@@ -283,7 +298,7 @@ class ExportRun:
         weights = self.write_weights(forward.model, folder)
         failed: list[Proof] = []
         kept: Proved | None = None
-        for route in routes.fitting(forward.signature, introspect.attends(forward)):
+        for route in routes.fitting(forward, introspect.attends(forward)):
             if kept is not None and (route.open != "all" or (kept.explored.clean and route.dynamo)):
                 continue  # what the module itself restricts, a trace of the same kind does not open
             proved = self.through(route, forward, feed, weights, folder)
@@ -561,6 +576,9 @@ class ExportRun:
         torchvision's detectors are written so that a trace follows whatever they find.
         """
         if forward.signature.kind == DETECTIONS:
+            return ()
+        # A program has its branches in itself, and the exporter keeps them.
+        if isinstance(forward.model, torch.jit.ScriptModule):
             return ()
         if self.decided is None:
             try:

@@ -85,8 +85,14 @@ class Converted:
     axes: Mapping[str, str] = field(default_factory=dict)
 
 
-def fitting(signature: Signature, attention: bool) -> list[Route]:
-    """The routes that differ for a model of such inputs; `attention` says that it has some."""
+def fitting(forward: Forward, attention: bool) -> list[Route]:
+    """The routes that differ for a module of such inputs; `attention` says that it has some.
+
+    A TorchScript program goes through TorchScript's own exporter: torch.export takes none.
+    """
+    signature = forward.signature
+    if isinstance(forward.model, torch.jit.ScriptModule):
+        return [r for r in ROUTES if not r.dynamo and (signature.varying or r.open != "batch")]
     if signature.kind == DETECTIONS:  # what is found in a picture has no fixed count
         return [r for r in ROUTES if not r.dynamo and r.open != "batch"]
     return [
@@ -241,10 +247,12 @@ def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, .
         axes |= {name: {0: "detections"} for name in forward.outputs}
     elif any(BATCH in a.axes for a in signature.arguments):
         axes |= {name: {0: BATCH} for name in forward.outputs}
+    # A program is exported as it is: a trace of what calls it would not go into it.
+    program = isinstance(forward.model, torch.jit.ScriptModule)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         torch.onnx.export(
-            forward,
+            forward.model if program else forward,
             given,
             str(path),
             dynamo=False,

@@ -18,6 +18,7 @@ from interop.models.libraries.timm import build as timm
 from interop.models.libraries.torchaudio import build as torchaudio
 from interop.models.libraries.torchvision import build as torchvision
 from interop.models.libraries.transformers import build as transformers
+from interop.models.programs import TORCHSCRIPT, is_program
 from interop.models.user_code import call_by_path, module_by_path
 
 __all__ = ["build", "build_with_notes", "call_by_path", "module_by_path"]
@@ -136,6 +137,8 @@ def as_built(
     one that may be assumed (`interop.identity.assumed`). Raises Unsettled if `strict`.
     """
     named = _named(identity, arch)
+    if named is None and is_program(identity):
+        return identity  # what is built is the program
     if named is None:
         described = transformers.described(identity) or timm.described(identity)
         stated = described and not is_assumed(identity.manifest.metadata, "architecture")
@@ -169,6 +172,12 @@ def _refuse_whole(identity: Identity) -> None:
 
     A pickled module names the classes of its layers; a state dict names none.
     """
+    if identity.manifest.container == TORCHSCRIPT:
+        raise ModelError(
+            "holds a TorchScript program, which need not be the library's own",
+            where=identity.manifest.path,
+            fix="export the program itself with --trust, or give its module with --model",
+        )
     if what := whole(identity):
         raise ModelError(
             f"{what}, whose own forward is not run here and may differ from the library's",
@@ -179,8 +188,6 @@ def _refuse_whole(identity: Identity) -> None:
 
 def whole(identity: Identity) -> str:
     """What a file is that holds a whole module, in words; "" where it holds weights alone."""
-    if identity.manifest.container == "torchscript":
-        return "holds a TorchScript program"
     classes = [i for i in identity.manifest.imports if i.danger != Danger.SAFE]
     if any(_has_weights(i.module) for i in classes):
         return f"holds a whole pickled module ({classes[0]}, …)"

@@ -14,10 +14,13 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Identity
+from interop.models import programs
 from interop.models.libraries.sentence_transformers.build import SentenceModel
 from interop.models.libraries.torchaudio import signature as torchaudio
 from interop.models.libraries.torchvision import signature as torchvision
 from interop.models.libraries.transformers import signature as transformers
+from interop.models.signature.first_layers import asked, by_first_layer
+from interop.models.signature.forward import argument_like
 from interop.models.signature.types import BATCH, Argument, Signature
 
 _SIZE = 16  # of a named axis that a person gave none
@@ -40,6 +43,8 @@ def signature(
         return _stated(given)
     if isinstance(module, SentenceModel):
         return replace(transformers.signature(module.transformer), leave=())
+    if (program_signature := programs.signature(identity, module)) is not None:
+        return program_signature
     if transformers.is_one(module):
         return transformers.signature(module)
     library, _, name = (identity.architecture or "").partition("/")
@@ -52,7 +57,9 @@ def signature(
     except ModelError:
         if samples:
             return _of_samples(samples, module)
-        raise
+        if (first := by_first_layer(module)) is None:
+            raise
+        return replace(first.signature, assumed=first.assumed)
 
 
 def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]]) -> Signature:
@@ -86,14 +93,10 @@ def _plain(identity: Identity, module: nn.Module, library: str, name: str) -> Si
 
 def _inputs_of(module: nn.Module) -> str:
     """--input for each thing that the module's forward asks for, to be filled in."""
-    asked = [
-        p.name
-        for p in inspect.signature(module.forward).parameters.values()
-        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
-    ]
-    if len(asked) < 2:
+    names = asked(module)
+    if len(names) < 2:
         return "--input 'input=float32(batch,3,224,224)'"
-    return " ".join(f"--input '{name}=float32(batch,…)'" for name in asked)
+    return " ".join(f"--input '{name}=float32(batch,…)'" for name in names)
 
 
 def _picture(*shape: int) -> Signature:
@@ -129,7 +132,7 @@ def _of_example(example: Any, identity: Identity) -> Signature:
         what = "its example_input_array is neither a tensor with a batch axis nor several of them"
         fix = "set a tensor, a tuple or a dict of tensors"
         raise ModelError(what, where=identity.manifest.path, fix=fix)
-    arguments = tuple(_like(name, tensor) for name, tensor in named.items())
+    arguments = tuple(argument_like(name, tensor) for name, tensor in named.items())
     return Signature(arguments, by_name=isinstance(example, Mapping))
 
 
@@ -138,13 +141,6 @@ def _of_samples(samples: Mapping[str, NDArray[Any]], module: nn.Module) -> Signa
     fit = {name: array for name, array in samples.items() if array.dtype.kind in "fiub"}
     known = [name for name in inspect.signature(module.forward).parameters if name in fit]
     names = known if len(known) == len(fit) else list(fit)
-    return Signature(tuple(_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names))
-
-
-def _like(name: str, tensor: torch.Tensor) -> Argument:
-    axes = (BATCH, *tensor.shape[1:])
-    if tensor.is_floating_point():
-        return Argument(name, axes)
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    high = int(tensor.max()) + 1 if tensor.numel() else 2
-    return Argument(name, axes, dtype, "whole", 0, max(high, 2))
+    return Signature(
+        tuple(argument_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names)
+    )

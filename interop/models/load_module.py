@@ -9,7 +9,7 @@ from torch import nn
 from interop.errors import ModelError
 from interop.facts import Identity, Proof
 from interop.identity import identify_file
-from interop.models import adapters, pickles
+from interop.models import adapters, pickles, programs
 from interop.models.build_module import as_built, build_with_notes, whole
 from interop.models.libraries.sentence_transformers import build as sentence_transformers
 from interop.models.load_weights import load
@@ -22,24 +22,29 @@ def built(
     head: str | None = None,
     base: str | Path | Identity | None = None,
     arch: str | None = None,
-    trust_pickle: bool = False,
+    trust: bool = False,
     strict: bool = False,
 ) -> tuple[nn.Module, Proof, tuple[str, ...]]:
     """The module that a file is of, with the file's weights; the proof "loaded fraction"; notes.
 
     `factory`, `head` and `arch` are those of `build`. `base` is the checkpoint that an adapter is
-    for; there, `factory` and `arch` say what the base is. `trust_pickle` lets a file that holds a
+    for; there, `factory` and `arch` say what the base is. `trust` lets a file that holds a
     whole pickled module run as the code that it is (`would_run` names it). The notes say what no
     file tells and was taken for granted. Raises what `build` and `load` do.
     """
+    notes: tuple[str, ...]
     if base is not None:
         return _merged(identity, base, arch, factory, strict)
     if factory is None:
         identity = as_built(identity, arch, strict=strict)
-    if trust_pickle and factory is None and head is None and whole(identity):
+    if factory is None and head is None and arch is None and programs.is_program(identity):
+        module = programs.opened(identity, trust=trust)
+        notes = (f"the file's own program was run: {programs.KINDS[identity.manifest.container]}",)
+        return module, load(module, programs.as_in_file(identity), assign=False), notes
+    if trust and factory is None and head is None and whole(identity):
         module = pickles.unpickled(identity)
         names = ", ".join(pickles.would_run(identity)[:4])
-        notes: tuple[str, ...] = (f"the file was unpickled, and ran as it names: {names}, …",)
+        notes = (f"the file was unpickled, and ran as it names: {names}, …",)
     elif factory is None and head is None and sentence_transformers.is_chained(identity):
         first = sentence_transformers.transformer_of(identity)
         transformer, notes = build_with_notes(first, arch=arch)

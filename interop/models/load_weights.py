@@ -40,7 +40,13 @@ def ties(identity: Identity) -> dict[str, str]:
     return ties
 
 
-def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | None = None) -> Proof:
+def load(
+    module: nn.Module,
+    identity: Identity,
+    *,
+    supplied: frozenset[str] | None = None,
+    assign: bool = True,
+) -> Proof:
     """Gives `module` the weights of `identity` (in place) and proves "loaded fraction".
 
     It holds when every tensor of the checkpoint, under the name that its prefix leaves, is in the
@@ -51,7 +57,8 @@ def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | No
     not have, tables that the class computes itself (`ignored`, `computed`). Where names or shapes
     differ, nothing is loaded. Parameters take the checkpoint's dtype. `supplied` names tensors of
     the module that another file has (an adapter its own head): then the base's own head, outside
-    the class's base model, is left aside, and that is stated (`supplied`, `left_of_base`). Raises
+    the class's base model, is left aside, and that is stated (`supplied`, `left_of_base`).
+    Without `assign` the module has its weights already, and is only compared with the file. Raises
     what `state_dict` raises.
     """
     start = perf_counter()
@@ -82,7 +89,7 @@ def load(module: nn.Module, identity: Identity, *, supplied: frozenset[str] | No
         own = {n: torch.zeros_like(target[n]) for n in counters}
         own |= {n: t.clone() for n, t in computed.items()}
         own |= {n: target[n].clone() for n in other}
-        if refusal := _assign(module, {**state, **own}):
+        if assign and (refusal := _assign(module, {**state, **own})):
             faults["refused"] = [refusal]
         faults["unequal"] = _unequal(module, placed, Fresh(identity.tensors), tied, other)
     bad = {*other, *faults.get("unequal", ()), *(f.partition(" ")[0] for f in faults["reshaped"])}

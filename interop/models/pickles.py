@@ -15,6 +15,7 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Danger, Identity
+from interop.models import programs
 from interop.models.build_module import refuse_kind, whole
 from interop.models.heads import OWN
 from interop.models.user_code import importable
@@ -23,10 +24,13 @@ _STATE_DICT = "save the module's state_dict() instead, or " + OWN
 
 
 def would_run(identity: Identity) -> tuple[str, ...]:
-    """The names that unpickling the file would import, and could call; () where none is needed.
+    """What runs if the file is opened as the code that it holds; () if it holds none.
 
-    Those that only rebuild tensors and plain containers are left out.
+    Of a pickle, the names that unpickling imports and could call, without those that only rebuild
+    tensors and plain containers.
     """
+    if programs.is_program(identity):
+        return programs.would_run(identity)
     if not whole(identity):
         return ()
     names = (str(i) for i in identity.manifest.imports if i.danger != Danger.SAFE)
@@ -36,8 +40,8 @@ def would_run(identity: Identity) -> tuple[str, ...]:
 def unpickled(identity: Identity) -> nn.Module:
     """The module at the identity's place of the file, in eval mode.
 
-    Raises ModelError for a file that names what can run commands, whatever a person says, for a
-    TorchScript program (no exporter takes one), and where unpickling fails or gives no module.
+    Raises ModelError for a file that names what can run commands, whatever a person says, and if
+    unpickling fails or gives no module.
     """
     manifest = identity.manifest
     where = manifest.path
@@ -46,9 +50,6 @@ def unpickled(identity: Identity) -> nn.Module:
         what = f"would run {', '.join(unsafe[:4])} when unpickled, which no model needs"
         fix = "do not load this file"
         raise ModelError(what, where=where, fix=fix, rule="pickle-unsafe-global")
-    if manifest.container == "torchscript":
-        what = "holds a TorchScript program, which torch.export does not take"
-        raise ModelError(what, where=where, fix=OWN)
     refuse_kind(identity)
     with importable(), contextlib.redirect_stdout(sys.stderr):
         try:

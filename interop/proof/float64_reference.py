@@ -98,7 +98,13 @@ class _Swap:
 
 
 def _parts(module: nn.Module, at_once: int) -> Iterator[tuple[nn.Module, bool]]:
-    """The largest parts of at most so many bytes, and (False) those around them."""
+    """The largest parts of at most so many bytes, and (False) those around them.
+
+    A program reads the weights of parts that it does not call: all of it is widened at once.
+    """
+    if isinstance(module, (torch.jit.ScriptModule, torch.fx.GraphModule)):
+        yield from ((part, False) for part in module.modules())
+        return
     size = sum(t.nbytes for t in _floats(module))
     children = list(module.children())
     if size <= at_once or not children:

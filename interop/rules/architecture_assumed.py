@@ -32,5 +32,6 @@ RULE = Rule("architecture-assumed", Level.NOTE, (), needs=("assumptions",))
 
 def check(case: Case) -> Iterator[Finding]:
     for assumption in case.assumptions:
-        where = assumption.where
-        yield finding(RULE, str(assumption), place=where, facts=assumption.json())
+        if assumption.fact == "architecture":
+            what, where = str(assumption), assumption.where
+            yield finding(RULE, what, place=where, facts=assumption.json())

@@ -32,7 +32,7 @@ def test_it_is_unpickled_only_when_it_is_trusted(tmp_path, make, wrap):
     assert f"{type(module).__module__}.{type(module).__name__}" in names
     with pytest.raises(ModelError, match="whole pickled module"):
         built(identity)
-    again, proof, notes = built(identity, trust_pickle=True)
+    again, proof, notes = built(identity, trust=True)
     assert proof.holds, proof.what
     assert type(again) is type(module) and "unpickled" in notes[0]
     x = torch.rand(2, 3, 64, 64) if make is not Own else torch.rand(2, 3)
@@ -46,14 +46,14 @@ def test_what_is_unsafe_is_refused_even_then(tmp_path):
     imports = (*identity.manifest.imports, Import("os", "system", "unsafe"))
     hostile = replace(identity, manifest=replace(identity.manifest, imports=imports))
     with pytest.raises(ModelError, match=r"would run os\.system"):
-        built(hostile, trust_pickle=True)
+        built(hostile, trust=True)
 
 
 def test_a_class_that_is_not_there_is_one_clear_error(tmp_path, monkeypatch):
     torch.save(Own(), tmp_path / "whole.pth")
     monkeypatch.delattr(f"{__name__}.Own")
     with pytest.raises(ModelError, match="cannot be unpickled") as error:
-        built(identify_file(tmp_path / "whole.pth"), trust_pickle=True)
+        built(identify_file(tmp_path / "whole.pth"), trust=True)
     assert "state_dict" in error.value.fix
 
 
@@ -61,7 +61,7 @@ def test_a_torchscript_program_stays_refused(digits):
     identity = identify_file(digits / "shufflenet.pth")
     script = replace(identity, manifest=replace(identity.manifest, container="torchscript"))
     with pytest.raises(ModelError, match="TorchScript"):
-        built(script, trust_pickle=True)
+        built(script, trust=True)
 
 
 def test_a_state_dict_runs_nothing(digits):

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils import _pytree
 
 from interop.errors import ModelError
-from interop.models.signature.types import DETECTIONS, SIDES, Signature, drawn
+from interop.models.signature.types import BATCH, DETECTIONS, SIDES, Argument, Signature, drawn
 
 # The name under which the module lies in a Forward, and so in front of all exported names.
 FRONT = "model."
@@ -33,7 +33,9 @@ class Forward(nn.Module):
         self.model = model
         self.signature = signature
         self.outputs: tuple[str, ...] = ()
-        self.eval().requires_grad_(False)
+        self.eval()
+        for parameter in self.parameters():  # a TorchScript program has no requires_grad_
+            parameter.requires_grad_(False)
 
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(tensor for _, tensor in _named(self.call(given), self.signature.leave))
@@ -54,6 +56,21 @@ class Forward(nn.Module):
             named = _named(self.call(given), self.signature.leave)
         self.outputs = tuple(name for name, _ in named)
         return tuple(tensor for _, tensor in named)
+
+
+def argument_like(
+    name: str, tensor: torch.Tensor, axes: tuple[int | str, ...] | None = None
+) -> Argument:
+    """Return an input of a tensor's type; its first axis is the batch unless `axes` says more.
+
+    Whole numbers are drawn up to the largest in the tensor.
+    """
+    axes = axes or (BATCH, *tensor.shape[1:])
+    if tensor.is_floating_point():
+        return Argument(name, axes)
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    high = int(tensor.max()) + 1 if tensor.numel() else 2
+    return Argument(name, axes, dtype, "whole", 0, max(high, 2))
 
 
 def narrowed(forward: Forward, dtype: torch.dtype) -> Signature:

@@ -55,7 +55,8 @@ class Signature:
     an export is tried at. `part` is the submodule that is called instead of the module ("" is
     itself). `by_name` passes arguments as keywords. `kind` is "detections" where the module takes
     a list of pictures and gives a set of boxes for each: one picture is then the whole input.
-    `leave` are outputs, by name, that are no answer of the model's (caches).
+    `leave` are outputs, by name, that are no answer of the model's (caches). `assumed` says that no
+    file states the sizes, and that the module takes others as well.
     """
 
     arguments: tuple[Argument, ...]
@@ -66,10 +67,15 @@ class Signature:
     kind: str = ""
     leave: tuple[str, ...] = ()
     role: str = ""
+    assumed: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(a.name for a in self.arguments)
+
+    def __str__(self) -> str:
+        """ "float32 (batch, 3, 224, 224)", one for each input."""
+        return ", ".join(f"{a.dtype} ({', '.join(map(str, a.axes))})" for a in self.arguments)
 
     @property
     def varying(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from interop.facts import Danger, Graph, Import, Json, Manifest, Port, StateDict, Storage
@@ -31,6 +32,25 @@ _DTYPES = {
 }  # fmt: skip
 _STRIDED = 7
 _SYMBOL = re.compile(r"Symbol\('(\w+)'.*\)")
+# Loading looks a node's target up by its name, and running calls it: these compute, and no more.
+_PURE = re.compile(r"torch\.ops\.(aten|prims|prim|higher_order|quantized_decomposed)\.[\w.]+")
+_OPERATORS = "add and_ eq floordiv ge getitem gt le lt mod mul ne neg not_ or_ pos pow sub truediv"
+_MATH = "ceil floor sqrt trunc"
+_PYTHON = {f"_operator.{n}" for n in _OPERATORS.split()} | {f"math.{n}" for n in _MATH.split()}
+_SYM = re.compile(r"torch\.sym_(float|int|ite|max|min|not|sqrt|sum)|torch\._sym_\w+")
+# Expressions of sizes are Python text, which loading evaluates: names of arithmetic alone.
+_ARITHMETIC = frozenset(
+    """
+    Symbol Integer Float Rational Add Mul Pow Mod Max Min Abs Eq Ne Le Lt Ge Gt And Or Not FloorDiv
+    CeilDiv CleanDiv ModularIndexing PythonMod Where CeilToInt FloorToInt RoundToInt IntTrueDiv
+    FloatTrueDiv TruncToInt ToFloat Identity PowByNatural FloatPow integer positive nonnegative
+    negative zero nonzero real finite precision true false True False oo int_oo e
+    IsNonOverlappingAndDenseIndicator
+    """.split()  # noqa: SIM905
+)
+_NAMES = re.compile(r"[A-Za-z_]\w*")
+_QUOTED = re.compile(r"'[\w.]*'")
+_SIGNS = re.compile(r"[\w\s(),=+*/.<>!-]*")
 _OLD_PROGRAM = "serialized_exported_program.json"
 _OLD_PICKLES = ("serialized_constants.pt", "serialized_example_inputs.pt")
 _NATIVE = (".so", ".dll", ".dylib", ".pyd", ".cubin")
@@ -192,6 +212,10 @@ class _Reader:
     # ------------------------------------------------------------ the program
 
     def program(self, model: dict[str, Any]) -> None:
+        for text in _texts(model, "expr_str"):
+            bare = _QUOTED.sub("", text)
+            if not _SIGNS.fullmatch(bare) or not set(_NAMES.findall(bare)) <= _ARITHMETIC:
+                self.imports[Import("sympy", f"sympify({text[:80]!r})", Danger.UNSAFE)] = None
         for key in ("schema_version", "opset_version", "torch_version"):
             if key in model:
                 self.metadata[key] = model[key]
@@ -212,9 +236,26 @@ class _Reader:
     def operators(self, nodes: object) -> dict[str, int]:
         operators: dict[str, int] = {}
         for node in nodes if isinstance(nodes, list) else ():
-            name = str(_object(node).get("target"))[:200].removeprefix("torch.ops.")
+            target = str(_object(node).get("target"))[:200]
+            if not (_PURE.fullmatch(target) or _SYM.fullmatch(target) or target in _PYTHON):
+                place, _, own = target.rpartition(".")
+                self.imports[Import(place, own, Danger.CODE)] = None
+            name = target.removeprefix("torch.ops.")
             operators[name] = operators.get(name, 0) + 1
         return operators
+
+
+def _texts(value: Any, key: str) -> Iterator[str]:
+    """All texts under a key, however deep."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if key in one:
+                yield str(one[key])
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
 
 
 def _object(value: object) -> dict[str, Any]:

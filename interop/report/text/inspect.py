@@ -77,8 +77,15 @@ def _file(given: Input) -> list[str]:
     if f["held_aside"]:
         rows.append(["held aside", ", ".join(f["held_aside"])])
     by_danger: dict[str, list[str]] = {}
+    brought = []
     for one in f["imports"]:
-        by_danger.setdefault(one["danger"], []).append(one["name"])
+        if f["container"] == "torchscript" and one["name"].startswith("__torch__."):
+            brought.append(one["name"].removeprefix("__torch__."))
+        else:
+            by_danger.setdefault(one["danger"], []).append(one["name"])
+    if brought:
+        more = f" and {len(brought) - 1} more classes" if len(brought) > 1 else ""
+        rows.append(["program", f"its own TorchScript: {brought[0]}{more}"])
     for danger, word in (
         (Danger.UNSAFE, "would run"),
         (Danger.CODE, "would import"),
