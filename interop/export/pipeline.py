@@ -53,6 +53,8 @@ from interop.models import built
 from interop.models.build_module import as_built
 from interop.models.infer_signature import signature
 from interop.models.libraries.transformers.signature import is_one, takes_batches
+from interop.models.load_module import model_part
+from interop.models.programs import is_program
 from interop.models.signature import (
     Argument,
     Arrays,
@@ -166,6 +168,8 @@ class ExportRun:
                 "from torchvision's own weights has it on, and no state dict tells"
             )
         self.proofs.append(proof)
+        if not self.options.base and not is_program(self.identity):
+            self.identity = model_part(self.identity, module, own=bool(self.options.factory))
         if introspect.dtype(module) == torch.bfloat16:
             module.float()
             self.notes.append(

@@ -463,12 +463,13 @@ class Identity:
     `tensors` its tensors under the names that remain. `architectures` holds no entry where the
     architecture is unknown, and several where the file cannot tell; `ambiguity` says what does, or
     what the file states that its tensors contradict. `assumptions` are what was taken for granted
-    when a module was made. `root` is the module within `tensors` that is
-    the architecture's own top ("bert", "backbone"; "" where nothing is around it). `runner_up` is
-    the closest architecture that is none of them. `side_heads` are heads beside the main one
-    (auxiliary, distillation, boxes, masks). `kind` says what the file is where it is no plain model
-    ("LoRA adapter", "optimizer state", "quantized state dict"). `preprocessing_fault` says what is
-    wrong with a description that the file holds and that could not be understood.
+    when a module was made, `left_over` the tensors of the file that lie beside the part that is the
+    model. `root` is the module within `tensors` that is the architecture's own top ("bert",
+    "backbone"; "" where nothing is around it). `runner_up` is the closest architecture that is none
+    of them. `side_heads` are heads beside the main one (auxiliary, distillation, boxes, masks).
+    `kind` says what the file is where it is no plain model ("LoRA adapter", "optimizer state",
+    "quantized state dict"). `preprocessing_fault` says what is wrong with a description that the
+    file holds and that could not be understood.
     """
 
     manifest: Manifest
@@ -478,6 +479,7 @@ class Identity:
     architectures: tuple[Architecture, ...] = ()
     ambiguity: str = ""
     assumptions: tuple[Assumption, ...] = ()
+    left_over: tuple[str, ...] = ()
     root: str = ""
     runner_up: Architecture | None = None
     head: Head | None = None

@@ -107,6 +107,7 @@ def facts(identity: Identity) -> dict[str, Json]:
         "architectures": [_architecture_facts(a) for a in identity.architectures],
         "ambiguity": identity.ambiguity,
         **({"assumed": assumptions_facts(identity)} if identity.assumptions else {}),
+        **({"left_over": list(identity.left_over)} if identity.left_over else {}),
         "root": identity.root,
         "runner_up": _architecture_facts(near) if (near := identity.runner_up) else None,
         "blocks": [] if identity.architectures or identity.kind else _blocks(identity),

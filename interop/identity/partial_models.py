@@ -48,6 +48,8 @@ _MODELS = re.compile(
     r"(target_)?(actor|critic|policy(_net(work)?)?|q_net(work)?)(_target)?|"
     r"(encoder|backbone|model)_[qk])$"
 )
+PLACEHOLDERS = "DeepSpeed ZeRO-3 placeholders"
+_FLAT = re.compile(r"(^|\.)_?flat_param(_\d+)?$")  # FSDP's weights of a module, end to end
 _DEEPEST = 4  # wrappers around several models
 _PREDICTOR = re.compile(r"predictor$")  # trained with two others, and with one a part of a model
 # What stands beside them and is of none: a queue of keys, counts of steps.
@@ -61,6 +63,11 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
         return f"several models ({', '.join(m.place for m in inner)})"
     if not tensors:
         return "optimizer state" if _is_optimizer(manifest) else ""
+    empty = sum(t.shape == (0,) for t in tensors)
+    if empty > _MOST * sum(bool(t.shape) for t in tensors):
+        return f"{PLACEHOLDERS} (python zero_to_fp32.py consolidates the weights)"
+    if any(_FLAT.search(t.name) for t in tensors):
+        return "FSDP's flat parameters of one rank (save a full or a sharded state dict)"
     names = "\n".join(t.name for t in tensors)
     marked = tensors if any(mark in names for mark in _MARKS) else ()
     for name, pattern in _ADAPTERS:
@@ -122,6 +129,32 @@ def models(state_dict: StateDict) -> tuple[StateDict, ...]:
         )
         for token in counts
     )
+
+
+def state_dict_at(state_dict: StateDict, place: str) -> StateDict | None:
+    """Return what lies under a prefix of a flat state dict; None if nothing does."""
+    front = state_dict.place
+    if front and not under(place, front):
+        return None
+    prefix = place[len(front) + 1 :] if front else place
+    inside = (t for t in state_dict.tensors if prefix and under(t.name, prefix))
+    tensors = tuple(t.named(t.name[len(prefix) + 1 :]) for t in inside if t.name != prefix)
+    if not any("." in t.name for t in tensors):
+        tensors = _dotted(tensors, state_dict)
+    return StateDict(place, tensors, state_dict.ordered) if tensors else None
+
+
+def _dotted(tensors: tuple[TensorSpec, ...], state_dict: StateDict) -> tuple[TensorSpec, ...]:
+    """The tensors of a flat twin under the dotted names of the model that it is the average of.
+
+    Diffusion models keep one as "model_ema.modelconv_inweight".
+    """
+    flat = {t.name: t for t in tensors}
+    for token in dict.fromkeys(t.name.partition(".")[0] for t in state_dict.tensors):
+        model = [t.name[len(token) + 1 :] for t in state_dict.tensors if under(t.name, token)]
+        if any("." in n for n in model) and all(n.replace(".", "") in flat for n in model):
+            return tuple(flat[n.replace(".", "")].named(n) for n in model)
+    return tensors
 
 
 def _begin_with_models(names: Sequence[str]) -> bool:

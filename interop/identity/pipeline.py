@@ -49,6 +49,8 @@ def identify(
     chosen = choose_state_dict(manifest, place)
     prefix, tensors = strip_prefix(chosen.tensors)
     kind = partial_models.kind(manifest, chosen, tensors)
+    if kind.startswith(partial_models.PLACEHOLDERS):
+        tensors = tuple(t for t in tensors if t.shape != (0,))  # they stand for what is elsewhere
     match = find(tensors, entries, prefix) if tensors and not kind else None
     stated = metadata.Stated(arch, "--arch") if arch else metadata.architecture(manifest.metadata)
     ambiguity = match.apart if match else ""
@@ -152,6 +154,9 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
         for state_dict in (*manifest.state_dicts, *inner):
             if state_dict.place == place:
                 return state_dict
+        for state_dict in manifest.state_dicts:
+            if (part := partial_models.state_dict_at(state_dict, place)) is not None:
+                return part
         fix = "its one state dict is at the top level: leave the # and the rest away"
         if any(places):
             fix = f"it has: {', '.join(map(repr, places))}"

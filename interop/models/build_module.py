@@ -5,12 +5,15 @@ One module a library; whatever no library has comes through the person's own cal
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Architecture, Danger, Identity
+from interop.identity import parts
 from interop.identity.assumed import settled
 from interop.identity.metadata import is_assumed
 from interop.models.heads import OWN, put
@@ -136,6 +139,8 @@ def as_built(
     It is the one that a person names, else the one that the weights and the file leave, else the
     one that may be assumed (`interop.identity.assumed`). Raises Unsettled if `strict`.
     """
+    if not is_program(identity):
+        identity = parts.by_architecture(identity)
     named = _named(identity, arch)
     if named is None and is_program(identity):
         return identity  # what is built is the program
@@ -161,7 +166,9 @@ def refuse_kind(identity: Identity) -> None:
         why = f"holds a {kind}, which is no model without its base"
         fix = "give the base model with --base"
     elif kind.startswith("several models"):
-        why, fix = f"holds {kind}", "choose one of them as FILE#PLACE"
+        places = re.findall(r"[^(), ]+", kind.partition("(")[2])
+        name = Path(identity.manifest.path).name
+        why, fix = f"holds {kind}", f"choose one: {' or '.join(f'{name}#{p}' for p in places)}"
     else:
         why, fix = f"holds {kind}, which is no model", OWN
     raise ModelError(why, where=identity.manifest.path, fix=fix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -53,7 +54,9 @@ def refuse_around(identity: Identity, name: str) -> None:
     """ModelError where a library's model is a part of somebody's own."""
     if identity.root:
         what = f"{name} lies within a module of another make, at {identity.root!r}"
-        raise ModelError(what, where=identity.manifest.path, fix=WHOLE)
+        place = ".".join(filter(None, (identity.place, identity.prefix.rstrip("."), identity.root)))
+        fix = f"{WHOLE}, or export the part alone as {Path(identity.manifest.path).name}#{place}"
+        raise ModelError(what, where=identity.manifest.path, fix=fix)
 
 
 def fit_head(module: nn.Module, identity: Identity, head: Head, name: str) -> None:

@@ -8,9 +8,10 @@ from torch import nn
 
 from interop.errors import ModelError
 from interop.facts import Identity, Proof
-from interop.identity import identify_file
+from interop.identity import identify_file, parts
 from interop.models import adapters, pickles, programs
 from interop.models.build_module import as_built, build_with_notes, whole
+from interop.models.key_mapping import is_transformers
 from interop.models.libraries.sentence_transformers import build as sentence_transformers
 from interop.models.load_weights import load
 
@@ -54,7 +55,19 @@ def built(
         return (*sentence_transformers.composed(transformer, proof, identity), notes)
     else:
         module, notes = build_with_notes(identity, factory=factory, head=head, arch=arch)
+        identity = model_part(identity, module, own=factory is not None)
     return module, load(module, identity), notes
+
+
+def model_part(identity: Identity, module: nn.Module, *, own: bool) -> Identity:
+    """Return the part of the file that is the module's, by names and shapes.
+
+    transformers leaves tensors aside by rules of its own.
+    """
+    if is_transformers(module):
+        return identity
+    shapes = {name: tuple(t.shape) for name, t in module.state_dict().items()}
+    return parts.by_names(identity, shapes, own=own)
 
 
 def _merged(

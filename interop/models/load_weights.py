@@ -16,6 +16,7 @@ from torch import nn
 from interop.facts import Identity, Json, Proof, ProofName
 from interop.models import key_mapping
 from interop.models.weights import Fresh, state_dict
+from interop.rules import listed
 
 NAME = ProofName.LOADED_FRACTION
 _SHOWN = 4
@@ -101,10 +102,11 @@ def load(
     holds = not any(faults.values())
     facts = _stated(placed, {**aliases, **tied}, ignored, computed, split)
     facts |= {"supplied": other, "left_of_base": spare} if supplied is not None else {}
+    facts |= {"left_over": list(identity.left_over)} if identity.left_over else {}
     return Proof(
         NAME,
         holds,
-        _sentence(len(sources), len(weighed), share, faults, identity.of_assumed)
+        _sentence(len(sources), len(weighed), share, faults, identity)
         + (_aside(facts) if holds else ""),
         {
             "tensors": len(source),
@@ -253,6 +255,8 @@ def _aside(facts: Mapping[str, Json]) -> str:
         names = facts["ignored"]
         shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         parts.append(f"{len(names)} left aside by the class itself: {shown}")
+    if "left_over" in facts:
+        parts.append(f"{len(facts['left_over'])} left over: {listed(facts['left_over'], _SHOWN)}")
     if facts.get("left_of_base"):
         parts.append(f"{len(facts['left_of_base'])} of its own head left aside")
     if "computed" in facts:
@@ -312,12 +316,13 @@ def _sentence(
     total: int,
     share: tuple[float, float],
     faults: Mapping[str, Sequence[str]],
-    of: str,
+    identity: Identity,
 ) -> str:
     if not any(faults.values()):
+        part = f"part {identity.place!r}" if identity.left_over and identity.place else "checkpoint"
         return (
-            f"all {total} tensors of the checkpoint fill the whole module{of}, each bit for bit "
-            "as in the file"
+            f"all {total} tensors of the {part} fill the whole module{identity.of_assumed}, each "
+            "bit for bit as in the file"
         )
     words = {
         "missing": "not in the checkpoint",

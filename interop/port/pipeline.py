@@ -35,6 +35,7 @@ from interop.facts import (
     Skipped,
 )
 from interop.facts.sections.export import PortSection
+from interop.identity import parts
 from interop.identity.describe import describe
 from interop.models import state_dict
 from interop.models.build_module import as_built
@@ -45,7 +46,7 @@ from interop.port.endpoint import OPTIONS, Endpoint, derived, informed, model_of
 from interop.port.fill import filled
 from interop.port.models import Model, fitted, identity_of
 from interop.port.options import PortOptions
-from interop.rules import finding, head_width_changed, run
+from interop.rules import finding, head_width_changed, listed, run
 
 FRACTION = ProofName.LOADED_FRACTION
 _SHOWN = 3
@@ -66,6 +67,9 @@ def port(
     """
     if options.factory is None and (options.prove or options.to is not None):
         source = as_built(source, options.arch, strict=options.strict)
+    if like is not None:
+        shapes = {t.name: t.shape for t in like.tensors}
+        source = parts.by_names(source, shapes, own=True)
     if like is not None and options.prove and options.like_factory is None:
         like = as_built(like, options.like_arch, strict=options.strict, beside=source)
     return PortRun(source, options, like, progress or (lambda step: None)).run()
@@ -88,6 +92,9 @@ class PortRun:
     def run(self) -> Report:
         """The whole of it."""
         self._check_out()
+        if left := self.source.left_over:
+            place = f" beside {self.source.place!r}" if self.source.place else ""
+            self.notes.append(f"left over{place}: {listed(left)}")
         self.progress("reading the weights")
         tensors = state_dict(self.source.tensors, self.source.manifest.path)
         return self._like(self.like, tensors) if self.like is not None else self._to(tensors)

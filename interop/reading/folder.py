@@ -14,7 +14,7 @@ from pathlib import Path
 
 from interop.errors import ReadError
 from interop.facts import Danger, Import, Json, Manifest, PartKind, StateDict
-from interop.reading import parts
+from interop.reading import parts, sharded
 from interop.reading.bytes import json_text, location
 from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
@@ -51,7 +51,7 @@ def read(path: str, reader: Reader) -> Manifest:
     if chosen is None and index is not None:
         manifest = read_index(joined(path, index), reader)
     else:
-        chosen = chosen or _whole(names) or _only(path, names)
+        chosen = chosen or _whole(names) or sharded.model_in(path, names) or _only(path, names)
         manifest = reader(joined(path, chosen))
     read_already = {chosen} if chosen else _shards(joined(path, index or ""))
     imports = _beside(path, [name for name in names if name not in read_already], reader)

@@ -31,7 +31,7 @@ _WORD = (1 << 64) - 1
 # What is computed when a module is made, and is no weight: files have it or not, by version.
 BUFFERS = re.compile(
     r"(^|\.)(num_batches_tracked|position_ids|relative_position_index|relative_coords_table|"
-    r"relative_coords|attn_mask|inv_freq|original_inv_freq|masked_bias|attention_bias_idxs)$"
+    r"relative_coords|total_ops|total_params|attn_mask|inv_freq|original_inv_freq|masked_bias|attention_bias_idxs)$"
 )
 _NUMBER = re.compile(r"(?<![^.])[0-9]+(?![^.])")
 
