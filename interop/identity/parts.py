@@ -20,10 +20,11 @@ from interop.identity.pipeline import identify
 Shapes = Mapping[str, tuple[int, ...]]
 # Names of what a trainer keeps beside a model, and no model computes with.
 _ASIDE = re.compile(
-    r"(^|\.)(criterion|crit|\w*_criterion|loss\w*|\w*_loss(_fn)?s?|metrics?|\w*_metrics?|"
-    r"((train|val|valid|test)_)?(acc|accuracy|auroc|auc|f1|iou|map|precision|recall|confmat)\w*|"
-    r"class_weights?|pos_weight|\w*ema(_model)?|averaged_model|\w*queue(_ptr)?|n_averaged|"
-    r"num_updates|decay|step|initted|total_ops|total_params)(\.|$)"
+    r"(^|\.)((\w+_)?criterion|crit|(\w+_)?loss(es)?(_fn)?(_\d+)?|(\w+_)?metrics?|"
+    r"((train|val|valid|test)_)?(acc|accuracy|auroc|auc|f1|iou|map|precision|recall|confmat)(_\w+)?|"
+    r"class_weights?|pos_weight|(\w+_)?ema(_model)?|averaged_model|\w*queue(_ptr)?|"
+    r"total_ops|total_params)(\.|$)"
+    r"|^(\w+\.)?(n_averaged|num_updates|decay|step|initted)$"
 )
 _FEWEST = 3  # tensors of a part that could be a model
 

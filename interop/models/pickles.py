@@ -45,11 +45,7 @@ def unpickled(identity: Identity) -> nn.Module:
     """
     manifest = identity.manifest
     where = manifest.path
-    unsafe = [str(i) for i in manifest.imports if i.danger == Danger.UNSAFE]
-    if unsafe:
-        what = f"would run {', '.join(unsafe[:4])} when unpickled, which no model needs"
-        fix = "do not load this file"
-        raise ModelError(what, where=where, fix=fix, rule="pickle-unsafe-global")
+    programs.refuse_unsafe(identity)
     refuse_kind(identity)
     with importable(), contextlib.redirect_stdout(sys.stderr):
         try:

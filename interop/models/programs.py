@@ -40,12 +40,25 @@ def would_run(identity: Identity) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def refuse_unsafe(identity: Identity) -> None:
+    """ModelError for a file that names what can run commands, whatever a person trusts."""
+    unsafe = [str(i) for i in identity.manifest.imports if i.danger == Danger.UNSAFE]
+    if unsafe:
+        raise ModelError(
+            f"would run {', '.join(unsafe[:4])} when it is opened, which no model needs",
+            where=identity.manifest.path,
+            fix="do not load this file",
+            rule="pickle-unsafe-global",
+        )
+
+
 def opened(identity: Identity, *, trust: bool) -> nn.Module:
     """Return the program as a module in eval mode, with its own weights.
 
     Raises ModelError if opening it runs code and nobody trusts it, or if torch cannot open it.
     """
     manifest, what = identity.manifest, KINDS[identity.manifest.container]
+    refuse_unsafe(identity)
     runs = would_run(identity)
     if runs and not trust:
         code = "" if manifest.container == TORCHSCRIPT else f" (it would run {', '.join(runs[:4])})"

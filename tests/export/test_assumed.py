@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -64,9 +63,7 @@ def test_receipt_card_and_config_say_so_and_the_bundle_states_nothing_more(
         ("assess", "bare.pth", "--data", "none", "--strict"),
     ],
 )
-def test_strict_is_exit_3_with_nothing_written(
-    ran: SimpleNamespace, words: Sequence[str]
-) -> None:
+def test_strict_is_exit_3_with_nothing_written(ran: SimpleNamespace, words: Sequence[str]) -> None:
     done = here(*words, cwd=ran.folder)
     assert done.returncode == 3, done.stderr
     assert done.stderr.count("\n") == 1 and "[architecture-assumed]" in done.stderr
