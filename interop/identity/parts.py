@@ -44,9 +44,12 @@ def by_architecture(identity: Identity) -> Identity:
         return identity
     counts = Counter(t.name.partition(".")[0] for t in identity.tensors if "." in t.name)
     tokens = [token for token, count in counts.items() if count >= _FEWEST]
-    prefixes = [identity.root] if identity.root else tokens
-    parts = {prefix: _at(identity, prefix) for prefix in prefixes}
-    known = {p: part for p, part in parts.items() if part.architectures and not part.root}
+    known: dict[str, Identity] = {}
+    for prefix in (*tokens, identity.root):
+        if prefix and not any(under(prefix, outer) for outer in known):
+            part = _at(identity, prefix)
+            if part.architectures and not part.root:
+                known[prefix] = part
     if len(known) > 1:
         raise several(identity, list(known))
     for prefix, part in known.items():

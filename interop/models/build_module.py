@@ -21,7 +21,7 @@ from interop.models.libraries.timm import build as timm
 from interop.models.libraries.torchaudio import build as torchaudio
 from interop.models.libraries.torchvision import build as torchvision
 from interop.models.libraries.transformers import build as transformers
-from interop.models.programs import TORCHSCRIPT, is_program
+from interop.models.programs import PROGRAMS, TORCHSCRIPT, is_program
 from interop.models.user_code import call_by_path, module_by_path
 
 __all__ = ["build", "build_with_notes", "call_by_path", "module_by_path"]
@@ -142,8 +142,10 @@ def as_built(
     if not is_program(identity):
         identity = parts.by_architecture(identity)
     named = _named(identity, arch)
-    if named is None and is_program(identity):
-        return identity  # what is built is the program
+    container = identity.manifest.container
+    if named is None and container in PROGRAMS:
+        # What is built is the program: that its weights look like a library's says nothing of it.
+        return replace(identity, architectures=(), ambiguity="", kind=PROGRAMS[container])
     if named is None:
         described = transformers.described(identity) or timm.described(identity)
         stated = described and not is_assumed(identity.manifest.metadata, "architecture")

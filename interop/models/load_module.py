@@ -40,7 +40,7 @@ def built(
         identity = as_built(identity, arch, strict=strict)
     if factory is None and head is None and arch is None and programs.is_program(identity):
         module = programs.opened(identity, trust=trust)
-        notes = (f"the file's own program was run: {programs.KINDS[identity.manifest.container]}",)
+        notes = ("the file's own program was run",)
         return module, load(module, programs.as_in_file(identity), assign=False), notes
     if trust and factory is None and head is None and whole(identity):
         module = pickles.unpickled(identity)

@@ -21,21 +21,21 @@ from interop.models.signature import BATCH, Signature
 from interop.models.signature.forward import argument_like
 
 TORCHSCRIPT, EXPORTED = "torchscript", "exported-program"
-KINDS: Mapping[str, str] = {
-    TORCHSCRIPT: "a TorchScript program", EXPORTED: "an exported program (.pt2)",
+PROGRAMS: Mapping[str, str] = {
+    TORCHSCRIPT: "TorchScript program", EXPORTED: "exported program (.pt2)",
 }  # fmt: skip
 _EXAMPLE = "interop example"  # where a program's module keeps the inputs that it was traced with
 
 
 def is_program(identity: Identity) -> bool:
     """Whether the file brings the code that runs its weights."""
-    return identity.manifest.container in KINDS
+    return identity.manifest.container in PROGRAMS
 
 
 def would_run(identity: Identity) -> tuple[str, ...]:
     """What opening the program runs; () if it only rebuilds tensors and ATen operators."""
     if identity.manifest.container == TORCHSCRIPT:
-        return (f"{KINDS[TORCHSCRIPT]} in {identity.manifest.path}",)
+        return (f"the {PROGRAMS[TORCHSCRIPT]} in {identity.manifest.path}",)
     names = (str(i) for i in identity.manifest.imports if i.danger != Danger.SAFE)
     return tuple(dict.fromkeys(names))
 
@@ -57,13 +57,13 @@ def opened(identity: Identity, *, trust: bool) -> nn.Module:
 
     Raises ModelError if opening it runs code and nobody trusts it, or if torch cannot open it.
     """
-    manifest, what = identity.manifest, KINDS[identity.manifest.container]
+    manifest, what = identity.manifest, PROGRAMS[identity.manifest.container]
     refuse_unsafe(identity)
     runs = would_run(identity)
     if runs and not trust:
         code = "" if manifest.container == TORCHSCRIPT else f" (it would run {', '.join(runs[:4])})"
         raise ModelError(
-            f"holds {what}, which has to run to be exported{code}",
+            f"holds a program ({what}), which has to run to be exported{code}",
             where=manifest.path,
             fix="pass --trust if you trust its author, or give the module with --model",
         )
@@ -74,7 +74,7 @@ def opened(identity: Identity, *, trust: bool) -> nn.Module:
     except Exception as error:  # whatever torch's own readers raise
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         why, fix = (
-            f"torch cannot open {what}: {line}",
+            f"torch cannot open the {what}: {line}",
             "save it again with the torch that runs here",
         )
         raise ModelError(why, where=manifest.path, fix=fix) from None

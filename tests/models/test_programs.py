@@ -81,7 +81,7 @@ def test_a_scripted_program_is_exported_from_itself_once_it_is_trusted(tmp_path:
     size = "--input", "image=float32(batch,3,16,16)"
     done = here("export", path, "--trust", "-o", tmp_path / "out", *size)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "script.pt runs: a TorchScript program" in done.stderr
+    assert "script.pt runs: the TorchScript program" in done.stderr
     image = np.random.default_rng(0).standard_normal((3, 3, 16, 16), dtype=np.float32)
     native = net()(torch.from_numpy(image)).detach().numpy()
     assert np.abs(answer(tmp_path / "out", image) - native).max() < 1e-5, "the loop is a loop"
@@ -193,4 +193,4 @@ def test_a_program_that_torch_cannot_open_is_one_line(tmp_path: Path) -> None:
             code = entry.filename.endswith(".py")
             target.writestr(entry.filename, b"def f(:" if code else source.read(entry))
     done = here("export", out, "--trust", "-o", tmp_path / "out")
-    assert done.returncode == 2 and "torch cannot open a TorchScript program" in done.stderr
+    assert done.returncode == 2 and "torch cannot open the TorchScript program" in done.stderr

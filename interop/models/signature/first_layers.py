@@ -32,15 +32,15 @@ class FirstLayer:
 
 
 def by_first_layer(module: nn.Module) -> FirstLayer | None:
-    """Return what the module takes; None if it takes several tensors or its first layer is unknown.
+    """Return what the module takes; None if its first layer is unknown, or does not tell.
 
     The channels, features or rows of the layer fix the axes that they are of. A side of an image is
     tried at 224, then at other sizes: the only one at which the module runs is its own.
     """
     names, layer = asked(module), _first(module)
-    if len(names) != 1 or layer is None:
+    if not names or layer is None or (len(names) > 1 and _kind(layer) != "Embedding"):
         return None
-    tried = ((s, _runs(module, s)) for s in _SHAPES[_kind(layer)](names[0], layer))
+    tried = ((s, _runs(module, s)) for s in _SHAPES[_kind(layer)](names, layer))
     first = next((s for s, fine in tried if fine), None)
     if first is None:
         return None
@@ -75,34 +75,40 @@ def _kind(part: nn.Module) -> str:
     return str(getattr(part, "original_name", None) or type(part).__name__)
 
 
-def _image(name: str, layer: Any) -> Iterator[Signature]:
+def _image(names: list[str], layer: Any) -> Iterator[Signature]:
     channels = layer.weight.shape[1] * getattr(layer, "groups", 1)  # a traced layer has none
     for side in _SIDES:
-        yield Signature((Argument(name, (BATCH, channels, side, side)),))
+        yield Signature((Argument(names[0], (BATCH, channels, side, side)),))
 
 
-def _sound(name: str, layer: Any) -> Iterator[Signature]:
+def _sound(names: list[str], layer: Any) -> Iterator[Signature]:
     channels = layer.weight.shape[1] * getattr(layer, "groups", 1)  # a traced layer has none
     for length in _LENGTHS:
-        yield _open(Argument(name, (BATCH, channels, "length")), "length", length)
+        yield _open(Argument(names[0], (BATCH, channels, "length")), axis="length", size=length)
 
 
-def _rows(name: str, layer: Any) -> Iterator[Signature]:
+def _rows(names: list[str], layer: Any) -> Iterator[Signature]:
     width = int(layer.weight.shape[1])
-    yield Signature((Argument(name, (BATCH, width)),))
-    yield _open(Argument(name, (BATCH, "sequence", width)), "sequence", _STEPS)
+    yield Signature((Argument(names[0], (BATCH, width)),))
+    yield _open(Argument(names[0], (BATCH, "sequence", width)))
 
 
-def _steps(name: str, layer: Any) -> Iterator[Signature]:
+def _steps(names: list[str], layer: Any) -> Iterator[Signature]:
     weight = layer.in_proj_weight if hasattr(layer, "in_proj_weight") else layer.weight_ih_l0
     if getattr(layer, "batch_first", True) and weight is not None:
-        yield _open(Argument(name, (BATCH, "sequence", int(weight.shape[1]))), "sequence", _STEPS)
+        yield _open(Argument(names[0], (BATCH, "sequence", int(weight.shape[1]))))
 
 
-def _tokens(name: str, layer: Any) -> Iterator[Signature]:
+def _tokens(names: list[str], layer: Any) -> Iterator[Signature]:
+    """Tokens, and what else is given of each of them by its name: masks of ones, types of zeros."""
     rows = int(layer.weight.shape[0])
-    argument = Argument(name, (BATCH, "sequence"), "int64", "whole", 0, rows)
-    yield _open(argument, "sequence", _STEPS)
+    draws = ["mask" if "mask" in n else "zeros" if "type" in n else "whole" for n in names]
+    yield _open(
+        *(
+            Argument(name, (BATCH, "sequence"), "int64", draw, 0, rows)
+            for name, draw in zip(names, draws, strict=True)
+        )
+    )
 
 
 _SHAPES = {
@@ -111,19 +117,18 @@ _SHAPES = {
 }  # fmt: skip
 
 
-def _open(argument: Argument, axis: str, size: int) -> Signature:
-    return Signature((argument,), {axis: size}, {axis: size + size // 2})
+def _open(*arguments: Argument, axis: str = "sequence", size: int = _STEPS) -> Signature:
+    return Signature(arguments, {axis: size}, {axis: size + size // 2})
 
 
 def _runs(module: nn.Module, takes: Signature) -> bool:
     """Whether the module answers a row for each row of such an input."""
-    (given,) = drawn(takes, _ROWS).values()
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    example = torch.from_numpy(given)
-    example = example.to(dtype) if example.is_floating_point() else example
+    arrays = map(torch.from_numpy, drawn(takes, _ROWS).values())
+    example = [t.to(dtype) if t.is_floating_point() else t for t in arrays]
     silent = contextlib.redirect_stdout(io.StringIO())
     with contextlib.suppress(Exception), silent, torch.inference_mode():
-        leaves = _pytree.tree_leaves(module(example))
+        leaves = _pytree.tree_leaves(module(*example))
         answers = [t for t in leaves if isinstance(t, torch.Tensor)]
         return any(t.ndim and t.shape[0] == _ROWS for t in answers)
     return False
