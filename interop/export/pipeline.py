@@ -49,12 +49,11 @@ from interop.facts import (
 from interop.facts.sections.export import Attempt, ExportSection, GraphInput
 from interop.files import Staging
 from interop.identity.describe import describe
-from interop.models import built
+from interop.models import built, load, programs
 from interop.models.build_module import as_built
 from interop.models.infer_signature import signature
 from interop.models.libraries.transformers.signature import is_one, takes_batches
 from interop.models.load_module import model_part
-from interop.models.programs import is_program
 from interop.models.signature import (
     Argument,
     Arrays,
@@ -141,6 +140,7 @@ class ExportRun:
     attempts: list[Attempt] = field(default_factory=list)
     section: ExportSection = field(default_factory=ExportSection)
     notes: list[str] = field(default_factory=list)
+    program: Identity | None = None  # the file whose program a bundle was made of
     assumed: tuple[str, ...] = ()  # the notes on how the module was made
     decided: tuple[str, ...] | None = None
     source_sha256: str = ""
@@ -168,7 +168,7 @@ class ExportRun:
                 "from torchvision's own weights has it on, and no state dict tells"
             )
         self.proofs.append(proof)
-        if not self.options.base and not is_program(self.identity):
+        if not self.options.base and not self.program and not programs.is_program(self.identity):
             self.identity = model_part(self.identity, module, own=bool(self.options.factory))
         if introspect.dtype(module) == torch.bfloat16:
             module.float()
@@ -181,6 +181,9 @@ class ExportRun:
 
     def built(self) -> tuple[nn.Module, Proof, tuple[str, ...]]:
         options = self.options
+        if self.program is not None:
+            module = programs.opened(self.program, trust=options.trust)
+            return module, load(module, self.identity, assign=False), ()
         return built(
             self.identity,
             factory=options.factory,

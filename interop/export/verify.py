@@ -24,6 +24,7 @@ from interop.facts import (
     PROOFS,
     Answer,
     Case,
+    Identity,
     Input,
     InputRole,
     Json,
@@ -38,6 +39,7 @@ from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
 from interop.identity.describe import describe
 from interop.identity.user_facts import UserFacts
+from interop.models import programs
 from interop.models.build_module import as_built
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.proof import Derived, Feed, same_weights, structure
@@ -72,13 +74,14 @@ def verify(
     if not proofs[0].holds:
         return _report(place, receipt, options, proofs)
     identity = identify_file(place, UserFacts(arch=options.arch), content_hash=True, whole=True)
-    if options.factory is None:
+    program = _program(place, receipt, options)
+    if options.factory is None and program is None:
         identity = as_built(identity, options.arch, strict=options.strict)
     if "disagree" in identity.labels.source:
         what = f"{identity.labels.source}: the bundle's files name other labels"
         proofs.append(Proof(ProofName.LABELS, False, what))
         return _report(place, receipt, options, proofs)
-    work = ExportRun(identity, options, say, proofs=proofs)
+    work = ExportRun(identity, options, say, proofs=proofs, program=program)
     skipped: list[Skipped] = []
     try:
         _with_module(work, place, receipt)
@@ -106,6 +109,21 @@ def _with_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> N
         again=_sizes(work, forward, receipt),
     )  # fmt: skip
     work.proofs += sorted(proofs, key=lambda p: PROOFS.index(p.name))
+
+
+def _program(place: Path, receipt: Mapping[str, Json], options: ExportOptions) -> Identity | None:
+    """The file whose own program the bundle was made of: beside the bundle, or here.
+
+    None if it was made of no program, or nobody trusts it, or the file is not there.
+    """
+    source = receipt.get("source") or {}
+    if not options.trust or source.get("container") not in programs.PROGRAMS:
+        return None
+    name = Path(str(source.get("file"))).name
+    for file in (place.resolve().parent / name, Path(name)):
+        if file.is_file() and documents.file_sha256(file) == source.get("sha256"):
+            return identify_file(file)
+    return None
 
 
 def _without_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> None:

@@ -194,3 +194,15 @@ def test_a_program_that_torch_cannot_open_is_one_line(tmp_path: Path) -> None:
             target.writestr(entry.filename, b"def f(:" if code else source.read(entry))
     done = here("export", out, "--trust", "-o", tmp_path / "out")
     assert done.returncode == 2 and "torch cannot open the TorchScript program" in done.stderr
+
+
+def test_verify_runs_the_program_again_if_it_is_trusted(tmp_path: Path) -> None:
+    size = "--input", "image=float32(batch,3,16,16)"
+    path = scripted(tmp_path)
+    assert here("export", path, "--trust", "-o", tmp_path / "out", *size).returncode == 0
+    without = here("verify", tmp_path / "out")
+    assert without.returncode == 3 and "recorded answers" in without.stdout
+    done = here("verify", tmp_path / "out", "--trust")
+    assert done.returncode == 0 and "6 of 6 proofs hold" in done.stderr, done.stderr
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert here("verify", tmp_path / "out", "--trust").returncode == 3, "another file is not run"
