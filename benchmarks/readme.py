@@ -230,12 +230,14 @@ def first_try() -> list[str]:
             f"| {form} | {counts['exported by form'][form]} of {len(of)} | {right} | {bare} |"
         )
     wrongly = ", ".join(name for name, _ in found["assumed wrongly"]) or "none"
+    kinds = len(plain) // len(counts["exported by form"])
+    possible = counts["cells"] - len(counts["impossible"])
     return [
-        f"`interop export` of {len(plain) // len(counts['exported by form'])} architectures that people "
-        "fine-tune (torchvision, timm, transformers, modules of one's own), each in ten forms, with no "
-        f"flag that names the architecture or the input: {counts['exported']} of "
-        f"{counts['cells'] - len(counts['impossible'])} export, {counts['right']} of those are right. "
-        f"Assumed wrongly, counted apart: {wrongly} (`python -m benchmarks.first_try`).",
+        f"`interop export` of {kinds} architectures that people fine-tune (torchvision, timm, "
+        "transformers, modules of one's own), each in ten forms, with no flag that names the "
+        f"architecture or the input: {counts['exported']} of {possible} export, {counts['right']} "
+        f"of those are right. Assumed wrongly, counted apart: {wrongly} "
+        "(`python -m benchmarks.first_try`).",
         "",
         *table,
     ]

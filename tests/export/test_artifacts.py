@@ -230,7 +230,7 @@ def test_a_whole_pickle_is_run_only_when_trusted(tmp_path, monkeypatch):
     assert "whole pickled module" in done.stderr
     done, _ = export(tmp_path / "whole.pth", "-o", tmp_path / "out", "--trust-pickle")
     assert done.exit_code == 0, done.output
-    assert "unpickling runs: whole_odd.Plain" in done.stderr
+    assert "runs: whole_odd.Plain" in done.stderr
 
 
 def test_an_adapter_is_merged_onto_its_base(tmp_path):
