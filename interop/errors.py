@@ -6,6 +6,7 @@ package decides on an exit code for a failure.
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 
 
@@ -77,3 +78,17 @@ def need_torch_side(command: str) -> None:
                 f"'interop {command}' runs models and needs {module}, which is not installed",
                 fix="pip install 'model-interop[run]'",
             )
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """Return the first line of what an error of a library says, or the name of its class.
+
+    Folders in front of a file's name are left out: many are temporary, of this run alone.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return without_folders(line)[:most]
+
+
+def without_folders(text: str) -> str:
+    """Return the text with each absolute path cut down to its last name; addresses stay."""
+    return re.sub(r"(?<![:/\w.])(?:/[\w.+-]+)+/", "", text)

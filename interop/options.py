@@ -38,7 +38,10 @@ def ask(default: Any, help: str = "", *flags: str, **how: Any) -> Any:
 DEVICES = ("cpu", "cuda")
 COLUMN = "A table's column: {}; repeatable."
 OWN_MODULE = "Your own function that makes the module. It is your code, and it is run."
-TAKES = "What your module takes: tokens=int64<1000(batch,sequence:16); repeatable."
+TAKES = (
+    "An input of your module: tokens=int64<1000(batch,sequence:16); batch.image=… for an entry of "
+    "a dict, feats[0]=… of a list; repeatable."
+)
 TRUST = "Run code that the file holds: a TorchScript program, a pickled module of your own class."
 BASE = "The model that a LoRA or other adapter is for."
 SPLIT = "The part of a data set that has several."

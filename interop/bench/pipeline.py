@@ -19,7 +19,8 @@ from interop.bench.process import measure as measure_process
 from interop.bench.runners import Contender, parse, prepare_contenders
 from interop.check.pairing import pair
 from interop.data import open_data, preparation
-from interop.data.arrays import ArrayData
+from interop.data.arrays import TARGETS, ArrayData, Inputs
+from interop.data.arrays import task_of as task_of_arrays
 from interop.data.base import Array, Data, Preparation
 from interop.data.preview import preview
 from interop.data.tokens import unread
@@ -46,7 +47,7 @@ from interop.rules import all_rules, run
 from interop.runtimes.pytorch import require_torch_device
 from interop.tasks import Task
 from interop.tasks import task as task_of
-from interop.tasks.infer import need_interface, task_name
+from interop.tasks.infer import NAMED, need_interface, task_name
 
 # The same runtime against itself may differ by this much before the host counts as too noisy.
 NOISE = 1.25
@@ -59,10 +60,11 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class BenchTarget:
     """What a model is measured at: its task, and the data set with the labels as the model has
-    them."""
+    them. `note` says what was taken from the data alone."""
 
     task: Task
     data: Data
+    note: str = ""
 
 
 def bench(
@@ -88,7 +90,7 @@ def bench(
     # Before the long work: what is not had, or stands in no file, is known at once.
     require_torch_device(options.device)
     specs = parse(options.runtimes)
-    wanted = [_wanted(identity, data, options) for identity in models] if data is not None else []
+    wanted = _wanted(models, data, options) if data is not None else []
     if len(tasks := {one.task.name for one in wanted}) > 1:
         what = f"A and B are for different tasks ({', '.join(sorted(tasks))})"
         raise ConfigError(what, fix="give the one that both are to be measured at with --task")
@@ -142,12 +144,23 @@ def _settled(models: Sequence[Identity], options: BenchOptions) -> Sequence[Iden
     ]
 
 
-def _wanted(identity: Identity, data: str | Path, options: BenchOptions) -> BenchTarget:
-    name = task_name(identity, options.task)
-    need_interface(identity, name)
-    labels = identity.labels.names or ()
-    opened = open_data(data, name, labels, columns=options.columns, split=options.split)
-    return BenchTarget(task_of(name, labels), opened)
+def _wanted(
+    models: Sequence[Identity], data: str | Path, options: BenchOptions
+) -> list[BenchTarget]:
+    """What each model is measured at. Arrays are inputs that are ready, and class numbers in them
+    say which task it is, if nothing else does."""
+    ready = str(data).endswith(".npz") and Path(data).is_file()
+    otherwise = task_of_arrays(Inputs(data, TARGETS)) if ready and not options.task else ""
+    numbered = all(identity.labels.names is None for identity in models)
+    wanted = []
+    for identity in models:
+        name = task_name(identity, options.task, otherwise)
+        need_interface(identity, name, ready=ready, numbered=numbered)
+        labels = identity.labels.names or ()
+        opened = open_data(data, name, labels, columns=options.columns, split=options.split)
+        note = "" if labels or not ready else f"{name}: classes are compared by their numbers"
+        wanted.append(BenchTarget(task_of(name, labels), opened, note if name in NAMED else ""))
+    return wanted
 
 
 def _samples(
@@ -230,6 +243,7 @@ def _report(
         *_interface([c.identity for c in contenders]),
     )
     notes = [f"{c.role}: {n}" for c in contenders for n in c.notes]
+    notes += dict.fromkeys(one.note for one in wanted if one.note)
     section = BenchSection(
         device=options.device,
         pace=pace or None,

@@ -20,7 +20,7 @@ import numpy as np
 import interop
 from interop.bench.latency import filled, sizes
 from interop.bench.runners import WAYS, Contender, Runner
-from interop.errors import ModelError
+from interop.errors import ModelError, without_folders
 from interop.facts import Group, Json, Measurement, Unit
 from interop.models.signature import drawn
 from interop.runtimes.base import Array, Batch
@@ -116,10 +116,10 @@ def _child(
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise _failed(runner, order, f"no answer within {TIMEOUT_SECONDS} s") from None
+            raise _failed(contender, runner, f"no answer within {TIMEOUT_SECONDS} s") from None
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise _failed(runner, order, lines[-1] if lines else f"exit {done.returncode}")
+        raise _failed(contender, runner, lines[-1] if lines else f"exit {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -150,10 +150,10 @@ def _order(contender: Contender, runner: Runner, inputs: Path) -> dict[str, Json
     }
 
 
-def _failed(runner: Runner, order: Mapping[str, Json], why: str) -> ModelError:
+def _failed(contender: Contender, runner: Runner, why: str) -> ModelError:
     return ModelError(
-        f"{runner.runtime.name} failed in a process of its own: {why}",
-        where=str(order["model"]),
+        f"{runner.runtime.name} failed in a process of its own: {without_folders(why)}",
+        where=contender.identity.manifest.path,
         fix=f"leave {runner.spec} away",
     )
 

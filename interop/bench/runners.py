@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import torch
 
+from interop.bench.bare_graph import BareGraph, bare_graph, graph_file
 from interop.bench.options import RUNTIMES
 from interop.errors import (
     ConfigError,
@@ -23,6 +24,7 @@ from interop.errors import (
     InteropError,
     ModelError,
     ReadError,
+    first_line,
 )
 from interop.export import ExportOptions
 from interop.export.bundle import RECEIPT
@@ -113,15 +115,15 @@ class Contender:
     """One model, ready to run in each of its runners.
 
     `role` is "A" or "B". `forward` is its module with what it takes and the names of its outputs,
-    which those of the graph are in the same order. `skipped` are the runners that could not be had,
-    and why; `notes` what was taken for granted when the module was made. `domain` are the sizes of
-    inputs for which the graph was proved.
+    which those of the graph are in the same order; a bare ONNX file has no module. `skipped` are
+    the runners that could not be had, and why; `notes` what was taken for granted when the module
+    was made. `domain` are the sizes of inputs for which the graph was proved.
     """
 
     role: str
     identity: Identity
     options: ExportOptions
-    forward: Forward
+    forward: Forward | BareGraph
     runners: tuple[Runner, ...]
     threads: int
     tf32: bool = False
@@ -190,11 +192,11 @@ def prepare_contenders(
 ) -> list[Contender] | Report:
     """All runners of each model; the export's Report where one fails its proofs.
 
-    A bundle brings its graph along; a checkpoint is exported into `scratch`, where graphs of lower
-    precision go as well. `options` say how each model's module is built and exported; by its place
-    in `models` `samples` holds what the export's proofs are fed, and `exports` the export that was
-    made of it before. Every runner runs an example once:
-    one that cannot be had is among `skipped`. Raises ConfigError for an unknown spec, DeviceMissing
+    A bundle and a bare ONNX file bring their graph along; a checkpoint is exported into `scratch`,
+    where graphs of lower precision go as well. `options` say how each model's module is built and
+    exported; by its place in `models` `samples` holds what the export's proofs are fed, and
+    `exports` the export that was made of it before. Every runner runs an example once: one that
+    cannot be had is among `skipped`. Raises ConfigError for an unknown spec, DeviceMissing
     where the device itself is not had, ModelError where no module can be made of a model or none of
     its runners runs.
     """
@@ -208,7 +210,10 @@ def prepare_contenders(
             how = options or ExportOptions()
             role = "AB"[n]
             run = exports[n] if n < len(exports) else None
-            onnx = _graph_of(identity) if run is None else None
+            alone = graph_file(identity) if run is None else None
+            onnx = alone or (_graph_of(identity) if run is None else None)
+            forward: Forward | BareGraph
+            notes: tuple[str, ...]
             if onnx is None and run is None:
                 say(f"{role}: exporting {identity.manifest.path}")
                 real = samples[n] if n < len(samples) else None
@@ -219,10 +224,12 @@ def prepare_contenders(
                 assert run.folder is not None and run.forward is not None
                 onnx, forward, notes = run.folder / GRAPH, run.forward, run.assumed
                 identity = replace(identity, assumptions=run.identity.assumptions)
+            elif alone is not None:
+                onnx, forward, notes = alone, bare_graph(identity, how.inputs), ()
             else:
                 assert onnx is not None
                 forward, notes = _forward(identity, how, onnx.parent, say)
-            domain = _domain(onnx.parent)
+            domain = _domain(onnx.parent) if alone is None else ()
             notes += _gaps(domain)
             contender = Contender(role, identity, how, forward, (), count, tf32, (), notes, domain)
             room = scratch / f"{role} lower"
@@ -277,8 +284,12 @@ def _lane(
 ) -> Runner:
     """A runner that has run an example. Raises InteropError, whatever it was that failed."""
     graph = _lowered(contender, spec, onnx, room, calibrate) if spec.runtime != "pytorch" else None
-    tf32 = contender.tf32
-    runtime = open_runtime(spec, contender.forward, graph, device, contender.threads, tf32=tf32)
+    tf32, module = contender.tf32, contender.forward
+    if graph is None and isinstance(module, BareGraph):
+        what = "an ONNX file by itself has no PyTorch module"
+        raise ModelError(what, fix="give the checkpoint or the bundle to compare with PyTorch")
+    native = module if isinstance(module, Forward) else None
+    runtime = open_runtime(spec, native, graph, device, contender.threads, tf32=tf32)
     try:
         runtime.outputs(drawn(contender.signature, 1))
     except InteropError:
@@ -286,7 +297,7 @@ def _lane(
         raise
     except Exception as error:  # a runtime's own, of a type or operator that it lacks
         runtime.close()
-        why = (str(error).strip() or type(error).__name__).splitlines()[0][:240]
+        why = first_line(error, 240)
         raise ModelError(f"fails on an example: {why}", fix=f"leave {spec} away") from None
     return Runner(spec, runtime, graph)
 

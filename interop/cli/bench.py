@@ -52,7 +52,8 @@ def command(
     """Measure MODEL in PyTorch and ONNX Runtime on the same samples.
 
     With a second MODEL, also whether it can stand in for the first on the task. A MODEL
-    is a checkpoint (it is exported first, with proof) or a bundle folder.
+    is a checkpoint (it is exported first, with proof), a bundle folder, or an ONNX file,
+    which is measured in ONNX Runtime alone.
     """
     if compare and models:
         raise click.UsageError("--compare takes two reports, and no model beside them")

@@ -20,16 +20,18 @@ from interop.errors import DataError
 from interop.facts import TaskName
 
 LABELS = ("label", "labels")
+TARGETS = (*LABELS, "y")  # what class numbers of a data set may be called
 NO_CLASS = 255  # a pixel of a mask that counts neither way
 
 
 class Inputs:
-    """The arrays of an .npz file, a row a sample; "labels" holds a class number for each, if there.
+    """The arrays of an .npz file, a row a sample; one of `labels` holds a class number for each, if
+    it is there.
 
     Raises DataError where it is no such file or the arrays differ in length.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, labels: Sequence[str] = LABELS) -> None:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -38,10 +40,10 @@ class Inputs:
             what = f"cannot be read as an .npz file ({error})"
             raise DataError(what, where=str(path), fix=fix) from None
         self.path = Path(path)
-        self.labels = next((arrays.pop(name) for name in LABELS if name in arrays), None)
+        self.labels = next((arrays.pop(name) for name in labels if name in arrays), None)
         self.arrays: dict[str, NDArray[Any]] = arrays
-        labels = [] if self.labels is None else [self.labels]
-        lengths = {len(a) for a in (*arrays.values(), *labels) if a.ndim}
+        rows = [*arrays.values(), *([] if self.labels is None else [self.labels])]
+        lengths = {len(a) for a in rows if a.ndim}
         if not arrays or len(lengths) != 1 or 0 in lengths:
             what = f"its arrays have {sorted(lengths)} rows, where each needs as many as the others"
             fix = "save an array for each input, a row a sample"
@@ -54,6 +56,15 @@ class Inputs:
         """At most `count` samples taken evenly over the whole file."""
         picks = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
         return {name: array[picks] for name, array in self.arrays.items()}
+
+
+def task_of(inputs: Inputs) -> str:
+    """Return the task that whole numbers as labels stand for, one a row; "" for others."""
+    labels = inputs.labels
+    if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        return ""
+    whole = any(a.dtype.kind in "iu" for a in inputs.arrays.values())
+    return TaskName.TEXT_CLASSIFICATION if whole else TaskName.IMAGE_CLASSIFICATION
 
 
 class ArrayData(Data):

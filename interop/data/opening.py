@@ -7,7 +7,7 @@ from pathlib import Path
 
 from interop.data import columns as table_columns
 from interop.data import tables, vision
-from interop.data.arrays import ArrayData, Inputs
+from interop.data.arrays import TARGETS, ArrayData, Inputs
 from interop.data.base import Data
 from interop.data.columns import TableData
 from interop.data.detection import CocoBoxes, VocBoxes, is_voc
@@ -102,7 +102,7 @@ def _table(path: Path, task: str) -> Path | None:
 
 def _other(path: Path, task: str, labels: Sequence[str] | None) -> Data:
     if path.suffix.lower() == ".npz" and task in _OF_ARRAYS:
-        return ArrayData(Inputs(path), task, labels)
+        return ArrayData(Inputs(path, TARGETS), task, labels)
     if task == TaskName.OBJECT_DETECTION and (path.is_dir() or path.suffix.lower() == ".json"):
         return VocBoxes(path, labels) if is_voc(path) else CocoBoxes(path, labels)
     if path.is_dir() and task == TaskName.IMAGE_SEGMENTATION:

@@ -11,6 +11,7 @@ import contextlib
 import dis
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,14 +23,29 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from interop.export.attention import without_fast_path
 from interop.proof.guards import is_own
 
 # What hands a tensor's numbers to Python without passing torch's dispatcher.
 _HANDS_OUT = ("tolist", "numpy", "__array__")
 _TORCH = str(Path(torch.__file__).parent)
+_INNER = (f"{_TORCH}/_", str(Path(_TORCH, "utils", "_python_dispatch.py")))
+# torch's own code of packed sequences reads lengths as numbers; ONNX's LSTM takes them as they are.
+_PACKING = tuple(
+    str(Path(_TORCH, "nn", *place)) for place in (("utils", "rnn.py"), ("modules", "rnn.py"))
+)
 
 
-def decisions(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """The `places` of decisions. `packs` says that torch's own code of packed sequences took some:
+    an exporter writes that with the lengths as they come, which other values then have to prove."""
+
+    places: tuple[str, ...] = ()
+    packs: bool = False
+
+
+def decisions(module: nn.Module, example: Sequence[torch.Tensor]) -> Decisions:
     """The places ("file:line") where numbers computed from the input become Python's, and those
     where an error of torch's own was raised and caught: of that, too, a trace keeps one way, and
     torch's older exporter crashes on it.
@@ -39,9 +55,9 @@ def decisions(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[str, 
     """
     watch = _Watch(example)
     out = contextlib.redirect_stdout(sys.stderr)  # what a person's module prints is no report
-    with torch.no_grad(), out, _handing_out(watch), watch:
+    with torch.no_grad(), out, without_fast_path(), _handing_out(watch), watch:
         module(*example)
-    return tuple(dict.fromkeys(watch.places))
+    return Decisions(tuple(dict.fromkeys(watch.places)), watch.packs)
 
 
 def catches(module: nn.Module, example: Sequence[torch.Tensor]) -> tuple[str, ...]:
@@ -75,6 +91,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, sources: Sequence[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.places: list[str] = []
+        self.packs = False
         self._derived: Any = WeakTensorKeyDictionary()
         for source in sources:
             self._derived[source] = True
@@ -82,14 +99,18 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def is_derived(self, value: Any) -> bool:
         return isinstance(value, torch.Tensor) and value in self._derived
 
-    def note(self) -> None:
-        self.places.append(_place(sys._getframe(2)))
+    def note(self, *, raised: bool = False) -> None:
+        frame = sys._getframe(2)
+        if not raised and _caller(frame).startswith(_PACKING):
+            self.packs = True
+        else:
+            self.places.append(_place(frame))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         try:
             result = func(*args, **(kwargs or {}))
         except Exception:
-            self.note()  # where nothing catches it, there are no places to speak of
+            self.note(raised=True)  # where nothing catches it, there are no places to speak of
             raise
         if any(self.is_derived(leaf) for leaf in _pytree.tree_leaves((args, kwargs))):
             for leaf in _pytree.tree_leaves(result):
@@ -113,6 +134,14 @@ def _handing_out(watch: _Watch) -> Iterator[None]:
     instead = {name: watched(getattr(torch.Tensor, name)) for name in _HANDS_OUT}
     with mock.patch.multiple(torch.Tensor, **instead):
         yield
+
+
+def _caller(frame: FrameType | None) -> str:
+    """The file of the innermost line that is neither this module's nor of torch's inner workings,
+    by which every call of an operator goes."""
+    while frame is not None and frame.f_code.co_filename.startswith((__file__, *_INNER)):
+        frame = frame.f_back
+    return frame.f_code.co_filename if frame else ""
 
 
 def _place(frame: FrameType | None) -> str:

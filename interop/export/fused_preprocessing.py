@@ -18,7 +18,7 @@ import PIL
 from onnx import TensorProto, helper, numpy_helper
 
 from interop.data import pictures
-from interop.errors import InteropError, ModelError
+from interop.errors import InteropError, ModelError, first_line
 from interop.facts import Json, Preprocessing
 from interop.identity.metadata import preprocessing_json
 from interop.proof import graph as graphs
@@ -240,7 +240,7 @@ def _upgraded(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:
     try:
         converted = onnx.version_converter.convert_version(graph, OPSET)
     except Exception as error:  # the converter's own
-        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        line = first_line(error)
         what = (
             f"is of opset {have} and cannot be brought to {OPSET}, the first that resizes with "
             f"antialiasing: {line}"

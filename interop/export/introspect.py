@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils import _pytree
 
-from interop.export import documents, library_files, weights
-from interop.facts import Identity, Json, Proof
+from interop.export import documents, library_files, observe, routes, weights
+from interop.facts import AxisDomain, AxisState, Identity, Json, Proof
+from interop.facts.sections.export import Attempt
 from interop.models.libraries.sentence_transformers.build import SentenceModel
 from interop.models.libraries.transformers.signature import is_one
-from interop.models.signature import BATCH, Arrays, Forward, Signature
+from interop.models.signature import BATCH, Argument, Arrays, Forward, Signature
+from interop.models.signature.calling import root
 from interop.models.signature.types import DETECTIONS
 from interop.proof.graph import DTYPES
 from interop.proof.parity import KEPT, repeated
@@ -66,11 +68,84 @@ def like(takes: Signature, samples: Mapping[str, NDArray[Any]]) -> Signature:
     return replace(takes, arguments=tuple(arguments), sizes=sizes, others=others)
 
 
-def attends(module: nn.Module) -> bool:
-    """Whether a module may use torch's fused attention: convolutions alone never do."""
-    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    linear = sum(isinstance(m, nn.Linear) for m in module.modules())
-    return linear > 3 or not any(isinstance(m, convolutions) for m in module.modules())
+def fitting(forward: Forward, attention: bool) -> list[routes.Route]:
+    """Return the routes for this module; `attention` says that torch's fused operator ran.
+
+    A TorchScript program goes through TorchScript's own exporter: torch.export takes none.
+    """
+    if isinstance(forward.model, torch.jit.ScriptModule):
+        return [r for r in routes.fitting(forward.signature) if not r.dynamo]
+    parts = list(forward.modules())
+    attention = attention or any(isinstance(m, nn.MultiheadAttention) for m in parts)
+    return routes.fitting(forward.signature, attends=attention, recurs=recurs(forward))
+
+
+def recurs(module: nn.Module) -> bool:
+    """Say whether it has LSTM or GRU layers."""
+    return any(isinstance(m, nn.RNNBase) for m in module.modules())
+
+
+def refused(
+    described: Sequence[tuple[Argument, Mapping[str, int]]], takes: Signature
+) -> dict[tuple[str, int], tuple[str, str]]:
+    """Return the axes that were described with a name and that the module takes at one size."""
+    now = {a.name: a.axes for a in takes.arguments}
+    return {
+        (a.name, place): (axis, "the module itself takes no other size")
+        for a, _ in described
+        for place, axis in enumerate(a.axes)
+        if isinstance(axis, str) and isinstance(now.get(a.name, a.axes)[place], int)
+    }
+
+
+def explained(
+    domain: Sequence[AxisDomain], pools: Collection[str], attempts: Sequence[Attempt]
+) -> tuple[AxisDomain, ...]:
+    """Return the axes with the known cause of a size being fixed: `pools` are adaptive poolings
+    that were seen, `attempts` the routes that were given up."""
+    if pools:
+        cause = f"ONNX has no operator for {next(iter(pools))} of an input of open size"
+    elif any("inferred a static shape" in attempt.why for attempt in attempts):
+        cause = "the module's Python code depends on this size, as a loop over the axis does"
+    else:
+        return tuple(domain)
+    return tuple(
+        replace(axis, why=f"{cause}; {axis.why}" if axis.why else cause)
+        if axis.state is AxisState.FIXED and axis.name not in ("", BATCH)
+        else axis
+        for axis in domain
+    )
+
+
+def fixed_notes(domain: Sequence[AxisDomain], *, noted: Sequence[str]) -> list[str]:
+    """Return the notes on axes that have a name and one size, with the first one's reason."""
+    fixed: dict[int, dict[str, AxisDomain]] = {}
+    for axis in domain:
+        if axis.state is AxisState.FIXED and axis.name and axis.min is not None:
+            fixed.setdefault(axis.min, {}).setdefault(axis.name, axis)
+    notes = []
+    for size, axes in fixed.items():
+        front = f"{' and '.join(axes)} {'are' if len(axes) > 1 else 'is'} fixed"
+        if not any(note.startswith(front) for note in noted):
+            notes.append(f"{front} at {size}: {next(iter(axes.values())).why}")
+    return notes
+
+
+def plain_weights(forward: Forward) -> set[str]:
+    """Return the names of tensors that cannot be masks: parameters, and statistics of one axis."""
+    buffers = {name for name, b in forward.model.named_buffers() if b.ndim < 2}
+    return {name for name, _ in forward.model.named_parameters(remove_duplicate=False)} | buffers
+
+
+def said(takes: Signature) -> list[str]:
+    """Return the note on inputs that were put into a dict, which nobody said."""
+    names = [a.name for a in takes.arguments if a.path]
+    if not names:
+        return []
+    argument = root(takes.arguments[0].path)
+    return [
+        f"forward takes one argument: {' and '.join(names)} were given to it in a dict, {argument}"
+    ]
 
 
 def with_unused(same: Proof, forward: Forward, answered: tuple[Arrays, Any] | None) -> Proof:
@@ -212,8 +287,13 @@ def once(identity: Identity, module: nn.Module) -> tuple[dict[str, torch.Tensor]
     return weights.untied(module.state_dict(), tied_names(module))
 
 
-def remedy(module: nn.Module) -> str:
-    """What to do about a module that fails on its input."""
+def remedy(forward: Forward, walked: Collection[str], *, described: bool) -> str:
+    """Return what to do about a module that fails on its input.
+
+    `walked` are inputs that were indexed along their batch axis; `described` says that a person
+    described them.
+    """
+    module = forward.model
     whole = [
         n for n, p in module.named_parameters() if not (p.is_floating_point() or p.is_complex())
     ]
@@ -222,6 +302,19 @@ def remedy(module: nn.Module) -> str:
         return (
             f"save the float weights: {whole[0]} is {kind}, cast without the scales that a "
             "quantised model needs"
+        )
+    if walked:
+        return observe.lists(list(walked))
+    if any(a.path for a in forward.signature.arguments):
+        name = root(forward.signature.arguments[0].path)
+        return (
+            f"forward takes one argument, {name}, and was given a dict; if it is a list, write "
+            f"--input '{name}[0]=…'; if its keys are other ones, --input '{name}.KEY=…'"
+        )
+    if described:
+        return (
+            "correct --input: NAME=DTYPE(batch,…) for a tensor, NAME.KEY=… for an entry of a dict, "
+            "NAME[0]=… for one of a list"
         )
     return "give the preprocessing with --preprocess, or samples with --data"
 

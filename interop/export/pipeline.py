@@ -18,15 +18,18 @@ from torch import nn
 from interop.errors import DataError, InteropError, ModelError, Unsettled
 from interop.export import (
     artifacts,
+    attention,
     bundle,
     documents,
     graph,
     introspect,
     library_files,
+    observe,
     routes,
     weights,
+    wording,
 )
-from interop.export.control_flow import catches, decisions
+from interop.export.control_flow import Decisions, catches, decisions
 from interop.export.divergence import explain as explaining
 from interop.export.options import ExportOptions
 from interop.export.weights import WrittenWeights
@@ -34,7 +37,6 @@ from interop.facts import (
     PROOFS,
     Answer,
     Assumption,
-    AxisDomain,
     AxisState,
     Case,
     Identity,
@@ -62,13 +64,14 @@ from interop.models.signature import (
     drawn,
     narrowed,
     parse_argument,
+    settled,
 )
+from interop.models.signature.lengths import said
 from interop.models.signature.types import DETECTIONS, SIDES
 from interop.models.user_code import afresh
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
-from interop.proof.domain import Explored, Outcome, SizeTrial, explore, repeat
+from interop.proof.domain import Explored, Outcome, at_home, explore, repeat
 from interop.proof.guards import Guard, Sizes
-from interop.proof.parity import json_number
 from interop.reading import read
 from interop.report.json import to_json
 from interop.rules import run as run_rules
@@ -80,6 +83,7 @@ SAMPLES = 16  # real ones on which parity is proved; batches of 1, 2 and 3 use t
 # Conditions on height and width that a trace may note before they are held, unless they were asked
 # for: a windowed transformer has hundreds, and its trace takes minutes.
 GUARDS = 64
+VALUES = 4  # inputs of one size, if the graph may hold for some values alone
 Progress = Callable[[str], None]
 # Real inputs (n, ...) as the model takes them; by input name where it takes several.
 Samples = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -123,7 +127,7 @@ class Proved:
     def departure(self) -> str:
         """Where the graph is not the module, for no reason that the module gives."""
         bad = (t for t in self.explored.trials if t.outcome in (Outcome.DIFFERS, Outcome.FAILS))
-        return next((t.why or f"it departs at {_sizes(t)}" for t in bad), "")
+        return next((t.why or f"it departs at {wording.sizes(t)}" for t in bad), "")
 
 
 @dataclass(slots=True)
@@ -142,13 +146,15 @@ class ExportRun:
     notes: list[str] = field(default_factory=list)
     program: Identity | None = None  # the file whose program a bundle was made of
     assumed: tuple[str, ...] = ()  # the notes on how the module was made
-    decided: tuple[str, ...] | None = None
+    decided: Decisions | None = None
+    seen: observe.Observed = field(default_factory=observe.Observed)
     source_sha256: str = ""
     measurements: tuple[Measurement, ...] = ()
     parted: tuple[Any, ...] | None = None
     learned: routes.Learned = field(default_factory=routes.Learned)
     held_axes: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     answered: tuple[Arrays, tuple[NDArray[Any], ...]] | None = None
+    began: float = 0.0  # of the route that is tried
     proving: list[float] = field(default_factory=lambda: [0.0, 0.0])
     start: tuple[float, float] = field(default_factory=lambda: (perf_counter(), process_time()))
 
@@ -216,8 +222,11 @@ class ExportRun:
         elif takes.assumed:
             self.assume_size(takes)
         forward = Forward(module, takes)
+        forward.signature = takes = settled(forward, introspect.dtype(module))
+        self.notes += [*said(takes), *introspect.said(takes)]
         feed = Feed(takes, samples, "seeded" if samples is None else "real")
         self.run_once(forward)
+        observe.check_lists(forward, self.seen, self.identity.manifest.path)
         assert self.answered is not None
         if self.options.factory or self.options.head:
             self.proofs[0] = self.proved(
@@ -236,6 +245,7 @@ class ExportRun:
                 "class would find the end of each text of a batch"
             )
         forward.signature = narrowed(forward, introspect.dtype(module))
+        self.held_axes |= introspect.refused(self.inputs, forward.signature)
         self.forward = forward
         return forward, replace(feed, signature=forward.signature)
 
@@ -256,16 +266,17 @@ class ExportRun:
         # One row: what it is to tell, names and whether the module runs at all, no second one adds.
         given = drawn(forward.signature, 1)
         example = tuple(t.clone() for t in tensors(given, introspect.dtype(forward)))
-        try:
-            outputs = forward.learn_outputs(example)
-        except ModelError:
-            raise
-        except Exception as error:  # a person's own code may raise anything
-            shapes = ", ".join(str(tuple(t.shape)) for t in example)
-            what = f"the module fails on an input of shape {shapes}: {routes.why(error)}"
-            raise ModelError(
-                what, where=self.identity.manifest.path, fix=introspect.remedy(forward.model)
-            ) from error
+        with observe.observing(forward.signature, example) as self.seen:
+            try:
+                outputs = forward.learn_outputs(example)
+            except ModelError:
+                raise
+            except Exception as error:  # a person's own code may raise anything
+                shapes = ", ".join(str(tuple(t.shape)) for t in example)
+                what = f"the module fails on an input of shape {shapes}: {routes.why(error)}"
+                walked = [*self.seen.walked, *observe.indexed(forward, example)]
+                fix = introspect.remedy(forward, walked, described=bool(self.inputs))
+                raise ModelError(what, where=self.identity.manifest.path, fix=fix) from error
         self.answered = given, tuple(host(t).copy() for t in outputs)
 
     def samples(self, takes: Signature) -> Mapping[str, NDArray[Any]] | None:
@@ -305,24 +316,33 @@ class ExportRun:
         weights = self.write_weights(forward.model, folder)
         failed: list[Proof] = []
         kept: Proved | None = None
-        for route in routes.fitting(forward, introspect.attends(forward)):
+        raised: list[tuple[routes.Route, str]] = []
+        for route in introspect.fitting(forward, self.seen.attention):
+            if routes.doomed(route, raised):
+                continue
             if kept is not None and (route.open != "all" or (kept.explored.clean and route.dynamo)):
                 continue  # what the module itself restricts, a trace of the same kind does not open
+            if not route.dynamo and self.decided is not None and self.decided.places:
+                continue  # a trace of TorchScript would fix what the module decides
+            self.began = perf_counter()
             proved = self.through(route, forward, feed, weights, folder)
             if proved is None:
+                raised.append((route, self.attempts[-1].why))
                 continue
             if proved.holds:
                 kept = proved if kept is None or proved.closed < kept.closed else kept
                 if not any(proved.closed):
                     break
                 if not proved.explored.clean:
-                    self.attempts.append(Attempt(route.name, proved.departure))
+                    self.give_up(route, proved.departure)
                 continue
             why = next(p.what for p in proved.proofs if not p.holds)
-            self.attempts.append(Attempt(route.name, why))
+            if "outputs of shape" in why and self.by_values(route, forward, feed):
+                why += "; give pad_packed_sequence its total_length"
+            self.give_up(route, why)
             # Where no other route could do better, its reason is the one to tell.
             failed = list(proved.proofs) if proved.hopeless else failed or list(proved.proofs)
-            if self.parted is None and (label := _parting(proved.proofs)):
+            if self.parted is None and (label := wording.parting(proved.proofs)):
                 self.parted = route, label
             if proved.hopeless:
                 break
@@ -339,24 +359,32 @@ class ExportRun:
         self.proofs += failed
         return None
 
+    def give_up(self, route: routes.Route, why: str) -> None:
+        """Note a route that does not hold, with the time that it took."""
+        self.attempts.append(Attempt(route.name, why, perf_counter() - self.began))
+
     def through(
         self, route: routes.Route, forward: Forward, feed: Feed, held: WrittenWeights, folder: Path
     ) -> Proved | None:
         """One route with its proofs; None where it gives no graph, which is noted."""
         self.progress(f"converting ({route.name})")
-        if not route.dynamo and (found_at := self.decides(forward, feed)):
+        if not route.dynamo and (found_at := self.decides(forward, feed).places):
             why = (
                 "the module decides in Python on its input's values, or catches an error of "
-                f"torch's own ({_some(found_at)}), which a trace would fix for good: write it "
-                "with torch.where"
+                f"torch's own ({wording.some(found_at)}), which a trace would fix for good: write "
+                "it with torch.where"
             )
-            self.attempts.append(Attempt(route.name, why))
+            self.give_up(route, why)
             return None
         with _uncollected():
             try:
                 converted = self.converted(route, forward, feed)
+            except routes.OutOfTime:
+                budget = routes.seconds(forward)
+                self.give_up(route, f"it took longer than its budget of {budget:.0f} s")
+                return None
             except Exception as error:  # an exporter may raise anything
-                self.attempts.append(Attempt(route.name, routes.why(error)))
+                self.give_up(route, routes.why(error))
                 return None
             model = converted.model
             inputs = introspect.inputs(model, converted.axes)
@@ -367,12 +395,16 @@ class ExportRun:
             )  # fmt: skip
             decided = converted.decided
             del model, converted
-        known = self.learned.of(routes.opened(forward.signature, route))
+        takes = routes.opened(forward.signature, route)
+        known = self.learned.of(takes)
+        if known is None and not route.dynamo and introspect.recurs(forward):
+            known = routes.guards_of(forward, feed, takes)  # no other route has traced it yet
         if known is None and not route.dynamo and not decided and not self.catching(forward, feed):
             known = ()  # a trace of TorchScript warns of each decision on a shape: there was none
         proofs, hopeless, explored = self.prove(
             forward, feed, held, folder, derived, known,
             thorough=known is None or not route.dynamo,
+            draws=VALUES if self.by_values(route, forward, feed) else 1,
         )  # fmt: skip
         accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
         route_result = RouteResult(route, opset, accounts, inputs)
@@ -388,10 +420,11 @@ class ExportRun:
             return routes.convert(
                 forward, feed, route,
                 budget=GUARDS if sides and not asked else None, learned=self.learned,
+                seconds=routes.seconds(forward),
             )  # fmt: skip
         except routes.TooManyGuards as error:
             why = f"the module has {error}, and its trace takes minutes"
-            opens = f"--input '{_spec(forward.signature)}' opens them"
+            opens = f"--input '{wording.spec(forward.signature)}' opens them"
             self.notes.append(f"{' and '.join(sides)} are fixed: {why}; {opens}")
             for argument in forward.signature.arguments:
                 for place, axis in enumerate(argument.axes):
@@ -399,30 +432,36 @@ class ExportRun:
                         self.held_axes[argument.name, place] = str(axis), f"{why}; {opens}"
             forward.signature = forward.signature.fixed(*sides)
             feed = replace(feed, signature=forward.signature)
-            return routes.convert(forward, feed, route, learned=self.learned)
+            seconds = routes.seconds(forward)
+            return routes.convert(forward, feed, route, learned=self.learned, seconds=seconds)
 
     def accept(self, found: Proved, forward: Forward, folder: Path) -> RouteResult:
         """The graph of a route that holds, with its domain in it and in the report."""
         domain = found.explored.axes(self._held(forward.signature, found))
+        domain = introspect.explained(domain, self.seen.pools, self.attempts)
         graph.restrict(folder / GRAPH, domain)
         inputs = tuple(
-            {**given, "shape": [_shown(given["name"], i, axis, domain)
-                                for i, axis in enumerate(given["shape"])]}
+            {**given, "shape": wording.shown(given["name"], given["shape"], domain)}
             for given in found.made.inputs
-        )  # fmt: skip
+        )
         fixed = [d.name for d in domain if d.state is AxisState.FIXED and d.name]
         forward.signature = found.explored.signature.fixed(*dict.fromkeys(fixed))
-        trials = [_trial(t) for t in found.explored.trials if t.outcome is not Outcome.UNTRIED]
+        trials = [
+            wording.trial_facts(t)
+            for t in found.explored.trials
+            if t.outcome is not Outcome.UNTRIED
+        ]
         for p in found.proofs:
             if p.name == ProofName.PARITY:
                 p = replace(
-                    p, what=f"{p.what}{_elsewhere(found.explored.trials)}",
+                    p, what=f"{p.what}{wording.elsewhere(found.explored.trials)}",
                     facts={**p.facts, "trials": trials, "domain": [d.json() for d in domain],
                            "asked": sorted({x for a, _ in self.inputs for x in a.axes
                                             if isinstance(x, str)})},
                 )  # fmt: skip
             self.proofs.append(p)
         self.section = replace(self.section, domain=tuple(domain))
+        self.notes += introspect.fixed_notes(domain, noted=self.notes)
         if found.decided:
             self.notes.append(
                 "tracing fixed what the module decides in Python on its input's shape, as in the "
@@ -526,18 +565,27 @@ class ExportRun:
         *,
         thorough: bool = False,
         again: Sequence[Sizes] | None = None,
+        draws: int = 1,
     ) -> tuple[list[Proof], bool, Explored]:
         """The four proofs of a graph, whether no other route could do better, and its domain.
 
         `guards` are those of its trace, None where they are not known. `again` are sizes of which a
-        receipt says that they hold: they are tried, and no others.
+        receipt says that they hold: they are tried, and no others. `draws` are the inputs of
+        other values that are tried of each size.
         """
         model, device = folder / GRAPH, self.options.device
         self.progress("proving the weights and the structure")
         same = self.proved(same_weights, model, held.path, derived, state=held.state)
         same = introspect.with_unused(same, forward, self.answered)
         width = introspect.width(self.identity, forward)
-        sound, runtime, first = self.proved(structure, model, feed, width=width, device=device)
+        sound, runtime, first = self.proved(
+            structure,
+            model,
+            feed,
+            width=width,
+            device=device,
+            weights=introspect.plain_weights(forward),
+        )
         if runtime is None:
             lacking = introspect.dtype(forward) in LACKING
             if lacking:
@@ -558,16 +606,23 @@ class ExportRun:
             explored = Explored(forward.signature)
             if again is not None and alike.holds:
                 trials = self.proved(repeat, truth, forward, runtime, again, device=device)
-                alike = _repeated(alike, trials)
-            elif same.holds and alike.holds and sound.holds:
+                alike = wording.repeated(alike, trials)
+            elif draws > 1 and alike.holds:
+                homes = at_home(forward.signature, runtime.input_shapes)
+                trials = self.proved(
+                    repeat, truth, forward, runtime, homes, device=device, draws=draws
+                )
+                alike = wording.repeated(alike, trials, draws)
+            if again is None and same.holds and alike.holds and sound.holds:
                 self.progress("trying other sizes")
                 explored = self.proved(
                     explore, truth, forward, runtime, guards, shapes=runtime.input_shapes,
-                    thorough=thorough, device=device,
+                    thorough=thorough, device=device, draws=draws,
                 )  # fmt: skip
         proofs = [same, alike, sound]
         finite = all(np.isfinite(o).all() for outputs in truth.native for o in outputs)
         hopeless = truth.unsteady or not finite or same.facts.get("unused_is_fault", False)
+        hopeless = hopeless or bool(sound.facts.get("broken_weights"))
         if all(p.holds for p in proofs):
             self.progress("trying the comparison itself")
             names = self.identity.head.tensors if self.identity.head else ()
@@ -577,23 +632,29 @@ class ExportRun:
             return proofs, not sharp.holds, explored
         return proofs, hopeless, explored
 
-    def decides(self, forward: Forward, feed: Feed) -> tuple[str, ...]:
+    def decides(self, forward: Forward, feed: Feed) -> Decisions:
         """Where the module decides on its input's values; looked for once.
 
         torchvision's detectors are written so that a trace follows whatever they find.
         """
         if forward.signature.kind == DETECTIONS:
-            return ()
+            return Decisions()
         # A program has its branches in itself, and the exporter keeps them.
         if isinstance(forward.model, torch.jit.ScriptModule):
-            return ()
+            return Decisions()
         if self.decided is None:
             try:
                 example = tensors(feed.example(), introspect.dtype(forward))
                 self.decided = decisions(forward, example)
             except Exception:  # the module fails, as the exporter will say
-                self.decided = ()
+                self.decided = Decisions()
         return self.decided
+
+    def by_values(self, route: routes.Route, forward: Forward, feed: Feed) -> bool:
+        """Say whether a graph may be the module for some values of its inputs alone: torch's code
+        of packed sequences and of padding looks at them."""
+        packs = not route.dynamo and self.decides(forward, feed).packs
+        return packs or attention.nests(forward)
 
     def catching(self, forward: Forward, feed: Feed) -> tuple[str, ...]:
         """Where the module's own code catches errors."""
@@ -642,7 +703,7 @@ class ExportRun:
         (folder / "README.md").write_text(text, "utf-8", newline="\n")
         conversion = {
             **to_json(self.section),
-            "attempts": to_json(self.attempts),
+            "attempts": [{"route": a.route, "why": a.why} for a in self.attempts],
             "notes": self.notes,
             "recorded": introspect.recorded(self.answered[1] if self.answered else ()),
         }
@@ -702,6 +763,7 @@ class ExportRun:
                 bundle=str(target) if target is not None else None,
                 files=files or {},
                 attempts=tuple(self.attempts),
+                route_budget_seconds=routes.seconds(self.forward) if self.forward else None,
                 notes=tuple(self.notes),
                 conversion_seconds=wall - self.proving[0],
                 conversion_cpu_seconds=cpu - self.proving[1],
@@ -799,66 +861,5 @@ def _run(run: ExportRun, data: artifacts.Data | None, target: Path) -> Report:
     return run.report(target, files)
 
 
-def _some(places: Sequence[str]) -> str:
-    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
-    return ", ".join(places[:4]) + more
-
-
-def _sizes(trial: SizeTrial) -> str:
-    return ", ".join(f"{axis} {n}" for axis, n in trial.sizes.items())
-
-
-def _repeated(alike: Proof, trials: Sequence[SizeTrial]) -> Proof:
-    """Parity with the sizes that a receipt names, which must hold as well."""
-    facts = {**alike.facts, "trials": [_trial(t) for t in trials]}
-    for trial in trials:
-        if not trial.good:
-            why = trial.why or f"outputs {trial.relative:.1e} of the largest apart"
-            return replace(alike, holds=False, what=f"{_sizes(trial)}: {why}", facts=facts)
-    return replace(alike, what=f"{alike.what}{_elsewhere(trials)}", facts=facts)
-
-
-def _trial(trial: SizeTrial) -> dict[str, Json]:
-    return {
-        "sizes": dict(trial.sizes),
-        "outcome": str(trial.outcome),
-        "relative": json_number(trial.relative),
-        "allowed": json_number(trial.allowed),
-    }
-
-
-def _elsewhere(trials: Sequence[SizeTrial]) -> str:
-    """ "; and at 9 other sizes" """
-    count = sum(t.good and t.allowed > 0 for t in trials)
-    return f"; and at {count} other size{'s' * (count != 1)}" if count else ""
-
-
-def _shown(name: str, place: int, axis: Json, domain: Sequence[AxisDomain]) -> Json:
-    """An axis of a graph's input: its number where the domain holds it."""
-    for d in domain:
-        if (d.input, d.axis) == (name, place) and d.state is AxisState.FIXED:
-            return d.min
-    return axis
-
-
-def _spec(signature: Signature) -> str:
-    """The first argument as --input takes it, its named axes with their sizes."""
-    argument = signature.arguments[0]
-    sizes = signature.sizes
-    axes = [f"{x}:{sizes[x]}" if isinstance(x, str) and x in sizes else str(x)
-            for x in argument.axes]  # fmt: skip
-    return f"{argument.name}={argument.dtype}({','.join(axes)})"
-
-
 def _place_of(proof: Proof) -> int:
     return PROOFS.index(proof.name) if proof.name in PROOFS else len(PROOFS)
-
-
-def _parting(proofs: Sequence[Proof]) -> str:
-    """The batch at which parity failed; "" where another proof did."""
-    for proof in proofs:
-        if proof.name == ProofName.PARITY and not proof.holds:
-            for label, b in proof.facts["batches"].items():
-                if not isinstance(b["relative"], float) or b["relative"] > b["allowed"]:
-                    return str(label)
-    return ""

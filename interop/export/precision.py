@@ -22,7 +22,14 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from interop.errors import ConfigError, DataError, ExtraMissing, InteropError, ModelError
+from interop.errors import (
+    ConfigError,
+    DataError,
+    ExtraMissing,
+    InteropError,
+    ModelError,
+    first_line,
+)
 from interop.export import embed
 from interop.facts import Json
 from interop.proof import graph as graphs
@@ -292,7 +299,7 @@ def _as_the_original(converted: onnx.ModelProto, given: onnx.ModelProto) -> None
 
 
 def _cannot(precision: str, name: str, error: Exception) -> ModelError:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    line = first_line(error)
     fix = f"leave --precision {precision} away"
     return ModelError(f"{precision} cannot be made of this graph: {line}", where=name, fix=fix)
 

@@ -14,17 +14,19 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import onnx_ir as ir
 import torch
+from onnx_ir.passes import common
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
-from interop.export import skip_decomposition
+from interop.errors import without_folders
+from interop.export import attention, recurrent, skip_decomposition
+from interop.export.budget import OutOfTime, limited
 from interop.models.signature import BATCH, Forward, Signature
 from interop.models.signature.forward import FRONT
 from interop.models.signature.types import DETECTIONS
@@ -33,8 +35,8 @@ from interop.proof.guards import Guard, TooManyGuards
 from interop.runtimes.pytorch import tensors
 
 __all__ = [
-    "ROUTES", "Converted", "Learned", "Route", "TooManyGuards", "convert", "fitting", "opened",
-    "remedy", "why",
+    "ROUTES", "Converted", "Learned", "OutOfTime", "Route", "TooManyGuards", "convert", "doomed",
+    "fitting", "opened", "remedy", "seconds", "why",
 ]  # fmt: skip
 
 
@@ -67,6 +69,9 @@ ROUTES = (
     Route("dynamo, fixed shapes", dynamo=True, open=""),
     Route("torchscript, fixed shapes", dynamo=False, open=""),
 )
+SECONDS = 300  # for one route, and one more for each MILLION weights
+MILLION = 1_000_000
+_OF_SIZES = re.compile(r"dim|dynamic|constrain|symbol|guard|shape|size", re.IGNORECASE)
 _LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
 
 
@@ -85,19 +90,31 @@ class Converted:
     axes: Mapping[str, str] = field(default_factory=dict)
 
 
-def fitting(forward: Forward, attention: bool) -> list[Route]:
-    """The routes that differ for a module of such inputs; `attention` says that it has some.
+def fitting(signature: Signature, *, attends: bool = True, recurs: bool = False) -> list[Route]:
+    """Return the routes that differ for a model of such inputs, the likeliest first.
 
-    A TorchScript program goes through TorchScript's own exporter: torch.export takes none.
+    `attends` says that it has attention. If it `recurs` (LSTM, GRU), TorchScript goes first: ONNX
+    has these layers as operators, which torch.export takes apart step by step.
     """
-    signature = forward.signature
-    if isinstance(forward.model, torch.jit.ScriptModule):
-        return [r for r in ROUTES if not r.dynamo and (signature.varying or r.open != "batch")]
     if signature.kind == DETECTIONS:  # what is found in a picture has no fixed count
         return [r for r in ROUTES if not r.dynamo and r.open != "batch"]
-    return [
-        r for r in ROUTES if (attention or not r.plain) and (signature.varying or r.open != "batch")
+    differ = [
+        r for r in ROUTES if (attends or not r.plain) and (signature.varying or r.open != "batch")
     ]
+    return sorted(differ, key=lambda r: r.dynamo) if recurs else differ
+
+
+def doomed(route: Route, raised: Sequence[tuple[Route, str]]) -> bool:
+    """Say whether a route would end as those did that `raised` an exception, each with its reason.
+
+    The optimiser comes after the trace, which raises the same without it. What two routes of one
+    exporter raised alike, the next will too, unless it is about an open axis and the next has none.
+    """
+    reasons = [why for one, why in raised if one.dynamo == route.dynamo]
+    if route.folds and reasons:
+        return True
+    repeated = {why for why in reasons if reasons.count(why) > 1}
+    return any(route.open or not _OF_SIZES.search(why) for why in repeated)
 
 
 def convert(
@@ -107,20 +124,25 @@ def convert(
     *,
     budget: int | None = None,
     learned: Learned | None = None,
+    seconds: float = SECONDS,
 ) -> Converted:
     """The module's graph for inputs like the feed's.
 
     Inputs bear the signature's names, outputs those that the module's have. `budget` is the most
     guards that a trace may note. `learned` is given the guards of the trace, whether or not a graph
-    comes of it. Raises whatever the exporter raises, and TooManyGuards.
+    comes of it. Raises whatever the exporter raises, TooManyGuards, and OutOfTime after so many
+    `seconds`.
     """
     signature = opened(forward.signature, route)
     example = feed.example(2 if any(BATCH in a.axes for a in signature.arguments) else 1)
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
     read: list[str] = []
-    unparsed = skip_decomposition.unparsed()
-    with _quiet() as complaints, torch.no_grad(), _attention(route.plain), unparsed:
+    with (
+        limited(seconds), _quiet() as complaints, torch.no_grad(),
+        attention.without_fast_path(), attention.plainly(route.plain),
+        skip_decomposition.unparsed(),
+    ):  # fmt: skip
         if route.dynamo:
             program, read = _guarded(forward, signature, given, route, budget, learned)
             model = program.model
@@ -144,14 +166,17 @@ class Learned:
         return self.by_axes.get(_open_axes(signature))
 
 
-def guards_of(forward: Forward, feed: Feed, signature: Signature) -> tuple[Guard, ...]:
-    """The guards of the module with the signature's named axes open; () where none can be had."""
+def guards_of(forward: Forward, feed: Feed, signature: Signature) -> tuple[Guard, ...] | None:
+    """The guards of the module with the signature's named axes open; None if they are unknown."""
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(feed.example(2 if signature.batched else 1), dtype)
     shapes = _dynamic(signature)
-    with contextlib.suppress(Exception), _quiet(), torch.no_grad(), guards.captured() as seen:
+    with (
+        contextlib.suppress(Exception), _quiet(), torch.no_grad(),
+        attention.without_fast_path(), recurrent.shapes_alone(), guards.captured() as seen,
+    ):  # fmt: skip
         torch.export.export(forward, given, dynamic_shapes=(shapes,), strict=False)
-    return seen.of(signature) or ()
+    return seen.of(signature)
 
 
 def _open_axes(signature: Signature) -> tuple[str, ...]:
@@ -184,6 +209,11 @@ def _guarded(
     return skip_decomposition.sparingly(_dynamo, forward, signature, given, route), seen.read
 
 
+def seconds(module: torch.nn.Module) -> float:
+    """Return the time that a route may take to convert the module."""
+    return SECONDS + sum(p.numel() for p in module.parameters()) / MILLION
+
+
 def why(error: BaseException) -> str:
     """An exporter's error in one line: its first cause, without advice and without paths."""
     cause = error
@@ -192,8 +222,8 @@ def why(error: BaseException) -> str:
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     # A first line that ends in a colon says nothing without the second.
     sentence = " ".join(lines[: 1 + lines[0].endswith(":")]) if lines else "no reason given"
-    text = re.sub(r"(?:/[\w.+-]+)+/", "", sentence)
-    return f"{type(cause).__name__}: {text[:240]}"
+    plain = re.split(r" Please feel free| *\[Caused by", sentence, maxsplit=1)[0]
+    return f"{type(cause).__name__}: {without_folders(plain)[:240]}"
 
 
 def remedy(reasons: Iterable[str]) -> str:
@@ -239,6 +269,22 @@ def _dynamic(signature: Signature) -> tuple[dict[int, Any], ...]:
 
 
 def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...]) -> ir.Model:
+    try:
+        return _scripted(forward, forward, signature, given)
+    except RuntimeError as error:
+        if "_M_range_check" not in str(error):
+            raise
+    model = _scripted(recurrent.WithPacked(forward), forward, signature, given)
+    del model.graph.outputs[len(forward.outputs) :]
+    for name, value in list(model.graph.initializers.items()):
+        value.name = name.removeprefix(recurrent.FRONT)
+    common.RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _scripted(
+    traced: torch.nn.Module, forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...]
+) -> ir.Model:
     axes: dict[str, dict[int, str]] = {
         a.name: {i: axis for i, axis in enumerate(a.axes) if isinstance(axis, str)}
         for a in signature.arguments
@@ -252,7 +298,7 @@ def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, .
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         torch.onnx.export(
-            forward.model if program else forward,
+            forward.model if program else traced,
             given,
             str(path),
             dynamo=False,
@@ -303,43 +349,6 @@ def _axes(model: ir.Model, signature: Signature) -> dict[str, str]:
             if isinstance(axis, str) and isinstance(symbol, ir.SymbolicDim) and symbol.value:
                 axes.setdefault(symbol.value, axis)
     return axes
-
-
-@contextlib.contextmanager
-def _attention(plain: bool) -> Iterator[None]:
-    """With `plain`, attention over any number of axes in single steps, as its documentation has it.
-
-    The exporters know the fused operator for four axes alone.
-    """
-    if not plain:
-        yield
-        return
-
-    def attend(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attn_mask: torch.Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> torch.Tensor:
-        if enable_gqa and key.shape[-3] != query.shape[-3]:
-            times = query.shape[-3] // key.shape[-3]
-            key, value = (t.repeat_interleave(times, -3) for t in (key, value))
-        scores = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
-        if is_causal:
-            allowed = torch.ones_like(scores, dtype=torch.bool).tril()
-            scores = scores.masked_fill(~allowed, float("-inf"))
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            scores = scores.masked_fill(~attn_mask, float("-inf"))
-        elif attn_mask is not None:
-            scores = scores + attn_mask
-        return scores.softmax(-1) @ value
-
-    with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attend):
-        yield
 
 
 @contextlib.contextmanager

@@ -19,9 +19,10 @@ from interop.models.libraries.sentence_transformers.build import SentenceModel
 from interop.models.libraries.torchaudio import signature as torchaudio
 from interop.models.libraries.torchvision import signature as torchvision
 from interop.models.libraries.transformers import signature as transformers
+from interop.models.signature import BATCH, Argument, Forward, Signature, drawn, runs
+from interop.models.signature.calling import ways
 from interop.models.signature.first_layers import asked, by_first_layer
 from interop.models.signature.forward import argument_like
-from interop.models.signature.types import BATCH, Argument, Signature
 
 _SIZE = 16  # of a named axis that a person gave none
 _CHANNELS: Mapping[str, int] = {"RGB": 3, "L": 1}
@@ -37,10 +38,10 @@ def signature(
 
     In this order: what a person said (`given`), what the library's own modules are known to take,
     the preprocessing, the module's `example_input_array`, real inputs by name (`samples`, rows
-    first). Raises ModelError where none tells.
+    first). Raises ModelError where none tells, and ConfigError where forward takes other inputs.
     """
     if given:
-        return _stated(given)
+        return _stated(given, module)
     if isinstance(module, SentenceModel):
         return replace(transformers.signature(module.transformer), leave=())
     if (program_signature := programs.signature(identity, module)) is not None:
@@ -62,12 +63,29 @@ def signature(
         return replace(first.signature, assumed=first.assumed)
 
 
-def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]]) -> Signature:
+def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]], module: nn.Module) -> Signature:
     named = (x for a, _ in given for x in a.axes if isinstance(x, str) and x != BATCH)
     sizes = dict.fromkeys(named, _SIZE)
     sizes |= {axis: size for _, known in given for axis, size in known.items() if axis != BATCH}
     others = {axis: size + max(size // 2, 1) for axis, size in sizes.items()}
-    return Signature(tuple(argument for argument, _ in given), sizes, others)
+    return _called(Signature(tuple(argument for argument, _ in given), sizes, others), module)
+
+
+def _called(signature: Signature, module: nn.Module) -> Signature:
+    """The signature with the way to call forward with inputs of these names: the first one in which
+    the module runs, if there are several."""
+    found = []
+    for paths, by_name in ways(signature.names, module):
+        arguments = tuple(
+            replace(a, path=path if path != a.name else "")
+            for a, path in zip(signature.arguments, paths, strict=True)
+        )
+        found.append(replace(signature, arguments=arguments, by_name=by_name))
+    if len(found) == 1:
+        return found[0]
+    dtype = next((t.dtype for t in module.parameters() if t.is_floating_point()), torch.float32)
+    run = (one for one in found if runs(Forward(module, one), drawn(one, 1), dtype))
+    return next(run, found[0])
 
 
 def _plain(identity: Identity, module: nn.Module, library: str, name: str) -> Signature:
@@ -141,6 +159,5 @@ def _of_samples(samples: Mapping[str, NDArray[Any]], module: nn.Module) -> Signa
     fit = {name: array for name, array in samples.items() if array.dtype.kind in "fiub"}
     known = [name for name in inspect.signature(module.forward).parameters if name in fit]
     names = known if len(known) == len(fit) else list(fit)
-    return Signature(
-        tuple(argument_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names)
-    )
+    arguments = (argument_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names)
+    return _called(Signature(tuple(arguments)), module)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from interop.errors import first_line
 from interop.facts import Json
 from interop.proof.intermediates_onnx import Observed
 from interop.proof.intermediates_torch import Captured, Hooked, Origin
@@ -179,7 +180,7 @@ class _Search:
     # ------------------------------------------------------------ the five causes
 
     def _failed(self, error: Exception) -> Departure:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        reason = first_line(error, 300)
         named = _FAILS.search(reason)
         node = next((n for n in self.graph.nodes if named and n.name == named[1]), None)
         departure = Departure(WITHOUT, f"it fails: {reason}")

@@ -16,7 +16,7 @@ from typing import Any
 
 from interop.facts import AxisDomain, AxisState, outside
 from interop.models.signature import BATCH, Forward, Signature, drawn
-from interop.models.signature.types import DETECTIONS
+from interop.models.signature.types import DETECTIONS, padded
 from interop.proof.feed import SIZES
 from interop.proof.guards import Guard, Sizes, fails
 from interop.proof.parity import Reference, elsewhere
@@ -565,10 +565,12 @@ def explore(
     shapes: Mapping[str, Sequence[int | str | None]],
     thorough: bool = False,
     device: str = "cpu",
+    draws: int = 1,
 ) -> Explored:
     """The sizes at which a graph that answers as its module at its own sizes does so elsewhere.
 
-    `held` is the reference that parity was proved against, `shapes` are the graph's inputs.
+    `held` is the reference that parity was proved against, `shapes` are the graph's inputs, and
+    `draws` the inputs of other values that are tried of each size.
     """
     signature = opened(forward.signature, shapes)
     home = _home(signature)
@@ -578,12 +580,11 @@ def explore(
     with TorchRuntime(forward, device) as native:
         search = Search(
             home, known, lambda sizes: _numbers(signature, sizes),
-            lambda sizes: tried(held, forward, native, runtime, signature, sizes),
+            lambda sizes: tried(held, forward, native, runtime, signature, sizes, draws),
             {axis: (n,) for axis, n in signature.others.items()},
             thorough=thorough, dear=signature.kind == DETECTIONS,
         )  # fmt: skip
-        proved = [{**home, BATCH: n} for n in SIZES] if BATCH in home else [home]
-        search.trials += [SizeTrial(sizes, Outcome.SAME) for sizes in proved]
+        search.trials += [SizeTrial(sizes, Outcome.SAME) for sizes in at_home(signature, shapes)]
         ranges = search.explore()
     broken = (Outcome.DIFFERS, Outcome.FAILS)
     clean = all(
@@ -609,6 +610,14 @@ def beyond(
     ]
 
 
+def at_home(
+    signature: Signature, shapes: Mapping[str, Sequence[int | str | None]]
+) -> list[dict[str, int]]:
+    """The sizes at which parity is proved, of the axes that a graph of these inputs leaves open."""
+    home = _home(opened(signature, shapes))
+    return [{**home, BATCH: n} for n in SIZES] if BATCH in home else [home]
+
+
 def _home(signature: Signature) -> dict[str, int]:
     """The sizes of the traced example, by axis."""
     named = (x for a in signature.arguments for x in a.axes if isinstance(x, str))
@@ -622,11 +631,12 @@ def repeat(
     sizes: Iterable[Sizes],
     *,
     device: str = "cpu",
+    draws: int = 1,
 ) -> tuple[SizeTrial, ...]:
     """The same feeds once more, of sizes that a receipt says were tried."""
     takes = forward.signature
     with TorchRuntime(forward, device) as native:
-        return tuple(tried(held, forward, native, runtime, takes, given) for given in sizes)
+        return tuple(tried(held, forward, native, runtime, takes, given, draws) for given in sizes)
 
 
 def tried(
@@ -636,19 +646,28 @@ def tried(
     runtime: Runtime,
     signature: Signature,
     sizes: Sizes,
+    draws: int = 1,
 ) -> SizeTrial:
-    """One feed of these sizes to both."""
-    what = _at(sizes)
+    """Feeds of these sizes to both, as many as `draws`, every second one padded: the first that is
+    not the same, else the furthest apart."""
+    trials = []
+    for first in range(draws):
 
-    def draw(seed: int) -> Batch:
-        return drawn(signature, sizes.get(BATCH, 1), sizes, seed)
+        def draw(seed: int, first: int = first) -> Batch:
+            batch = drawn(signature, sizes.get(BATCH, 1), sizes, first + seed)
+            return padded(signature, batch, first % 4 == 1) if first % 2 else batch
 
-    difference = elsewhere(held, forward, native, runtime.outputs, draw, what)
-    if difference is None:
-        return SizeTrial(sizes, Outcome.REFUSED)
-    other = Outcome.DIFFERS if difference.ran else Outcome.FAILS
-    outcome = Outcome.SAME if difference.holds else other
-    return SizeTrial(sizes, outcome, difference.relative, difference.allowed, difference.fault)
+        difference = elsewhere(held, forward, native, runtime.outputs, draw, _at(sizes))
+        if difference is None:
+            continue
+        other = Outcome.DIFFERS if difference.ran else Outcome.FAILS
+        outcome = Outcome.SAME if difference.holds else other
+        trials.append(
+            SizeTrial(sizes, outcome, difference.relative, difference.allowed, difference.fault)
+        )
+        if not trials[-1].good:
+            return trials[-1]
+    return max(trials, key=lambda t: t.relative, default=SizeTrial(sizes, Outcome.REFUSED))
 
 
 def opened(signature: Signature, shapes: Mapping[str, Sequence[int | str | None]]) -> Signature:

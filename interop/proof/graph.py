@@ -12,6 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from interop.errors import first_line
+
 # The dtypes that weights have, in the words of `facts`.
 DTYPES: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float32",
@@ -39,7 +41,7 @@ class External:
 
 def line(error: Exception) -> str:
     """The first line of what an error of a library says, or the name of its class."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return first_line(error)
 
 
 def read(path: Path) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from interop.errors import first_line
 from interop.facts import Json, Proof, ProofName
 from interop.models.signature import unmarked
 from interop.proof.feed import SINGLE, Feed, Shapes
@@ -234,8 +235,8 @@ def differences(held: Reference, run: Run) -> list[OutputDifference]:
         try:
             outputs = run(batch)
         except Exception as error:  # a runtime's own, of whatever class
-            fault = f"it fails: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
-            differences.append(OutputDifference(what, float("inf"), 0.0, fault[:250], ran=False))
+            fault = f"it fails: {first_line(error, 240)}"
+            differences.append(OutputDifference(what, float("inf"), 0.0, fault, ran=False))
             continue
         if held.sets:
             differences.append(_sets(what, outputs, truth, bounds[0], held))
@@ -278,6 +279,8 @@ def parity(held: Reference, runtime: Runtime, first: tuple[Array, ...] | None = 
         "device": runtime.device,
         "repeatable": not held.unsteady,
     }  # fmt: skip
+    if not held.sets:  # of each output by itself, the widest of all batches
+        facts["bounds"] = [max(b) for b in zip(*held.bounds, strict=True)]
     if again:
         facts["by_their_own_float64"] = again
     if held.refused:
@@ -307,10 +310,10 @@ def elsewhere(
     and where that is exceeded by little, float64 runs of a few inputs together: a single number may
     by luck be computed to its last digit, or lie near zero.
     """
-    batch = draw(0)
-    answer = _natively(native, module, batch, must=False)
-    if answer is None:
+    found = _answerable(native, module, draw)
+    if found is None:
         return None
+    batch, answer = found
     one = replace(
         held.only(len(held.batches) - 1),
         batches=(batch,), native=(answer,), truth=(answer,), labels=(what,),
@@ -330,6 +333,28 @@ def elsewhere(
     if own is None or own.holds or own.fault or own.relative > MOST:
         return own or elsewhere
     return _together(held, what, native, ours, [draw(seed) for seed in range(DRAWS)]) or own
+
+
+def _answerable(
+    native: TorchRuntime, module: nn.Module, draw: Callable[[int], Batch]
+) -> tuple[Batch, tuple[Array, ...]] | None:
+    """An input that the module takes, with its answer; None if it refuses the size.
+
+    It may refuse values (an empty sequence), or have no finite answer to them (a row that is masked
+    as a whole): then a few others are drawn. The last one stands, finite or not.
+    """
+    found = None
+    for seed in range(DRAWS):
+        batch = draw(seed)
+        answer = _natively(native, module, batch, must=False)
+        if answer is not None:
+            found = batch, answer
+            if all(np.isfinite(a).all() for a in answer):
+                break
+        arrays = batch.values() if isinstance(batch, Mapping) else [batch]
+        if all(map(is_float, arrays)):  # no other number makes a difference to what is taken
+            break
+    return found
 
 
 def _together(

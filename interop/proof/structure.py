@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from time import perf_counter
 
@@ -17,6 +18,7 @@ from interop.runtimes.base import Array
 
 NAME = ProofName.STRUCTURE
 _SHOWN = 4
+_HIDDEN = 1 / 8  # of the numbers of a mask are -inf, at the least
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
      "Multinomial")
@@ -24,7 +26,12 @@ RANDOM = frozenset(
 
 
 def structure(
-    model: Path, feed: Feed, *, width: int | None = None, device: str = "cpu"
+    model: Path,
+    feed: Feed,
+    *,
+    width: int | None = None,
+    device: str = "cpu",
+    weights: Collection[str] | None = None,
 ) -> tuple[Proof, OnnxRuntime | None, tuple[Array, ...]]:
     """Proves "structure"; gives the session that it had to open (None where that failed), too, and
     what that answered to the first batch (() where it did not).
@@ -32,7 +39,9 @@ def structure(
     onnx.checker passes, no node draws random numbers, ONNX Runtime loads the graph on `device`,
     every float initialiser and the outputs for the first batch of `feed` are finite, and the first
     output is as wide as the head has rows (`width`; None: the model has no head): along axis 1, or
-    along the last one where it gives a row for each place of a sequence. Raises DeviceMissing.
+    along the last one where it gives a row for each place of a sequence. `weights` are the names of
+    the checkpoint's own numbers; other initialisers are constants of the code, of which -inf is a
+    mask. None: no name says which is which, and all are held to be weights. Raises DeviceMissing.
     """
     start = perf_counter()
     faults: list[str] = []
@@ -44,7 +53,7 @@ def structure(
     graph = graphs.read(model)
     facts["opset"] = {o.domain or "ai.onnx": o.version for o in graph.opset_import}
     facts["nodes"] = len(graph.graph.node)
-    faults += _faults_of_weights(graph, model.parent)
+    faults += _faults_of_weights(graph, model.parent, weights, facts)
     drawing = [f"{n.name or n.output[0]} ({n.op_type})" for n in graphs.nodes_of(graph.graph)
                if n.op_type in RANDOM]  # fmt: skip
     if drawing:
@@ -90,13 +99,21 @@ def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[1:2] if len(shape) == 2 else (*shape[1:2], *shape[-1:]) if len(shape) > 2 else ()
 
 
-def _faults_of_weights(graph: onnx.ModelProto, folder: Path) -> list[str]:
-    floats = (t for t in graph.graph.initializer if graphs.DTYPES.get(t.data_type) in graphs.FLOATS)
+def _faults_of_weights(
+    graph: onnx.ModelProto, folder: Path, weights: Collection[str] | None, facts: dict[str, Json]
+) -> list[str]:
+    wrong: dict[str, bool] = {}
     try:
-        wrong = [t.name for t in floats if not _sound(graphs.values(t, folder))]
+        for t in graph.graph.initializer:
+            if graphs.DTYPES.get(t.data_type) in graphs.FLOATS:
+                own = weights is None or t.name in weights
+                if not (_sound if own else _constant)(graphs.values(t, folder)):
+                    wrong[t.name] = own
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         return [f"its weights cannot be read: {graphs.line(error)}"]
-    return [f"weights that are not finite: {', '.join(wrong[:_SHOWN])}"] if wrong else []
+    if weights is not None:
+        facts["broken_weights"] = [name for name, own in wrong.items() if own]
+    return [f"weights that are not finite: {', '.join(list(wrong)[:_SHOWN])}"] if wrong else []
 
 
 def _sound(numbers: Array) -> bool:
@@ -106,3 +123,12 @@ def _sound(numbers: Array) -> bool:
         return True
     kept = numbers[finite]
     return bool(np.isneginf(numbers[~finite]).all() and kept.size and kept.min() == kept.max())
+
+
+def _constant(numbers: Array) -> bool:
+    """Whether a constant of the code is one that arithmetic can go on with: -inf hides places, and
+    not only here and there, as where numbers overflowed."""
+    hidden = np.isneginf(numbers)
+    return _sound(numbers) or bool(
+        (np.isfinite(numbers) | hidden).all() and hidden.mean() >= _HIDDEN
+    )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnxruntime
 
-from interop.errors import ConfigError, DeviceMissing, ModelError
+from interop.errors import ConfigError, DeviceMissing, ModelError, first_line
 from interop.facts import Json
 from interop.runtimes import clock
 from interop.runtimes.base import Array, Batch, Bound, Runtime, check_device
@@ -269,8 +269,7 @@ class OnnxRuntime(Runtime):
                     model if isinstance(model, bytes) else str(model), options, providers=providers
                 )
         except Exception as error:  # its exceptions have no common base of their own
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            what = f"ONNX Runtime refuses the graph: {lines[0]}"
+            what = f"ONNX Runtime refuses the graph: {first_line(error, 1000)}"
             fix = "export it again, or look for an operator that ONNX Runtime lacks"
             raise ModelError(what, where=self.where, fix=fix) from None
 

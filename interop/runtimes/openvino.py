@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from interop.errors import DeviceMissing, ExtraMissing, ModelError
+from interop.errors import DeviceMissing, ExtraMissing, ModelError, without_folders
 from interop.facts import Json
 from interop.runtimes.base import Array, Runtime, check_device
 
@@ -121,4 +121,4 @@ def _reason(error: Exception) -> str:
     """The last line that says something: OpenVINO puts its own source places first."""
     lines = [x.strip() for x in str(error).splitlines() if x.strip()]
     causes = [x for x in lines if not x.startswith(("Exception from", "Check "))]
-    return (causes or lines or [type(error).__name__])[0][:240]
+    return without_folders((causes or lines or [type(error).__name__])[0])[:240]

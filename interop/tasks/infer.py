@@ -46,8 +46,9 @@ def task_of_class(name: str) -> str:
     return name_of_task
 
 
-def task_name(identity: Identity, given: str | None = None) -> str:
-    """The Hub's word for the task: what was given, else what the class, the head or the labels say.
+def task_name(identity: Identity, given: str | None = None, otherwise: str = "") -> str:
+    """The Hub's word for the task: what was given, else what the class, the head or the labels say,
+    `otherwise` what the data say.
 
     Raises ConfigError where nothing tells, or what it is for has no figure of merit.
     """
@@ -58,32 +59,41 @@ def task_name(identity: Identity, given: str | None = None) -> str:
         return TaskName.REGRESSION
     if not name and identity.image_preprocessing is not None and identity.labels.names is not None:
         name = TaskName.IMAGE_CLASSIFICATION
+    name = name or otherwise
     if not name:
-        what = "what task it is for stands in no file"
-        fix = "give it with --task, by the Hub's word (image-classification, regression, …)"
+        what = "cannot tell which task this model is for"
+        fix = "pass --task (image-classification, regression, …)"
         raise ConfigError(what, where=identity.manifest.path, fix=fix)
     return name
 
 
-def need_interface(identity: Identity, task: str) -> None:
-    """ConfigError where labels or preprocessing that the task needs are unknown."""
+def need_interface(
+    identity: Identity, task: str, *, ready: bool = False, numbered: bool = False
+) -> None:
+    """Raise ConfigError, with all that is missing, if labels or preprocessing that the task needs
+    are unknown.
+
+    Inputs that are `ready` need no preprocessing, and answers to class numbers no names, unless
+    other models have some (`numbered` is False).
+    """
     where = identity.manifest.path
     pictures = task.startswith(("image-", "object-")) and task != TaskName.OBJECT_DETECTION
     ours = not (identity.architecture or "").startswith("transformers/")
-    if pictures and ours and identity.image_preprocessing is None:
-        fault = identity.preprocessing_fault
-        raise ConfigError(
-            "how its inputs are prepared is unknown" + (f" ({fault})" if fault else ""),
-            where=where,
-            fix="give it with --preprocess; any figure would be of another model",
-            rule="preprocessing-unknown",
-        )
-    if task not in NAMED:
-        return
+    lacking: list[tuple[str, str, str]] = []
+    if pictures and ours and not ready and identity.image_preprocessing is None:
+        fault = f" ({identity.preprocessing_fault})" if identity.preprocessing_fault else ""
+        how = f"how its inputs are prepared is unknown{fault}"
+        fix = "give it with --preprocess; any figure would be of another model"
+        lacking.append((how, fix, "preprocessing-unknown"))
     names = identity.labels.names
-    if names is None:
+    if task in NAMED and names is None and not (ready and numbered):
         what = "its labels are unknown, so no class can be matched to an output"
-        raise ConfigError(what, where=where, fix="give them with --labels", rule="labels-unknown")
+        lacking.append((what, "give them with --labels", "labels-unknown"))
+    if lacking:
+        whats, fixes, rules = zip(*lacking, strict=True)
+        raise ConfigError("; ".join(whats), where=where, fix="; ".join(fixes), rule=rules[0])
+    if names is None:
+        return
     classifies = task.endswith("-classification") and task != TaskName.TOKEN_CLASSIFICATION
     if classifies and identity.head is not None and identity.head.outputs not in (0, len(names)):
         what = f"{len(names)} labels for {identity.head.outputs} outputs"

@@ -260,7 +260,7 @@ def test_arrays_tell_what_a_module_of_ones_own_takes(own: Path) -> None:
         assert found(report, "latency", of=of, batch=2).value > 0
     without = {k: v for k, v in arrays.items() if k != "extra"}
     np.savez(own / "less.npz", **without)
-    with pytest.raises(ModelError, match="fails on an input of shape"):
+    with pytest.raises(ConfigError, match="forward takes tokens, extra, and is given tokens"):
         bench([model], own / "less.npz", BenchOptions(batches=(), **given))
 
 

@@ -380,7 +380,7 @@ def test_outputs_bear_the_names_of_a_mapping_or_a_number():
             {"sequence": 20},
         ),
         ("ids:int32(batch, n)", Argument("ids", ("batch", "n"), "int32", "whole", 0, 100), {}),
-        ("m=bool(batch,4)", Argument("m", ("batch", 4), "bool", "whole", 0, 2), {}),
+        ("m=bool(batch,4)", Argument("m", ("batch", 4), "bool", "rows"), {}),
         ("h=float16(batch,4)", Argument("h", ("batch", 4)), {}),
     ],
 )  # fmt: skip

@@ -72,9 +72,27 @@ def test_outputs_that_have_no_labels_by_nature_are_numbers() -> None:
 def test_an_unknown_module_with_labels_and_pictures_classifies_them() -> None:
     assert task_name(of(labels=NAMES, preprocessing=HOW)) == "image-classification"
     for less in (of(labels=NAMES), of(preprocessing=HOW), of()):
-        with pytest.raises(ConfigError, match="stands in no file") as caught:
+        with pytest.raises(ConfigError, match="cannot tell which task") as caught:
             task_name(less)
         assert "--task" in caught.value.fix and caught.value.where == "model.pth"
+
+
+def test_the_data_say_the_task_if_nothing_else_does() -> None:
+    assert task_name(of(), None, "image-classification") == "image-classification"
+    assert task_name(of(), "regression", "image-classification") == "regression"
+
+
+def test_all_that_is_missing_is_said_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"prepared is unknown; its labels are unknown") as caught:
+        need_interface(of(), "image-classification")
+    assert "--preprocess" in caught.value.fix and "--labels" in caught.value.fix
+
+
+def test_ready_inputs_and_class_numbers_need_nothing_more() -> None:
+    need_interface(of(), "image-classification", ready=True, numbered=True)
+    for lacking in ({"ready": True}, {"numbered": True}):
+        with pytest.raises(ConfigError, match="its labels are unknown"):
+            need_interface(of(), "image-classification", **lacking)
 
 
 def test_every_task_with_names_is_a_task() -> None:

@@ -12,10 +12,11 @@ from interop.facts.section import ABSENT, Absent, Section
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A route of an exporter that was given up, and why."""
+    """A route of an exporter that was given up, why, and after how many seconds."""
 
     route: str
     why: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class GraphDeparture:
 class ExportSection(Section):
     """`bundle` is None where nothing was written; `files` maps names to bytes.
 
+    `route_budget_seconds` is the time that each route has to convert the module.
     `signature`, `derived`, `precision` and `prepared` are as the receipt has them. Of a restore,
     `arch`, `steps` (how many tensors each step found) and `constants` (initialisers of no tensor).
     """
@@ -78,6 +80,7 @@ class ExportSection(Section):
     derived: Mapping[str, Json] | None = None
     files: Mapping[str, int] | None = None
     attempts: tuple[Attempt, ...] | None = None
+    route_budget_seconds: float | None = None
     notes: tuple[str, ...] | None = None
     conversion_seconds: float | None = None
     conversion_cpu_seconds: float | None = None

@@ -5,6 +5,7 @@ modules take is told in a file a library, by what the module says of itself.
 """
 
 from interop.models.signature.forward import Forward, narrowed, runs, unmarked
+from interop.models.signature.lengths import settled
 from interop.models.signature.types import (
     BATCH,
     Argument,
@@ -27,6 +28,7 @@ __all__ = [
     "parse_argument",
     "runs",
     "seeded",
+    "settled",
     "stacked",
     "unmarked",
 ]

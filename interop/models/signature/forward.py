@@ -7,6 +7,7 @@ to guess.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +17,16 @@ from torch import nn
 from torch.utils import _pytree
 
 from interop.errors import ModelError
-from interop.models.signature.types import BATCH, DETECTIONS, SIDES, Argument, Signature, drawn
+from interop.models.signature.calling import assembled
+from interop.models.signature.types import (
+    BATCH,
+    DETECTIONS,
+    SIDES,
+    Argument,
+    Arrays,
+    Signature,
+    drawn,
+)
 
 # The name under which the module lies in a Forward, and so in front of all exported names.
 FRONT = "model."
@@ -46,15 +56,15 @@ class Forward(nn.Module):
         target = self.model.get_submodule(how.part) if how.part else self.model
         if how.kind == DETECTIONS:
             return target(list(given))[0]
-        if how.by_name:
-            return target(**dict(zip(how.names, given, strict=True)))
-        return target(*given)
+        arguments = assembled([a.path or a.name for a in how.arguments], given, target.forward)
+        return target(**arguments) if how.by_name else target(*arguments.values())
 
     def learn_outputs(self, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         """Runs once to learn the outputs' names, and gives them. Raises what the module raises."""
         with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
             named = _named(self.call(given), self.signature.leave)
-        self.outputs = tuple(name for name, _ in named)
+        taken = self.signature.names  # a graph has one value of each name
+        self.outputs = tuple(f"{name}_out" if name in taken else name for name, _ in named)
         return tuple(tensor for _, tensor in named)
 
 
@@ -81,7 +91,7 @@ def narrowed(forward: Forward, dtype: torch.dtype) -> Signature:
     signature = forward.signature
     for group in _groups(signature):
         sizes = {axis: signature.others[axis] for axis in group if axis in signature.others}
-        if len(sizes) == len(group) and runs(forward, signature, sizes, dtype):
+        if len(sizes) == len(group) and runs(forward, drawn(signature, 1, sizes), dtype):
             continue
         signature = signature.fixed(*group)
     return signature
@@ -94,17 +104,14 @@ def _groups(signature: Signature) -> list[tuple[str, ...]]:
     return [sides, *rest] if sides else rest
 
 
-def runs(
-    forward: Forward, signature: Signature, sizes: Mapping[str, int], dtype: torch.dtype
-) -> bool:
-    """Whether the module natively takes one input with some axes of these sizes."""
-    arrays = drawn(signature, 1, sizes).values()
-    given = tuple(torch.from_numpy(a) for a in arrays)
+def runs(forward: Forward, batch: Arrays, dtype: torch.dtype) -> bool:
+    """Whether the module natively takes these inputs."""
+    given = tuple(torch.from_numpy(a) for a in batch.values())
     given = tuple(t.to(dtype) if t.is_floating_point() else t for t in given)
     try:
         with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr), unmarked(forward):
             forward(*given)
-    except Exception:  # whatever the module's own code raises at a size that it does not take
+    except Exception:  # whatever the module's own code raises at an input that it does not take
         return False
     return True
 
@@ -143,30 +150,43 @@ def _copied(value: Any) -> Any:
 
 def _named(output: Any, leave: tuple[str, ...]) -> list[tuple[str, torch.Tensor]]:
     """The tensors in what a module gave, each with a name."""
-    if isinstance(output, Mapping):
-        named = [
-            (name, tensor)
-            for key, value in output.items()
-            if key not in leave
-            for name, tensor in _leaves(str(key), value)
-        ]
-    elif isinstance(output, torch.Tensor):
-        return [("output", output)]
+    entries = _entries(output)
+    if entries is None:
+        named = list(_leaves("output", output))
     else:
-        tensors = [t for t in _pytree.tree_leaves(output) if isinstance(t, torch.Tensor)]
-        if len(tensors) == 1:
-            return [("output", tensors[0])]
-        named = [(f"output_{i}", tensor) for i, tensor in enumerate(tensors)]
+        named = [leaf for k, v in entries.items() if k not in leave for leaf in _leaves(k, v)]
     if not named:
         what = f"the module gives {type(output).__name__}, in which there is no tensor"
         raise ModelError(what, fix="let its forward return tensors")
     return named
 
 
+def _entries(value: Any) -> dict[str, Any] | None:
+    """What has names in a mapping, a named tuple or a dataclass; None for anything else."""
+    if isinstance(value, Mapping):
+        return {str(key): entry for key, entry in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return dict(zip(value._fields, value, strict=True))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return None
+
+
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of one entry: "logits", of several in order "logits_0", by their own names
+    "aux.logits". What is no tensor (None, a flag) is passed over."""
     if isinstance(value, torch.Tensor):
         yield key, value
         return
-    tensors = [t for t in _pytree.tree_leaves(value) if isinstance(t, torch.Tensor)]
-    for i, tensor in enumerate(tensors):
-        yield (key if len(tensors) == 1 else f"{key}_{i}"), tensor
+    if (entries := _entries(value)) is not None:
+        for name, entry in entries.items():
+            yield from _leaves(f"{key}.{name}", entry)
+        return
+    found = _pytree.tree_leaves(value, _is_record)
+    parts = [p for p in found if isinstance(p, torch.Tensor) or _is_record(p)]
+    for i, part in enumerate(parts):
+        yield from _leaves(key if len(parts) == 1 else f"{key}_{i}", part)
+
+
+def _is_record(value: Any) -> bool:
+    return _entries(value) is not None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from interop.errors import ConfigError
 from interop.facts import Json
+from interop.models.signature.calling import PATH
 
 Arrays = dict[str, NDArray[Any]]
 BATCH = "batch"
@@ -19,7 +20,7 @@ SIDES = ("height", "width")
 # What a module gives one of for each picture, instead of one for each row of a tensor.
 DETECTIONS = "detections"
 _SEED = 0
-_FORM = re.compile(r"(?:(?P<name>\w+)[:=])?(?P<dtype>[a-z]+\d*)\((?P<axes>[^()]*)\)")
+_FORM = re.compile(rf"(?:(?P<name>{PATH})[:=])?(?P<dtype>[a-z]+\d*)\((?P<axes>[^()]*)\)")
 _FLOATS = ("float32", "float16", "bfloat16", "float64")
 _WHOLE = ("int64", "int32", "bool", "uint8")
 
@@ -31,8 +32,11 @@ class Argument:
     `axes` has a number for each axis of a fixed size, and a name for each that may vary. `dtype`
     float32 stands for the floating-point type that the module has. `draw` says what seeded numbers
     are like: "normal", "unit" (0 to 1), "whole" (from `low` up to, not including, `high`), "mask"
-    (ones, and zeros at the end of some rows), "zeros". Each row of whole numbers ends with `end`,
-    where one is given: some classifiers look for it.
+    (ones, and zeros at the end of some rows), "rows" (true and false, both of them in each row),
+    "zeros". Each row of whole numbers ends with `end`, where one is given: some classifiers look
+    for it. `within` is a named axis whose size bounds them instead of `high` (lengths), and
+    `falling` sorts them. `path` is where in the forward's arguments the input goes, if its name
+    does not say so ("batch.image").
     """
 
     name: str
@@ -42,6 +46,9 @@ class Argument:
     low: int = 0
     high: int = 2
     end: int | None = None
+    within: str = ""
+    falling: bool = False
+    path: str = ""
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         return tuple(a if isinstance(a, int) else sizes[a] for a in self.axes)
@@ -114,7 +121,21 @@ def drawn(
     """Seeded inputs of a batch of `count`; `sizes` replaces the example's sizes of named axes."""
     known = {**signature.sizes, BATCH: count, **(sizes or {})}
     random = np.random.default_rng(seed)
-    return {a.name: _draw(a, a.shape(known), random) for a in signature.arguments}
+    return {a.name: _draw(_bounded(a, known), a.shape(known), random) for a in signature.arguments}
+
+
+def padded(signature: Signature, arrays: Arrays, ones: bool) -> Arrays:
+    """The same inputs, their rows of whole numbers or flags padded at the end: flags with `ones` or
+    zeros, numbers with the lowest."""
+    changed = dict(arrays)
+    for argument in signature.arguments:
+        array = arrays[argument.name]
+        if argument.draw in ("whole", "rows") and array.ndim > 1 and argument.axes[0] == BATCH:
+            changed[argument.name] = array = array.copy()
+            fill = argument.low if argument.draw == "whole" else ones
+            for row in range(len(array)):
+                array[row, ..., array.shape[-1] - row % max(array.shape[-1] // 2, 1) - 1 :] = fill
+    return changed
 
 
 def seeded(shape: Sequence[int], count: int = 10) -> NDArray[np.float32]:
@@ -166,8 +187,16 @@ def parse_argument(text: str, place: int = 0) -> tuple[Argument, dict[str, int]]
     name = match["name"] or ("input" if not place else f"input_{place}")
     if dtype in _FLOATS:
         return Argument(name, tuple(axes), "float32"), sizes
-    high = int(bound[1]) if bound else (2 if dtype == "bool" else 100)
+    if dtype == "bool":
+        return Argument(name, tuple(axes), dtype, "rows"), sizes
+    high = int(bound[1]) if bound else 100
     return Argument(name, tuple(axes), dtype, "whole", 0, high), sizes
+
+
+def _bounded(argument: Argument, sizes: Mapping[str, int]) -> Argument:
+    if not argument.within:
+        return argument
+    return replace(argument, high=argument.low + sizes[argument.within])
 
 
 def _draw(argument: Argument, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
@@ -181,6 +210,10 @@ def _draw(argument: Argument, shape: tuple[int, ...], random: np.random.Generato
         values = random.integers(argument.low, argument.high, shape)
         if argument.end is not None:
             values[..., -1] = argument.end
+        if argument.falling:
+            values = -np.sort(-values, axis=0)
+    elif argument.draw == "rows":
+        values = _rows(shape, random)
     elif argument.draw == "mask":
         values = np.ones(shape)
         # Rows of a batch differ in length; the first, and a batch of one, is whole.
@@ -189,3 +222,18 @@ def _draw(argument: Argument, shape: tuple[int, ...], random: np.random.Generato
     else:
         values = np.zeros(shape)
     return np.ascontiguousarray(values.astype(kind))
+
+
+def _rows(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[Any]:
+    """True and false, both in each row: a softmax over a row that is masked as a whole is NaN in
+    the module itself, and nothing could be compared. A row of one place is the same in all rows."""
+    values = random.integers(0, 2, shape)
+    if len(shape) < 2 or not values.size:
+        return values
+    if shape[-1] == 1:
+        return np.full(shape, values.reshape(-1)[0])
+    rows = values.reshape(-1, shape[-1])
+    place = random.integers(0, shape[-1], len(rows))
+    each = np.arange(len(rows))
+    rows[each, place], rows[each, (place + 1) % shape[-1]] = 1, 0
+    return rows.reshape(shape)

@@ -19,7 +19,8 @@ def blocks(report: Report) -> list[list[str]]:
     outcome += table([[f"  {name}", in_bytes(size)] for name, size in files.items()])
     reasons: dict[str, list[str]] = {}
     for attempt in section.attempts or ():
-        reasons.setdefault(attempt.why, []).append(attempt.route)
+        took = "" if attempt.seconds is None else f" ({attempt.seconds:.1f} s)"
+        reasons.setdefault(attempt.why, []).append(f"{attempt.route}{took}")
     tried = [
         f"route{'s' * (len(some) > 1)} {' / '.join(some)} given up: {why}"
         for why, some in reasons.items()
@@ -28,6 +29,9 @@ def blocks(report: Report) -> list[list[str]]:
     converting, proving = section.conversion_seconds, section.proof_seconds
     times = ""
     if converting is not None and proving is not None:
+        budget = section.route_budget_seconds
+        if tried and budget is not None:
+            route += f" (at most {budget:.0f} s for each route)"
         times = f"conversion {converting:.1f} s, proofs {proving:.1f} s{route}"
     return [
         shared.input_lines(report),
