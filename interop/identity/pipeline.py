@@ -22,7 +22,7 @@ from interop.facts import (
     family,
 )
 from interop.identity import head as heads
-from interop.identity import metadata, partial_models, tokenized
+from interop.identity import metadata, module_classes, partial_models, tokenized
 from interop.identity.index import lookup
 from interop.identity.index.match import Match, find, is_called, is_name, nearest, resolved
 from interop.identity.prefix import strip_prefix
@@ -50,6 +50,8 @@ def identify(
     prefix, tensors = strip_prefix(chosen.tensors)
     kind = partial_models.kind(manifest, chosen, tensors)
     match = find(tensors, entries, prefix) if tensors and not kind else None
+    if match and chosen.tree:
+        match = module_classes.narrowed(match, chosen.tree)
     stated = metadata.Stated(arch, "--arch") if arch else metadata.architecture(manifest.metadata)
     ambiguity = match.apart if match else ""
     if stated is not None:

@@ -41,7 +41,7 @@ def signature(
     if isinstance(module, SentenceModel):
         return replace(transformers.signature(module.transformer), leave=())
     if transformers.is_one(module):
-        return transformers.signature(module)
+        return _by_config(identity, module)
     library, _, name = (identity.architecture or "").partition("/")
     if library == "torchvision" and (library_signature := torchvision.signature(name, module)):
         return library_signature
@@ -53,6 +53,17 @@ def signature(
         if samples:
             return _of_samples(samples, module)
         raise
+
+
+def _by_config(identity: Identity, module: nn.Module) -> Signature:
+    """What a module of transformers takes; ModelError if its config does not say."""
+    try:
+        return transformers.signature(module)
+    except (AttributeError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        # A pickled config holds what somebody put into it, which no class has checked.
+        what = f"its config does not say what it takes: {type(error).__name__}: {error}"
+        fix = f"give {_inputs_of(module)}"
+        raise ModelError(what, where=identity.manifest.path, fix=fix) from error
 
 
 def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]]) -> Signature:

@@ -13,6 +13,7 @@ from interop.models import adapters, pickles
 from interop.models.build_module import build_with_notes, whole
 from interop.models.libraries.sentence_transformers import build as sentence_transformers
 from interop.models.load_weights import load
+from interop.models.whole_modules import is_pickled, rebuilt
 
 
 def built(
@@ -44,6 +45,8 @@ def built(
         if not proof.holds:
             return transformer, proof, notes
         return (*sentence_transformers.composed(transformer, proof, identity), notes)
+    elif factory is None and head is None and is_pickled(identity):
+        module, notes = rebuilt(identity, arch=arch)
     else:
         module, notes = build_with_notes(identity, factory=factory, head=head, arch=arch)
     return module, load(module, identity), notes
