@@ -17,8 +17,8 @@ from interop.facts.enums import (
 )
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, Assumption, AudioPreprocessing, DTYPE_BITS, FEW,
-    Graph, Head, Identity, Import, Json, Labels, Manifest, Module, Part, Port, Preprocessing,
-    StateDict, Stats, Storage, TensorSpec, TextPreprocessing, Unreadable, WHOLE, family,
+    Graph, Head, Identity, Import, Json, Labels, Manifest, Module, ModuleSpec, Part, Port,
+    Preprocessing, StateDict, Stats, Storage, TensorSpec, TextPreprocessing, Unreadable, WHOLE, family,
 )
 from interop.facts.report import (
     Case, EvidenceGap, Finding, Input, Measurement, PROOFS, Proof, Report, Rule, Skipped,
@@ -33,8 +33,9 @@ __all__ = [
     "Difference", "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph",
     "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Input",
     "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "MapStep", "Mapped",
-    "Measurement", "Module", "PROOFS", "Pair", "Pairing", "Part", "PartChange", "PartKind",
-    "Parts", "Port", "Preprocessing", "Proof", "ProofName", "Report", "RowMatch", "Rule",
+    "Measurement", "Module", "ModuleSpec", "PROOFS", "Pair", "Pairing", "Part",
+    "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof", "ProofName", "Report",
+    "RowMatch", "Rule",
     "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",
     "TensorSpec", "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "family",
     "json_key", "outside",

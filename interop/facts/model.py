@@ -145,6 +145,19 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    """One module of a pickled module, as the pickle names it; nothing of it was imported.
+
+    `path` is its name within the whole ("" is the whole), `type` its class by its dotted name,
+    `scalars` the numbers and short texts among its own attributes ({"eps": 1e-05}).
+    """
+
+    path: str
+    type: str
+    scalars: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StateDict:
     """One mapping of names to tensors within a file.
 
@@ -152,7 +165,8 @@ class StateDict:
     `ordered` tells whether the file keeps the order in which the module defines its tensors
     (safetensors files sort by name and do not). `others` are the keys of the same mapping that hold
     no tensor. `versions` is torch's `_metadata`: what each module's path says of itself
-    ({"bn1": {"version": 2}}). `module` is the class of a pickled module, "" for a mapping.
+    ({"bn1": {"version": 2}}). `module` is the class of a pickled module, "" for a mapping; `tree`
+    holds it and each module within it.
     """
 
     place: str
@@ -161,6 +175,7 @@ class StateDict:
     others: tuple[str, ...] = ()
     versions: Mapping[str, Json] = field(default_factory=dict)
     module: str = ""
+    tree: tuple[ModuleSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,11 @@ from interop.facts import (
     Labels,
     Layout,
     Part,
+    StateDict,
     TensorSpec,
 )
 from interop.facts.sections.check import TensorRow
+from interop.identity import module_classes
 from interop.identity.metadata import preprocessing_json
 
 
@@ -130,6 +132,7 @@ def facts(identity: Identity) -> dict[str, Json]:
             | ({"fault": m.fault} if m.fault else {})
             for m in manifest.modules
         ],
+        **_pickled_module(identity.state),
         "imports": [{"name": str(i), "danger": i.danger} for i in manifest.imports],
         "graph": None
         if graph is None
@@ -141,6 +144,16 @@ def facts(identity: Identity) -> dict[str, Json]:
             "operators": dict(graph.operators),
         },
     }
+
+
+def _pickled_module(state: StateDict | None) -> dict[str, Json]:
+    """The class of a whole pickled module, and how many modules of each class are in it."""
+    if state is None or not state.tree:
+        return {}
+    own = module_classes.top(state.tree) or state.tree[0]
+    classes = Counter(module.type for module in state.tree)
+    known = {"type": own.type, "modules": len(state.tree), "scalars": dict(own.scalars)}
+    return {"pickled_module": {**known, "classes": dict(classes.most_common())}}
 
 
 def _blocks(identity: Identity) -> list[Json]:

@@ -21,7 +21,7 @@ from interop.facts import (
     TensorSpec,
     family,
 )
-from interop.identity import assumed, metadata, partial_models, tokenized
+from interop.identity import assumed, metadata, module_classes, partial_models, tokenized
 from interop.identity import head as heads
 from interop.identity.index import lookup
 from interop.identity.index.match import Match, find, is_called, is_name, nearest, resolved
@@ -52,6 +52,8 @@ def identify(
     if kind.startswith(partial_models.PLACEHOLDERS):
         tensors = tuple(t for t in tensors if t.shape != (0,))  # they stand for what is elsewhere
     match = find(tensors, entries, prefix) if tensors and not kind else None
+    if match and chosen.tree:
+        match = module_classes.narrowed(match, chosen.tree)
     stated = metadata.Stated(arch, "--arch") if arch else metadata.architecture(manifest.metadata)
     ambiguity = match.apart if match else ""
     if stated is not None:

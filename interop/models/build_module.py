@@ -146,6 +146,8 @@ def as_built(
     if named is None and container in PROGRAMS:
         # What is built is the program: that its weights look like a library's says nothing of it.
         return replace(identity, architectures=(), ambiguity="", kind=PROGRAMS[container])
+    if named is None and whole(identity):
+        return identity  # what is built is the module that its classes name
     if named is None:
         described = transformers.described(identity) or timm.described(identity)
         stated = described and not is_assumed(identity.manifest.metadata, "architecture")

@@ -47,7 +47,7 @@ def signature(
     if (program_signature := programs.signature(identity, module)) is not None:
         return program_signature
     if transformers.is_one(module):
-        return transformers.signature(module)
+        return _by_config(identity, module)
     library, _, name = (identity.architecture or "").partition("/")
     if library == "torchvision" and (library_signature := torchvision.signature(name, module)):
         return library_signature
@@ -61,6 +61,17 @@ def signature(
         if (first := by_first_layer(module)) is None:
             raise
         return replace(first.signature, assumed=first.assumed)
+
+
+def _by_config(identity: Identity, module: nn.Module) -> Signature:
+    """What a module of transformers takes; ModelError if its config does not say."""
+    try:
+        return transformers.signature(module)
+    except (AttributeError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        # A pickled config holds what somebody put into it, which no class has checked.
+        what = f"its config does not say what it takes: {type(error).__name__}: {error}"
+        fix = f"give {_inputs_of(module)}"
+        raise ModelError(what, where=identity.manifest.path, fix=fix) from error
 
 
 def _stated(given: Sequence[tuple[Argument, Mapping[str, int]]], module: nn.Module) -> Signature:

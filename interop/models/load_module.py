@@ -14,6 +14,7 @@ from interop.models.build_module import as_built, build_with_notes, whole
 from interop.models.key_mapping import is_transformers
 from interop.models.libraries.sentence_transformers import build as sentence_transformers
 from interop.models.load_weights import load
+from interop.models.whole_modules import is_pickled, rebuilt
 
 
 def built(
@@ -53,6 +54,8 @@ def built(
         if not proof.holds:
             return transformer, proof, notes
         return (*sentence_transformers.composed(transformer, proof, identity), notes)
+    elif factory is None and head is None and is_pickled(identity):
+        module, notes = rebuilt(identity, arch=arch)
     else:
         module, notes = build_with_notes(identity, factory=factory, head=head, arch=arch)
         identity = model_part(identity, module, own=factory is not None)

@@ -23,18 +23,27 @@ def state_dict(tensors: Sequence[TensorSpec], where: str = "") -> dict[str, torc
     `where` is the file that an error names. Raises ModelError for a tensor without bytes in a file
     or of a dtype that torch lacks, and ReadError where the file is no longer as it was read.
     """
-    files: dict[str, torch.UntypedStorage] = {}
-    storages: dict[Storage, torch.UntypedStorage] = {}
-    state_dict = {}
-    for spec in tensors:
+    mapped = Mapped(where)
+    return {spec.name: mapped.tensor(spec) for spec in tensors}
+
+
+class Mapped:
+    """Tensors one after the other; those whose storages are equal share memory."""
+
+    def __init__(self, where: str = "") -> None:
+        self._where = where
+        self._files: dict[str, torch.UntypedStorage] = {}
+        self._storages: dict[Storage, torch.UntypedStorage] = {}
+
+    def tensor(self, spec: TensorSpec) -> torch.Tensor:
+        """Raises what `state_dict` raises."""
         if spec.storage is None:
             what = f"{spec.name} has no values in the file (a meta or sparse tensor)"
             fix = "save the checkpoint from a model whose weights are dense and in memory"
-            raise ModelError(what, where=where, fix=fix)
-        if spec.storage not in storages:
-            storages[spec.storage] = _storage(spec.storage, files)
-        state_dict[spec.name] = _tensor(spec, storages[spec.storage], where)
-    return state_dict
+            raise ModelError(what, where=self._where, fix=fix)
+        if spec.storage not in self._storages:
+            self._storages[spec.storage] = _storage(spec.storage, self._files)
+        return _tensor(spec, self._storages[spec.storage], self._where)
 
 
 class Fresh(Mapping[str, torch.Tensor]):

@@ -7,6 +7,7 @@ then for each key the storage's number of elements, eight bytes, and its element
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from interop.facts import DTYPE_BITS, Manifest, Storage
@@ -70,6 +71,10 @@ class _Legacy:
         )
 
     def checkpoint(self) -> Contents:
+        return contents(self.tree(), self.locate, self.source.path)
+
+    def tree(self) -> Node:
+        """The checkpoint's records; afterwards it is known where each storage lies."""
         protocol, system = self.next_pickle(), self.next_pickle()
         if protocol != _PROTOCOL or type(system) is not Mapping:
             raise Broken("a legacy checkpoint of an unknown protocol")
@@ -83,7 +88,7 @@ class _Legacy:
         at = self.position
         for key in keys:
             at = self.storage(key, at)
-        return contents(tree, self.locate, self.source.path)
+        return tree
 
     def storage(self, key: Node, at: int) -> int:
         """Note where the storage at byte `at` lies; gives the byte behind it."""
@@ -149,6 +154,13 @@ class _Legacy:
 
         contents = guarded(work, self.ledger, self.source.path, whole=isinstance(failure, Cut))
         return self.manifest("pickle", contents)
+
+
+def tree(source: Source) -> tuple[Node, Callable[[StorageRef], Storage]]:
+    """The records of a legacy checkpoint that `read` has taken, and where its storages lie."""
+    legacy = _Legacy(source)
+    legacy.next_pickle()  # the magic number
+    return legacy.tree(), legacy.locate
 
 
 def storage_bytes(path: str, key: str) -> bytes:

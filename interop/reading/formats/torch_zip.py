@@ -7,6 +7,7 @@ place of every tensor in the file is known without a look at its values.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from interop.facts import Manifest, Storage
 from interop.reading.archives import nested_models
@@ -16,7 +17,7 @@ from interop.reading.bytes.source import Source
 from interop.reading.pickle.checkpoint import Contents, contents, guarded, manifest, persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
-from interop.reading.pickle.records import StorageRef
+from interop.reading.pickle.records import Node, StorageRef
 
 _OTHER_PICKLES = ("constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl")
 MAX_PICKLE = 1 << 29  # bytes of data.pkl
@@ -55,6 +56,15 @@ def read_archive(archive: Archive) -> Manifest:
         container = "torchscript"
         ledger.compile()
     return manifest(source, container, digest.hexdigest(), ledger, content)
+
+
+def tree(source: Source) -> tuple[Node, Callable[[StorageRef], Storage]]:
+    """The records of a checkpoint that `read_archive` has taken, and where its storages lie."""
+    archive = Archive(source)
+    entry = pickle_entry(archive)
+    prefix = entry.name.removesuffix("data.pkl")
+    root = Machine(archive.structure(entry, MAX_PICKLE), Ledger(), persistent).run()
+    return root, lambda ref: _storage(archive, prefix, ref)
 
 
 def _is_torchscript(archive: Archive, prefix: str) -> bool:

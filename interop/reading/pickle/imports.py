@@ -98,6 +98,7 @@ _REFUSED: dict[str, str] = {
     "uuid": "UUID SafeUUID",
     # Members of enumerations, which a pickle makes by a call.
     "torchvision.transforms.functional": "InterpolationMode",
+    "timm.layers.format": "Format",
     "transformers.trainer_utils": (
         "IntervalStrategy HubStrategy SchedulerType SaveStrategy EvaluationStrategy FSDPOption"
     ),

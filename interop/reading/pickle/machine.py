@@ -381,6 +381,8 @@ class Machine:
         state = self.stack.pop()
         target = self.stack[-1]
         if type(target) is Constructed:
+            if target.state is not None:  # what was built would be built upon; no writer does so
+                self.ledger.alter("(computed)", "(computed)")
             target.state = state
         elif type(target) is Array:
             build(target, state)

@@ -26,10 +26,11 @@ MAX_VALUES = 300_000
 MAX_TEXT = 1 << 20
 MAX_ARRAY = 100_000
 _FIELDS = 100
-# Attributes under which modules keep their classes: YOLO's, mmdetection's, one's own.
+# Attributes under which modules keep their classes: YOLO's, mmdetection's, one's own;
+# and timm's, which names the architecture.
 _STATED_WORDS = """
 names classes CLASSES class_names labels label_names class_to_idx idx_to_class id2label
-label2id dataset_meta config hparams _hparams
+label2id dataset_meta config hparams _hparams pretrained_cfg
 """
 _STATED = frozenset(_STATED_WORDS.split())
 

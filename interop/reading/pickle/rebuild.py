@@ -254,7 +254,7 @@ def _size(m: PickleMachine, axes: Node = ()) -> Node:
 def _device(m: PickleMachine, kind: Node, index: Node = None) -> Text:
     if type(kind) is not str:
         raise Unfit
-    return Text(kind if index is None else f"{kind}:{_whole(index)}")
+    return Text(kind if index is None else f"{kind}:{_whole(index)}", "device")
 
 
 def _layout(m: PickleMachine, name: Node) -> Text:

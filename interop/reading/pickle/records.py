@@ -70,9 +70,13 @@ class Blob:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Text:
-    """An object of which only its text matters: a path, a device, a date."""
+    """An object of which only its text matters: a path, a device, a date.
+
+    `kind` says what it is if that matters too: "device".
+    """
 
     text: str
+    kind: str = ""
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from interop.facts import DTYPE_BITS, Json, Layout, StateDict, Storage, TensorSpec
+from interop.facts import DTYPE_BITS, Json, Layout, ModuleSpec, StateDict, Storage, TensorSpec
+from interop.reading.pickle.modules import class_path, is_module, members, parts
 from interop.reading.pickle.records import (
     Array,
     Bag,
     Constructed,
-    Global,
     Mapping,
     Node,
     OverLimit,
@@ -145,11 +145,12 @@ class Weights:
         self._add(first, place, tensors)
 
     def _made(self, constructed: Constructed, place: str, depth: int) -> None:
-        if _is_module(constructed):
-            func = constructed.func
-            name = f"{func.module}.{func.name}" if type(func) is Global else "?"
+        if is_module(constructed):
             tensors = list(self._flatten(constructed, "", 0))
-            self._add(len(self.state_dicts), place, tensors, module=name)
+            tree = () if constructed.module.startswith("__torch__") else parts(
+                constructed, self._spend)  # fmt: skip
+            name = class_path(constructed)
+            self._add(len(self.state_dicts), place, tensors, module=name, tree=tuple(tree))
             return
         for part in (constructed.content, constructed.state, constructed.items):
             if part is not None:
@@ -162,13 +163,13 @@ class Weights:
         if depth > MAX_DEPTH:
             raise OverLimit(f"modules nested more than {MAX_DEPTH} deep")
         self._spend(1)
-        own, below = _members(module)
+        own, below = members(module)
         for name, value in own:
             self._spend(1)
             if type(value) is Tensor:
                 yield prefix + name, value
         for name, value in below:
-            if type(value) is Constructed and _is_module(value):
+            if type(value) is Constructed and is_module(value):
                 yield from self._flatten(value, f"{prefix}{name}.", depth + 1)
 
     def _holds_tensor(self, node: Node) -> bool:
@@ -205,32 +206,39 @@ class Weights:
         others: tuple[str, ...] = (),
         versions: dict[str, Json] | None = None,
         module: str = "",
+        tree: tuple[ModuleSpec, ...] = (),
     ) -> None:
         if tensors:
             self._spend(_COST * len(tensors))
             if len(self.state_dicts) >= MAX_STATE_DICTS:
                 raise OverLimit(f"more than {MAX_STATE_DICTS:,} mappings of tensors")
             specs = tuple(self._spec(name, tensor) for name, tensor in tensors)
-            state_dict = StateDict(place, specs, True, others, versions or {}, module)
+            state_dict = StateDict(place, specs, True, others, versions or {}, module, tree)
             self.state_dicts.insert(at, state_dict)
 
     def _spec(self, name: str, tensor: Tensor) -> TensorSpec:
-        stride = tensor.stride
-        if stride is not None and _is_row_major(tensor.shape, stride):
-            stride = None
-        storage = None
-        offset = 0
-        if tensor.storage is not None:
-            storage = self._locate(tensor.storage)
-            offset = tensor.offset
-        spec = TensorSpec(
-            name, tensor.dtype, tensor.shape, storage, offset, stride, tensor.conj, tensor.neg
-        )
-        if tensor.layout == Layout.STRIDED and not tensor.quantizer:
-            return spec
-        self._spend(_COST * len(tensor.parts))
-        parts = tuple(self._spec(label, part) for label, part in tensor.parts)
-        return replace(spec, layout=tensor.layout, quantizer=tensor.quantizer, parts=parts)
+        if tensor.parts:
+            self._spend(_COST * len(tensor.parts))
+        return tensor_spec(name, tensor, self._locate)
+
+
+def tensor_spec(name: str, tensor: Tensor, locate: Callable[[StorageRef], Storage]) -> TensorSpec:
+    """The facts of a tensor's record; `locate` says where its storage lies."""
+    stride = tensor.stride
+    if stride is not None and _is_row_major(tensor.shape, stride):
+        stride = None
+    storage = None
+    offset = 0
+    if tensor.storage is not None:
+        storage = locate(tensor.storage)
+        offset = tensor.offset
+    spec = TensorSpec(
+        name, tensor.dtype, tensor.shape, storage, offset, stride, tensor.conj, tensor.neg
+    )
+    if tensor.layout == Layout.STRIDED and not tensor.quantizer:
+        return spec
+    below = tuple(tensor_spec(label, part, locate) for label, part in tensor.parts)
+    return replace(spec, layout=tensor.layout, quantizer=tensor.quantizer, parts=below)
 
 
 _CONTAINERS = frozenset({Mapping, Constructed, Bag, list, tuple})
@@ -280,30 +288,6 @@ def _join(place: str, key: str) -> str:
 
 def _is_number(tensor: Tensor) -> bool:
     return all(axis == 1 for axis in tensor.shape)
-
-
-def _is_module(constructed: Constructed) -> bool:
-    state = constructed.state
-    if type(state) is not Mapping:
-        return False
-    if constructed.module.startswith("__torch__"):  # a TorchScript class
-        return True
-    named = state.named
-    return type(named.get("_parameters")) is Mapping and type(named.get("_modules")) is Mapping
-
-
-def _members(module: Constructed) -> tuple[list[tuple[str, Node]], list[tuple[str, Node]]]:
-    """A module's own tensors, and its submodules, by name."""
-    named = module.state.named
-    if module.module.startswith("__torch__"):
-        return list(named.items()), list(named.items())
-    own = list(named["_parameters"].named.items())
-    buffers = named.get("_buffers")
-    if type(buffers) is Mapping:
-        passing = named.get("_non_persistent_buffers_set")
-        left_out = {n for n in passing.items if type(n) is str} if type(passing) is Bag else set()
-        own += [(name, value) for name, value in buffers.named.items() if name not in left_out]
-    return own, list(named["_modules"].named.items())
 
 
 def _is_row_major(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:

@@ -124,6 +124,8 @@ def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
     """The architecture, what comes next to it, its sizes and its heads."""
     rows = [["what", f["kind"]]] if f["kind"] else []
     rows.append(["architecture", _architecture(f)])
+    if pickled := f.get("pickled_module"):
+        rows.append(["module", _pickled(pickled)])
     if f["root"]:
         rows.append(["", f"within module {f['root']!r}"])
     sizes = f["architectures"][0]["sizes"] if f["architectures"] else {}
@@ -140,6 +142,17 @@ def _of_what(f: Mapping[str, Json]) -> list[list[str]]:
     bare = "none: a backbone alone" if f["architectures"] else "not found"
     rows += _listed("head", heads, "heads") or [["head", bare]]
     return rows + _listed("beside it", [h for h in f["side_heads"] if h not in sides], "modules")
+
+
+def _pickled(given: Mapping[str, Json]) -> str:
+    """A pickled module's class, and the layers that are in it, the most frequent first."""
+    counts = [(kind.rpartition(".")[2], n) for kind, n in given["classes"].items()]
+    words = [f"{n} {name}" for name, n in counts if name not in _HOLDERS and n > 1]
+    more = ", …" if len(words) > MOST_HEADS else ""
+    return (
+        f"{given['type']} ({given['modules']} modules"
+        f"{': ' * bool(words)}{', '.join(words[:MOST_HEADS])}{more})"
+    )
 
 
 def _listed(word: str, heads: list[dict[str, Json]], what: str) -> list[list[str]]:
@@ -171,6 +184,8 @@ def _head_words(h: Mapping[str, Json]) -> str:
     return f"{role}{h['path']} ({what}){known}{why}"
 
 
+# Modules that only hold others.
+_HOLDERS = ("Sequential", "ModuleList", "ModuleDict")
 _TAKES = {
     HeadInput.AVERAGE: "of pooled features",
     HeadInput.TOKEN: "of the class token",
