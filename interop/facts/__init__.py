@@ -18,7 +18,8 @@ from interop.facts.enums import (
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, Assumption, AudioPreprocessing, DTYPE_BITS, FEW,
     Graph, Head, Identity, Import, Json, Labels, Manifest, Module, ModuleSpec, Part, Port,
-    Preprocessing, StateDict, Stats, Storage, TensorSpec, TextPreprocessing, Unreadable, WHOLE, family,
+    Preprocessing, StateDict, Stats, Storage, TensorSpec, TextPreprocessing, Unreadable, WHOLE,
+    family,
 )
 from interop.facts.report import (
     Case, EvidenceGap, Finding, Input, Measurement, PROOFS, Proof, Report, Rule, Skipped,

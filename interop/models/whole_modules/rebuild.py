@@ -34,6 +34,7 @@ _WRAPPERS = frozenset(
     }
 )
 _MEMBERS = ("_parameters", "_buffers", "_modules")
+_SCRIPTED = "__overloads__"  # an empty dict that torch.jit.script leaves on every module
 _SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
@@ -75,6 +76,8 @@ class Rebuilding:
         own = {name for part in _MEMBERS for name in _named(state.named.get(part))}
         attributes = {}
         for name, given in state.named.items():
+            if name == _SCRIPTED and type(given) is Mapping and not given.named:
+                continue
             if name in own or not _may_set(cls, name):
                 attributes[name] = self._method(node, module, name, given)
             else:
