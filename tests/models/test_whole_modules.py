@@ -3,6 +3,7 @@
 import copyreg
 import os
 import warnings
+import zipfile
 from dataclasses import replace
 from functools import partial
 
@@ -127,6 +128,14 @@ def test_norms_of_weights_keep_their_hooks(tmp_path, norm):
     check(loaded, tmp_path / "whole.pth", PICTURE)
 
 
+def test_a_module_that_was_scripted_before(tmp_path):
+    module = models.resnet18(num_classes=3).eval()
+    torch.jit.script(module)  # which leaves an attribute on every part
+    assert "__overloads__" in vars(module.conv1)
+    torch.save(module, tmp_path / "scripted.pth")
+    check(module, tmp_path / "scripted.pth", torch.rand(1, 3, 64, 64))
+
+
 def test_tied_and_shared_parts_are_one_again(tmp_path):
     layer = nn.Linear(8, 8)
     module = nn.Sequential(layer, nn.LSTM(8, 8).eval(), layer)
@@ -154,13 +163,21 @@ def test_what_is_not_the_named_architecture_is_noted(tmp_path):
 # ---------------------------------------------------------------- what older libraries wrote
 # fixtures/older.py wrote them; each weight is one number, repeated.
 
-OLDER = ROOT / "fixtures" / "older"
+OLDER = ROOT / "fixtures" / "older.zip"
 LARGER = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture(scope="module")
+def older(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("older")
+    with zipfile.ZipFile(OLDER) as archive:
+        archive.extractall(folder)
+    return folder
+
+
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "vit_b_32"])
-def test_torchvision_0_13(name):
-    path = OLDER / f"torchvision-0.13-{name}.pth"
+def test_torchvision_0_13(name, older):
+    path = older / f"torchvision-0.13-{name}.pth"
     check(torch.load(path, weights_only=False), path, LARGER)
 
 
@@ -168,9 +185,9 @@ def test_torchvision_0_13(name):
     ("lcnet_035", "conv_s2d"), ("mobilenetv3_small_050", "conv_s2d"),
     ("vit_tiny_patch16_224", "strict_img_size"),
 ])  # fmt: skip
-def test_timm_0_9_is_built_by_name_where_todays_forward_needs_more(name, lacking):
+def test_timm_0_9_is_built_by_name_where_todays_forward_needs_more(name, lacking, older):
     pytest.importorskip("timm")
-    path = OLDER / f"timm-0.9-{name}.pth"
+    path = older / f"timm-0.9-{name}.pth"
     loaded = torch.load(path, weights_only=False)
     with pytest.raises(AttributeError, match=lacking):
         loaded(LARGER)
@@ -180,8 +197,8 @@ def test_timm_0_9_is_built_by_name_where_todays_forward_needs_more(name, lacking
     assert module(LARGER).shape == (1, 3)
 
 
-def test_an_older_file_of_several_architectures_asks_for_one(tmp_path):
-    identity = identify_file(OLDER / "timm-0.9-lcnet_035.pth")
+def test_an_older_file_of_several_architectures_asks_for_one(older):
+    identity = identify_file(older / "timm-0.9-lcnet_035.pth")
     two = (*identity.architectures, replace(identity.architectures[0], name="timm/lcnet_050"))
     with pytest.raises(ModelError, match="is one of timm/lcnet_035, timm/lcnet_050; choose one"):
         built(replace(identity, architectures=two))
