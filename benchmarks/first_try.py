@@ -184,18 +184,15 @@ UNLIKE = (_timm("resnetblur18", "fc", 512), _timm("resnetaa50", "fc", 2048))
 # ---------------------------------------------------------------- the files
 
 
-def shaken(module: Any) -> Any:
-    """The module in eval mode, with running statistics that are not those of a new one."""
+def settled(module: Any, of: Architecture) -> Any:
+    """The module in eval mode, with the running statistics of inputs that it has seen."""
     import torch
 
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, tensor in module.state_dict().items():
-            noise = torch.rand(tensor.shape, generator=generator)
-            if name.endswith("running_var"):
-                tensor.copy_(noise + 0.5)
-            elif name.endswith("running_mean"):
-                tensor.copy_(noise - 0.5)
+    if any(isinstance(part, torch.nn.BatchNorm2d) for part in module.modules()):
+        module.train()
+        with torch.no_grad():
+            for batch in (6, 7, 8, 9):
+                module(*of.feed(batch, 0))
     return module.eval()
 
 
@@ -231,7 +228,7 @@ def saved(of: Architecture, form: str, folder: Path) -> tuple[list[str], Any]:
         parent, _, leaf = of.head.rpartition(".")
         module.get_submodule(parent).add_module(leaf, nets.head(of.width))
         words += ["--head", f"{folder / 'nets.py'}:head_{of.width}"]
-    module = shaken(module)
+    module = settled(module, of)
     if form == "half precision":
         module = module.half()
     state = module.state_dict()
