@@ -7,8 +7,9 @@ Each architecture that people fine-tune is saved in each form in which they save
 `interop export FILE` in a process of its own. Flags: `--model` for classes of one's own, `--head`
 for a head of several layers, `--trust` for TorchScript; never `--arch` or `--input`. An export is
 right if ONNX Runtime answers as the module does natively in another process: batches 1 and 3, and a
-second size of each axis that is open, within 1e-4 of the largest output (16 roundings of float16
-for half precision). Beside it stands what a bare `torch.onnx.export` gives, written by hand for the
+second size of each axis that is open, within 1e-4 of the largest output. In half precision both
+are compared with the module in float32: the graph may be at most eight times as far off as native.
+Beside it stands what a bare `torch.onnx.export` gives, written by hand for the
 same module. resnetblur18 and resnetaa50 are told apart from the plain ones by nothing in a bare
 file: those two are counted apart, as assumed wrongly.
 """
@@ -30,6 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -38,7 +40,8 @@ from typing import Any
 from benchmarks.process import ROOT, machine, store
 
 CLASSES = 7
-TOLERANCE, HALF = 1e-4, 16 * 2.0**-10
+TOLERANCE, HALF = 1e-4, 4 * 2.0**-10
+MULTIPLE = 8.0  # times what the native module of half precision is off by itself
 LIMIT = 600
 FORMS = ("bare", "DDP under a key", "Lightning with a loss", "timm's training file", "whole module",
          "scripted", "traced", ".pt2", "MLP head", "half precision")  # fmt: skip
@@ -355,20 +358,25 @@ def compared(of: Architecture, form: str, call: Any, graph: Path) -> dict[str, A
     import onnxruntime
     import torch
 
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    half = form == "half precision"
+    # Its layout of blocked channels crashes on convolutions of float16.
+    off = ["NchwcTransformer"] if half else None
+    session = onnxruntime.InferenceSession(
+        graph, providers=["CPUExecutionProvider"], disabled_optimizers=off
+    )
     inputs = session.get_inputs()
-    worst, tried = 0.0, []
+    worst, right, tried = 0.0, True, []
     for size in of.sizes:
         open_size = any(isinstance(axis, str) for axis in inputs[0].shape[1:])
         if size and not open_size:
             continue
         for batch in (1, 3):
-            half = form == "half precision"
             given = [
                 t.half() if half and t.is_floating_point() else t for t in of.feed(batch, size)
             ]
             with torch.no_grad():
                 native = call(*given).float().numpy()
+            truth = _widened(call, given) if half else native
             spare = torch.zeros_like(given[0])  # token types, where the graph asks for them
             pairs = zip_longest(inputs, given, fillvalue=spare)
             arrays = {i.name: _as(i.type, t) for i, t in pairs}
@@ -378,10 +386,22 @@ def compared(of: Architecture, form: str, call: Any, graph: Path) -> dict[str, A
                 return {"right": False, "why": f"batch {batch}: {_line(error)}"}
             if ours.shape != native.shape:
                 return {"right": False, "why": f"shape {ours.shape} for {native.shape}"}
-            worst = max(worst, float(np.abs(ours - native).max() / np.abs(native).max()))
+            scale = np.abs(truth).max()
+            own = MULTIPLE * float(np.abs(native - truth).max() / scale)
+            apart = float(np.abs(ours - truth).max() / scale)
+            right &= apart <= max(own, HALF if half else TOLERANCE)
+            worst = max(worst, apart)
             tried.append([batch, size or "usual"])
-    allowed = HALF if form == "half precision" else TOLERANCE
-    return {"right": worst <= allowed, "apart": worst, "tried": tried}
+    return {"right": right, "apart": worst, "tried": tried}
+
+
+def _widened(call: Any, given: list[Any]) -> Any:
+    """What the module of half precision gives in float32, where its rounding is not seen."""
+    import torch
+
+    module = deepcopy(call).float()
+    with torch.no_grad():
+        return module(*(t.float() if t.is_floating_point() else t for t in given)).numpy()
 
 
 def _as(kind: str, tensor: Any) -> Any:

@@ -182,6 +182,12 @@ class ExportRun:
                 "bfloat16 weights were widened to float32, which holds each exactly: ONNX Runtime "
                 "has few operators for bfloat16. Run in bfloat16, the module rounds its answers"
             )
+        if introspect.dtype(module) == torch.float16:
+            self.notes.append(
+                "float16 on the CPU: ONNX Runtime's NchwcTransformer may crash on convolutions of "
+                "float16, and was off here; load the graph there with "
+                "disabled_optimizers=['NchwcTransformer']"
+            )
         self.assumed = tuple(self.notes)
         return module
 

@@ -295,7 +295,8 @@ def _scripted(
         axes |= {name: {0: BATCH} for name in forward.outputs}
     # A program is exported as it is: a trace of what calls it would not go into it.
     program = isinstance(forward.model, torch.jit.ScriptModule)
-    with tempfile.TemporaryDirectory() as folder:
+    ranks = _ranks() if program else contextlib.nullcontext()
+    with ranks, tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         torch.onnx.export(
             forward.model if program else traced,
@@ -315,6 +316,32 @@ def _scripted(
             assert value.const_value is not None
             value.const_value = ir.tensor(value.const_value.numpy().copy(), name=value.name)
     return model
+
+
+@contextlib.contextmanager
+def _ranks() -> Iterator[None]:
+    """Within it, the exporter knows how many axes `unflatten` gives, which a program does not say.
+
+    Attention splits its projections so, and cannot be exported without.
+    """
+    from torch.onnx import symbolic_helper, symbolic_opset13
+
+    onnx: Any = torch.onnx
+
+    def unflatten(g: Any, input: Any, dim: Any, sizes: Any) -> Any:
+        value = symbolic_opset13.unflatten(g, input, dim, sizes)
+        rank = symbolic_helper._get_tensor_rank(input)
+        if rank is not None and symbolic_helper._is_packed_list(sizes):
+            count = len(symbolic_helper._unpack_list(sizes))
+            value.setType(value.type().with_sizes([None] * (rank + count - 1)))
+        return value
+
+    name = "aten::unflatten"
+    onnx.register_custom_op_symbolic(name, unflatten, 13)
+    try:
+        yield
+    finally:
+        onnx.unregister_custom_op_symbolic(name, 13)
 
 
 def _rename(model: ir.Model, signature: Signature, outputs: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ import onnxruntime
 
 from interop.errors import ConfigError, DeviceMissing, ModelError, first_line
 from interop.facts import Json
+from interop.reading import read
 from interop.runtimes import clock
 from interop.runtimes.base import Array, Batch, Bound, Runtime, check_device
 from interop.runtimes.memory import give_back
@@ -266,7 +267,10 @@ class OnnxRuntime(Runtime):
             with contextlib.redirect_stdout(sys.stderr):
                 providers = self._providers()
                 return onnxruntime.InferenceSession(
-                    model if isinstance(model, bytes) else str(model), options, providers=providers
+                    model if isinstance(model, bytes) else str(model),
+                    options,
+                    providers=providers,
+                    disabled_optimizers=list(_unsafe(model)) if self.device == "cpu" else None,
                 )
         except Exception as error:  # its exceptions have no common base of their own
             what = f"ONNX Runtime refuses the graph: {first_line(error, 1000)}"
@@ -323,6 +327,23 @@ def nodes_by_provider(session: Any) -> Mapping[str, list[str]]:
         nodes = [f"{n.name} ({n.op_type})" for n in part.get_nodes()]
         nodes_by_provider.setdefault(part.ep_name, []).extend(nodes)
     return nodes_by_provider
+
+
+def _unsafe(model: str | Path | bytes) -> tuple[str, ...]:
+    """The optimisers of ONNX Runtime that may crash the process on this graph.
+
+    Its layout of blocked channels is for float32; on convolutions of float16 it writes past its
+    memory (seen in 1.31 on a vision transformer).
+    """
+    if isinstance(model, bytes):
+        import onnx
+
+        graph = onnx.load_model_from_string(model).graph
+        half = any(t.data_type == onnx.TensorProto.FLOAT16 for t in graph.initializer)
+    else:
+        tensors = (t for s in read(str(model)).state_dicts for t in s.tensors)
+        half = any(t.dtype == "float16" for t in tensors)
+    return ("NchwcTransformer",) if half else ()
 
 
 def _options(threads: int | None, spin: bool, folder: str | Path | None) -> Any:
