@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,12 @@ def interop() -> Run:
 def interop_alone() -> Run:
     """The same in a process of its own, for what a process that has just begun would say."""
     return commands.alone
+
+
+@pytest.fixture(scope="session")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole modules that older libraries pickled (fixtures/older.py)."""
+    folder = tmp_path_factory.mktemp("older")
+    with tarfile.open(DIGITS.parent / "older.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder

@@ -6,9 +6,7 @@ from interop.facts import Architecture, HeadInput, ModuleSpec
 from interop.identity import describe, identify_file
 from interop.identity.index.match import Match
 from interop.identity.module_classes import narrowed
-from tests.conftest import DIGITS
 
-OLDER = DIGITS.parent / "older"
 RESNETS = (
     Architecture(
         "torchvision/resnet18", "", 1.0, ("torchvision/quantized_resnet18", "timm/resnet18")
@@ -58,8 +56,8 @@ def test_what_they_do_not_know_stays_open(types):
     ("torchvision-0.13-resnet18", "torchvision.models.resnet.ResNet", 68),
     ("timm-0.9-lcnet_035", "timm.models.mobilenetv3.MobileNetV3", 170),
 ])  # fmt: skip
-def test_the_tree_is_read_without_the_library(name, kind, modules):
-    identity = identify_file(OLDER / f"{name}.pth")
+def test_the_tree_is_read_without_the_library(name, kind, modules, older):
+    identity = identify_file(older / f"{name}.pth")
     assert identity.architecture and identity.architecture.endswith(name.rpartition("-")[2])
     assert identity.ambiguity == "" and identity.state is not None
     tree = {spec.path: spec for spec in identity.state.tree}
@@ -69,15 +67,15 @@ def test_the_tree_is_read_without_the_library(name, kind, modules):
     assert sum(shown["classes"].values()) == modules
 
 
-def test_scalars_of_a_layer_are_read():
-    tree = identify_file(OLDER / "torchvision-0.13-resnet18.pth").state.tree
+def test_scalars_of_a_layer_are_read(older):
+    tree = identify_file(older / "torchvision-0.13-resnet18.pth").state.tree
     norm = next(spec for spec in tree if spec.path == "layer1.0.bn1")
     assert norm.type == "torch.nn.modules.batchnorm.BatchNorm2d" and norm.scalars["eps"] == 1e-5
     conv = next(spec for spec in tree if spec.path == "conv1")
     assert conv.scalars["stride"] == [2, 2]
 
 
-def test_inspect_shows_it(interop):
-    shown = interop("inspect", OLDER / "torchvision-0.13-resnet18.pth").stdout
+def test_inspect_shows_it(interop, older):
+    shown = interop("inspect", older / "torchvision-0.13-resnet18.pth").stdout
     assert "module         torchvision.models.resnet.ResNet (68 modules: 20 Conv2d" in shown
     assert "several" not in shown and "or " not in shown.partition("confidence")[0]

@@ -2,7 +2,6 @@
 
 import copyreg
 import os
-import tarfile
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -22,7 +21,7 @@ from interop.models.catalog import module as of_catalog
 from interop.models.libraries.transformers import catalog as transformers
 from interop.models.load_weights import same_bits
 from interop.models.whole_modules import allowed
-from tests.helpers.commands import ROOT, refused
+from tests.helpers.commands import refused
 
 PICTURE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -163,16 +162,7 @@ def test_what_is_not_the_named_architecture_is_noted(tmp_path):
 # ---------------------------------------------------------------- what older libraries wrote
 # fixtures/older.py wrote them; each weight is one number, repeated.
 
-OLDER = ROOT / "fixtures" / "older.tar.xz"
 LARGER = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(scope="module")
-def older(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("older")
-    with tarfile.open(OLDER) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
 
 
 def test_torchvision_0_13(older):
