@@ -370,7 +370,8 @@ def compared(of: Architecture, form: str, call: Any, graph: Path) -> dict[str, A
         open_size = any(isinstance(axis, str) for axis in inputs[0].shape[1:])
         if size and not open_size:
             continue
-        for batch in (1, 3):
+        fixed = inputs[0].shape[0]
+        for batch in (1, 3) if isinstance(fixed, str) else (fixed,):
             given = [
                 t.half() if half and t.is_floating_point() else t for t in of.feed(batch, size)
             ]
@@ -392,7 +393,7 @@ def compared(of: Architecture, form: str, call: Any, graph: Path) -> dict[str, A
             right &= apart <= max(own, HALF if half else TOLERANCE)
             worst = max(worst, apart)
             tried.append([batch, size or "usual"])
-    return {"right": right, "apart": worst, "tried": tried}
+    return {"right": right, "apart": worst, "tried": tried, "batch open": isinstance(fixed, str)}
 
 
 def _widened(call: Any, given: list[Any]) -> Any:
@@ -473,6 +474,8 @@ def counted(rows: list[dict[str, Any]]) -> dict[str, Any]:
                        if "impossible" in r],
         "exported": len(tried),
         "right": sum(bool(r["right"]) for r in tried),
+        "with a fixed batch": [[r["architecture"], r["form"]] for r in tried
+                               if not r.get("batch open", True)],
         "exported of those possible": round(len(tried) / max(len(possible), 1), 4),
         "exported by form": {form: by_form[form] for form in FORMS},
         "bare export right": sum(bool(r["bare export"]["right"]) for r in possible),

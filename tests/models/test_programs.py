@@ -133,6 +133,13 @@ def test_a_torchscript_archive_needs_no_code_but_its_own(tmp_path: Path) -> None
     assert "its own TorchScript" in seen.stdout
 
 
+def test_an_enumeration_in_torchscript_is_no_alarm(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    module = timm.create_model("vit_tiny_patch16_224", num_classes=2).eval()
+    path = scripted(tmp_path, module)
+    assert Danger.UNSAFE not in {i.danger for i in read(path).imports}
+
+
 def test_an_exported_program_runs_as_it_is_and_says_what_it_takes(tmp_path: Path) -> None:
     path = exported(tmp_path)
     identity = identify_file(path)

@@ -292,6 +292,8 @@ class Machine:
 
     def passed(self, func: Node, args: Node) -> None:
         """Tell the ledger of what `func` may call in its turn: the names among its arguments."""
+        if type(args) in (str, int, float) and _is_brought(func):
+            return  # TorchScript writes the member of an enumeration so
         if type(args) is not tuple:
             # Pickles write a call's arguments down; what the file computes could be any name.
             self.ledger.alter("(computed)", "(computed)")
@@ -473,6 +475,11 @@ _HOLDING = ("torch.return_types", "torch.nn.modules.module", "torch.distributed"
 def _printable(text: str) -> str:
     """Lone surrogates are legal but could be printed nowhere; no two may become one."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_brought(func: Node) -> bool:
+    """Whether a name is of a class that a TorchScript archive brings along."""
+    return type(func) is Global and func.module.startswith("__torch__.")
 
 
 def _takes_values(cls: Node) -> bool:
