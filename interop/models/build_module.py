@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from torch import nn
@@ -66,13 +67,23 @@ def build_with_notes(
         refuse_kind(identity)
         module, notes = _by_library(identity, arch, own_head=head is not None)
     if head is not None:
-        path = identity.head.path if identity.head else ""
+        path = _apart(identity, module) if factory is not None else ""
+        path = path or (identity.head.path if identity.head else "")
         if not path:
             what = "--head says what the head is, but the file does not tell where it lies"
             fix = "give the whole module with --model package.module:factory"
             raise ModelError(what, where=identity.manifest.path, fix=fix)
         put(module, path, module_by_path(head))
     return module.eval().requires_grad_(False), notes
+
+
+def _apart(identity: Identity, module: nn.Module) -> str:
+    """The path below which all lies in which a file differs from the person's own module."""
+    there = {t.name: t.shape for t in identity.tensors}
+    wanted = {n: tuple(t.shape) for n, t in module.state_dict().items()}
+    names = [n.split(".") for n in {**there, **wanted} if there.get(n) != wanted.get(n)]
+    shared = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*names, strict=False))
+    return ".".join(tokens[0] for tokens in shared)
 
 
 def _by_library(
