@@ -23,6 +23,7 @@ from interop.facts import Answer, Identity, InputRole, Json, Port, Proof, ProofN
 from interop.facts.sections.export import ExportSection
 from interop.files import Staging
 from interop.identity import identify
+from interop.identity.assumed import assumption
 from interop.identity.describe import describe
 from interop.identity.index import lookup as indexes
 from interop.identity.index.match import is_name
@@ -139,9 +140,11 @@ def _architecture(identity: Identity, arch: str | None, factory: str | None) -> 
     config = _config(Path(identity.manifest.file).parent / "config.json")
     if config:
         return _full(config, "config.json"), "config.json"
+    if (made := assumption(identity)) is not None:
+        return made.value, "its weights, as the plain one of several; parity shows whether it is"
     several = ", ".join(a.name for a in identity.architectures)
     raise ModelError(
-        f"its weights fit several architectures ({several})" if several
+        f"several architectures have these weights ({several})" if several
         else "no file says of which architecture the graph is",
         where=identity.manifest.path,
         fix="name it with --arch library/name, or give --model package.module:factory",
