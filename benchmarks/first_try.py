@@ -346,7 +346,7 @@ def cell(of: Architecture, form: str, folder: Path) -> dict[str, Any]:
             row |= compared(of, form, call, place / "out" / "model.onnx")
         else:
             row["why"] = (done.stderr.strip().splitlines() or [""])[-1].replace(inner, "")[:300]
-            row["said"] = done.stdout.replace(inner, "")[-1500:] if done.returncode == 1 else ""
+            row["findings"] = done.stdout.partition("\nlevel ")[2].partition("\n\n")[0]
         row["bare export"] = by_hand(of, form, call, place / "bare.onnx")
         print(f"{of.name:45} {form:22} {'right' if row.get('right') else row.get('why') or row}",
               flush=True)  # fmt: skip
