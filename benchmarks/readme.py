@@ -236,7 +236,9 @@ def first_try() -> list[str]:
         f"`interop export` of {kinds} architectures that people fine-tune (torchvision, timm, "
         "transformers, modules of one's own), each in ten forms, with no flag that names the "
         f"architecture or the input: {counts['exported']} of {possible} export, {counts['right']} "
-        f"of those are right. Assumed wrongly, counted apart: {wrongly} "
+        f"of those are right (`--model` for classes of one's own, `--head` for a head of several "
+        f"layers, `--trust` for TorchScript; {len(counts['with a fixed batch'])} with its batch "
+        f"fixed, and said). Assumed wrongly, counted apart: {wrongly} "
         "(`python -m benchmarks.first_try`).",
         "",
         *table,
