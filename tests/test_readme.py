@@ -79,7 +79,7 @@ def test_a_command_prints_what_the_readme_says(command: str, output: str, folder
 def test_every_command_has_its_block_and_the_story_its_order() -> None:
     names = [c.split()[0] for c, _ in COMMANDS]
     assert names == [
-        "inspect", "check", "check", "check", "check", "export", "bench", "gate", "gate", "explain",
+        "export", "inspect", "check", "check", "check", "check", "export", "bench", "gate", "gate", "explain",
         "inspect", "check", "inspect", "inspect", "port", "port", "verify", "export", "bench",
     ]  # fmt: skip
     for line in re.findall(r"^\$ interop (.*)$", TEXT, re.M):
@@ -101,6 +101,14 @@ def test_the_table_of_coverage_is_that_of_the_stored_study() -> None:
     rows = [row for row in readme.coverage() if row]
     assert [x for x in block.group(0).splitlines() if x.startswith("|")] == rows
     assert len(rows) > 20
+
+
+def test_the_first_tries_are_those_of_the_stored_study_and_its_goal_is_met() -> None:
+    block = readme.FIRST.search(TEXT)
+    assert block is not None
+    assert block.group(0).strip().splitlines()[2:-2] == readme.first_try()
+    counts = readme._result("first_try")["counts"]
+    assert counts["exported of those possible"] >= 0.95 and counts["right"] == counts["exported"]
 
 
 def test_the_assessment_is_the_one_that_the_tests_hold() -> None:

@@ -1,4 +1,4 @@
-"""Something that no file states was assumed.
+"""The architecture was assumed, of several with the same weights.
 
 What
     Several architectures have these weights and no file says which one it is. The plain one was
