@@ -79,8 +79,9 @@ def test_a_command_prints_what_the_readme_says(command: str, output: str, folder
 def test_every_command_has_its_block_and_the_story_its_order() -> None:
     names = [c.split()[0] for c, _ in COMMANDS]
     assert names == [
-        "export", "inspect", "check", "check", "check", "check", "export", "bench", "gate", "gate", "explain",
-        "inspect", "check", "inspect", "inspect", "port", "port", "verify", "export", "bench",
+        "export", "inspect", "check", "check", "check", "check", "export", "bench", "gate", "gate",
+        "explain", "inspect", "check", "inspect", "inspect", "port", "port", "verify", "export",
+        "bench",
     ]  # fmt: skip
     for line in re.findall(r"^\$ interop (.*)$", TEXT, re.M):
         assert line in {c for c, _ in COMMANDS}

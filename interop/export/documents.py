@@ -55,7 +55,7 @@ def width(identity: Identity) -> int | None:
     is as wide as there are boxes or choices.
     """
     if identity.architecture and identity.head is not None:
-        return identity.head.outputs if identity.head.role in _AS_WIDE else None
+        return (identity.head.outputs or None) if identity.head.role in _AS_WIDE else None
     return len(identity.labels.names) if identity.labels.names is not None else None
 
 

@@ -80,6 +80,23 @@ def fitting(forward: Forward, attention: bool) -> list[routes.Route]:
     return routes.fitting(forward.signature, attends=attention, recurs=recurs(forward))
 
 
+def own_size(identity: Identity, takes: Signature) -> list[str]:
+    """Say why an image's sides are fixed at the library's own size, if no file states another."""
+    library = (identity.architecture or "").partition("/")[0]
+    axes = takes.arguments[0].axes
+    sides = axes[-2:]
+    if identity.image_preprocessing is not None or library not in ("torchvision", "timm"):
+        return []
+    if len(axes) != 4 or not all(isinstance(side, int) for side in sides):
+        return []
+    spec = f"{takes.names[0]}=float32(batch,{axes[1]},height:{sides[0]},width:{sides[1]})"
+    return [
+        f"height and width are fixed at {sides[0]} and {sides[1]}: no file states the size of the "
+        f"images, and {library} gives {identity.architecture} this one; --input '{spec}' opens "
+        "them if the module takes other sizes"
+    ]
+
+
 def recurs(module: nn.Module) -> bool:
     """Say whether it has LSTM or GRU layers."""
     return any(isinstance(m, nn.RNNBase) for m in module.modules())

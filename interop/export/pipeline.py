@@ -227,6 +227,8 @@ class ExportRun:
             takes = introspect.like(takes, samples)
         elif takes.assumed:
             self.assume_size(takes)
+        if samples is None and not self.inputs:
+            self.notes += introspect.own_size(self.identity, takes)
         forward = Forward(module, takes)
         forward.signature = takes = settled(forward, introspect.dtype(module))
         self.notes += [*said(takes), *introspect.said(takes)]
@@ -262,8 +264,8 @@ class ExportRun:
         made = Assumption("input size", str(takes), why=why, where=where)
         if self.options.strict:
             fix = "say what it takes with --input"
-            raise Unsettled(f"{made}, which --strict does not allow", where=where, fix=fix,
-                            rule="input-assumed")  # fmt: skip
+            what = f"{made.sentence('would be')}, which --strict does not allow"
+            raise Unsettled(what, where=where, fix=fix, rule="input-assumed")
         assumptions = (*self.identity.assumptions, made)
         self.identity = replace(self.identity, assumptions=assumptions)
 

@@ -345,10 +345,14 @@ class Assumption:
         return {**facts, "differ": self.differ, "why": self.why}
 
     def __str__(self) -> str:
+        return self.sentence("is")
+
+    def sentence(self, verb: str) -> str:
+        """What no file states and "is" assumed, or "would be"."""
         others = f"; {' and '.join(self.others)} would fit too" if self.others else ""
         differ = f" (they differ in {self.differ})" if self.differ else ""
         why = f", {self.why}" if self.why else ""
-        return f"no file states the {self.fact}: {self.value} is assumed{why}{others}{differ}"
+        return f"no file states the {self.fact}: {self.value} {verb} assumed{why}{others}{differ}"
 
 
 @dataclass(frozen=True, slots=True)

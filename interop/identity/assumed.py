@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from interop.errors import Unsettled
 from interop.facts import Architecture, Assumption, Identity
 
 ARCHITECTURE = "architecture"
 _ANTI_ALIASED = re.compile(r"_?(aa|blur)(?=\d|_)")
+STATES = " states"  # ends the evidence of an architecture that another file states
 _QUANTIZED = "torchvision/quantized_"
 
 
@@ -69,7 +71,7 @@ def settled(
         return identity
     if strict:
         raise Unsettled(
-            f"{made}, which --strict does not allow",
+            f"{made.sentence('would be')}, which --strict does not allow",
             where=identity.manifest.path,
             fix=f"name the architecture with --arch ({made.value}, {', '.join(made.others)})",
             rule="architecture-assumed",
@@ -94,7 +96,7 @@ def as_beside(identity: Identity, other: Identity) -> Identity:
     """
     if (stated := _stated_by(other, identity)) is None:
         return identity
-    marked = replace(stated, evidence=f"{other.manifest.path} states it")
+    marked = replace(stated, evidence=f"{Path(other.manifest.path).name}{STATES}")
     rest = (a for a in identity.architectures if a is not stated)
     return replace(identity, architectures=(marked, *rest))
 

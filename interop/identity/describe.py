@@ -23,6 +23,7 @@ from interop.facts import (
 )
 from interop.facts.sections.check import TensorRow
 from interop.identity import module_classes
+from interop.identity.assumed import STATES
 from interop.identity.metadata import preprocessing_json
 
 
@@ -61,6 +62,8 @@ def _names(identity: Identity, most: int = 2) -> str:
     names = [a.name for a in identity.architectures]
     if identity.assumptions and len(names) == 1:
         return f"{names[0]} (assumed)"
+    if len(names) > 1 and identity.architectures[0].evidence.endswith(STATES):
+        return f"{names[0]} (as {identity.architectures[0].evidence})"
     more = f" or {len(names) - most} more" if len(names) > most else ""
     return " or ".join(names[:most]) + more
 

@@ -160,15 +160,16 @@ def choose_state_dict(manifest: Manifest, place: str | None) -> StateDict:
             if (part := partial_models.state_dict_at(state_dict, place)) is not None:
                 return part
         fix = "its one state dict is at the top level: leave the # and the rest away"
-        if any(places):
-            fix = f"it has: {', '.join(map(repr, places))}"
+        if known := [s.place for s in (*manifest.state_dicts, *inner) if s.place]:
+            fix = f"it has: {', '.join(map(repr, dict.fromkeys(known)))}"
         raise ReadError(f"holds no state dict at {place!r}", where=manifest.path, fix=fix)
     if len(manifest.state_dicts) > 1:
         shown = ", ".join(f"{p!r}" for p in places[:6]) + (", …" if len(places) > 6 else "")
         raise ReadError(
             f"holds {len(places)} state dicts: {shown}",
             where=manifest.path,
-            fix=f"choose one as {Path(manifest.path).name}#{places[-1]}",
+            fix="choose one: "
+            + " or ".join(f"{Path(manifest.path).name}#{place}" for place in places[:6]),
             rule="several-state-dicts",
         )
     return manifest.state_dicts[0] if manifest.state_dicts else StateDict("", ())

@@ -150,7 +150,7 @@ def as_built(
     It is the one that a person names, else the one that the weights and the file leave, else the
     one that may be assumed (`interop.identity.assumed`). Raises Unsettled if `strict`.
     """
-    if not is_program(identity):
+    if not is_program(identity) and not whole(identity):
         identity = parts.by_architecture(identity)
     named = _named(identity, arch)
     container = identity.manifest.container

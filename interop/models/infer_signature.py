@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,7 +20,7 @@ from interop.models.libraries.torchvision import signature as torchvision
 from interop.models.libraries.transformers import signature as transformers
 from interop.models.signature import BATCH, Argument, Forward, Signature, drawn, runs
 from interop.models.signature.calling import ways
-from interop.models.signature.first_layers import asked, by_first_layer
+from interop.models.signature.first_layers import asked, by_first_layer, takes_by_name
 from interop.models.signature.forward import argument_like
 
 _SIZE = 16  # of a named axis that a person gave none
@@ -113,10 +112,9 @@ def _plain(identity: Identity, module: nn.Module, library: str, name: str) -> Si
             return _picture(3, side, side)
     if library == "timm":
         return _picture(*_timms(module))
-    fix = (
-        f"give --preprocess, --data or {_inputs_of(module)}, or set example_input_array on "
-        "the module"
-    )
+    fix = f"give --preprocess, --data or {_inputs_of(module)}"
+    if not programs.is_program(identity):
+        fix += ", or set example_input_array on the module"
     raise ModelError("the size of its input is in no file", where=identity.manifest.path, fix=fix)
 
 
@@ -124,7 +122,7 @@ def _inputs_of(module: nn.Module) -> str:
     """--input for each thing that the module's forward asks for, to be filled in."""
     names = asked(module)
     if len(names) < 2:
-        return "--input 'input=float32(batch,3,224,224)'"
+        return f"--input '{(names or ['input'])[0]}=float32(batch,3,224,224)' (say its own shape)"
     return " ".join(f"--input '{name}=float32(batch,…)'" for name in names)
 
 
@@ -166,9 +164,16 @@ def _of_example(example: Any, identity: Identity) -> Signature:
 
 
 def _of_samples(samples: Mapping[str, NDArray[Any]], module: nn.Module) -> Signature:
-    """Arrays with a row a sample: in the order in which forward names them, where it does."""
+    """Arrays with a row a sample, in the order in which forward names them.
+
+    A file has no order of its own: ModelError if there are several under names of another make.
+    """
     fit = {name: array for name, array in samples.items() if array.dtype.kind in "fiub"}
-    known = [name for name in inspect.signature(module.forward).parameters if name in fit]
-    names = known if len(known) == len(fit) else list(fit)
+    taken = takes_by_name(module)
+    known = [name for name in taken if name in fit]
+    if len(fit) > 1 and len(known) < len(fit):
+        what = f"holds {', '.join(fit)}, and forward takes {', '.join(taken)}"
+        raise ModelError(what, where="--data", fix="save each array under the name of its input")
+    names = known or list(fit)
     arguments = (argument_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names)
     return _called(Signature(tuple(arguments)), module)

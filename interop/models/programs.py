@@ -78,6 +78,13 @@ def opened(identity: Identity, *, trust: bool) -> nn.Module:
             "save it again with the torch that runs here",
         )
         raise ModelError(why, where=manifest.path, fix=fix) from None
+    if manifest.container == TORCHSCRIPT and not identity.tensors:
+        raise ModelError(
+            "its weights are constants of the program (torch.jit.freeze), so that none can be "
+            "compared with the graph's",
+            where=manifest.path,
+            fix="save the program before it is frozen",
+        )
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module
@@ -106,7 +113,7 @@ def signature(identity: Identity, module: nn.Module) -> Signature | None:
     """Return what an exported program says that it takes, with the sizes of its own example.
 
     An axis that it leaves open has a symbol in the file; the first one is the batch. None for any
-    other module, and for a program that takes more than tensors.
+    other module. Raises ModelError for a program that takes more than tensors.
     """
     graph = identity.manifest.graph
     given = getattr(module, "meta", {}).get(_EXAMPLE)
@@ -115,7 +122,11 @@ def signature(identity: Identity, module: nn.Module) -> Signature | None:
     args, kwargs = given
     tensors = [*args, *kwargs.values()]
     if len(tensors) != len(graph.inputs) or not all(isinstance(t, torch.Tensor) for t in tensors):
-        return None
+        raise ModelError(
+            "the program takes more than tensors (a dict, a list), which is not called here",
+            where=identity.manifest.path,
+            fix="export its module with --model, or a program that takes tensors",
+        )
     sizes: dict[str, int] = {}
     arguments = []
     for port, tensor in zip(graph.inputs, tensors, strict=True):

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from interop.models.signature import unmarked
 from interop.runtimes.base import Array, Batch
 from interop.runtimes.pytorch import tensors, tensors_of
 
@@ -50,7 +51,8 @@ class _Wider(TorchFunctionMode):
 
 def _run(module: nn.Module, batch: Batch, at_once: int) -> tuple[Array, ...]:
     quiet = contextlib.redirect_stdout(sys.stderr)
-    with _widened(module, at_once), torch.inference_mode(), quiet:
+    # A module that keeps something of its input keeps none of these.
+    with unmarked(module), _widened(module, at_once), torch.inference_mode(), quiet:
         # Copied: a module may write into its input, which others are given as well.
         outputs = tensors_of(module(*(t.clone() for t in tensors(batch, torch.float64))))
     return tuple(t.numpy() for t in outputs)

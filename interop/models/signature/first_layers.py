@@ -44,8 +44,8 @@ def by_first_layer(module: nn.Module) -> FirstLayer | None:
     first = next((s for s, fine in tried if fine), None)
     if first is None:
         return None
-    free = first.arguments[0].axes[2:] if _kind(layer) == "Conv2d" else ()
-    others = any(fine for _, fine in tried) if free else False
+    # What of an image or a sound no layer fixes: another size runs too.
+    others = _kind(layer) in ("Conv1d", "Conv2d") and any(fine for _, fine in tried)
     return FirstLayer(first, others)
 
 
@@ -58,6 +58,14 @@ def asked(module: nn.Module) -> list[str]:
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     taken = inspect.signature(forward).parameters.values()
     return [p.name for p in taken if p.default is p.empty and p.kind in plain]
+
+
+def takes_by_name(module: nn.Module) -> list[str]:
+    """Return the names of all arguments of forward, those with a default too."""
+    forward: Any = module.forward
+    if isinstance(module, torch.jit.ScriptModule):
+        return [str(a.name) for a in forward.schema.arguments[1:]]
+    return list(inspect.signature(forward).parameters)
 
 
 def _first(module: nn.Module) -> Any:
