@@ -19,7 +19,7 @@ from interop.models.libraries.torchaudio import signature as torchaudio
 from interop.models.libraries.torchvision import signature as torchvision
 from interop.models.libraries.transformers import signature as transformers
 from interop.models.signature import BATCH, Argument, Forward, Signature, drawn, runs
-from interop.models.signature.calling import ways
+from interop.models.signature.calling import root, ways
 from interop.models.signature.first_layers import asked, by_first_layer, takes_by_name
 from interop.models.signature.forward import argument_like
 
@@ -171,9 +171,10 @@ def _of_samples(samples: Mapping[str, NDArray[Any]], module: nn.Module) -> Signa
     fit = {name: array for name, array in samples.items() if array.dtype.kind in "fiub"}
     taken = takes_by_name(module)
     known = [name for name in taken if name in fit]
-    if len(fit) > 1 and len(known) < len(fit):
+    # One argument may be a dict of them: then their order is of no matter.
+    if len(fit) > 1 and len(asked(module)) > 1 and not {root(n) for n in fit} <= set(taken):
         what = f"holds {', '.join(fit)}, and forward takes {', '.join(taken)}"
         raise ModelError(what, where="--data", fix="save each array under the name of its input")
-    names = known or list(fit)
+    names = known if len(known) == len(fit) else list(fit)
     arguments = (argument_like(n, torch.from_numpy(np.ascontiguousarray(fit[n]))) for n in names)
     return _called(Signature(tuple(arguments)), module)

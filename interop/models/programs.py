@@ -35,7 +35,7 @@ def is_program(identity: Identity) -> bool:
 def would_run(identity: Identity) -> tuple[str, ...]:
     """What opening the program runs; () if it only rebuilds tensors and ATen operators."""
     if identity.manifest.container == TORCHSCRIPT:
-        return (f"the {PROGRAMS[TORCHSCRIPT]} in {identity.manifest.path}",)
+        return (f"its {PROGRAMS[TORCHSCRIPT]}",)
     names = (str(i) for i in identity.manifest.imports if i.danger != Danger.SAFE)
     return tuple(dict.fromkeys(names))
 

@@ -59,6 +59,28 @@ def test_no_further_flag_is_needed(own: Path, prefix: str) -> None:
     assert "image-classification: classes are compared by their numbers" in done.stdout
 
 
+def test_names_of_another_make_are_not_taken_by_their_order(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(
+        "from torch import nn\n"
+        "class Two(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.a, self.b = nn.Linear(4, 3), nn.Linear(4, 3)\n"
+        "    def forward(self, left, right):\n"
+        "        return self.a(left) - self.b(right)\n"
+    )
+    space: dict[str, type[nn.Module]] = {}
+    exec((tmp_path / "two.py").read_text(), space)
+    torch.save(space["Two"]().state_dict(), tmp_path / "two.pth")
+    rows = np.random.default_rng(0).standard_normal((12, 4), dtype=np.float32)
+    words = ("bench", tmp_path / "two.pth", "--model", f"{tmp_path}/two.py:Two", "--batch", "none")
+    np.savez(tmp_path / "d.npz", b_right=rows, a_left=rows, labels=np.arange(12) % 3)
+    refused = here(*words, "--data", tmp_path / "d.npz")
+    assert refused.returncode == 2 and "forward takes left, right" in refused.stderr
+    np.savez(tmp_path / "d.npz", right=rows, left=rows, labels=np.arange(12) % 3)
+    assert here(*words, "--data", tmp_path / "d.npz").returncode == 0
+
+
 def graph(folder: Path) -> Path:
     module = nn.Sequential(
         nn.Conv2d(5, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)

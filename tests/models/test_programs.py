@@ -81,7 +81,7 @@ def test_a_scripted_program_is_exported_from_itself_once_it_is_trusted(tmp_path:
     size = "--input", "image=float32(batch,3,16,16)"
     done = here("export", path, "--trust", "-o", tmp_path / "out", *size)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "script.pt runs: the TorchScript program" in done.stderr
+    assert "script.pt runs: its TorchScript program" in done.stderr
     image = np.random.default_rng(0).standard_normal((3, 3, 16, 16), dtype=np.float32)
     native = net()(torch.from_numpy(image)).detach().numpy()
     assert np.abs(answer(tmp_path / "out", image) - native).max() < 1e-5, "the loop is a loop"
@@ -213,3 +213,26 @@ def test_verify_runs_the_program_again_if_it_is_trusted(tmp_path: Path) -> None:
     assert done.returncode == 0 and "6 of 6 proofs hold" in done.stderr, done.stderr
     path.write_bytes(path.read_bytes() + b"\0")
     assert here("verify", tmp_path / "out", "--trust").returncode == 3, "another file is not run"
+
+
+def test_a_frozen_program_is_refused_with_the_reason(tmp_path: Path) -> None:
+    frozen = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()))
+    frozen.save(str(tmp_path / "frozen.pt"))
+    done = here("export", tmp_path / "frozen.pt", "--trust", "-o", tmp_path / "out")
+    assert done.returncode == 2 and "torch.jit.freeze" in done.stderr
+    assert done.stderr.count(str(tmp_path)) == 2, "named as it was given, and nothing temporary"
+
+
+def test_a_program_that_takes_a_dict_is_refused_with_the_reason(tmp_path: Path) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            return self.layer(batch["x"])
+
+    program = torch.export.export(Net(), ({"x": torch.ones(2, 3)},))
+    torch.export.save(program, tmp_path / "dict.pt2")
+    done = here("export", tmp_path / "dict.pt2", "-o", tmp_path / "out")
+    assert done.returncode == 2 and "takes more than tensors" in done.stderr

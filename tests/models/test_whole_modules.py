@@ -352,3 +352,9 @@ def test_what_no_name_may_stand_for(module, name):
         with pytest.raises(allowed.Refused):
             asked(name)
     assert allowed.plain_class(name) is None and allowed.config_class(name) is None
+
+
+def test_a_sequential_around_a_library_model_is_a_whole_module(tmp_path):
+    module = nn.Sequential(models.squeezenet1_1(num_classes=3), nn.Softmax(1)).eval()
+    torch.save(module, tmp_path / "chain.pth")
+    check(module, tmp_path / "chain.pth", torch.rand(1, 3, 64, 64))

@@ -225,3 +225,18 @@ def test_half_precision_is_widened_and_narrowed_again():
     found = exact(module, floats(2, 24))
     assert found is not None and found[0].dtype == np.float64
     assert unchanged(module, before)
+
+
+def test_a_module_that_keeps_its_input_keeps_nothing_of_this_run() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.last = nn.Linear(3, 2), None
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.last = x if self.last is None else self.last + x
+            return self.layer(self.last)
+
+    module = Keeps()
+    assert exact(module, {"x": np.ones((1, 3), np.float32)}) is not None
+    assert module.last is None, "else its next run would mix float64 with float32"
