@@ -271,7 +271,7 @@ def _dynamic(signature: Signature) -> tuple[dict[int, Any], ...]:
 def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, ...]) -> ir.Model:
     try:
         return _scripted(forward, forward, signature, given)
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:  # which of the two, torch 2.14 and 2.15 differ in
         if "_M_range_check" not in str(error):
             raise
     model = _scripted(recurrent.WithPacked(forward), forward, signature, given)
