@@ -39,6 +39,7 @@ from interop.facts import (
     Assumption,
     AxisState,
     Case,
+    Danger,
     Identity,
     InputRole,
     Json,
@@ -74,6 +75,7 @@ from interop.proof.domain import Explored, Outcome, at_home, explore, repeat
 from interop.proof.guards import Guard, Sizes
 from interop.reading import read
 from interop.report.json import to_json
+from interop.rules import listed
 from interop.rules import run as run_rules
 from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import host, require_torch_device, tensors
@@ -181,6 +183,12 @@ class ExportRun:
             self.notes.append(
                 "bfloat16 weights were widened to float32, which holds each exactly: ONNX Runtime "
                 "has few operators for bfloat16. Run in bfloat16, the module rounds its answers"
+            )
+        unsafe = [str(i) for i in self.identity.manifest.imports if i.danger == Danger.UNSAFE]
+        if unsafe:
+            self.notes.append(
+                f"unpickling the source would run {listed(unsafe)}; it was read as data, and none "
+                "of it was run: do not load it in any other way"
             )
         if introspect.dtype(module) == torch.float16:
             self.notes.append(

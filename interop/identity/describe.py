@@ -23,7 +23,7 @@ from interop.facts import (
 )
 from interop.facts.sections.check import TensorRow
 from interop.identity import module_classes
-from interop.identity.assumed import STATES
+from interop.identity.assumed import STATES, assumption
 from interop.identity.metadata import preprocessing_json
 
 
@@ -112,6 +112,7 @@ def facts(identity: Identity) -> dict[str, Json]:
         "architectures": [_architecture_facts(a) for a in identity.architectures],
         "ambiguity": identity.ambiguity,
         **({"assumed": assumptions_facts(identity)} if identity.assumptions else {}),
+        **({"would_assume": made.value} if (made := assumption(identity)) else {}),
         **({"left_over": list(identity.left_over)} if identity.left_over else {}),
         "root": identity.root,
         "runner_up": _architecture_facts(near) if (near := identity.runner_up) else None,

@@ -397,7 +397,7 @@ class PortRun:
     def _summary(self, bad: Proof | None) -> str:
         if bad is not None:
             return bad.what
-        word = "proved" if self.options.prove else self._unproved()
+        word = f"proved{self.source.of_assumed}" if self.options.prove else self._unproved()
         return f"{self.options.out}: {word}" if self.options.out else f"the map is {word}"
 
 

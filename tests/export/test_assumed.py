@@ -75,8 +75,22 @@ def test_a_named_architecture_is_not_an_assumption(ran: SimpleNamespace) -> None
                 "--arch", NAME, "--strict", cwd=ran.folder)  # fmt: skip
     assert done.returncode == 0 and "assumed" not in done.stdout + done.stderr
     words = ("--to", "timm/resnet18", "-o", "assumed.safetensors")
-    assumed = here("port", "bare.pth", *words, cwd=ran.folder)
+    assumed = here("port", "bare.pth", *words, "--prove", cwd=ran.folder)
     assert "architecture-assumed" in assumed.stdout
+    assert f"proved of the assumed {NAME}" in assumed.stderr
+
+
+def test_inspect_says_which_would_be_assumed(ran: SimpleNamespace) -> None:
+    seen = " ".join(here("inspect", "bare.pth", cwd=ran.folder).stdout.split())
+    assert f"--arch says which; {NAME} is assumed to build one" in seen
+
+
+def test_what_unpickling_the_source_would_run_is_said(ran: SimpleNamespace) -> None:
+    state = torchvision.models.squeezenet1_1(num_classes=2).state_dict()
+    torch.save({"state_dict": state, "x": exec}, ran.folder / "odd.pth")
+    done = here("export", "odd.pth", cwd=ran.folder)
+    assert done.returncode == 0, done.stderr
+    assert "unpickling the source would run builtins.exec" in " ".join(done.stdout.split())
 
 
 def test_check_changes_no_verdict(ran: SimpleNamespace) -> None:

@@ -207,9 +207,10 @@ def _architecture(f: Mapping[str, Json]) -> str:
     if len(names) > 1:
         most = 6
         more = f" and {len(names) - most} more" if len(names) > most else ""
+        assumed = f"; {f['would_assume']} is assumed to build one" if "would_assume" in f else ""
         return (
             f"one of {', '.join(names[:most])}{more}; what differs is not in the weights: "
-            f"{f['ambiguity']} (--arch says which)"
+            f"{f['ambiguity']} (--arch says which{assumed})"
         )
     also = architectures[0]["also"]
     same = f", the same as {', '.join(also[:3])}" if also else ""
