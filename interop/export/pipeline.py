@@ -235,7 +235,8 @@ class ExportRun:
             takes = introspect.like(takes, samples)
         elif takes.assumed:
             self.assume_size(takes)
-        if samples is None and not self.inputs:
+        states = getattr(module, "example_input_array", None) is not None
+        if samples is None and not self.inputs and not states:
             self.notes += introspect.own_size(self.identity, takes)
         forward = Forward(module, takes)
         forward.signature = takes = settled(forward, introspect.dtype(module))

@@ -75,8 +75,10 @@ def by_names(identity: Identity, wanted: Shapes, *, own: bool) -> Identity:
         return identity
     if _has(there, wanted):
         left = tuple(n for n in there if n not in wanted and is_aside(n))
+        if not left:
+            return identity
         kept = tuple(t for t in identity.tensors if t.name not in left)
-        return replace(identity, tensors=kept, left_over=left) if left else identity
+        return replace(identity, tensors=kept, left_over=(*identity.left_over, *left))
     fit = _prefixes(there, wanted)
     if len(fit) > 1:
         raise several(identity, fit)
@@ -92,8 +94,10 @@ def by_names(identity: Identity, wanted: Shapes, *, own: bool) -> Identity:
             where=identity.manifest.path,
             fix=f"choose the part as {_named(identity, fit[0])}",
         )
-    part = _at(identity, fit[0])
-    return by_names(replace(part, left_over=left), wanted, own=own)
+    part = replace(_at(identity, fit[0]), assumptions=identity.assumptions, left_over=left)
+    if identity.architecture:  # a person named it, or it was assumed
+        part = replace(part, architectures=identity.architectures, ambiguity="")
+    return by_names(part, wanted, own=own)
 
 
 def several(identity: Identity, prefixes: Sequence[str]) -> ModelError:

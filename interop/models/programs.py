@@ -73,10 +73,8 @@ def opened(identity: Identity, *, trust: bool) -> nn.Module:
             module = _open(manifest.container, manifest.file)
     except Exception as error:  # whatever torch's own readers raise
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        why, fix = (
-            f"torch cannot open the {what}: {line}",
-            "save it again with the torch that runs here",
-        )
+        why = f"torch cannot open the {what}: {line}"
+        fix = "save it again with the torch that runs here"
         raise ModelError(why, where=manifest.path, fix=fix) from None
     if manifest.container == TORCHSCRIPT and not identity.tensors:
         raise ModelError(

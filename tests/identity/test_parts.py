@@ -50,6 +50,13 @@ def test_the_part_that_fits_is_found_and_the_rest_is_listed(
     assert set(one.left_over) >= {n for n in beside if not n.endswith("n_averaged")}
 
 
+def test_what_is_left_beside_and_within_the_part_is_all_listed(tmp_path: Path) -> None:
+    counted = {f"net.{n}": torch.zeros(1) for n in ("total_ops", "0.total_ops")}
+    one = part(tmp_path, {**under("net"), **counted, "loss.weight": torch.ones(2)})
+    assert one.left_over == ("loss.weight", "total_ops", "0.total_ops")
+    assert {t.name for t in one.tensors} == set(SHAPES)
+
+
 def test_counters_within_the_part_are_left_over(tmp_path: Path) -> None:
     state = {**NET.state_dict(), "total_ops": torch.zeros(1), "0.total_params": torch.zeros(1)}
     assert part(tmp_path, state).left_over == ("total_ops", "0.total_params")
