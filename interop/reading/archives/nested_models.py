@@ -7,25 +7,28 @@ model is no model: it is refused, by the name of the entry, and with its dangers
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from interop.errors import ReadError
 from interop.facts import Danger, Manifest
 from interop.reading.archives.zip_archive import DEFLATED, STORED, Archive, Entry
 from interop.reading.bytes.address import unrecognised
-from interop.reading.bytes.source import Bytes, Source
+from interop.reading.bytes.budget import Budget
+from interop.reading.bytes.source import Bytes, Source, Window
 from interop.reading.pickle.checkpoint import persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
-from interop.reading.pickle.records import Broken
+from interop.reading.pickle.records import Broken, Cut, OverLimit
 
-_MAX_ENTRIES = 10_000  # looked at in one archive
+_MAX_ENTRIES = 10_000  # of a tar
+# Where an archive is refused as it is, what its pickles would run is told of the first ones.
 _MAX_HIDDEN = 64  # local headers searched for a pickle in a broken archive
 _MAX_SEARCHED = 1 << 22  # bytes of the file in which they are looked for
 _MAX_PICKLE = 1 << 18  # bytes of those pickles
-_MAX_PICKLES = 100  # one behind the other
-_MAX_ENTRY = 1 << 20  # bytes of an entry that has no business to be a pickle
-_MAX_UNREAD = 1 << 26  # bytes of all of those
+_FIRST_BYTES = 1 << 14  # of an entry that nobody reads as a pickle: most are seen to be none soon
+# Nanoseconds of a look at an entry, and of the beginning of a pickle; of a byte that is unfolded.
+_LOOK, _BEGIN, _BYTE = 3_000, 6_000, 5
 _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill")
 _ENDINGS = (*_PICKLED, ".bin", ".onnx", ".safetensors", ".h5", ".keras", ".zip")
 # What torch.save, torch.jit.save and torch.package write beside data.pkl: files, and folders whose
@@ -50,7 +53,7 @@ def told(source: Source, error: ReadError) -> ReadError:
 
 def in_zip(archive: Archive) -> ReadError | None:
     """The refusal of an archive around a model; None where no entry is one."""
-    for entry in list(archive.entries.values())[:_MAX_ENTRIES]:
+    for entry in archive.entries.values():
         if kind := _kind(entry.name, _head(archive, entry)):
             return _refusal(archive.source, "zip", entry.name, kind)
     return None
@@ -61,7 +64,7 @@ def beside_checkpoint(archive: Archive, prefix: str) -> None:
     there are loaders and scanners that take it for the checkpoint."""
     files = {prefix + name for name in _OWN_FILES}
     folders = tuple(prefix + name for name in _OWN_FOLDERS)
-    for entry in list(archive.entries.values())[:_MAX_ENTRIES]:
+    for entry in archive.entries.values():
         pickled = entry.name.lower().endswith(_PICKLED)
         if entry.name in files or (entry.name.startswith(folders) and not pickled):
             continue
@@ -72,10 +75,8 @@ def beside_checkpoint(archive: Archive, prefix: str) -> None:
 
 def hidden(archive: Archive, entry: Entry, ledger: Ledger) -> None:
     """Tell `ledger` of what is unsafe in an entry that nobody reads as a pickle, if it is one."""
-    start = archive.start(entry)
-    raw = archive.source.data[start : start + min(entry.packed, _MAX_ENTRY)]
     inner = Ledger()
-    search(_inflated(raw, _MAX_ENTRY) if entry.method == DEFLATED else raw, inner)
+    _search_entry(archive, entry, inner)
     for one in inner.imports():
         # Other bytes are a pickle by chance, and name nothing that could be a name.
         named = f"{one.module}.{one.name}".replace(".", "").isidentifier()
@@ -85,17 +86,34 @@ def hidden(archive: Archive, entry: Entry, ledger: Ledger) -> None:
 
 def unread(archive: Archive, prefix: str, storages: Container[str], ledger: Ledger) -> None:
     """`hidden`, for the entries of a checkpoint that no tensor refers to."""
-    left = _MAX_UNREAD
-    for entry in list(archive.entries.values())[:_MAX_ENTRIES]:
+    for entry in archive.entries.values():
         own = entry.name.removeprefix(prefix)
         if own == "data.pkl" or own.partition("/")[2] in storages:
             continue
         if archive.source.remote and own in _TRIFLES:
             continue  # each would be a request
         hidden(archive, entry, ledger)
-        left -= min(entry.packed, _MAX_ENTRY)
-        if left < 0:
+
+
+def _search_entry(archive: Archive, entry: Entry, ledger: Ledger) -> None:
+    """`search` in an entry: in its beginning, and in more of it as long as a pickle goes on."""
+    start, most = archive.start(entry), _FIRST_BYTES
+    source = archive.source
+    source.budget.spend(_LOOK)
+    while True:
+        if entry.method == DEFLATED:
+            program: Bytes = _inflated(source, start, entry.packed, most)
+        else:
+            program = Window(source.data, start, start + min(entry.packed, most))
+        try:
+            goes_on = search(program, ledger, source.budget)[1]
+        except OverLimit:
+            if program[0] == 0x80:  # no other bytes by chance, but a pickle
+                raise
             return
+        if not goes_on or len(program) < most or most >= entry.size:
+            return
+        most *= 4
 
 
 def in_tar(source: Source) -> ReadError:
@@ -114,7 +132,7 @@ def in_tar(source: Source) -> ReadError:
         if kind := _kind(name, source.data[at + 512 : at + 512 + min(size, 16)]):
             error = _refusal(source, "tar", name, kind)
             inner = source.data[at + 512 : at + 512 + min(size, _MAX_PICKLE)]
-            if unsafe := _unsafe([_run(inner)[0]]):
+            if unsafe := _unsafe([_run(inner, source.budget)]):
                 error.what += f"; it would run {unsafe}"
             return told(source, error)
         at += 512 + (size + 511) // 512 * 512
@@ -126,7 +144,8 @@ def as_pickle(source: Source, manifest: Manifest) -> Manifest:
     """The Manifest of a file, with what is unsafe in it where loaders that unpickle it would see a
     pickle: the same bytes can be an ONNX model to one and a command to the other."""
     ledger = Ledger()
-    search(source.data, ledger)
+    with suppress(OverLimit):  # by chance: these bytes are something else
+        search(source.data, ledger, source.budget)
     unsafe = tuple(i for i in ledger.imports() if i.danger == Danger.UNSAFE)
     return replace(manifest, imports=manifest.imports + unsafe) if unsafe else manifest
 
@@ -153,18 +172,25 @@ def _kind(name: str, head: bytes) -> str:
 
 def _head(archive: Archive, entry: Entry) -> bytes:
     """The first bytes of an entry, inflated."""
-    start = archive.start(entry)
-    raw = archive.source.data[start : start + min(entry.packed, 256)]
-    return _inflated(raw, 16) if entry.method == DEFLATED else raw[:16]
+    start, source = archive.start(entry), archive.source
+    source.budget.spend(_LOOK)
+    if entry.method == DEFLATED:
+        return _inflated(source, start, min(entry.packed, 256), 16)
+    return source.data[start : start + min(entry.packed, 16)]
 
 
-def _inflated(raw: bytes, most: int) -> bytes:
+def _inflated(source: Source, start: int, packed: int, most: int) -> bytes:
+    """The first `most` bytes that deflated ones unfold to; b"" if they are none."""
     import zlib
 
+    source.budget.spend(_BYTE * most, most)
+    raw = source.data[start : start + min(packed, most + _FIRST_BYTES)]
     try:
         return zlib.decompressobj(-15).decompress(raw, most)
     except zlib.error:
         return b""
+    finally:
+        source.budget.memory += most  # it is let go of again
 
 
 # ---------------------------------------------------------------- what it would run
@@ -172,7 +198,10 @@ def _inflated(raw: bytes, most: int) -> bytes:
 
 def _would_run(source: Source) -> str:
     """The unsafe names in the pickles of an archive whose directory is not to be trusted."""
-    return _unsafe(list(_pickles(source)))
+    ledgers: list[Ledger] = []
+    with suppress(ReadError):  # what is left to spend on the file pays for so many of them
+        ledgers.extend(_pickles(source))
+    return _unsafe(ledgers)
 
 
 def _unsafe(ledgers: list[Ledger]) -> str:
@@ -182,7 +211,7 @@ def _unsafe(ledgers: list[Ledger]) -> str:
 
 def _pickles(source: Source) -> Iterator[Ledger]:
     """What each pickle imports that lies behind a local header, whatever sizes that states."""
-    data, at, left = source.data, 0, _MAX_PICKLE
+    data, at, budget = source.data, 0, source.budget
     end = min(source.size, _MAX_SEARCHED)
     for _ in range(_MAX_HIDDEN):
         at = data.find(b"PK\x03\x04", at, end)
@@ -190,30 +219,37 @@ def _pickles(source: Source) -> Iterator[Ledger]:
         if len(header) < 30:
             return
         lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        program = data[at + 30 + lengths : min(at + 30 + lengths + left, source.size)]
+        start = at + 30 + lengths
+        stop = min(start + _MAX_PICKLE, source.size)
         if header[8] != STORED:  # or so it says
-            ledger, used = _run(_inflated(program, left))
-            yield ledger
-            left -= used
-        ledger, used = _run(program)
-        yield ledger
-        left -= used
+            yield _run(_inflated(source, start, stop - start, _MAX_PICKLE), budget)
+        yield _run(data[start:stop], budget)
         at += 4
 
 
-def _run(program: bytes) -> tuple[Ledger, int]:
+def _run(program: bytes, budget: Budget) -> Ledger:
     ledger = Ledger()
-    return ledger, search(program, ledger)
+    with suppress(OverLimit):
+        search(program, ledger, budget)
+    return ledger
 
 
-def search(program: Bytes, ledger: Ledger, at: int = 0) -> int:
+def search(program: Bytes, ledger: Ledger, budget: Budget, at: int = 0) -> tuple[int, bool]:
     """Learn what the pickles of `program`, one behind the other, would import; damaged ones as far
-    as they go. Gives the byte to which it came."""
-    for _ in range(_MAX_PICKLES):
-        machine = Machine(program, ledger, persistent, at)
+    as they go. Raises OverLimit for one that asks too much.
+
+    Gives the byte to which it came, and whether a pickle goes on behind the last one.
+    """
+    while at < len(program):
+        machine = Machine(program, ledger, persistent, budget, at)
+        budget.spend(_BEGIN)
         try:
             machine.run()
-        except (Broken, RecursionError):
-            return machine.position
+        except Cut:
+            return machine.position, True
+        except OverLimit:
+            raise
+        except Broken:
+            return machine.position, False
         at = machine.position
-    return at
+    return at, True

@@ -21,6 +21,7 @@ MAX_DIRECTORY = 1 << 28  # bytes
 # What tells of the structure may unfold to so many bytes, or to so many times its own.
 _UNFOLDED, _TIMES = 1 << 20, 32
 MAX_INFLATED = 1 << 28  # bytes that a small file may unfold to
+_ENTRY, _ENTRY_MEMORY = 4_500, 500  # nanoseconds of its two accounts; bytes
 _FULL = 0xFFFFFFFF
 STORED, DEFLATED = 0, 8
 _END = b"PK\x05\x06"
@@ -95,6 +96,7 @@ class Archive:
         self.directory = source.data[start : start + size]
         self.entries: dict[str, Entry] = {}
         at = 0
+        source.budget.spend(count * _ENTRY, count * _ENTRY_MEMORY)
         for _ in range(count):
             at = self._read_entry(at)
         if at != size:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol, overload
 
 from interop.reading.bytes.address import is_remote, shown, truncated, unrecognised
+from interop.reading.bytes.budget import Budget
 
 
 class Bytes(Protocol):
@@ -61,10 +62,10 @@ class Source:
 
     `base` is the byte of the file at which `data` begins: 0 but for a part of a file. What a
     reader records as a place in the file is counted from the file's beginning. Of a file that is
-    `remote` every look may be a request over the network.
+    `remote` every look may be a request over the network. `budget` is what reading it may cost.
     """
 
-    __slots__ = ("base", "data", "path", "remote", "size")
+    __slots__ = ("base", "budget", "data", "path", "remote", "size")
 
     data: Bytes
 
@@ -79,6 +80,7 @@ class Source:
             self.size = len(self.data)
             if self.size == 0:
                 raise truncated(self.path, "the file is empty", "upload it again")
+            self.budget = Budget(self.path, self.size)
             return
         try:
             # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
@@ -103,6 +105,7 @@ class Source:
                 raise unrecognised(path, what, "copy it elsewhere") from None
         finally:
             os.close(handle)
+        self.budget = Budget(self.path, self.size)
 
     def within(self, start: int, stop: int) -> Source:
         """The bytes [start, stop), to be read as a file of their own; they go when this one does.
@@ -113,7 +116,7 @@ class Source:
             raise truncated(self.path, f"it ends before byte {stop:,}, where a part of it should")
         part = Source.__new__(Source)
         part.path, part.base, part.size = self.path, self.base + start, stop - start
-        part.remote = self.remote
+        part.remote, part.budget = self.remote, self.budget
         part.data = Window(self.data, start, stop)
         return part
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from interop.errors import ReadError
 from interop.facts import Danger, Import, Json, Layout, Manifest, StateDict, TensorSpec
+from interop.reading.archives import nested_models
 from interop.reading.archives.zip_archive import Archive
 from interop.reading.bytes import location as places
 from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
@@ -46,7 +47,9 @@ def read(source: Source) -> Manifest:
     imports: dict[Import, None] = {}  # of the pieces, each of which is a pickle too
 
     def work() -> Contents:
-        tree = Machine(table, ledger, _no_storage).run()
+        machine = Machine(table, ledger, _no_storage, source.budget)
+        tree = machine.run()
+        nested_models.search(table, ledger, source.budget, machine.position)
         with ExitStack() as opened:
             return _Reader(source, tree, ledger, imports, opened).read()
 
@@ -193,7 +196,10 @@ class _Reader:
             raise truncated(self.path, f"no file is named for {full!r}")
         archive = self.archive(full, _record(where, "_StorageInfo"))
         program = archive.structure(torch_zip.pickle_entry(archive), MAX_OBJECT)
-        return Machine(program, self.ledger, persistent).run()
+        machine = Machine(program, self.ledger, persistent, archive.source.budget)
+        tree = machine.run()
+        nested_models.search(program, self.ledger, archive.source.budget, machine.position)
+        return tree
 
     def stored(self, full: str, place: dict[str, Node]) -> TensorSpec:
         """The tensor whose archive lies at a place."""

@@ -10,30 +10,30 @@ import ast
 import hashlib
 import re
 import zlib
+from dataclasses import replace
 from math import prod
 
 from interop.errors import ReadError
 from interop.facts import Json, Manifest, StateDict, Storage, TensorSpec
+from interop.reading.archives import nested_models
 from interop.reading.archives.zip_archive import STORED, Archive, Entry
 from interop.reading.bytes.address import over_limit, truncated, unrecognised
-from interop.reading.bytes.source import Bytes, Source
-from interop.reading.pickle.checkpoint import Contents, guarded, manifest
+from interop.reading.bytes.budget import Budget
+from interop.reading.bytes.source import Bytes, Source, Window
+from interop.reading.formats.pickled_arrays import DTYPES, PickledArrays, little_endian
+from interop.reading.pickle.checkpoint import Contents, contents, guarded, manifest
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
 from interop.reading.pickle.metadata import value
 from interop.reading.pickle.rebuild import MAX_AXES
 from interop.reading.pickle.records import Array, Broken, Node
+from interop.reading.pickle.state_dicts import Weights
 
 MAX_ARRAYS = 20_000
 MAX_HEADER = 1 << 16
 MAX_TEXT = 1 << 24  # bytes of text that are looked into
 MAX_PICKLE = 1 << 28  # bytes of a pickle of objects
 _MAGIC = b"\x93NUMPY"
-DTYPES = {
-    "f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "i2": "int16",
-    "i1": "int8", "u8": "uint64", "u4": "uint32", "u2": "uint16", "u1": "uint8", "b1": "bool",
-    "c8": "complex64", "c16": "complex128",
-}  # fmt: skip
 # One entry of the header's dict; the dtype of a record is a list. Python 2 wrote 3L for 3.
 _ENTRY = re.compile(
     r"\s*'(descr|fortran_order|shape)':\s*"
@@ -111,6 +111,7 @@ class _Reader:
         self.source = source
         self.ledger = Ledger()
         self.tensors: list[TensorSpec] = []
+        self.unpacked: list[StateDict] = []  # of arrays within objects
         self.metadata: dict[str, Json] = {}
         self.aside: list[str] = []
         self.last = _Header("", False, (), 0)
@@ -137,7 +138,7 @@ class _Reader:
         """The array that lies at [start, stop) of `data`."""
         header = _header(self.source.path, data[start : min(stop, start + MAX_HEADER + 12)])
         if header.dtype is None:
-            self.other(name, header, data, start + header.length, stop)
+            self.other(name, header, data, start + header.length, stop, key, packed)
             self.last = header
             return
         self.add(name, header, -1 if packed else start, stop - start, key)
@@ -155,12 +156,19 @@ class _Reader:
         assert header.dtype is not None
         self.tensors.append(TensorSpec(name, header.dtype, header.shape, storage, 0, stride))
 
-    def other(self, name: str, header: _Header, data: Bytes, start: int, stop: int) -> None:
-        """Text, or a pickle of objects: a description where it has a JSON form."""
+    def other(
+        self, name: str, header: _Header, data: Bytes, start: int, stop: int, key: str, packed: bool
+    ) -> None:
+        """Text, or a pickle of objects: the arrays in it, and a description of what else has a
+        JSON form."""
         record = Array(header.code, header.shape)
+        arrays = PickledArrays(self.source.path, self.source.base, key, packed)
         if not header.plain:
-            tree = self.unpickled(name, header, data, start, stop)
+            before = len(self.unpacked)
+            tree = self.unpickled(name, header, data, start, stop, arrays)
             record = tree if type(tree) is Array else record
+            if len(self.unpacked) > before and value(record) is None:
+                return
         elif header.code[1:2] in ("U", "S") and header.nbytes <= MAX_TEXT:
             record.data = data[start : min(stop, start + header.nbytes)]
         if (description := value(record)) is None:
@@ -168,17 +176,24 @@ class _Reader:
         else:
             self.metadata[name] = description
 
-    def unpickled(self, name: str, header: _Header, data: Bytes, start: int, stop: int) -> Node:
+    def unpickled(
+        self, name: str, header: _Header, data: Bytes, start: int, stop: int, arrays: PickledArrays
+    ) -> Node:
         tree: list[Node] = []
+        budget = self.source.budget
 
         def work() -> Contents:
             if stop - start > MAX_PICKLE:
                 raise over_limit(self.source.path, f"array {name!r} is a pickle of that size")
-            tree.append(Machine(data, self.ledger, _no_storage, start, stop).run())
-            return (), (), {}
+            machine = Machine(data, self.ledger, _no_storage, budget, start, stop)
+            tree.append(machine.run())
+            nested_models.search(Window(data, 0, stop), self.ledger, budget, machine.position)
+            return contents(tree[0], arrays.locate, budget, arrays.tensor)
 
         try:
-            guarded(work, self.ledger, self.source.path, whole=True)
+            for found in guarded(work, self.ledger, self.source.path, whole=True)[0]:
+                place = ".".join(part for part in (name, found.place) if part)
+                self.unpacked.append(replace(found, place=place))
         except ReadError as error:
             # Told of at the end: another array may hold what is worse.
             if header.code[1:2] != "O" and error.rule != "pickle-over-limit":
@@ -192,11 +207,11 @@ class _Reader:
     def manifest(self, head: bytes) -> Manifest:
         if self.failure is not None and not self.ledger.unsafe:
             raise self.failure
-        state_dicts = (StateDict("", tuple(self.tensors)),) if self.tensors else ()
-        contents = state_dicts, tuple(self.aside), self.metadata
-        return manifest(
-            self.source, "numpy", hashlib.sha256(head).hexdigest(), self.ledger, contents
-        )
+        plain = [StateDict("", tuple(self.tensors))] if self.tensors else []
+        state_dicts = (*plain, *self.unpacked)
+        found = state_dicts, tuple(self.aside), self.metadata
+        header = hashlib.sha256(head).hexdigest()
+        return manifest(self.source, "numpy", header, self.ledger, found)
 
 
 def _is_plain(descr: object) -> bool:
@@ -271,26 +286,20 @@ def _shape(text: str) -> tuple[int, ...] | None:
 
 def storage_bytes(path: str, key: str) -> bytes:
     """An array's numbers, inflated and little-endian."""
+    entry, _, number = key.partition("\0")
     with Source(path) as source:
         data: bytes | None
-        if key:
+        if entry:
             archive = Archive(source)
-            entry = archive.entries[key]
-            if (data := archive.read(entry, 1 << 34)) is None:
-                raise over_limit(path, f"array {key!r} unfolds to {entry.size:,} bytes")
+            if (data := archive.read(archive.entries[entry], 1 << 34)) is None:
+                raise over_limit(path, f"array {entry!r} unfolds to too many bytes")
         else:
             data = source.data[: source.size]
     header = _header(path, data[: MAX_HEADER + 12])
+    if number:  # of an array within its objects
+        budget = Budget(path, len(data))
+        arrays = PickledArrays(path, 0, entry)
+        tree = Machine(data, Ledger(), _no_storage, budget, header.length).run()
+        Weights(tree, arrays.locate, budget, arrays.tensor)
+        return arrays.bytes_of(number)
     return little_endian(data[header.length : header.length + header.nbytes], header.code)
-
-
-def little_endian(numbers: bytes, code: str) -> bytes:
-    """Numbers of a numpy type (">f4"), big-endian ones turned round; a complex one is two."""
-    kind, width = code[1:2], int(code[2:])
-    width //= 2 if kind == "c" else 1
-    if code[:1] != ">" or width < 2:
-        return numbers
-    turned = bytearray(len(numbers))
-    for byte in range(width):
-        turned[byte::width] = numbers[width - 1 - byte :: width]
-    return bytes(turned)

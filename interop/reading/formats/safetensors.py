@@ -13,11 +13,12 @@ from typing import Any
 
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Manifest, StateDict, Storage, TensorSpec
-from interop.reading.bytes.address import over_limit, truncated
+from interop.reading.bytes.address import truncated
 from interop.reading.bytes.source import Source
 
 MAX_HEADER = 100_000_000
-MAX_KEYS = 2_000_000
+# Nanoseconds and bytes of a name, before it is parsed and after, a tensor's or not.
+_NAME, _NAME_MEMORY, _TENSOR, _TENSOR_MEMORY = 300, 100, 4_500, 700
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
@@ -34,6 +35,10 @@ def read(source: Source) -> Manifest:
     if 8 + length > source.size:
         raise truncated(source.path, "the safetensors header is cut off")
     raw = source.data[8 : 8 + length]
+    # Counted before they are parsed: each costs many times the bytes that it has here.
+    names = raw.count(b'":')
+    source.budget.earn(min(names // 4, (source.size - 8 - length) // 16))
+    source.budget.spend(names * _NAME, names * _NAME_MEMORY + length)
     header = _header(source.path, raw)
     tensors, end = _tensors(source, header, 8 + length)
     if end < source.size:
@@ -61,9 +66,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _header(path: str, raw: bytes) -> dict[str, Any]:
-    # Counted before they are parsed: each costs many times the bytes that it has here.
-    if raw.count(b'":') > MAX_KEYS:
-        raise over_limit(path, f"its safetensors header holds more than {MAX_KEYS:,} names")
     try:
         text = raw.decode("utf-8")
         header = json.loads(text, object_pairs_hook=_object)
@@ -116,6 +118,7 @@ def _span(spec: TensorSpec) -> tuple[int, int]:
 
 
 def _tensor(source: Source, name: str, entry: Any, base: int) -> TensorSpec:
+    source.budget.spend(_TENSOR, _TENSOR_MEMORY)
     if not isinstance(entry, dict):
         raise _damaged(source.path, f"the entry of {name!r} is no object")
     stated = str(entry.get("dtype"))
@@ -139,6 +142,8 @@ def _tensor(source: Source, name: str, entry: Any, base: int) -> TensorSpec:
         raise _damaged(source.path, f"the shape of {name!r} does not fit its {nbytes:,} bytes")
     if base + span[1] > source.size:
         raise truncated(source.path, f"tensor {name!r} is cut off")
+    if not nbytes:
+        source.budget.earn(-1)  # it was taken for one that has bytes
     storage = Storage(source.path, name, base + span[0], nbytes)
     return TensorSpec(name, dtype, tuple(shape), storage)
 

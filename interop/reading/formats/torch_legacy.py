@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Manifest, Storage
 from interop.reading.archives import nested_models
 from interop.reading.bytes.address import truncated, unrecognised
@@ -18,7 +19,7 @@ from interop.reading.formats.sniff import unknown
 from interop.reading.pickle.checkpoint import Contents, contents, guarded, manifest, persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
-from interop.reading.pickle.records import Broken, Cut, Mapping, Node, OverLimit, StorageRef
+from interop.reading.pickle.records import Bag, Broken, Cut, Mapping, Node, OverLimit, StorageRef
 from interop.reading.pickle.state_dicts import Weights
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ class _Legacy:
         self.refs: dict[str, StorageRef] = {}
         self.storages: dict[str, Storage] = {}
         self.position = 0
+        self.room = source.size  # for bytes of storages
 
     def read(self) -> Manifest:
         try:
             first = self.next_pickle()
-        except (Broken, RecursionError) as error:
+        except (Broken, RecursionError, ReadError) as error:
             return self.bare(None, error)
         if type(first) is not int or first != MAGIC:
             return self.bare(first, None)
@@ -52,15 +54,19 @@ class _Legacy:
         return self.manifest("torch-legacy", contents)
 
     def next_pickle(self) -> Node:
-        machine = Machine(self.source.data, self.ledger, self.persistent, self.position)
+        machine = Machine(
+            self.source.data, self.ledger, self.persistent, self.source.budget, self.position
+        )
         tree = machine.run()
         self.position = machine.position
         return tree
 
     def persistent(self, key: Node) -> Node:
         node = persistent(key)
-        if type(node) is StorageRef:
-            self.refs.setdefault(node.key, node)
+        if type(node) is StorageRef and self.refs.setdefault(node.key, node) is node:
+            self.room -= node.nbytes
+            if node.nbytes and self.room >= 0:
+                self.source.budget.earn()
         return node
 
     def manifest(self, container: str, found: Contents) -> Manifest:
@@ -71,7 +77,9 @@ class _Legacy:
         )
 
     def checkpoint(self) -> Contents:
-        return contents(self.tree(), self.locate, self.source.path)
+        found = contents(self.tree(), self.locate, self.source.budget)
+        nested_models.search(self.source.data, self.ledger, self.source.budget, self.position)
+        return found
 
     def tree(self) -> Node:
         """The checkpoint's records; afterwards it is known where each storage lies."""
@@ -85,9 +93,8 @@ class _Legacy:
         keys = self.next_pickle()
         if type(keys) is not list:
             raise Broken("its list of storages is none")
-        at = self.position
         for key in keys:
-            at = self.storage(key, at)
+            self.position = self.storage(key, self.position)
         return tree
 
     def storage(self, key: Node, at: int) -> int:
@@ -123,30 +130,33 @@ class _Legacy:
         path, ledger = self.source.path, self.ledger
         head = self.source.data[:512]
         if failure is None:
-            if head[0] != 0x80 and not ledger.imports() and type(tree) is not Mapping:
-                raise unknown(path, head)  # "I1\n." is a pickle too, but nobody's checkpoint
-            # as loaders of several do
-            nested_models.search(self.source.data, ledger, self.position)
+            # "I1\n." is a pickle too, but nobody's checkpoint; nor is text that begins like a list.
+            kept = type(tree) is Mapping or (
+                type(tree) in (list, tuple, Bag) and self.position == self.source.size
+            )
+            if head[0] != 0x80 and not ledger.imports() and not kept:
+                raise unknown(path, head)
 
             def work() -> Contents:
-                work = contents(tree, self.locate, path)
-                if work[0]:
-                    return work
+                # More of them may follow, for a loader of several.
+                nested_models.search(self.source.data, ledger, self.source.budget, self.position)
+                if self.refs:
+                    return contents(tree, self.locate, self.source.budget)
                 arrays = self.arrays()
-                return contents(tree, arrays.locate, path, arrays.tensor)
+                return contents(tree, arrays.locate, self.source.budget, arrays.tensor)
 
             return self.manifest("pickle", guarded(work, ledger, path, whole=False))
         if ledger.unsafe:
             return self.manifest("pickle", ((), (), {}))
         framed = head[0] == 0x80 and len(head) > 1 and head[1] <= 5
-        if not framed and not isinstance(failure, OverLimit):
+        if not framed and not isinstance(failure, (OverLimit, ReadError)):
             raise unknown(path, head)
         return self.refuse(failure)
 
     def arrays(self) -> PickledArrays:
         from interop.reading.formats.pickled_arrays import PickledArrays
 
-        return PickledArrays(self.source.path, lambda at: self.source.base + at)
+        return PickledArrays(self.source.path, self.source.base)
 
     def refuse(self, failure: Exception) -> Manifest:
         def work() -> Contents:
@@ -168,5 +178,5 @@ def storage_bytes(path: str, key: str) -> bytes:
     with Source(path) as source:
         reader = _Legacy(source)
         arrays = reader.arrays()
-        Weights(reader.next_pickle(), arrays.locate, arrays.tensor)
-        return arrays.bytes_of(key)
+        Weights(reader.next_pickle(), arrays.locate, source.budget, arrays.tensor)
+        return arrays.bytes_of(key.partition("\0")[2])

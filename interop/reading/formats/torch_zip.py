@@ -13,6 +13,7 @@ from interop.facts import Manifest, Storage
 from interop.reading.archives import nested_models
 from interop.reading.archives.zip_archive import STORED, Archive, Entry
 from interop.reading.bytes.address import over_limit, truncated, unrecognised
+from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Source
 from interop.reading.pickle.checkpoint import Contents, contents, guarded, manifest, persistent
 from interop.reading.pickle.imports import Ledger
@@ -35,7 +36,18 @@ def read_archive(archive: Archive) -> Manifest:
     digest = hashlib.sha256(program)
     digest.update(archive.directory)
     ledger = Ledger()
+    budget = source.budget
     storages: dict[str, Storage] = {}
+    named: set[str] = set()
+
+    def refer(key: Node) -> Node:
+        node = persistent(key)
+        if type(node) is StorageRef and node.key not in named:
+            named.add(node.key)
+            entry = archive.entries.get(f"{prefix}data/{node.key}")
+            if entry is not None and entry.size:
+                budget.earn()
+        return node
 
     def locate(ref: StorageRef) -> Storage:
         if (storage := storages.get(ref.key)) is None:
@@ -43,14 +55,18 @@ def read_archive(archive: Archive) -> Manifest:
         return storage
 
     def work() -> Contents:
-        return contents(Machine(program, ledger, persistent).run(), locate, source.path)
+        machine = Machine(program, ledger, refer, budget)
+        found = contents(machine.run(), locate, budget)
+        # What else there is to load: behind the checkpoint's pickle, and in other entries.
+        nested_models.search(program, ledger, budget, machine.position)
+        for other in _OTHER_PICKLES:
+            if (beside := archive.entries.get(prefix + other)) is not None:
+                nested_models.search(archive.structure(beside, MAX_PICKLE), ledger, budget)
+        nested_models.unread(archive, prefix, storages, ledger)
+        return found
 
     content = guarded(work, ledger, source.path, whole=True)
     nested_models.beside_checkpoint(archive, prefix)
-    for other in _OTHER_PICKLES:
-        if (beside := archive.entries.get(prefix + other)) is not None:
-            nested_models.search(archive.structure(beside, MAX_PICKLE), ledger)
-    nested_models.unread(archive, prefix, storages, ledger)
     container = "torch-zip"
     if _is_torchscript(archive, prefix):
         container = "torchscript"
@@ -63,7 +79,9 @@ def tree(source: Source) -> tuple[Node, Callable[[StorageRef], Storage]]:
     archive = Archive(source)
     entry = pickle_entry(archive)
     prefix = entry.name.removesuffix("data.pkl")
-    root = Machine(archive.structure(entry, MAX_PICKLE), Ledger(), persistent).run()
+    # It was paid for when the file was read; to read it again costs as much.
+    budget = Budget(source.path, max(source.size, 1 << 40))
+    root = Machine(archive.structure(entry, MAX_PICKLE), Ledger(), persistent, budget).run()
     return root, lambda ref: _storage(archive, prefix, ref)
 
 

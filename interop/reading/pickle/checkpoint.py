@@ -12,6 +12,7 @@ from itertools import chain
 from interop.errors import ReadError
 from interop.facts import DTYPE_BITS, Import, Json, Manifest, StateDict, Storage
 from interop.reading.bytes.address import over_limit, truncated, unrecognised
+from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Source
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.metadata import describe
@@ -47,18 +48,18 @@ def persistent(key: Node) -> Node:
 def contents(
     tree: Node,
     locate: Callable[[StorageRef], Storage],
-    path: str,
+    budget: Budget,
     as_tensor: Callable[[Node], Tensor | None] | None = None,
 ) -> Contents:
     """State dicts, the places held aside, and metadata; raises ReadError for a tensor that
     reaches past its storage. `as_tensor` is that of `Weights`."""
-    weights = Weights(tree, locate, as_tensor)
+    weights = Weights(tree, locate, budget, as_tensor)
     for state_dict in weights.state_dicts:
         for tensor in chain.from_iterable((t, *t.parts) for t in state_dict.tensors):
             if tensor.storage is not None and extent(tensor) > tensor.storage.nbytes:
                 what = f"tensor {tensor.name!r} reaches past the end of its storage"
-                raise truncated(path, what)
-    return tuple(weights.state_dicts), tuple(weights.held_aside), describe(tree)
+                raise truncated(budget.path, what)
+    return tuple(weights.state_dicts), tuple(weights.held_aside), describe(tree, budget)
 
 
 def guarded(work: Callable[[], Contents], ledger: Ledger, path: str, whole: bool) -> Contents:

@@ -96,17 +96,6 @@ _REFUSED: dict[str, str] = {
     "types": "SimpleNamespace",
     "re": "_compile",
     "uuid": "UUID SafeUUID",
-    # Members of enumerations, which a pickle makes by a call.
-    "torchvision.transforms.functional": "InterpolationMode",
-    "timm.layers.format": "Format",
-    "transformers.trainer_utils": (
-        "IntervalStrategy HubStrategy SchedulerType SaveStrategy EvaluationStrategy FSDPOption"
-    ),
-    "transformers.training_args": "OptimizerNames ParallelMode",
-    "accelerate.utils.dataclasses": "DistributedType",
-    "pytorch_lightning.trainer.states": "TrainerFn TrainerStatus RunningStage",
-    "lightning.pytorch.trainer.states": "TrainerFn TrainerStatus RunningStage",
-    "torch.distributed.fsdp.api": "StateDictType ShardingStrategy BackwardPrefetch",
     "numpy": "ndarray dtype",
     "numpy.ma.core": "_mareconstruct",
     "numpy.ma": "MaskedArray",
@@ -124,13 +113,28 @@ _REFUSED: dict[str, str] = {
     "numpy.random._sfc64": "SFC64",
     "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
 }
+# Members of enumerations, which a pickle makes by a call. No more than those: each is one object
+# for the whole program, and is not to be changed.
+_ENUMERATIONS: dict[str, str] = {
+    "torchvision.transforms.functional": "InterpolationMode",
+    "timm.layers.format": "Format",
+    "transformers.trainer_utils": (
+        "IntervalStrategy HubStrategy SchedulerType SaveStrategy EvaluationStrategy FSDPOption"
+    ),
+    "transformers.training_args": "OptimizerNames ParallelMode",
+    "accelerate.utils.dataclasses": "DistributedType",
+    "pytorch_lightning.trainer.states": "TrainerFn TrainerStatus RunningStage",
+    "lightning.pytorch.trainer.states": "TrainerFn TrainerStatus RunningStage",
+    "torch.distributed.fsdp.api": "StateDictType ShardingStrategy BackwardPrefetch",
+}
 
 
 def _table(names: dict[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset((module, name) for module, line in names.items() for name in line.split())
 
 
-SAFE, REFUSED = _table(_SAFE), _table(_REFUSED)
+SAFE, SHARED = _table(_SAFE), _table(_ENUMERATIONS)
+REFUSED = _table(_REFUSED) | SHARED
 
 # Whole packages of which nothing belongs into a checkpoint: they run, load, fetch or write.
 _DENIED = """
@@ -194,6 +198,11 @@ def is_harmless(module: str, name: str) -> bool:
     """Does it rebuild nothing but tensors and plain values?"""
     key = plain(module, name)
     return key in SAFE or key in REFUSED
+
+
+def is_shared(module: str, name: str) -> bool:
+    """Does a call of it give one object that the whole program shares?"""
+    return plain(module, name) in SHARED
 
 
 def is_denied(module: str, name: str) -> bool:

@@ -2,8 +2,11 @@
 
 An interpreter of protocols 0 to 5, not a subclass of pickle.Unpickler: there, BUILD reaches the
 attributes of whatever stands in for a class, and a key is hashed before anyone can look at it.
-What it may cost is bounded: opcodes, containers, nested marks, the memo, the hashing of a key, and
-the length of a line or string.
+All that is done is paid for from the file's budget; nested marks, the memo, the hashing of a key
+and the length of a line or string have limits of their own besides.
+
+docs/pickle-opcodes.md says of each opcode what Python's own unpicklers call for it, and what is
+done here.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import codecs
 import struct
 from collections.abc import Callable, Iterable
 
+from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Bytes
-from interop.reading.pickle.imports import Ledger, is_harmless, modern, plain
+from interop.reading.pickle.imports import Ledger, is_harmless, is_shared, modern, plain
 from interop.reading.pickle.rebuild import build, rebuild
 from interop.reading.pickle.records import (
     Array,
@@ -30,8 +34,6 @@ from interop.reading.pickle.records import (
     Tensor,
 )
 
-MAX_OPCODES = 8_000_000
-MAX_CONTAINERS = 1_500_000
 MAX_MARKS = 10_000
 MAX_MEMO = 1_500_000
 MAX_KEY = 10_000  # values in a key, each counted as often as hashing comes by it
@@ -39,17 +41,25 @@ MAX_LINE = 1 << 16
 MAX_STRING = 1 << 24
 MAX_INT_BYTES = 1 << 10
 _BLOB = 1 << 6  # bytes longer than this stay in the file
+# What any opcode costs, in nanoseconds and bytes; so many are paid at once.
+_STEP_WORK, _STEP_MEMORY, _STEPS_PAID = 110, 32, 1 << 10
+# What comes on top: bytes of a string, a place in the memo, a list or tuple, a dict, a name; and
+# nanoseconds of a name and of a call.
+_STRING, _PLACE, _SEQUENCE, _MAPPING, _NAME = 60, 70, 40, 280, 450
+_NAME_WORK, _CALL_WORK, _ARGUMENT_WORK = 1_500, 1_000, 100
+_ITEM, _ITEM_WORK = 8, 20  # of a container that is copied, or looked through
 
 
 class Machine:
     """Runs one pickle of `data` that begins at `position`; afterwards `position` is behind it.
 
-    `persistent` turns a persistent id into a record. `ledger` learns what would be imported.
+    `persistent` turns a persistent id into a record. `ledger` learns what would be imported, and
+    `budget` pays.
     """
 
     __slots__ = (
-        "complaint", "containers", "data", "end", "ledger", "marks", "memo", "persistent",
-        "position", "protocol", "stack",
+        "budget", "complaint", "data", "end", "ledger", "marks", "memo", "persistent", "position",
+        "protocol", "stack",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +67,7 @@ class Machine:
         data: Bytes,
         ledger: Ledger,
         persistent: Callable[[Node], Node],
+        budget: Budget | None = None,
         position: int = 0,
         end: int | None = None,
     ) -> None:
@@ -65,7 +76,7 @@ class Machine:
         self.persistent = persistent
         self.position = position
         self.end = len(data) if end is None else end
-        self.containers = 0
+        self.budget = budget or Budget("", len(data))
         self.complaint = ""
         self.protocol = 0
         self.stack: list[Node] = []
@@ -73,29 +84,36 @@ class Machine:
         self.memo: dict[int, Node] = {}
 
     def run(self) -> Node:
-        """The tree that the pickle describes; raises Broken, Cut or OverLimit."""
-        data, end, steps = self.data, self.end, _STEPS
+        """The tree that the pickle describes; raises Broken, Cut or OverLimit, and ReadError where
+        the budget is spent."""
+        data, end, steps, budget = self.data, self.end, _STEPS, self.budget
+        done = 0
         try:
-            for _ in range(MAX_OPCODES):
-                at = self.position
-                if at >= end:
-                    raise Cut("it ends in the middle")
-                self.position = at + 1
-                code = data[at]
-                if code == 0x2E:  # STOP
-                    if self.complaint:
-                        raise Broken(self.complaint)
-                    return self.stack.pop()
-                step = steps[code]
-                if step is None:
-                    raise Broken(f"byte {at} is no pickle opcode")
-                step(self)
+            while True:
+                for done in range(_STEPS_PAID):  # noqa: B007 - it is paid for, however it ends
+                    at = self.position
+                    if at >= end:
+                        raise Cut("it ends in the middle")
+                    self.position = at + 1
+                    code = data[at]
+                    if code == 0x2E:  # STOP
+                        if self.complaint:
+                            raise Broken(self.complaint)
+                        return self.stack.pop()
+                    step = steps[code]
+                    if step is None:
+                        raise Broken(f"byte {at} is no pickle opcode")
+                    step(self)
+                budget.spend(_STEPS_PAID * _STEP_WORK, _STEPS_PAID * _STEP_MEMORY)
+                done = 0
         except (IndexError, KeyError, ValueError, TypeError, struct.error) as error:
             # An empty stack, an unset memo, a number that is none: all mean a malformed pickle.
             raise Broken(f"malformed near byte {self.position} ({type(error).__name__})") from None
         except RecursionError:
             raise OverLimit("calls nested too deeply") from None
-        raise OverLimit(f"more than {MAX_OPCODES:,} pickle opcodes")
+        finally:
+            budget.work -= done * _STEP_WORK
+            budget.memory -= done * _STEP_MEMORY
 
     # ------------------------------------------------------------ bytes
 
@@ -123,6 +141,7 @@ class Machine:
         count = self.number(width)
         if count > MAX_STRING:
             self.refuse_length(count)
+        self.budget.memory -= _STRING + count
         raw = self.take(count)
         try:
             self.stack.append(str(raw, "utf-8"))
@@ -136,6 +155,7 @@ class Machine:
         self.old_str(self.take(count))
 
     def old_str(self, raw: bytes) -> None:
+        self.budget.memory -= _STRING + len(raw)
         try:
             self.stack.append(raw.decode("utf-8"))
         except UnicodeDecodeError:
@@ -164,14 +184,15 @@ class Machine:
 
     # ------------------------------------------------------------ stack
 
-    def container(self, weight: int = 1) -> None:
-        self.containers += weight
-        if self.containers > MAX_CONTAINERS:
-            raise OverLimit(f"more than {MAX_CONTAINERS:,} containers")
+    def copied(self, count: int) -> None:
+        """Pay for a container of `count` items that stand elsewhere too: a small file could ask
+        for a long one many times."""
+        self.budget.spend(count * _ITEM_WORK, _SEQUENCE + count * _ITEM)
 
     def mark(self) -> None:
         if len(self.marks) >= MAX_MARKS:
             raise OverLimit(f"more than {MAX_MARKS:,} nested marks")
+        self.budget.memory -= _SEQUENCE
         self.marks.append(self.stack)
         self.stack = []
 
@@ -187,7 +208,7 @@ class Machine:
             self.since_mark()
 
     def push_tuple(self, count: int) -> None:
-        self.container()
+        self.budget.memory -= _SEQUENCE
         if len(self.stack) < count:
             raise IndexError
         items = tuple(self.stack[-count:])
@@ -196,16 +217,16 @@ class Machine:
     # ------------------------------------------------------------ containers
 
     def new_sequence(self, items: list[Node] | tuple[Node, ...]) -> None:
-        self.container()
+        self.budget.memory -= _SEQUENCE
         self.stack.append(items)
 
     def new_bag(self, items: list[Node]) -> None:
-        self.container(2)
-        _hashed(items)
+        self.budget.memory -= 2 * _SEQUENCE
+        _hashed(items, self.budget)
         self.stack.append(Bag(items))
 
     def new_mapping(self, items: list[Node]) -> None:
-        self.container(4)  # takes as much memory
+        self.budget.memory -= _MAPPING
         mapping = Mapping()
         self.stack.append(mapping)
         self.fill(mapping, items)
@@ -223,7 +244,7 @@ class Machine:
         elif type(target) is Mapping:
             for at in range(0, len(items), 2):
                 if type(items[at]) is tuple:
-                    _hashed((items[at],))
+                    _hashed((items[at],), self.budget)
                 target.put(items[at], items[at + 1])
         else:
             self.altered(target)
@@ -233,12 +254,14 @@ class Machine:
         if type(target) is list:
             target.extend(items)
         elif type(target) is Bag:
-            _hashed(items)
+            _hashed(items, self.budget)
             target.items.extend(items)
-        elif type(target) is Constructed:
-            if target.items is None:
-                target.items = []
-            target.items.extend(items)
+        elif type(target) is Constructed or type(target) is Mapping:
+            self.looked_up(target, "extend", "append", "add", "update")
+            if type(target) is Constructed:
+                if target.items is None:
+                    target.items = []
+                target.items.extend(items)
         else:
             self.altered(target)
 
@@ -268,6 +291,8 @@ class Machine:
             return Global("(computed)", "(computed)")
         if len(module) + len(name) > 1000:
             raise OverLimit("a name of more than 1,000 letters")
+        self.budget.work -= _NAME_WORK
+        self.budget.memory -= _NAME
         if self.protocol < 3:
             module, name = modern(module, name)
         self.ledger.refer(module, name)
@@ -306,9 +331,13 @@ class Machine:
             arg.called = True
             self.ledger.call(arg.module, arg.name)
 
+    def pay_call(self, args: Node = ()) -> None:
+        self.budget.work -= _CALL_WORK + (_ARGUMENT_WORK * len(args) if type(args) is tuple else 0)
+        self.budget.memory -= _SEQUENCE
+
     def call(self, func: Node, args: Node) -> Node:
-        """What a call would give: a known record, or a Made that tells of it."""
-        self.container()
+        """What a call would give: a known record, or a Constructed that tells of it."""
+        self.pay_call(args)
         self.passed(func, args)
         if type(func) is not Global or not func.called:
             self.used(func, called=True)
@@ -320,7 +349,7 @@ class Machine:
 
     def make(self, cls: Node, args: Node) -> Node:
         """What `cls.__new__` would give, without a call of its `__init__`."""
-        self.container()
+        self.pay_call(args)
         self.passed(cls, args)
         # Its `__new__` runs: that of sympy's functions, for one, evaluates a text.
         self.used(cls, called=args != () and not _takes_values(cls))
@@ -347,7 +376,7 @@ class Machine:
     def make_ex(self, cls: Node, args: Node, options: Node) -> Constructed:
         """What `cls.__new__` would give with arguments by name too."""
         constructed = Constructed(cls, args)
-        self.container()
+        self.pay_call(args)
         self.passed(cls, args)
         none = args == () and type(options) is Mapping and not options.named
         self.used(cls, called=not none and not _takes_values(cls))
@@ -385,18 +414,63 @@ class Machine:
         if type(target) is Constructed:
             if target.state is not None:  # what was built would be built upon; no writer does so
                 self.ledger.alter("(computed)", "(computed)")
+            if type(target.func) is Global and is_shared(target.func.module, target.func.name):
+                self.altered(target.func)  # whoever has the same member has the same object
+            self.set_attributes(target, state)
             target.state = state
         elif type(target) is Array:
             build(target, state)
         elif type(target) is Mapping:
-            if type(state) is Mapping:
-                # Each BUILD adds to what is there, and costs what it adds.
-                self.container(1 + len(state.named))
-                target.attributes = target.attributes or {}
-                target.attributes.update(state.named)
+            self.set_attributes(target, state)
         elif type(target) is not Tensor or type(state) is not tuple or len(state) != 3:
             # Three are (requires_grad, _, hooks) of torch before 0.4; more are another storage.
             self.altered(target)
+
+    def set_attributes(self, target: Node, state: Node) -> None:
+        """What a state sets on an object: a dict of attributes, or one and another of slots.
+
+        A method among them is called by whatever looks it up there, so it counts as called.
+        """
+        for part in state if type(state) is tuple and len(state) == 2 else (state,):
+            if type(part) is not Mapping:
+                continue
+            self.copied(len(part.named))
+            for name, value in part.named.items():
+                if name[:2] == "__" and name not in _DESCRIBING:
+                    # The attributes of an object and its class are not to be exchanged at all.
+                    self.brought(value, whatever=name in ("__class__", "__dict__"))
+            self.copied(len(part.others))
+            if any(type(key) in (Array, Constructed) for key, _ in part.others):
+                # To Python, numpy's text is the name of an attribute like any other.
+                self.ledger.alter("(computed)", "(computed)")
+            if type(target) is Mapping:
+                target.attributes = target.attributes or {}
+                target.attributes.update(part.named)
+
+    def looked_up(self, target: Node, *methods: str) -> None:
+        """Methods that an unpickler looks up on the object itself, and calls."""
+        if type(target) is Mapping:
+            holders = [target.attributes or {}]
+        else:
+            state, args = target.state, target.args
+            parts = [*state[:2]] if type(state) is tuple else [state]
+            if type(args) is tuple:  # SimpleNamespace takes a dict of its attributes (Python 3.13)
+                parts += args[:1]
+            holders = [part.named for part in parts if type(part) is Mapping]
+        for holder in holders:
+            for method in methods:
+                if method in holder:
+                    self.brought(holder[method])
+
+    def brought(self, method: Node, whatever: bool = False) -> None:
+        """Tell the ledger of what stands where a method of an object would: unsafe, be it what it
+        may, unless it is a plain value, which nobody can call."""
+        if type(method) is Constructed:
+            method, whatever = method.func, True
+        if type(method) is Global:
+            self.ledger.alter(method.module, method.name)
+        elif whatever:
+            self.ledger.alter("(computed)", "(computed)")
 
     # ------------------------------------------------------------ memo and ids
 
@@ -404,6 +478,7 @@ class Machine:
         # Unpicklers keep an array as long as the greatest index.
         if index >= MAX_MEMO:
             raise OverLimit(f"a memo of {index:,} places")
+        self.budget.memory -= _PLACE
         self.memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
@@ -416,7 +491,7 @@ class Machine:
         self.stack.append(self.refer(self.stack.pop()))
 
     def refer(self, key: Node) -> Node:
-        self.container()
+        self.pay_call()
         try:
             return self.persistent(key)
         except Broken as error:
@@ -440,6 +515,7 @@ class Machine:
         count = self.number(width)
         if count > MAX_INT_BYTES:
             raise OverLimit(f"an integer of {count:,} bytes")
+        self.budget.memory -= count
         self.stack.append(int.from_bytes(self.take(count), "little", signed=True))
 
     def string_line(self) -> None:
@@ -449,7 +525,9 @@ class Machine:
         self.old_str(codecs.escape_decode(line[1:-1])[0])
 
     def unicode_line(self) -> None:
-        self.stack.append(_printable(str(self.line(), "raw-unicode-escape")))
+        line = self.line()
+        self.budget.memory -= _STRING + 4 * len(line)
+        self.stack.append(_printable(str(line, "raw-unicode-escape")))
 
 
 _ALTERED = {
@@ -468,6 +546,11 @@ _SPARED = {
     ("torch._utils", "_rebuild_wrapper_subclass"): 0,
     ("numpy.core.multiarray", "_reconstruct"): 0,
 }
+# Attributes of this form that describe and are never called.
+_DESCRIBING = frozenset(
+    ("__doc__", "__name__", "__qualname__", "__module__", "__annotations__", "__version__",
+     "__orig_class__", "__origin__", "__args__", "__parameters__", "__wrapped__", "__signature__")
+)  # fmt: skip
 # Tuples with named fields: torch's own, whose `__new__` holds what it is given.
 _HOLDING = ("torch.return_types", "torch.nn.modules.module", "torch.distributed")
 
@@ -487,15 +570,16 @@ def _takes_values(cls: Node) -> bool:
     return type(cls) is Global and cls.module.startswith(_HOLDING)
 
 
-def _hashed(keys: Iterable[Node]) -> None:
+def _hashed(keys: Iterable[Node], budget: Budget) -> None:
     """Refuse keys that take for ever to hash: tuples hold the same tuple twice, and so on down."""
     for key in keys:
         if type(key) is tuple:
-            budget, todo = MAX_KEY, [key]
+            left, todo = MAX_KEY, [key]
             while todo:
                 inner = todo.pop()
-                budget -= len(inner)
-                if budget < 0:
+                budget.spend((1 + len(inner)) * _ITEM_WORK)
+                left -= len(inner)
+                if left < 0:
                     raise OverLimit(f"a key of more than {MAX_KEY:,} values")
                 todo.extend(item for item in inner if type(item) is tuple)
 
@@ -538,6 +622,7 @@ def _get1(m: Machine) -> None:
 
 
 def _put1(m: Machine) -> None:
+    m.budget.memory -= _PLACE
     at = m.position
     if at >= m.end:
         raise Cut("it ends in the middle")
@@ -570,6 +655,7 @@ def _text4(m: Machine) -> None:
         m.text(4)  # which says what is wrong
         return
     m.position = stop
+    m.budget.memory -= _STRING + count
     try:
         m.stack.append(m.data[start:stop].decode())
     except UnicodeDecodeError:
@@ -585,6 +671,7 @@ def _put4(m: Machine) -> None:
     index = int.from_bytes(m.data[at:stop], "little")
     if index >= MAX_MEMO:
         m.put(index)
+    m.budget.memory -= _PLACE
     m.memo[index] = m.stack[-1]
 
 

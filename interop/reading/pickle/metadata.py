@@ -9,7 +9,9 @@ import struct
 from contextlib import suppress
 
 from interop.facts import Json
+from interop.reading.bytes.budget import Budget
 from interop.reading.pickle.records import (
+    MOST,
     Array,
     Bag,
     Blob,
@@ -17,7 +19,9 @@ from interop.reading.pickle.records import (
     Global,
     Mapping,
     Node,
+    Tensor,
     Text,
+    key_text,
 )
 from interop.reading.pickle.state_dicts import ASIDE, PREPARING
 
@@ -25,6 +29,7 @@ MAX_DEPTH = 12
 MAX_VALUES = 300_000
 MAX_TEXT = 1 << 20
 MAX_ARRAY = 100_000
+_VALUE, _VALUE_MEMORY = 900, 100  # nanoseconds and bytes that one takes, read and shown
 _FIELDS = 100
 # Attributes under which modules keep their classes: YOLO's, mmdetection's, one's own;
 # and timm's, which names the architecture.
@@ -39,12 +44,19 @@ class _Nothing(Exception):
     """The node has no JSON form."""
 
 
-def describe(tree: Node) -> dict[str, Json]:
-    """The entries of the top-level mapping that are no tensors."""
+def describe(tree: Node, purse: Budget) -> dict[str, Json]:
+    """The entries of the top-level mapping that are no tensors; `purse` pays for what is shown."""
     if type(tree) is Constructed and tree.module.startswith("__torch__"):
         return {}
-    mapping = tree.content or tree.state if type(tree) is Constructed else tree
     budget = [MAX_VALUES]
+    described = _described(tree, budget)
+    used = min(MAX_VALUES, MAX_VALUES - budget[0])
+    purse.spend(used * _VALUE, used * _VALUE_MEMORY)
+    return described
+
+
+def _described(tree: Node, budget: list[int]) -> dict[str, Json]:
+    mapping = tree.content or tree.state if type(tree) is Constructed else tree
     if type(mapping) is not Mapping or "_modules" in mapping.named:
         stated = _stated(tree, budget)
         return {"module": stated} if stated else {}
@@ -53,7 +65,11 @@ def describe(tree: Node) -> dict[str, Json]:
         with suppress(_Nothing):
             described["vocab"] = _category_maps(mapping.named["dls"], budget)
     for key, value in mapping.named.items():
-        if key in described or key.lower() in ASIDE or len(key) > MAX_TEXT:
+        if budget[0] < 0:
+            break
+        if type(value) is Tensor or len(key) > MAX_TEXT:
+            continue
+        if key in described or key.lower() in ASIDE:
             continue
         if stated := _stated(value, budget):
             described[key] = stated
@@ -135,7 +151,11 @@ def _json(node: Node, budget: list[int], depth: int) -> Json:
     if depth < 0 or budget[0] < 0:
         raise _Nothing
     kind = type(node)
-    if node is None or kind is bool or kind is int:
+    if node is None or kind is bool:
+        return node
+    if kind is int:
+        if not -MOST <= node <= MOST:
+            raise _Nothing
         return node
     if kind is float:
         # JSON has no spelling for these.
@@ -170,7 +190,7 @@ def _dict(mapping: Mapping, budget: list[int], depth: int) -> dict[str, Json]:
     if len(mapping.named) + len(mapping.others) > budget[0]:
         raise _Nothing
     pairs = list(mapping.named.items())
-    pairs += [(str(key), value) for key, value in mapping.others if type(key) in (int, float, bool)]
+    pairs += [(text, v) for key, v in mapping.others if (text := key_text(key)) is not None]
     result = {}
     for key, value in pairs:
         try:

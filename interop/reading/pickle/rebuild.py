@@ -147,6 +147,7 @@ def _parameter_with_state(
 
 def _set_state(m: PickleMachine, node: Node, state: Node) -> None:
     """torch sets what the state names as attributes: some of a tensor's are its values."""
+    m.set_attributes(node, state)
     if type(node) is not Tensor or state is None:
         return
     for mapping in state if type(state) is tuple else (state,):
@@ -275,14 +276,14 @@ def _torchscript_typed(m: PickleMachine, item: Node, kind: Node) -> Node:
 def _mapping(m: PickleMachine, items: Node = (), *_: Node) -> Mapping:
     mapping = Mapping()
     if type(items) is Mapping:
-        m.containers += len(items.named) + len(items.others)
-        m.container()
+        m.copied(len(items.named) + len(items.others))
         mapping.named.update(items.named)
         mapping.others.extend(items.others)
         return mapping
     for pair in _copied(m, items):
-        key, value = _sequence(pair)
-        mapping.put(key, value)
+        if type(pair) not in (list, tuple) or len(pair) != 2:
+            raise Unfit
+        mapping.put(*pair)
     return mapping
 
 
@@ -311,18 +312,15 @@ def _tuple(m: PickleMachine, items: Node = ()) -> tuple[Node, ...]:
 
 
 def _copied(m: PickleMachine, items: Node) -> list[Node]:
-    # A copy costs what it holds: otherwise a small file could ask for a long list many times.
     copy = _sequence(items)
-    m.containers += len(copy)
-    m.container()
+    m.copied(len(copy))
     return copy
 
 
 def _encode(m: PickleMachine, text: Node, encoding: Node = "utf-8", *_: Node) -> bytes:
     if type(text) is not str or encoding not in ("latin1", "latin-1", "utf-8", "utf8", "ascii"):
         raise Unfit
-    m.containers += len(text) >> 8
-    m.container()
+    m.copied(len(text) >> 2)
     return text.encode(encoding)
 
 

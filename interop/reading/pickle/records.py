@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from interop.facts import Layout
 from interop.reading.bytes.source import Bytes
 
+MOST = 1 << 64  # of an integer that is shown
 Node = Any  # None, bool, int, float, complex, str, bytes, tuple, list or a record of this module
 
 
@@ -46,6 +47,14 @@ class Mapping:
             self.named[key] = value
         else:
             self.others.append((key, value))
+
+
+def key_text(key: Node) -> str | None:
+    """A key that is a number as text, as JSON has it; None for any other, and for one of a size
+    that takes long to write."""
+    if type(key) is int:
+        return str(key) if -MOST <= key <= MOST else None
+    return str(key) if type(key) in (float, bool) else None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -155,9 +164,8 @@ class OverLimit(Broken):
 class PickleMachine(Protocol):
     """What rebuilds a call asks of the interpreter that came by it."""
 
-    containers: int
-
-    def container(self, weight: int = 1) -> None: ...
+    def copied(self, count: int) -> None: ...
+    def set_attributes(self, target: Node, state: Node) -> None: ...
     def altered(self, target: Node) -> None: ...
     def used(self, func: Node, called: bool) -> None: ...
     def call(self, func: Node, args: Node) -> Node: ...

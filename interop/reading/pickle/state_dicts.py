@@ -6,10 +6,11 @@ into the one that its state_dict() would give. What is walked, and how deep, is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from interop.facts import DTYPE_BITS, Json, Layout, ModuleSpec, StateDict, Storage, TensorSpec
+from interop.reading.bytes.budget import Budget
 from interop.reading.pickle.modules import class_path, is_module, members, parts
 from interop.reading.pickle.records import (
     Array,
@@ -20,12 +21,14 @@ from interop.reading.pickle.records import (
     OverLimit,
     StorageRef,
     Tensor,
+    key_text,
 )
 
 MAX_DEPTH = 100
-MAX_VISITS = 3_000_000
 MAX_STATE_DICTS = 3_000
-_COST = 5  # visits that a tensor's record is worth
+# Nanoseconds of a container's visit, of each of its items, and of a tensor's record; and bytes of
+# the last one.
+_VISIT, _ITEM, _TENSOR, _TENSOR_MEMORY = 1_800, 150, 4_000, 600
 
 # Keys under which training checkpoints keep tensors that are no weights of the model.
 _ASIDE = """
@@ -51,27 +54,29 @@ _OPTIMIZER = frozenset(("state", "param_groups"))
 class Weights:
     """The state dicts of one tree, and the places that were held aside.
 
-    `locate` says where a storage lies; `as_tensor` takes an array for a tensor, where arrays are
-    the weights.
+    `locate` says where a storage lies, `budget` pays; `as_tensor` takes an array for a tensor,
+    where arrays are the weights.
     """
 
     __slots__ = (
-        "_as_tensor", "_barren", "_locate", "_path", "_visits", "held_aside", "state_dicts",
+        "_as_tensor", "_barren", "_budget", "_locate", "_path", "held_aside", "state_dicts",
     )  # fmt: skip
 
     def __init__(
         self,
         tree: Node,
         locate: Callable[[StorageRef], Storage],
+        budget: Budget,
         as_tensor: Callable[[Node], Tensor | None] | None = None,
     ) -> None:
         self._locate = locate
+        self._budget = budget
         self._as_tensor = as_tensor
-        self._visits = 0
         self._path: set[int] = set()
         self._barren: set[int] = set()
         self.state_dicts: list[StateDict] = []
         self.held_aside: list[str] = []
+        tree = self._taken(tree)
         if type(tree) is Tensor:
             self._add(len(self.state_dicts), "", [("", tree)])
         else:
@@ -79,13 +84,21 @@ class Weights:
 
     # ------------------------------------------------------------ finding
 
+    def _taken(self, node: Node) -> Node:
+        """A node as what it is where arrays are the weights: a tensor, or a list of objects."""
+        if type(node) is not Array or self._as_tensor is None:
+            return node
+        if type(node.data) is list:  # an array of objects: one without axes stands for its object
+            return node.data[0] if node.shape == () and node.data else node.data
+        return self._as_tensor(node) or node
+
     def _visit(self, node: Node, place: str, depth: int) -> None:
         kind = type(node)
         if kind not in _CONTAINERS or id(node) in self._path or id(node) in self._barren:
             return
         if depth > MAX_DEPTH:
             raise OverLimit(f"containers nested more than {MAX_DEPTH} deep")
-        self._spend(1)
+        self._budget.spend(_VISIT)
         count = len(self.state_dicts) + len(self.held_aside)
         self._path.add(id(node))
         if kind is Mapping:
@@ -107,8 +120,7 @@ class Weights:
         tensors = []
         packed = set()
         for key, value in _pairs(mapping):
-            if self._as_tensor is not None and type(value) is Array:
-                value = self._as_tensor(value) or value
+            value = self._taken(value)
             if type(value) is Tensor:
                 tensors.append((key, value))
             elif type(value) is tuple and key.endswith("_packed_params"):
@@ -130,17 +142,17 @@ class Weights:
         if tensors:
             own = {key for key, _ in tensors} | packed
             others = [key for key in mapping.named if key not in own]
-            others += [str(key) for key, _ in mapping.others if type(key) in (int, float, bool)]
+            others += [text for key, _ in mapping.others if (text := key_text(key)) is not None]
             self._add(first, place, tensors, tuple(others), _versions(mapping))
 
-    def _sequence(self, items: Iterable[Node], place: str, depth: int) -> None:
+    def _sequence(self, items: Sequence[Node], place: str, depth: int) -> None:
         first = len(self.state_dicts)
         tensors = []
-        for index, item in enumerate(items):
-            self._spend(1)
+        self._spend(len(items))
+        for index, item in enumerate(map(self._taken, items)):
             if type(item) is Tensor:
                 tensors.append((str(index), item))
-            elif type(item) in _CONTAINERS:
+            elif type(item) in _CONTAINERS and not (type(item) is list and not item):
                 self._visit(item, _join(place, str(index)), depth + 1)
         self._add(first, place, tensors)
 
@@ -192,9 +204,8 @@ class Weights:
         return False
 
     def _spend(self, count: int) -> None:
-        self._visits += count
-        if self._visits > MAX_VISITS:
-            raise OverLimit(f"more than {MAX_VISITS:,} places to look for tensors in")
+        """Pay for a look at so many items."""
+        self._budget.spend(count * _ITEM)
 
     # ------------------------------------------------------------ recording
 
@@ -209,16 +220,19 @@ class Weights:
         tree: tuple[ModuleSpec, ...] = (),
     ) -> None:
         if tensors:
-            self._spend(_COST * len(tensors))
+            self._pay(len(tensors))
             if len(self.state_dicts) >= MAX_STATE_DICTS:
                 raise OverLimit(f"more than {MAX_STATE_DICTS:,} mappings of tensors")
             specs = tuple(self._spec(name, tensor) for name, tensor in tensors)
             state_dict = StateDict(place, specs, True, others, versions or {}, module, tree)
             self.state_dicts.insert(at, state_dict)
 
+    def _pay(self, tensors: int) -> None:
+        self._budget.spend(tensors * _TENSOR, tensors * _TENSOR_MEMORY)
+
     def _spec(self, name: str, tensor: Tensor) -> TensorSpec:
         if tensor.parts:
-            self._spend(_COST * len(tensor.parts))
+            self._pay(len(tensor.parts))
         return tensor_spec(name, tensor, self._locate)
 
 
@@ -258,8 +272,8 @@ def _pairs(mapping: Mapping) -> Iterator[tuple[str, Node]]:
     yield from mapping.named.items()
     for key, value in mapping.others:
         # Only containers matter here: a tensor under a number is an optimizer's, not a weight.
-        if type(key) is int and type(value) is not Tensor:
-            yield str(key), value
+        if type(key) is int and type(value) is not Tensor and (text := key_text(key)) is not None:
+            yield text, value
 
 
 def _versions(mapping: Mapping) -> dict[str, Json]:
