@@ -41,11 +41,11 @@ MAX_LINE = 1 << 16
 MAX_STRING = 1 << 24
 MAX_INT_BYTES = 1 << 10
 _BLOB = 1 << 6  # bytes longer than this stay in the file
-# What any opcode costs, in nanoseconds and bytes; so many are paid at once.
-_STEP_WORK, _STEP_MEMORY, _STEPS_PAID = 110, 32, 1 << 10
-# What comes on top: bytes of a string, a place in the memo, a list or tuple, a dict, a name; and
-# nanoseconds of a name and of a call.
-_STRING, _PLACE, _SEQUENCE, _MAPPING, _NAME = 60, 70, 40, 280, 450
+# What any opcode costs, in nanoseconds and bytes (beside its own ones); so many are paid at once.
+_STEP_WORK, _STEP_MEMORY, _STEPS_PAID = 110, 64, 1 << 10
+# What comes on top: bytes of a place in the memo, a mark, a dict, a name; nanoseconds of a name
+# and of a call.
+_PLACE, _SEQUENCE, _MAPPING, _NAME = 70, 40, 280, 450
 _NAME_WORK, _CALL_WORK, _ARGUMENT_WORK = 1_500, 1_000, 100
 _ITEM, _ITEM_WORK = 8, 20  # of a container that is copied, or looked through
 
@@ -88,6 +88,7 @@ class Machine:
         the budget is spent."""
         data, end, steps, budget = self.data, self.end, _STEPS, self.budget
         done = 0
+        start, places = self.position, 0
         try:
             while True:
                 for done in range(_STEPS_PAID):  # noqa: B007 - it is paid for, however it ends
@@ -104,8 +105,13 @@ class Machine:
                     if step is None:
                         raise Broken(f"byte {at} is no pickle opcode")
                     step(self)
-                budget.spend(_STEPS_PAID * _STEP_WORK, _STEPS_PAID * _STEP_MEMORY)
-                done = 0
+                budget.spend(
+                    _STEPS_PAID * _STEP_WORK,
+                    _STEPS_PAID * _STEP_MEMORY
+                    + (self.position - start)
+                    + (len(self.memo) - places) * _PLACE,
+                )
+                done, start, places = 0, self.position, len(self.memo)
         except (IndexError, KeyError, ValueError, TypeError, struct.error) as error:
             # An empty stack, an unset memo, a number that is none: all mean a malformed pickle.
             raise Broken(f"malformed near byte {self.position} ({type(error).__name__})") from None
@@ -141,7 +147,6 @@ class Machine:
         count = self.number(width)
         if count > MAX_STRING:
             self.refuse_length(count)
-        self.budget.memory -= _STRING + count
         raw = self.take(count)
         try:
             self.stack.append(str(raw, "utf-8"))
@@ -155,7 +160,6 @@ class Machine:
         self.old_str(self.take(count))
 
     def old_str(self, raw: bytes) -> None:
-        self.budget.memory -= _STRING + len(raw)
         try:
             self.stack.append(raw.decode("utf-8"))
         except UnicodeDecodeError:
@@ -169,6 +173,7 @@ class Machine:
         if count > self.end - self.position:
             self.refuse_length(count)
         self.stack.append(Blob(self.data, self.position, count))
+        self.budget.memory += count
         self.position += count
 
     def frame(self) -> None:
@@ -208,7 +213,6 @@ class Machine:
             self.since_mark()
 
     def push_tuple(self, count: int) -> None:
-        self.budget.memory -= _SEQUENCE
         if len(self.stack) < count:
             raise IndexError
         items = tuple(self.stack[-count:])
@@ -217,7 +221,6 @@ class Machine:
     # ------------------------------------------------------------ containers
 
     def new_sequence(self, items: list[Node] | tuple[Node, ...]) -> None:
-        self.budget.memory -= _SEQUENCE
         self.stack.append(items)
 
     def new_bag(self, items: list[Node]) -> None:
@@ -478,7 +481,6 @@ class Machine:
         # Unpicklers keep an array as long as the greatest index.
         if index >= MAX_MEMO:
             raise OverLimit(f"a memo of {index:,} places")
-        self.budget.memory -= _PLACE
         self.memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
@@ -515,7 +517,6 @@ class Machine:
         count = self.number(width)
         if count > MAX_INT_BYTES:
             raise OverLimit(f"an integer of {count:,} bytes")
-        self.budget.memory -= count
         self.stack.append(int.from_bytes(self.take(count), "little", signed=True))
 
     def string_line(self) -> None:
@@ -525,9 +526,7 @@ class Machine:
         self.old_str(codecs.escape_decode(line[1:-1])[0])
 
     def unicode_line(self) -> None:
-        line = self.line()
-        self.budget.memory -= _STRING + 4 * len(line)
-        self.stack.append(_printable(str(line, "raw-unicode-escape")))
+        self.stack.append(_printable(str(self.line(), "raw-unicode-escape")))
 
 
 _ALTERED = {
@@ -622,7 +621,6 @@ def _get1(m: Machine) -> None:
 
 
 def _put1(m: Machine) -> None:
-    m.budget.memory -= _PLACE
     at = m.position
     if at >= m.end:
         raise Cut("it ends in the middle")
@@ -655,12 +653,28 @@ def _text4(m: Machine) -> None:
         m.text(4)  # which says what is wrong
         return
     m.position = stop
-    m.budget.memory -= _STRING + count
     try:
         m.stack.append(m.data[start:stop].decode())
     except UnicodeDecodeError:
         m.position = at
         m.text(4)
+
+
+def _text1(m: Machine) -> None:
+    at = m.position
+    start = at + 1
+    data = m.data
+    if start > m.end:
+        raise Cut("it ends in the middle")
+    stop = start + data[at]
+    if stop > m.end:
+        raise Cut("it ends in the middle")
+    m.position = stop
+    try:
+        m.stack.append(data[start:stop].decode())
+    except UnicodeDecodeError:
+        m.position = at
+        m.text(1)
 
 
 def _put4(m: Machine) -> None:
@@ -671,12 +685,14 @@ def _put4(m: Machine) -> None:
     index = int.from_bytes(m.data[at:stop], "little")
     if index >= MAX_MEMO:
         m.put(index)
-    m.budget.memory -= _PLACE
     m.memo[index] = m.stack[-1]
 
 
 def _memoize(m: Machine) -> None:
-    m.put(len(m.memo))
+    index = len(m.memo)
+    if index >= MAX_MEMO:
+        m.put(index)
+    m.memo[index] = m.stack[-1]
 
 
 _set(b"\x80", _protocol)
@@ -702,7 +718,7 @@ _set(b"T", lambda m: m.old_text(m.number(4)))
 _set(b"U", lambda m: m.old_text(m.number(1)))
 _set(b"V", Machine.unicode_line)
 _set(b"X", _text4)
-_set(b"\x8c", lambda m: m.text(1))
+_set(b"\x8c", _text1)
 _set(b"\x8d", lambda m: m.text(8))
 _set(b"B", lambda m: m.blob(4))
 _set(b"C", lambda m: m.blob(1))
