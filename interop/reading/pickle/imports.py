@@ -2,12 +2,14 @@
 
 Deny by default. A name on the allow-list is safe, or "refused" where torch's own allow-list lacks
 it; a name on the deny-list is unsafe in any use; any other is unsafe if the file calls it, and
-"code" if it refers to it or makes an object of it.
+"code" if it refers to it or makes an object of it, or if a call of it is known to build one thing
+of its library's and no more.
 """
 
 from __future__ import annotations
 
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from fnmatch import fnmatchcase
 
 from interop.facts import Danger, Import
 
@@ -99,6 +101,8 @@ _REFUSED: dict[str, str] = {
     "numpy": "ndarray dtype",
     "numpy.ma.core": "_mareconstruct",
     "numpy.ma": "MaskedArray",
+    "joblib.numpy_pickle": "NumpyArrayWrapper",
+    "dill._dill": "_create_array",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy.core.numeric": "_frombuffer",
     "numpy.dtypes": (
@@ -126,6 +130,24 @@ _ENUMERATIONS: dict[str, str] = {
     "pytorch_lightning.trainer.states": "TrainerFn TrainerStatus RunningStage",
     "lightning.pytorch.trainer.states": "TrainerFn TrainerStatus RunningStage",
     "torch.distributed.fsdp.api": "StateDictType ShardingStrategy BackwardPrefetch",
+}
+
+
+# Calls that build one object of a library's, of numbers and arrays: they need the library, and run
+# nothing of the file's choice. "*" stands for any letters and digits.
+_DISTANCES = "newObj *Distance *Distance32 *Distance64"
+_TREES = "newObj KDTree KDTree32 KDTree64 BallTree BallTree32 BallTree64 BinaryTree*"
+_BUILDING: dict[str, str] = {
+    "sklearn.tree._tree": "Tree",
+    "sklearn.neighbors._kd_tree": _TREES,
+    "sklearn.neighbors._ball_tree": _TREES,
+    "sklearn.metrics._dist_metrics": _DISTANCES,
+    "sklearn.linear_model._sgd_fast": (
+        "Hinge SquaredHinge Log ModifiedHuber Huber SquaredLoss EpsilonInsensitive "
+        "SquaredEpsilonInsensitive Classification Regression"
+    ),
+    "sklearn._loss._loss": "Cy* __pyx_unpickle_Cy*",
+    "sklearn.ensemble._hist_gradient_boosting.predictor": "TreePredictor",
 }
 
 
@@ -224,6 +246,12 @@ def is_denied(module: str, name: str) -> bool:
     return False
 
 
+def _builds(module: str, name: str) -> bool:
+    """Is a call of it known to build something and to do no more?"""
+    patterns = _BUILDING.get(module, "").split()
+    return name.isidentifier() and any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 class Ledger:
     """What one file imports and to what use, in the order in which the names are met."""
 
@@ -243,7 +271,7 @@ class Ledger:
     def call(self, module: str, name: str) -> None:
         """The name is called with arguments of the file's choice."""
         self.refer(module, name)
-        if self._danger[(module, name)] == Danger.CODE:
+        if self._danger[(module, name)] == Danger.CODE and not _builds(module, name):
             self._danger[(module, name)] = Danger.UNSAFE
 
     def alter(self, module: str, name: str) -> None:
@@ -257,6 +285,16 @@ class Ledger:
                 self._danger[key] = Danger.CODE
             elif key[0] == "torch.jit._pickle":  # notation of TorchScript's, nothing to import
                 self._danger[key] = Danger.SAFE
+
+    def add_unless_by_chance(self, other: Ledger) -> None:
+        """Take over what is unsafe in bytes that are a pickle to some readers alone, and numbers
+        to the others: those name by chance nothing, or halves of what is named anyway."""
+        modules = {module for module, _ in self._danger}
+        for (module, name), danger in other._danger.items():
+            named = f"{module}.{name}".replace(".", "").isidentifier()
+            mixed = module in modules and not is_denied(module, name)
+            if danger == Danger.UNSAFE and named and not mixed:
+                self.alter(module, name)
 
     @property
     def unsafe(self) -> bool:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import codecs
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from math import prod
 
 from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Bytes
 from interop.reading.pickle.imports import Ledger, is_harmless, is_shared, modern, plain
-from interop.reading.pickle.rebuild import build, rebuild
+from interop.reading.pickle.rebuild import array_of, build, rebuild
 from interop.reading.pickle.records import (
     Array,
     Bag,
@@ -54,12 +56,12 @@ class Machine:
     """Runs one pickle of `data` that begins at `position`; afterwards `position` is behind it.
 
     `persistent` turns a persistent id into a record. `ledger` learns what would be imported, and
-    `budget` pays.
+    `budget` pays. `inline` is False where arrays of joblib's are none, as for Python's unpickler.
     """
 
     __slots__ = (
-        "budget", "complaint", "data", "end", "ledger", "marks", "memo", "persistent", "position",
-        "protocol", "stack",
+        "budget", "complaint", "data", "end", "inline", "ledger", "marks", "memo", "persistent",
+        "plainly", "position", "protocol", "stack", "start",
     )  # fmt: skip
 
     def __init__(
@@ -70,11 +72,14 @@ class Machine:
         budget: Budget | None = None,
         position: int = 0,
         end: int | None = None,
+        inline: bool | None = None,
     ) -> None:
         self.data = data
         self.ledger = ledger
         self.persistent = persistent
-        self.position = position
+        self.position = self.start = position
+        self.inline = inline
+        self.plainly: Ledger | None = None
         self.end = len(data) if end is None else end
         self.budget = budget or Budget("", len(data))
         self.complaint = ""
@@ -120,6 +125,8 @@ class Machine:
         finally:
             budget.work -= done * _STEP_WORK
             budget.memory -= done * _STEP_MEMORY
+            if self.plainly is not None:
+                self.ledger.add_unless_by_chance(self.plainly)
 
     # ------------------------------------------------------------ bytes
 
@@ -421,6 +428,8 @@ class Machine:
                 self.altered(target.func)  # whoever has the same member has the same object
             self.set_attributes(target, state)
             target.state = state
+            if self.inline is not False and (target.module, target.name) == _INLINE:
+                self.inline_array(target)
         elif type(target) is Array:
             build(target, state)
         elif type(target) is Mapping:
@@ -428,6 +437,35 @@ class Machine:
         elif type(target) is not Tensor or type(state) is not tuple or len(state) != 3:
             # Three are (requires_grad, _, hooks) of torch before 0.4; more are another storage.
             self.altered(target)
+
+    def inline_array(self, wrapper: Constructed) -> None:
+        """An array of joblib's: its numbers stand in the middle of the pickle, behind what tells
+        of them."""
+        if self.inline is None:
+            # Python's own unpickler takes the numbers for opcodes: what it would run counts too.
+            self.inline, self.plainly = True, Ledger()
+            plainly = Machine(
+                self.data, self.plainly, self.persistent, self.budget, self.start, self.end, False
+            )
+            with suppress(Broken, RecursionError):
+                plainly.run()
+        array, aligned = array_of(wrapper.state)
+        if array.width == 0:  # of objects: a pickle of its own
+            inner = Machine(
+                self.data, self.ledger, self.persistent, self.budget, self.position, self.end, False
+            )
+            self.stack[-1] = inner.run()
+            self.position = inner.position
+        else:
+            if aligned:
+                self.take(self.number(1))
+            count = prod(array.shape or ()) * array.width
+            if count > self.end - self.position:
+                raise Cut(f"an array of {count:,} bytes ends before them")
+            array.data = Blob(self.data, self.position, count)
+            self.position += count
+            self.budget.memory += count  # it stays in the file
+            self.stack[-1] = array
 
     def set_attributes(self, target: Node, state: Node) -> None:
         """What a state sets on an object: a dict of attributes, or one and another of slots.
@@ -545,6 +583,8 @@ _SPARED = {
     ("torch._utils", "_rebuild_wrapper_subclass"): 0,
     ("numpy.core.multiarray", "_reconstruct"): 0,
 }
+# The class of objects behind whose state joblib writes an array's numbers.
+_INLINE = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 # Attributes of this form that describe and are never called.
 _DESCRIBING = frozenset(
     ("__doc__", "__name__", "__qualname__", "__module__", "__annotations__", "__version__",

@@ -74,10 +74,8 @@ def _described(tree: Node, budget: list[int]) -> dict[str, Json]:
         if stated := _stated(value, budget):
             described[key] = stated
             continue
-        try:
+        with suppress(_Nothing):
             described[key] = _json(value, budget, MAX_DEPTH)
-        except _Nothing:
-            pass
         if key.lower() in PREPARING:
             described[key] = _marked(value, budget)
     return described

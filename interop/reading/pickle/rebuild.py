@@ -15,6 +15,7 @@ from interop.reading.pickle.records import (
     Array,
     Bag,
     Blob,
+    Broken,
     Constructed,
     Global,
     Mapping,
@@ -413,6 +414,30 @@ def _from_buffer(m: PickleMachine, data: Node, kind: Node, shape: Node, order: N
     return array
 
 
+def array_of(state: Node) -> tuple[Array, bool]:
+    """The array that joblib's wrapper tells of, without its numbers; and whether a byte before
+    them tells of how many there are to align them."""
+    named = state.named if type(state) is Mapping else {}
+    kind = named.get("dtype")
+    try:
+        if type(kind) is Array and kind.shape is None:
+            array = Array(kind.code, _axes(named.get("shape")))
+            array.fortran = named.get("order") == "F"
+            return array, type(named.get("numpy_array_alignment_bytes")) is int
+    except Unfit:
+        pass
+    raise Broken("an array of joblib's that tells of no dtype or shape")
+
+
+def _dill_array(m: PickleMachine, func: Node, args: Node, state: Node, own: Node = None) -> Node:
+    array = m.call(func, args)
+    if type(array) is not Array:
+        raise Unfit
+    build(array, state)
+    m.set_attributes(array, own)
+    return array
+
+
 def build(array: Array, state: Node) -> None:
     """Fill in what BUILD gives a numpy array (version, shape, dtype, order, data) or dtype."""
     if type(state) is not tuple:
@@ -478,5 +503,6 @@ _MAKERS: dict[tuple[str, str], Callable[..., Node]] = {
     ("numpy.core.multiarray", "scalar"): _array_scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "dtype"): _array_dtype,
+    ("dill._dill", "_create_array"): _dill_array,
     **{("pathlib", name): _path for name in _PATHS.split()},
 }  # fmt: skip

@@ -130,6 +130,14 @@ class Array:
     fortran: bool = field(default=False, init=False)
     data: Node = field(default=None, init=False)
 
+    @property
+    def width(self) -> int:
+        """Bytes of one element; 0 where they are objects, or of no stated size."""
+        kind, digits = self.code[1:2], self.code[2:]
+        if kind in ("", "O") or not digits.isdecimal() or len(digits) > 9:
+            return 0
+        return int(digits) * (4 if kind == "U" else 1)
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Constructed:
@@ -144,6 +152,10 @@ class Constructed:
     @property
     def module(self) -> str:
         return self.func.module if type(self.func) is Global else ""
+
+    @property
+    def name(self) -> str:
+        return self.func.name if type(self.func) is Global else ""
 
 
 # ---------------------------------------------------------------- what interprets a pickle
