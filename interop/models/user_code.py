@@ -124,6 +124,10 @@ def name_by_factory(identity: Identity, factory: str) -> Identity:
         raise ModelError(f"gave {type(module).__name__}, no torch.nn.Module", where=factory)
     wanted = {name: tuple(t.shape) for name, t in module.state_dict().items()}
     there = {t.name: t.shape for t in identity.tensors}
+    # Files from before torch 0.4.1 have no counters of batches, and it loads them all the same.
+    wanted = {
+        n: s for n, s in wanted.items() if n in there or not n.endswith(".num_batches_tracked")
+    }
     strange = [n for n in {**wanted, **there} if wanted.get(n) != there.get(n)]
     if strange:
         what = f"{len(strange)} of its tensors are not those of {factory}: {', '.join(strange[:3])}"

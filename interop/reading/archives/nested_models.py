@@ -35,6 +35,7 @@ _ENDINGS = (*_PICKLED, ".bin", ".onnx", ".safetensors", ".h5", ".keras", ".zip")
 # files may begin with any bytes.
 _OWN_FILES = (
     "data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl",
+    "mobile_debug_handles.pkl",
     "version", "byteorder", ".format_version", ".storage_alignment",
 )  # fmt: skip
 _TRIFLES = frozenset(
@@ -68,6 +69,8 @@ def beside_checkpoint(archive: Archive, prefix: str) -> None:
         pickled = entry.name.lower().endswith(_PICKLED)
         if entry.name in files or (entry.name.startswith(folders) and not pickled):
             continue
+        if entry.name.startswith(prefix) and entry.name.endswith(".debug_pkl"):
+            continue  # TorchScript's own, which `unread` looks through
         kind = _kind(entry.name if pickled else "", _head(archive, entry))
         if kind:
             raise told(archive.source, _refusal(archive.source, "zip", entry.name, kind))

@@ -20,7 +20,10 @@ from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
 from interop.reading.pickle.records import Node, StorageRef
 
-_OTHER_PICKLES = ("constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl")
+_OTHER_PICKLES = (
+    "constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl",
+    "mobile_debug_handles.pkl",
+)  # fmt: skip
 MAX_PICKLE = 1 << 29  # bytes of data.pkl
 
 

@@ -81,7 +81,7 @@ def _described(tree: Node, budget: list[int]) -> dict[str, Json]:
     return described
 
 
-def _stated(node: Node, budget: list[int]) -> dict[str, Json]:
+def _stated(node: Node, budget: list[int], depth: int = 3) -> dict[str, Json]:
     """What a pickled module's own attributes say of its classes; {} for anything else."""
     if type(node) is not Constructed or type(node.state) is not Mapping:
         return {}
@@ -92,6 +92,9 @@ def _stated(node: Node, budget: list[int]) -> dict[str, Json]:
     for key in _STATED & named.keys():
         with suppress(_Nothing):
             attributes[key] = _json(named[key], budget, MAX_DEPTH)
+    parts = named["_modules"].named if type(named["_modules"]) is Mapping else {}
+    if not attributes and len(parts) == 1 and depth:  # a wrapper, DistributedDataParallel say
+        return _stated(next(iter(parts.values())), budget, depth - 1)
     return dict(sorted(attributes.items()))
 
 
