@@ -35,7 +35,6 @@ _ENDINGS = (*_PICKLED, ".bin", ".onnx", ".safetensors", ".h5", ".keras", ".zip")
 # files may begin with any bytes.
 _OWN_FILES = (
     "data.pkl", "constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl",
-    "mobile_debug_handles.pkl",
     "version", "byteorder", ".format_version", ".storage_alignment",
 )  # fmt: skip
 _TRIFLES = frozenset(
@@ -60,17 +59,18 @@ def in_zip(archive: Archive) -> ReadError | None:
     return None
 
 
-def beside_checkpoint(archive: Archive, prefix: str) -> None:
+def beside_checkpoint(archive: Archive, prefix: str, script: bool) -> None:
     """Refuse a checkpoint's archive that holds another model, under a name that is none of torch's:
-    there are loaders and scanners that take it for the checkpoint."""
+    there are loaders and scanners that take it for the checkpoint. `script`: it is TorchScript."""
     files = {prefix + name for name in _OWN_FILES}
     folders = tuple(prefix + name for name in _OWN_FOLDERS)
     for entry in archive.entries.values():
         pickled = entry.name.lower().endswith(_PICKLED)
         if entry.name in files or (entry.name.startswith(folders) and not pickled):
             continue
-        if entry.name.startswith(prefix) and entry.name.endswith(".debug_pkl"):
-            continue  # TorchScript's own, which `unread` looks through
+        own = entry.name.removeprefix(prefix)
+        if script and own.endswith(("pkl", ".json")) and "/" not in own:
+            continue  # of TorchScript's many, all of which `unread` looks through
         kind = _kind(entry.name if pickled else "", _head(archive, entry))
         if kind:
             raise told(archive.source, _refusal(archive.source, "zip", entry.name, kind))

@@ -20,10 +20,7 @@ from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
 from interop.reading.pickle.records import Node, StorageRef
 
-_OTHER_PICKLES = (
-    "constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl",
-    "mobile_debug_handles.pkl",
-)  # fmt: skip
+_OTHER_PICKLES = ("constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl")
 MAX_PICKLE = 1 << 29  # bytes of data.pkl
 
 
@@ -69,9 +66,10 @@ def read_archive(archive: Archive) -> Manifest:
         return found
 
     content = guarded(work, ledger, source.path, whole=True)
-    nested_models.beside_checkpoint(archive, prefix)
+    script = _is_torchscript(archive, prefix)
+    nested_models.beside_checkpoint(archive, prefix, script)
     container = "torch-zip"
-    if _is_torchscript(archive, prefix):
+    if script:
         container = "torchscript"
         ledger.compile()
     return manifest(source, container, digest.hexdigest(), ledger, content)
