@@ -764,6 +764,7 @@ _set(b"B", lambda m: m.blob(4))
 _set(b"C", lambda m: m.blob(1))
 _set(b"\x8e", lambda m: m.blob(8))
 _set(b"\x96", lambda m: m.blob(8))  # BYTEARRAY8
+_set(b"\x97", lambda m: m.stack.append(Constructed(None, ())))  # NEXT_BUFFER, of the loader's own
 _set(b"\x98", lambda m: None)  # READONLY_BUFFER
 _set(b")", lambda m: m.new_sequence(()))
 _set(b"]", lambda m: m.new_sequence([]))
