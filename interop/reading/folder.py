@@ -19,6 +19,7 @@ from interop.reading.bytes import json_text, location
 from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.location import joined, text
+from interop.reading.formats import foreign
 
 Reader = Callable[..., Manifest]
 PREFERRED = ("model.safetensors", "pytorch_model.bin")
@@ -156,6 +157,9 @@ def _only(path: str, names: list[str]) -> str:
         shown = ", ".join(models[:4]) + (", …" if len(models) > 4 else "")
         what = f"the folder holds {len(models)} model files ({shown})"
         raise unrecognised(path, what, "give one of them")
+    package = "Manifest.json" in names and location.is_folder(joined(path, "Data"))
+    if package or "coremldata.bin" in names:
+        raise unrecognised(path, "this is a Core ML package", foreign.CORE_ML)
     raise unrecognised(path, "the folder holds no model file", "give the model file or its folder")
 
 
@@ -207,6 +211,7 @@ def read_index(place: str, reader: Reader) -> Manifest:
         content_sha256=_combined(hashes) if None not in hashes else None,
         state_dicts=(StateDict("", tuple(tensors.values()), ordered),),
         imports=tuple({i: None for shard in shards for i in shard.imports}),
+        opened=tuple({one: None for shard in shards for one in shard.opened}),
     )
 
 
