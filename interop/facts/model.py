@@ -297,6 +297,12 @@ class Manifest:
     opened: tuple[Opened, ...] = ()
 
     @property
+    def channels_last(self) -> bool:
+        """Whether its weights have inputs and outputs as their last two axes, as Keras and
+        TensorFlow order them; torch has outputs and inputs first."""
+        return self.container in ("keras", "hdf5", "saved-model", "tensorflow-checkpoint")
+
+    @property
     def pools(self) -> bool:
         """Whether its modules end in embeddings of texts, which need no head and no labels."""
         return any(module.name == "Pooling" for module in self.modules)

@@ -166,7 +166,7 @@ def _blocks(identity: Identity) -> list[Json]:
 
     return [
         {"path": b.path, "count": b.count, "weights": b.weights, "widths": b.widths}
-        for b in blocks(identity.tensors)
+        for b in blocks(identity.tensors, channels_last=identity.manifest.channels_last)
     ]
 
 
