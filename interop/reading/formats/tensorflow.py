@@ -28,7 +28,7 @@ from interop.facts import (
     Storage,
 )
 from interop.facts import TensorSpec as Spec
-from interop.reading.bytes import json_text, location
+from interop.reading.bytes import json_text, location, snappy
 from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.protobuf import (
@@ -55,6 +55,8 @@ MAX_SHARDS = 10_000
 MAX_GRAPHS = 100
 MAX_PORTS = 10_000
 _MAX_KEY = 1 << 12
+_MAX_CHECKED = 1 << 20  # bytes of an index whose checksums are computed
+_SNAPPY = 1
 _FOOTER = 48
 _DTYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 8: "complex64",
@@ -93,12 +95,19 @@ def _handle(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _block(source: Source, offset: int, size: int) -> bytes:
+    """A block, unpacked; its checksum is of what is in the file, the kind of packing included."""
     if offset + size + 5 > source.size:
         raise Malformed("a block past the end")
-    data = source.data[offset : offset + size + 1]
+    data = source.data[offset : offset + size + 5]
+    if source.size <= _MAX_CHECKED:
+        stated = int.from_bytes(data[size + 1 :], "little")
+        if snappy.masked_crc(data[: size + 1]) != stated:
+            raise Malformed("a block without the checksum it states")
+    if data[size] == _SNAPPY:
+        return snappy.unpacked(data[:size], MAX_INDEX)
     if data[size] != 0:
-        what = "the index of the checkpoint is compressed (snappy), which is not read"
-        raise unrecognised(source.path, what, _COPY)
+        what = f"the index of the checkpoint is compressed in an unknown way ({data[size]})"
+        raise unrecognised(source.path, what, "load it with TensorFlow and save it again")
     return data[:size]
 
 
@@ -155,13 +164,17 @@ class _Checkpoint:
             raise Malformed("no room for the end")
         _, _, at = _handle(footer, 0)
         offset, size, _ = _handle(footer, at)
-        seen = 0
+        seen = unpacked = 0
         for _, handle in _pairs(_block(self.source, offset, size)):
             offset, size, _ = _handle(handle, 0)
             seen += size
             if seen > len(data):  # blocks do not overlap: one could be listed for ever
                 raise Malformed("more blocks than there is room for")
-            yield from _pairs(_block(self.source, offset, size))
+            block = _block(self.source, offset, size)
+            unpacked += len(block)
+            if unpacked > MAX_INDEX:
+                raise over_limit(self.source.path, f"the index unpacks to {unpacked:,} bytes")
+            yield from _pairs(block)
 
     def header(self, message: bytes) -> None:
         for number, wire, a, _ in fields(message, 0, len(message)):
