@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import pickle
 import struct
 import tarfile
 import zlib
@@ -194,3 +195,48 @@ def test_archives_and_folders_of_foreign_models(
     assert "Core ML" in _refusal(package).what
     (package / "Manifest.json").unlink()
     assert "no model file" in _refusal(package).what
+
+
+TORCH_TAR = {
+    "sys_info": pickle.dumps({"protocol_version": 1000}, 2),
+    "pickle": b"\x80\x02}X\x01\x00\x00\x00wX\x01\x00\x00\x000Qs.",
+    "storages": pickle.dumps(1, 2) + pickle.dumps(("0", "cpu"), 2) + struct.pack("<q2f", 2, 1, 2),
+    "tensors": pickle.dumps(1, 2) + struct.pack("<2i3q", 1, 0, 2, 1, 0),
+}
+RUNS = b"cos\nsystem\n(S'true'\ntR."
+
+
+def _torch_tar(path: Path, *more: tuple[str, bytes], **changed: bytes) -> Path:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in (*(TORCH_TAR | changed).items(), *more):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_the_first_pytorchs_tar_is_told_for_what_it_is(tmp_path: Path) -> None:
+    error = _refusal(_torch_tar(tmp_path / "old.pth"))
+    assert error.rule == "file-unrecognised" and "PyTorch 0.1.9" in error.what
+    assert "torch.load" in error.fix and "would run" not in error.what
+
+
+@pytest.mark.parametrize("name", TORCH_TAR)
+def test_what_a_pickle_in_the_first_pytorchs_tar_would_run(tmp_path: Path, name: str) -> None:
+    behind = TORCH_TAR[name] + RUNS  # behind numbers, in two of the files
+    for data in (RUNS, b"\x80\x02" + RUNS, behind):
+        error = _refusal(_torch_tar(tmp_path / "old.pth", **{name: data}))
+        assert error.rule == "model-nested" and "would run os.system" in error.what
+        assert "PyTorch 0.1.9" in error.what and error.fix == "do not load this file"
+    # Whoever unpacks it takes the last of two of one name.
+    error = _refusal(_torch_tar(tmp_path / "old.pth", (name, RUNS)))
+    assert "would run os.system" in error.what
+
+
+def test_a_part_of_the_first_pytorchs_tar_is_a_pickle_in_a_tar(tmp_path: Path) -> None:
+    error = _refusal(_torch_tar(tmp_path / "old.tar", sys_info=b"", storages=b"\x80\x02" + RUNS))
+    assert error.rule == "model-nested" and "PyTorch" not in error.what
+    error = _refusal(
+        _torch_tar(tmp_path / "old.tar", ("model.pth", b"\x80\x02" + RUNS), pickle=b"")
+    )
+    assert "model.pth" in error.what and "would run os.system" in error.what
