@@ -19,7 +19,6 @@ from interop.reading.bytes import json_text, location
 from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.location import joined, text
-from interop.reading.formats import foreign
 
 Reader = Callable[..., Manifest]
 PREFERRED = ("model.safetensors", "pytorch_model.bin")
@@ -159,7 +158,8 @@ def _only(path: str, names: list[str]) -> str:
         raise unrecognised(path, what, "give one of them")
     package = "Manifest.json" in names and location.is_folder(joined(path, "Data"))
     if package or "coremldata.bin" in names:
-        raise unrecognised(path, "this is a Core ML package", foreign.CORE_ML)
+        fix = "give the model that it was converted from to Core ML"
+        raise unrecognised(path, "this is a Core ML package", fix)
     raise unrecognised(path, "the folder holds no model file", "give the model file or its folder")
 
 

@@ -117,7 +117,7 @@ def test_keras_own_layers_are_nothing_to_tell_of() -> None:
     own = {"module": "builtins", "class_name": "function", "config": "relu"}
     named = {"module": "keras.src.models.functional", "class_name": "Functional",
              "registered_name": "Functional"}  # fmt: skip
-    assert _told([own, named, {"class_name": "keras>Dense"}]) == []
+    assert _told([own, named, {"class_name": "keras>Dense"}, {"class_name": "Custom>Adam"}]) == []
 
 
 @pytest.mark.parametrize(

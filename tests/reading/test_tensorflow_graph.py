@@ -52,6 +52,8 @@ def _told(tmp_path: Path, *graphs: bytes) -> list[str]:
         ("FixedUnigramCandidateSampler", {"vocab_file": ""}, ""),
         ("Conv2D", {"padding": "file:///x"}, ""),
         ("LookupTableImportV2", {}, ""),
+        ("IteratorGetNext", {}, ""),
+        ("OneShotIterator", {}, "OneShotIterator code"),
     ],
 )  # fmt: skip
 def test_an_operator_is_known_to_compute_or_told_of(

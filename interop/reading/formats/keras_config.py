@@ -26,7 +26,12 @@ _COMPUTING = frozenset(
 _REACHING = frozenset({"utils", "saving", "config", "export"})
 # Layers that unpickle what is in their configuration, or load another model from a path in it.
 _LOADING = frozenset({"TorchModuleWrapper", "__torch_module__", "TFSMLayer"})
-
+# What Keras 2 registers of its own under the name that it gives to what is somebody else's.
+_OPTIMIZERS = """
+Adadelta Adafactor Adagrad Adam AdamW Adamax CustomScaleLayer Ftrl Lion Nadam RMSprop SGD
+SharpnessAwareMinimization
+"""
+_REGISTERED = frozenset(("Custom", name) for name in _OPTIMIZERS.split())
 # Parts of TensorFlow that a Keras 2 model names where it calls its functions as layers, and that
 # reach files or run Python.
 _TENSORFLOW = frozenset(
@@ -113,7 +118,7 @@ def _named(node: dict[str, Json], path: str) -> Import | None:
     if ">" in name or isinstance(registered, str):
         # Registered by a program of somebody's, which has to be imported first.
         package, _, what = str(name if ">" in name else registered).rpartition(">")
-        if package.lower() != "keras":
+        if package.lower() != "keras" and (package, what) not in _REGISTERED:
             return Import(package or "(unknown)", what, Danger.CODE)
     return None
 

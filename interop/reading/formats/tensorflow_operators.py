@@ -47,8 +47,8 @@ FILE_ATTRIBUTES = {
     "ImmutableConst": ("memory_region_name", ()),
     "Skipgram": ("filename", ()),
 }
-# Operators that compute, in memory and from what they are given; variables, queues and tables are
-# memory.
+# Operators that compute, in memory and from what they are given; variables, queues, tables and an
+# iterator that is given are memory.
 _COMPUTING = """
 Abs AccumulateNV2 AccumulatorApplyGradient AccumulatorNumAccumulated AccumulatorSetGlobalStep
 AccumulatorTakeGradient Acos Acosh Add AddManySparseToTensorsMap AddN AddSparseToTensorsMap AddV2
@@ -118,9 +118,10 @@ Igammac Imag ImageProjectiveTransformV2 ImageProjectiveTransformV3 ImageSummary 
 InitializeTable InitializeTableV2 InplaceAdd InplaceSub InplaceUpdate Inv InvGrad Invert
 InvertPermutation IsBoostedTreesEnsembleInitialized
 IsBoostedTreesQuantileStreamResourceInitialized IsFinite IsInf IsNan IsVariableInitialized
-IsotonicRegression KMC2ChainInitialization KmeansPlusPlusInitialization KthOrderStatistic L2Loss
-LRN LRNGrad LSTMBlockCell LSTMBlockCellGrad LeakyRelu LeakyReluGrad LearnedUnigramCandidateSampler
-LeftShift Less LessEqual Lgamma LinSpace ListDiff Log Log1p LogMatrixDeterminant LogSoftmax
+IsotonicRegression IteratorGetNext IteratorGetNextAsOptional IteratorGetNextSync
+KMC2ChainInitialization KmeansPlusPlusInitialization KthOrderStatistic L2Loss LRN LRNGrad
+LSTMBlockCell LSTMBlockCellGrad LeakyRelu LeakyReluGrad LearnedUnigramCandidateSampler LeftShift
+Less LessEqual Lgamma LinSpace ListDiff Log Log1p LogMatrixDeterminant LogSoftmax
 LogUniformCandidateSampler LogicalAnd LogicalNot LogicalOr LookupTableFind LookupTableFindV2
 LookupTableImport LookupTableImportV2 LookupTableInsert LookupTableInsertV2 LookupTableRemoveV2
 LookupTableSize LookupTableSizeV2 LoopCond LowerBound Lu MakeUnique MapClear MapDefun
