@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import tensorflow_graphs as tf
+from interop.errors import ReadError
 from interop.reading import read
 from interop.reading.formats import tensorflow_operators as known
 
@@ -149,3 +150,19 @@ def test_no_operator_is_on_two_lists() -> None:
              known.FILE_INPUTS.keys(), known.FILE_ATTRIBUTES.keys())  # fmt: skip
     names = [name for one in lists for name in one]
     assert len(names) == len(set(names)) > 1000
+
+
+def test_following_names_has_an_end(tmp_path: Path) -> None:
+    chain = [tf.node("n0", "Identity", ["n1999"])]
+    chain += [tf.node(f"n{n}", "Identity", [f"n{n - 1}"]) for n in range(1, 2000)]
+    savers = [tf.node(f"s{n}", "SaveV2", ["n1999"]) for n in range(200)]
+    with pytest.raises(ReadError) as error:
+        _told(tmp_path, tf.meta_graph([*chain, *savers]))
+    assert error.value.rule == "pickle-over-limit"
+    assert _told(tmp_path, tf.meta_graph([*chain, *savers[:3]])) == ["SaveV2 unsafe"]
+    arguments = [f"a{n}" for n in range(300)]
+    saves = [tf.node(f"s{n}", "SaveV2", [f"a{n}"]) for n in range(300)]
+    calls = [tf.node(f"c{n}", "PartitionedCall", ["x"] * 300, calls="f") for n in range(30)]
+    with pytest.raises(ReadError) as error:
+        _told(tmp_path, tf.meta_graph([INPUT, *calls], [tf.function("f", arguments, *saves)]))
+    assert error.value.rule == "pickle-over-limit"

@@ -17,7 +17,7 @@ from interop.reading.bytes.source import Bytes
 from interop.reading.formats import tensorflow_operators as known
 
 MAX_NODES = 200_000
-_MAX_STEPS = 1_000_000  # of following names back to where they come from
+_MAX_STEPS = 300_000  # of following names back to where they come from
 _MAX_ATTRIBUTE = 1 << 12  # bytes of an attribute that is looked into
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile")
 _BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")  # their first input chooses one
@@ -178,9 +178,7 @@ class Nodes:
             name = reference.partition(":")[0]
             if (place, name) in seen or reference.startswith("^"):
                 continue
-            self._steps += 1
-            if self._steps > _MAX_STEPS:
-                raise over_limit(self.path, "a graph whose file names come from too many nodes")
+            self._step(1)
             seen.add((place, name))
             own = self._scopes[place]
             if name in own.arguments:
@@ -201,6 +199,11 @@ class Nodes:
         # What is joined to a given name is a part of it, unless it is a place of its own.
         return [n for n in names if n[:1] == "/" or "://" in n] if given else names or [""]
 
+    def _step(self, count: int) -> None:
+        self._steps += count
+        if self._steps > _MAX_STEPS:
+            raise over_limit(self.path, "a graph whose file names come from too many nodes")
+
     def _before(self, function: _Scope, at: int) -> tuple[list[tuple[str, str]], bool]:
         """What an argument of a function is given: inputs of its callers, and whether the callers
         are outside of the graph."""
@@ -212,6 +215,7 @@ class Nodes:
         callers = self._callers.get(function.name, [])
         for scope, name in callers:
             node = self._scopes[scope].nodes[name]
+            self._step(len(node.inputs))
             given = [one for one in node.inputs if not one.startswith("^")]
             if node.operator in _BRANCHES:
                 given = given[1:]
