@@ -8,11 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
-from interop.facts import TensorSpec
+from interop.facts import Case, TensorSpec, TextPreprocessing
 from interop.identity import identify
 from interop.identity.block_summary import blocks
 from interop.identity.describe import facts
 from interop.reading import read
+from interop.rules import preprocessing_misfit
 
 LAYERS = {
     "dense": ({"kernel": (64, 10), "bias": (10,)}, (64, 10)),
@@ -68,3 +69,14 @@ def test_the_container_decides(tmp_path: Path) -> None:
         ("conv", (3, 16)),
         ("dense", (64, 10)),
     ]
+
+
+@pytest.mark.parametrize(("shape", "pictures"), [((1, 3, 8, 8), False), ((5, 5, 3, 8), True)])
+def test_a_convolution_takes_pictures_by_its_last_axis_but_one(
+    tmp_path: Path, shape: tuple[int, ...], pictures: bool
+) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["conv/kernel"] = np.zeros(shape, "f4")
+    model = identify(read(tmp_path / "w.h5"), preprocessing=TextPreprocessing())
+    found = [one.what for one in preprocessing_misfit.check(Case(b=model))]
+    assert found == ["the preprocessing is for text, but conv/kernel takes images"] * pictures
