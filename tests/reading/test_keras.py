@@ -213,6 +213,8 @@ def test_a_function_of_tensorflows_as_a_layer_is_judged_by_its_name() -> None:
         ("TFSMLayer", {"filepath": "/else"}, "'/else' (SavedModel of the TFSMLayer layer)"),
         ("KerasLayer", {"handle": "https://tfhub.dev/x"},
          "'https://tfhub.dev/x' (module of the KerasLayer layer)"),
+        ("Mine", {"vocab_path": "v"}, "'v' (vocabulary of the Mine layer)"),
+        ("a\nb", {"url": "u"}, "'u' (file of the 'a\\nb' layer)"),
         ("ResNet50", {"weights": "/w.h5"}, "'/w.h5' (weights of the ResNet50 layer)"),
         ("ResNet50", {"weights": "imagenet"},
          "'imagenet' (weights to download of the ResNet50 layer)"),

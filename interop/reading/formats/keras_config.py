@@ -44,7 +44,9 @@ _TENSORFLOW = frozenset(
 _PATHS = {
     "vocabulary": "vocabulary", "vocabulary_file": "vocabulary", "vocab_file": "vocabulary",
     "merges": "merges", "proto": "SentencePiece model", "filepath": "SavedModel",
-    "weights": "weights",
+    "weights": "weights", "vocabulary_path": "vocabulary", "vocab_path": "vocabulary",
+    "model_path": "model", "saved_model_path": "SavedModel", "weights_path": "weights",
+    "checkpoint_path": "checkpoint", "file_path": "file", "filename": "file", "url": "file",
 }  # fmt: skip
 # A layer of TensorFlow Hub names the module that it loads by this.
 _HUB, _HANDLE = "KerasLayer", "handle"
@@ -67,7 +69,8 @@ def opened(config: Json) -> Iterator[Opened]:
         inner, kind = node.get("config"), node.get("class_name")
         if not isinstance(inner, dict) or not isinstance(kind, str):
             continue
-        layer = f"{kind.rpartition('>')[2]} layer"
+        kind = kind.rpartition(">")[2][:100]
+        layer = f"{kind if kind.isidentifier() else repr(kind)} layer"
         if isinstance(name := inner.get("name"), str):
             layer += f" {name[:100]!r}"
         for key, value in inner.items():
