@@ -7,8 +7,8 @@ What
 
 Why
     The model's author chooses the file. Its lines become part of the model, and leave the machine
-    with its answers or with the next copy that is saved. An address is fetched. `safe_mode` does
-    not prevent it (CVE-2025-12058).
+    with its answers or with the next copy that is saved. An address is fetched. Older
+    versions of Keras do so in safe mode too (CVE-2025-12058).
 
 Example
     Loading candidate.keras would read '/etc/passwd' (vocabulary of the StringLookup layer 'ids').
