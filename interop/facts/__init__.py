@@ -17,9 +17,9 @@ from interop.facts.enums import (
 )
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, Assumption, AudioPreprocessing, DTYPE_BITS, FEW,
-    Graph, Head, Identity, Import, Json, Labels, Manifest, Module, ModuleSpec, Part, Port,
-    Preprocessing, StateDict, Stats, Storage, TensorSpec, TextPreprocessing, Unreadable, WHOLE,
-    family,
+    Graph, Head, Identity, Import, Json, Labels, Manifest, Module, ModuleSpec, Opened, Part,
+    Port, Preprocessing, StateDict, Stats, Storage, TensorSpec, TextPreprocessing, Unreadable,
+    WHOLE, family,
 )
 from interop.facts.report import (
     Case, EvidenceGap, Finding, Input, Measurement, PROOFS, Proof, Report, Rule, Skipped,
@@ -34,7 +34,7 @@ __all__ = [
     "Difference", "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph",
     "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Input",
     "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "MapStep", "Mapped",
-    "Measurement", "Module", "ModuleSpec", "PROOFS", "Pair", "Pairing", "Part",
+    "Measurement", "Module", "ModuleSpec", "Opened", "PROOFS", "Pair", "Pairing", "Part",
     "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof", "ProofName", "Report",
     "RowMatch", "Rule",
     "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",

@@ -191,6 +191,18 @@ class Import:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """A file or an address that loading or running the model reads, and what reads it."""
+
+    path: str
+    by: str
+
+    def __str__(self) -> str:
+        shown = self.path if len(self.path) <= 200 else self.path[:199] + "…"
+        return f"{shown!r} ({self.by})" if shown else f"a file ({self.by})"
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """An input or output of a graph; an axis is a number, or a name where it is dynamic."""
 
@@ -261,7 +273,8 @@ class Manifest:
     `size` counts the bytes of the files in which its tensors lie too (external data, shards).
     `metadata` holds what stands beside the weights (epoch, arch, labels, a safetensors header's
     strings, an ONNX model's properties), as JSON values. `held_aside` names the places of tensors
-    that are no weights (an optimizer's state). Of a folder (`is_folder`) `parts` are the other
+    that are no weights (an optimizer's state). `opened` are the files and addresses that a value in
+    it makes whoever loads or runs it read. Of a folder (`is_folder`) `parts` are the other
     files that decide what the model does, `modules` what modules.json chains, and `absent` what its
     own files name and it does not hold.
     """
@@ -281,6 +294,13 @@ class Manifest:
     parts: tuple[Part, ...] = ()
     modules: tuple[Module, ...] = ()
     absent: tuple[str, ...] = ()
+    opened: tuple[Opened, ...] = ()
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether its weights have inputs and outputs as their last two axes, as Keras and
+        TensorFlow order them; torch has outputs and inputs first."""
+        return self.container in ("keras", "hdf5", "saved-model", "tensorflow-checkpoint")
 
     @property
     def pools(self) -> bool:

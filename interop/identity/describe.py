@@ -138,6 +138,7 @@ def facts(identity: Identity) -> dict[str, Json]:
         ],
         **_pickled_module(identity.state),
         "imports": [{"name": str(i), "danger": i.danger} for i in manifest.imports],
+        **({"opened": [str(one) for one in manifest.opened]} if manifest.opened else {}),
         "graph": None
         if graph is None
         else {
@@ -165,7 +166,7 @@ def _blocks(identity: Identity) -> list[Json]:
 
     return [
         {"path": b.path, "count": b.count, "weights": b.weights, "widths": b.widths}
-        for b in blocks(identity.tensors)
+        for b in blocks(identity.tensors, channels_last=identity.manifest.channels_last)
     ]
 
 

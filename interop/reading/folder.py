@@ -156,6 +156,10 @@ def _only(path: str, names: list[str]) -> str:
         shown = ", ".join(models[:4]) + (", …" if len(models) > 4 else "")
         what = f"the folder holds {len(models)} model files ({shown})"
         raise unrecognised(path, what, "give one of them")
+    package = "Manifest.json" in names and location.is_folder(joined(path, "Data"))
+    if package or "coremldata.bin" in names:
+        fix = "give the model that it was converted from to Core ML"
+        raise unrecognised(path, "this is a Core ML package", fix)
     raise unrecognised(path, "the folder holds no model file", "give the model file or its folder")
 
 
@@ -207,6 +211,7 @@ def read_index(place: str, reader: Reader) -> Manifest:
         content_sha256=_combined(hashes) if None not in hashes else None,
         state_dicts=(StateDict("", tuple(tensors.values()), ordered),),
         imports=tuple({i: None for shard in shards for i in shard.imports}),
+        opened=tuple({one: None for shard in shards for one in shard.opened}),
     )
 
 

@@ -1,8 +1,9 @@
-"""The file needs somebody's classes to be loaded.
+"""The file needs somebody's classes, or operators, to be loaded.
 
 What
     Whole objects were pickled (a module, a configuration), not just tensors. Loading imports the
-    classes by name and fills them.
+    classes by name and fills them. Of a TensorFlow graph: an operator that is not known to compute
+    only, from a library or of a later TensorFlow.
 
 Why
     It loads only where the same code is installed in a version that fits, and
@@ -12,7 +13,8 @@ Example
     candidate.pth holds a pickled models.yolo.Model.
 
 Fix
-    Save `model.state_dict()` instead of the model.
+    Save `model.state_dict()` instead of the model. Export a graph with TensorFlow's own operators
+    for computing; reading data belongs in front of it.
 """
 
 from __future__ import annotations
@@ -38,11 +40,15 @@ def check(case: Case) -> Iterator[Finding]:
     # Where the baseline needs the same classes, the code that loads it has them.
     there = {str(i) for i in case.a.manifest.imports} if case.a is not None else set()
     new = [name for name in needed if name not in there]
+    loading, hint = "loading it needs", "save model.state_dict() instead"
+    if manifest.graph is not None and manifest.container == "saved-model":
+        loading = "running it needs code that is not known to compute only:"
+        hint = "export it with TensorFlow's own operators for computing"
     yield finding(
         RULE,
-        f"loading it needs {listed(new or needed)}" + ("" if new else ", as A does"),
-        place=case.b.manifest.path,
-        hint="save model.state_dict() instead",
+        f"{loading} {listed(new or needed)}" + ("" if new else ", as A does"),
+        place=manifest.path,
+        hint=hint,
         facts={"imports": needed},
         breaks=None if new else (),
         level=None if new else Level.NOTE,

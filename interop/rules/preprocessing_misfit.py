@@ -57,7 +57,8 @@ def check(case: Case) -> Iterator[Finding]:
 
 
 def _of_another_kind(identity: Identity, how: AnyPreprocessing) -> Iterator[Finding]:
-    colours = (t for t in identity.tensors if len(t.shape) == 4 and t.shape[1] == 3)
+    taken = -2 if identity.manifest.channels_last else 1
+    colours = (t for t in identity.tensors if len(t.shape) == 4 and t.shape[taken] == 3)
     first = _first_convolution(identity) or next(colours, None)
     words = next((t.name for t in identity.tensors if _WORDS.search(t.name)), None)
     stated = how.kind

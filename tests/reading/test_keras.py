@@ -16,7 +16,7 @@ import pytest
 from fixtures.benign import OUT
 from interop.errors import ExtraMissing, ReadError
 from interop.reading import read
-from interop.reading.formats.keras_config import imported
+from interop.reading.formats.keras_config import imported, opened
 from interop.reading.values.comparison import array
 from tests.reading.conftest import tensors
 
@@ -117,7 +117,7 @@ def test_keras_own_layers_are_nothing_to_tell_of() -> None:
     own = {"module": "builtins", "class_name": "function", "config": "relu"}
     named = {"module": "keras.src.models.functional", "class_name": "Functional",
              "registered_name": "Functional"}  # fmt: skip
-    assert _told([own, named, {"class_name": "keras>Dense"}]) == []
+    assert _told([own, named, {"class_name": "keras>Dense"}, {"class_name": "Custom>Adam"}]) == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_text_that_is_none_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path / "a.h5").metadata["config.json"] == {"class_name": "\ufffd"}
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs["model_config"] = '{"class_name": "\\ud800"}'
-    with pytest.raises(ReadError, match="no JSON"):
+    with pytest.raises(ReadError, match="not JSON"):
         read(tmp_path / "a.h5")
 
 
@@ -195,3 +195,63 @@ def test_a_function_of_tensorflows_as_a_layer_is_judged_by_its_name() -> None:
 
     assert told("io.write_file") == ["tensorflow.io.write_file unsafe"]
     assert told("math.multiply") == told("__operators__.add") == told("nn.relu") == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "config", "told"),
+    [
+        ("StringLookup", {"name": "s", "vocabulary": "/etc/passwd"},
+         "'/etc/passwd' (vocabulary of the StringLookup layer 's')"),
+        ("IntegerLookup", {"vocabulary": "http://host/x"},
+         "'http://host/x' (vocabulary of the IntegerLookup layer)"),
+        ("Custom>TextVectorization", {"vocabulary": "a\nb"},
+         "'a\\nb' (vocabulary of the TextVectorization layer)"),
+        ("BytePairTokenizer", {"vocabulary": {"a": 0}, "merges": "/m.txt"},
+         "'/m.txt' (merges of the BytePairTokenizer layer)"),
+        ("SentencePieceTokenizer", {"proto": "/x.model"},
+         "'/x.model' (SentencePiece model of the SentencePieceTokenizer layer)"),
+        ("TFSMLayer", {"filepath": "/else"}, "'/else' (SavedModel of the TFSMLayer layer)"),
+        ("KerasLayer", {"handle": "https://tfhub.dev/x"},
+         "'https://tfhub.dev/x' (module of the KerasLayer layer)"),
+        ("Mine", {"vocab_path": "v"}, "'v' (vocabulary of the Mine layer)"),
+        ("a\nb", {"url": "u"}, "'u' (file of the 'a\\nb' layer)"),
+        ("ResNet50", {"weights": "/w.h5"}, "'/w.h5' (weights of the ResNet50 layer)"),
+        ("ResNet50", {"weights": "imagenet"},
+         "'imagenet' (weights to download of the ResNet50 layer)"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_a_path_is_told_of(layer: str, config: Any, told: str) -> None:
+    nested = {"config": {"layers": [{"class_name": layer, "config": config}]}}
+    assert [str(one) for one in opened(nested)] == [told]
+
+
+@pytest.mark.parametrize(
+    ("layer", "config"),
+    [
+        ("StringLookup", {"name": "/etc/passwd", "vocabulary": ["a", "/etc/passwd"]}),
+        ("StringLookup", {"vocabulary": None}),
+        ("SentencePieceTokenizer", {"proto": "aGVsbG8gd29ybGQ="}),
+        ("ResNet50", {"weights": None}),
+        ("Dense", {"handle": "x", "activation": "relu", "weights": ""}),
+    ],
+)
+def test_values_that_the_model_holds_itself_are_no_paths(layer: str, config: Any) -> None:
+    assert list(opened({"class_name": layer, "config": config})) == []
+
+
+def test_a_vocabulary_that_is_a_path_is_told_of_every_container(tmp_path: Path) -> None:
+    layer = {"class_name": "StringLookup", "config": {"name": "s", "vocabulary": "/etc/passwd"}}
+    with (
+        zipfile.ZipFile(OUT / "model.keras") as plain,
+        zipfile.ZipFile(tmp_path / "m.keras", "w") as changed,
+    ):
+        for name in plain.namelist():
+            data = plain.read(name)
+            changed.writestr(name, json.dumps(layer).encode() if name == "config.json" else data)
+    for attribute in ("model_config", "training_config"):
+        with h5py.File(tmp_path / f"{attribute}.h5", "w") as file:
+            file["w"] = np.ones(2, "f4")
+            file.attrs[attribute] = json.dumps({"loss": layer})
+    files = [tmp_path / "m.keras", *tmp_path.glob("*.h5")]
+    assert [[one.path for one in read(file).opened] for file in files] == [["/etc/passwd"]] * 3
+    assert read(OUT / "model.keras").opened == () and read(OUT / "model.h5").opened == ()

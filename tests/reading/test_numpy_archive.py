@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from interop.errors import ReadError
 from interop.reading import read
 from interop.reading.formats.numpy_archive import MAX_HEADER
-from interop.reading.values.comparison import array
+from interop.reading.values.comparison import array, compared
 from tests.reading.conftest import dangers, stored_bytes, tensors
 
 KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16")
@@ -165,3 +166,54 @@ def test_a_dtype_that_is_not_understood_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\0" + length + header + bytes(4))
     with pytest.raises(ReadError, match="not understood"):
         read(tmp_path / "a.npy")
+
+
+def _with_sum(path: Path, crc: int, method: int, arrays: int = 1) -> Path:
+    """An archive of arrays of which the first states a checksum that is not its own."""
+    array = io.BytesIO()
+    np.save(array, np.arange(6, dtype="f4"))
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name in map(str, range(arrays)):
+            archive.writestr(f"{name}.npy", array.getvalue())
+    data = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+        at = data.index(mark) + place
+        data[at : at + 4] = crc.to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("crc", [0, 1])
+@pytest.mark.parametrize("arrays", [1, 2])
+def test_a_wrong_checksum_is_refused_as_numpy_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crc: int, method: int, arrays: int
+) -> None:
+    file = _with_sum(tmp_path / "a.npz", crc, method, arrays)
+    with pytest.raises(zipfile.BadZipFile), np.load(file) as archive:
+        archive["0"]
+    with pytest.raises(ReadError) as error:
+        read(file)
+    assert error.value.rule == "zip-checksum-wrong"
+    # Of a large one the headers alone are read, unless all of it is.
+    monkeypatch.setattr("interop.reading.formats.numpy_archive._MAX_CHECKED", 10)
+    assert tensors(read(file))["0"].shape == (6,)
+    found = [tensors(read(file))["0"]]
+    for reading in (
+        lambda: read(file, content_hash=True),
+        lambda: list(compared((t, None) for t in found)),
+    ):
+        with pytest.raises(ReadError) as error:
+            reading()
+        assert error.value.rule == "zip-checksum-wrong"
+
+
+def test_torch_may_leave_its_checksums_out(write_zip: Callable[..., Path]) -> None:
+    path = write_zip({"a/data.pkl": b"}.", "a/version": b"3"})
+    data = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+        at = -1
+        while (at := data.find(mark, at + 1)) >= 0:
+            data[at + place : at + place + 4] = bytes(4)
+    path.write_bytes(data)
+    assert read(path).container == "torch-zip"

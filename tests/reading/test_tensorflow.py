@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import tensorflow_graphs as tf
 from fixtures.benign import OUT
 from interop.errors import ReadError
 from interop.reading import read
+from interop.reading.bytes.snappy import masked_crc
+from interop.reading.formats.tensorflow import _handle, _pairs
 from tests.reading.conftest import stored_bytes, tensors
 
 
@@ -72,15 +75,52 @@ def test_a_table_damaged_anywhere_is_refused_or_read(checkpoint: Path) -> None:
                 assert error.fix
 
 
-def test_a_compressed_table_is_told_so(checkpoint: Path) -> None:
+def _packed(index: bytes, kind: int = 1, wrong: int = 0, size: int = 0) -> bytes:
+    """The same table in blocks packed by Snappy, as literals; `size` is added to what they state,
+    `wrong` to their checksums."""
+    whole = bytearray()
+
+    def put(block: bytes) -> bytes:
+        pieces = (block[at : at + 50] for at in range(0, len(block), 50))
+        packed = tf.number(len(block) + size)
+        packed += b"".join(bytes([(len(piece) - 1) << 2]) + piece for piece in pieces)
+        handle = tf.number(len(whole)) + tf.number(len(packed))
+        packed += bytes([kind])
+        whole.extend(packed + ((masked_crc(packed) + wrong) & 0xFFFFFFFF).to_bytes(4, "little"))
+        return handle
+
+    def block(pairs: list[tuple[bytes, bytes]]) -> bytes:
+        entries = (b"\0" + tf.number(len(k)) + tf.number(len(v)) + k + v for k, v in pairs)
+        return b"".join(entries) + bytes(4) + (1).to_bytes(4, "little")
+
+    def pairs(at: int, handles: bytes) -> list[tuple[bytes, bytes]]:
+        offset, length, _ = _handle(handles, at)
+        return list(_pairs(index[offset : offset + length]))
+
+    behind = _handle(index[-48:], 0)[2]
+    lines = [(k, put(block(pairs(0, handle)))) for k, handle in pairs(behind, index[-48:])]
+    footer = put(block([])) + put(block(lines))
+    return bytes(whole) + footer.ljust(40, b"\0") + index[-8:]
+
+
+def test_a_table_packed_by_snappy_is_read(checkpoint: Path) -> None:
+    plain, index = read(checkpoint), checkpoint / "model.index"
+    whole = index.read_bytes()
+    index.write_bytes(_packed(whole))
+    assert read(checkpoint).state_dicts == plain.state_dicts
+    for damaged in (_packed(whole, wrong=1), _packed(whole, size=1), _packed(whole, size=1 << 40)):
+        index.write_bytes(damaged)
+        assert _refusal(checkpoint).rule == "file-truncated"
+    index.write_bytes(_packed(whole, kind=2))
+    assert "compressed in an unknown way" in _refusal(checkpoint).what
+
+
+def test_the_checksum_of_a_block_is_held(checkpoint: Path) -> None:
     index = checkpoint / "model.index"
     data = bytearray(index.read_bytes())
-    start = data.index(b"\x00\x00\x06\x08\x01")
-    end = data.index(b"\x00\x00\x00\x00\x01\x00\x00\x00", start) + 8
-    assert data[end] == 0
-    data[end] = 1
+    data[data.index(b"VARIABLE_VALUE")] ^= 1
     index.write_bytes(data)
-    assert "snappy" in _refusal(index).what
+    assert _refusal(checkpoint).rule == "file-truncated"
 
 
 def test_a_saved_model_is_its_folder_and_its_graph_file(saved: Path) -> None:

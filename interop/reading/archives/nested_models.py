@@ -6,9 +6,11 @@ model is no model: it is refused, by the name of the entry, and with its dangers
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+import re
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 
 from interop.errors import ReadError
 from interop.facts import Danger, Manifest
@@ -41,6 +43,11 @@ _TRIFLES = frozenset(
     ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 )
 _OWN_FOLDERS = ("data/", "tensors/", "constants/", "code/", ".data/")
+
+
+# What the first PyTorch wrote into a tar, and where a pickle may begin: a protocol or a name.
+_TAR_FILES = ("sys_info", "pickle", "storages", "tensors")
+_STARTS = re.compile(rb"\x80[\x00-\x05]|c[\w.]{1,60}\n[\w.]{1,60}\n")
 
 
 def told(source: Source, error: ReadError) -> ReadError:
@@ -121,7 +128,8 @@ def _search_entry(archive: Archive, entry: Entry, ledger: Ledger) -> None:
 
 def in_tar(source: Source) -> ReadError:
     """The refusal of a tar archive: of a model by its entry's name, or of whatever it is."""
-    at = 0
+    at, left = 0, _MAX_PICKLE
+    own: dict[str, list[bytes]] = {}
     for _ in range(_MAX_ENTRIES):
         header = source.data[at : at + 512]
         name = header[:100].split(b"\0")[0].decode("utf-8", "replace")
@@ -132,15 +140,44 @@ def in_tar(source: Source) -> ReadError:
             size = int(digits, 8)
         except ValueError:
             break
-        if kind := _kind(name, source.data[at + 512 : at + 512 + min(size, 16)]):
-            error = _refusal(source, "tar", name, kind)
-            inner = source.data[at + 512 : at + 512 + min(size, _MAX_PICKLE)]
-            if unsafe := _unsafe([_run(inner, source.budget)]):
-                error.what += f"; it would run {unsafe}"
-            return told(source, error)
+        if name in _TAR_FILES and size and left > 0:
+            own.setdefault(name, []).append(source.data[at + 512 : at + 512 + min(size, left)])
+            left -= size
+        elif kind := _kind(name, source.data[at + 512 : at + 512 + min(size, 16)]):
+            return _in_tar(source, name, kind, source.data[at + 512 : at + 512 + min(size, left)])
         at += 512 + (size + 511) // 512 * 512
+    if len(own) == len(_TAR_FILES):
+        return _first_torch(source, [data for several in own.values() for data in several])
+    for name, several in own.items():
+        if kind := _kind(name, several[0]):
+            return _in_tar(source, name, kind, several[0])
     fix = "unpack it with `tar xf` and give the model file in it"
     return unrecognised(source.path, "this is a tar archive", fix)
+
+
+def _in_tar(source: Source, name: str, kind: str, inner: bytes) -> ReadError:
+    error = _refusal(source, "tar", name, kind)
+    if unsafe := _unsafe([_run(inner, source.budget)]):
+        error.what += f"; it would run {unsafe}"
+    return told(source, error)
+
+
+def _first_torch(source: Source, files: Iterable[bytes]) -> ReadError:
+    """The refusal of a checkpoint of the first PyTorch, with what its pickles would run."""
+    ledger = Ledger()
+    with suppress(OverLimit, ReadError):
+        for data in files:
+            at, _ = search(data, ledger, source.budget)
+            for found in islice(_STARTS.finditer(data), _MAX_HIDDEN):
+                # Numbers lie between its pickles: each place that may begin one is looked at.
+                if found.start() >= at:
+                    at, _ = search(data, ledger, source.budget, found.start())
+    what = "a checkpoint of PyTorch 0.1.9 or before (a tar of " + ", ".join(_TAR_FILES) + ")"
+    if unsafe := _unsafe([ledger]):
+        what, fix = f"{what}; loading it would run {unsafe}", "do not load this file"
+        return ReadError(what, where=source.path, fix=fix, rule="model-nested")
+    fix = "load it with torch.load(…, weights_only=False) and save it again with torch.save"
+    return unrecognised(source.path, f"this is {what}", fix)
 
 
 def as_pickle(source: Source, manifest: Manifest) -> Manifest:

@@ -31,6 +31,8 @@ _HONEST_FLAGS = 0x080E
 _SIZES_FOLLOW = 0x0008
 _SAME_IN_BOTH = ~0x0806  # some writers set bits 1, 2 and 11 in one place alone
 _BLOCK = 1 << 22
+# Entries that torch's writers alone have.
+_TORCHS = frozenset({"data.pkl", "version", "byteorder", "archive_format", ".format_version"})
 _DESCRIPTOR = 24  # bytes that may follow an entry's data: its checksum and sizes once more
 _AGAIN = "do not load this file; ask its author for one that torch.save or safetensors wrote"
 
@@ -102,8 +104,11 @@ class Archive:
         if at != size:
             raise self.disagree(f"its directory holds more than the {count:,} entries it states")
         self._place_entries(start)
-        # torch.save can be told to compute no checksums and then writes 0 for every one.
-        self.summed = any(entry.crc for entry in self.entries.values())
+        # torch.save can be told to compute no checksums and then writes 0 for every one. Whoever
+        # reads other archives holds 0 too.
+        self.summed = any(entry.crc for entry in self.entries.values()) or not any(
+            name.rpartition("/")[2] in _TORCHS for name in self.entries
+        )
 
     # ------------------------------------------------------------ refusals
 

@@ -36,7 +36,7 @@ _DTYPES = {
     "c8": "complex64", "c16": "complex128",
 }  # fmt: skip
 _OPTIMIZER = ("optimizer", "optimizer_weights")
-_ATTRIBUTES = ("keras_version", "backend", "model_config")
+_ATTRIBUTES = ("keras_version", "backend", "model_config", "training_config")
 
 
 class Place(NamedTuple):

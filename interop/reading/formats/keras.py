@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 
-from interop.facts import Import, Json, Manifest, StateDict, Storage, TensorSpec
+from interop.facts import Import, Json, Manifest, Opened, StateDict, Storage, TensorSpec
 from interop.reading.archives import nested_models
 from interop.reading.archives.zip_archive import STORED, Archive, Entry
 from interop.reading.bytes import json_text
 from interop.reading.bytes.address import truncated, unrecognised
 from interop.reading.bytes.source import Source
 from interop.reading.formats import hdf5
-from interop.reading.formats.keras_config import imported
+from interop.reading.formats.keras_config import imported, opened
 from interop.reading.formats.table import need
 from interop.reading.pickle.imports import Ledger
 
@@ -83,6 +83,7 @@ class _Reader:
         self.digest = hashlib.sha256()
         self.metadata: dict[str, Json] = {}
         self.imports: dict[Import, None] = {}
+        self.opened: dict[Opened, None] = {}
         self.places: dict[str, list[TensorSpec]] = {}
         self.aside: tuple[str, ...] = ()
 
@@ -102,6 +103,7 @@ class _Reader:
             metadata=self.metadata,
             imports=tuple(self.imports),
             held_aside=self.aside,
+            opened=tuple(self.opened),
         )
 
     def weights(self, place: hdf5.Place) -> None:
@@ -116,20 +118,30 @@ class _Reader:
         for name, text in contents.attributes.items():
             if name == "model_config":
                 self.described(_CONFIG, text.encode())
+            elif name == "training_config":
+                self.configured(self.parsed(name, text.encode()))
             else:
                 self.metadata.setdefault(name, text)
 
     def described(self, name: str, raw: bytes) -> None:
         self.digest.update(raw)
-        try:
-            document = json_text.loads(raw)
-        except ValueError:
-            raise truncated(self.path, f"its {name} is no JSON") from None
+        document = self.parsed(name, raw)
         if name == _METADATA and isinstance(document, dict):
             self.metadata.update(document)
         elif isinstance(document, dict):
             self.metadata[name] = document
-            self.imports.update(dict.fromkeys(imported(document, self.path)))
+            self.configured(document)
+
+    def parsed(self, name: str, raw: bytes) -> Json:
+        try:
+            return json_text.loads(raw)
+        except ValueError:
+            raise truncated(self.path, f"its {name} is not JSON") from None
+
+    def configured(self, config: Json) -> None:
+        """Note what loading a configuration would import and read."""
+        self.imports.update(dict.fromkeys(imported(config, self.path)))
+        self.opened.update(dict.fromkeys(opened(config)))
 
 
 def _named(path: str) -> tuple[str, str]:

@@ -1,15 +1,17 @@
-"""A Keras configuration (JSON) -> the Python names that loading it would import or run.
+"""A Keras configuration (JSON) -> the Python names and the files that loading it would reach.
 
 A Lambda layer brings bytecode; a layer or function of somebody's names the module it comes from,
-and Keras imports whatever stands there.
+and Keras imports whatever stands there. A value that is a text where a list is usual is a path or
+an address, and Keras reads what lies there.
 """
 
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Iterator
 
-from interop.facts import Danger, Import, Json
+from interop.facts import Danger, Import, Json, Opened
 from interop.reading.bytes.address import over_limit
 from interop.reading.pickle.imports import is_denied
 
@@ -24,7 +26,12 @@ _COMPUTING = frozenset(
 _REACHING = frozenset({"utils", "saving", "config", "export"})
 # Layers that unpickle what is in their configuration, or load another model from a path in it.
 _LOADING = frozenset({"TorchModuleWrapper", "__torch_module__", "TFSMLayer"})
-
+# What Keras 2 registers of its own under the name that it gives to what is somebody else's.
+_OPTIMIZERS = """
+Adadelta Adafactor Adagrad Adam AdamW Adamax CustomScaleLayer Ftrl Lion Nadam RMSprop SGD
+SharpnessAwareMinimization
+"""
+_REGISTERED = frozenset(("Custom", name) for name in _OPTIMIZERS.split())
 # Parts of TensorFlow that a Keras 2 model names where it calls its functions as layers, and that
 # reach files or run Python.
 _TENSORFLOW = frozenset(
@@ -33,16 +40,61 @@ _TENSORFLOW = frozenset(
 )  # fmt: skip
 
 
+# Values that a layer reads from a file or an address when they are a text.
+_PATHS = {
+    "vocabulary": "vocabulary", "vocabulary_file": "vocabulary", "vocab_file": "vocabulary",
+    "merges": "merges", "proto": "SentencePiece model", "filepath": "SavedModel",
+    "weights": "weights", "vocabulary_path": "vocabulary", "vocab_path": "vocabulary",
+    "model_path": "model", "saved_model_path": "SavedModel", "weights_path": "weights",
+    "checkpoint_path": "checkpoint", "file_path": "file", "filename": "file", "url": "file",
+}  # fmt: skip
+# A layer of TensorFlow Hub names the module that it loads by this.
+_HUB, _HANDLE = "KerasLayer", "handle"
+# A SentencePiece model in the configuration itself, which is read from there.
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+# Words for weights that are no path: none at all.
+_NO_WEIGHTS = ("", "None", "random")
+
+
 def imported(config: Json, path: str) -> Iterator[Import]:
     """The names in every part of a configuration, as often as they stand in it."""
+    for node in _nodes(config):
+        if (reference := _named(node, path)) is not None:
+            yield reference
+
+
+def opened(config: Json) -> Iterator[Opened]:
+    """The files and addresses that loading a configuration reads."""
+    for node in _nodes(config):
+        inner, kind = node.get("config"), node.get("class_name")
+        if not isinstance(inner, dict) or not isinstance(kind, str):
+            continue
+        kind = kind.rpartition(">")[2][:100]
+        layer = f"{kind if kind.isidentifier() else repr(kind)} layer"
+        if isinstance(name := inner.get("name"), str):
+            layer += f" {name[:100]!r}"
+        for key, value in inner.items():
+            what = "module" if key == _HANDLE and kind.endswith(_HUB) else _PATHS.get(key, "")
+            if not what or not isinstance(value, str):
+                continue
+            if key == "weights":
+                if value in _NO_WEIGHTS:
+                    continue
+                if "/" not in value and "." not in value:
+                    what = "weights to download"
+            if key != "proto" or _BASE64.fullmatch(value) is None:
+                yield Opened(value, f"{what} of the {layer}")
+
+
+def _nodes(config: Json) -> Iterator[dict[str, Json]]:
+    """Every mapping in a configuration."""
     todo = [config]
     while todo:
         node = todo.pop()
         if isinstance(node, list):
             todo += node
         elif isinstance(node, dict):
-            if (reference := _named(node, path)) is not None:
-                yield reference
+            yield node
             todo += node.values()
 
 
@@ -69,7 +121,7 @@ def _named(node: dict[str, Json], path: str) -> Import | None:
     if ">" in name or isinstance(registered, str):
         # Registered by a program of somebody's, which has to be imported first.
         package, _, what = str(name if ">" in name else registered).rpartition(">")
-        if package.lower() != "keras":
+        if package.lower() != "keras" and (package, what) not in _REGISTERED:
             return Import(package or "(unknown)", what, Danger.CODE)
     return None
 

@@ -33,6 +33,7 @@ MAX_ARRAYS = 20_000
 MAX_HEADER = 1 << 16
 MAX_TEXT = 1 << 24  # bytes of text that are looked into
 MAX_PICKLE = 1 << 28  # bytes of a pickle of objects
+_MAX_CHECKED = 1 << 23  # bytes of an archive whose checksums are held though only headers are read
 _MAGIC = b"\x93NUMPY"
 # One entry of the header's dict; the dtype of a record is a list. Python 2 wrote 3L for 3.
 _ENTRY = re.compile(
@@ -101,9 +102,18 @@ def read_archive(archive: Archive) -> Manifest:
     if len(archive.entries) > MAX_ARRAYS:
         raise over_limit(source.path, f"the archive holds {len(archive.entries):,} arrays")
     reader = _Reader(source)
+    sizes = sum(entry.packed + entry.size for entry in archive.entries.values())
+    if not source.remote and sizes <= _MAX_CHECKED:
+        check_sums(archive)
     for name, entry in archive.entries.items():
         reader.entry(archive, name.removesuffix(".npy"), entry)
     return reader.manifest(archive.directory)
+
+
+def check_sums(archive: Archive) -> None:
+    """Hold the checksum of every array, as numpy does; ReadError for one that is wrong."""
+    for entry in archive.entries.values():
+        archive.check_sum(entry)
 
 
 class _Reader:

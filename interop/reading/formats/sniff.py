@@ -8,44 +8,17 @@ from __future__ import annotations
 from interop.errors import ReadError
 from interop.reading.bytes.address import truncated, unrecognised
 from interop.reading.bytes.source import Source
+from interop.reading.formats import foreign
 
 # Tags of the top-level fields of an ONNX model (number << 3 | wire type); any may come first.
 _ONNX_FIRST = frozenset({0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72})
 _INDEX_HEAD = 1 << 16  # bytes of a JSON file within which an index of shards shows itself
 _SAVE = "save the model's state_dict() with torch.save or safetensors and give that file"
-_FETCH = "the download went wrong: fetch the file itself again"
 
 # (first bytes, container)
 _KNOWN = ((b"\x89HDF\r\n\x1a\n", "hdf5"), (b"\x93NUMPY", "numpy"))
 # The last bytes of a table of keys and values as LevelDB and TensorFlow write it.
 _TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
-# (offset, bytes, what it is, what to do)
-_FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
-    (
-        0,
-        b"version https://git-lfs",
-        "a Git LFS pointer, not the model itself",
-        "run `git lfs pull`",
-    ),
-    (0, b"GGUF", "a GGUF file", _SAVE),
-    (4, b"TFL3", "a TensorFlow Lite model", _SAVE),
-    (0, b"\x1f\x8b", "gzip-compressed", "unpack it with gunzip first"),
-    (0, b"BZh", "bzip2-compressed", "unpack it with bunzip2 first"),
-    (0, b"\xfd7zXZ\x00", "xz-compressed", "unpack it with unxz first"),
-    (0, b"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it with unzstd first"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
-    (0, b"Rar!", "a RAR archive", "unpack it first"),
-    (0, b"\x89PNG", "a PNG picture", "give a model file"),
-    (0, b"\xff\xd8\xff", "a JPEG picture", "give a model file"),
-    (0, b"GIF8", "a GIF picture", "give a model file"),
-    (0, b"RIFF", "a RIFF media file", "give a model file"),
-    (0, b"%PDF", "a PDF document", "give a model file"),
-    (0, b"\x7fELF", "an ELF program or library", "give a model file"),
-    (0, b"MZ\x90\x00", "a Windows program or library", "give a model file"),
-    (0, b"SQLite format 3", "an SQLite database", "give a model file"),
-    (0, b"ptrace", "a profiler trace", "give a model file"),
-    (4, b"ET12", "an ExecuTorch program (.pte)", _SAVE),
-)
 
 
 def kind(source: Source) -> str:
@@ -72,7 +45,7 @@ def kind(source: Source) -> str:
         from interop.reading.archives import nested_models
 
         raise nested_models.in_tar(source)
-    if (error := foreign(source.path, head)) is not None:
+    if (error := foreign.by_magic(source, head)) is not None:
         raise error
     return "onnx?" if head[0] in _ONNX_FIRST else "pickle"
 
@@ -98,23 +71,10 @@ def is_safetensors(head: bytes, size: int) -> bool:
     return int.from_bytes(head[:8], "little") < 1 << 40 or (head[9:10] == b'"' and head[0] != 0x80)
 
 
-def foreign(path: str, head: bytes) -> ReadError | None:
-    """What the bytes are, where they are well known to be no model that is read."""
-    for offset, magic, what, fix in _FOREIGN:
-        if head.startswith(magic, offset):
-            return unrecognised(path, f"this is {what}", fix)
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        return unrecognised(path, "this is a web page", _FETCH)
-    if start.startswith((b"<?xml", b"<error")):
-        return unrecognised(path, "this is an XML document", _FETCH)
-    if not head.strip(b"\x00"):
-        return truncated(path, "the file begins with nothing but zero bytes", _FETCH)
-    return None
-
-
 def unknown(path: str, head: bytes) -> ReadError:
-    """The refusal of last resort: text, or bytes that nothing here can read."""
+    """The refusal of last resort: another format, text, or bytes that nothing here can read."""
+    if (error := foreign.by_structure(path, head)) is not None:
+        return error
     if is_text(head):
         line = head.decode("utf-8", "replace").strip().splitlines()
         begins = f" that begins {line[0][:40]!r}" if line else ""

@@ -17,18 +17,18 @@ from pathlib import Path, PurePosixPath
 from interop.errors import ReadError
 from interop.facts import (
     DTYPE_BITS,
-    Danger,
     Graph,
     Import,
     Json,
     Layout,
     Manifest,
+    Opened,
     Port,
     StateDict,
     Storage,
 )
 from interop.facts import TensorSpec as Spec
-from interop.reading.bytes import json_text, location
+from interop.reading.bytes import json_text, location, snappy
 from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.protobuf import (
@@ -37,23 +37,26 @@ from interop.reading.bytes.protobuf import (
     Field,
     Malformed,
     fields,
+    integers,
     signed,
     text,
     varint,
 )
 from interop.reading.bytes.source import Bytes, Source
 from interop.reading.folder import escapes
-from interop.reading.formats.keras_config import imported
+from interop.reading.formats.keras_config import imported, opened
+from interop.reading.formats.tensorflow_graph import Nodes
 from interop.reading.pickle.rebuild import MAX_AXES
 from interop.reading.pickle.state_dicts import ASIDE
 
 MAX_INDEX = 1 << 26
 MAX_ENTRIES = 200_000
-MAX_NODES = 200_000
 MAX_SHARDS = 10_000
 MAX_GRAPHS = 100
 MAX_PORTS = 10_000
 _MAX_KEY = 1 << 12
+_MAX_CHECKED = 1 << 20  # bytes of an index whose checksums are computed
+_SNAPPY = 1
 _FOOTER = 48
 _DTYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 8: "complex64",
@@ -67,24 +70,6 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _RECORDS = frozenset({"_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter", "global_step"})
 _SLOTS = frozenset({"Adam", "Adam_1", "AdamW", "Momentum", "RMSProp", "RMSProp_1", "Adagrad",
                     "Ftrl", "Ftrl_1", "ExponentialMovingAverage"})  # fmt: skip
-# Operators that read or write files, or run Python, when the graph runs. Reading data belongs to
-# training: a graph to be served is given its inputs.
-_REACHING = frozenset(
-    {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc",
-     "ShellExecute", "CreateSummaryFileWriter", "CreateSummaryDbWriter",
-     "WholeFileReader", "WholeFileReaderV2", "TextLineReader", "TextLineReaderV2",
-     "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "TFRecordReader", "TFRecordReaderV2",
-     "LMDBReader", "TextLineDataset", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2",
-     "TFRecordDataset", "TFRecordDatasetV2", "SqlDataset", "CSVDataset", "CSVDatasetV2",
-     "LMDBDataset", "ExperimentalLMDBDataset", "ExperimentalSqlDataset", "ExperimentalCSVDataset",
-     "LoadDataset", "SaveDataset", "SaveDatasetV2", "DatasetToTFRecord",
-     "ExperimentalDatasetToTFRecord", "CacheDataset", "CacheDatasetV2", "SnapshotDataset",
-     "SnapshotDatasetV2", "DistributedSave", "MatchingFilesDataset",
-     "ExperimentalMatchingFilesDataset", "Save", "SaveSlices", "Restore", "RestoreSlice",
-     "LoadAndRemapMatrix", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3"}
-)  # fmt: skip
-# Every SavedModel has these, to save and load itself: the file's name is given from outside then.
-_SAVING = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
 _COPY = "fetch or save the checkpoint again"
 _NAME = attrgetter("name")
 
@@ -110,12 +95,19 @@ def _handle(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _block(source: Source, offset: int, size: int) -> bytes:
+    """A block, unpacked; its checksum is of what is in the file, the kind of packing included."""
     if offset + size + 5 > source.size:
         raise Malformed("a block past the end")
-    data = source.data[offset : offset + size + 1]
+    data = source.data[offset : offset + size + 5]
+    if source.size <= _MAX_CHECKED:
+        stated = int.from_bytes(data[size + 1 :], "little")
+        if snappy.masked_crc(data[: size + 1]) != stated:
+            raise Malformed("a block without the checksum it states")
+    if data[size] == _SNAPPY:
+        return snappy.unpacked(data[:size], MAX_INDEX)
     if data[size] != 0:
-        what = "the index of the checkpoint is compressed (snappy), which is not read"
-        raise unrecognised(source.path, what, _COPY)
+        what = f"the index of the checkpoint is compressed in an unknown way ({data[size]})"
+        raise unrecognised(source.path, what, "load it with TensorFlow and save it again")
     return data[:size]
 
 
@@ -172,13 +164,17 @@ class _Checkpoint:
             raise Malformed("no room for the end")
         _, _, at = _handle(footer, 0)
         offset, size, _ = _handle(footer, at)
-        seen = 0
+        seen = unpacked = 0
         for _, handle in _pairs(_block(self.source, offset, size)):
             offset, size, _ = _handle(handle, 0)
             seen += size
             if seen > len(data):  # blocks do not overlap: one could be listed for ever
                 raise Malformed("more blocks than there is room for")
-            yield from _pairs(_block(self.source, offset, size))
+            block = _block(self.source, offset, size)
+            unpacked += len(block)
+            if unpacked > MAX_INDEX:
+                raise over_limit(self.source.path, f"the index unpacks to {unpacked:,} bytes")
+            yield from _pairs(block)
 
     def header(self, message: bytes) -> None:
         for number, wire, a, _ in fields(message, 0, len(message)):
@@ -295,30 +291,22 @@ class _SavedModel:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.data = source.data
-        self.nodes = 0
-        self.operators: dict[str, int] = {}
-        self.functions: set[str] = set()
+        self.nodes = Nodes(source.path)
         self.signatures: dict[str, tuple[list[Port], list[Port]]] = {}
         self.tags: list[Json] = []
         self.version = ""
-        self.producer = 0
-        self.reaching: dict[str, None] = {}
-        # The nodes of the graph or function that is being read: operator and inputs by name.
-        self.scope: dict[str, tuple[str, list[str]]] = {}
+        self.assets: list[str] = []  # the nodes that are given their names
+        self.imports: list[Import] = []
+        self.opened: list[Opened] = []
 
     def read(self) -> Manifest:
-        graphs = [f for f in fields(self.data, 0, self.source.size) if f[0] == 2]
-        for _, _, a, b in graphs:
-            self.meta_graph(a, b)
-        for name in self.functions:
-            self.operators.pop(name, None)
-        imports = [
-            Import("tensorflow.raw_ops", name, Danger.UNSAFE)
-            for name in (*self.operators, *self.reaching)
-            if name in _REACHING or name in self.reaching
-        ]
+        for number, _, a, b in fields(self.data, 0, self.source.size):
+            if number == 2:
+                self.meta_graph(a, b)
+        self.imports += self.nodes.imports
+        self.opened += self.nodes.opened
         folder = location.folder_of(self.source.path)
-        imports += self.layers(location.joined(folder, "keras_metadata.pb"))
+        self.layers(location.joined(folder, "keras_metadata.pb"))
         weights = _variables(location.joined(folder, "variables/variables.index"))
         header = self.source.sha256()
         if weights is not None:
@@ -331,9 +319,10 @@ class _SavedModel:
             header_sha256=header,
             state_dicts=weights.state_dicts if weights else (),
             metadata=self.metadata(),
-            imports=tuple(dict.fromkeys(imports)),
+            imports=tuple(dict.fromkeys(self.imports)),
             graph=self.graph(),
             held_aside=weights.held_aside if weights else (),
+            opened=tuple(dict.fromkeys(self.opened)),
         )
 
     def metadata(self) -> dict[str, Json]:
@@ -345,21 +334,28 @@ class _SavedModel:
         chosen = "serving_default" if "serving_default" in names else (names or [""])[0]
         inputs, outputs = self.signatures.get(chosen, ([], []))
         producer = f"tensorflow {self.version}" if self.version else ""
-        opsets = {"tensorflow": self.producer} if self.producer else {}
-        return Graph(tuple(inputs), tuple(outputs), opsets, producer, self.operators)
+        opsets = {"tensorflow": self.nodes.producer} if self.nodes.producer else {}
+        return Graph(tuple(inputs), tuple(outputs), opsets, producer, self.nodes.operators)
 
     def meta_graph(self, at: int, end: int) -> None:
+        self.nodes.begin()
+        self.assets.clear()
         for number, wire, a, b in fields(self.data, at, end):
             if wire != BYTES:
                 continue
             if number == 1:
                 self.information(a, b)
             elif number == 2:
-                self.graph_def(a, b)
+                self.nodes.graph_def(self.data, a, b)
+            elif number == 3:
+                self.saver(a, b)
             elif number == 5:
                 self.signature(a, b)
             elif number == 6:
                 self.asset(a, b)
+            elif number == 7:
+                self.objects(a, b)
+        self.nodes.judge()
 
     def information(self, at: int, end: int) -> None:
         for field in fields(self.data, at, end):
@@ -368,82 +364,67 @@ class _SavedModel:
             elif field[0] == 5:
                 self.version = text(self.data, field)[:40]
 
+    def saver(self, at: int, end: int) -> None:
+        """Note the node that whoever saves or loads the model replaces by a file's name."""
+        for field in fields(self.data, at, end):
+            if field[0] == 1:
+                self.nodes.given.add(text(self.data, field).partition(":")[0])
+
     def asset(self, at: int, end: int) -> None:
         """A file that loading the model reads, from the folder of its assets."""
+        node = ""
         for field in fields(self.data, at, end):
-            if field[0] == 2:
+            if field[0] == 1 and field[1] == BYTES:
+                for inner in fields(self.data, field[2], field[3]):
+                    if inner[0] == 1:
+                        node = text(self.data, inner).partition(":")[0]
+            elif field[0] == 2:
                 name = PurePosixPath(text(self.data, field).replace("\\", "/"))
                 if name.is_absolute() or ".." in name.parts:
                     raise escapes(self.source.path, name)
+        self.assets.append(node)
+        self.nodes.given.add(node)
 
-    def graph_def(self, at: int, end: int) -> None:
-        functions = []
-        self.scope = {}
+    def objects(self, at: int, end: int) -> None:
+        """Read what the object graph says of Keras's layers and of what functions are bound to."""
+        nodes: list[str | None] = []
+        functions: list[tuple[str, list[int]]] = []
         for number, wire, a, b in fields(self.data, at, end):
             if number == 1 and wire == BYTES:
-                self.node(a, b)
+                nodes.append(self.object(a, b))
             elif number == 2 and wire == BYTES:
-                for inner, kind, c, d in fields(self.data, a, b):
-                    if inner == 1 and kind == BYTES:
-                        functions.append((c, d))
-            elif number == 4 and wire == BYTES:
-                for inner, kind, c, _ in fields(self.data, a, b):
-                    if inner == 1 and kind == VARINT:
-                        self.producer = c
-        self.files()
-        for a, b in functions:
-            self.function(a, b)
+                functions.append(self.bound(a, b))
+        for name, places in functions:
+            self.nodes.bound[name] = [nodes[n] if 0 <= n < len(nodes) else None for n in places]
 
-    def files(self) -> None:
-        """Note what saves to, or loads from, a file that the graph itself names."""
-        for operator, inputs in self.scope.values():
-            if operator in _SAVING and not self.given(inputs):
-                self.reaching[operator] = None
-
-    def given(self, inputs: list[str]) -> bool:
-        """Does the first of the inputs come from outside, from a placeholder or an argument?"""
-        todo, seen = inputs[:1], set()
-        while todo:
-            if (name := todo.pop().partition(":")[0]) in seen or name.startswith("^"):
-                continue
-            seen.add(name)
-            operator, before = self.scope.get(name, ("Placeholder", []))
-            if operator.startswith("Placeholder"):
-                return True
-            todo += before
-        return False
-
-    def function(self, at: int, end: int) -> None:
-        self.scope = {}
+    def object(self, at: int, end: int) -> str | None:
+        """The node of a constant or an asset; None for another object."""
+        node = None
         for number, wire, a, b in fields(self.data, at, end):
-            if number == 1 and wire == BYTES:
+            if number == 9 and wire == BYTES:
+                names = [text(self.data, f) for f in fields(self.data, a, b) if f[0] == 1]
+                node = names[0] if names else None
+            elif number == 5 and wire == BYTES:
+                place = next((f[2] for f in fields(self.data, a, b) if f[0] == 1), 0)
+                node = self.assets[place] if place < len(self.assets) else None
+            elif number == 4 and wire == BYTES:
                 for field in fields(self.data, a, b):
-                    if field[0] == 1:
-                        self.functions.add(text(self.data, field))
-            elif number == 3 and wire == BYTES:
-                self.node(a, b)
-        self.files()
+                    # TensorFlow 2.0 to 2.4 kept Keras's layers here.
+                    if field[0] == 3 and self.data[field[2] : field[2] + 1] == b"{":
+                        self.layer(_json(self.data, field), self.source.path)
+        return node
 
-    def node(self, at: int, end: int) -> None:
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise over_limit(self.source.path, f"more than {MAX_NODES:,} nodes")
-        name, operator, to_file = "", "", False
-        inputs: list[str] = []
+    def bound(self, at: int, end: int) -> tuple[str, list[int]]:
+        """A function's name, and the objects that its last arguments are bound to."""
+        name, places = "", []  # type: str, list[int]
         for field in fields(self.data, at, end):
             if field[0] == 1:
                 name = text(self.data, field)
-            elif field[0] == 2:
-                operator = text(self.data, field)
-            elif field[0] == 3:
-                inputs.append(text(self.data, field))
-            elif field[0] == 5 and field[1] == BYTES and field[3] - field[2] < _MAX_KEY:
-                to_file |= b"file://" in self.data[field[2] : field[3]]
-        if to_file and operator == "PrintV2":
-            self.reaching[operator] = None
-        if operator:
-            self.operators[operator] = self.operators.get(operator, 0) + 1
-            self.scope[name] = operator, inputs
+            elif field[0] == 2 and field[1] == BYTES:
+                for inner in fields(self.data, field[2], field[3]):
+                    if inner[0] == 2:
+                        places += integers(self.data, inner)
+        return name, places
 
     def signature(self, at: int, end: int) -> None:
         name, inputs, outputs = "", [], []  # type: str, list[Port], list[Port]
@@ -473,19 +454,21 @@ class _SavedModel:
                         shape = _shape(self.data, a, b)
         return Port(name, kind, shape)
 
-    def layers(self, path: str) -> list[Import]:
-        """The layers of a Keras 2 model, of which a Lambda holds Python bytecode."""
+    def layers(self, path: str) -> None:
+        """Note what the layers of a Keras 2 model reach: a Lambda holds Python bytecode."""
         if not location.exists(path):
-            return []
-        imports: list[Import] = []
+            return
         with Source(path) as source:
             for number, wire, a, b in fields(source.data, 0, source.size):
                 if number != 1 or wire != BYTES:
                     raise Malformed("something else than a layer")
                 for field in fields(source.data, a, b):
                     if field[0] == 5:
-                        imports += imported(_json(source.data, field), path)
-        return imports
+                        self.layer(_json(source.data, field), path)
+
+    def layer(self, config: Json, path: str) -> None:
+        self.imports += imported(config, path)
+        self.opened += opened(config)
 
 
 def _json(data: Bytes, field: Field) -> Json:

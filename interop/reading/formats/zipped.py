@@ -7,15 +7,20 @@ from interop.facts import Manifest
 from interop.reading.archives.zip_archive import Archive
 from interop.reading.bytes.address import unrecognised
 from interop.reading.bytes.source import Source
-from interop.reading.formats import table
+from interop.reading.formats import foreign, table
 
-_SAVE = "save the model's state_dict() with torch.save and give that file"
+_MAX_SCHEMA = 1 << 24  # bytes of a description of what is in an archive
 # An entry of this name, at the top or one folder down, tells whose archive it is.
 _FOREIGN = (
-    ("[Content_Types].xml", "an office document"),
-    ("META-INF/MANIFEST.MF", "a Java archive"),
-    ("MAR-INF/MANIFEST.json", "a TorchServe archive (.mar)"),
-)
+    ("[Content_Types].xml", "an office document", "give a model file"),
+    ("META-INF/MANIFEST.MF", "a Java archive", "give a model file"),
+    ("MAR-INF/MANIFEST.json", "a TorchServe archive (.mar)",
+     "unpack it with unzip and give the file that its manifest calls serializedFile"),
+    ("com.apple.CoreML/model.mlmodel", "a Core ML package (.mlpackage)",
+     foreign.CORE_ML),
+    ("coremldata.bin", "a compiled Core ML model (.mlmodelc)",
+     foreign.CORE_ML),
+)  # fmt: skip
 # Entries that tell of a container that is read; the first that is there decides.
 _KNOWN = (
     ("data.pkl", "torch-zip"),  # first: whatever else is in it, this is what torch.load runs
@@ -44,9 +49,13 @@ def kind(archive: Archive) -> str:
     for name, container in _KNOWN:
         if _has(archive, name):
             return container
-    for name, what in _FOREIGN:
+    for name, what, fix in _FOREIGN:
         if _has(archive, name):
-            raise unrecognised(path, f"this is {what}", _SAVE)
+            raise unrecognised(path, f"this is {what}", fix)
+    schema = archive.entries.get("schema.json")
+    if schema is not None and b'"__loader__"' in (archive.read(schema, _MAX_SCHEMA) or b""):
+        fix = "load it with skops.io.load, convert it to ONNX with skl2onnx and give that file"
+        raise unrecognised(path, "this is a scikit-learn model (.skops)", fix)
     if archive.entries and all(name.endswith(".npy") for name in archive.entries):
         return "numpy"
     from interop.reading.archives import nested_models

@@ -97,6 +97,8 @@ def _file(given: Input) -> list[str]:
             most = len(names) if danger == Danger.UNSAFE else MOST_NAMES
             rest = f" and {len(names) - most} more" if len(names) > most else ""
             rows.append([word, ", ".join(names[:most]) + rest])
+    if opened := f.get("opened"):
+        rows.append(["would read", ", ".join(opened)])
     if set(by_danger) == {Danger.SAFE}:
         rows.append(["code", "none: it imports only what rebuilds tensors"])
     elif not by_danger:
