@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -116,6 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if isinstance(error, OSError) and _printing(error):
             code = _say(f"standard output: cannot be written ({error.strerror}); make room", 2)
+        elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            code = _say(f"{error.filename}: no file can have so long a name; check the path", 2)
         else:
             import traceback
 

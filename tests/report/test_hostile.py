@@ -44,6 +44,7 @@ from interop.facts.sections.export import (
 )
 from interop.facts.sections.finetune import FinetuneSection
 from interop.facts.sections.gate import GateSection, WaivedFinding
+from interop.pytest_plugin import Checker
 from interop.report import FORMATS, render
 from interop.report.json import from_json, to_json
 from interop.report.sanitize import brief, in_json, one_name, plain
@@ -298,6 +299,7 @@ def test_no_file_steers_who_reads_of_it(interop: Run, tmp_path: Path, h: str) ->
     assert not steering((tmp_path / "map.json").read_bytes().decode())
     for command in (
         ["gate", "--show-config", "--policy", "interop.toml"], [h], [f"--{h}"], ["explain", h],
+        ["gate", "model.safetensors", "--baseline", f"git:{h}:a"],
         ["inspect", h], ["inspect", f"a#{h}"], ["check", "a", "b", "--for", h], ["verify", h],
         ["inspect", "model.safetensors", "--format", h],
         ["inspect", "model.safetensors", "--report", h], ["bench", "--compare", "bench.json", h],
@@ -345,6 +347,16 @@ def test_the_name_of_a_file_or_a_folder_steers_nobody(interop: Run, tmp_path: Pa
     every = ["gate", "--all", str(tmp_path), "--baseline", str(tmp_path)]
     for form in ("text", "github", "json"):
         assert not steered(interop, tmp_path, [*every, "--format", form])
+
+
+def test_a_failed_test_of_the_pytest_plugin_steers_nobody(tmp_path: Path) -> None:
+    for n, h in enumerate(HOSTILE):
+        (tmp_path / f"{n}.safetensors").write_bytes(safetensors({h: n + 1}, {}))
+        (tmp_path / "b.safetensors").write_bytes(safetensors({h: n + 2, "b": 1}, {}))
+        for b in ("b.safetensors", h.replace("\0", "")):
+            with pytest.raises(pytest.fail.Exception) as failed:
+                Checker(tmp_path).assert_reloadable(f"{n}.safetensors", b)
+            assert not steering(str(failed.value))
 
 
 def test_errors_warnings_and_progress_are_no_way_out(
