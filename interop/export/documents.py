@@ -144,8 +144,8 @@ def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[
     )
     surroundings.filters |= {
         "json": lambda v: json.dumps(v, ensure_ascii=False),
-        "tame": tame,
-        "code": code,
+        "tame": lambda v: tame(str(v)),
+        "code": lambda v: code(str(v)),
     }
     return surroundings.get_template("card.md.j2").render(
         name=name,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from interop.api import identify_file
 from interop.export.documents import card
 from interop.export.pipeline import GraphInput
-from interop.facts import Proof
+from interop.facts import Assumption, AxisDomain, AxisState, Proof
 from tests.helpers.steering import HOSTILE, steering
 from tests.report.test_hostile import safetensors
 from tests.report.test_markdown import Shown
@@ -21,9 +22,12 @@ def made(folder: Path, h: str) -> str:
     facts = {
         "dtype": "float32", "library": "onnx", "task": "", "opset": 20, "route": "dynamo",
         "inputs": (GraphInput(h, "float32", (h, 3)),), "outputs": (h, "b"),
-        "weight_files": ["model.safetensors"], "notes": [h], "domain": (),
+        "weight_files": ["model.safetensors"], "notes": [h],
+        "domain": (AxisDomain(h, 0, h, AxisState.RESTRICTED, 1, 2, why=h),),
     }  # fmt: skip
-    text = card(identify_file(str(path)), h, (Proof(h, True, h),), facts)
+    assumed = Assumption("architecture", h, (h,), h, h)
+    identity = replace(identify_file(str(path)), assumptions=(assumed,))
+    text = card(identity, h, (Proof(h, True, h),), facts)
     return text.partition("\n---\n")[2].partition("```python")[0]
 
 

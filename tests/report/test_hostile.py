@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from interop.facts import (
     Answer,
     AxisDomain,
+    AxisState,
     Finding,
     Input,
     Intent,
@@ -168,7 +169,7 @@ def named(command: str, h: str) -> Report:
         "check": CheckSection(), "bench": BenchSection(conditions={h: h}, notes=(h,)),
         "export": ExportSection(
             bundle=h, files={h: 1}, route=h, attempts=(Attempt(h, h, 1.0), Attempt(h, h)),
-            notes=(h,), domain=(AxisDomain(h, 0, h, (1, 2), 1, 2, (), h),),
+            notes=(h,), domain=(AxisDomain(h, 0, h, AxisState.OPEN, 1, 2, why=h),),
             departure=GraphDeparture(
                 runtime=h, what=h, node=h, operator=h, module=h, kind=h, source=h, relative=1.0,
                 at_inputs=1.0, bound=1.0, compared=1, agreed=1, others=(h,), value=h, batch=h,
