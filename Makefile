@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 LIGHT = .venv-light
 
-.PHONY: help demo test test-light test-install fuzz files fixtures train rules rule index golden bench readme clean
+.PHONY: help demo test test-light test-install fuzz files fixtures train rules rule index operators golden bench readme clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -62,6 +62,9 @@ rule: $(READY)  ## stamp a new rule: make rule ID=some-fault
 
 index: $(READY)  ## rebuild the index of architectures from the libraries that are installed (10 minutes)
 	$(BIN)/interop index build
+
+operators: $(READY)  ## write the table of ONNX's operators anew, by the onnx that is installed
+	$(BIN)/python -m tests.reading.onnx_operators
 
 golden: $(READY)  ## accept what the rules and the formats now say
 	$(BIN)/python -m tests.rules.matrix

@@ -72,11 +72,12 @@ class Checker:
         __tracebackhide__ = True
         from interop.errors import InteropError
         from interop.facts import Answer
+        from interop.report.sanitize import plain
 
         try:
             report = self.check(a, b, intent)
         except InteropError as error:
-            pytest.fail(str(error), pytrace=False)
+            pytest.fail(plain(str(error)), pytrace=False)
         if report.outcome is not Answer.YES:
             pytest.fail(_words(report, intent), pytrace=False)
 
@@ -87,12 +88,14 @@ class Checker:
 
 def _words(report: Report, intent: str) -> str:
     """The verdict, and each finding that bears on it, a line each."""
+    from interop.report.sanitize import one_name
+
     lines = [f"{intent}: {report.outcome}; {report.summary}"]
     for finding in report.findings:
         if intent in {str(b) for b in finding.breaks}:
             hint = f" (fix: {finding.hint})" if finding.hint else ""
             lines.append(f"  {finding.level} {finding.rule}: {finding.what}{hint}")
-    return "\n".join(lines)
+    return "\n".join(map(one_name, lines))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
 import sys
+import warnings
 from importlib import import_module
 
 import click
@@ -41,6 +43,9 @@ Examples:
 Exit codes: 0 holds, 1 does not hold, 2 bad usage or an unreadable file,
 3 unknown or inconclusive, 4 a fault of interop's own.
 """
+
+
+_formatted = warnings.formatwarning  # what libraries warn of may hold a name
 
 
 class Commands(click.Group):
@@ -90,6 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     # A file's facts are hundreds of thousands of small records that all stay: looking again and
     # again for garbage among them takes longer than reading them.
     gc.set_threshold(200_000, 50, 100)
+    warnings.formatwarning = lambda *given, **named: _plain(_formatted(*given, **named))
     for stream in (sys.stdout, sys.stderr):  # a name that they cannot encode is escaped
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -111,10 +117,12 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if isinstance(error, OSError) and _printing(error):
             code = _say(f"standard output: cannot be written ({error.strerror}); make room", 2)
+        elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            code = _say(f"{error.filename}: no file can have so long a name; check the path", 2)
         else:
             import traceback
 
-            traceback.print_exc()
+            click.echo(_plain(traceback.format_exc()), err=True, nl=False)
             code = _say("a fault of interop's own; the lines above belong in a bug report", 4)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -132,8 +140,14 @@ def _printing(error: OSError) -> bool:
     return True
 
 
-def _say(line: str, code: int) -> int:
+def _plain(text: str) -> str:
     from interop.report.sanitize import plain
 
-    click.echo(f"interop: {plain(' '.join(line.split()))}", err=True)
+    return plain(text)
+
+
+def _say(line: str, code: int) -> int:
+    from interop.cli.output import say
+
+    say(f"interop: {' '.join(line.split())}")
     return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from interop.cli.options import report_options
 from interop.cli.output import check_targets, finish, progress
 from interop.facts.sections.check import CheckSection
 from interop.files import write_whole
-from interop.report.json import to_json
+from interop.report.json import dump, to_json
 
 
 @click.command(
@@ -56,5 +55,5 @@ def command(
     if map_out is not None:
         pairing = report.section(CheckSection).pairing
         document = to_json(pairing.map if pairing else None)
-        write_whole(Path(map_out), json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        write_whole(Path(map_out), dump(document, indent=1))
     finish(report, form, reports)

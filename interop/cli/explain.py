@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from textwrap import fill
-
 import click
 
+from interop.cli.output import print_lines
 from interop.errors import ConfigError
-from interop.report.table import WIDTH, table
+from interop.report.table import WIDTH, table, wrap
 from interop.rules import SECTIONS, all_rules, explain
 
 
@@ -24,7 +23,7 @@ def command(rule: str | None) -> None:
     if rule is None:
         rows = [["rule", "level", "what it finds"]]
         rows += [[e.rule.id, str(e.rule.level), e.title] for e in all_rules().values()]
-        click.echo("\n".join(table(rows)))
+        print_lines(*table(rows))
         return
     if (explained := explain(rule)) is None:
         from difflib import get_close_matches
@@ -33,10 +32,10 @@ def command(rule: str | None) -> None:
         fix = f"did you mean {near[0]}?" if near else "'interop explain' lists them"
         raise ConfigError(f"no rule {rule!r}", fix=fix)
     breaks = ", ".join(explained.rule.breaks) or "nothing"
-    click.echo(f"{explained.rule.id}: {explained.title}")
-    click.echo(f"level {explained.rule.level}, breaks {breaks}")
+    print_lines(f"{explained.rule.id}: {explained.title}")
+    print_lines(f"level {explained.rule.level}, breaks {breaks}")
     for section in SECTIONS:
-        click.echo(f"\n{section}")
+        print_lines("", section)
         for paragraph in explained.sections[section].split("\n\n"):
             text = " ".join(paragraph.split())
-            click.echo(fill(text, WIDTH, initial_indent="    ", subsequent_indent="    "))
+            print_lines(*wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    "))

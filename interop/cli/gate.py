@@ -10,7 +10,7 @@ import click
 
 from interop.cli.options import options as options_of
 from interop.cli.options import report_options
-from interop.cli.output import check_targets, finish, progress, say
+from interop.cli.output import check_targets, finish, print_lines, progress, say
 from interop.gate.options import GateOptions
 from interop.policy.policy import own_policy
 
@@ -64,7 +64,7 @@ def command(
         from interop.policy.show import shown
 
         own = policy if candidate is None else policy.of(candidate)
-        click.echo(shown(own, datetime.now(UTC).date()), nl=False)
+        print_lines(*shown(own, datetime.now(UTC).date()))
         return
     if baseline is None:
         raise click.UsageError("Missing option '--baseline'", click.get_current_context())

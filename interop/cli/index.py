@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from interop.cli.output import progress, progress_done
+from interop.cli.output import print_lines, progress, progress_done
 from interop.errors import ConfigError, need_torch_side
 
 LIBRARIES = ("torchvision", "timm", "transformers")
@@ -70,4 +70,4 @@ def build(output: Path | None, only: tuple[str, ...], library: tuple[str, ...]) 
         raise ConfigError(f"cannot be written ({error.strerror})", where=str(out)) from None
     finally:
         progress_done()
-    click.echo(f"{out}: {len(names)} names, {size} bytes")
+    print_lines(f"{out}: {len(names)} names, {size} bytes")

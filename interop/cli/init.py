@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from interop.cli.output import progress, progress_done
+from interop.cli.output import print_lines, progress, say
 
 
 @click.command(
@@ -41,13 +41,12 @@ def command(a: str | None, b: str | None, out: Path, force: bool) -> None:
     from interop.policy.compose import said
 
     seen, report = api.first_policy(out, a, b, force=force, progress=progress)
-    progress_done()
     for identity in seen:
-        click.echo(said(identity), err=True)
+        say(said(identity))
     if report is None:
-        click.echo(f"wrote {out}; try it with: interop gate CANDIDATE --baseline A")
+        print_lines(f"wrote {out}; try it with: interop gate CANDIDATE --baseline A")
         return
     word = {0: "it passes", 1: "it fails", 3: "it is inconclusive"}[report.exit_code]
     why = f", {report.summary}" if report.exit_code else ""
-    click.echo(f"wrote {out}; on these two models: {word}{why}")
+    print_lines(f"wrote {out}; on these two models: {word}{why}")
     raise SystemExit(report.exit_code)

@@ -1,4 +1,8 @@
-"""A Report -> stdout, the files asked for, and the exit code; lines of progress."""
+"""A Report -> stdout, the files asked for, and the exit code; lines of progress.
+
+All that a command prints goes through here, where names lose what could steer a terminal or a CI
+server: `print_lines` for stdout, `say`, `log` and `progress` for stderr.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,9 @@ from interop.errors import ConfigError
 from interop.facts import Report
 from interop.files import write_whole
 from interop.report import FORMATS, render
-from interop.report.sanitize import plain
+from interop.report.sanitize import brief, in_json, one_name
+
+MOST_LINE = 4000  # characters of a line on stderr
 
 
 def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
@@ -28,13 +34,12 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     targets = [_target(given) for given in reports]
     for kind, path in targets:
         write_whole(path, render(report, kind))
-    click.echo(_printable(render(report, form), form), nl=False)
+    click.echo(_printable(render(report, form), form), nl=False)  # each form has its own escapes
     sys.stdout.flush()
     for option in _unused(report):
-        click.echo(f"interop: --{option} is ignored: each file states its own", err=True)
+        say(f"interop: --{option} is ignored: each file states its own")
     if form == "text" or not sys.stdout.isatty():
-        line = plain(f"interop {report.command}: {report.outcome}; {report.summary}")
-        click.echo(line, err=True)
+        say(f"interop {report.command}: {report.outcome}; {report.summary}")
     sys.exit(report.exit_code)
 
 
@@ -45,7 +50,7 @@ def _printable(text: str, form: str) -> str:
     if encoding.lower().replace("-", "") == "utf8" or text.isascii():
         return text
     if form in ("json", "sarif"):
-        return json.dumps(json.loads(text), indent=2) + "\n"
+        return in_json(json.dumps(json.loads(text), indent=2)) + "\n"
     if form == "junit":
         return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
     return text
@@ -103,20 +108,24 @@ def environment() -> dict[str, Any]:
 def progress(line: str) -> None:
     """A line of progress, on a terminal only."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{line}", err=True, nl=False)
+        click.echo(f"\r\x1b[K{brief(line, MOST_LINE)}", err=True, nl=False)
 
 
 def log(line: str) -> None:
     """A line that stays, on a terminal only."""
     if sys.stderr.isatty():
-        progress_done()
-        click.echo(line, err=True)
+        say(line)
 
 
 def say(line: str) -> None:
     """A line on stderr, wherever that goes."""
     progress_done()
-    click.echo(line, err=True)
+    click.echo(brief(line, MOST_LINE), err=True)
+
+
+def print_lines(*lines: str) -> None:
+    """Lines on stdout."""
+    click.echo("\n".join(map(one_name, lines)))
 
 
 def say_own_code(*references: str | None) -> None:

@@ -16,6 +16,8 @@ from interop import __version__
 from interop.facts import HeadRole, Identity, Json, Labels, Proof, ProofName
 from interop.identity.describe import assumptions_facts
 from interop.identity.metadata import ASSUMED, NOT_APPLICABLE, preprocessing_json
+from interop.report.json import dump
+from interop.report.markdown import code, tame
 
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir", "numpy")
 # Roles of a head whose outputs stand side by side in each row.
@@ -140,7 +142,11 @@ def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[
     surroundings = Environment(
         loader=loader, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    surroundings.filters["json"] = lambda v: json.dumps(v, ensure_ascii=False)
+    surroundings.filters |= {
+        "json": lambda v: json.dumps(v, ensure_ascii=False),
+        "tame": lambda v: tame(str(v)),
+        "code": lambda v: code(str(v)),
+    }
     return surroundings.get_template("card.md.j2").render(
         name=name,
         identity=identity,
@@ -180,7 +186,7 @@ def file_sha256(path: Path) -> str:
 
 
 def write_json(path: Path, value: Json) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8", newline="\n")
+    path.write_text(dump(value), "utf-8", newline="\n")
 
 
 def _labels(labels: Labels) -> Json:

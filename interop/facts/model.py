@@ -217,7 +217,8 @@ class Graph:
 
     `meanings` says what each output holds, as `interop.reading.formats.onnx_outputs` learns it of
     the last nodes; `computation` is the hash of what it computes with its weights
-    (`interop.reading.formats.onnx_computation`). Both are empty for graphs of other formats.
+    (`interop.reading.formats.onnx_computation`); `faults` are sentences on what makes it unsound
+    (`interop.reading.formats.onnx_soundness`). All are empty for graphs of other formats.
     """
 
     inputs: tuple[Port, ...]
@@ -227,6 +228,7 @@ class Graph:
     operators: Mapping[str, int] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     computation: str = ""
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

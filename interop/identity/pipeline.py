@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from os.path import exists
 from pathlib import Path
 
 from interop.errors import ReadError
@@ -143,7 +144,8 @@ def identify_file(
 def split_place(given: str | Path) -> tuple[str, str | None]:
     """ "train.pth#ema" -> the file, and the place in it; a "#" in a file's own name is its own."""
     path, mark, place = str(given).rpartition("#")
-    if not mark or Path(given).exists():
+    # Path.exists raises on a name that is too long for a file.
+    if not mark or exists(given):  # noqa: PTH110
         return str(given), None
     return path, place
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from interop.facts import Identity, Json
 from interop.policy.keys import KEYS
+from interop.report.sanitize import in_json, one_name
 
 _ROOM = 1.2  # by which the next model's file may be larger than the larger of the two
 
@@ -47,7 +48,7 @@ def text(seen: list[Identity]) -> str:
         "# [models.budgets]",
         "# size-mb = 200",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(one_name, lines)) + "\n"
 
 
 def _top() -> list[str]:
@@ -148,7 +149,7 @@ _SAMPLES = {
 
 
 def _toml(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return in_json(json.dumps(value, ensure_ascii=False))
 
 
 def said(identity: Identity) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 from interop.policy.keys import KEYS
 from interop.policy.policy import DEFAULTS, Policy, Settings, Waiver
+from interop.report.sanitize import in_json
 from interop.rules import all_rules
 
 
-def shown(policy: Policy, today: date) -> str:
+def shown(policy: Policy, today: date) -> list[str]:
     """Lines "key = value  # where", which are TOML themselves but for the values that are none."""
     rows = [*_known(policy.settings), *_rules(policy.settings)]
     rows += [_waiver(w, today) for w in policy.waivers]
@@ -25,7 +26,7 @@ def shown(policy: Policy, today: date) -> str:
     lines = [
         f"{text.ljust(wide)}  # {where}{rest}" if where else text for text, rest, where in rows
     ]
-    return "\n".join([f"# policy: {policy.source}", *lines]) + "\n"
+    return [f"# policy: {policy.source}", *lines]
 
 
 def _known(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -48,4 +49,4 @@ def _waiver(waiver: Waiver, today: date) -> tuple[str, str, str]:
 
 
 def _text(value: Any) -> str:
-    return "none" if value is None else json.dumps(value, ensure_ascii=False)
+    return "none" if value is None else in_json(json.dumps(value, ensure_ascii=False))

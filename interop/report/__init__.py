@@ -10,7 +10,6 @@ from importlib import import_module
 
 from interop.errors import ConfigError
 from interop.facts import Report
-from interop.report.sanitize import escape_report
 
 # format -> the module that renders it; loaded when it is asked for
 FORMATS = {
@@ -23,9 +22,6 @@ FORMATS = {
     "html": "interop.report.html",
 }
 
-# Those that have no escapes of their own for the end of a line.
-_BARE = ("text",)
-
 __all__ = ["FORMATS", "render"]
 
 
@@ -34,4 +30,4 @@ def render(report: Report, form: str) -> str:
     if form not in FORMATS:
         raise ConfigError(f"unknown format {form!r}", fix=f"known: {', '.join(FORMATS)}")
     make: Callable[[Report], str] = import_module(FORMATS[form]).render
-    return make(escape_report(report) if form in _BARE else report)
+    return make(report)

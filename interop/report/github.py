@@ -44,9 +44,13 @@ def _command(kind: str, title: str, message: str, file: str = "") -> str:
 
 def _data(text: str) -> str:
     """A message, with what would end the command as its code."""
-    return plain(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return plain(_encoded(text))
 
 
 def _property(text: str) -> str:
     """A property's value, in which a colon and a comma would end it too."""
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return plain(_encoded(text).replace(":", "%3A").replace(",", "%2C"))
+
+
+def _encoded(text: str) -> str:
+    return text.replace("%", "%25").replace("\n", "%0A")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from interop.errors import ConfigError
 from interop.facts import Absent, AxisDomain, Json, Measurement, Report, Sparse
 from interop.facts.sections import sections_of
+from interop.report.sanitize import in_json
 
 T = TypeVar("T")
 
@@ -26,11 +27,9 @@ def render(report: Report) -> str:
     return dump(to_json(report))
 
 
-def dump(document: Json) -> str:
+def dump(document: Json, indent: int | None = 2) -> str:
     """JSON text that can be written as UTF-8, ending in a newline."""
-    written = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    # Half a surrogate pair (a byte of a file's name that is no UTF-8) has an escape in JSON alone.
-    return written.encode("utf-8", "backslashreplace").decode("utf-8")
+    return in_json(json.dumps(document, indent=indent, ensure_ascii=False)) + "\n"
 
 
 def to_json(value: Any) -> Json:

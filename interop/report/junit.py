@@ -5,16 +5,13 @@ Of the elements that Jenkins' schema (junit-10.xsd of its xunit plugin) allows, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from interop.facts import Answer, Finding, Intent, Level, Report
+from interop.report.sanitize import one_name
 from interop.report.wording import headline, waived, word
-
-# XML 1.0 has no place for these, which a tensor's name may hold.
-_UNFIT = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def render(report: Report) -> str:
     for case in cases:
         if case.said:
             counts[{"failure": "failures", "error": "errors"}.get(case.said, "skipped")] += 1
-    suite = Element("testsuite", {"name": _clean(name)} | {k: str(v) for k, v in counts.items()})
+    suite = Element("testsuite", {"name": one_name(name)} | {k: str(v) for k, v in counts.items()})
     for case in cases:
         _add(suite, name, case)
     suites = Element("testsuites")
@@ -102,15 +99,13 @@ def _decides(report: Report, breaks: tuple[Intent, ...]) -> bool:
 
 
 def _add(suite: Element, name: str, case: _Case) -> None:
-    classname = _clean(f"{name.replace(' ', '.')}.{case.kind}")
+    classname = one_name(f"{name.replace(' ', '.')}.{case.kind}")
     time = f"{case.seconds:.3f}"
-    test = SubElement(suite, "testcase", classname=classname, name=_clean(case.name), time=time)
+    test = SubElement(suite, "testcase", classname=classname, name=one_name(case.name), time=time)
     if case.said:
-        ended = SubElement(test, case.said, type=_clean(case.type), message=_clean(case.message))
-        ended.text = _clean(case.text) or None
+        ended = SubElement(
+            test, case.said, type=one_name(case.type), message=one_name(case.message)
+        )
+        ended.text = one_name(case.text) or None
     elif case.text:
-        SubElement(test, "system-out").text = _clean(case.text)
-
-
-def _clean(text: str) -> str:
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
+        SubElement(test, "system-out").text = one_name(case.text)

@@ -1,60 +1,65 @@
 """Text that a model file's author may have chosen -> text that cannot steer what shows it.
 
-A label or key can hold the bytes by which a terminal is told to clear itself, to retitle its window
-or to write from right to left. They are shown as what they are.
+A name, a label or a message can hold what tells a terminal to clear itself or to write from right
+to left, what nobody sees, a line break, or a command to the CI server that reads the log. All of it
+is shown as its escape. JSON alone keeps each text as it is, and escapes it in its own way.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
-from interop.facts import Finding, Report
+MOST_WORD, MOST_TEXT = 400, 100_000  # characters
 
-# Control characters but the line's end and tab, their 8-bit forms, the marks that turn the
-# direction of writing, and halves of surrogate pairs (bytes of a file's name that are no UTF-8),
-# which no encoding takes.
+# In the order of the brackets below: control characters but a line's end and tab, all that Unicode
+# says to show as nothing, marks of formatting, and halves of surrogate pairs (bytes of a file's
+# name that are no UTF-8), which no encoding takes. Then what begins a command: GitHub's runner
+# takes "##[" and Azure's "##vso[" anywhere in a line, and "::" behind blanks at its start.
 _STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+    "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd"
+    "\U00013430-\U0001343f"
+    "\ud800-\udfff]"
+    r"|#(?=#(?:\[|vso\[))"
+    r"|^[^\S\n]*:(?=:)",
+    re.MULTILINE | re.IGNORECASE,
 )
-
-_ENDS = {0x0A: "\\n", 0x09: "\\t", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_LONG = re.compile(rf"\S{{{MOST_WORD + 1},}}")
+_ENDS = {0x0A: "\\n", 0x09: "\\t"}
 
 
 def plain(text: str) -> str:
-    """The text with each control character as its escape: ESC becomes the four letters \\x1b."""
+    """The text with each character that steers as its escape: ESC becomes the four letters \\x1b.
+    Its lines stay lines."""
     return _STEERING.sub(_escape, text)
 
 
 def one_name(text: str) -> str:
-    """The same of a name, or of a sentence that holds names: a line's end and a tab are shown as
-    what they are too, since a file may be called anything and stays in its row."""
-    return plain(text).translate(_ENDS)
+    """The same of a name, or of a sentence that holds names, as one line: a file may be called
+    anything, and stays in its row."""
+    return plain(text.translate(_ENDS))
 
 
-def escape_report(report: Report) -> Report:
-    """The report with nothing in its names and sentences that ends a line."""
-    return replace(
-        report,
-        summary=one_name(report.summary),
-        inputs=tuple(
-            replace(i, path=one_name(i.path), summary=one_name(i.summary)) for i in report.inputs
-        ),
-        verdicts=tuple(replace(v, why=one_name(v.why)) for v in report.verdicts),
-        findings=tuple(_finding(f) for f in report.findings),
-        proofs=tuple(replace(p, what=one_name(p.what)) for p in report.proofs),
-    )
+def brief(text: str, most: int = MOST_TEXT) -> str:
+    """The same, cut with … where a word of it, or all of it, is longer than anybody reads."""
+    line = one_name(text if len(text) <= most else text[:most] + "…")
+    return _LONG.sub(lambda m: f"{m[0][: MOST_WORD // 2]}…{m[0][1 - MOST_WORD // 2 :]}", line)
 
 
-def _finding(finding: Finding) -> Finding:
-    facts = dict(finding.facts)
-    for key, value in facts.items():
-        if key in ("files", "tensors") and isinstance(value, (list, tuple)):
-            facts[key] = [one_name(v) if isinstance(v, str) else v for v in value]
-    place = one_name(finding.place)
-    what = one_name(finding.what)
-    return replace(finding, what=what, place=place, hint=one_name(finding.hint), facts=facts)
+def in_json(text: str) -> str:
+    """JSON text with JSON's escapes for what steers; a reader of it gets the same values."""
+    return _STEERING.sub(_escape_in_json, text)
 
 
 def _escape(match: re.Match[str]) -> str:
-    return match.group().encode("unicode_escape").decode("ascii")
+    blanks, last = match[0][:-1], match[0][-1]
+    code = f"\\x{ord(last):02x}" if last in "#:" else last.encode("unicode_escape").decode("ascii")
+    return blanks + code
+
+
+def _escape_in_json(match: re.Match[str]) -> str:
+    units = match.group().encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

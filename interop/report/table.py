@@ -6,9 +6,12 @@ the whole check does.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
-from textwrap import wrap
+from typing import Any
+
+from interop.report.sanitize import brief
 
 WIDTH = 80
 ROOM = 20  # of the last column, where it wraps
@@ -27,6 +30,7 @@ def by_row(rows: Sequence[Sequence[str]], *, width: int = WIDTH, gap: int = 2) -
     """The same, the lines of each row by themselves."""
     if not rows:
         return []
+    rows = [list(map(brief, row)) for row in rows]
     sizes = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     *sizes, last = sizes
     while sizes and max(sizes) > LEAST and sum(sizes) + gap * len(sizes) + min(last, ROOM) > width:
@@ -42,6 +46,11 @@ def by_row(rows: Sequence[Sequence[str]], *, width: int = WIDTH, gap: int = 2) -
             lines.append((front + cells[-1]).rstrip())
         blocks.append(lines)
     return blocks
+
+
+def wrap(text: str, width: int, **how: Any) -> list[str]:
+    """textwrap's lines of a text, in which nothing steers and no word is endless."""
+    return textwrap.wrap(brief(text), width, **how)
 
 
 def _wrapped(cell: str, width: int) -> list[str]:
@@ -68,6 +77,7 @@ def grid(
     not fit follow in further blocks, under the same first column. A last column that is no figure
     wraps.
     """
+    head, rows = list(map(brief, head)), [list(map(brief, row)) for row in rows]
     last = len(head) - 1
     loose = last if last and last not in figures else None
     sizes = [_wanted(head[i], [r[i] for r in rows]) for i in range(len(head))]

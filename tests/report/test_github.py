@@ -85,7 +85,8 @@ def test_hostile_text_neither_ends_a_command_nor_begins_one() -> None:
     found = commands(text)
     # The verdict, two findings, a proof and what is waived: no command that a name has made.
     assert [c.kind for c in found] == ["error", "error", "notice", "error", "notice"]
-    assert found[1].message == f"{plain(HOSTILE)}\nFix: {plain(HOSTILE)}"
+    said = undone(plain(HOSTILE.replace("%", "%25").replace("\n", "%0A")))
+    assert found[1].message == f"{said}\nFix: {said}"
     assert not set(text) & set("\x00\x1b\r\ud800")
 
 

@@ -86,9 +86,9 @@ def test_what_decides_fails_and_what_is_unknown_errs() -> None:
     assert (said["reload"], said["transfer"]) == ([Failure], [Skipped])
 
 
-def test_names_that_xml_cannot_hold_are_replaced() -> None:
+def test_names_that_xml_cannot_hold_are_escaped() -> None:
     found = suite(REPORT).find("testcase[@name='container-changed']/system-out")
-    assert found is not None and found.text == "note: a � b"
+    assert found is not None and found.text == r"note: a \x00 b"
     text = render(REPORTS["hostile"], "junit")
     assert text.encode("utf-8").decode("utf-8") == text
     assert "<script" not in text and "￾" not in text

@@ -14,7 +14,6 @@ from interop.facts import Answer, Finding, Input, Level, Report
 from interop.facts.sections.finetune import BestEpoch, FinetuneSection, TrainingFigure
 from interop.report import render
 from interop.report.markdown import MOST_CHARACTERS, MOST_EPOCHS, MOST_ROWS, code, text
-from interop.report.sanitize import plain
 from interop.report.wording import headline, one_line
 
 from .golden import HOSTILE, REPORTS
@@ -94,7 +93,7 @@ def test_a_name_is_itself_as_text_and_as_code_in_a_line_and_a_cell(name: str) ->
             shown = Shown(source)
             assert shown.tags <= OURS
             inner = shown.text.partition("«")[2].partition("»")[0]
-            assert words(inner if made is text else shown.code) == words(plain(name))
+            assert words(inner if made is text else shown.code) == words(one_line(name))
 
 
 def test_unescaped_names_would_be_markup() -> None:

@@ -42,8 +42,9 @@ from interop.reading.bytes.protobuf import (
     text,
 )
 from interop.reading.bytes.source import Bytes, Source
-from interop.reading.formats import onnx_computation, onnx_outputs
+from interop.reading.formats import onnx_computation, onnx_outputs, onnx_soundness
 from interop.reading.formats.onnx_computation import Step
+from interop.reading.formats.onnx_soundness import Function, Node, Scope
 
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
@@ -93,7 +94,10 @@ class _Reader:
         self.metadata: dict[str, Json] = {}
         self.producer = ["", ""]
         self.operators: dict[str, int] = {}
-        self.functions: set[str] = set()
+        self.functions: list[Function] = []
+        self.root = self.scope = Scope()
+        self.within: list[Scope] = []  # the graphs in the attributes of the node that is read
+        self.version = 0
         self.steps: list[Step] = []
         self.captured: set[str] = set()  # names that nodes of inner graphs take
         self.bodies: list[bytes] = []
@@ -115,8 +119,8 @@ class _Reader:
             return None
         if not self.operators and not self.tensors:
             return None
-        for name in self.functions:
-            self.operators.pop(name, None)
+        for function in self.functions:
+            self.operators.pop(_operator(function.domain, function.name), None)
         self.set_quantizers()
         return self.manifest()
 
@@ -132,7 +136,7 @@ class _Reader:
                 if number not in _MODEL_FIELDS or wire != (VARINT if number in (1, 5) else BYTES):
                     return None
                 if number == 1:
-                    version = a
+                    self.version = version = a
                 elif number == 7:
                     graph = (a, b)
                 elif number in (2, 3):
@@ -141,7 +145,7 @@ class _Reader:
                         return None  # field 2 of a SavedModel is one of its graphs
                     self.producer[number - 2] = text(self.data, field)
                 elif number == 8:
-                    self.opset(a, b)
+                    self.opsets |= self.opset(a, b)
                 elif number == 14:
                     key, value = self.pair(a, b)
                     self.metadata[key] = value
@@ -158,14 +162,14 @@ class _Reader:
             return None
         return graph if 1 <= version < 100 or self.opsets else None
 
-    def opset(self, at: int, end: int) -> None:
+    def opset(self, at: int, end: int) -> dict[str, int]:
         domain, version = "", 0
         for field in fields(self.data, at, end):
             if field[0] == 1:
                 domain = text(self.data, field)
             elif field[0] == 2 and field[1] == VARINT:
                 version = signed(field[2])
-        self.opsets["" if domain == "ai.onnx" else domain] = version
+        return {"" if domain == "ai.onnx" else domain: version}
 
     def pair(self, at: int, end: int) -> tuple[str, str]:
         read = {f[0]: text(self.data, f) for f in fields(self.data, at, end) if f[0] in (1, 2)}
@@ -175,10 +179,16 @@ class _Reader:
         """A function that the model defines: its nodes are operators, it itself is none."""
         name = domain = ""
         nodes = []
+        opsets: dict[str, int] = {}
+        self.scope = body = Scope()
         for field in fields(self.data, at, end):
             number, _, a, b = field
             if number == 1:
                 name = text(self.data, field)
+            elif number in (4, 5):
+                (body.inputs if number == 4 else body.outputs).append(text(self.data, field))
+            elif number == 9:
+                opsets |= self.opset(a, b)
             elif number == 10:
                 domain = text(self.data, field)
             elif number == 7:
@@ -187,13 +197,14 @@ class _Reader:
         for a, b in nodes:
             self.node(a, b, 0, (f"{name}/",))
         self.captured.clear()  # a function takes what it is given alone
-        self.functions.add(_operator(domain, name))
+        self.functions.append(Function("" if domain == "ai.onnx" else domain, name, body, opsets))
 
     # ------------------------------------------------------------ the graph
 
     def graph(self, at: int, end: int) -> None:
         inputs: list[Port] = []
         self.captured.clear()
+        self.scope = self.root
         for number, wire, a, b in fields(self.data, at, end):
             if wire != BYTES:
                 if number in (1, 5, 11, 12):
@@ -206,6 +217,8 @@ class _Reader:
                 inputs.append(self.port(a, b))
             elif number == 12:
                 self.outputs.append(self.port(a, b))
+        self.root.inputs = [port.name for port in inputs]
+        self.root.outputs = [port.name for port in self.outputs]
         names = {tensor.name for tensor in self.tensors}
         self.inputs = [port for port in inputs if port.name not in names]
 
@@ -214,6 +227,7 @@ class _Reader:
         if (spec := read(at, end, prefix, None)) is None:
             raise Malformed("a tensor of no known kind")
         self.tensors.append(spec)
+        self.scope.initializers.append(spec.name.removeprefix(prefix))
 
     def node(self, at: int, end: int, depth: int, scopes: Scopes) -> None:
         kind = domain = name = ""
@@ -239,12 +253,16 @@ class _Reader:
         first = text(self.data, outputs[0]) if outputs else ""
         constant = first if operator == "Constant" else None
         stated: dict[str, bytes] = {}
+        around, self.within = self.within, []
         for _, _, a, b in attributes:
             key = self.attribute(a, b, depth, scopes, name or first, constant)
             # Of a long one the length must do: its bytes may be a weight's.
             raw = self.data[a:b] if b - a <= _LARGE else str(b - a).encode()
             stated[key] = hashlib.blake2b(raw, digest_size=16).digest()
         taken, results = (tuple(text(self.data, f) for f in x) for x in (inputs, outputs))
+        own = "" if domain == "ai.onnx" else domain
+        self.scope.nodes.append(Node(own, kind, name, taken, results, self.within))
+        self.within = around
         if scopes == ("",):
             captured = tuple(sorted(self.captured))
             self.steps.append(Step(operator, taken, results, stated, captured))
@@ -297,6 +315,7 @@ class _Reader:
 
     def training(self, at: int, end: int) -> None:
         """The graphs of a training step: not the model, but loaded with it."""
+        self.scope = Scope()  # which nothing judges
         for number, wire, a, b in fields(self.data, at, end):
             if number in (1, 2) and wire == BYTES:
                 for inner, kind, c, d in fields(self.data, a, b):
@@ -318,13 +337,19 @@ class _Reader:
     def subgraph(self, at: int, end: int, depth: int, scopes: Scopes) -> None:
         if depth > _MAX_DEPTH:
             raise Malformed("graphs nested too deeply")
+        around, self.scope = self.scope, Scope()
+        self.within.append(self.scope)
         for number, wire, a, b in fields(self.data, at, end):
             if number == 1 and wire == BYTES:
                 self.node(a, b, depth, scopes)
             elif number in (5, 15) and wire == BYTES:
                 self.initializer(number, a, b, scopes[-1])
-            elif number == 12 and wire == BYTES:
-                self.captured.add(self.port(a, b).name)
+            elif number in (11, 12) and wire == BYTES:
+                name = self.port(a, b).name
+                if number == 12:
+                    self.captured.add(name)
+                (self.scope.inputs if number == 11 else self.scope.outputs).append(name)
+        self.scope = around
 
     def port(self, at: int, end: int) -> Port:
         name, kind, shape = "", "", ()  # type: str, str, tuple[int | str, ...]
@@ -568,7 +593,8 @@ class _Reader:
             self.steps, given, names, self.tensors, small, opset, self.bodies
         )
         ports = tuple(self.inputs), tuple(self.outputs)
-        graph = Graph(*ports, self.opsets, producer, self.operators, meanings, computation)
+        faults = onnx_soundness.faults(self.root, self.functions, self.opsets, self.version)
+        graph = Graph(*ports, self.opsets, producer, self.operators, meanings, computation, faults)
         tensors = tuple(self.tensors)
         return Manifest(
             path=self.source.path,

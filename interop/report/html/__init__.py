@@ -5,7 +5,6 @@ What a report says of files that others made (names, labels, metadata) is text i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,9 @@ from interop.report.html import training
 from interop.report.html.bench import Measured, cards, figures, flips, tables
 from interop.report.html.components import Card, facts_table, flat
 from interop.report.json import to_json
+from interop.report.sanitize import plain as escaped
 from interop.report.values import Table, plain
 from interop.report.wording import loads, skipped_by_reason, word
-
-# Control characters and halves of surrogate pairs have no place in HTML; marks that turn the
-# direction of writing would let a file name show as another.
-_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 _SIGNS = {Answer.YES: "✓", Answer.NO: "✗", Answer.UNKNOWN: "?", Answer.NA: "–"}
 # Shown in a place of their own, or of use to programs alone.
@@ -49,7 +45,7 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     page = environment.get_template("page.html.j2").render(**view(report))
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", page).strip() + "\n"
+    return escaped(page).strip() + "\n"
 
 
 def view(report: Report) -> dict[str, Any]:

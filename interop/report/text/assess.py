@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
 
 from interop.facts import Report
 from interop.report import assessed
 from interop.report.assessed import Assessed
-from interop.report.sanitize import plain
-from interop.report.table import WIDTH, grid
+from interop.report.table import WIDTH, grid, wrap
 from interop.report.wording import one_line
 
 
@@ -36,7 +34,7 @@ def _prose(text: str) -> list[str]:
     return [
         line
         for part in text.splitlines()
-        for line in wrap(plain(part), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        for line in wrap(part, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     ]
 
 

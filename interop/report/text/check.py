@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
-
 from interop.facts import Answer, Report
 from interop.facts.sections.check import CheckSection, HeadComparison, ValueComparison
-from interop.report.table import WIDTH, table
+from interop.report.table import WIDTH, table, wrap
 from interop.report.text import shared
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
-
 from interop.facts import Report
 from interop.facts.sections.export import ExportSection, GraphDeparture
-from interop.report.table import WIDTH, table
+from interop.report.table import WIDTH, table, wrap
 from interop.report.text import shared
 from interop.report.text.measurements import measured_blocks
 from interop.report.units import in_bytes

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from textwrap import wrap
 
 from interop.facts import Group, Report
 from interop.facts.sections.finetune import FinetuneSection
 from interop.report.curves import learning_table
-from interop.report.table import WIDTH
+from interop.report.table import WIDTH, wrap
 from interop.report.text.measurements import measured_blocks
 from interop.report.text.shared import finding_lines, input_lines, note_lines, proof_lines
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
-
 from interop.facts import Report
 from interop.facts.sections.gate import GateSection
-from interop.report.sanitize import one_name
-from interop.report.table import WIDTH, table
+from interop.report.table import WIDTH, table, wrap
 from interop.report.text.measurements import measured_blocks
 from interop.report.text.shared import finding_lines, input_lines, proof_lines, verdict_lines
 from interop.report.wording import headline
@@ -18,7 +15,7 @@ def blocks(report: Report) -> list[list[str]]:
     section = report.section(GateSection)
     policy = {} if section.policy is None else {"policy": section.policy}
     sources = {**policy, **(section.evidence or {})}
-    shown = table([[k, one_name(v)] for k, v in sources.items()])
+    shown = table([[k, v] for k, v in sources.items()])
     if section.other_intents:
         line = f"not asked by this policy: {', '.join(section.other_intents)}"
         shown += wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

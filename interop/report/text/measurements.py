@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import wrap
 
 from interop.facts import Group, Measurement, Report, Unit
-from interop.report.table import WIDTH, by_row, table
+from interop.report.table import WIDTH, by_row, table, wrap
 from interop.report.units import at_of, quantity, spanned
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
-
 from interop.facts import Answer, Report
 from interop.facts.sections.export import PortSection
-from interop.report.table import WIDTH
+from interop.report.table import WIDTH, wrap
 from interop.report.text.shared import finding_lines, input_lines, note_lines, proof_lines
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from textwrap import wrap
 
 from interop.facts import AxisDomain, Finding, Proof, Report
-from interop.report.table import WIDTH, by_row, shorten_path, table
+from interop.report.table import WIDTH, by_row, shorten_path, table, wrap
 from interop.report.wording import skipped_by_reason
 
 
