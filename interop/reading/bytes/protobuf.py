@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Bytes
 
 VARINT, WIDE, BYTES, NARROW = 0, 1, 2, 5
+_FIELD, _PAID = 250, 16  # nanoseconds of one; so many are paid at once
 _MAX_INTEGERS = 1 << 16  # bytes of a packed list: shapes, never weights
 Field = tuple[int, int, int, int]
 
@@ -41,9 +43,16 @@ def varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
     raise Overrun(0)
 
 
-def fields(data: Bytes, at: int, end: int) -> Iterator[Field]:
-    """(number, wire type, a, b): for VARINT a is the value, else the field's bytes are [a, b)."""
+def fields(data: Bytes, at: int, end: int, budget: Budget | None = None) -> Iterator[Field]:
+    """(number, wire type, a, b): for VARINT a is the value, else the field's bytes are [a, b).
+
+    `budget` pays for those that are looked at.
+    """
+    count = 0
     while at < end:
+        count += 1
+        if not count % _PAID and budget is not None:
+            budget.spend(_PAID * _FIELD)
         # Nearly every tag and length is below 128: no call for those.
         tag = data[at]
         at += 1

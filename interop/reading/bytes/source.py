@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, overload
 
@@ -148,17 +149,22 @@ class Source:
             if stop > first:
                 self.data.madvise(mmap.MADV_DONTNEED, first, stop - first)
 
-    def sha256(self) -> str:
-        """The hash of the whole file, read in pieces."""
+    def sha256(self, most: int | None = None) -> str:
+        """The hash of the whole file, or of its first bytes, read in pieces."""
         import hashlib
 
         digest = hashlib.sha256()
-        step = 1 << 22
-        for start in range(0, self.size, step):
-            stop = min(start + step, self.size)
-            digest.update(self.view(start, stop))
-            self.release(start, stop)
+        for piece in self.pieces(0, self.size if most is None else min(most, self.size)):
+            digest.update(piece)
         return digest.hexdigest()
+
+    def pieces(self, start: int, end: int) -> Iterator[bytes | memoryview]:
+        """The bytes [start, end), some megabytes at a time, each to be used before the next."""
+        step = 1 << 22
+        for at in range(start, end, step):
+            stop = min(at + step, end)
+            yield self.view(at, stop)
+            self.release(at, stop)
 
 
 _BINARY = getattr(os, "O_BINARY", 0)

@@ -23,6 +23,7 @@ from interop.reading.pickle.rebuild import MAX_AXES
 from interop.reading.pickle.state_dicts import extent
 
 MAX_JSON = 1 << 27
+_TENSOR, _TENSOR_MEMORY = 12_000, 800  # nanoseconds and bytes of one, read and shown
 # The numbers of torch._export.serde.schema.ScalarType and Layout.
 _DTYPES = {
     1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32",
@@ -125,7 +126,7 @@ class _Reader:
         raw = self.archive.structure(entry, MAX_JSON)
         self.digest.update(raw)
         try:
-            document = json_text.loads(raw)
+            document = json_text.loads(raw, self.archive.source.budget)
         except ValueError:
             raise _Misfit(f"{entry.name!r} is no JSON") from None
         return _object(document)
@@ -170,6 +171,9 @@ class _Reader:
     def tensor(self, name: str, meta: dict[str, Any], entry: Entry) -> Spec:
         dtype = _DTYPES.get(_number(meta.get("dtype")))
         shape, stride = _numbers(meta.get("sizes")), _numbers(meta.get("strides"))
+        self.archive.source.budget.spend(_TENSOR, _TENSOR_MEMORY)
+        if entry.size:
+            self.archive.source.budget.earn()
         if dtype is None or len(shape) != len(stride):
             raise _Misfit(f"{name!r} has no known dtype or shape")
         if meta.get("layout") != _STRIDED:

@@ -10,24 +10,26 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interop.errors import ReadError
 from interop.reading.archives.zip_archive import Archive
 from interop.reading.bytes.address import over_limit, truncated
+from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Bytes, Source
 
 if TYPE_CHECKING:
     import h5py
 
-MAX_OBJECTS = 10_000
 MAX_DEPTH = 100
 MAX_UNPACKED = 1 << 33
+_OBJECT, _OBJECT_MEMORY = 60_000, 1_500  # nanoseconds and bytes of one without numbers of its own
 _MAX_CONFIG = 1 << 27
-# Seconds of the processor, beside what the import of h5py takes and one more for each megabyte of
-# a file (ten thousand small arrays need twenty); and bytes.
-_LIMITS = {"contents": (2, 1 << 30), "numbers": (30, 1 << 34)}
+# Seconds of the processor, beside what the import of h5py takes and one more for each 4 MB
+# of a file (ten thousand small arrays need one); and bytes.
+_LIMITS = {"contents": (1, 1 << 30), "numbers": (30, 1 << 34)}
 _MORE_SECONDS = 30
 _WALL_SECONDS = 120  # a file far away may take its time
 _DTYPES = {
@@ -108,7 +110,7 @@ def _apart(task: str, place: Place, key: str) -> bytes:
 def work(task: str, place: Place, key: str) -> None:
     """Do a task and write what it gives to stdout."""
     seconds, memory = _LIMITS[task]
-    _limit(seconds + min(_MORE_SECONDS, (place.stop - place.start) >> 20), memory)
+    _limit(seconds + min(_MORE_SECONDS, (place.stop - place.start) >> 22), memory)
     if task == "numbers":
         sys.stdout.buffer.write(_numbers(place, key))
         return
@@ -167,9 +169,9 @@ def _opened(place: Place, source: Source) -> h5py.File:
     if not place.entry:
         return h5py.File(_Stream(source.data, place.start, place.stop), "r")
     archive = Archive(source)
-    if (data := archive.read(archive.entries[place.entry], MAX_UNPACKED)) is None:
-        raise over_limit(place.path, f"{place.entry!r} unfolds to too many bytes")
-    return h5py.File(io.BytesIO(data), "r")
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process that it is for
+    archive.unfold(archive.entries[place.entry], file)
+    return h5py.File(file, "r")
 
 
 class _Walk:
@@ -178,7 +180,7 @@ class _Walk:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.path = place.path
-        self.visited = 0
+        self.budget = Budget(place.path, place.stop - place.start)
         self.keys: dict[int, str] = {}
         self.sets: list[DataSet] = []
         self.aside: dict[str, None] = {}
@@ -186,6 +188,7 @@ class _Walk:
     def run(self) -> Contents:
         try:
             with Source(self.path) as source, _opened(self.place, source) as file:
+                self.budget = source.budget
                 self.group(file, "", 0)
                 attributes = _attributes(file)  # now that no name is a link to elsewhere
         except ReadError:
@@ -201,9 +204,7 @@ class _Walk:
         if depth > MAX_DEPTH:
             raise over_limit(self.path, f"groups nested more than {MAX_DEPTH} deep")
         for name in group:
-            self.visited += 1
-            if self.visited > MAX_OBJECTS:
-                raise over_limit(self.path, f"more than {MAX_OBJECTS:,} groups and data sets")
+            self.budget.spend(_OBJECT, _OBJECT_MEMORY + len(path))
             below = f"{path}/{name}" if path else name
             below.encode()  # a name that is no text has no place in a model
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -238,6 +239,9 @@ class _Walk:
             self.aside[path] = None  # text, or records: no weights
             return
         nbytes = int(found.size * found.dtype.itemsize)
+        if nbytes and key == path:  # numbers of its own, which nobody makes for nothing
+            self.budget.spend(-_OBJECT)
+            self.budget.earn()
         start = -1
         if not self.place.entry and found.chunks is None and found.dtype.byteorder != ">":
             inside = found.id.get_offset()  # None where nothing was ever written

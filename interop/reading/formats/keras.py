@@ -19,7 +19,6 @@ from interop.reading.formats.table import need
 from interop.reading.pickle.imports import Ledger
 
 MAX_JSON = 1 << 27
-_MAX_BESIDE = 1000  # entries beside the model itself
 _WEIGHTS, _CONFIG, _METADATA = "model.weights.h5", "config.json", "metadata.json"
 _FIX = "save the model again with model.save()"
 
@@ -39,7 +38,7 @@ def read_archive(archive: Archive) -> Manifest:
         if (entry := archive.entries.get(name)) is not None:
             reader.described(name, archive.structure(entry, MAX_JSON))
     ledger = Ledger()
-    for entry in list(archive.entries.values())[:_MAX_BESIDE]:
+    for entry in archive.entries.values():
         if entry.name not in (_METADATA, _CONFIG) and not entry.name.endswith(_WEIGHTS):
             nested_models.hidden(archive, entry, ledger)  # assets, and what else there is
     reader.imports.update(dict.fromkeys(ledger.imports()))
@@ -78,6 +77,7 @@ def _weights(archive: Archive) -> Entry:
 class _Reader:
     def __init__(self, source: Source, container: str) -> None:
         self.path = source.path
+        self.budget = source.budget
         self.size = source.size
         self.container = container
         self.digest = hashlib.sha256()
@@ -134,7 +134,7 @@ class _Reader:
 
     def parsed(self, name: str, raw: bytes) -> Json:
         try:
-            return json_text.loads(raw)
+            return json_text.loads(raw, self.budget)
         except ValueError:
             raise truncated(self.path, f"its {name} is not JSON") from None
 

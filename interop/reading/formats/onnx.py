@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import struct
+from functools import partial
 from math import prod
 from os.path import normpath
 from pathlib import Path
@@ -60,6 +61,8 @@ _NUMBERS = _TYPED_FIELDS | {9}
 _MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 _MAX_DEPTH = 40
 _MAX_NAMES = 10  # a producer has a name and a version
+# Nanoseconds and bytes of a node and of a tensor, read, held against the rules and hashed.
+_NODE, _NODE_MEMORY, _TENSOR, _TENSOR_MEMORY = 8_000, 900, 14_000, 1_200
 _LARGE = 1 << 16  # bytes of a tensor from which on it is left out of the header's hash
 
 # Operators that take a weight as integer codes: where among their inputs stand the codes, the
@@ -90,6 +93,7 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.data = source.data
+        self.fields = partial(fields, source.data, budget=source.budget)
         self.opsets: dict[str, int] = {}
         self.metadata: dict[str, Json] = {}
         self.producer = ["", ""]
@@ -131,7 +135,7 @@ class _Reader:
         graph = None
         version = names = 0
         try:
-            for field in fields(self.data, 0, self.source.size):
+            for field in self.fields(0, self.source.size):
                 number, wire, a, b = field
                 if number not in _MODEL_FIELDS or wire != (VARINT if number in (1, 5) else BYTES):
                     return None
@@ -164,7 +168,7 @@ class _Reader:
 
     def opset(self, at: int, end: int) -> dict[str, int]:
         domain, version = "", 0
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 1:
                 domain = text(self.data, field)
             elif field[0] == 2 and field[1] == VARINT:
@@ -172,7 +176,7 @@ class _Reader:
         return {"" if domain == "ai.onnx" else domain: version}
 
     def pair(self, at: int, end: int) -> tuple[str, str]:
-        read = {f[0]: text(self.data, f) for f in fields(self.data, at, end) if f[0] in (1, 2)}
+        read = {f[0]: text(self.data, f) for f in self.fields(at, end) if f[0] in (1, 2)}
         return read.get(1, ""), read.get(2, "")
 
     def function(self, at: int, end: int) -> None:
@@ -181,7 +185,7 @@ class _Reader:
         nodes = []
         opsets: dict[str, int] = {}
         self.scope = body = Scope()
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             number, _, a, b = field
             if number == 1:
                 name = text(self.data, field)
@@ -205,7 +209,7 @@ class _Reader:
         inputs: list[Port] = []
         self.captured.clear()
         self.scope = self.root
-        for number, wire, a, b in fields(self.data, at, end):
+        for number, wire, a, b in self.fields(at, end):
             if wire != BYTES:
                 if number in (1, 5, 11, 12):
                     raise Malformed("a graph that is none")
@@ -230,9 +234,10 @@ class _Reader:
         self.scope.initializers.append(spec.name.removeprefix(prefix))
 
     def node(self, at: int, end: int, depth: int, scopes: Scopes) -> None:
+        self.source.budget.spend(_NODE, _NODE_MEMORY + (end - at if end - at < _LARGE else _LARGE))
         kind = domain = name = ""
         inputs, outputs, attributes = [], [], []
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if (number := field[0]) == 1:
                 inputs.append(field)
             elif number == 2:
@@ -279,14 +284,16 @@ class _Reader:
         name = ""
         if end - at < 4:
             return name
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             number, wire, a, b = field
             if wire != BYTES:
                 continue
             if number == 1:
                 name = text(self.data, field)
             elif number in (6, 11):
-                self.subgraph(a, b, depth + 1, (*scopes, f"{scopes[-1]}{label}/{name}/"))
+                prefix = f"{scopes[-1]}{label}/{name}/"
+                self.source.budget.spend(_NODE, 2 * len(prefix))
+                self.subgraph(a, b, depth + 1, (*scopes, prefix))
             elif number in (5, 22) and constant is not None:
                 self.constant(number, a, b, scopes[-1], constant)
             elif number in (5, 10):
@@ -294,7 +301,7 @@ class _Reader:
                 if b - a > _LARGE:
                     self.skipped.append((a, b))
             elif number in (22, 23):  # sparse: values and indices
-                for inner, kind, c, d in fields(self.data, a, b):
+                for inner, kind, c, d in self.fields(a, b):
                     if inner in (1, 2) and kind == BYTES:
                         self.beside(c, d)
         return name
@@ -302,7 +309,7 @@ class _Reader:
     def beside(self, at: int, end: int) -> None:
         """A tensor that is no weight: where it lies in an external file, that must be beside."""
         name, external, places = "", False, {}
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 8:
                 name = text(self.data, field)
             elif field[0] == 13 and field[1] == BYTES:
@@ -316,9 +323,9 @@ class _Reader:
     def training(self, at: int, end: int) -> None:
         """The graphs of a training step: not the model, but loaded with it."""
         self.scope = Scope()  # which nothing judges
-        for number, wire, a, b in fields(self.data, at, end):
+        for number, wire, a, b in self.fields(at, end):
             if number in (1, 2) and wire == BYTES:
-                for inner, kind, c, d in fields(self.data, a, b):
+                for inner, kind, c, d in self.fields(a, b):
                     if inner == 5 and kind == BYTES:
                         self.beside(c, d)
                     elif inner == 1 and kind == BYTES:
@@ -339,7 +346,7 @@ class _Reader:
             raise Malformed("graphs nested too deeply")
         around, self.scope = self.scope, Scope()
         self.within.append(self.scope)
-        for number, wire, a, b in fields(self.data, at, end):
+        for number, wire, a, b in self.fields(at, end):
             if number == 1 and wire == BYTES:
                 self.node(a, b, depth, scopes)
             elif number in (5, 15) and wire == BYTES:
@@ -353,7 +360,7 @@ class _Reader:
 
     def port(self, at: int, end: int) -> Port:
         name, kind, shape = "", "", ()  # type: str, str, tuple[int | str, ...]
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             number, _, a, b = field
             if number == 1:
                 name = text(self.data, field)
@@ -363,7 +370,7 @@ class _Reader:
 
     def type(self, at: int, end: int) -> tuple[str, tuple[int | str, ...]]:
         names = {4: "sequence", 5: "map", 7: "opaque", 8: "sparse", 9: "optional"}
-        for number, wire, a, b in fields(self.data, at, end):
+        for number, wire, a, b in self.fields(at, end):
             if number == 1 and wire == BYTES:
                 return self.tensor_type(a, b)
             if number in names:
@@ -372,16 +379,16 @@ class _Reader:
 
     def tensor_type(self, at: int, end: int) -> tuple[str, tuple[int | str, ...]]:
         kind, shape = "", ("...",)  # type: str, tuple[int | str, ...]
-        for number, wire, a, b in fields(self.data, at, end):
+        for number, wire, a, b in self.fields(at, end):
             if number == 1 and wire == VARINT:
                 kind = DTYPES.get(a, f"type {a}")
             elif number == 2 and wire == BYTES:
-                axes = fields(self.data, a, b)
+                axes = self.fields(a, b)
                 shape = tuple(self.axis(c, d) for n, w, c, d in axes if n == 1 and w == BYTES)
         return kind, shape
 
     def axis(self, at: int, end: int) -> int | str:
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 1 and field[1] == VARINT:
                 return signed(field[2])
             if field[0] == 2:
@@ -397,7 +404,7 @@ class _Reader:
         raw: tuple[int, int] | None = None
         typed: list[Field] = []
         places: dict[str, str] = {}
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             number, wire, a, b = field
             if number == 1:
                 shape += integers(self.data, field)
@@ -420,6 +427,9 @@ class _Reader:
         if dtype is None:
             return None
         spec = _spec(prefix + (name if known is None else known), dtype, shape)
+        self.source.budget.spend(_TENSOR, _TENSOR_MEMORY + 2 * len(spec.name))
+        if spec.nbytes:
+            self.source.budget.earn()
         self.places.setdefault(spec.name, (at, end))
         if external:
             storage = self.external(spec, places)
@@ -433,7 +443,7 @@ class _Reader:
         """Values, which bear the name, and the places where they stand."""
         shape: list[int] = []
         parts: list[TensorSpec | None] = [None, None]
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             number, wire, a, b = field
             if number in (1, 2) and wire == BYTES:
                 parts[number - 1] = self.tensor(a, b, prefix, known if number == 1 else None)
@@ -517,7 +527,7 @@ class _Reader:
         """Note that an operator takes codes, a scale and a zero point."""
         *where, axis = _DEQUANTIZE[operator]
         for _, _, a, b in attributes:
-            by_number = {field[0]: field for field in fields(self.data, a, b)}
+            by_number = {field[0]: field for field in self.fields(a, b)}
             name = text(self.data, by_number[1]) if 1 in by_number else ""
             value = signed(by_number[3][2]) if 3 in by_number else 0
             if name == "axis":
@@ -569,7 +579,7 @@ class _Reader:
             return ""
         at = spec.storage.offset - self.source.base
         if spec.storage.offset < 0:
-            raw = _listed(self.data, list(fields(self.data, *self.places[spec.name])))
+            raw = _listed(self.data, list(self.fields(*self.places[spec.name])))
         else:
             raw = self.data[at : at + spec.nbytes]
         if len(raw) != struct.calcsize(letter):
@@ -612,7 +622,7 @@ class _Reader:
         return {
             spec.name: b"".join(
                 bytes(self.data[a:b]) if wire == BYTES else str(a).encode()
-                for number, wire, a, b in fields(self.data, *self.places[spec.name])
+                for number, wire, a, b in self.fields(*self.places[spec.name])
                 if number in _NUMBERS
             )
             for spec in self.tensors
@@ -623,10 +633,10 @@ class _Reader:
         """Of all bytes but the large tensors'."""
         digest = hashlib.sha256()
         at = 0
-        for start, stop in sorted(self.skipped):
-            digest.update(self.data[at:start])
+        for start, stop in (*sorted(self.skipped), (self.source.size, self.source.size)):
+            for piece in self.source.pieces(at, start):
+                digest.update(piece)
             at = max(at, stop)
-        digest.update(self.data[at : self.source.size])
         return digest.hexdigest()
 
 

@@ -43,10 +43,18 @@ _NAMED = {
 def meanings(outputs: Iterable[str], nodes: Nodes) -> dict[str, str]:
     """What each output holds: "values" (as the last layer gives them, logits for a classifier),
     "probabilities", "log-probabilities", "classes", …, or "unknown" and the operator."""
-    return {name: _meaning(name, nodes, _DEPTH) for name in outputs}
+    known: dict[tuple[str, int], str] = {}
+    return {name: _meaning(name, nodes, _DEPTH, known) for name in outputs}
 
 
-def _meaning(name: str, nodes: Nodes, depth: int) -> str:
+def _meaning(name: str, nodes: Nodes, depth: int, known: dict[tuple[str, int], str]) -> str:
+    """`known` keeps what was found: ways that part and meet again are walked once."""
+    if (found := known.get((name, depth))) is None:
+        found = known[name, depth] = _found(name, nodes, depth, known)
+    return found
+
+
+def _found(name: str, nodes: Nodes, depth: int, known: dict[tuple[str, int], str]) -> str:
     if (name := _behind(name, nodes)) not in nodes:
         return VALUES  # an input or a weight, handed on
     operator, inputs = nodes[name]
@@ -58,12 +66,12 @@ def _meaning(name: str, nodes: Nodes, depth: int) -> str:
     if operator in _NAMED:
         return _NAMED[operator] or f"{VALUES} after {operator}"
     if operator == "Log":
-        inner = _meaning(inputs[0], nodes, depth - 1)
+        inner = _meaning(inputs[0], nodes, depth - 1, known)
         return f"log-{inner}" if inner.startswith("probabilities") else f"{UNKNOWN} Log"
     if written := _written_out(operator, inputs, nodes):
         return written
     if operator in ("Add", "Sub", "Mul", "Div", "Sum", "Concat"):
-        parts = {_meaning(one, nodes, depth // 2) for one in inputs if one in nodes}
+        parts = {_meaning(one, nodes, depth // 2, known) for one in inputs if one in nodes}
         alike = parts <= {VALUES} or (operator == "Concat" and len(parts) == 1)
         return next(iter(parts), VALUES) if alike else f"{UNKNOWN} {operator}"
     return f"{UNKNOWN} {operator}"

@@ -38,7 +38,7 @@ def read(source: Source) -> Manifest:
     # Counted before they are parsed: each costs many times the bytes that it has here.
     names = raw.count(b'":')
     source.budget.earn(min(names // 4, (source.size - 8 - length) // 16))
-    source.budget.spend(names * _NAME, names * _NAME_MEMORY + length)
+    source.budget.spend(names * _NAME, names * _NAME_MEMORY + 3 * length)
     header = _header(source.path, raw)
     tensors, end = _tensors(source, header, 8 + length)
     if end < source.size:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
@@ -50,11 +51,12 @@ from interop.reading.pickle.rebuild import MAX_AXES
 from interop.reading.pickle.state_dicts import ASIDE
 
 MAX_INDEX = 1 << 26
-MAX_ENTRIES = 200_000
 MAX_SHARDS = 10_000
 MAX_GRAPHS = 100
 MAX_PORTS = 10_000
 _MAX_KEY = 1 << 12
+# Nanoseconds and bytes of an entry of a table; nanoseconds of a byte that is summed, or unpacked.
+_ENTRY, _ENTRY_MEMORY, _SUMMED, _UNPACKED = 12_000, 1_000, 80, 60
 _MAX_CHECKED = 1 << 20  # bytes of an index whose checksums are computed
 _SNAPPY = 1
 _FOOTER = 48
@@ -100,10 +102,12 @@ def _block(source: Source, offset: int, size: int) -> bytes:
         raise Malformed("a block past the end")
     data = source.data[offset : offset + size + 5]
     if source.size <= _MAX_CHECKED:
+        source.budget.spend(size * _SUMMED)
         stated = int.from_bytes(data[size + 1 :], "little")
         if snappy.masked_crc(data[: size + 1]) != stated:
             raise Malformed("a block without the checksum it states")
     if data[size] == _SNAPPY:
+        source.budget.spend(size * _UNPACKED, size)
         return snappy.unpacked(data[:size], MAX_INDEX)
     if data[size] != 0:
         what = f"the index of the checkpoint is compressed in an unknown way ({data[size]})"
@@ -136,12 +140,13 @@ class _Checkpoint:
         self.files: dict[int, tuple[str, int]] = {}
         self.tensors: dict[str, Spec] = {}
         self.aside: dict[str, None] = {}
+        self.claimed = 0  # bytes of the variables so far
 
     def read(self) -> Manifest:
+        self.source.budget.spend(0, self.source.size)
         data = self.source.data[: self.source.size]
-        for count, (key, value) in enumerate(self.table(data)):
-            if count > MAX_ENTRIES:
-                raise over_limit(self.source.path, f"more than {MAX_ENTRIES:,} entries")
+        for key, value in self.table(data):
+            self.source.budget.spend(_ENTRY, _ENTRY_MEMORY + 2 * len(key))
             if not key:
                 self.header(value)
             elif key[0] != 0:  # else a part of a variable that is named in full elsewhere
@@ -177,7 +182,7 @@ class _Checkpoint:
             yield from _pairs(block)
 
     def header(self, message: bytes) -> None:
-        for number, wire, a, _ in fields(message, 0, len(message)):
+        for number, wire, a, _ in fields(message, 0, len(message), self.source.budget):
             if number == 1 and wire == VARINT:
                 self.shards = a
             elif number == 2 and wire == VARINT and a == 1:
@@ -189,7 +194,7 @@ class _Checkpoint:
     def entry(self, key: str, message: bytes) -> None:
         kind, shape, numbers, sliced = 0, (), {3: 0, 4: 0, 5: 0}, False
         axes: tuple[int | str, ...] = shape
-        for number, wire, a, b in fields(message, 0, len(message)):
+        for number, wire, a, b in fields(message, 0, len(message), self.source.budget):
             if number == 1 and wire == VARINT:
                 kind = a
             elif number == 2 and wire == BYTES:
@@ -225,6 +230,9 @@ class _Checkpoint:
         if size != spec.numel * DTYPE_BITS[dtype] // 8:
             raise Malformed("a variable whose size is not that of its shape")
         file, length = self.file(shard) if size else (self.source.path, 0)
+        self.claimed += size
+        if size and self.claimed <= sum(there for _, there in self.files.values()):
+            self.source.budget.earn()
         if size and offset + size > length:
             what = f"variable {name!r} reaches past the end of {Path(file).name!r}"
             raise truncated(self.source.path, what, _COPY)
@@ -273,7 +281,7 @@ def _is_saved_model(source: Source) -> bool:
     """A schema version of 1 and at least one graph, and nothing else."""
     version = graphs = 0
     try:
-        for number, wire, a, _ in fields(source.data, 0, source.size):
+        for number, wire, a, _ in fields(source.data, 0, source.size, source.budget):
             if number == 1 and wire == VARINT:
                 version = a
             elif number == 2 and wire == BYTES:
@@ -291,7 +299,8 @@ class _SavedModel:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.data = source.data
-        self.nodes = Nodes(source.path)
+        self.fields = partial(fields, source.data, budget=source.budget)
+        self.nodes = Nodes(source.budget)
         self.signatures: dict[str, tuple[list[Port], list[Port]]] = {}
         self.tags: list[Json] = []
         self.version = ""
@@ -300,7 +309,7 @@ class _SavedModel:
         self.opened: list[Opened] = []
 
     def read(self) -> Manifest:
-        for number, _, a, b in fields(self.data, 0, self.source.size):
+        for number, _, a, b in self.fields(0, self.source.size):
             if number == 2:
                 self.meta_graph(a, b)
         self.imports += self.nodes.imports
@@ -340,7 +349,7 @@ class _SavedModel:
     def meta_graph(self, at: int, end: int) -> None:
         self.nodes.begin()
         self.assets.clear()
-        for number, wire, a, b in fields(self.data, at, end):
+        for number, wire, a, b in self.fields(at, end):
             if wire != BYTES:
                 continue
             if number == 1:
@@ -358,7 +367,7 @@ class _SavedModel:
         self.nodes.judge()
 
     def information(self, at: int, end: int) -> None:
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 4:
                 self.tags.append(text(self.data, field))
             elif field[0] == 5:
@@ -366,16 +375,16 @@ class _SavedModel:
 
     def saver(self, at: int, end: int) -> None:
         """Note the node that whoever saves or loads the model replaces by a file's name."""
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 1:
                 self.nodes.given.add(text(self.data, field).partition(":")[0])
 
     def asset(self, at: int, end: int) -> None:
         """A file that loading the model reads, from the folder of its assets."""
         node = ""
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 1 and field[1] == BYTES:
-                for inner in fields(self.data, field[2], field[3]):
+                for inner in self.fields(field[2], field[3]):
                     if inner[0] == 1:
                         node = text(self.data, inner).partition(":")[0]
             elif field[0] == 2:
@@ -389,7 +398,7 @@ class _SavedModel:
         """Read what the object graph says of Keras's layers and of what functions are bound to."""
         nodes: list[str | None] = []
         functions: list[tuple[str, list[int]]] = []
-        for number, wire, a, b in fields(self.data, at, end):
+        for number, wire, a, b in self.fields(at, end):
             if number == 1 and wire == BYTES:
                 nodes.append(self.object(a, b))
             elif number == 2 and wire == BYTES:
@@ -400,39 +409,39 @@ class _SavedModel:
     def object(self, at: int, end: int) -> str | None:
         """The node of a constant or an asset; None for another object."""
         node = None
-        for number, wire, a, b in fields(self.data, at, end):
+        for number, wire, a, b in self.fields(at, end):
             if number == 9 and wire == BYTES:
-                names = [text(self.data, f) for f in fields(self.data, a, b) if f[0] == 1]
+                names = [text(self.data, f) for f in self.fields(a, b) if f[0] == 1]
                 node = names[0] if names else None
             elif number == 5 and wire == BYTES:
-                place = next((f[2] for f in fields(self.data, a, b) if f[0] == 1), 0)
+                place = next((f[2] for f in self.fields(a, b) if f[0] == 1), 0)
                 node = self.assets[place] if place < len(self.assets) else None
             elif number == 4 and wire == BYTES:
-                for field in fields(self.data, a, b):
+                for field in self.fields(a, b):
                     # TensorFlow 2.0 to 2.4 kept Keras's layers here.
                     if field[0] == 3 and self.data[field[2] : field[2] + 1] == b"{":
-                        self.layer(_json(self.data, field), self.source.path)
+                        self.layer(_json(self.source, field), self.source.path)
         return node
 
     def bound(self, at: int, end: int) -> tuple[str, list[int]]:
         """A function's name, and the objects that its last arguments are bound to."""
         name, places = "", []  # type: str, list[int]
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 1:
                 name = text(self.data, field)
             elif field[0] == 2 and field[1] == BYTES:
-                for inner in fields(self.data, field[2], field[3]):
+                for inner in self.fields(field[2], field[3]):
                     if inner[0] == 2:
                         places += integers(self.data, inner)
         return name, places
 
     def signature(self, at: int, end: int) -> None:
         name, inputs, outputs = "", [], []  # type: str, list[Port], list[Port]
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 1:
                 name = text(self.data, field)
             elif field[0] == 2 and field[1] == BYTES:
-                for number, wire, a, b in fields(self.data, field[2], field[3]):
+                for number, wire, a, b in self.fields(field[2], field[3]):
                     if number in (1, 2) and wire == BYTES:
                         (inputs if number == 1 else outputs).append(self.port(a, b))
                         if len(inputs) + len(outputs) > MAX_PORTS:
@@ -443,11 +452,11 @@ class _SavedModel:
         """An entry of a map from a name to what is known of the tensor."""
         name, kind = "", ""
         shape: tuple[int | str, ...] = ("...",)
-        for field in fields(self.data, at, end):
+        for field in self.fields(at, end):
             if field[0] == 1:
                 name = text(self.data, field)
             elif field[0] == 2 and field[1] == BYTES:
-                for number, wire, a, b in fields(self.data, field[2], field[3]):
+                for number, wire, a, b in self.fields(field[2], field[3]):
                     if number == 2 and wire == VARINT:
                         kind = _DTYPES.get(a, _OTHERS.get(a, f"type {a}"))
                     elif number == 3 and wire == BYTES:
@@ -459,21 +468,21 @@ class _SavedModel:
         if not location.exists(path):
             return
         with Source(path) as source:
-            for number, wire, a, b in fields(source.data, 0, source.size):
+            for number, wire, a, b in fields(source.data, 0, source.size, source.budget):
                 if number != 1 or wire != BYTES:
                     raise Malformed("something else than a layer")
-                for field in fields(source.data, a, b):
+                for field in fields(source.data, a, b, source.budget):
                     if field[0] == 5:
-                        self.layer(_json(source.data, field), path)
+                        self.layer(_json(source, field), path)
 
     def layer(self, config: Json, path: str) -> None:
         self.imports += imported(config, path)
         self.opened += opened(config)
 
 
-def _json(data: Bytes, field: Field) -> Json:
+def _json(source: Source, field: Field) -> Json:
     try:
-        return json_text.loads(text(data, field))
+        return json_text.loads(text(source.data, field), source.budget)
     except ValueError:
         raise Malformed("a layer that is no JSON") from None
 

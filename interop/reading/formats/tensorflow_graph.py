@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from interop.facts import Danger, Import, Opened
-from interop.reading.bytes.address import over_limit
+from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.protobuf import BYTES, VARINT, Field, Malformed, fields, text
 from interop.reading.bytes.source import Bytes
 from interop.reading.formats import tensorflow_operators as known
 
-MAX_NODES = 200_000
-_MAX_STEPS = 300_000  # of following names back to where they come from
+# Nanoseconds and bytes of a node, and nanoseconds of a step back to where a name comes from.
+_NODE, _NODE_MEMORY, _STEP = 9_000, 1_200, 1_500
 _MAX_ATTRIBUTE = 1 << 12  # bytes of an attribute that is looked into
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile")
 _BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")  # their first input chooses one
@@ -49,14 +49,12 @@ class Nodes:
     what has none.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
         self.operators: dict[str, int] = {}
         self.producer = 0
         self.imports: dict[Import, None] = {}
         self.opened: dict[Opened, None] = {}
-        self._count = 0
-        self._steps = 0
         self.begin()
 
     def begin(self) -> None:
@@ -72,28 +70,30 @@ class Nodes:
 
     def graph_def(self, data: Bytes, at: int, end: int) -> None:
         """Read a GraphDef: nodes, a library, versions."""
-        for number, wire, a, b in fields(data, at, end):
+        for number, wire, a, b in fields(data, at, end, self.budget):
             if number == 1 and wire == BYTES:
                 self._node(data, a, b, self._scopes[""])
             elif number == 2 and wire == BYTES:
-                for inner, kind, c, d in fields(data, a, b):
+                for inner, kind, c, d in fields(data, a, b, self.budget):
                     if inner == 1 and kind == BYTES:
                         self._function(data, c, d)
             elif number == 4 and wire == BYTES:
-                for inner, kind, c, _ in fields(data, a, b):
+                for inner, kind, c, _ in fields(data, a, b, self.budget):
                     if inner == 1 and kind == VARINT:
                         self.producer = c
 
     def _function(self, data: Bytes, at: int, end: int) -> None:
         name, arguments, bodies = "", [], []
-        for number, wire, a, b in fields(data, at, end):
+        for number, wire, a, b in fields(data, at, end, self.budget):
             if number == 1 and wire == BYTES:
-                for field in fields(data, a, b):
+                for field in fields(data, a, b, self.budget):
                     if field[0] == 1:
                         name = text(data, field)
                     elif field[0] == 2 and field[1] == BYTES:
                         names = [
-                            text(data, f) for f in fields(data, field[2], field[3]) if f[0] == 1
+                            text(data, f)
+                            for f in fields(data, field[2], field[3], self.budget)
+                            if f[0] == 1
                         ]
                         arguments += names[:1]
             elif number == 3 and wire == BYTES:
@@ -103,11 +103,9 @@ class Nodes:
             self._node(data, a, b, scope)
 
     def _node(self, data: Bytes, at: int, end: int, scope: _Scope) -> None:
-        self._count += 1
-        if self._count > MAX_NODES:
-            raise over_limit(self.path, f"more than {MAX_NODES:,} nodes")
+        self.budget.spend(_NODE, _NODE_MEMORY + end - at)
         name, node = "", _Node("", [], {}, "", [])
-        for field in fields(data, at, end):
+        for field in fields(data, at, end, self.budget):
             if field[0] == 1:
                 name = text(data, field)
             elif field[0] == 2:
@@ -115,7 +113,7 @@ class Nodes:
             elif field[0] == 3:
                 node.inputs.append(text(data, field))
             elif field[0] == 5 and field[1] == BYTES:
-                node = _with_attribute(data, field, node)
+                node = _with_attribute(data, field, node, self.budget)
         if node.operator:
             self.operators[node.operator] = self.operators.get(node.operator, 0) + 1
             scope.nodes[name] = node
@@ -200,9 +198,7 @@ class Nodes:
         return [n for n in names if n[:1] == "/" or "://" in n] if given else names or [""]
 
     def _step(self, count: int) -> None:
-        self._steps += count
-        if self._steps > _MAX_STEPS:
-            raise over_limit(self.path, "a graph whose file names come from too many nodes")
+        self.budget.spend(count * _STEP)
 
     def _before(self, function: _Scope, at: int) -> tuple[list[tuple[str, str]], bool]:
         """What an argument of a function is given: inputs of its callers, and whether the callers
@@ -226,34 +222,34 @@ class Nodes:
         return inputs, not inputs
 
 
-def _with_attribute(data: Bytes, entry: Field, node: _Node) -> _Node:
+def _with_attribute(data: Bytes, entry: Field, node: _Node, budget: Budget) -> _Node:
     """A node with what is of interest in one of its attributes: texts, functions, a constant."""
     key = ""
-    for field in fields(data, entry[2], entry[3]):
+    for field in fields(data, entry[2], entry[3], budget):
         if field[0] == 1:
             key = text(data, field)
         elif field[0] == 2 and field[1] == BYTES:
-            for inner in fields(data, field[2], field[3]):
+            for inner in fields(data, field[2], field[3], budget):
                 number, wire, a, b = inner
                 if wire != BYTES:
                     continue
                 if number == 2 and b - a < _MAX_ATTRIBUTE:
                     node.texts[key] = text(data, inner)
                 elif number == 8 and key == "value" and b - a < _MAX_ATTRIBUTE:
-                    value = [text(data, f) for f in fields(data, a, b) if f[0] == 8]
+                    value = [text(data, f) for f in fields(data, a, b, budget) if f[0] == 8]
                     node = node._replace(value=", ".join(value[:3]))
                 elif number == 10:
-                    node.calls.extend(_called(data, a, b))
+                    node.calls.extend(_called(data, a, b, budget))
                 elif number == 1:
-                    for one in fields(data, a, b):
+                    for one in fields(data, a, b, budget):
                         if one[0] == 9 and one[1] == BYTES:
-                            node.calls.extend(_called(data, one[2], one[3]))
+                            node.calls.extend(_called(data, one[2], one[3], budget))
     return node
 
 
-def _called(data: Bytes, at: int, end: int) -> list[str]:
+def _called(data: Bytes, at: int, end: int, budget: Budget) -> list[str]:
     """The function that a NameAttrList names."""
     try:
-        return [text(data, field) for field in fields(data, at, end) if field[0] == 1]
+        return [text(data, field) for field in fields(data, at, end, budget) if field[0] == 1]
     except Malformed:
         return []

@@ -6,7 +6,6 @@ then for each key the storage's number of elements, eight bytes, and its element
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -71,10 +70,8 @@ class _Legacy:
 
     def manifest(self, container: str, found: Contents) -> Manifest:
         # What decides the structure is the pickles; a broken one counts as far as it goes.
-        head = self.source.data[: min(self.position or self.source.size, 1 << 26)]
-        return manifest(
-            self.source, container, hashlib.sha256(head).hexdigest(), self.ledger, found
-        )
+        header = self.source.sha256(min(self.position or self.source.size, 1 << 26))
+        return manifest(self.source, container, header, self.ledger, found)
 
     def checkpoint(self) -> Contents:
         found = contents(self.tree(), self.locate, self.source.budget)
