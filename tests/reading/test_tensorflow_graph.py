@@ -155,7 +155,7 @@ def test_no_operator_is_on_two_lists() -> None:
 def test_following_names_has_an_end(tmp_path: Path) -> None:
     chain = [tf.node("n0", "Identity", ["n1999"])]
     chain += [tf.node(f"n{n}", "Identity", [f"n{n - 1}"]) for n in range(1, 2000)]
-    savers = [tf.node(f"s{n}", "SaveV2", ["n1999"]) for n in range(200)]
+    savers = [tf.node(f"s{n}", "SaveV2", ["n1999"]) for n in range(400)]
     with pytest.raises(ReadError) as error:
         _told(tmp_path, tf.meta_graph([*chain, *savers]))
     assert error.value.rule == "pickle-over-limit"

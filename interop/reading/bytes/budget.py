@@ -9,7 +9,7 @@ from __future__ import annotations
 from interop.errors import ReadError
 from interop.reading.bytes.address import over_limit
 
-WORK = 600_000_000  # nanoseconds of one core of an ordinary machine
+WORK = 720_000_000  # nanoseconds of one core of an ordinary machine
 MEMORY = 110_000_000  # bytes
 SIZE = 50 << 20  # a file of more bytes than that has as many times more to spend
 # What a tensor with bytes of its own brings with it: nobody makes those for nothing, and a

@@ -7,7 +7,7 @@ import json
 from interop.facts import Json
 from interop.reading.bytes.budget import Budget
 
-_VALUE, _VALUE_MEMORY = 400, 60  # nanoseconds and bytes of one, read and looked through
+_VALUE, _VALUE_MEMORY = 1_200, 60  # nanoseconds and bytes of one, read and looked through
 
 
 def loads(raw: bytes | str, budget: Budget | None = None) -> Json:

@@ -11,7 +11,7 @@ from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Bytes
 
 VARINT, WIDE, BYTES, NARROW = 0, 1, 2, 5
-_FIELD, _PAID = 250, 16  # nanoseconds of one; so many are paid at once
+_PAID = 16  # fields that are paid for at once
 _MAX_INTEGERS = 1 << 16  # bytes of a packed list: shapes, never weights
 Field = tuple[int, int, int, int]
 
@@ -43,16 +43,24 @@ def varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
     raise Overrun(0)
 
 
-def fields(data: Bytes, at: int, end: int, budget: Budget | None = None) -> Iterator[Field]:
+def fields(
+    data: Bytes,
+    at: int,
+    end: int,
+    budget: Budget | None = None,
+    *,
+    work: int = 430,
+    memory: int = 0,
+) -> Iterator[Field]:
     """(number, wire type, a, b): for VARINT a is the value, else the field's bytes are [a, b).
 
-    `budget` pays for those that are looked at.
+    `budget` pays for those that are looked at: nanoseconds and bytes for each.
     """
     count = 0
     while at < end:
         count += 1
         if not count % _PAID and budget is not None:
-            budget.spend(_PAID * _FIELD)
+            budget.spend(_PAID * work, _PAID * memory)
         # Nearly every tag and length is below 128: no call for those.
         tag = data[at]
         at += 1
@@ -78,6 +86,8 @@ def fields(data: Bytes, at: int, end: int, budget: Budget | None = None) -> Iter
             at += size
         else:
             raise Malformed(f"field {number} has the wire type {wire}")
+    if budget is not None:
+        budget.spend(count % _PAID * work, count % _PAID * memory)
 
 
 def signed(value: int) -> int:

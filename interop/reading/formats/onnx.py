@@ -61,8 +61,10 @@ _NUMBERS = _TYPED_FIELDS | {9}
 _MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 _MAX_DEPTH = 40
 _MAX_NAMES = 10  # a producer has a name and a version
-# Nanoseconds and bytes of a node and of a tensor, read, held against the rules and hashed.
-_NODE, _NODE_MEMORY, _TENSOR, _TENSOR_MEMORY = 8_000, 900, 14_000, 1_200
+# Nanoseconds and bytes of a node, of each of its fields, of a tensor and of a property: read, held
+# against the rules and hashed.
+_NODE, _NODE_MEMORY, _FIELD, _FIELD_MEMORY = 4_500, 300, 1_700, 300
+_TENSOR, _TENSOR_MEMORY, _PROPERTY, _PROPERTY_MEMORY = 14_000, 1_200, 3_000, 300
 _LARGE = 1 << 16  # bytes of a tensor from which on it is left out of the header's hash
 
 # Operators that take a weight as integer codes: where among their inputs stand the codes, the
@@ -151,6 +153,7 @@ class _Reader:
                 elif number == 8:
                     self.opsets |= self.opset(a, b)
                 elif number == 14:
+                    self.source.budget.spend(_PROPERTY, _PROPERTY_MEMORY)
                     key, value = self.pair(a, b)
                     self.metadata[key] = value
                 elif number == 20:
@@ -237,7 +240,7 @@ class _Reader:
         self.source.budget.spend(_NODE, _NODE_MEMORY + (end - at if end - at < _LARGE else _LARGE))
         kind = domain = name = ""
         inputs, outputs, attributes = [], [], []
-        for field in self.fields(at, end):
+        for field in self.fields(at, end, work=_FIELD, memory=_FIELD_MEMORY):
             if (number := field[0]) == 1:
                 inputs.append(field)
             elif number == 2:

@@ -50,15 +50,16 @@ def computation(
     known: dict[str, bytes] = {"": b""}
     known |= {name: _hash("input", str(i)) for i, name in enumerate(inputs)}
     tensors = list(tensors)
-    users: dict[str, set[str]] = {}
+    users: dict[str, set[str]] = {t.name: set() for t in tensors}
     for step in steps:
         for name in step.inputs:
-            users.setdefault(name, set()).add(step.operator.rpartition(".")[2])
+            if name in users:
+                users[name].add(step.operator.rpartition(".")[2])
     front = _front([t.name for t in tensors if "." in t.name])
     for t in tensors:
         own = t.name.removeprefix(front) if "." in t.name else ""
         # A single number without an axis is arithmetic, wherever it goes.
-        learned = bool(t.shape) and bool(users.get(t.name, set()) & _LEARNED)
+        learned = bool(t.shape) and bool(users[t.name] & _LEARNED)
         plain = t.dtype in WHOLE or (not own and t.numel <= FEW and not learned)
         value = numbers.get(t.name, b"") if plain else b""
         known[t.name] = _hash("tensor", own, t.dtype, str(t.shape), value)

@@ -48,7 +48,7 @@ _STEP_WORK, _STEP_MEMORY, _STEPS_PAID = 110, 64, 1 << 10
 # What comes on top: bytes of a place in the memo, a mark, a dict, a name; nanoseconds of a name
 # and of a call.
 _PLACE, _SEQUENCE, _MAPPING, _NAME = 70, 40, 280, 450
-_NAME_WORK, _CALL_WORK, _ARGUMENT_WORK = 1_500, 1_000, 100
+_NAME_WORK, _CALL_WORK, _ARGUMENT_WORK = 4_200, 2_300, 100
 _ITEM, _ITEM_WORK = 8, 20  # of a container that is copied, or looked through
 
 
