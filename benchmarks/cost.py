@@ -22,6 +22,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,120 +159,223 @@ KINDS: dict[str, tuple[int, str, Callable[[int], bytes]]] = {
     "floats": (100_000, "pkl", lambda n: listed((b"G" + bytes(8)) * n)),
     "big integers": (260, "pkl", lambda n: listed((b"\x8a\xff" + b"\x7f" * 255) * n)),
     "a big integer, again and again": (
-        4_000, "pkl", lambda n: PROTO + b"\x8a\xff" + b"\x7f" * 255 + b"q\x000](" + b"h\0" * n + b"e."
+        4_000,
+        "pkl",
+        lambda n: PROTO + b"\x8a\xff" + b"\x7f" * 255 + b"q\x000](" + b"h\0" * n + b"e.",
     ),
     "integers in digits": (100, "pkl", lambda n: listed((b"L" + b"9" * 2000 + b"L\n") * n)),
     "big integers as keys": (
-        260, "pkl",
-        lambda n: PROTO + b"}(" + many(n, lambda i: b"\x8a\xff" + i.to_bytes(254, "little") + b"\x01N")
-        + b"u.",
+        260,
+        "pkl",
+        lambda n: (
+            PROTO
+            + b"}("
+            + many(n, lambda i: b"\x8a\xff" + i.to_bytes(254, "little") + b"\x01N")
+            + b"u."
+        ),
     ),
     "short strings": (50_000, "pkl", lambda n: listed(b"\x8c\x01a" * n)),
     "a long string, again and again": (
-        4_000, "pkl", lambda n: PROTO + text("a" * 10_000) + b"q\x000](" + b"h\0" * n + b"e."
+        4_000,
+        "pkl",
+        lambda n: PROTO + text("a" * 10_000) + b"q\x000](" + b"h\0" * n + b"e.",
     ),
     "string keys": (
-        50_000, "pkl", lambda n: PROTO + b"}(" + many(n, lambda i: b"\x8c\x06%06dN" % i) + b"u."
+        50_000,
+        "pkl",
+        lambda n: PROTO + b"}(" + many(n, lambda i: b"\x8c\x06%06dN" % i) + b"u.",
     ),
     "names": (25_000, "pkl", lambda n: listed(many(n, lambda i: b"cm%d\nx\n" % i))),
     "calls": (25_000, "pkl", lambda n: listed(b"ccollections\nOrderedDict\n)R" * n)),
     "calls of one name": (
-        25_000, "pkl",
+        25_000,
+        "pkl",
         lambda n: PROTO + b"ccollections\nOrderedDict\nq\x000](" + b"h\0)R" * n + b"e.",
     ),
     "copies of a list": (
-        200, "pkl", lambda n: SHARED + b"c__builtin__\nlist\nq\x010](" + b"h\x01h\0\x85R" * n + b"e."
+        200,
+        "pkl",
+        lambda n: SHARED + b"c__builtin__\nlist\nq\x010](" + b"h\x01h\0\x85R" * n + b"e.",
     ),
     "long arguments": (
-        200, "pkl", lambda n: PROTO + b"(" + b"K\x01" * 1000 + b"tq\x000ccollections\nCounter\nq\x010]("
-        + b"h\x01h\0R" * n + b"e.",
+        200,
+        "pkl",
+        lambda n: (
+            PROTO
+            + b"("
+            + b"K\x01" * 1000
+            + b"tq\x000ccollections\nCounter\nq\x010]("
+            + b"h\x01h\0R" * n
+            + b"e."
+        ),
     ),
     "states": (
-        400, "pkl",
-        lambda n: PROTO + b"}(" + many(1000, lambda i: b"\x8c\x04%04dN" % i) + b"uq\x000"
-        + NAMESPACE + b"](" + b"h\x01)Rh\0b" * n + b"e.",
+        400,
+        "pkl",
+        lambda n: (
+            PROTO
+            + b"}("
+            + many(1000, lambda i: b"\x8c\x04%04dN" % i)
+            + b"uq\x000"
+            + NAMESPACE
+            + b"]("
+            + b"h\x01)Rh\0b" * n
+            + b"e."
+        ),
     ),
     "a list within lists, again and again": (
-        400, "pkl", lambda n: SHARED + b"](" + b"](h\0e" * n + b"e."
+        400,
+        "pkl",
+        lambda n: SHARED + b"](" + b"](h\0e" * n + b"e.",
     ),
-    "the memo": (30_000, "pkl", lambda n: PROTO + many(n, lambda i: b"Nr" + struct.pack("<I", i)) + b"."),
+    "the memo": (
+        30_000,
+        "pkl",
+        lambda n: PROTO + many(n, lambda i: b"Nr" + struct.pack("<I", i)) + b".",
+    ),
     "pickles behind one another": (20_000, "pkl", lambda n: (PROTO + b"}.") * n),
     "pushed and dropped": (200_000, "pkl", lambda n: PROTO + b"N0" * n + b"N."),
     "arrays of joblib's": (
-        1_000, "pkl",
+        1_000,
+        "pkl",
         lambda n: listed(many(n, lambda i: b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}b")),
     ),
     "tensors without bytes": (
-        3_000, "pt",
-        lambda n: checkpoint(PROTO + b"}(" + many(n, lambda i: text(f"w{i}") + (
-            b"ctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV%d\nVcpu\nK\0tQ"
-            b"K\0K\0\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR" % i)) + b"u.",
-            *((f"a/data/{i}", b"") for i in range(n))),
+        3_000,
+        "pt",
+        lambda n: checkpoint(
+            PROTO
+            + b"}("
+            + many(
+                n,
+                lambda i: (
+                    text(f"w{i}")
+                    + (
+                        b"ctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV%d\nVcpu\nK\0tQ"
+                        b"K\0K\0\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR" % i
+                    )
+                ),
+            )
+            + b"u.",
+            *((f"a/data/{i}", b"") for i in range(n)),
+        ),
     ),
-    "entries": (9_000, "pt", lambda n: checkpoint(PROTO + b"}.", *((f"a/data/{i}", b"") for i in range(n)))),
+    "entries": (
+        9_000,
+        "pt",
+        lambda n: checkpoint(PROTO + b"}.", *((f"a/data/{i}", b"") for i in range(n))),
+    ),
     "entries to look into": (
-        3_000, "pt", lambda n: checkpoint(PROTO + b"}.", *((f"a/code/{i}", b"N0" * 50) for i in range(n)))
+        3_000,
+        "pt",
+        lambda n: checkpoint(PROTO + b"}.", *((f"a/code/{i}", b"N0" * 50) for i in range(n))),
     ),
     "a deflated pickle": (
-        300_000, "pt", lambda n: checkpoint(PROTO + b"N0" * n + b"}.", method=zipfile.ZIP_DEFLATED)
+        300_000,
+        "pt",
+        lambda n: checkpoint(PROTO + b"N0" * n + b"}.", method=zipfile.ZIP_DEFLATED),
     ),
     "deflated code": (
-        8, "pt",
-        lambda n: checkpoint(PROTO + b"}.", ("a/constants.pkl", PROTO + b")."),
-            *((f"a/code/{i}.py", b"N0" * 100_000) for i in range(n)), method=zipfile.ZIP_DEFLATED),
+        8,
+        "pt",
+        lambda n: checkpoint(
+            PROTO + b"}.",
+            ("a/constants.pkl", PROTO + b")."),
+            *((f"a/code/{i}.py", b"N0" * 100_000) for i in range(n)),
+            method=zipfile.ZIP_DEFLATED,
+        ),
     ),
     "refused, with pickles in it": (
-        8, "pt",
-        lambda n: zipped(*((f"a/{i}.pkl", b"N0" * 100_000) for i in range(n)),
-                         method=zipfile.ZIP_DEFLATED),
+        8,
+        "pt",
+        lambda n: zipped(
+            *((f"a/{i}.pkl", b"N0" * 100_000) for i in range(n)), method=zipfile.ZIP_DEFLATED
+        ),
     ),
     "names of a header": (
-        25_000, "safetensors",
-        lambda n: safetensors({f"w{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-                               for i in range(n)}),
+        25_000,
+        "safetensors",
+        lambda n: safetensors(
+            {f"w{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(n)}
+        ),
     ),
     "lines of metadata": (
-        50_000, "safetensors",
-        lambda n: safetensors({"__metadata__": {f"k{i}": "v" for i in range(n)},
-                               "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+        50_000,
+        "safetensors",
+        lambda n: safetensors(
+            {
+                "__metadata__": {f"k{i}": "v" for i in range(n)},
+                "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+            },
+            bytes(4),
+        ),
     ),
     "initializers": (
-        19_000, "onnx",
-        lambda n: onnx(many(n, lambda i: field(5, field(1, 0) + field(2, 1) + field(8, b"w%d" % i)))),
+        19_000,
+        "onnx",
+        lambda n: onnx(
+            many(n, lambda i: field(5, field(1, 0) + field(2, 1) + field(8, b"w%d" % i)))
+        ),
     ),
     "nodes": (9_000, "onnx", lambda n: onnx(many(n, lambda i: node("Relu", ["x"], f"y{i}")))),
     "nodes that take all of ten": (4_000, "onnx", lambda n: onnx(fan(n))),
     "nodes within nodes": (4_000, "onnx", lambda n: onnx(branches(n))),
     "inputs of a node": (
-        60_000, "onnx", lambda n: onnx(node("Sum", [f"i{i}" for i in range(n)], "y"))
+        60_000,
+        "onnx",
+        lambda n: onnx(node("Sum", [f"i{i}" for i in range(n)], "y")),
     ),
     "properties": (
-        30_000, "onnx",
-        lambda n: onnx(node("Relu", ["x"], "y")) + many(n, lambda i: field(14, field(1, b"k%d" % i))),
+        30_000,
+        "onnx",
+        lambda n: (
+            onnx(node("Relu", ["x"], "y")) + many(n, lambda i: field(14, field(1, b"k%d" % i)))
+        ),
     ),
     "fields of no meaning": (
-        200_000, "onnx", lambda n: onnx(node("Relu", ["x"], "y") + field(99, 1) * n)
+        200_000,
+        "onnx",
+        lambda n: onnx(node("Relu", ["x"], "y") + field(99, 1) * n),
     ),
     "nodes of TensorFlow": (
-        10_000, "pb", lambda n: saved_model(many(n, lambda i: tf_node(f"n{i}", "Relu", ["x"])))
+        10_000,
+        "pb",
+        lambda n: saved_model(many(n, lambda i: tf_node(f"n{i}", "Relu", ["x"]))),
     ),
     "file names from afar": (400, "pb", lambda n: saved_model(restored(n))),
     "layers": (
-        8_000, "keras",
-        lambda n: keras({"class_name": "Sequential", "config": {"layers": [
-            {"class_name": "Dense", "module": "keras.layers", "config": {"name": f"d{i}"}}
-            for i in range(n)]}}),
+        8_000,
+        "keras",
+        lambda n: keras(
+            {
+                "class_name": "Sequential",
+                "config": {
+                    "layers": [
+                        {
+                            "class_name": "Dense",
+                            "module": "keras.layers",
+                            "config": {"name": f"d{i}"},
+                        }
+                        for i in range(n)
+                    ]
+                },
+            }
+        ),
     ),
     "lists of a configuration": (60_000, "keras", lambda n: keras({"a": [[]] * n})),
     "arrays without numbers": (3_000, "npz", lambda n: npz(n, npy("<f4", "(0,)"))),
     "arrays of objects": (2_000, "npz", lambda n: npz(n, npy("|O", "()", PROTO + b"}."))),
     "a pickle of objects": (
-        100_000, "npy", lambda n: npy("|O", "()", PROTO + b"](" + b"]" * n + b"e.")
+        100_000,
+        "npy",
+        lambda n: npy("|O", "()", PROTO + b"](" + b"]" * n + b"e."),
     ),
     "shards of an index": (
-        30_000, "json", lambda n: json.dumps({"weight_map": {f"w{i}": "a.bin" for i in range(n)}}).encode()
+        30_000,
+        "json",
+        lambda n: json.dumps({"weight_map": {f"w{i}": "a.bin" for i in range(n)}}).encode(),
     ),
-}  # fmt: skip
+}
 # Written by a library, each tensor with bytes of its own: never refused.
 LIBRARY = """
 import sys, torch, numpy, json
@@ -360,8 +464,9 @@ def main() -> None:
         for row in (*results.values(), list(library.values())):
             for one in row:
                 del one["said"]
-        store("cost", {"machine": machine(), "limits": {"seconds": SECONDS, "megabytes": MEGABYTES},
-                       "empty": base, "kinds": results, "library": library, "faults": faults})  # fmt: skip
+        limits = {"seconds": SECONDS, "megabytes": MEGABYTES}
+        found = {"empty": base, "kinds": results, "library": library, "faults": faults}
+        store("cost", {"machine": machine(), "limits": limits, **found})
     sys.exit(bool(faults))
 
 
@@ -373,7 +478,7 @@ def judged(kind: str, row: list[dict[str, Any]], base: float) -> list[str]:
             faults.append(f"{kind}: {shown(one)} of {one['bytes']:,} bytes")
         if one["exit"] == 4:
             faults.append(f"{kind}: a crash: {one['said']}")
-    for one, two in zip(row, row[1:], strict=False):
+    for one, two in pairwise(row):
         # Below a tenth of a second it is noise that is compared.
         before, after = (max(each["cpu_seconds"] - base, 0.1) for each in (one, two))
         if after > GROWTH * before:

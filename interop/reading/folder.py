@@ -27,7 +27,6 @@ _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar",
             ".pt2", ".keras", ".h5", ".npz", ".index")  # fmt: skip
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".th", ".pth.tar", ".joblib", ".dill")
 _MAX_CLASSES = 1000
-_MAX_BESIDE = 20  # pickles that are looked into beside the model
 # What trainers leave beside the model.
 BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
@@ -117,10 +116,12 @@ def _beside(path: str, names: list[str], reader: Reader) -> list[Import]:
     """What is unsafe in the pickles beside the model: other programs load those instead of it."""
     imports: dict[Import, None] = {}
     pickles = [name for name in names if name.lower().endswith(PICKLES)]
-    for name in pickles[:_MAX_BESIDE]:
+    for name in pickles:
         try:
             manifest = reader(joined(path, name), content_hash=False, whole=False)
-        except ReadError:
+        except ReadError as error:
+            if error.rule == "pickle-over-limit":
+                raise  # what it would run is not known
             continue  # it is not the model that was asked for
         for one in manifest.imports:
             if one.danger == Danger.UNSAFE:

@@ -258,4 +258,5 @@ def _other_backbone(case: Case) -> bool:
     p = case.pairing
     rest = [*p.missing, *p.extra, *(pair.a for pair in p.reshaped)]
     mapped = {m.a.name for m in p.mapped} | {t.name for m in p.mapped for t in m.b}
-    return any(t.name not in heads | mapped and not t.is_counter for t in rest)
+    known = heads | mapped
+    return any(t.name not in known and not t.is_counter for t in rest)

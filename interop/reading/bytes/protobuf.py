@@ -49,7 +49,7 @@ def fields(
     end: int,
     budget: Budget | None = None,
     *,
-    work: int = 430,
+    work: int = 480,
     memory: int = 0,
 ) -> Iterator[Field]:
     """(number, wire type, a, b): for VARINT a is the value, else the field's bytes are [a, b).

@@ -7,6 +7,7 @@ then for each key the storage's number of elements, eight bytes, and its element
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from interop.errors import ReadError
@@ -128,9 +129,13 @@ class _Legacy:
         head = self.source.data[:512]
         if failure is None:
             # "I1\n." is a pickle too, but nobody's checkpoint; nor is text that begins like a list.
-            kept = type(tree) is Mapping or (
-                type(tree) in (list, tuple, Bag) and self.position == self.source.size
-            )
+            kept = type(tree) is Mapping
+            if not kept and type(tree) in (list, tuple, Bag):
+                with suppress(OverLimit, ReadError):
+                    end, _ = nested_models.search(
+                        self.source.data, ledger, self.source.budget, self.position
+                    )
+                    kept = end == self.source.size
             if head[0] != 0x80 and not ledger.imports() and not kept:
                 raise unknown(path, head)
 
