@@ -42,6 +42,9 @@ class Hooked(dict):
     __setstate__ = __setitem__ = __setattr__ = __call__ = append = extend = add = update = hit
     __init__ = hit
 
+class Later:
+    __setstate__ = hit
+
 class Initial:
     __getinitargs__ = ()
 
