@@ -91,6 +91,11 @@ ROWS: dict[str, dict[str, Program]] = {
         "a class's own __setstate__": (CODE, new("Hooked") + b"}b"),
         "a class's own __setattr__": (CODE, new("Hooked") + b"N" + state(x=b"K\x01") + b"\x86b"),
         "a class itself": (UNSAFE, b"cprobe\nThing\n" + state(x=HIT) + b"b"),
+        "a method of a dict, for who reads it": (UNSAFE, ODICT + state(items=HIT) + b"b"),
+        "a method of a module, for who runs it": (
+            UNSAFE, new("Thing") + state(_modules=b"}", forward=HIT) + b"b"
+        ),
+        "a module's function": (CODE, new("Thing") + state(_modules=b"}", act=HIT) + b"b"),
         "plain attributes": (NOTHING, NAMESPACE + state(x=b"K\x01", names=b"]") + b"b"),
         "a description": (NOTHING, NAMESPACE + state(__doc__=text("of no matter")) + b"b"),
     },
@@ -179,6 +184,7 @@ ROWS: dict[str, dict[str, Program]] = {
 }  # fmt: skip
 # Unsafe without a call of the probe's: what is called is harmless here, or is changed alone.
 QUIET = (
+    "a method of a",
     "a name among the arguments",
     "__setstate__, a harmless one",
     "a class itself",
@@ -270,6 +276,12 @@ def test_an_opcode_that_may_call_is_seen_to_call() -> None:
 @pytest.mark.needs_torch
 def test_torchs_own_functions_that_set_attributes_are_followed() -> None:
     _held(OF_TORCH, "torch")
+
+
+def test_joblib_calls_a_method_of_its_wrapper() -> None:
+    wrapper = P4 + b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81"
+    assert said(wrapper + state(read=HIT) + b"b.") == UNSAFE
+    assert said(wrapper + state(order=text("C")) + b"b.") == NOTHING
 
 
 # ---------------------------------------------------------------- any program

@@ -52,7 +52,8 @@ class Budget:
     def exceeded(self) -> ReadError:
         """The refusal, with the figure that was reached."""
         times = max(self.size, SIZE) / SIZE
-        what = f"{WORK * times / 1e9:.1f} s of a processor"
+        most = f"{WORK * times / 1e9:.1f} s of processor time"
         if self.work >= 0:
-            what = f"{MEMORY * times / 1e6:,.0f} MB of memory"
-        return over_limit(self.path, f"what it holds takes more than {what} to read")
+            most = f"{MEMORY * times / 1e6:,.0f} MB of memory"
+        size = f"{self.size / 1e6:.3g} MB"
+        return over_limit(self.path, f"reading it takes more than {most}, the limit at {size}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import struct
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import prod
@@ -451,6 +452,10 @@ class Machine:
             )
             with suppress(Broken, RecursionError):
                 plainly.run()
+        if type(wrapper.state) is Mapping:
+            for key, value in wrapper.state.named.items():
+                if key not in _INLINE_STATE:  # its `read` is called next
+                    self.brought(value)
         array, aligned = array_of(wrapper.state)
         if array.width == 0:  # of objects: a pickle of its own
             inner = Machine(
@@ -479,10 +484,14 @@ class Machine:
             if type(part) is not Mapping:
                 continue
             self.copied(len(part.named))
+            methods = _DICT_METHODS if type(target) is Mapping else ()
+            methods = _MODULE_METHODS if "_modules" in part.named else methods
             for name, value in part.named.items():
                 if name[:2] == "__" and name not in _DESCRIBING:
                     # The attributes of an object and its class are not to be exchanged at all.
                     self.brought(value, whatever=name in ("__class__", "__dict__"))
+                elif name in methods:  # whoever loads the file calls these
+                    self.brought(value)
             self.copied(len(part.others))
             if any(type(key) in (Array, Constructed) for key, _ in part.others):
                 # To Python, numpy's text is the name of an attribute like any other.
@@ -588,6 +597,16 @@ _SPARED = {
 }
 # The class of objects behind whose state joblib writes an array's numbers.
 _INLINE = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+_INLINE_STATE = ("subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes")
+# Methods that whoever loads a file calls on what it holds: a dict's, and a module's.
+_DICT_METHODS = frozenset(name for kind in (OrderedDict, Counter) for name in dir(kind))
+_MODULE_METHODS = frozenset(
+    """
+    forward eval train state_dict load_state_dict parameters named_parameters buffers named_buffers
+    modules named_modules children named_children to cuda cpu half float double apply zero_grad
+    requires_grad_ get_submodule get_parameter share_memory
+    """.split()  # noqa: SIM905
+)
 # Attributes of this form that describe and are never called.
 _DESCRIBING = frozenset(
     ("__doc__", "__name__", "__qualname__", "__module__", "__annotations__", "__version__",
