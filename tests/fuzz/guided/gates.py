@@ -23,9 +23,10 @@ from interop.gate.bundle import sealed
 from interop.policy import compose, toml
 from interop.policy.policy import Policy, read_policy
 from interop.policy.show import shown
-from interop.report import FORMATS, render
+from interop.report import render
 from interop.report.json import read_report
 from tests.fuzz.guided import mutators as m
+from tests.fuzz.guided.checks import FORMS
 from tests.fuzz.guided.target import Finding, Target
 from tests.fuzz.guided.watch import bounded, watched
 from tests.helpers.commands import ROOT
@@ -89,7 +90,7 @@ def _followed(policy: Policy, checked: Report) -> None:
     asks = policy.check or policy.export or policy.bench
     if made.exit_code == 0 and asks:
         raise Finding("passes-without-evidence", f"{made.summary}; {policy.settings}")
-    for form in FORMATS:
+    for form in FORMS:
         render(made, form).encode("utf-8")
 
 
@@ -207,7 +208,7 @@ def evidence(folder: Path) -> Callable[[bytes], None]:
                 made = _judged(policy, [checked, report])
                 if made.exit_code == 0:
                     _earned(command, json.loads(data), hashes)
-            for form in FORMATS:
+            for form in FORMS:
                 render(report, form).encode("utf-8")
 
     return run

@@ -32,6 +32,7 @@ _REFUSED = {
     "a dtype that torch has not, as of 6 bits": r"unknown dtype",
     "an odd number of 4-bit numbers in the last axis": r"odd number of 4-bit",
     "more than 64 axes": r"the shape or place of .* is none",
+    "metadata that are null": r"metadata are no strings",
     "a header that costs too much to read": r"takes more than",
 }
 

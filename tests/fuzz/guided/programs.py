@@ -9,7 +9,9 @@ from __future__ import annotations
 import pickle
 import pickletools
 import re
+import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 from fixtures import hostile
@@ -30,6 +32,7 @@ _HERE = frozenset(module for module in child.ALLOWED if module.split(".")[0] not
 # Names of the probe that run code only when they are called by name: a call of them is unsafe.
 _PLAIN = frozenset({"hit", "Thing"})
 _PLACES = 1 << 16  # of the memo: the unpickler in C makes an array of them
+_NESTED = 20  # tuples: with the same one twice in each, their hash takes for ever
 
 _asked: set[str] = set()
 
@@ -52,8 +55,11 @@ class _InPython(child._InPython):
 
 
 def _costly(program: bytes) -> bool:
-    """Whether an unpickler would take much memory before it looks at what is there."""
-    for one in m.opcodes(program)[0]:
+    """Whether an unpickler could take very much memory or time."""
+    instructions = m.opcodes(program)[0]
+    if sum(one in (b"\x86", b"\x87", b"t") for one in instructions) > _NESTED:
+        return True
+    for one in instructions:
         code, argument = one[:1], one[1:]
         if code in b"rj" and int.from_bytes(argument, "little") > _PLACES:
             return True
@@ -75,7 +81,16 @@ def _said(program: bytes) -> tuple[Danger | None, str]:
     return next((d for d in (Danger.UNSAFE, Danger.CODE) if d in dangers), None), stopped
 
 
+@cache
+def _listen() -> None:
+    """Have the probe's events counted: once, since nobody can take such a hook away again."""
+    child.watching = False  # type: ignore[attr-defined]
+    sys.addaudithook(child._hook)
+
+
 def differential(folder: Path) -> Callable[[bytes], None]:
+    _listen()
+
     def run(program: bytes) -> None:
         if _costly(program):
             return
@@ -167,6 +182,6 @@ def decoding(folder: Path) -> Callable[[bytes], None]:
 def targets() -> list[Target]:
     return [
         Target("pickle", differential, _programs, m.either((0.9, m.PROBED)), weight=4.0,
-               memory=1 << 29),
+               memory=1 << 30),
         Target("pickle-opcodes", decoding, _programs, m.either((0.7, m.PROBED)), weight=0.5),
     ]  # fmt: skip

@@ -26,6 +26,10 @@ _BEGINS: dict[str, tuple[bytes, ...]] = {
 }  # fmt: skip
 
 
+_SLOW = ("hdf5", "keras")  # whose reader starts a process for a file
+_HDF5 = b"\x89HDF\r\n"
+
+
 def _surroundings(seed: Seed) -> str:
     return str(seed.path.parent) + (seed.path.name if seed.beside else "")
 
@@ -66,6 +70,8 @@ def _make(container: str, folder: Path) -> Callable[[bytes], None]:
         _borne_out_or_refused(path)  # what is loaded late is loaded now
 
     def run(data: bytes) -> None:
+        if _HDF5 in data and container not in _SLOW:
+            return  # a process for each: see _SLOW
         path = paths[(data[0] if data else 0) % len(paths)]
         path.write_bytes(data[1:])
         with watched(folder), bounded():
@@ -117,7 +123,6 @@ _FORMS: dict[str, Mutate | None] = {
     "tensorflow-checkpoint": None, "hdf5": None,
     "safetensors": m.either((0.85, m.safetensors)), "index": m.either((0.8, m.json_text)),
 }  # fmt: skip
-_SLOW = ("hdf5", "keras")  # a process of its own each
 
 
 def targets() -> list[Target]:
