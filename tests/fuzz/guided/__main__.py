@@ -85,8 +85,13 @@ def _run(
     (folder / "work").mkdir(exist_ok=True)
     (folder / "corpus").mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.fuzz.guided.child", target, str(folder), str(findings)]
-    options = [f"-rss_limit_mb={MEGABYTES}", f"-timeout={HANG}", f"-max_len={MOST}",
-               f"-artifact_prefix={findings}/{target}{SEPARATOR}", "-print_final_stats=1"]  # fmt: skip
+    options = [
+        f"-rss_limit_mb={MEGABYTES}",
+        f"-timeout={HANG}",
+        f"-max_len={MOST}",
+        f"-artifact_prefix={findings}/{target}{SEPARATOR}",
+        "-print_final_stats=1",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (log or Path(os.devnull)).open("ab") as out:
         return subprocess.run(
@@ -102,8 +107,8 @@ def _fuzz_all(names: list[str], seconds: float, jobs: int, findings: Path) -> in
     logs = findings / "logs"
     logs.mkdir(exist_ok=True)
     whole = sum(TARGETS[name].weight for name in names)
-    known = set(os.listdir(findings))
-    said: set[str] = set(known)
+    known = {path.name for path in findings.iterdir()}
+    said = set(known)
     lock = threading.Lock()
 
     def fuzz(name: str) -> None:
@@ -113,10 +118,11 @@ def _fuzz_all(names: list[str], seconds: float, jobs: int, findings: Path) -> in
         broken = 0
         with _workplace() as folder:
             # A process that died of an input is followed by another one, with what it learned.
-            while (left := end - time.monotonic()) > 3 and broken < 20:
+            (Path(folder) / "corpus").mkdir()
+            while (left := end - time.monotonic()) > 1 and broken < 20:
                 options = [f"-max_total_time={int(left)}"]
                 broken += bool(_run(name, Path(folder), findings, options, log).returncode)
-            count = len(os.listdir(Path(folder) / "corpus"))
+            count = len(list((Path(folder) / "corpus").iterdir()))
         with lock:
             print(f"{name}: {share:.0f} s, {count:,} inputs in the corpus", flush=True)
             for one in sorted(_kept(findings, name) - said):

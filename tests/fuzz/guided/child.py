@@ -41,7 +41,7 @@ def _instrumented(target: str) -> None:
 
 def main() -> None:
     name, workplace, findings = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    with open(os.devnull, "w") as nowhere:  # atheris names each module
+    with Path(os.devnull).open("w") as nowhere:  # atheris names each module
         errors, sys.stderr = sys.stderr, nowhere
         try:
             _instrumented(name)

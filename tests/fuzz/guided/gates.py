@@ -110,7 +110,9 @@ def _policies() -> Iterable[bytes]:
     yield (ROOT / "fixtures" / "interop.toml").read_bytes()
     yield compose.text([]).encode()
     lines = compose.text([]).splitlines()
-    yield "\n".join(line.removeprefix("# ") for line in lines if "=" in line or "[" in line).encode()
+    yield "\n".join(
+        line.removeprefix("# ") for line in lines if "=" in line or "[" in line
+    ).encode()
     yield b"""intent = "reload"
 [rules]
 key-unexpected = "warn"
@@ -281,12 +283,8 @@ def _receipts() -> Iterable[bytes]:
 
 
 def targets() -> list[Target]:
-    instrument = ("interop.policy", "interop.gate", "interop.report.json")
     return [
-        Target("policy", policies, _policies, m.either((0.8, m.policy)), runs=60,
-               instrument=instrument),
-        Target("evidence", evidence, _reports, m.either((0.9, m.json_text)), runs=60,
-               instrument=instrument),
-        Target("receipt", receipts, _receipts, m.either((0.8, m.json_text)), weight=0.2, runs=60,
-               instrument=instrument),
+        Target("policy", policies, _policies, m.either((0.8, m.policy)), runs=200),
+        Target("evidence", evidence, _reports, m.either((0.9, m.json_text)), runs=200),
+        Target("receipt", receipts, _receipts, m.either((0.8, m.json_text)), weight=0.2, runs=200),
     ]  # fmt: skip

@@ -25,8 +25,7 @@ class Target(NamedTuple):
 
     `make` gets a folder of the target's own and gives the function that is run; what it does is
     not watched. `seeds` gives whole inputs. `mutate` knows the form of the input. `weight` is the
-    share of the time; `needs` are packages without which there is no target; `instrument` are the
-    packages of which new code counts.
+    share of the time; `needs` are packages without which there is no target.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Target(NamedTuple):
     seeds: Callable[[], Iterable[bytes]]
     mutate: Mutate | None = None
     weight: float = 1.0
-    runs: int = 200  # in the smoke test
+    runs: int = 300  # in the smoke test
     needs: tuple[str, ...] = ()
-    instrument: tuple[str, ...] = ("interop.reading",)
     memory: int = 0  # bytes of address space beside what the process has; 0 for no limit

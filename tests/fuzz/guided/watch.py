@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -36,7 +35,7 @@ def _hook(event: str, args: tuple[object, ...]) -> None:
     if event == "open":
         if isinstance(args[0], int):
             return
-        name = os.path.abspath(os.fsdecode(args[0]))  # type: ignore[arg-type]
+        name = str(Path(os.fsdecode(args[0])).absolute())  # type: ignore[arg-type]
         if not name.startswith((*_folders, *_LIBRARIES)):
             _seen.append(f"open {name}")
     elif not _is_known(event):
@@ -49,8 +48,8 @@ _OWN = frozenset(
 )
 # Where they lie, and the index of architectures.
 _LIBRARIES = (
-    os.path.dirname(os.__file__), str(_ROOT / "interop"), os.path.join(sys.prefix, "lib"), "/proc/",
-    os.devnull,
+    str(Path(os.__file__).parent), str(_ROOT / "interop"), str(Path(sys.prefix, "lib")),
+    "/proc/", os.devnull,
 )  # fmt: skip
 # Whose code compiles and runs what is no file's: imports, type hints, records, templates;
 # ast compiles literals without running them.
@@ -82,7 +81,7 @@ def watched(folder: Path) -> Iterator[None]:
         sys.addaudithook(_hook)
         _hooked = True
     _seen.clear()
-    _folders[:] = [os.path.abspath(folder)]
+    _folders[:] = [str(folder.absolute())]
     try:
         yield
     finally:
@@ -91,26 +90,27 @@ def watched(folder: Path) -> Iterator[None]:
         raise Finding(f"executed-{_seen[0].partition(' ')[0]}", "; ".join(_seen[:5]))
 
 
-_CLEAR, _HELD = Path("/proc/self/clear_refs"), Path("/proc/self/statm")
-_PAGE = resource.getpagesize()
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
-def _peak() -> int:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most * (1 if sys.platform == "darwin" else 1024)
+def _memory(line: str) -> int:
+    """A line of Linux's account of this process, in bytes; 0 elsewhere."""
+    if not _STATUS.exists():
+        return 0
+    text = _STATUS.read_bytes()
+    return int(text[text.index(line.encode()) :].split(None, 2)[1]) * 1024
 
 
 @contextmanager
 def bounded(seconds: float = SECONDS, megabytes: int = MEGABYTES) -> Iterator[None]:
     """Raises Finding where more of the processor or of memory was taken."""
-    linux = _CLEAR.exists()
-    held = int(_HELD.read_text().split()[1]) * _PAGE if linux else _peak()
-    if linux and _peak() - held > 32 << 20:
+    held = _memory("VmRSS:")
+    if _memory("VmHWM:") - held > 32 << 20:
         _CLEAR.write_text("5")  # forget the most memory that was held
     start = time.process_time()
     yield
     took = time.process_time() - start
     if took > seconds:
         raise Finding("slow", f"{took:.2f} s of the processor")
-    if (grown := _peak() - held) > megabytes << 20:
+    if (grown := _memory("VmHWM:") - held) > megabytes << 20:
         raise Finding("memory", f"{grown >> 20} MB")
