@@ -42,8 +42,9 @@ test-install: $(READY)  ## the tests that install packages: the light install, o
 	INTEROP_INSTALL=1 $(BIN)/python -m pytest tests/test_install.py tests/test_systems.py \
 		tests/export/test_consumers.py tests/report/test_validators.py -n auto
 
-fuzz: $(READY)  ## many random and mutated files for every reader, and many pairs (INTEROP_FUZZ_EXAMPLES each)
+fuzz: $(READY)  ## many random and mutated files and pairs (INTEROP_FUZZ_EXAMPLES each), then guided ones (INTEROP_FUZZ_SECONDS)
 	INTEROP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/properties -n auto
+	$(BIN)/python -m tests.fuzz.guided --all --jobs 2 --seconds $${INTEROP_FUZZ_SECONDS:-600}
 
 files: $(READY)  ## make the corpus of hostile files again (fixtures/corpus.py makes the benign one too)
 	$(BIN)/python -m fixtures.corpus hostile

@@ -14,17 +14,18 @@ The document, of schema 1:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from interop.check import renames
 from interop.check.structure import is_derived
 from interop.errors import ConfigError
 from interop.facts import HeadKind, Identity, Mapped, MapStep, Pairing, TensorSpec
 from interop.facts.sections.check import FromTo, MappedTensor, TensorMap, Unmapped
+from interop.reading.bytes import json_text
 
 SCHEMA = 1
 _MOST_HEADS = 2  # DeiT's class and distillation heads
@@ -165,7 +166,7 @@ def read(path: Path, a: Sequence[TensorSpec], b: Sequence[TensorSpec]) -> list[M
     Raises ConfigError where it is no map, or names tensors that are not there.
     """
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document: Any = json_text.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), fix=_FIX) from None
     except ValueError as error:

@@ -5,18 +5,19 @@ Reads files and nothing else: no torch, and no code of the bundle.
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from interop.errors import ReadError
 from interop.facts import AxisDomain, AxisState, Json, Proof, ProofName
 from interop.gate.companion_files import RECEIPT, named_by
 from interop.reading import read
-from interop.reading.bytes import location
+from interop.reading.bytes import json_text, location
 from interop.reading.bytes.address import is_remote
 from interop.reading.bytes.links import climbs
 from interop.reading.bytes.source import Source
@@ -31,7 +32,7 @@ def sealed(path: str) -> Proof | None:
         return None
     began = perf_counter()
     try:
-        receipt = json.loads(location.text(location.joined(path, RECEIPT), _MAX_RECEIPT))
+        receipt: Any = json_text.loads(location.text(location.joined(path, RECEIPT), _MAX_RECEIPT))
         files = receipt["files"]
         hashes = dict(files) if all(isinstance(x, str) for x in files.values()) else None
     except (ReadError, ValueError, KeyError, TypeError, AttributeError):
@@ -78,7 +79,7 @@ def domain_of(folder: str, receipt: Mapping[str, Json]) -> tuple[AxisDomain, ...
     try:
         domain = tuple(AxisDomain.from_json(axis) for axis in stated)
         plain = tuple(replace(axis, why="") for axis in domain)
-        inner = None if own is None else tuple(map(AxisDomain.from_json, json.loads(str(own))))
+        inner = None if own is None else tuple(map(AxisDomain.from_json, _listed(own)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         what = f"states sizes that cannot be ({error})"
         raise ReadError(what, where=where, fix=fix) from None
@@ -112,7 +113,15 @@ def lost(path: str, baseline: str) -> Proof | None:
 def _through_link(folder: str, name: str) -> bool:
     """Whether a path within a folder is a link, or goes through one."""
     path = Path(folder, name)
-    return any(step.is_symlink() for step in [path, *path.parents][: len(Path(name).parts)])
+    steps = [path, *path.parents][: len(Path(name).parts)]
+    # Of a name that is too long for a file, pathlib raises an error.
+    return any(os.path.islink(step) for step in steps)  # noqa: PTH114
+
+
+def _listed(domain: Json) -> list[Any]:
+    """The sizes that a graph's metadata hold as JSON."""
+    axes: Any = json_text.loads(str(domain))
+    return list(axes)
 
 
 def _fault(folder: str, name: str, digest: str) -> str:

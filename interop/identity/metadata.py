@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from interop.facts import (
     TextPreprocessing,
 )
 from interop.identity import preprocessing as of_libraries
+from interop.reading.bytes import json_text, location
 
 # Where people put such keys, besides the top level.
 CONTAINERS = (
@@ -277,7 +279,7 @@ def read_labels(given: str) -> Labels:
     if given.strip().lower() in ("none", NOT_APPLICABLE):
         return Labels(None, "--labels", applicable=False)
     path = Path(given)
-    text = _read(path) if path.suffix or path.is_file() else given
+    text = _read(path) if path.suffix or location.exists(given) else given
     if text.lstrip()[:1] in ("[", "{"):
         names = _either(_json(text, given))
     elif text is given:
@@ -416,7 +418,8 @@ def _text_how(
         if base is None:
             return TextPreprocessing(), "tokenizer is not the sha256 of a file"
         # A bare name that is not here may be that of a file beside the model.
-        bare = Path(tokenizer).name == tokenizer and not (base / tokenizer).exists()
+        there = os.path.exists(base / tokenizer)  # noqa: PTH110 - a name may be too long for a file
+        bare = Path(tokenizer).name == tokenizer and not there
         tokenizer = tokenizer if bare else _tokenizer_hash(base / tokenizer)
     return TextPreprocessing(tokenizer, length, padding, lowercase, source, evidence), ""
 
@@ -452,15 +455,15 @@ def _tokenizer_hash(path: Path) -> str:
     """The hash of a tokenizer's file, or of the one in a folder. Raises ConfigError."""
     from hashlib import sha256
 
-    place = path / "tokenizer.json" if path.is_dir() else path
+    place = path / "tokenizer.json" if location.is_folder(str(path)) else path
     try:
         with place.open("rb") as file:
             digest = sha256()
             while block := file.read(1 << 20):
                 digest.update(block)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
         fix = "give the path of a tokenizer.json or of its folder, or its sha256"
-        why = error.strerror or type(error).__name__
+        why = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"cannot be read ({why})", where=str(place), fix=fix) from None
     return digest.hexdigest()
 
@@ -506,7 +509,7 @@ def _pair(value: Json) -> tuple[int, int]:
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no text, or a path with a zero byte
         reason = error.strerror if isinstance(error, OSError) else "not text"
         what = f"cannot be read ({reason})"
         raise ConfigError(what, where=str(path), fix="give a file") from None
@@ -514,6 +517,6 @@ def _read(path: Path) -> str:
 
 def _json(text: str, where: str) -> Json:
     try:
-        return json.loads(text)
+        return json_text.loads(text)
     except ValueError as error:
         raise ConfigError(f"is not JSON ({error})", where=where, fix="mend it") from None

@@ -13,6 +13,7 @@ from interop.errors import ConfigError, InteropError
 from interop.facts import AnyPreprocessing, Json, Manifest, Part, PartKind, TextPreprocessing
 from interop.identity.metadata import HASH
 from interop.reading import parts
+from interop.reading.bytes import location
 from interop.reading.bytes.address import is_remote
 
 _SMALL = 1 << 20
@@ -70,7 +71,7 @@ def settled(given: AnyPreprocessing | None, manifest: Manifest) -> AnyPreprocess
         return given
     named = Path(manifest.file).parent / given.tokenizer
     part = next((p for p in manifest.parts if p.path == given.tokenizer), None)
-    if part is None and not is_remote(manifest.file) and named.is_file():
+    if part is None and not is_remote(manifest.file) and location.exists(str(named)):
         part = Part(given.tokenizer, PartKind.TOKENIZER, named.stat().st_size, str(named))
     digest = parts.hashed(part).sha256 if part is not None else None
     if digest is None:

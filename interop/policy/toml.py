@@ -50,7 +50,7 @@ def load(path: Path) -> tuple[dict[str, Any], Lines]:
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
         raise ConfigError(what, where=str(path), fix="give --policy FILE") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond Python's limits
         raise ConfigError(f"is not TOML ({error})", where=str(path), fix="mend it") from None
     return document, Lines(dict(_scan(text)))
 

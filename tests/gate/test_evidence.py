@@ -128,6 +128,11 @@ def test_a_bundle_whose_bytes_changed_fails(good: Report, tmp_path: Path) -> Non
         (lambda p: (p / "model.onnx").unlink(), "model.onnx is missing"),
         (lambda p: (p / "interop.json").write_text("{}"), "is no receipt"),
         (lambda p: (p / "interop.json").write_text("no"), "is no receipt"),
+        (lambda p: (p / "interop.json").write_text('{"files":' + "[" * 100_000), "is no receipt"),
+        (
+            lambda p: (p / "interop.json").write_text('{"files": {"%s": "b"}}' % ("x" * 300)),
+            "is missing",
+        ),
         (lambda p: (p / "interop.json").write_text('{"files": {"../a": "b"}}'), "not a plain path"),
         (lambda p: (p / "model.onnx").write_bytes(b""), "cannot be read"),
     ],

@@ -141,6 +141,8 @@ def test_labels_and_preprocessing_from_a_person(tmp_path: Path) -> None:
     lines.write_text("cat\ndog\n")
     assert keys.read_labels(str(lines)).names == ("cat", "dog")
     assert keys.read_labels("cat, dog").names == ("cat", "dog")
+    many = tuple(f"class {n}" for n in range(1000))  # longer than a file's name may be
+    assert keys.read_labels(",".join(many)).names == many
     assert keys.read_labels('["cat", "dog"]').names == ("cat", "dog")
     stated = '{"resize": 8, "crop": [6, 6], "mean": [0, 0, 0], "std": [1, 1, 1]}'
     how = keys.read_preprocessing(stated)

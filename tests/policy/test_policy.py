@@ -75,6 +75,13 @@ def test_all_that_a_policy_can_say(tmp_path: Path) -> None:
         ("[facts]\npreprocess = {}", "has no resize and no mean and no std"),
         ("rules = 3", "rules is 3; it takes a table"),
         ("intent = ", "is not TOML"),
+        ("intent = " + "[" * 100_000, "is not TOML"),
+        ("intent = " + "1" * 10_000, "is not TOML"),
+        (f"[facts.preprocess]\nkind = 'text'\ntokenizer = 'a/{'x' * 300}'", "cannot be read"),
+        (
+            "[facts.preprocess]\nkind = 'text'\ntokenizer = 'a/\\u0000'".replace("'", '"'),
+            "cannot be read",
+        ),
     ],
 )
 def test_what_it_cannot_mean_ends_in_one_line(tmp_path: Path, text: str, said: str) -> None:

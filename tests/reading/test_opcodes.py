@@ -180,6 +180,11 @@ ROWS: dict[str, dict[str, Program]] = {
     "EXT1": {"a number": (CODE, b"\x82\x01")},
     "EXT2": {"a number": (CODE, b"\x83\x01\0")},
     "EXT4": {"a number": (CODE, b"\x84\x01\0\0\0")},
+    "FRAME": {
+        # The unpickler in Python, and so dill's and joblib's, takes a frame that is cut short.
+        "longer than the file": (UNSAFE, b"\x95\xff\0\0\0\0\0\0\0" + HIT + b")R"),
+        "plain": (NOTHING, b"\x95\x03\0\0\0\0\0\0\0K\x01"),
+    },
     "STOP": {"a second pickle is searched": (NOTHING, b"N")},
 }  # fmt: skip
 # Unsafe without a call of the probe's: what is called is harmless here, or is changed alone.

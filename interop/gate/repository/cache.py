@@ -18,6 +18,7 @@ from interop import __version__
 from interop.errors import ConfigError
 from interop.facts import Json
 from interop.files import write_whole
+from interop.reading.bytes import json_text
 
 PACKAGE = Path(interop.__file__).parent
 _JUDGING = (
@@ -44,7 +45,7 @@ class Cache:
     def get(self, key: str) -> dict[str, Json] | None:
         """What was stored; None where nothing was, or it cannot be read."""
         try:
-            document = json.loads(self._path(key).read_text("utf-8"))
+            document = json_text.loads(self._path(key).read_text("utf-8"))
         except (OSError, ValueError):
             return None
         return document if isinstance(document, dict) else None

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from interop.errors import ConfigError
 from interop.gate.companion_files import DESCRIPTIONS, PICKLES, named_by, read_of
+from interop.reading.bytes import location
 
 PREFIX = "git:"
 _POINTER = re.compile(
@@ -307,7 +308,7 @@ def _parts_of(model: Path) -> tuple[Path, list[str]]:
         plain = [n for n in names if n not in named and not is_pointer(model / n)]
         return model, [*named, *plain]
     beside = [n for n in sorted(DESCRIPTIONS) if (model.parent / n).is_file()]
-    weight_files = [n for n in named_by(model) if (model.parent / n).is_file()]
+    weight_files = [n for n in named_by(model) if location.exists(str(model.parent / n))]
     return model.parent, list(dict.fromkeys([model.name, *beside, *weight_files]))
 
 

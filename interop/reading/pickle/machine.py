@@ -84,7 +84,7 @@ class Machine:
         self.plainly: Ledger | None = None
         self.end = len(data) if end is None else end
         self.budget = budget or Budget("", len(data))
-        self.complaint = ""
+        self.complaint: Broken | None = None
         self.protocol = 0
         self.stack: list[Node] = []
         self.marks: list[list[Node]] = []
@@ -105,8 +105,8 @@ class Machine:
                     self.position = at + 1
                     code = data[at]
                     if code == 0x2E:  # STOP
-                        if self.complaint:
-                            raise Broken(self.complaint)
+                        if self.complaint is not None:
+                            raise self.complaint
                         return self.stack.pop()
                     step = steps[code]
                     if step is None:
@@ -187,10 +187,13 @@ class Machine:
         self.position += count
 
     def frame(self) -> None:
-        """How far the next opcodes reach: unpicklers fetch so many bytes at once."""
+        """How far the next opcodes reach: unpicklers fetch so many bytes at once.
+
+        Where there are fewer, Python's unpickler in C stops; the one in Python goes on.
+        """
         count = self.number(8)
-        if count > self.end - self.position:
-            self.refuse_length(count)
+        if count > self.end - self.position and self.complaint is None:
+            self.complaint = Cut(f"it announces {count:,} bytes and ends before them")
 
     def refuse_length(self, count: int) -> None:
         if count > self.end - self.position:
@@ -548,7 +551,7 @@ class Machine:
             return self.persistent(key)
         except Broken as error:
             # To be told of, but not before the rest has been searched for what is worse.
-            self.complaint = self.complaint or str(error)
+            self.complaint = self.complaint or error
             return Constructed(None, (key,))
 
     # ------------------------------------------------------------ numbers and text in lines
