@@ -22,12 +22,22 @@ from typing import Any
 from benchmarks.process import RESULTS, ROOT
 
 README = ROOT / "README.md"
+SCANNERS_PAGE = ROOT / "docs" / "scanners.md"
 BLOCK = re.compile(r"```console\n\$ interop (?P<command>[^\n]*)\n(?P<output>.*?)```\n", re.S)
-FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST = (
+FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS = (
     re.compile(
         rf"(<!-- {what}: python -m benchmarks\.readme -->\n).*?(<!-- end of {what} -->)", re.S
     )
-    for what in ("figures", "formats", "identity", "ports", "coverage", "assessed", "first try")
+    for what in (
+        "figures",
+        "formats",
+        "identity",
+        "ports",
+        "coverage",
+        "assessed",
+        "first try",
+        "scanners",
+    )
 )
 
 
@@ -245,6 +255,13 @@ def first_try() -> list[str]:
     ]
 
 
+def scanners() -> list[str]:
+    """What other scanners say of the hostile and the benign files, from the stored result."""
+    from benchmarks.scanners import page
+
+    return page(_result("scanners"))
+
+
 def _ratio(value: float) -> str:
     return f"{value:.2f}" if value > 0.4 else f"1/{1 / value:.1f}"
 
@@ -275,6 +292,20 @@ def main() -> None:
         table = "\n" + "\n".join(rows) + "\n\n"
         text = block.sub(lambda m, table=table: m.group(1) + table + m.group(2), text)
     README.write_text(text, "utf-8")
+    fill_scanners()
+
+
+def fill_scanners() -> None:
+    """Put the stored study of scanners into its page."""
+    table = "\n" + "\n".join(scanners()) + "\n\n"
+    front, block, behind = _around(SCANNERS_PAGE.read_text("utf-8"))
+    SCANNERS_PAGE.write_text(f"{front}{block[1]}{table}{block[2]}{behind}", "utf-8")
+
+
+def _around(text: str) -> tuple[str, re.Match[str], str]:
+    block = SCANNERS.search(text)
+    assert block is not None
+    return text[: block.start()], block, text[block.end() :]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from interop.check import renames, strict
+from interop.check.within import one_linear, places
 from interop.facts import Identity, Mapped, MapStep, Pair, Pairing, TensorSpec
 from interop.identity.index.order import in_definition_order
 
@@ -36,7 +37,12 @@ def pair(a: Identity, b: Identity) -> Pairing:
     mapped, basis = _map(a, b, pairing)
     pairing = replace(pairing, mapped=mapped, basis=basis)
     if not mapped:
-        return pairing
+        named = "onnx" not in (a.manifest.container, b.manifest.container)
+        plain = all(not i.kind or i.kind.startswith("several models") for i in (a, b))
+        left = pairing.missing and pairing.extra
+        return (
+            replace(pairing, within=places(a, b, pairing)) if named and plain and left else pairing
+        )
     from interop.check import maps  # which in turn goes by what is left here
 
     return replace(pairing, fills=maps.filled(a, b, pairing))
@@ -148,23 +154,13 @@ def _complete(a: Identity, b: Identity, mapped: Sequence[Mapped]) -> bool:
     widths |= {w for rest in (left, over) for w in _widths(rest)}
     # A head that nothing told may be left over: one linear layer, as wide as the other's.
     allowed = (a.head is None or not left) and (b.head is None or not over)
-    return allowed and all(_is_head(rest) for rest in (left, over)) and (
+    return allowed and all(one_linear(rest) for rest in (left, over)) and (
         not left + over or len(widths) == 1
     )  # fmt: skip
 
 
 def _widths(rest: Sequence[TensorSpec]) -> set[int]:
     return {t.shape[1] for t in rest if len(t.shape) == 2}
-
-
-def _is_head(rest: Sequence[TensorSpec]) -> bool:
-    """Whether tensors are one linear layer, or none at all."""
-    if not (shapes := sorted((t.shape for t in rest), key=len)):
-        return True
-    paths = {t.name.rpartition(".")[0] for t in rest}
-    if len(paths) != 1 or len(shapes[-1]) != 2:
-        return False
-    return [len(s) for s in shapes] in ([2], [1, 2]) and shapes[0][0] == shapes[-1][0]
 
 
 def _head(identity: Identity) -> set[str]:

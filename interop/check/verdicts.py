@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interop.facts import Answer, Finding, Identity, Intent, Level, Pairing, Verdict
+from interop.facts import (
+    Answer,
+    Finding,
+    Identity,
+    Intent,
+    Level,
+    Pairing,
+    TensorSpec,
+    Verdict,
+    Within,
+)
 
 
 def judge(
@@ -55,6 +65,9 @@ def _why(intent: Intent, a: Identity, b: Identity, pairing: Pairing) -> str:
     if intent is Intent.TRANSFER:
         backbone = a.tensors if a.backbone is None else a.backbone
         wanted = [t for t in backbone if not t.is_buffer]
+        if pairing.within:
+            place = pairing.within[0]
+            return _under_prefix(wanted, place, known=a.backbone is not None)
         # A yes means that nothing of the backbone is missing: the rules saw to it.
         return f"{len(wanted)} of {len(wanted)} backbone tensors pair, 100 % of their bytes"
     if a.labels.names is not None:
@@ -64,3 +77,14 @@ def _why(intent: Intent, a: Identity, b: Identity, pairing: Pairing) -> str:
     else:
         labels = "outputs that the same tokenizer names"
     return f"{labels}, the same preprocessing"
+
+
+def _under_prefix(wanted: Sequence[TensorSpec], place: Within, *, known: bool) -> str:
+    """How much of A a backbone under a prefix fills, and which of the two has the prefix."""
+    taken = {p.a.name for p in place.pairs}
+    present = [t for t in wanted if t.name in taken]
+    total, filled = (sum(t.nbytes for t in ts) for ts in (wanted, present))
+    # Rounded down: what is missing must not round to nothing.
+    share = f"{int(1000 * filled / max(total, 1)) / 10:g} % of their bytes"
+    what = f"{len(present)} of {len(wanted)} {'backbone ' * known}tensors pair, {share}"
+    return f"{what}, under {place.prefix!r} of {place.side}"

@@ -12,7 +12,7 @@ from interop.cli.options import options as options_of
 from interop.cli.options import report_options
 from interop.cli.output import check_targets, finish, print_lines, progress, say
 from interop.gate.options import GateOptions
-from interop.policy.policy import own_policy
+from interop.policy.policy import Policy, own_policy
 
 
 @click.command(
@@ -35,9 +35,10 @@ Exit codes: 0 pass, 1 fail, 2 unreadable baseline or policy, 3 inconclusive.""",
     help="The model that is served now.  [git:REF: the candidate's own path at REF]",
 )  # fmt: skip
 @click.option(
-    "--policy", "policy_file", type=click.Path(path_type=Path),
-    help="What to ask for.  [default: the interop.toml, or [tool.interop] of the "
-    "pyproject.toml, that is found from here up to the root of the repository]",
+    "--policy", "policy_file", metavar="FILE|git:REF:PATH",
+    help="What to ask for; git:origin/main:interop.toml is the policy that main has.  [default: "
+    "the interop.toml, or [tool.interop] of the pyproject.toml, that is found from here up to the "
+    "root of the repository]",
 )  # fmt: skip
 @click.option(
     "--all", "everything", is_flag=True,
@@ -50,7 +51,7 @@ Exit codes: 0 pass, 1 fail, 2 unreadable baseline or policy, 3 inconclusive.""",
 )  # fmt: skip
 @report_options
 def command(
-    candidate: str | None, baseline: str | None, policy_file: Path | None, everything: bool,
+    candidate: str | None, baseline: str | None, policy_file: str | None, everything: bool,
     options: GateOptions, show_config: bool, form: str, reports: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Pass or fail CANDIDATE against the baseline, by a policy.
@@ -59,7 +60,7 @@ def command(
     otherwise), which budgets hold and which evidence is needed. Evidence that is not
     handed in is made here where the policy says how.
     """
-    policy = own_policy(policy_file)
+    policy = _policy(policy_file)
     if show_config:
         from interop.policy.show import shown
 
@@ -80,3 +81,14 @@ def command(
     else:
         report = api.gate(candidate, baseline, options, progress=progress)
     finish(report, form, reports)
+
+
+def _policy(given: str | None) -> Policy:
+    """The policy that is given, found here, or of another commit."""
+    from interop.gate.repository import git
+
+    if given is not None and (spec := git.parse(given)) is not None:
+        from interop.gate.repository.committed_policy import committed_policy
+
+        return committed_policy(spec)
+    return own_policy(None if given is None else Path(given))

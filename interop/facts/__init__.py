@@ -8,7 +8,9 @@ from __future__ import annotations
 
 # fmt: off
 # ruff: noqa: I001, RUF022
-from interop.facts.compare import Difference, Mapped, Pair, Pairing, PartChange, Parts, RowMatch
+from interop.facts.compare import (
+    Difference, Mapped, Pair, Pairing, PartChange, Parts, RowMatch, Within,
+)
 from interop.facts.domain import AxisDomain, outside
 from interop.facts.enums import (
     Answer, AxisState, Basis, Danger, Evidence, GapKind, GateState, Group, HeadInput, HeadKind,
@@ -38,6 +40,6 @@ __all__ = [
     "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof", "ProofName", "Report",
     "RowMatch", "Rule",
     "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",
-    "TensorSpec", "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "family",
+    "TensorSpec", "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "Within", "family",
     "json_key", "outside",
 ]

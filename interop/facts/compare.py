@@ -74,6 +74,22 @@ class RowMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """A place where the whole backbone of one model lies within the other, larger one.
+
+    `side` is the larger one, `prefix` what its file has in front of the smaller one's names.
+    `pairs` are the tensors of both, the same shape each, and `reshaped` those of another shape,
+    none of them the backbone's; `beside` are the larger one's others.
+    """
+
+    side: Side
+    prefix: str
+    pairs: tuple[Pair, ...]
+    reshaped: tuple[Pair, ...]
+    beside: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pairing:
     """Tensors of A against tensors of B, after the prefixes are off.
 
@@ -83,7 +99,9 @@ class Pairing:
     either empty or covers every weight of both backbones. `basis` says what vouches for the map:
     "" is nothing, and the map is unproved. `fills` is the share of A's weight bytes that B gives
     under it, 0 where that is not enough to write B under A's names. `rows` matches the rows of the
-    two heads, where the values were read and tell.
+    two heads, where the values were read and tell. `within` are the places where one's whole
+    backbone lies in the other under a prefix, sought where no map covers both; several are
+    ambiguous.
 
     What torch's own hooks do when A's module loads B strictly: `filled` are names of `missing` that
     they fill, `taken` names of `extra` that they use or drop, `resized` names of `reshaped` whose
@@ -100,6 +118,7 @@ class Pairing:
     basis: str = ""
     fills: float = 0.0
     rows: RowMatch | None = None
+    within: tuple[Within, ...] = ()
     filled: frozenset[str] = frozenset()
     taken: frozenset[str] = frozenset()
     resized: frozenset[str] = frozenset()

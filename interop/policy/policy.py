@@ -127,7 +127,8 @@ class Policy:
         for section in fitting:
             settings |= section.settings
             waivers += section.waivers
-        return _policy(settings, waivers, (), Path(self.source))
+        assert self.folder is not None  # sections come from a file
+        return _policy(settings, waivers, (), self.folder / NAMES[0], self.source)
 
     def _named(self, model: str | Path) -> str:
         """The model's path from the policy's folder, by "/"."""
@@ -176,15 +177,20 @@ def own_policy(given: Path | None = None) -> Policy:
     return read_policy(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def read_policy(path: Path) -> Policy:
-    """Read a policy file. Raises ConfigError for what it cannot mean."""
-    document, lines = load(path)
+def read_policy(path: Path, *, content: Path | None = None, where: str = "") -> Policy:
+    """Read a policy file. Raises ConfigError for what it cannot mean.
+
+    `content` is a file that is read in place of `path`, and `where` what it is called: another
+    commit has another policy at that path, and paths in it count from the same folder.
+    """
+    where = where or str(path)
+    document, lines = load(content or path, where)
     if path.name == NAMES[1]:
-        if (inner := _within(document, path)) is None:
+        if (inner := _within(document, Path(where))) is None:
             fix = "add the table, or give another --policy"
-            raise ConfigError("has no [tool.interop]", where=str(path), fix=fix)
-        return parse_policy(inner, path, lines.within(("tool", "interop")))
-    return parse_policy(document, path, lines)
+            raise ConfigError("has no [tool.interop]", where=where, fix=fix)
+        return parse_policy(inner, path, lines.within(("tool", "interop")), where)
+    return parse_policy(document, path, lines, where)
 
 
 def _within(document: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
@@ -195,25 +201,29 @@ def _within(document: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None
     return section
 
 
-def parse_policy(document: Mapping[str, Any], path: Path, lines: Lines | None = None) -> Policy:
+def parse_policy(
+    document: Mapping[str, Any], path: Path, lines: Lines | None = None, where: str = ""
+) -> Policy:
     """A Policy from a parsed file; paths in it are relative to the file."""
-    where, lines = str(path), lines or Lines({})
+    where, lines = where or str(path), lines or Lines({})
     settings = _settings(document, where, lines, ("waivers", "models"))
     waivers = _waivers(document, where, lines)
     sections = tuple(_sections(document, where, lines))
-    policy = _policy(settings, waivers, sections, path)
+    policy = _policy(settings, waivers, sections, path, where)
     for section in sections:  # what only one model would show is said now
-        _policy({**settings, **section.settings}, (), (), path)
+        _policy({**settings, **section.settings}, (), (), path, where)
     return policy
 
 
 def _policy(
-    settings: Settings, waivers: tuple[Waiver, ...], sections: tuple[Section, ...], path: Path
+    settings: Settings,
+    waivers: tuple[Waiver, ...],
+    sections: tuple[Section, ...],
+    path: Path,
+    where: str,
 ) -> Policy:
     def get(name: str) -> Any:
         return settings[name][0] if name in settings else BY_NAME[name].default
-
-    where = str(path)
 
     def below(front: str) -> dict[str, Any]:
         return {k.removeprefix(front): v for k, (v, _) in settings.items() if k.startswith(front)}

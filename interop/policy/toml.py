@@ -42,16 +42,18 @@ class Lines:
         return where
 
 
-def load(path: Path) -> tuple[dict[str, Any], Lines]:
-    """A file's document and lines. Raises ConfigError where it cannot be read, or is no TOML."""
+def load(path: Path, where: str = "") -> tuple[dict[str, Any], Lines]:
+    """A file's document and lines. Raises ConfigError where it cannot be read, or is no TOML;
+    `where` is what the file is called then."""
     try:
         text = path.read_text("utf-8")
         document = tomllib.loads(text)
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
-        raise ConfigError(what, where=str(path), fix="give --policy FILE") from None
+        raise ConfigError(what, where=where or str(path), fix="give --policy FILE") from None
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond Python's limits
-        raise ConfigError(f"is not TOML ({error})", where=str(path), fix="mend it") from None
+        what = f"is not TOML ({error})"
+        raise ConfigError(what, where=where or str(path), fix="mend it") from None
     return document, Lines(dict(_scan(text)))
 
 

@@ -5,8 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
-from interop.facts import Case, Finding, Graph, Identity, Measurement, PartChange, Port, Rule, Side
-from interop.rules import finding
+from interop.facts import (
+    Case,
+    Finding,
+    Graph,
+    Identity,
+    Measurement,
+    PartChange,
+    Port,
+    Rule,
+    Side,
+    Within,
+)
+from interop.rules import finding, listed
 
 SIGNIFICANT = 0.05  # McNemar's p below which a change of accuracy is no chance
 
@@ -133,13 +144,11 @@ def mend(case: Case) -> str:
         return ""
     p = case.pairing
     over = [t.name for t in p.extra if t.name not in p.taken]
-    keys = b.place.split(".") if b.place else []
-    torch_made = b.manifest.container in ("torch-zip", "torch-legacy")
-    if p.lacking or over or not torch_made or any(k.isdigit() for k in keys):
+    state = _loaded(b)
+    if p.lacking or over or not state:
         return ""
     if len(p.reshaped) > len(p.resized) or any(i.state and i.state.module for i in (a, b)):
         return ""
-    state = f"torch.load({b.manifest.file!r})" + "".join(f"[{k!r}]" for k in keys)
     if a.prefix != b.prefix or p.refused:
         name = f"k.removeprefix({b.prefix!r})" if b.prefix != a.prefix else "k"
         name = f"{a.prefix!r} + {name}" if a.prefix and a.prefix != b.prefix else name
@@ -148,6 +157,67 @@ def mend(case: Case) -> str:
     for key in reversed([k for k in a.place.split(".") if k]):
         state = f"{{{key!r}: {state}}}"
     return f"torch.save({state}, 'mended.pth')"
+
+
+def _loaded(b: Identity) -> str:
+    """The Python expression that gives B's state dict; "" where none is known."""
+    keys = b.place.split(".") if b.place else []
+    if b.manifest.container not in ("torch-zip", "torch-legacy") or any(k.isdigit() for k in keys):
+        return ""
+    return f"torch.load({b.manifest.file!r})" + "".join(f"[{k!r}]" for k in keys)
+
+
+def under_prefix(case: Case) -> str:
+    """How A's module loads B, where the backbone of the one is in the other under a prefix."""
+    a, b, pairing = case.a, case.b, case.pairing
+    if a is None or b is None or pairing is None or not pairing.within:
+        return ""
+    within = pairing.within[0]
+    if "…" in a.prefix + b.prefix + within.prefix:
+        return "save both without torch.compile's wrapper first"
+    state = _loaded(b) or "B"
+    names = b.file_names
+    conditions = []
+    if within.side is Side.B:
+        key = f"k.removeprefix({within.prefix!r})"
+        key = f"{a.prefix!r} + {key}" if a.prefix else key
+        conditions.append(f"k.startswith({within.prefix!r})")
+    else:
+        key = f"k.removeprefix({b.prefix!r})" if b.prefix else "k"
+        key = f"{within.prefix!r} + {key}"
+    # torch refuses another shape under a name that it knows, even with strict=False.
+    if others := [names.get(p.b.name, p.b.name) for p in within.reshaped]:
+        conditions.append(f"k not in {others!r}")
+    such = f" if {' and '.join(conditions)}" if conditions else ""
+    taken = {p.a.name for p in within.pairs}
+    rest = [t.name for t in a.tensors if t.name not in taken]
+    loose = rest or (within.side is Side.A and len(within.pairs) < len(b.tensors))
+    meant = "for the one that is meant, here the first: " if pairing.within[1:] else ""
+    kept = beside(rest, within.prefix.removeprefix(a.prefix) if within.side is Side.A else "")
+    return (
+        f"{meant}model.load_state_dict({{{key}: v for k, v in {state}.items(){such}}}"
+        f"{', strict=False' * bool(loose)}){f'; nothing of B fills {kept}' if rest else ''}"
+    )
+
+
+def mostly(a: Identity, place: Within) -> bool:
+    """Whether what a place fills is at least half of A's bytes: less may be one of its parts."""
+    taken = {p.a.name for p in place.pairs}
+    sizes = {t.name: t.nbytes for t in a.tensors if not t.is_buffer}
+    return 2 * sum(n for name, n in sizes.items() if name in taken) >= sum(sizes.values())
+
+
+def beside(names: Sequence[str], prefix: str = "") -> str:
+    """The modules that tensors are in, each as far as it is not a prefix's own."""
+    parts = prefix.split(".")
+    paths: dict[str, None] = {}
+    for name in names:
+        own = name.split(".")
+        same = 0
+        while same < min(len(own), len(parts)) - 1 and own[same] == parts[same]:
+            same += 1
+        paths[".".join(own[: same + 1])] = None
+    return listed(list(paths))
 
 
 def command(case: Case, end: str) -> str:

@@ -6,7 +6,8 @@ What
 
 Why
     Features of one architecture mean nothing to another: no map of names carries them over. (Two
-    names whose weights map completely are no mismatch: see key-renamed.)
+    names whose weights map completely, or of which one holds the other's whole backbone under a
+    prefix, are no mismatch: see key-renamed.)
 
 Example
     torchvision/resnet18 -> torchvision/squeezenet1_1
@@ -28,7 +29,7 @@ RULE = Rule("backbone-mismatch", Level.ERROR, (Intent.TRANSFER,), needs=("pair",
 
 def check(case: Case) -> Iterator[Finding]:
     assert case.a is not None and case.b is not None and case.pairing is not None
-    if case.pairing.mapped:
+    if case.pairing.mapped or case.pairing.within:
         return
     # Side heads (auxiliary, distillation) go with the task too.
     heads = {n for h in (case.a.head, *case.a.side_heads) if h is not None for n in h.tensors}

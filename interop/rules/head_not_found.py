@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from interop.facts import Answer, Case, Finding, HeadKind, Intent, Level, Rule
+from interop.facts import Answer, Case, Finding, HeadKind, Intent, Level, Rule, Side
 from interop.rules import finding
-from interop.rules._shared import sides
+from interop.rules._shared import mostly, sides
 
 RULE = Rule("head-not-found", Level.NOTE, (Intent.TRANSFER, Intent.REPLACE), answer=Answer.UNKNOWN)
 
@@ -48,7 +48,7 @@ def check(case: Case) -> Iterator[Finding]:
             continue
         if identity.kind and not identity.kind.startswith("quantized"):
             continue  # an adapter, or several models: another rule says so, and what to do
-        transfer = side == "A" or case.a is None
+        transfer = (side == "A" or case.a is None) and not _backbone_found(case)
         yield finding(
             RULE,
             f"{side if case.a else 'the file'}: which layers are the head is not known",
@@ -56,3 +56,11 @@ def check(case: Case) -> Iterator[Finding]:
             hint="inspect it with --model package.module:factory",
             breaks=RULE.breaks if transfer else (Intent.REPLACE,),
         )
+
+
+def _backbone_found(case: Case) -> bool:
+    """Whether A's backbone is known without its head: most of A is B's whole backbone."""
+    if case.a is None or case.pairing is None or len(case.pairing.within) != 1:
+        return False
+    (place,) = case.pairing.within
+    return place.side is Side.B or mostly(case.a, place)

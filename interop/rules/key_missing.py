@@ -23,7 +23,7 @@ from collections.abc import Iterator
 
 from interop.facts import Case, Finding, Intent, Level, Rule
 from interop.rules import finding, listed
-from interop.rules._shared import port
+from interop.rules._shared import port, under_prefix
 
 RULE = Rule("key-missing", Level.ERROR, (Intent.RELOAD,), needs=("pair",))
 
@@ -40,6 +40,6 @@ def check(case: Case) -> Iterator[Finding]:
         RULE,
         f"{len(names)} of A's tensors are not in B: {listed(names)}"
         + because * bool(counters and versions),
-        hint=port(case),
+        hint=port(case) or under_prefix(case),
         facts={"tensors": names},
     )

@@ -17,13 +17,17 @@ Fix
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from interop.facts import Case, Finding, Intent, Level, ProofName, Rule
+from interop.facts import Case, Finding, Intent, Level, ProofName, Rule, Within
 from interop.rules import finding
 from interop.rules._shared import failed_proof
 
 RULE = Rule("loaded-fraction-low", Level.ERROR, (Intent.TRANSFER,))
+
+
+def under(within: Sequence[Within]) -> str:
+    return f"all under {within[0].prefix!r} of A, " if within else ""
 
 
 def check(case: Case) -> Iterator[Finding]:
@@ -31,8 +35,10 @@ def check(case: Case) -> Iterator[Finding]:
     # A map that covers every weight of both backbones leaves nothing unfilled.
     if case.pairing is None or case.a is None or case.pairing.mapped:
         return
-    backbone = case.a.backbone
-    paired = {p.a.name for p in case.pairing.matched}
+    backbone, within = case.a.backbone, case.pairing.within
+    if len(within) > 1:
+        return
+    paired = {p.a.name for p in (*case.pairing.matched, *(p for w in within for p in w.pairs))}
     wanted = [t for t in (case.a.tensors if backbone is None else backbone) if not t.is_buffer]
     present = [t for t in wanted if t.name in paired]
     total, filled = (sum(t.nbytes for t in ts) for ts in (wanted, present))
@@ -41,7 +47,7 @@ def check(case: Case) -> Iterator[Finding]:
         return
     yield finding(
         RULE,
-        f"{len(present)} of A's {len(wanted)} backbone tensors are in B, "
+        f"{len(present)} of A's {len(wanted)} backbone tensors are in B, {under(within)}"
         # Rounded down: what is missing must not round to nothing.
         f"{int(1000 * filled / max(total, 1)) / 10:g} % of their bytes",
         hint="strict=False would train the rest from scratch and say nothing",

@@ -16,12 +16,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fixtures.hostile import onnx
 from interop.check import check
 from interop.check.options import CheckOptions
 from interop.errors import ExtraMissing, ReadError
 from interop.facts import Answer
 from interop.reading import read
-from interop.reading.bytes import remote
+from interop.reading.bytes import location, remote
+from interop.reading.bytes.address import is_remote
 from tests.conftest import Run
 from tests.helpers.server import Files, Server
 
@@ -132,6 +134,27 @@ def test_an_unsafe_file_is_told_of_before_it_is_fetched(server: Server, tmp_path
     (tmp_path / "evil.pkl").write_bytes(program)
     found = read(f"{server.address}/evil.pkl")
     assert [str(i) for i in found.imports if i.danger == "unsafe"] == ["posix.system"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_no_name_in_a_file_is_followed_to_an_address(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """From the model's own folder least of all: there, a name is the whole path."""
+    (tmp_path / "secret.bin").write_bytes(bytes(64))
+    address = f"{server.address if scheme == 'http' else f'file://{tmp_path}'}/secret.bin"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(onnx(address))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": address}}))
+    monkeypatch.chdir(folder)
+    for name in ("model.onnx", "model.safetensors.index.json"):
+        for path in (name, f"./{name}", str(folder / name)):
+            with pytest.raises(ReadError) as caught:
+                read(path)
+            assert caught.value.rule.endswith("escapes-folder")
+    assert not server.asked
+    assert not is_remote(location.joined("", address))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from interop.check import inspect
-from interop.facts import Answer, Json, Measurement, Report, Skipped
+from interop.facts import Answer, Graph, Json, Labels, Measurement, Port, Report, Skipped
 from interop.facts.sections.bench import BenchSection
 from interop.identity import identify
 from interop.models.catalog import entry
+from interop.report.json import to_json
 from interop.report.text import render
+from interop.report.text.shared import MOST_LISTED, listing
 from interop.report.units import quantity, spanned
 from tests.helpers.manifests import manifest
 
@@ -30,6 +32,37 @@ def test_what_lies_beside_a_backbone_has_a_row_of_its_own() -> None:
     text = render(inspect([identify(manifest(gone))]))
     assert "net.fc is gone" in text
     assert "what lies beside it is not known to be one" in " ".join(text.split())
+
+
+def test_a_long_list_is_cut_before_it_is_wrapped() -> None:
+    asked = []
+
+    def show(n: int) -> str:
+        asked.append(n)
+        return f"<{n}>"
+
+    assert listing(range(3), show, "; ") == "<0>; <1>; <2>"
+    words = listing(range(250_000), show)
+    assert len(asked) == 3 + MOST_LISTED
+    assert words.endswith(f"<{MOST_LISTED - 1}> and 249,964 more (--format json has all)")
+    assert listing(range(MOST_LISTED)).endswith(f", {MOST_LISTED - 1}")
+
+
+def test_what_a_file_has_very_many_of_is_told_by_the_first() -> None:
+    names = tuple(f"class {n}" for n in range(1000))
+    port = Port("x", "float32", tuple(range(100)))
+    seen = manifest({"fc.weight": (1000, 4)}, metadata={f"key {n}": n for n in range(5000)})
+    seen = replace(
+        seen,
+        held_aside=tuple(f"state.{n}" for n in range(900)),
+        graph=Graph(inputs=(port,) * 50, outputs=(port,), opsets={"": 17}),
+    )
+    identity = replace(identify(seen), labels=Labels(names, "key 'labels'"))
+    text = " ".join(render(inspect([identity])).split())
+    for more in ("964", "4,964", "864", "14", "64"):
+        assert f"and {more} more (--format json has all)" in text
+    assert "class 35" in text and "class 36" not in text
+    assert "key 4999" in str(to_json(inspect([identity])))
 
 
 # ---------------------------------------------------------------- bench

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from interop.reading.bytes.address import is_remote
+
 
 def climbs(location: str) -> bool:
-    """Is it no plain way downwards: empty, absolute, with "..", a drive, a share, a zero byte?"""
+    """Is it no plain way downwards: empty, absolute, an address, a drive, "..", a zero byte?"""
+    if is_remote(location) or "\0" in location:
+        return True
     parts = location.replace("\\", "/").split("/")
-    return not parts[0] or parts[0][1:2] == ":" or ".." in parts or "\0" in location
+    return not parts[0] or parts[0][1:2] == ":" or ".." in parts
 
 
 def leads_out(path: Path, beside: Path) -> bool:

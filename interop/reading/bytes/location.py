@@ -68,7 +68,8 @@ def folder_of(path: str) -> str:
 
 
 def joined(folder: str, name: str) -> str:
-    """A file in a folder."""
+    """A file in a folder. In one of this machine, "" included, no name becomes an address."""
     if is_remote(folder):
         return f"{folder.rstrip('/')}/{name}"
-    return os.path.join(folder, name)  # noqa: PTH118
+    path = os.path.join(folder, name)  # noqa: PTH118
+    return f"./{path}" if is_remote(path) else path

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from interop.facts import Danger, HeadInput, HeadKind, HeadRole, Input, Json, Report
 from interop.facts.sections.check import InspectSection, TensorRow
 from interop.report.table import table
-from interop.report.text.shared import finding_lines, short_name
+from interop.report.text.shared import finding_lines, listing, short_name
 from interop.report.units import in_bytes
 
 MOST_STATE_DICTS, MOST_NAMES, MOST_HEADS = 8, 12, 6
@@ -48,17 +48,17 @@ def _file(given: Input) -> list[str]:
     rows = [["file", given.path], ["container", f"{f['container']}, {in_bytes(f['bytes'])}"]]
     places = f["state_dicts"]
     if len(places) > 1:
-        rows.append(["state dicts", ", ".join(p or "(top level)" for p in places)])
+        rows.append(["state dicts", listing(places, lambda p: p or "(top level)")])
     if f["place"] or f["prefix"]:
         rows.append(["wrapper", " ".join(x for x in (
             f"under {f['place']!r}" if f["place"] else "",
             f"prefix {f['prefix']!r}" if f["prefix"] else "") if x)])  # fmt: skip
     rows += _of_what(f)
     weights = [f"{f['weights']:,} in {f['tensors']} tensors", *f["dtypes"]]
-    rows.append(["weights", ", ".join(weights)])
+    rows.append(["weights", listing(weights)])
     labels = f["labels"]
     if labels["names"] is not None:
-        rows.append(["labels", f"{', '.join(labels['names'])} ({labels['source']})"])
+        rows.append(["labels", f"{listing(labels['names'])} ({labels['source']})"])
     else:
         why = f" ({labels['source']})" if labels["source"] else ""
         rows.append(["labels", ("unknown" if labels["applicable"] else "not applicable") + why])
@@ -67,15 +67,14 @@ def _file(given: Input) -> list[str]:
     if f["graph"]:
         g = f["graph"]
         for kind in ("inputs", "outputs"):
-            shown = [f"{n} {t} ({', '.join(map(str, s))})" for n, t, s in g[kind]]
-            rows.append([kind, "; ".join(shown)])
-        opsets = [f"{d or 'ai.onnx'} {v}" for d, v in g["opsets"].items()]
-        rows.append(["opset", ", ".join(opsets)])
+            rows.append([kind, listing(g[kind], _port, "; ")])
+        opsets = listing(g["opsets"].items(), lambda o: f"{o[0] or 'ai.onnx'} {o[1]}")
+        rows.append(["opset", opsets])
     rows += _parts(f)
     if f["metadata"]:
-        rows.append(["metadata", _short_json(f["metadata"])])
+        rows.append(["metadata", listing(f["metadata"].items(), _entry)])
     if f["held_aside"]:
-        rows.append(["held aside", ", ".join(f["held_aside"])])
+        rows.append(["held aside", listing(f["held_aside"])])
     by_danger: dict[str, list[str]] = {}
     brought = []
     for one in f["imports"]:
@@ -98,7 +97,7 @@ def _file(given: Input) -> list[str]:
             rest = f" and {len(names) - most} more" if len(names) > most else ""
             rows.append([word, ", ".join(names[:most]) + rest])
     if opened := f.get("opened"):
-        rows.append(["would read", ", ".join(opened)])
+        rows.append(["would read", listing(opened)])
     if set(by_danger) == {Danger.SAFE}:
         rows.append(["code", "none: it imports only what rebuilds tensors"])
     elif not by_danger:
@@ -111,7 +110,7 @@ def _parts(f: Mapping[str, Json]) -> list[list[str]]:
     rows = []
     if chained := f.get("modules"):
         words = [m["type"].rpartition(".")[2] or m["path"] for m in chained]
-        rows.append(["modules", " > ".join(words)])
+        rows.append(["modules", listing(words, between=" > ")])
     by_kind: dict[str, list[str]] = {}
     for part in f.get("parts", ()):
         fault = f" ({part['fault']})" if part.get("fault") else ""
@@ -246,12 +245,16 @@ def _how(value: Json) -> str:
     return text[:12] if len(text) == 64 else text  # a hash by its beginning
 
 
-def _short_json(metadata: dict[str, Json]) -> str:
-    shown = []
-    for key, value in metadata.items():
-        if isinstance(value, (dict, list)):
-            shown.append(f"{key} ({len(value)} entries)")
-        else:
-            text = str(value)
-            shown.append(f"{key} = {text if len(text) <= 40 else text[:39] + '…'}")
-    return ", ".join(shown)
+def _port(port: Sequence[Json]) -> str:
+    """An input or output of a graph: its name, its type, and its shape as far as it is short."""
+    name, dtype, shape = port
+    return f"{name} {dtype} ({listing(shape)})"
+
+
+def _entry(entry: tuple[str, Json]) -> str:
+    """A key of metadata with its value, if that is short."""
+    key, value = entry
+    if isinstance(value, (dict, list)):
+        return f"{key} ({len(value)} entries)"
+    text = str(value)
+    return f"{key} = {text if len(text) <= 40 else text[:39] + '…'}"

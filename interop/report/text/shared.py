@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from itertools import islice
+from typing import TypeVar
 
 from interop.facts import AxisDomain, Finding, Proof, Report
 from interop.report.table import WIDTH, by_row, shorten_path, table, wrap
 from interop.report.wording import skipped_by_reason
+
+T = TypeVar("T")
 
 
 def input_lines(report: Report) -> list[str]:
@@ -79,6 +83,24 @@ def domain_lines(axes: Iterable[AxisDomain]) -> list[str]:
         by_words.setdefault(axis.words(), {})[name] = None
     rows = [[", ".join(names), words] for words, names in by_words.items()]
     return table([["axis", "sizes"], *rows]) if rows else []
+
+
+MOST_LISTED = 36  # of names in a row: more of them nobody reads in a terminal
+
+
+def listing(
+    items: Collection[T],
+    show: Callable[[T], str] = str,
+    between: str = ", ",
+    most: int = MOST_LISTED,
+) -> str:
+    """The first of many things in a row, and how many more there are.
+
+    `show` makes a text of one; it is asked of those alone that are shown.
+    """
+    shown = between.join(map(show, islice(items, most)))
+    more = len(items) - most
+    return f"{shown} and {more:,} more (--format json has all)" if more > 0 else shown
 
 
 def short_name(name: str, most: int = 44) -> str:
