@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from interop.errors import ReadError
-from interop.facts import Danger, Import, Json, Manifest, PartKind, StateDict
+from interop.facts import Danger, Import, Json, Manifest, Module, PartKind, StateDict
 from interop.reading import parts, sharded
 from interop.reading.bytes import json_text, location
 from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.location import joined, text
+from interop.reading.pickle.imports import is_denied
 
 Reader = Callable[..., Manifest]
 PREFERRED = ("model.safetensors", "pytorch_model.bin")
@@ -27,6 +28,8 @@ _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar",
             ".pt2", ".keras", ".h5", ".npz", ".index")  # fmt: skip
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".th", ".pth.tar", ".joblib", ".dill")
 _MAX_CLASSES = 1000
+# Where sentence-transformers' own modules and their activations come from.
+_OF_LIBRARIES = ("sentence_transformers.", "torch.nn.", "transformers.activations.")
 # What trainers leave beside the model.
 BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
@@ -44,7 +47,7 @@ def read(path: str, reader: Reader) -> Manifest:
     names = location.names(path)
     if not _holds_model(names) and (inner := _within(path, names)):
         model = read(joined(path, inner), reader)
-        return parts.with_parts(dataclasses.replace(model, path=path), path)
+        return _with_parts(dataclasses.replace(model, path=path), path)
     index = next((name for name in INDEXES if name in names), None)
     chosen = next((name for name in PREFERRED if name in names), None)
     if chosen is None and index is not None:
@@ -67,12 +70,17 @@ def read(path: str, reader: Reader) -> Manifest:
         metadata={**manifest.metadata, **described},
         imports=(*manifest.imports, *imports, *_own_code(described.get("config.json"))),
     )
-    model = parts.with_parts(model, path)
+    model = _with_parts(model, path)
     # The modules' own weights are loaded with the model.
     loaded = [p.path for p in model.parts if p.path.endswith(PICKLES) and not p.fault
               and p.kind in (PartKind.MODULE, PartKind.ADAPTER) and "/" in p.path]  # fmt: skip
     more = _beside(path, loaded, reader)
     return dataclasses.replace(model, imports=(*model.imports, *more)) if more else model
+
+
+def _with_parts(manifest: Manifest, path: str) -> Manifest:
+    model = parts.with_parts(manifest, path)
+    return dataclasses.replace(model, imports=(*model.imports, *_of_modules(model.modules)))
 
 
 def _within(path: str, names: list[str]) -> str:
@@ -109,6 +117,23 @@ def _own_code(config: Json) -> dict[Import, None]:
             elif isinstance(node, str) and "." in node:
                 module, _, name = node[:1000].rpartition("--")[2].rpartition(".")
                 imports[Import(module, name, Danger.CODE)] = None
+    return imports
+
+
+def _of_modules(modules: Iterable[Module]) -> dict[Import, None]:
+    """The classes that sentence-transformers imports by name for its modules, wherever they are:
+    those of the modules, and of their activations, tokenizers and inner modules."""
+    named: list[Json] = []
+    for module in modules:
+        types = module.config.get("types")
+        named += [module.type, *(types.values() if isinstance(types, dict) else ())]
+        named += [module.config.get(key) for key in ("activation_function", "tokenizer_class")]
+    imports: dict[Import, None] = {}
+    for one in named:
+        if isinstance(one, str) and "." in one and not one.startswith(_OF_LIBRARIES):
+            place, _, name = one[:1000].rpartition(".")
+            danger = Danger.UNSAFE if is_denied(place, name) else Danger.CODE
+            imports[Import(place, name, danger)] = None
     return imports
 
 

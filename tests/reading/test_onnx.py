@@ -245,3 +245,20 @@ def test_one_scale_and_zero_point_are_told_in_words() -> None:
         words = whole[f"{name}_quantized"].quantizer.split()
         assert np.float32(words[2]) == scale.item() and int(words[5]) == zero.item()
         assert not whole[f"{name}_quantized"].parts
+
+
+def test_a_zero_point_that_ends_in_the_middle_of_a_number(tmp_path: Path) -> None:
+    listed = b"\x08\x01\x10\x06\x2a\x02\x01\x80B\x01z"  # int32_data: 1, and half of another
+    cut = listed.replace(b"\x2a\x02\x01\x80", b"\x2a\x01\x80")
+    for zero, fault in ((listed, "damaged"), (cut, "damaged")):
+        weight = b"\x08\x02\x10\x03B\x01wJ\x02\0\0"
+        scale = b"\x08\x01\x10\x01B\x01sJ\x04\0\0\x80?"
+        node = b"\x0a\x01w\x0a\x01s\x0a\x01z\x12\x01y\x22\x10DequantizeLinear"
+        graph = b"".join(
+            bytes([tag, len(one)]) + one
+            for tag, one in ((10, node), (42, weight), (42, scale), (42, zero))
+        )
+        path = tmp_path / "cut.onnx"
+        path.write_bytes(b"\x08\x08\x42\x02\x10\x11:" + bytes([len(graph)]) + graph)
+        with pytest.raises(ReadError, match=fault):
+            read(path)

@@ -145,3 +145,23 @@ def test_the_pickles_of_modules_are_looked_into(tmp_path: Path) -> None:
     (tmp_path / "2_Dense").mkdir()
     torch.save({"w": Payload()}, tmp_path / "2_Dense" / "pytorch_model.bin")
     assert any(i.danger == "unsafe" for i in read(tmp_path).imports)
+
+
+@pytest.mark.parametrize("inner", ["", "0_Transformer"])
+def test_a_class_that_a_module_names_is_imported_wherever_it_is(tmp_path: Path, inner: str) -> None:
+    _model(tmp_path / inner)
+    front = "sentence_transformers.models."
+    listed = [
+        {"path": inner, "type": f"{front}Transformer"},
+        {"path": "1", "type": f"{front}Dense"},
+    ]
+    (tmp_path / "modules.json").write_text(json.dumps(listed))
+    (tmp_path / "1").mkdir()
+    config = tmp_path / "1" / "config.json"
+    config.write_text(json.dumps({"activation_function": "torch.nn.modules.activation.Tanh"}))
+    assert read(tmp_path).imports == ()
+    config.write_text(json.dumps({"activation_function": "mine.Act", "types": {"a": "os.system"}}))
+    listed.append({"path": "", "type": "mine.Head"})
+    (tmp_path / "modules.json").write_text(json.dumps(listed))
+    told = {str(one): one.danger for one in read(tmp_path).imports}
+    assert told == {"mine.Act": "code", "os.system": "unsafe", "mine.Head": "code"}

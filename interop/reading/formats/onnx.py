@@ -127,8 +127,12 @@ class _Reader:
             return None
         for function in self.functions:
             self.operators.pop(_operator(function.domain, function.name), None)
-        self.set_quantizers()
-        return self.manifest()
+        try:
+            self.set_quantizers()
+            return self.manifest()
+        except Malformed:
+            what = "a tensor of the ONNX model is damaged"
+            raise truncated(self.source.path, what) from None
 
     # ------------------------------------------------------------ the model
 
