@@ -148,6 +148,15 @@ ROWS: dict[str, dict[str, Program]] = {
         "a name among the arguments": (
             UNSAFE, b"ccollections\ndefaultdict\n" + HIT + b"\x85R"
         ),
+        "keys of an object that is made a dict": (
+            UNSAFE, b"cbuiltins\ndict\n" + new("Thing") + state(keys=HIT) + b"b\x85R"
+        ),
+        "keys of another": (
+            UNSAFE, b"ccollections\nOrderedDict\n" + ARGUMENTS + state(keys=HIT) + b"b\x85R"
+        ),
+        "an object of plain attributes": (
+            NOTHING, b"cbuiltins\nlist\n" + ARGUMENTS + state(keys=text("a")) + b"b\x85\x85R"
+        ),
         "by way of copyreg": (UNSAFE, b"ccopyreg\n__newobj__\ncprobe\nNew\nK\x01\x86R"),
         "on the list": (NOTHING, ODICT),
     },
@@ -200,6 +209,23 @@ OF_TORCH: dict[str, Program] = {
         UNSAFE,
         b"ctorch._tensor\n_rebuild_from_type_v2\n(ccollections\nOrderedDict\n"
         b"ccollections\nOrderedDict\n)" + state(__setstate__=HIT) + b"tR}b",
+    ),
+    "detach of what is made a parameter": (
+        UNSAFE,
+        b"ctorch._utils\n_rebuild_parameter\n("
+        + ARGUMENTS
+        + state(detach=HIT)
+        + b"b\x88ccollections\nOrderedDict\n)RtR",
+    ),
+    "as_subclass of what a type is put on": (
+        UNSAFE,
+        b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch.jit._pickle\nrestore_type_tag\n"
+        b"ccollections\nOrderedDict\n"
+        + ARGUMENTS
+        + state(as_subclass=HIT)
+        + b"b"
+        + text("x")
+        + b"\x86}tR",
     ),
     "a method of _rebuild_from_type_v2": (
         UNSAFE,
@@ -280,7 +306,7 @@ def test_an_opcode_that_may_call_is_seen_to_call() -> None:
 
 @pytest.mark.needs_torch
 def test_torchs_own_functions_that_set_attributes_are_followed() -> None:
-    _held(OF_TORCH, "torch")
+    _held(OF_TORCH, "torch", "torch.jit._pickle")
 
 
 def test_joblib_calls_a_method_of_its_wrapper() -> None:
@@ -297,7 +323,17 @@ _MAKERS = (
 )  # fmt: skip
 _NAMES = (
     "__setstate__", "append", "extend", "add", "update", "__dict__", "__class__", "x", "__reduce__",
-    "__getattr__", "__setitem__", "__call__",
+    "__getattr__", "__setitem__", "__call__", "keys", "items",
+)  # fmt: skip
+
+
+_TAKING = tuple(
+    f"c{module}\n{name}\n".encode()
+    for module, name in (
+        ("builtins", "dict"), ("builtins", "list"), ("builtins", "set"), ("builtins", "bytearray"),
+        ("collections", "OrderedDict"), ("collections", "Counter"), ("collections", "deque"),
+        ("types", "SimpleNamespace"),
+    )
 )  # fmt: skip
 
 
@@ -327,6 +363,8 @@ def programs(draw: st.DrawFn) -> bytes:
         st.tuples(names, value).map(lambda pair: pair[0] + pair[1] + b"s"),
         entries.map(lambda pairs: b"(" + pairs + b"u"),
         value.map(lambda v: v + b"\x85R"),
+        # It gives way to what a harmless function makes of another object.
+        st.tuples(st.sampled_from(_TAKING), get).map(lambda two: b"0" + two[0] + two[1] + b"\x85R"),
         st.just(b")R"),
         st.just(b"}b"),
     )

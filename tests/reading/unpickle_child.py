@@ -21,7 +21,8 @@ ALLOWED = {
     "argparse": {"Namespace"},
     "copyreg": {"_reconstructor", "__newobj__", "__newobj_ex__"},
     "torch._tensor": {"_rebuild_from_type_v2"},
-    "torch._utils": {"_rebuild_parameter_with_state"},
+    "torch._utils": {"_rebuild_parameter_with_state", "_rebuild_parameter"},
+    "torch.jit._pickle": {"restore_type_tag"},
     "numpy._core.multiarray": {"scalar"},
     "numpy": {"dtype"},
 }

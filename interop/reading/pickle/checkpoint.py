@@ -32,17 +32,16 @@ def persistent(key: Node) -> Node:
     _, kind, name, location, count = key[:5]
     if type(name) is not str:
         name = str(name) if type(name) is int else ""
-    if not name or type(count) is not int or not 0 <= count < 1 << 60:
+    if not name or type(count) is not int or not 0 <= count < 1 << 60 or type(location) is not str:
         raise Broken("a persistent id that is none of torch's")
     try:
         dtype = storage_dtype(kind)
     except Unfit:
         raise Broken("a storage of an unknown dtype") from None
-    where = location if type(location) is str else ""
     shift = 0
     if len(key) > 5 and type(key[5]) is tuple and len(key[5]) == 3 and type(key[5][1]) is int:
         shift = key[5][1]  # a view into a storage, (its key, where it begins, its length)
-    return StorageRef(name, dtype, (count * DTYPE_BITS[dtype] + 7) // 8, where, shift)
+    return StorageRef(name, dtype, (count * DTYPE_BITS[dtype] + 7) // 8, location, shift)
 
 
 def contents(

@@ -340,7 +340,10 @@ class Machine:
             self.ledger.alter("(computed)", "(computed)")
             return
         for at, arg in enumerate(args):
-            if type(arg) is not Global or arg.called or is_harmless(arg.module, arg.name):
+            if type(arg) is not Global:
+                self.exposed(arg)
+                continue
+            if arg.called or is_harmless(arg.module, arg.name):
                 continue
             if type(func) is Global and _SPARED.get(plain(func.module, func.name)) == at:
                 continue
@@ -487,7 +490,8 @@ class Machine:
             if type(part) is not Mapping:
                 continue
             self.copied(len(part.named))
-            methods = _DICT_METHODS if type(target) is Mapping else ()
+            known = type(target) is Constructed and is_harmless(target.module, target.name)
+            methods = _DICT_METHODS if known or type(target) is Mapping else ()
             methods = _MODULE_METHODS if "_modules" in part.named else methods
             for name, value in part.named.items():
                 if name[:2] == "__" and name not in _DESCRIBING:
@@ -502,6 +506,30 @@ class Machine:
             if type(target) is Mapping:
                 target.attributes = target.attributes or {}
                 target.attributes.update(part.named)
+
+    def exposed(self, node: Node, depth: int = 1) -> None:
+        """Tell the ledger of functions that a state gave an object as attributes, once the object
+        is handed to something that may look up methods on it: `dict` asks for its `keys`."""
+        kind = type(node)
+        if kind is Mapping:
+            if node.attributes:
+                self.expose(node.attributes)
+        elif kind is Constructed:
+            if type(node.state) is Mapping:
+                self.expose(node.state.named)
+            elif type(node.state) is tuple:
+                for part in node.state[:2]:
+                    if type(part) is Mapping:
+                        self.expose(part.named)
+        elif depth and kind in (tuple, list):
+            for item in node[:_LOOKED_INTO]:
+                self.exposed(item, depth - 1)
+
+    def expose(self, attributes: dict[str, Node]) -> None:
+        self.budget.spend(len(attributes) * _ITEM_WORK)
+        for value in attributes.values():
+            if type(value) is Global:
+                self.brought(value)
 
     def looked_up(self, target: Node, *methods: str) -> None:
         """Methods that an unpickler looks up on the object itself, and calls."""
@@ -547,6 +575,7 @@ class Machine:
 
     def refer(self, key: Node) -> Node:
         self.pay_call()
+        self.exposed(key)
         try:
             return self.persistent(key)
         except Broken as error:
@@ -610,6 +639,7 @@ _MODULE_METHODS = frozenset(
     requires_grad_ get_submodule get_parameter share_memory
     """.split()  # noqa: SIM905
 )
+_LOOKED_INTO = 16  # items of a list or tuple among the arguments
 # Attributes of this form that describe and are never called.
 _DESCRIBING = frozenset(
     ("__doc__", "__name__", "__qualname__", "__module__", "__annotations__", "__version__",
