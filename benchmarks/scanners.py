@@ -294,11 +294,13 @@ def tried(samples: Iterable[Sample], folder: Path, jobs: int) -> dict[str, Any]:
 
 def result(samples: Iterable[Sample], tools: Mapping[str, Any]) -> dict[str, Any]:
     """The counts of each tool by what the files endanger, and its time against interop's."""
-    samples = list(samples)
-    cpu = {name: [f["cpu"] for f in tool["files"].values()] for name, tool in tools.items()}
-    table = {}
+    every, table = list(samples), {}
     for name, tool in tools.items():
         files = tool["files"]
+        samples = [s for s in every if s.name in files]
+        timed = [n for n, f in files.items() if "cpu" in f and "cpu" in _of_interop(tools, n)]
+        cpu = [files[n]["cpu"] for n in timed]
+        own = [_of_interop(tools, n)["cpu"] for n in timed]
         groups: dict[str, Any] = {
             word: dict(Counter(files[s.name]["said"] for s in samples if s.danger == danger))
             for word, danger in (("code", "code"), ("other", "other"), ("benign", ""))
@@ -312,12 +314,18 @@ def result(samples: Iterable[Sample], tools: Mapping[str, Any]) -> dict[str, Any
                 if not s.danger and files[s.name]["said"] in ("flagged", "refused")
             ),
             "crashed": sorted(s.name for s in samples if files[s.name]["said"] == "crashed"),
-            "cpu seconds a file": round(median(cpu[name]), 3),
-            "cpu seconds of all": round(sum(cpu[name]), 1),
-            "ratio to interop": round(sum(cpu[name]) / sum(cpu["interop"]), 2),
+            "timed": len(timed),
+            "cpu seconds a file": round(median(cpu), 3),
+            "cpu seconds of all": round(sum(cpu), 1),
+            "ratio to interop": round(sum(cpu) / sum(own), 2),
         }  # fmt: skip
-    counts = Counter(s.danger or "benign" for s in samples)
+    counts = Counter(s.danger or "benign" for s in every)
     return {"machine": machine(), "samples": dict(counts), "table": table, "tools": tools}
+
+
+def _of_interop(tools: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = tools["interop"]["files"].get(name, {})
+    return found
 
 
 def _kinds(
@@ -335,10 +343,11 @@ def page(found: Mapping[str, Any]) -> list[str]:
     """The tables of docs/scanners.md, from the stored result alone."""
     n, tools, table = found["samples"], found["tools"], found["table"]
     rows = [
-        f"| tool | code ({n['code']} files): flagged | refused | false safe | not scanned | "
+        f"| tool | files tried | code ({n['code']} files): flagged | refused | false safe | "
+        "not scanned | "
         f"other dangers ({n['other']} files): flagged | refused | passed | not scanned | "
         f"benign ({n['benign']} files): false alarm | of these refused | not scanned | crashed |",
-        "| --- " * 13 + "|",
+        "| --- " * 14 + "|",
     ]
     for name, row in table.items():
         code, other, benign = (
@@ -346,16 +355,17 @@ def page(found: Mapping[str, Any]) -> list[str]:
             for group in ("code", "other", "benign")
         )
         counts = [*code, *other, benign[0] + benign[1], benign[1], benign[3], len(row["crashed"])]
+        counts = [len(tools[name]["files"]), *counts]
         rows.append(f"| {name} {tools[name]['version']} | {' | '.join(map(str, counts))} |")
     rows += [
         "",
-        "| tool | CPU seconds a file (median) | CPU seconds of all files | to interop's |",
-        "| --- | --- | --- | --- |",
+        "| tool | files timed | CPU seconds a file (median) | in all | to interop's on the same |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, row in table.items():
         rows.append(
-            f"| {name} | {row['cpu seconds a file']:.2f} | {row['cpu seconds of all']:.0f} | "
-            f"{row['ratio to interop']:.1f} |"
+            f"| {name} | {row['timed']} | {row['cpu seconds a file']:.2f} | "
+            f"{row['cpu seconds of all']:.0f} | {row['ratio to interop']:.1f} |"
         )
     rows += ["", "Of the files that run code, which kinds each calls safe, or does not scan:", ""]
     for name, row in table.items():
@@ -391,7 +401,7 @@ def main() -> int:
                 print(f"{name} is another version than that of the stored result: try all files")
                 return 1
             known = {**stored[name]["files"], **tool["files"]}
-            tool["files"] = {s.name: known[s.name] for s in every}
+            tool["files"] = {s.name: known[s.name] for s in every if s.name in known}
     found = result(every, tools)
     print("\n".join(page(found)))
     store("scanners", found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
@@ -12,7 +11,7 @@ from interop.cli.options import options as options_of
 from interop.cli.options import report_options
 from interop.cli.output import check_targets, finish, print_lines, progress, say
 from interop.gate.options import GateOptions
-from interop.policy.policy import Policy, own_policy
+from interop.gate.repository.committed_policy import asked_policy
 
 
 @click.command(
@@ -60,7 +59,7 @@ def command(
     otherwise), which budgets hold and which evidence is needed. Evidence that is not
     handed in is made here where the policy says how.
     """
-    policy = _policy(policy_file)
+    policy = asked_policy(policy_file)
     if show_config:
         from interop.policy.show import shown
 
@@ -81,14 +80,3 @@ def command(
     else:
         report = api.gate(candidate, baseline, options, progress=progress)
     finish(report, form, reports)
-
-
-def _policy(given: str | None) -> Policy:
-    """The policy that is given, found here, or of another commit."""
-    from interop.gate.repository import git
-
-    if given is not None and (spec := git.parse(given)) is not None:
-        from interop.gate.repository.committed_policy import committed_policy
-
-        return committed_policy(spec)
-    return own_policy(None if given is None else Path(given))

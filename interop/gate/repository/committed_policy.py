@@ -10,10 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from interop.errors import ConfigError
-from interop.gate.repository.git import GitPath, Repository
-from interop.policy.policy import Policy, read_policy
+from interop.gate.repository.git import GitPath, Repository, parse
+from interop.policy.policy import Policy, own_policy, read_policy
 
-__all__ = ["committed_policy"]
+__all__ = ["asked_policy", "committed_policy"]
+
+
+def asked_policy(given: str | None) -> Policy:
+    """The policy of a file or of another commit; without one, the one that is found from here.
+    Raises ConfigError."""
+    if given is None:
+        return own_policy()
+    spec = parse(given)
+    return own_policy(Path(given)) if spec is None else committed_policy(spec)
 
 
 def committed_policy(spec: GitPath) -> Policy:
