@@ -1,11 +1,12 @@
-"""A pickle asks for more than any checkpoint needs.
+"""A file asks for more than any model of its size needs.
 
 What
-    Reading the file's structure ran into a bound on depth, size, memo or number of objects.
+    Reading the file's structure takes more processor time or memory than a file of its size may,
+    or ran into a bound on depth, on the memo, or on the length of one value.
 
 Why
-    A file of a hundred bytes can ask for all memory, or for years of work. Real checkpoints stay
-    far below the bounds.
+    A file of a hundred bytes can ask for all memory, or for years of work. Files that a library
+    wrote stay below the bounds: each tensor that has bytes of its own adds to what may be spent.
 
 Example
     nested.pth: tuples nested 100,000 deep.

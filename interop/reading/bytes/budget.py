@@ -21,7 +21,7 @@ class Budget:
     """What is left of it for one file of `size` bytes.
 
     `work` and `memory` may be counted down directly where a call would cost more than the step
-    that it pays for; whoever does so asks `hold` in the end.
+    that it pays for; the next `spend` refuses then.
     """
 
     __slots__ = ("memory", "path", "size", "work")
@@ -43,11 +43,6 @@ class Budget:
         """So many tensors were found that have bytes of their own in the file."""
         self.work += tensors * _TENSOR_WORK
         self.memory += tensors * _TENSOR_MEMORY
-
-    def hold(self) -> None:
-        """Raises the ReadError if more was spent than there was."""
-        if self.work < 0 or self.memory < 0:
-            raise self.exceeded()
 
     def exceeded(self) -> ReadError:
         """The refusal, with the figure that was reached."""

@@ -26,7 +26,7 @@ from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
 from interop.reading.pickle.metadata import value
 from interop.reading.pickle.rebuild import MAX_AXES
-from interop.reading.pickle.records import Array, Broken, Node
+from interop.reading.pickle.records import Array, Broken, Node, width_of
 from interop.reading.pickle.state_dicts import Weights
 
 _ARRAY, _ARRAY_MEMORY = 18_000, 800  # nanoseconds and bytes of one, read and shown
@@ -79,10 +79,7 @@ class _Header:
     @property
     def width(self) -> int:
         """Bytes of one element, 0 where they are objects."""
-        kind, digits = self.code[1:2], self.code[2:]
-        if kind in ("", "O") or not digits.isdecimal() or len(digits) > 9:
-            return 0
-        return int(digits) * (4 if kind == "U" else 1)
+        return width_of(self.code)
 
     @property
     def nbytes(self) -> int:

@@ -121,6 +121,14 @@ class Tensor:
     quantizer: str = field(default="", init=False)
 
 
+def width_of(code: str) -> int:
+    """Bytes of one element of a numpy dtype ("<f4"); 0 for objects, and where no size is stated."""
+    kind, digits = code[1:2], code[2:]
+    if kind in ("", "O") or not digits.isdecimal() or len(digits) > 9:
+        return 0
+    return int(digits) * (4 if kind == "U" else 1)
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class Array:
     """A numpy array, dtype or scalar under way: filled in by its BUILD."""
@@ -132,11 +140,8 @@ class Array:
 
     @property
     def width(self) -> int:
-        """Bytes of one element; 0 where they are objects, or of no stated size."""
-        kind, digits = self.code[1:2], self.code[2:]
-        if kind in ("", "O") or not digits.isdecimal() or len(digits) > 9:
-            return 0
-        return int(digits) * (4 if kind == "U" else 1)
+        """Bytes of one element."""
+        return width_of(self.code)
 
 
 @dataclass(slots=True, eq=False, repr=False)
