@@ -85,6 +85,21 @@ ROWS: dict[str, dict[str, Program]] = {
             UNSAFE, b"}q\x010" + new("Thing") + b"N}(" + text("__dict__") + b"h\x01u\x86bh\x01("
             + text("__setstate__") + HIT + b"u0}b"
         ),
+        "a state that dict makes of a set": (
+            UNSAFE, NAMESPACE + b"cbuiltins\ndict\n](](" + text("__setstate__") + HIT
+            + b"eccollections\nCounter\n}\x85Re\x85Rb}b"
+        ),
+        "a state that dict makes of sets": (
+            UNSAFE, NAMESPACE + b"cbuiltins\ndict\n](\x8f(" + text("__setstate__") + HIT
+            + b"\x90e\x85\x85Rb}b"
+        ),
+        "a state of a class of its own": (
+            UNSAFE, ODICT + new("Dict") + text("__setstate__") + HIT + b"sb}b"
+        ),
+        "an object that numpy hands back": (
+            UNSAFE, b"cnumpy._core.multiarray\nscalar\ncnumpy\ndtype\n(" + text("O8")
+            + b"\x89\x88tR" + ODICT + b"\x86R" + state(__setstate__=HIT) + b"b}b"
+        ),
         "another class": (
             UNSAFE, new("Thing") + b"N" + state(__class__=b"cprobe\nLater\n") + b"\x86b}b"
         ),
@@ -198,11 +213,18 @@ ROWS: dict[str, dict[str, Program]] = {
 }  # fmt: skip
 # Unsafe without a call of the probe's: what is called is harmless here, or is changed alone.
 QUIET = (
+    "a state that dict",
+    "an object that numpy",
     "a method of a",
     "a name among the arguments",
     "__setstate__, a harmless one",
     "a class itself",
     "an object's own is not looked up",
+)
+# A tensor without bytes, with an attribute that stands where a method of its class would.
+TENSOR = (
+    b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_meta_tensor_no_storage\n"
+    b"ctorch\nTensor\n(ctorch\nfloat32\nK\x02\x85K\x01\x85\x89t" + state(as_subclass=HIT) + b"tR"
 )
 OF_TORCH: dict[str, Program] = {
     "attributes of _rebuild_from_type_v2": (
@@ -226,6 +248,11 @@ OF_TORCH: dict[str, Program] = {
         + b"b"
         + text("x")
         + b"\x86}tR",
+    ),
+    "as_subclass of a tensor": (
+        UNSAFE,
+        b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch.jit._pickle\nrestore_type_tag\n"
+        b"ctorch.nn.parameter\nParameter\n" + TENSOR + text("x") + b"\x86}tR",
     ),
     "a method of _rebuild_from_type_v2": (
         UNSAFE,

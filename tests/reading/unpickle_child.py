@@ -21,7 +21,13 @@ ALLOWED = {
     "argparse": {"Namespace"},
     "copyreg": {"_reconstructor", "__newobj__", "__newobj_ex__"},
     "torch._tensor": {"_rebuild_from_type_v2"},
-    "torch._utils": {"_rebuild_parameter_with_state", "_rebuild_parameter"},
+    "torch": {"Tensor", "float32"},
+    "torch._utils": {
+        "_rebuild_parameter_with_state",
+        "_rebuild_parameter",
+        "_rebuild_meta_tensor_no_storage",
+    },
+    "torch.nn.parameter": {"Parameter"},
     "torch.jit._pickle": {"restore_type_tag"},
     "numpy._core.multiarray": {"scalar"},
     "numpy": {"dtype"},
@@ -42,6 +48,9 @@ class Thing:
 class Hooked(dict):
     __setstate__ = __setitem__ = __setattr__ = __call__ = append = extend = add = update = hit
     __init__ = hit
+
+class Dict(dict):
+    pass
 
 class Later:
     __setstate__ = hit

@@ -486,9 +486,11 @@ class Machine:
 
         A method among them is called by whatever looks it up there, so it counts as called.
         """
-        for part in state if type(state) is tuple and len(state) == 2 else (state,):
-            if type(part) is not Mapping:
-                continue
+        for one in state if type(state) is tuple and len(state) == 2 else (state,):
+            if type(one) is Constructed and (one.module, one.name) in _DICTS:
+                # A dict of what could not be followed may hold anything.
+                self.ledger.alter("(computed)", "(computed)")
+        for part in _mappings(state):
             self.copied(len(part.named))
             known = type(target) is Constructed and is_harmless(target.module, target.name)
             methods = _DICT_METHODS if known or type(target) is Mapping else ()
@@ -503,7 +505,7 @@ class Machine:
             if any(type(key) in (Array, Constructed) for key, _ in part.others):
                 # To Python, numpy's text is the name of an attribute like any other.
                 self.ledger.alter("(computed)", "(computed)")
-            if type(target) is Mapping:
+            if type(target) is Mapping or type(target) is Tensor:
                 target.attributes = target.attributes or {}
                 target.attributes.update(part.named)
 
@@ -511,16 +513,12 @@ class Machine:
         """Tell the ledger of functions that a state gave an object as attributes, once the object
         is handed to something that may look up methods on it: `dict` asks for its `keys`."""
         kind = type(node)
-        if kind is Mapping:
+        if kind is Mapping or kind is Tensor:
             if node.attributes:
                 self.expose(node.attributes)
         elif kind is Constructed:
-            if type(node.state) is Mapping:
-                self.expose(node.state.named)
-            elif type(node.state) is tuple:
-                for part in node.state[:2]:
-                    if type(part) is Mapping:
-                        self.expose(part.named)
+            for part in _mappings(node.state):
+                self.expose(part.named)
         elif depth and kind in (tuple, list):
             for item in node[:_LOOKED_INTO]:
                 self.exposed(item, depth - 1)
@@ -536,11 +534,10 @@ class Machine:
         if type(target) is Mapping:
             holders = [target.attributes or {}]
         else:
-            state, args = target.state, target.args
-            parts = [*state[:2]] if type(state) is tuple else [state]
-            if type(args) is tuple:  # SimpleNamespace takes a dict of its attributes (Python 3.13)
-                parts += args[:1]
-            holders = [part.named for part in parts if type(part) is Mapping]
+            args = target.args
+            # SimpleNamespace takes a dict of its attributes (Python 3.13).
+            given = _mappings(args[0]) if type(args) is tuple and args else []
+            holders = [part.named for part in (*_mappings(target.state), *given)]
         for holder in holders:
             for method in methods:
                 if method in holder:
@@ -639,6 +636,11 @@ _MODULE_METHODS = frozenset(
     requires_grad_ get_submodule get_parameter share_memory
     """.split()  # noqa: SIM905
 )
+# Functions that make a dict.
+_DICTS = frozenset(
+    {("builtins", "dict"), ("__builtin__", "dict"), *(
+        ("collections", name) for name in ("OrderedDict", "Counter", "defaultdict"))}
+)  # fmt: skip
 _LOOKED_INTO = 16  # items of a list or tuple among the arguments
 # Attributes of this form that describe and are never called.
 _DESCRIBING = frozenset(
@@ -652,6 +654,14 @@ _HOLDING = ("torch.return_types", "torch.nn.modules.module", "torch.distributed"
 def _printable(text: str) -> str:
     """Lone surrogates are legal but could be printed nowhere; no two may become one."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _mappings(state: Node) -> list[Mapping]:
+    """The dicts of attributes in a state: one, or one and another of slots; of an object, what it
+    holds."""
+    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    held = (part.content if type(part) is Constructed else part for part in parts)
+    return [part for part in held if type(part) is Mapping]
 
 
 def _is_brought(func: Node) -> bool:

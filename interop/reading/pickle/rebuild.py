@@ -397,9 +397,11 @@ def _array_dtype(m: PickleMachine, code: Node, *_: Node) -> Array:
     return Array("|" + code)
 
 
-def _array_scalar(m: PickleMachine, kind: Node, data: Node = None) -> Array:
+def _array_scalar(m: PickleMachine, kind: Node, data: Node = None) -> Node:
     if type(kind) is not Array or kind.shape is not None:
         raise Unfit
+    if "O" in kind.code:  # an object as it is
+        return data
     array = Array(kind.code, ())
     array.data = data
     return array

@@ -119,6 +119,7 @@ class Tensor:
     layout: Layout = Layout.STRIDED
     parts: tuple[tuple[str, Tensor], ...] = ()
     quantizer: str = field(default="", init=False)
+    attributes: dict[str, Node] | None = field(default=None, init=False)  # set on it besides
 
 
 def width_of(code: str) -> int:
