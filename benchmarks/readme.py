@@ -124,6 +124,14 @@ def figures() -> list[str]:
     reading = _result("reading")["ratios"]
     for what, key, goal in READING:
         rows.append(f"| {what} | {_ratio(reading[key])} | {goal} |")
+    cost = _result("cost")
+    files = [one for row in cost["kinds"].values() for one in row]
+    seconds, megabytes = (max(f[k] for f in files) for k in ("cpu_seconds", "megabytes"))
+    rows.append(
+        f"| `inspect` of {len(files)} files made to cost much ({len(cost['kinds'])} kinds, up to "
+        f"{max(f['bytes'] for f in files) / 1e6:.0f} MB): CPU time and memory at most "
+        f"| {seconds:.2f} s, {megabytes:.0f} MB | 1 s, 200 MB |"
+    )
     rows += list(_exports())
     rows.append(
         f"| `assess` of four backbones on five folds against a loop that computes features anew in "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -292,3 +294,63 @@ def test_the_python_2_strings_of_old_files_are_read(write_zip: Callable[..., Pat
     pickle = pickle.replace(b"U\x04names", b"U\x05names")
     manifest = read(write_zip({"a/data.pkl": pickle}))
     assert manifest.metadata == {"names": "cat", "cafés": 1}
+
+
+@pytest.mark.parametrize("library", ["pickle", "joblib", "dill"])
+def test_tensors_that_were_pickled_without_torch_save(tmp_path: Path, library: str) -> None:
+    state = {"w": torch.arange(12.0).reshape(3, 4), "half": torch.ones(5, dtype=torch.float16)}
+    state["tied"] = state["w"]
+    file = tmp_path / "state.pkl"
+    with file.open("wb") as target:
+        pytest.importorskip(library).dump({"state_dict": state, "epoch": 3}, target)
+    manifest = read(file)
+    assert {str(one) for one in manifest.imports if one.danger != "safe"} == {
+        "torch.storage._load_from_bytes"
+    }
+    assert not [one for one in manifest.imports if one.danger in ("unsafe", "code")]
+    (found,) = manifest.state_dicts
+    assert (found.place, [t.name for t in found.tensors]) == ("state_dict", ["w", "half", "tied"])
+    by_name = {t.name: t for t in found.tensors}
+    assert by_name["w"].storage == by_name["tied"].storage
+    assert by_name["w"].storage != by_name["half"].storage
+    for name, spec in by_name.items():
+        assert spec.storage is not None and spec.storage.offset > 0
+        raw = file.read_bytes()[spec.storage.offset : spec.storage.offset + spec.storage.nbytes]
+        assert raw == state[name].numpy().tobytes()
+
+
+def test_what_is_within_such_bytes_is_followed(tmp_path: Path) -> None:
+    class Within:
+        def __init__(self, data: bytes) -> None:
+            self.data = data
+
+        def __reduce__(self) -> tuple[object, tuple[bytes]]:
+            return torch.storage._load_from_bytes, (self.data,)
+
+    def saved(what: object, **options: bool) -> bytes:
+        buffer = io.BytesIO()
+        torch.save(what, buffer, **options)
+        return buffer.getvalue()
+
+    old = {"_use_new_zipfile_serialization": False}
+    good = torch.ones(40).untyped_storage()
+    told = {
+        "a storage": (saved(good, **old), set()),
+        "an archive": (saved(good), {"torch.storage._load_from_bytes"}),
+        "a command": (
+            saved({"a": Command()}, **old), {"posix.system", "torch.storage._load_from_bytes"}
+        ),
+        "anything": (b"x" * 100, {"torch.storage._load_from_bytes"}),
+    }  # fmt: skip
+    for what, (data, unsafe) in told.items():
+        file = tmp_path / "f.pkl"
+        file.write_bytes(pickle.dumps([Within(saved(good, **old)), Within(data)], protocol=4))
+        found = {str(one) for one in read(file).imports if one.danger == "unsafe"}
+        assert found == unsafe, what
+
+
+class Command:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, ("true",)

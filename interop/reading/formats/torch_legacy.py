@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interop.errors import ReadError
@@ -19,7 +20,16 @@ from interop.reading.formats.sniff import unknown
 from interop.reading.pickle.checkpoint import Contents, contents, guarded, manifest, persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
-from interop.reading.pickle.records import Bag, Broken, Cut, Mapping, Node, OverLimit, StorageRef
+from interop.reading.pickle.records import (
+    Bag,
+    Blob,
+    Broken,
+    Cut,
+    Mapping,
+    Node,
+    OverLimit,
+    StorageRef,
+)
 from interop.reading.pickle.state_dicts import Weights
 
 if TYPE_CHECKING:
@@ -57,9 +67,27 @@ class _Legacy:
         machine = Machine(
             self.source.data, self.ledger, self.persistent, self.source.budget, self.position
         )
+        machine.stored = self.stored
         tree = machine.run()
         self.position = machine.position
         return tree
+
+    def stored(self, data: Node) -> StorageRef | None:
+        """The storage in bytes that torch.save wrote, as `pickle.dump` keeps a tensor's."""
+        if type(data) is not Blob:
+            return None
+        inner = _Legacy(self.source.within(data.start, data.start + data.size))
+        inner.ledger = self.ledger
+        try:
+            ref = inner.tree() if inner.next_pickle() == MAGIC else None
+        except (Broken, RecursionError):
+            return None
+        if type(ref) is not StorageRef or ref.key not in inner.storages:
+            return None
+        key = f"{data.start}:{ref.key}"
+        self.storages[key] = replace(inner.storages[ref.key], key=key)
+        stored = self.refs[key] = replace(ref, key=key)
+        return stored
 
     def persistent(self, key: Node) -> Node:
         node = persistent(key)

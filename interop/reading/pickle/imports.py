@@ -188,7 +188,6 @@ _DENIED_NAMES = frozenset((module, "") for module in _DENIED_BELOW.split()) | _t
         "logging": "FileHandler config handlers",
         "torch": "load",
         "torch.serialization": "load",
-        "torch.storage": "_load_from_bytes",
         "torch.jit": "load",
         "numpy": "load fromfile memmap save",
         "pandas": "read_pickle",
@@ -257,6 +256,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._danger: dict[tuple[str, str], Danger] = {}
+        self._followed: set[tuple[str, str]] = set()
 
     def refer(self, module: str, name: str) -> None:
         """The name is met; nothing is done with it yet."""
@@ -271,8 +271,15 @@ class Ledger:
     def call(self, module: str, name: str) -> None:
         """The name is called with arguments of the file's choice."""
         self.refer(module, name)
-        if self._danger[(module, name)] == Danger.CODE and not _builds(module, name):
+        unknown = self._danger[(module, name)] == Danger.CODE or (module, name) in self._followed
+        if unknown and not _builds(module, name):
             self._danger[(module, name)] = Danger.UNSAFE
+
+    def follow(self, module: str, name: str) -> None:
+        """The name is called, and what this one call does was followed: it rebuilds a tensor."""
+        if self._danger.get((module, name)) == Danger.CODE:
+            self._danger[(module, name)] = Danger.REFUSED
+            self._followed.add((module, name))
 
     def alter(self, module: str, name: str) -> None:
         """The thing itself is changed (its __defaults__, say): never innocent."""

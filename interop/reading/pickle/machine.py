@@ -63,7 +63,7 @@ class Machine:
 
     __slots__ = (
         "budget", "complaint", "data", "end", "inline", "ledger", "marks", "memo", "persistent",
-        "plainly", "position", "protocol", "stack", "start",
+        "plainly", "position", "protocol", "stack", "start", "stored",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,8 @@ class Machine:
         self.position = self.start = position
         self.inline = inline
         self.plainly: Ledger | None = None
+        # Turns bytes that torch.save wrote of a storage into its record; None if they are not.
+        self.stored: Callable[[Node], Node] | None = None
         self.end = len(data) if end is None else end
         self.budget = budget or Budget("", len(data))
         self.complaint: Broken | None = None
@@ -357,6 +359,11 @@ class Machine:
     def call(self, func: Node, args: Node) -> Node:
         """What a call would give: a known record, or a Constructed that tells of it."""
         self.pay_call(args)
+        if self.stored is not None and type(func) is Global and type(args) is tuple:
+            named = (func.module, func.name) == _STORED and len(args) == 1
+            if named and (storage := self.stored(args[0])) is not None:
+                self.ledger.follow(*_STORED)
+                return storage
         self.passed(func, args)
         if type(func) is not Global or not func.called:
             self.used(func, called=True)
@@ -624,6 +631,8 @@ _SPARED = {
     ("torch._utils", "_rebuild_wrapper_subclass"): 0,
     ("numpy.core.multiarray", "_reconstruct"): 0,
 }
+# What a tensor's storage is read back by where it was pickled without torch.save.
+_STORED = ("torch.storage", "_load_from_bytes")
 # The class of objects behind whose state joblib writes an array's numbers.
 _INLINE = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 _INLINE_STATE = ("subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes")
