@@ -342,7 +342,9 @@ class Machine:
             self.ledger.alter("(computed)", "(computed)")
             return
         for at, arg in enumerate(args):
-            if type(arg) is not Global:
+            if (kind := type(arg)) in _PLAIN:
+                continue
+            if kind is not Global:
                 self.exposed(arg)
                 continue
             if arg.called or is_harmless(arg.module, arg.name):
@@ -528,7 +530,8 @@ class Machine:
                 self.expose(part.named)
         elif depth and kind in (tuple, list):
             for item in node[:_LOOKED_INTO]:
-                self.exposed(item, depth - 1)
+                if type(item) not in _PLAIN:
+                    self.exposed(item, depth - 1)
 
     def expose(self, attributes: dict[str, Node]) -> None:
         self.budget.spend(len(attributes) * _ITEM_WORK)
@@ -650,6 +653,7 @@ _DICTS = frozenset(
     {("builtins", "dict"), ("__builtin__", "dict"), *(
         ("collections", name) for name in ("OrderedDict", "Counter", "defaultdict"))}
 )  # fmt: skip
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, StorageRef})
 _LOOKED_INTO = 16  # items of a list or tuple among the arguments
 # Attributes of this form that describe and are never called.
 _DESCRIBING = frozenset(

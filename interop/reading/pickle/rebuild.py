@@ -276,6 +276,8 @@ def _torchscript_typed(m: PickleMachine, item: Node, kind: Node) -> Node:
 
 def _mapping(m: PickleMachine, items: Node = (), *_: Node) -> Mapping:
     mapping = Mapping()
+    if items == ():
+        return mapping
     if type(items) is Mapping:
         m.copied(len(items.named) + len(items.others))
         mapping.named.update(items.named)
