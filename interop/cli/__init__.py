@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; the one place that turns errors into codes."""
     # A file's facts are hundreds of thousands of small records that all stay: looking again and
     # again for garbage among them takes longer than reading them.
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(5_000_000, 50, 100)
     warnings.formatwarning = lambda *given, **named: _plain(_formatted(*given, **named))
     for stream in (sys.stdout, sys.stderr):  # a name that they cannot encode is escaped
         if isinstance(stream, io.TextIOWrapper):
