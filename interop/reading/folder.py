@@ -17,6 +17,7 @@ from interop.facts import Danger, Import, Json, Manifest, Module, PartKind, Stat
 from interop.reading import parts, sharded
 from interop.reading.bytes import json_text, location
 from interop.reading.bytes.address import is_remote, over_limit, truncated, unrecognised
+from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.location import joined, text
 from interop.reading.pickle.imports import is_denied
@@ -191,7 +192,8 @@ def _only(path: str, names: list[str]) -> str:
 
 def _json(path: str) -> Json:
     try:
-        return json_text.loads(text(path, _MAX_JSON))
+        raw = text(path, _MAX_JSON)
+        return json_text.loads(raw, Budget(path, len(raw)))
     except ValueError as error:
         raise unrecognised(path, f"is no JSON: {error}", "mend or remove it") from None
 

@@ -205,7 +205,7 @@ LIMITS = {
     + b"0)" + b"q\x020h\x00(h\x00Nh\x02Nt" * 5000 + b"R.",
     "an integer of many digits": b"L" + b"9" * 5000 + b"L\n.",
     "an endless line": b"\x80\x02V" + b"a" * 70_000,
-    "a great integer": b"\x80\x02\x8b" + struct.pack("<i", 5000) + b"\x01" * 5000 + b".",
+    "a great integer": b"\x80\x02\x8b" + struct.pack("<i", 9000) + b"\x01" * 9000 + b".",
     "a long name": b"\x80\x02c" + b"a" * 2000 + b"\nb\n.",
 }  # fmt: skip
 

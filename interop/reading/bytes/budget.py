@@ -10,7 +10,7 @@ from interop.errors import ReadError
 from interop.reading.bytes.address import over_limit
 
 WORK = 720_000_000  # nanoseconds of one core of an ordinary machine
-MEMORY = 110_000_000  # bytes
+MEMORY = 155_000_000  # bytes
 SIZE = 50 << 20  # a file of more bytes than that has as many times more to spend
 # What a tensor with bytes of its own brings with it: nobody makes those for nothing, and a
 # library's file with very many of them must be read.
@@ -51,4 +51,6 @@ class Budget:
         if self.work >= 0:
             most = f"{MEMORY * times / 1e6:,.0f} MB of memory"
         size = f"{self.size / 1e6:.3g} MB"
-        return over_limit(self.path, f"reading it takes more than {most}, the limit at {size}")
+        return over_limit(
+            self.path, f"reading it takes more than {most}, the limit for a file of {size}"
+        )

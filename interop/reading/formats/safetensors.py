@@ -18,7 +18,7 @@ from interop.reading.bytes.source import Source
 
 MAX_HEADER = 100_000_000
 # Nanoseconds and bytes of a name, before it is parsed and after, a tensor's or not.
-_NAME, _NAME_MEMORY, _TENSOR, _TENSOR_MEMORY = 300, 100, 4_500, 700
+_NAME, _NAME_MEMORY, _TENSOR, _TENSOR_MEMORY = 300, 150, 4_500, 700
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
@@ -37,7 +37,7 @@ def read(source: Source) -> Manifest:
     raw = source.data[8 : 8 + length]
     # Counted before they are parsed: each costs many times the bytes that it has here.
     names = raw.count(b'":')
-    source.budget.earn(min(names // 4, (source.size - 8 - length) // 16))
+    source.budget.earn(min(names // 4, (source.size - 8 - length) // 4))
     source.budget.spend(names * _NAME, names * _NAME_MEMORY + 3 * length)
     header = _header(source.path, raw)
     tensors, end = _tensors(source, header, 8 + length)

@@ -15,10 +15,12 @@ from interop.reading.archives.zip_archive import STORED, Archive, Entry
 from interop.reading.bytes.address import over_limit, truncated, unrecognised
 from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Source
+from interop.reading.formats.pickled_arrays import PickledArrays
 from interop.reading.pickle.checkpoint import Contents, contents, guarded, manifest, persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
 from interop.reading.pickle.records import Node, StorageRef
+from interop.reading.pickle.state_dicts import Weights
 
 _OTHER_PICKLES = ("constants.pkl", "bytecode.pkl", "attributes.pkl", "traced_inputs.pkl")
 MAX_PICKLE = 1 << 29  # bytes of data.pkl
@@ -56,7 +58,12 @@ def read_archive(archive: Archive) -> Manifest:
 
     def work() -> Contents:
         machine = Machine(program, ledger, refer, budget)
-        found = contents(machine.run(), locate, budget)
+        tree = machine.run()
+        if named or _is_torchscript(archive, prefix):
+            found = contents(tree, locate, budget)
+        else:  # no tensor of torch's: numpy's arrays are the weights
+            arrays = _arrays(archive, entry)
+            found = contents(tree, arrays.locate, budget, arrays.tensor)
         # What else there is to load: behind the checkpoint's pickle, and in other entries.
         nested_models.search(program, ledger, budget, machine.position)
         for other in _OTHER_PICKLES:
@@ -73,6 +80,13 @@ def read_archive(archive: Archive) -> Manifest:
         container = "torchscript"
         ledger.compile()
     return manifest(source, container, digest.hexdigest(), ledger, content)
+
+
+def _arrays(archive: Archive, entry: Entry) -> PickledArrays:
+    """Arrays whose numbers stand in the pickle itself."""
+    packed = entry.method != STORED or archive.source.remote
+    start = 0 if packed else archive.source.base + archive.start(entry)
+    return PickledArrays(archive.source.path, start, packed=packed)
 
 
 def tree(source: Source) -> tuple[Node, Callable[[StorageRef], Storage]]:
@@ -157,7 +171,14 @@ def storage_bytes(path: str, key: str) -> bytes:
     """The bytes of a compressed storage, inflated whole."""
     with Source(path) as source:
         archive = Archive(source)
-        prefix = pickle_entry(archive).name.removesuffix("data.pkl")
+        whole = pickle_entry(archive)
+        if number := key.partition("\0")[2]:
+            arrays = _arrays(archive, whole)
+            budget = Budget(source.path, max(source.size, 1 << 40))
+            root = Machine(archive.structure(whole, MAX_PICKLE), Ledger(), persistent, budget).run()
+            Weights(root, arrays.locate, budget, arrays.tensor)
+            return arrays.bytes_of(number)
+        prefix = whole.name.removesuffix("data.pkl")
         entry = archive.entries[f"{prefix}data/{key}"]
         data = archive.read(entry, 1 << 34)
     if data is None:

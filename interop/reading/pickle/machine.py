@@ -21,7 +21,7 @@ from math import prod
 from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.source import Bytes
 from interop.reading.pickle.imports import Ledger, is_harmless, is_shared, modern, plain
-from interop.reading.pickle.rebuild import array_of, build, rebuild
+from interop.reading.pickle.rebuild import array_of, build, is_own, rebuild
 from interop.reading.pickle.records import (
     Array,
     Bag,
@@ -38,17 +38,19 @@ from interop.reading.pickle.records import (
 )
 
 MAX_MARKS = 10_000
+_FREE = object()  # a place of the memo that was never taken
 MAX_MEMO = 1_500_000
 MAX_KEY = 10_000  # values in a key, each counted as often as hashing comes by it
 MAX_LINE = 1 << 16
 MAX_STRING = 1 << 24
-MAX_INT_BYTES = 1 << 10
+MAX_INT_BYTES = 1 << 13
+MAX_DIGITS = 1 << 11
 _BLOB = 1 << 6  # bytes longer than this stay in the file
 # What any opcode costs, in nanoseconds and bytes (beside its own ones); so many are paid at once.
-_STEP_WORK, _STEP_MEMORY, _STEPS_PAID = 110, 64, 1 << 10
+_STEP_WORK, _STEP_MEMORY, _STEPS_PAID = 110, 48, 1 << 10
 # What comes on top: bytes of a place in the memo, a mark, a dict, a name; nanoseconds of a name
 # and of a call.
-_PLACE, _SEQUENCE, _MAPPING, _NAME = 70, 40, 280, 450
+_PLACE, _SEQUENCE, _MAPPING, _NAME = 9, 40, 280, 450
 _NAME_WORK, _CALL_WORK, _ARGUMENT_WORK = 4_200, 2_300, 100
 _BYTE_WORK = 8  # nanoseconds of a byte of the pickle itself
 _ITEM, _ITEM_WORK = 8, 20  # of a container that is copied, or looked through
@@ -62,8 +64,8 @@ class Machine:
     """
 
     __slots__ = (
-        "budget", "complaint", "data", "end", "inline", "ledger", "marks", "memo", "persistent",
-        "plainly", "position", "protocol", "stack", "start", "stored",
+        "budget", "complaint", "data", "earned", "end", "inline", "kept", "ledger", "marks",
+        "memo", "persistent", "plainly", "position", "protocol", "stack", "start", "stored",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +83,7 @@ class Machine:
         self.persistent = persistent
         self.position = self.start = position
         self.inline = inline
+        self.earned = -1  # where the last array's numbers began that paid for itself
         self.plainly: Ledger | None = None
         # Turns bytes that torch.save wrote of a storage into its record; None if they are not.
         self.stored: Callable[[Node], Node] | None = None
@@ -90,7 +93,8 @@ class Machine:
         self.protocol = 0
         self.stack: list[Node] = []
         self.marks: list[list[Node]] = []
-        self.memo: dict[int, Node] = {}
+        self.memo: list[Node] = []
+        self.kept = 0  # places of it that are taken
 
     def run(self) -> Node:
         """The tree that the pickle describes; raises Broken, Cut or OverLimit, and ReadError where
@@ -123,7 +127,7 @@ class Machine:
                 done, start, places = 0, self.position, len(self.memo)
         except (IndexError, KeyError, ValueError, TypeError, struct.error) as error:
             # An empty stack, an unset memo, a number that is none: all mean a malformed pickle.
-            raise Broken(f"malformed near byte {self.position} ({type(error).__name__})") from None
+            raise Broken(f"it is malformed near byte {self.position}") from error
         except RecursionError:
             raise OverLimit("calls nested too deeply") from None
         finally:
@@ -236,6 +240,8 @@ class Machine:
     # ------------------------------------------------------------ containers
 
     def new_sequence(self, items: list[Node] | tuple[Node, ...]) -> None:
+        if type(items) is list:
+            self.budget.memory -= _SEQUENCE
         self.stack.append(items)
 
     def new_bag(self, items: list[Node]) -> None:
@@ -449,7 +455,12 @@ class Machine:
             if self.inline is not False and (target.module, target.name) == _INLINE:
                 self.inline_array(target)
         elif type(target) is Array:
+            if target.shape is None and not is_own(target, state):
+                self.altered(target)  # of another size than by its name, to who reads numbers by it
             build(target, state)
+            if type(target.data) is Blob and target.data.start > self.earned:
+                self.earned = target.data.start
+                self.budget.earn()
         elif type(target) is Mapping:
             self.set_attributes(target, state)
         elif type(target) is not Tensor or type(state) is not tuple or len(state) != 3:
@@ -472,7 +483,7 @@ class Machine:
                 if key not in _INLINE_STATE:  # its `read` is called next
                     self.brought(value)
         array, aligned = array_of(wrapper.state)
-        if array.width == 0:  # of objects: a pickle of its own
+        if array.code[1:2] == "O":  # of objects: a pickle of its own
             inner = Machine(
                 self.data, self.ledger, self.persistent, self.budget, self.position, self.end, False
             )
@@ -569,10 +580,18 @@ class Machine:
         # Unpicklers keep an array as long as the greatest index.
         if index >= MAX_MEMO:
             raise OverLimit(f"a memo of {index:,} places")
-        self.memo[index] = self.stack[-1]
+        if index < 0:
+            raise ValueError
+        memo = self.memo
+        if index >= len(memo):
+            memo.extend([_FREE] * (index + 1 - len(memo)))
+        self.kept += memo[index] is _FREE
+        memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
-        self.stack.append(self.memo[index])
+        if index < 0 or (node := self.memo[index]) is _FREE:
+            raise KeyError
+        self.stack.append(node)
 
     def persistent_line(self) -> None:
         self.stack.append(self.refer(self.old_name()))
@@ -702,7 +721,7 @@ def _hashed(keys: Iterable[Node], budget: Budget) -> None:
 
 
 def _decimal(line: bytes) -> int:
-    if len(line) > 2 * MAX_INT_BYTES:
+    if len(line) > MAX_DIGITS:
         raise OverLimit(f"an integer of {len(line):,} digits")
     return int(line)
 
@@ -735,7 +754,9 @@ def _get1(m: Machine) -> None:
     if at >= m.end:
         raise Cut("it ends in the middle")
     m.position = at + 1
-    m.stack.append(m.memo[m.data[at]])
+    if (node := m.memo[m.data[at]]) is _FREE:
+        raise KeyError
+    m.stack.append(node)
 
 
 def _put1(m: Machine) -> None:
@@ -743,7 +764,7 @@ def _put1(m: Machine) -> None:
     if at >= m.end:
         raise Cut("it ends in the middle")
     m.position = at + 1
-    m.memo[m.data[at]] = m.stack[-1]
+    m.put(m.data[at])
 
 
 def _int2(m: Machine) -> None:
@@ -759,7 +780,9 @@ def _get4(m: Machine) -> None:
     stop = m.position = at + 4
     if stop > m.end:
         raise Cut("it ends in the middle")
-    m.stack.append(m.memo[int.from_bytes(m.data[at:stop], "little")])
+    if (node := m.memo[int.from_bytes(m.data[at:stop], "little")]) is _FREE:
+        raise KeyError
+    m.stack.append(node)
 
 
 def _text4(m: Machine) -> None:
@@ -801,16 +824,19 @@ def _put4(m: Machine) -> None:
     if stop > m.end:
         raise Cut("it ends in the middle")
     index = int.from_bytes(m.data[at:stop], "little")
-    if index >= MAX_MEMO:
+    if index == len(m.memo) < MAX_MEMO:
+        m.memo.append(m.stack[-1])
+        m.kept += 1
+    else:
         m.put(index)
-    m.memo[index] = m.stack[-1]
 
 
 def _memoize(m: Machine) -> None:
-    index = len(m.memo)
-    if index >= MAX_MEMO:
-        m.put(index)
-    m.memo[index] = m.stack[-1]
+    if m.kept == len(m.memo) < MAX_MEMO:
+        m.memo.append(m.stack[-1])
+        m.kept += 1
+    else:
+        m.put(m.kept)  # as many as there are, wherever they are
 
 
 _set(b"\x80", _protocol)

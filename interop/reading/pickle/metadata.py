@@ -29,7 +29,7 @@ MAX_DEPTH = 12
 MAX_VALUES = 300_000
 MAX_TEXT = 1 << 20
 MAX_ARRAY = 100_000
-_VALUE, _VALUE_MEMORY = 900, 100  # nanoseconds and bytes that one takes, read and shown
+_VALUE, _VALUE_MEMORY = 900, 40  # nanoseconds and bytes that one takes, read and shown
 _FIELDS = 100
 # Attributes under which modules keep their classes: YOLO's, mmdetection's, one's own;
 # and timm's, which names the architecture.

@@ -149,6 +149,8 @@ def _parameter_with_state(
 def _set_state(m: PickleMachine, node: Node, state: Node) -> None:
     """torch sets what the state names as attributes: some of a tensor's are its values."""
     m.set_attributes(node, state)
+    if type(node) is Constructed and node.state is None:
+        node.state = state
     if type(node) is not Tensor or state is None:
         return
     for mapping in state if type(state) is tuple else (state,):
@@ -231,6 +233,7 @@ def _tensors_in(state: Node) -> list[tuple[str, Tensor]]:
 
 def _from_type(m: PickleMachine, func: Node, cls: Node, args: Node, state: Node = None) -> Node:
     node = m.call(func, args)
+    m.exposed(node)  # its `as_subclass` is called, unless it is of the class already
     _set_state(m, node, state)
     if type(node) is Tensor and node.layout == Layout.SUBCLASS:
         parts = _tensors_in(state)
@@ -323,7 +326,7 @@ def _copied(m: PickleMachine, items: Node) -> list[Node]:
 def _encode(m: PickleMachine, text: Node, encoding: Node = "utf-8", *_: Node) -> bytes:
     if type(text) is not str or encoding not in ("latin1", "latin-1", "utf-8", "utf8", "ascii"):
         raise Unfit
-    m.copied(len(text) >> 2)
+    m.copied(len(text) >> 3)
     return text.encode(encoding)
 
 
@@ -418,19 +421,41 @@ def _from_buffer(m: PickleMachine, data: Node, kind: Node, shape: Node, order: N
     return array
 
 
+def is_own(kind: Array, state: Node) -> bool:
+    """Is a dtype's state one that numpy writes for it: of the size that its name says, and no
+    array of others?"""
+    if type(state) is not tuple or not 8 <= len(state) <= 9 or state[0] not in (3, 4):
+        return False
+    size = state[5]
+    wide = 8 if kind.code[1:2] == "O" else kind.width
+    return state[2] is None and type(size) is int and (size == -1 or size == wide > 0)
+
+
 def array_of(state: Node) -> tuple[Array, bool]:
     """The array that joblib's wrapper tells of, without its numbers; and whether a byte before
     them tells of how many there are to align them."""
     named = state.named if type(state) is Mapping else {}
     kind = named.get("dtype")
     try:
-        if type(kind) is Array and kind.shape is None:
+        if type(kind) is Array and kind.shape is None and _is_plain(kind):
             array = Array(kind.code, _axes(named.get("shape")))
             array.fortran = named.get("order") == "F"
             return array, type(named.get("numpy_array_alignment_bytes")) is int
     except Unfit:
         pass
     raise Broken("an array of joblib's that tells of no dtype or shape")
+
+
+def _is_plain(kind: Array) -> bool:
+    """Is it known how many bytes an element has, or that it is an object and nothing else?"""
+    if kind.fields is None:
+        return kind.code[1:2] == "O" or (kind.code[1:2] in "biufcSUVMm" and kind.width > 0)
+    if type(kind.fields) is not Mapping or kind.code[1:2] != "V":
+        return False
+    return all(
+        type(one) is tuple and one and type(one[0]) is Array and one[0].code[1:2] in "biufcSUMm"
+        for one in kind.fields.named.values()
+    )  # fmt: skip
 
 
 def _dill_array(m: PickleMachine, func: Node, args: Node, state: Node, own: Node = None) -> Node:
@@ -449,6 +474,8 @@ def build(array: Array, state: Node) -> None:
     if array.shape is None:
         if len(state) > 1 and type(state[1]) is str and state[1] in ("<", ">", "|", "="):
             array.code = state[1] + array.code[1:]
+        if len(state) > 4 and state[4] is not None:
+            array.fields = state[4]
         return
     if len(state) != 5 or type(state[2]) is not Array:
         return
