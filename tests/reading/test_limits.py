@@ -93,6 +93,18 @@ def test_each_pickle_beside_a_model_is_looked_into(tmp_path: Path) -> None:
     assert error.value.rule == "pickle-over-limit"
 
 
+@pytest.mark.needs_torch
+def test_names_deeper_than_any_models_are_paid_for(tmp_path: Path) -> None:
+    import torch
+
+    for depth, count in ((15, 2000), (400, 2000)):
+        state = {f"{'m.' * depth}{n}": torch.ones(1) for n in range(count)}
+        torch.save(state, tmp_path / f"{depth}.pth")
+    assert len(read(tmp_path / "15.pth").state_dicts[0].tensors) == 2000
+    with pytest.raises(ReadError, match="processor time"):
+        read(tmp_path / "400.pth")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_large_file_of_each_kind_is_read_soon_or_refused(kind: str, tmp_path: Path) -> None:
     size, ending, make = KINDS[kind]

@@ -249,6 +249,13 @@ OF_TORCH: dict[str, Program] = {
         + text("x")
         + b"\x86}tR",
     ),
+    "as_subclass of what another such call made": (
+        UNSAFE,
+        b"ctorch._tensor\n_rebuild_from_type_v2\nq\x00(h\x00ctorch.nn.parameter\nParameter\n("
+        b"ccopyreg\n__newobj__\ncargparse\nNamespace\nq\x01h\x01\x85"
+        + state(as_subclass=HIT)
+        + b"t}tR",
+    ),
     "as_subclass of a tensor": (
         UNSAFE,
         b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch.jit._pickle\nrestore_type_tag\n"
@@ -334,6 +341,20 @@ def test_an_opcode_that_may_call_is_seen_to_call() -> None:
 @pytest.mark.needs_torch
 def test_torchs_own_functions_that_set_attributes_are_followed() -> None:
     _held(OF_TORCH, "torch", "torch.jit._pickle")
+
+
+@pytest.mark.parametrize("kind", ["S4", "V4", "U1", "f4"])
+def test_a_dtype_of_another_size_than_its_name(kind: str) -> None:
+    """joblib goes by the size, and would take other bytes for numbers than this reader does."""
+    size = {"S4": 4, "V4": 4, "U1": 4, "f4": -1}[kind]
+
+    def dtype(stated: int) -> bytes:
+        number = b"J" + stated.to_bytes(4, "little", signed=True)
+        about = b"(K\x03" + text("|") + b"NNN" + number + b"K\x01K\0tb"
+        return b"cnumpy\ndtype\n(" + text(kind) + b"\x89\x88tR" + about
+
+    assert said(P4 + dtype(size) + b".") == NOTHING
+    assert said(P4 + dtype(32) + b".") == UNSAFE
 
 
 def test_joblib_calls_a_method_of_its_wrapper() -> None:

@@ -354,3 +354,15 @@ class Command:
         import os
 
         return os.system, ("true",)
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_arrays_that_torch_save_was_given_are_weights(tmp_path: Path, protocol: int) -> None:
+    state = {"w": torch.arange(120.0).reshape(3, 40).numpy(), "b": torch.ones(30).numpy()}
+    torch.save({"state": state, "epoch": 1}, tmp_path / "np.pth", pickle_protocol=protocol)
+    (found,) = read(tmp_path / "np.pth").state_dicts
+    assert (found.place, [(t.name, t.shape) for t in found.tensors]) == (
+        "state", [("w", (3, 40)), ("b", (30,))],
+    )  # fmt: skip
+    for spec in found.tensors:
+        assert array(spec).tolist() == state[spec.name].tolist()
