@@ -7,6 +7,7 @@ preprocessing) goes into the metadata under its file's name; the graph comes fro
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable
@@ -30,7 +31,7 @@ _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx", ".pth.tar",
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".th", ".pth.tar", ".joblib", ".dill")
 _MAX_CLASSES = 1000
 # Where sentence-transformers' own modules and their activations come from.
-_OF_LIBRARIES = ("sentence_transformers.", "torch.nn.", "transformers.activations.")
+_OF_LIBRARIES = ("sentence_transformers.", "torch.nn.", "transformers.", "timm.", "None.")
 # What trainers leave beside the model.
 BESIDE = frozenset({"training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt",
                      "scheduler.bin", "scaler.pt", "rng_state.pth"})  # fmt: skip
@@ -69,7 +70,7 @@ def read(path: str, reader: Reader) -> Manifest:
         path=path,
         graph=graph,
         metadata={**manifest.metadata, **described},
-        imports=(*manifest.imports, *imports, *_own_code(described.get("config.json"))),
+        imports=(*manifest.imports, *imports, *_own_code(path, names, described)),
     )
     model = _with_parts(model, path)
     # The modules' own weights are loaded with the model.
@@ -106,11 +107,21 @@ def _holds_model(names: list[str]) -> bool:
     return any(name in names for name in (*PREFERRED, *INDEXES)) or bool(_whole(names))
 
 
-def _own_code(config: Json) -> dict[Import, None]:
-    """The classes that transformers takes from Python files beside the model, if it may."""
+def _own_code(path: str, names: list[str], described: dict[str, Json]) -> dict[Import, None]:
+    """The classes that transformers, sentence-transformers and PEFT take from Python files beside
+    the model, or import by name, if they may."""
     imports: dict[Import, None] = {}
-    for key in ("auto_map", "custom_pipelines"):
-        todo = [config.get(key)] if isinstance(config, dict) else []
+    configs = [one for one in described.values() if isinstance(one, dict)]
+    if (tokenizer := "tokenizer_config.json") in names and tokenizer not in described:
+        with contextlib.suppress(ReadError):
+            configs += [one for one in [_json(joined(path, tokenizer))] if isinstance(one, dict)]
+    for config in configs:
+        todo: list[Json] = [config.get("auto_map"), config.get("custom_pipelines")]
+        sentences, auto = config.get("sentence_transformers"), config.get("auto_mapping")
+        named = [sentences.get("activation_fn")] if isinstance(sentences, dict) else []
+        if isinstance(auto, dict):
+            named.append(f"{auto.get('parent_library')}.{auto.get('base_model_class')}")
+        todo += [n for n in named if isinstance(n, str) and not n.startswith(_OF_LIBRARIES)]
         while todo:
             node = todo.pop()
             if isinstance(node, (dict, list)):

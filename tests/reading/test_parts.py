@@ -165,3 +165,22 @@ def test_a_class_that_a_module_names_is_imported_wherever_it_is(tmp_path: Path, 
     (tmp_path / "modules.json").write_text(json.dumps(listed))
     told = {str(one): one.danger for one in read(tmp_path).imports}
     assert told == {"mine.Act": "code", "os.system": "unsafe", "mine.Head": "code"}
+
+
+@pytest.mark.parametrize(
+    ("file", "config", "told"),
+    [
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["tok.Mine", None]}}, "tok.Mine"),
+        ("config.json", {"sentence_transformers": {"activation_fn": "mine.act"}}, "mine.act"),
+        ("config.json", {"sentence_transformers": {"activation_fn": "torch.nn.Identity"}}, ""),
+        ("adapter_config.json", {"auto_mapping": {"parent_library": "mine", "base_model_class": "N"}},
+         "mine.N"),
+        ("adapter_config.json", {"auto_mapping": None}, ""),
+    ],
+)  # fmt: skip
+def test_code_that_other_configs_name_is_told(
+    tmp_path: Path, file: str, config: object, told: str
+) -> None:
+    _model(tmp_path)
+    (tmp_path / file).write_text(json.dumps(config))
+    assert [str(one) for one in read(tmp_path).imports] == ([told] if told else [])

@@ -87,7 +87,8 @@ _REFUSED: dict[str, str] = {
     "torch.distributed.checkpoint.filesystem": "_StorageInfo",
     "collections": "defaultdict deque",
     "builtins": (
-        "frozenset list dict tuple int float str bool bytes object slice range xrange Ellipsis"
+        "frozenset list dict tuple int float str bool bytes object slice range xrange Ellipsis "
+        "NotImplemented"
     ),
     "copyreg": "_reconstructor __newobj__ __newobj_ex__",
     "argparse": "Namespace",
@@ -98,7 +99,7 @@ _REFUSED: dict[str, str] = {
     "types": "SimpleNamespace",
     "re": "_compile",
     "uuid": "UUID SafeUUID",
-    "numpy": "ndarray dtype",
+    "numpy": "ndarray dtype record recarray",
     "numpy.ma.core": "_mareconstruct",
     "numpy.ma": "MaskedArray",
     "joblib.numpy_pickle": "NumpyArrayWrapper",
@@ -148,6 +149,12 @@ _BUILDING: dict[str, str] = {
     ),
     "sklearn._loss._loss": "Cy* __pyx_unpickle_Cy*",
     "sklearn.ensemble._hist_gradient_boosting.predictor": "TreePredictor",
+    "pandas": "Index RangeIndex MultiIndex DatetimeIndex CategoricalIndex StringDtype Categorical",
+    "pandas.arrays": "DatetimeArray StringArray IntegerArray FloatingArray BooleanArray",
+    "pandas.core.indexes.base": "_new_Index Index",
+    "pandas.core.internals.managers": "BlockManager SingleBlockManager",
+    "pandas._libs.internals": "_unpickle_block",
+    "pandas._libs.arrays": "__pyx_unpickle_NDArrayBacked",
 }
 
 
