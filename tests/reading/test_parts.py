@@ -173,8 +173,11 @@ def test_a_class_that_a_module_names_is_imported_wherever_it_is(tmp_path: Path, 
         ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["tok.Mine", None]}}, "tok.Mine"),
         ("config.json", {"sentence_transformers": {"activation_fn": "mine.act"}}, "mine.act"),
         ("config.json", {"sentence_transformers": {"activation_fn": "torch.nn.Identity"}}, ""),
-        ("adapter_config.json", {"auto_mapping": {"parent_library": "mine", "base_model_class": "N"}},
-         "mine.N"),
+        (
+            "adapter_config.json",
+            {"auto_mapping": {"parent_library": "mine", "base_model_class": "N"}},
+            "mine.N",
+        ),
         ("adapter_config.json", {"auto_mapping": None}, ""),
     ],
 )  # fmt: skip
