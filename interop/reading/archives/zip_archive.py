@@ -120,7 +120,8 @@ class Archive:
 
     def disagree(self, what: str) -> ReadError:
         """The refusal of an archive that is another one to another reader."""
-        return self.refusal("zip-headers-disagree", f"a zip archive in two minds: {what}")
+        what = f"a zip archive that programs read differently: {what}"
+        return self.refusal("zip-headers-disagree", what)
 
     # ------------------------------------------------------------ the directory
 

@@ -23,8 +23,8 @@ def truncated(path: str, what: str, fix: str = "") -> ReadError:
 
 
 def over_limit(path: str, what: str) -> ReadError:
-    """The file's pickle asks for more than any honest checkpoint does."""
-    fix = "do not load this file; ask its author for a safetensors file"
+    """The file asks for more than any model of its size should."""
+    fix = "do not load it unless you trust its author; ask for the weights alone, as safetensors"
     return ReadError(what, where=path, fix=fix, rule="pickle-over-limit")
 
 

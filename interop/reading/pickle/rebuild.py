@@ -443,7 +443,7 @@ def array_of(state: Node) -> tuple[Array, bool]:
             return array, type(named.get("numpy_array_alignment_bytes")) is int
     except Unfit:
         pass
-    raise Broken("an array of joblib's that tells of no dtype or shape")
+    raise Broken("a joblib array whose dtype or shape is not understood")
 
 
 def _is_plain(kind: Array) -> bool:
