@@ -52,6 +52,7 @@ LIES: dict[str, tuple[Any, bytes]] = {
     "hole at the start": ({"a": _entry(4, 8, [1])}, b"x" * 8),
     "bytes left over": ({"a": _entry(0, 4, [1])}, b"x" * 8),
     "wrong size": ({"a": _entry(0, 4, [2])}, b"x" * 4),
+    "not a number": ({"a": {**_entry(0, 4, [1]), "more": float("nan")}}, b"x" * 4),
     "backwards": ({"a": _entry(4, 0, [1])}, b"x" * 4),
     "negative": ({"a": _entry(0, 4, [-1])}, b"x" * 4),
     "huge": ({"a": _entry(0, 4, [2**62, 2**62])}, b"x" * 4),

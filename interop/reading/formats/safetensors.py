@@ -65,10 +65,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _not_json(word: str) -> Any:
+    """NaN and Infinity are Python's own, and no JSON."""
+    raise ValueError(word)
+
+
 def _header(path: str, raw: bytes) -> dict[str, Any]:
     try:
         text = raw.decode("utf-8")
-        header = json.loads(text, object_pairs_hook=_object)
+        header = json.loads(text, object_pairs_hook=_object, parse_constant=_not_json)
         if "\\ud" in text.lower():  # half a character, by its number: it can be shown nowhere
             json.dumps(header, ensure_ascii=False).encode("utf-8")
     except _Twice:
