@@ -355,6 +355,11 @@ def test_a_dtype_of_another_size_than_its_name(kind: str) -> None:
 
     assert said(P4 + dtype(size) + b".") == NOTHING
     assert said(P4 + dtype(32) + b".") == UNSAFE
+    # The same state by way of functions that hand it on.
+    about = b"(" + text(kind) + b"\x89\x88t(K\x03" + text("|") + b"NNNK\x20K\x01K\0ttR."
+    by_torch = b"ctorch._tensor\n_rebuild_from_type_v2\n(cnumpy\ndtype\ncnumpy.dtypes\nBytesDType\n"
+    assert said(P4 + by_torch + about) == UNSAFE
+    assert said(P4 + b"cdill._dill\n_create_array\n(cnumpy\ndtype\n" + about) == UNSAFE
 
 
 def test_joblib_calls_a_method_of_its_wrapper() -> None:

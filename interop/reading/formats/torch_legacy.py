@@ -51,6 +51,7 @@ class _Legacy:
         self.refs: dict[str, StorageRef] = {}
         self.storages: dict[str, Storage] = {}
         self.position = 0
+        self.end = 0  # behind the storages
         self.room = source.size  # for bytes of storages
 
     def read(self) -> Manifest:
@@ -104,7 +105,7 @@ class _Legacy:
 
     def checkpoint(self) -> Contents:
         found = contents(self.tree(), self.locate, self.source.budget)
-        nested_models.search(self.source.data, self.ledger, self.source.budget, self.position)
+        nested_models.search(self.source.data, self.ledger, self.source.budget, self.end)
         return found
 
     def tree(self) -> Node:
@@ -119,8 +120,9 @@ class _Legacy:
         keys = self.next_pickle()
         if type(keys) is not list:
             raise Broken("its list of storages is none")
+        self.end = self.position
         for key in keys:
-            self.position = self.storage(key, self.position)
+            self.end = self.storage(key, self.end)
         return tree
 
     def storage(self, key: Node, at: int) -> int:

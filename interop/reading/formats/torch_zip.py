@@ -38,7 +38,7 @@ def read_archive(archive: Archive) -> Manifest:
     digest = hashlib.sha256(program)
     digest.update(archive.directory)
     ledger = Ledger()
-    budget = source.budget
+    budget, script = source.budget, _is_torchscript(archive, prefix)
     storages: dict[str, Storage] = {}
     named: set[str] = set()
 
@@ -59,7 +59,7 @@ def read_archive(archive: Archive) -> Manifest:
     def work() -> Contents:
         machine = Machine(program, ledger, refer, budget)
         tree = machine.run()
-        if named or _is_torchscript(archive, prefix):
+        if named or script:
             found = contents(tree, locate, budget)
         else:  # no tensor of torch's: numpy's arrays are the weights
             arrays = _arrays(archive, entry)
@@ -73,7 +73,6 @@ def read_archive(archive: Archive) -> Manifest:
         return found
 
     content = guarded(work, ledger, source.path, whole=True)
-    script = _is_torchscript(archive, prefix)
     nested_models.beside_checkpoint(archive, prefix, script)
     container = "torch-zip"
     if script:

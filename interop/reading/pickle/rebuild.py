@@ -151,6 +151,8 @@ def _set_state(m: PickleMachine, node: Node, state: Node) -> None:
     m.set_attributes(node, state)
     if type(node) is Constructed and node.state is None:
         node.state = state
+    if type(node) is Array and state is not None:
+        m.altered(node)  # an array, or a dtype of another size than by its name
     if type(node) is not Tensor or state is None:
         return
     for mapping in state if type(state) is tuple else (state,):
@@ -450,10 +452,11 @@ def _is_plain(kind: Array) -> bool:
     """Is it known how many bytes an element has, or that it is an object and nothing else?"""
     if kind.fields is None:
         return kind.code[1:2] == "O" or (kind.code[1:2] in "biufcSUVMm" and kind.width > 0)
-    if type(kind.fields) is not Mapping or kind.code[1:2] != "V":
+    if type(kind.fields) is not Mapping or kind.code[1:2] != "V" or not kind.width:
         return False
     return all(
-        type(one) is tuple and one and type(one[0]) is Array and one[0].code[1:2] in "biufcSUMm"
+        type(one) is tuple and one and type(one[0]) is Array and one[0].width > 0
+        and one[0].code[1:2] in "biufcSUMm"
         for one in kind.fields.named.values()
     )  # fmt: skip
 
@@ -462,6 +465,8 @@ def _dill_array(m: PickleMachine, func: Node, args: Node, state: Node, own: Node
     array = m.call(func, args)
     if type(array) is not Array:
         raise Unfit
+    if array.shape is None:
+        m.altered(array)
     build(array, state)
     m.set_attributes(array, own)
     return array
