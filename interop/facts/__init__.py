@@ -17,6 +17,7 @@ from interop.facts.enums import (
     HeadRole, InputRole, Intent, Layout, Level, MapStep, PartKind, ProofName, Side, TaskName,
     Unit,
 )
+from interop.facts.imprint import Imprint
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, Assumption, AudioPreprocessing, DTYPE_BITS, FEW,
     Graph, Head, Identity, Import, Json, Labels, Manifest, Module, ModuleSpec, Opened, Part,
@@ -34,7 +35,7 @@ __all__ = [
     "Assumption", "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS",
     "Danger",
     "Difference", "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph",
-    "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Input",
+    "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Imprint", "Input",
     "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "MapStep", "Mapped",
     "Measurement", "Module", "ModuleSpec", "Opened", "PROOFS", "Pair", "Pairing", "Part",
     "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof", "ProofName", "Report",

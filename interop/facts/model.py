@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from interop.facts.enums import Danger, Evidence, HeadInput, HeadKind, HeadRole, Layout, PartKind
+from interop.facts.imprint import Imprint
 
 Json = Any  # None, bool, int, float, str, list or dict of these
 # Bits of one element; torch's names without the `torch.` in front.
@@ -510,7 +511,8 @@ class Identity:
     of them. `side_heads` are heads beside the main one (auxiliary, distillation, boxes, masks).
     `kind` says what the file is where it is no plain model ("LoRA adapter", "optimizer state",
     "quantized state dict"). `preprocessing_fault` says what is wrong with a description that the
-    file holds and that could not be understood.
+    file holds and that could not be understood. `imprint` is what its weights remember of its
+    inputs; None if nobody asked, or the model has no convolution.
     """
 
     manifest: Manifest
@@ -530,6 +532,7 @@ class Identity:
     preprocessing: AnyPreprocessing | None = None
     preprocessing_fault: str = ""
     values_read: bool = False
+    imprint: Imprint | None = None
 
     @property
     def of_assumed(self) -> str:
