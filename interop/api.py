@@ -21,6 +21,7 @@ from interop.facts import EvidenceGap, GapKind, Identity, Report, TaskName
 from interop.facts.sections.bench import BenchSection
 from interop.identity import identify, identify_file, places_of, split_place, with_runner_up
 from interop.identity import with_values as read_values
+from interop.identity.imprint import with_imprint
 from interop.identity.user_facts import UserFacts
 from interop.installation import doctor
 from interop.report.json import read_report
@@ -64,6 +65,7 @@ def inspect(
     identified = partial(identify, manifest, arch=arch, labels=labels, preprocessing=how)
     places = [place] if place is not None else places_of(manifest)
     seen = [with_runner_up(identified(place=p)) for p in places]
+    seen = [with_imprint(i) for i in seen]
     if options.values:
         seen = [read_values(i) for i in seen]
     if options.factory is not None:

@@ -15,6 +15,7 @@ from interop.facts.sections.check import CheckSection, InspectSection, PairingSu
 from interop.identity import identify_file
 from interop.identity.assumed import as_beside
 from interop.identity.describe import describe, tensor_row
+from interop.identity.imprint import with_imprint
 from interop.rules import run
 
 
@@ -51,6 +52,7 @@ def check_identities(
     pairing = pair(a, b)
     if options.values:
         a, b, pairing = compare(a, b, pairing, progress)
+        a, b = (i if i.imprint is not None else with_imprint(i) for i in (a, b))
     findings, skipped = run(
         Case(a=a, b=b, pairing=pairing, parts=parts.compare(a.manifest, b.manifest)), options.levels
     )
@@ -75,8 +77,27 @@ def check_identities(
             ),
             heads=heads.compared(a, b, pairing),
             values=summary(a, b, pairing) if options.values else None,
+            notes=_remembered(a, b) or None,
         ),
     )
+
+
+def _remembered(a: Identity, b: Identity) -> tuple[str, ...]:
+    """What the weights of the two say of their inputs, as evidence beside the verdict."""
+    sides = [(role, i, i.imprint) for role, i in (("A", a), ("B", b)) if i.imprint is not None]
+    if all(seen.why for _, _, seen in sides):
+        return ()
+    return tuple(
+        f"{role} remembers its inputs: {seen.sentences[0]}{_as_stated(i)}"
+        for role, i, seen in sides
+    )
+
+
+def _as_stated(identity: Identity) -> str:
+    how, seen = identity.image_preprocessing, identity.imprint
+    if how is None or seen is None or seen.wide is None or how.is_wide is not seen.wide:
+        return ""
+    return ", as its preprocessing has it"
 
 
 def inspect(
@@ -103,6 +124,13 @@ def inspect(
         findings=tuple(merged.values()),
         skipped=skipped,
         details=InspectSection(
-            tensors={i.place: tuple(map(tensor_row, i.tensors)) for i in seen} if tensors else None
+            tensors={i.place: tuple(map(tensor_row, i.tensors)) for i in seen} if tensors else None,
+            notes=tuple(
+                f"{i.place}{': ' * bool(i.place)}{words}"
+                for i in seen
+                if i.imprint and not i.imprint.why
+                for words in i.imprint.sentences
+            )
+            or None,
         ),
     )

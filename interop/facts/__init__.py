@@ -17,7 +17,7 @@ from interop.facts.enums import (
     HeadRole, InputRole, Intent, Layout, Level, MapStep, PartKind, ProofName, Side, TaskName,
     Unit,
 )
-from interop.facts.imprint import Imprint
+from interop.facts.imprint import Imprint, PHOTO_STD, RANGES, WIDE_FAMILIES, is_wide
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, Assumption, AudioPreprocessing, DTYPE_BITS, FEW,
     Graph, Head, Identity, Import, Json, Labels, Manifest, Module, ModuleSpec, Opened, Part,
@@ -31,16 +31,15 @@ from interop.facts.report import (
 from interop.facts.section import ABSENT, Absent, Section, Sparse, json_key
 
 __all__ = [
-    "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture",
-    "Assumption", "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS",
-    "Danger",
+    "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture", "Assumption",
+    "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS", "Danger",
     "Difference", "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph",
     "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Imprint", "Input",
     "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "MapStep", "Mapped",
-    "Measurement", "Module", "ModuleSpec", "Opened", "PROOFS", "Pair", "Pairing", "Part",
-    "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof", "ProofName", "Report",
-    "RowMatch", "Rule",
-    "Section", "Side", "Skipped", "Sparse", "StateDict", "Stats", "Storage", "TaskName",
-    "TensorSpec", "TextPreprocessing", "Unit", "Unreadable", "Verdict", "WHOLE", "Within", "family",
+    "Measurement", "Module", "ModuleSpec", "Opened", "PHOTO_STD", "PROOFS", "Pair",
+    "Pairing", "Part", "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof",
+    "ProofName", "RANGES", "Report", "RowMatch", "Rule", "Section", "Side", "Skipped", "Sparse",
+    "StateDict", "Stats", "Storage", "TaskName", "TensorSpec", "TextPreprocessing", "Unit",
+    "Unreadable", "Verdict", "WHOLE", "WIDE_FAMILIES", "Within", "family", "is_wide",
     "json_key", "outside",
 ]

@@ -5,6 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+PHOTO_STD = 0.26  # of ordinary photos of 0 to 1
+# Standard deviations that only inputs of 0 to 255 have, and those that only others have; what lies
+# between could be either.
+WIDE, NARROW = (12.0, 150.0), (0.02, 4.0)
+# A stated mean and std may be those of a data set of little contrast, and divide by that little.
+STATED_WIDE = 30.0
+WIDE_FAMILIES = ("0 to 255", "0 to 255 less a mean")
+RANGES = {True: "0 to 255", False: "not 0 to 255"}
+
+
+def is_wide(scale: float) -> bool | None:
+    """Return whether inputs of this standard deviation are of 0 to 255; None if unclear."""
+    if WIDE[0] <= scale <= WIDE[1]:
+        return True
+    return False if NARROW[0] <= scale <= NARROW[1] else None
+
 
 @dataclass(frozen=True, slots=True)
 class Imprint:
@@ -31,3 +47,27 @@ class Imprint:
     residual: float = 0.0
     rms: float = 0.0
     why: str = ""
+
+    @property
+    def figure(self) -> str:
+        """ "1.2 (not 0 to 255)": the scale and what follows from it."""
+        return f"{self.scale:.2g} ({RANGES[bool(self.wide)]})"
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What can be said with certainty, then what is so if the data look like photos."""
+        if self.why:
+            return (f"no statement: {self.why}",)
+        mean = " ".join(f"{m:.2f}" if abs(m) < 10 else f"{m:.0f}" for m in self.mean)
+        count = "" if self.batches is None else f"; {self.batches:,} batches"
+        sure = (
+            f"the first layer received mean {mean}, scale {self.scale:.2g} "
+            f"({self.layer or 'weight'}, {self.norm or 'running_mean'}{count}): "
+            f"{RANGES[bool(self.wide)]}"
+        )
+        possible = [f for f in self.scores if (f in WIDE_FAMILIES) is self.wide]
+        if not self.family:
+            return sure, f"undecided between {', '.join(possible)}"
+        out = [f for f in possible if f in self.excluded]
+        rest = f"; excluded: {', '.join(out)}" if out else ""
+        return sure, f"if the data look like ordinary photos: {self.family}{rest}"

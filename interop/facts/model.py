@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from interop.facts.enums import Danger, Evidence, HeadInput, HeadKind, HeadRole, Layout, PartKind
-from interop.facts.imprint import Imprint
+from interop.facts.imprint import NARROW, PHOTO_STD, STATED_WIDE, Imprint, is_wide
 
 Json = Any  # None, bool, int, float, str, list or dict of these
 # Bits of one element; torch's names without the `torch.` in front.
@@ -450,6 +450,19 @@ class Preprocessing:
         if self.crop:
             return self.crop
         return (self.resize[0], self.resize[1]) if len(self.resize) == 2 else None
+
+    @property
+    def photo_scale(self) -> float:
+        """The standard deviation that ordinary photos have once prepared; 0.0 if unclear."""
+        if not self.std or min(self.std) <= 0:
+            return 0.0
+        return PHOTO_STD * 255 * self.scale * sum(1 / s for s in self.std) / len(self.std)
+
+    @property
+    def is_wide(self) -> bool | None:
+        """Whether what it makes ranges over 0 to 255; None if that is unclear."""
+        scale = self.photo_scale
+        return is_wide(scale) if scale <= NARROW[1] or scale >= STATED_WIDE else None
 
 
 @dataclass(frozen=True, slots=True)

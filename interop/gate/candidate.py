@@ -16,6 +16,7 @@ from interop.gate.companion_files import described
 from interop.gate.judge import gate, refuse
 from interop.identity import identify, split_place
 from interop.identity.assumed import assumption
+from interop.identity.imprint import with_imprint
 from interop.policy.policy import Policy
 from interop.reading import parts, read
 from interop.reading.bytes.address import shown
@@ -105,13 +106,14 @@ def _identify(side: ModelPath, policy: Policy, content_hash: bool, whole: bool) 
             near = parts.beside(Path(path))
             near = tuple(map(parts.hashed, near)) if content_hash else near
             manifest = replace(manifest, metadata=metadata, parts=near)
-        return identify(
+        identity = identify(
             manifest,
             place=place,
             arch=policy.arch,
             labels=policy.labels,
             preprocessing=policy.preprocessing,
         )
+        return with_imprint(identity)
     except ReadError as error:
         raise _told(error, side) from None
 

@@ -13,6 +13,7 @@ from interop.facts import (
     Head,
     HeadKind,
     Identity,
+    Imprint,
     Input,
     Json,
     Labels,
@@ -124,6 +125,7 @@ def facts(identity: Identity) -> dict[str, Json]:
         "dtypes": dtypes(identity),
         "labels": labels_facts(identity.labels),
         "preprocessing": preprocessing_facts(identity.preprocessing),
+        **({"imprint": imprint_facts(seen)} if (seen := identity.imprint) else {}),
         "metadata": dict(manifest.metadata),
         "parts": [
             {"path": p.path, "kind": str(p.kind), "bytes": p.size, "sha256": p.sha256}
@@ -225,3 +227,27 @@ def preprocessing_facts(given: AnyPreprocessing | None) -> dict[str, Json] | Non
         return None
     more = {"source": given.source, "evidence": str(given.evidence)}
     return {**preprocessing_json(given), **more}
+
+
+def imprint_facts(seen: Imprint) -> dict[str, Json]:
+    """What the weights remember of their inputs as JSON, and in words."""
+    return {
+        "layer": seen.layer,
+        "norm": seen.norm,
+        "batches": seen.batches,
+        "mean": [_rounded(m) for m in seen.mean],
+        "scale": _rounded(seen.scale),
+        "wide": seen.wide,
+        "family": seen.family,
+        "excluded": list(seen.excluded),
+        "scores": {name: _rounded(score) for name, score in seen.scores.items()},
+        "residual": _rounded(seen.residual),
+        "rms": _rounded(seen.rms),
+        "why": seen.why,
+        "says": list(seen.sentences),
+    }
+
+
+def _rounded(value: float) -> float:
+    # Sums of many numbers end in other digits on other machines.
+    return float(f"{value:.4g}")

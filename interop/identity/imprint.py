@@ -17,7 +17,7 @@ from operator import mul
 from typing import NamedTuple
 
 from interop.errors import ReadError
-from interop.facts import Identity, Imprint, TensorSpec
+from interop.facts import PHOTO_STD, WIDE_FAMILIES, Identity, Imprint, TensorSpec, is_wide
 from interop.identity.head import sorted_by_name
 from interop.identity.index.order import in_definition_order
 from interop.reading.values import plain
@@ -27,23 +27,21 @@ FEWEST_BATCHES = 200
 FEWEST_FILTERS = 8
 MOST_ELEMENTS = 1024  # of one filter
 MOST_VALUES = 1 << 20  # of the whole convolution
-MOST_WORK, FEWEST_SAMPLED = 1_200_000, 16  # multiplications, and filters whatever they cost
+MOST_WORK, FEWEST_SAMPLED = 800_000, 16  # multiplications, and filters whatever they cost
 
 # The gates: beyond these the numbers are not those of this convolution's input.
 MOST_RMS = 0.6  # of the logarithms of the variances
 LEAST_EXPLAINED = 0.5  # of their spread between the filters
 MOST_RESIDUAL = 0.3  # of the means, in standard deviations
 MOST_SCORE = 12.0  # of the family that fits best
+MOST_FAMILY_RESIDUAL = 0.12  # an activation before the BatchNorm halves the scale, and shows here
 LEAST_RATIO = 2.0  # of the next best family's score to the best's
 
-# Standard deviations that only inputs of 0 to 255 have, and those that only others have; what lies
-# between could be either. Beside them the means that such inputs can have.
-WIDE = (12.0, 150.0)
-NARROW = (0.02, 4.0)
+# Means that inputs of 0 to 255 can have, and other ones.
 _WIDE_MEAN, _NARROW_MEAN = (-160.0, 260.0), (-12.0, 12.0)
 
-# Ordinary photos of 0 to 1: mean and standard deviation, and how far a data set may be from them.
-PHOTO_MEAN, PHOTO_STD = (0.485, 0.456, 0.406), 0.26
+# The mean of ordinary photos of 0 to 1, and how far a data set may be from it and PHOTO_STD.
+PHOTO_MEAN = (0.485, 0.456, 0.406)
 _TOGETHER, _APART, _STD_SPREAD = 0.12, 0.05, 0.35
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -52,7 +50,6 @@ LESS_MEAN = "0 to 255 less a mean"
 UNIT = "0 to 1"
 IMAGENET = "0 to 1, ImageNet mean and std"
 HALF = "-1 to 1"
-WIDE_FAMILIES = (RAW, LESS_MEAN)
 # (family, what a channel is multiplied by and what is added to it, to be of 0 to 1 again)
 _BACK: tuple[tuple[str, Sequence[float], Sequence[float]], ...] = (
     (RAW, (1 / 255,) * 3, (0.0,) * 3),
@@ -238,7 +235,7 @@ def _measured(identity: Identity, stem: _Stem, values: _Values, seen: Imprint) -
         return replace(seen, why=f"the variances do not fit the filters (rms {rms:.2f})")
     if residual >= MOST_RESIDUAL:
         return replace(seen, why=f"the means do not fit the filters (residual {residual:.2f})")
-    if (wide := is_wide(scale, mean)) is None:
+    if (wide := _range(scale, mean)) is None:
         return replace(seen, why=f"a scale of {scale:.2g} is of no usual preparation")
     return _with_family(identity, replace(seen, wide=wide, scores=_scores(mean, scale)))
 
@@ -411,13 +408,11 @@ class _Fit(NamedTuple):
 # ---------------------------------------------------------------- the family
 
 
-def is_wide(scale: float, mean: Sequence[float] = ()) -> bool | None:
-    """Return whether inputs of this standard deviation range over 0 to 255; None if unclear."""
-    if WIDE[0] <= scale <= WIDE[1]:
-        return True if all(_WIDE_MEAN[0] <= m <= _WIDE_MEAN[1] for m in mean) else None
-    if NARROW[0] <= scale <= NARROW[1]:
-        return False if all(_NARROW_MEAN[0] <= m <= _NARROW_MEAN[1] for m in mean) else None
-    return None
+def _range(scale: float, mean: Sequence[float]) -> bool | None:
+    """Whether the input was of 0 to 255, by its scale, if its mean does not speak against it."""
+    wide = is_wide(scale)
+    low, high = _WIDE_MEAN if wide else _NARROW_MEAN
+    return wide if all(low <= m <= high for m in mean) else None
 
 
 def _scores(mean: Sequence[float], scale: float) -> dict[str, float]:
@@ -449,7 +444,8 @@ def _with_family(identity: Identity, seen: Imprint) -> Imprint:
     best, least = ranked[0], seen.scores[ranked[0]]
     apart = seen.scores[ranked[1]] >= LEAST_RATIO * least
     names = {name for a in identity.architectures for name in (a.name, *a.also)}
-    if least >= MOST_SCORE or not apart or best in excluded or names & _PREPARE_INSIDE:
+    sure = least < MOST_SCORE and apart and seen.residual < MOST_FAMILY_RESIDUAL
+    if not sure or best in excluded or names & _PREPARE_INSIDE:
         return replace(seen, excluded=tuple(excluded))
     unlike = [name for name in ranked if seen.scores[name] >= MOST_SCORE]
     every = dict.fromkeys((*excluded, *unlike))

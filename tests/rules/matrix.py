@@ -24,6 +24,7 @@ from interop.facts import (
     Unreadable,
 )
 from interop.identity import identify_file, with_values
+from interop.identity.imprint import with_imprint
 from interop.rules import run
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "rules"
@@ -66,8 +67,9 @@ def case_of(folder: Path) -> Case:
             return Case(unreadable=(Unreadable(found[0].name, error.rule, error.what, error.fix),))
     a, b = sides["a"], sides["b"]
     if a is None or b is None:
-        return Case(b=with_values(b) if b else None)
+        return Case(b=with_imprint(with_values(b)) if b else None)
     a, b, pairing = compare(a, b, pair(a, b))
+    a, b = map(with_imprint, (a, b))
     return Case(a=a, b=b, pairing=pairing, parts=deployed.compare(a.manifest, b.manifest))
 
 

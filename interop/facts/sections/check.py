@@ -38,9 +38,11 @@ class TensorRow(Sparse):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectSection(Section):
-    """`tensors` are those of each state dict by its place, where they were asked for."""
+    """`tensors` are those of each state dict by its place, where they were asked for; `notes` say
+    what the weights remember of their inputs."""
 
     tensors: Mapping[str, tuple[TensorRow, ...]] | None = None
+    notes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,11 @@ class ValueComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSection(Section):
-    """`values` is there where the values were compared."""
+    """`values` is there where the values were compared, and then `notes` say what the weights of
+    both files remember of their inputs."""
 
     intent: Intent | None = None
     pairing: PairingSummary | None = None
     heads: HeadComparison | None = None
     values: ValueComparison | None = None
+    notes: tuple[str, ...] | None = None

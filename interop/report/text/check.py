@@ -15,6 +15,7 @@ def blocks(report: Report) -> list[list[str]]:
         shared.verdict_lines(report),
         _heads(section.heads),
         *_values(section.values),
+        shared.note_lines(report.notes),
         shared.finding_lines(report),
         shared.skipped_lines(report),
     ]

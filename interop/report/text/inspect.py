@@ -64,6 +64,8 @@ def _file(given: Input) -> list[str]:
         rows.append(["labels", ("unknown" if labels["applicable"] else "not applicable") + why])
     pre = f["preprocessing"]
     rows.append(["preprocessing", _preprocessing(pre) if pre else "unknown"])
+    said = f["imprint"]["says"] if f.get("imprint") else ()
+    rows += [["" if n else "remembered", words] for n, words in enumerate(said)]
     if f["graph"]:
         g = f["graph"]
         for kind in ("inputs", "outputs"):
