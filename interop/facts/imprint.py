@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 PHOTO_STD = 0.26  # of ordinary photos of 0 to 1
 # Standard deviations that only inputs of 0 to 255 have, and those that only others have; what lies
 # between could be either.
-WIDE, NARROW = (12.0, 150.0), (0.02, 4.0)
+WIDE, NARROW = (20.0, 150.0), (0.02, 4.0)
 # A stated mean and std may be those of a data set of little contrast, and divide by that little.
 STATED_WIDE = 30.0
 WIDE_FAMILIES = ("0 to 255", "0 to 255 less a mean")

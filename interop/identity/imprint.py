@@ -8,7 +8,7 @@ quadratic form of each filter, with the input's variance and its correlations in
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -16,7 +16,7 @@ from math import exp, isfinite, log, prod, sqrt
 from operator import mul
 from typing import NamedTuple
 
-from interop.errors import ReadError
+from interop.errors import InteropError
 from interop.facts import PHOTO_STD, WIDE_FAMILIES, Identity, Imprint, TensorSpec, is_wide
 from interop.identity.head import sorted_by_name
 from interop.identity.index.order import in_definition_order
@@ -25,7 +25,7 @@ from interop.reading.values import plain
 # Fewer batches leave the initial 0 and 1 in the average; benchmarks/imprint.py decides how few.
 FEWEST_BATCHES = 200
 FEWEST_FILTERS = 8
-MOST_ELEMENTS = 1024  # of one filter
+MOST_ELEMENTS, MOST_POSITIONS = 1024, 400  # of one filter, and of one of its colours
 MOST_VALUES = 1 << 20  # of the whole convolution
 MOST_WORK, FEWEST_SAMPLED = 800_000, 16  # multiplications, and filters whatever they cost
 
@@ -37,8 +37,9 @@ MOST_SCORE = 12.0  # of the family that fits best
 MOST_FAMILY_RESIDUAL = 0.12  # an activation before the BatchNorm halves the scale, and shows here
 LEAST_RATIO = 2.0  # of the next best family's score to the best's
 
-# Means that inputs of 0 to 255 can have, and other ones.
+# Means that inputs of 0 to 255 can have, and other ones. Decibels are below 0 and vary little.
 _WIDE_MEAN, _NARROW_MEAN = (-160.0, 260.0), (-12.0, 12.0)
+_FAINT, _FAINT_MEAN = 30.0, -10.0
 
 # The mean of ordinary photos of 0 to 1, and how far a data set may be from it and PHOTO_STD.
 PHOTO_MEAN = (0.485, 0.456, 0.406)
@@ -115,6 +116,8 @@ def _is_convolution(t: TensorSpec) -> bool:
 def _suits(identity: Identity) -> None:
     if identity.kind:
         raise _Silent(f"not a plain model: {identity.kind}")
+    if identity.preprocessing is not None and identity.preprocessing.kind != "image":
+        raise _Silent(f"its inputs are {identity.preprocessing.kind}")
     if identity.manifest.graph is not None:
         raise _Silent("a graph usually has its batch normalisation folded into the weights")
     if identity.manifest.channels_last:
@@ -144,7 +147,9 @@ def _stem(identity: Identity) -> _Stem:
         raise _Silent(f"no batch normalisation directly behind the first convolution ({path})")
     if width[0] < FEWEST_FILTERS:
         raise _Silent(f"the first convolution has only {width[0]} filters")
-    if prod(weight.shape[1:]) > MOST_ELEMENTS or weight.numel > MOST_VALUES:
+    positions = prod(weight.shape[2:])
+    large = positions > MOST_POSITIONS or weight.shape[1] * positions > MOST_ELEMENTS
+    if large or weight.numel > MOST_VALUES:
         raise _Silent(f"the first convolution is too large ({'x'.join(map(str, weight.shape))})")
     return _Stem(weight, bias, mean, variance, own.get(_under(norm, "num_batches_tracked")))
 
@@ -164,7 +169,9 @@ def _in_order(identity: Identity) -> Sequence[TensorSpec]:
         return line
     # Of an unknown module the order is a guess, unless one convolution alone can be the first.
     takes = [t for t in tensors if _is_convolution(t) and t.shape[1] in (1, 3)]
-    if len(takes) != 1 or takes[0].shape[1] != 3 or takes[0] != line[0]:
+    if not takes:
+        raise _Silent("no convolution takes 1 or 3 channels")
+    if len(takes) != 1 or takes[0] is not line[0]:
         raise _Silent("the file sorts its tensors by name: which layer is the first is unknown")
     return line
 
@@ -184,8 +191,8 @@ def _read(stem: _Stem) -> _Values:
     specs = [t for t in stem if t is not None]
     try:
         lists = dict(zip(specs, plain.numbers(specs), strict=True))
-    except (ReadError, OSError) as error:
-        what = error.what if isinstance(error, ReadError) else str(error)
+    except (InteropError, OSError) as error:
+        what = error.what if isinstance(error, InteropError) else str(error)
         raise _Silent(f"the values cannot be read: {what}") from None
     counter = lists[stem.counter][0] if stem.counter is not None else None
     bias = [0.0] * stem.weight.shape[0] if stem.bias is None else lists[stem.bias]
@@ -235,9 +242,12 @@ def _measured(identity: Identity, stem: _Stem, values: _Values, seen: Imprint) -
         return replace(seen, why=f"the variances do not fit the filters (rms {rms:.2f})")
     if residual >= MOST_RESIDUAL:
         return replace(seen, why=f"the means do not fit the filters (residual {residual:.2f})")
-    if (wide := _range(scale, mean)) is None:
-        return replace(seen, why=f"a scale of {scale:.2g} is of no usual preparation")
-    return _with_family(identity, replace(seen, wide=wide, scores=_scores(mean, scale)))
+    scores = _scores(mean, scale)
+    if (wide := _range(scale, mean, scores)) is None:
+        figures = ", ".join(f"{m:.2g}" for m in mean)
+        why = f"mean {figures} and scale {scale:.2g} are those of no usual preparation"
+        return replace(seen, why=why)
+    return _with_family(identity, replace(seen, wide=wide, scores=scores))
 
 
 def _filters(stem: _Stem, values: _Values) -> list[_Filter]:
@@ -408,11 +418,17 @@ class _Fit(NamedTuple):
 # ---------------------------------------------------------------- the family
 
 
-def _range(scale: float, mean: Sequence[float]) -> bool | None:
-    """Whether the input was of 0 to 255, by its scale, if its mean does not speak against it."""
-    wide = is_wide(scale)
+def _range(scale: float, mean: Sequence[float], scores: Mapping[str, float]) -> bool | None:
+    """Whether the input was of 0 to 255, by its scale, if nothing speaks against it."""
+    if (wide := is_wide(scale)) is None:
+        return None
     low, high = _WIDE_MEAN if wide else _NARROW_MEAN
-    return wide if all(low <= m <= high for m in mean) else None
+    if not all(low <= m <= high for m in mean):
+        return None
+    faint = scale < _FAINT and min(mean) < _FAINT_MEAN
+    # One channel may be a spectrogram: then it must look like a picture as well.
+    unlike = len(mean) == 1 and min(scores[f] for f in WIDE_FAMILIES) >= MOST_SCORE
+    return None if wide and (faint or unlike) else wide
 
 
 def _scores(mean: Sequence[float], scale: float) -> dict[str, float]:
