@@ -17,6 +17,7 @@ from interop.facts.enums import (
     HeadRole, InputRole, Intent, Layout, Level, MapStep, PartKind, ProofName, Side, TaskName,
     Unit,
 )
+from interop.facts.fed import Fed, FedAnswer, Standing, TriedPreparation
 from interop.facts.imprint import Imprint, PHOTO_STD, RANGES, WIDE_FAMILIES, is_wide
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, Assumption, AudioPreprocessing, DTYPE_BITS, FEW,
@@ -33,13 +34,13 @@ from interop.facts.section import ABSENT, Absent, Section, Sparse, json_key
 __all__ = [
     "ABSENT", "AVERAGED", "Absent", "Answer", "AnyPreprocessing", "Architecture", "Assumption",
     "AudioPreprocessing", "AxisDomain", "AxisState", "Basis", "Case", "DTYPE_BITS", "Danger",
-    "Difference", "Evidence", "EvidenceGap", "FEW", "Finding", "GapKind", "GateState", "Graph",
-    "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity", "Import", "Imprint", "Input",
-    "InputRole", "Intent", "Json", "Labels", "Layout", "Level", "Manifest", "MapStep", "Mapped",
-    "Measurement", "Module", "ModuleSpec", "Opened", "PHOTO_STD", "PROOFS", "Pair",
-    "Pairing", "Part", "PartChange", "PartKind", "Parts", "Port", "Preprocessing", "Proof",
-    "ProofName", "RANGES", "Report", "RowMatch", "Rule", "Section", "Side", "Skipped", "Sparse",
-    "StateDict", "Stats", "Storage", "TaskName", "TensorSpec", "TextPreprocessing", "Unit",
-    "Unreadable", "Verdict", "WHOLE", "WIDE_FAMILIES", "Within", "family", "is_wide",
-    "json_key", "outside",
+    "Difference", "Evidence", "EvidenceGap", "FEW", "Fed", "FedAnswer", "Finding", "GapKind",
+    "GateState", "Graph", "Group", "Head", "HeadInput", "HeadKind", "HeadRole", "Identity",
+    "Import", "Imprint", "Input", "InputRole", "Intent", "Json", "Labels", "Layout", "Level",
+    "Manifest", "MapStep", "Mapped", "Measurement", "Module", "ModuleSpec", "Opened", "PHOTO_STD",
+    "PROOFS", "Pair", "Pairing", "Part", "PartChange", "PartKind", "Parts", "Port",
+    "Preprocessing", "Proof", "ProofName", "RANGES", "Report", "RowMatch", "Rule", "Section",
+    "Side", "Skipped", "Sparse", "Standing", "StateDict", "Stats", "Storage", "TaskName",
+    "TensorSpec", "TextPreprocessing", "TriedPreparation", "Unit", "Unreadable", "Verdict",
+    "WHOLE", "WIDE_FAMILIES", "Within", "family", "is_wide", "json_key", "outside",
 ]

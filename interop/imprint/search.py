@@ -1,0 +1,414 @@
+"""Modules of the same weights and unlabelled images -> trials: preparations, and what each gives.
+
+First the linear part before the first BatchNorm settles the numbers for every size at once; then
+the first layers choose sizes, filters and orders of colours; the best, and the best that answers
+each question otherwise, go through the whole network. Several modules (architectures that have the
+same weights) each start anew, since from a wrong one a search errs with confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from time import monotonic
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from interop.data import prepare
+from interop.facts import Preprocessing
+from interop.imprint import candidates
+from interop.imprint.candidates import FITTED, INVERTED, Array, Numbers
+from interop.imprint.layers import FirstLayer, divergences, first_layer
+
+FEW = 32  # images by which sizes are chosen
+STATED = "as stated"
+MOST_ROUNDS, BETTER = 3, 0.97
+KEPT = 8  # preparations whose planes are kept
+FIT = 1.75
+NEAR = 3  # layers that see numbers and colours best
+_SIZES, _SIZES_AROUND, _FAMILIES = 6, 3, 3  # how many of each are kept from one step to the next
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One preparation in one module. `numbers` is the family of its scale, mean and std, `variant`
+    the module's name, `layers` the divergence by BatchNorm in the order in which they run: of the
+    first alone unless it is `complete`."""
+
+    how: Preprocessing
+    numbers: str
+    variant: str = ""
+    layers: tuple[float, ...] = ()
+    complete: bool = True
+
+    @property
+    def wide(self) -> bool:
+        a, _ = candidates.affine(self.how)
+        return bool(np.abs(a).mean() > candidates.BYTES**0.75)
+
+    @property
+    def inverted(self) -> bool:
+        return self.numbers.startswith(INVERTED)
+
+    @property
+    def near(self) -> float:
+        """The mean over the first layers."""
+        return float(np.mean(self.layers[:NEAR]))
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.layers))
+
+    @property
+    def handicap(self) -> float:
+        """By how much better a trial has to be: numbers that were fitted to these very images are
+        always somewhat better than those that are right."""
+        return FIT if FITTED in self.numbers else 1.0
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The order of trials: whole networks first."""
+        return not self.complete, self.handicap * (self.median if self.complete else self.near)
+
+
+@dataclass
+class Images:
+    """The images at hand, and what each preparation makes of them (the last few are kept).
+
+    `arrays` stand in for pictures: planes (n, C, height, width) that are prepared already, or of 0
+    to 1 if `raw`; then there is no size and no filter to be found.
+    """
+
+    pictures: Sequence[Image.Image] = ()
+    arrays: torch.Tensor | None = None
+    raw: bool = True
+    _made: dict[tuple[Preprocessing, int], torch.Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.pictures) if self.arrays is None else len(self.arrays)
+
+    @cached_property
+    def own(self) -> tuple[Array, Array]:
+        """The mean and std of the planes as they lie there, each (3,)."""
+        seen = [np.asarray(p.convert("RGB"), dtype=np.float64).reshape(-1, 3) / 255
+                for p in self.pictures]  # fmt: skip
+        count = sum(map(len, seen))
+        mean = sum(p.sum(0) for p in seen) / count
+        return mean, np.sqrt(sum(np.square(p - mean).sum(0) for p in seen) / count)
+
+    def own_of(self, color: str) -> tuple[Array, Array]:
+        """The same in the order of `color`."""
+        mean, std = self.own
+        if color == "L":
+            return mean.mean(keepdims=True), std.mean(keepdims=True)
+        return (mean[::-1], std[::-1]) if color == "BGR" else (mean, std)
+
+    @cached_property
+    def gray(self) -> bool:
+        """Whether all planes of each image are the same."""
+        if self.arrays is not None:
+            return bool((self.arrays == self.arrays[:, :1]).all())
+        return all(_is_gray(p) for p in self.pictures)
+
+    def planes(self, how: Preprocessing, count: int) -> torch.Tensor:
+        """The planes of 0 to 1 of `count` images, (count, C, height, width), resized as `how`."""
+        picks = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
+        if self.arrays is not None:
+            planes = self.arrays[picks]
+            return planes.flip(1) if how.color == "BGR" else planes
+        channels = how.channels
+        plain = replace(how, mean=(0.0,) * channels, std=(1.0,) * channels, scale=1 / 255)
+        key = plain, count
+        if key not in self._made:
+            if len(self._made) > KEPT:
+                del self._made[next(iter(self._made))]
+            arrays = [prepare(self.pictures[i], plain) for i in picks]
+            self._made[key] = torch.from_numpy(np.stack(arrays))
+        return self._made[key]
+
+    def inputs(self, how: Preprocessing, count: int) -> torch.Tensor:
+        """The images as `how` prepares them."""
+        a, b = (torch.tensor(v, dtype=torch.float32) for v in candidates.affine(how))
+        return self.planes(how, count) * a[:, None, None] + b[:, None, None]
+
+
+@dataclass(slots=True)
+class Search:
+    """One search. `deadline` is the moment by which it leaves out what is still to be tried."""
+
+    images: Images
+    colors: Sequence[str]
+    deadline: float
+    say: Callable[[str], None]
+    trials: dict[tuple[str, Preprocessing], Trial] = field(default_factory=dict)
+    _seen: dict[tuple[str, Preprocessing, int], Trial] = field(default_factory=dict)
+    near_by_variant: dict[str, list[Trial]] = field(default_factory=dict)
+    _numbers: dict[tuple[Preprocessing, str], list[tuple[float, Numbers]]] = field(
+        default_factory=dict
+    )
+
+    def near(
+        self, module: nn.Module, how: Preprocessing, numbers: str, variant: str, count: int = FEW
+    ) -> Trial:
+        """A preparation by the first layers alone."""
+        key = variant, how, count
+        if key not in self._seen:
+            layers = self._layers(module, how, NEAR, count)
+            self._seen[key] = Trial(how, numbers, variant, layers, complete=False)
+        return self._seen[key]
+
+    def whole(self, module: nn.Module, how: Preprocessing, numbers: str, variant: str) -> Trial:
+        """A preparation by the whole network, noted among the trials."""
+        if (variant, how) not in self.trials or not self.trials[variant, how].complete:
+            layers = self._layers(module, how, None, len(self.images))
+            self.trials[variant, how] = Trial(how, numbers, variant, layers)
+        return self.trials[variant, how]
+
+    def _layers(
+        self, module: nn.Module, how: Preprocessing, first: int | None, count: int
+    ) -> tuple[float, ...]:
+        try:
+            return divergences(module, self.images.inputs(how, count), first=first)
+        except (RuntimeError, ValueError, AssertionError):  # a size that it does not take
+            return ()
+
+    def numbers(
+        self, module: nn.Module, geometry: Preprocessing, color: str
+    ) -> list[tuple[float, Numbers]]:
+        """The families of numbers at one size, each with the first layer's divergence."""
+        channels = 1 if color == "L" else 3
+        zeros = (0.0,) * channels
+        how = replace(geometry, color=color, mean=zeros, std=(1.0,) * channels, scale=1 / 255)
+        # Modules of the same weights begin alike: what is linear before the first BatchNorm.
+        if (how, color) not in self._numbers:
+            self._numbers[how, color] = _scored(self.images, module, how)
+        return self._numbers[how, color]
+
+
+def search(
+    modules: Mapping[str, nn.Module],
+    images: Images,
+    *,
+    stated: Iterable[Preprocessing] = (),
+    sizes: Sequence[int] = candidates.SIZES,
+    starts: int = 4,
+    seconds: float = 60.0,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Trial]:
+    """Return the trials: the best first, then those of the whole network by their median.
+
+    `modules` are what the weights may be of, by name: the first `starts` each begin anew, and the
+    best preparations are tried in all. `stated` preparations that somebody names are tried as they
+    are. [] if no module takes a batch of such images or has a BatchNorm.
+    """
+    channels = takes(next(iter(modules.values())))
+    if channels not in (1, 3):
+        return []
+    colors = ("L",) if channels == 1 else ("RGB",) if images.gray else ("RGB", "BGR")
+    state = Search(images, colors, monotonic() + seconds, say)
+    stated = [h for h in stated if h.channels == channels]
+    every = {*sizes, *(h.size[0] for h in stated if h.size and h.size[0] == h.size[1])}
+    if images.arrays is not None:
+        if images.arrays.shape[1] != channels:
+            return []
+        every = {images.arrays.shape[2]}
+    for variant, module in list(modules.items())[:starts]:
+        _start(state, variant, module, sorted(every))
+    settled: Trial | None = None
+    for _ in range(MOST_ROUNDS):
+        there = _ordered(state)
+        # Trials that tie take turns as the best: only a better one is worth another round.
+        if not there or (settled and there[0].rank > (False, BETTER * settled.rank[1])):
+            break
+        for variant, module in modules.items() if len(modules) > 1 else ():
+            for trial in there[:2]:
+                state.whole(module, trial.how, trial.numbers, variant)
+        settled = _ordered(state)[0]
+        _around(state, settled.variant, modules[settled.variant], settled, stated)
+    return sorted(_ordered(state), key=lambda t: t != settled)
+
+
+def _ordered(state: Search) -> list[Trial]:
+    there = [t for t in state.trials.values() if t.layers]
+    return sorted(there, key=lambda t: t.rank)
+
+
+def takes(module: nn.Module) -> int:
+    """Return the channels of the images that a module takes: those of its first convolution."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels
+    return 0
+
+
+def _is_gray(picture: Image.Image) -> bool:
+    if picture.mode in ("L", "LA", "1"):
+        return True
+    planes = np.asarray(picture.convert("RGB"))
+    return bool(
+        (planes[..., 0] == planes[..., 1]).all() and (planes[..., 0] == planes[..., 2]).all()
+    )
+
+
+def _start(state: Search, variant: str, module: nn.Module, sizes: Sequence[int]) -> None:
+    """Look for size, filter and numbers with one module, and run the best through all of it."""
+    near = []
+    for count, geometry in enumerate(candidates.geometries(sizes)):
+        state.say(f"size {geometry.resize[0]} ({count + 1} of {len(sizes)})")
+        near += _tried(state, variant, module, geometry)
+    near.sort(key=lambda t: t.handicap * t.near)
+    best_sizes = list({t.how.resize: t for t in reversed(near)}.values())[::-1][:_SIZES]
+    for trial in best_sizes:
+        state.say(f"filters at size {trial.how.resize[0]}")
+        for shape in _others(state, trial.how):
+            near += _tried(state, variant, module, shape)
+    near.sort(key=lambda t: t.handicap * t.near)
+    state.near_by_variant[variant] = near
+    for trial in near[:2]:
+        state.whole(module, trial.how, trial.numbers, variant)
+
+
+def _tried(state: Search, variant: str, module: nn.Module, geometry: Preprocessing) -> list[Trial]:
+    """The best numbers for a size and filter, by the first layers."""
+    found = [
+        (score, numbers, color)
+        for color in state.colors
+        for score, numbers in state.numbers(module, geometry, color)
+    ]
+    found.sort(key=lambda one: one[0])
+    named = [one for one in found if FITTED not in one[1].name]
+    chosen = {(n.name, c): (n, c) for _, n, c in (*found[:1], *named[:1])}
+    near = [
+        state.near(module, candidates.preprocessing(geometry, n, c), n.name, variant)
+        for n, c in chosen.values()
+    ]
+    return [t for t in near if t.layers]
+
+
+def _around(
+    state: Search, variant: str, module: nn.Module, best: Trial, stated: Sequence[Preprocessing]
+) -> None:
+    """Try what answers each question otherwise than the best trial."""
+    families = _families(state, variant, module, best)
+    near = sorted(
+        (replace(t, variant=variant) for one in state.near_by_variant.values() for t in one),
+        key=lambda t: t.near,
+    )
+    alternatives = [
+        *(Trial(h, STATED, variant) for h in stated),
+        *_otherwise(families, best, colored=len(state.colors) > 1),
+        *_shapes(state, best, near),
+    ]
+    for number, trial in enumerate(alternatives):
+        if monotonic() > state.deadline and number > 4:
+            break
+        state.say(f"whole network ({number + 1} of {len(alternatives)})")
+        state.whole(module, trial.how, trial.numbers, variant)
+    # The numbers and the order of colours are judged by the first layers, of all images.
+    count = len(state.images)
+    for trial in families:
+        if (variant, trial.how) not in state.trials:
+            found = state.near(module, trial.how, trial.numbers, variant, count)
+            state.trials[variant, trial.how] = found
+
+
+def _families(state: Search, variant: str, module: nn.Module, best: Trial) -> list[Trial]:
+    """The numbers again, for the size and filter that are best: the best few of each order of
+    colours, and the best of each scale and sign."""
+    families = []
+    for color in state.colors:
+        found = sorted(state.numbers(module, best.how, color), key=lambda one: one[0])
+        for _, numbers in _spread(found):
+            how = candidates.preprocessing(best.how, numbers, color)
+            families.append(state.near(module, how, numbers.name, variant))
+    return sorted((t for t in families if t.layers), key=lambda t: t.handicap * t.near)
+
+
+def _scored(images: Images, module: nn.Module, how: Preprocessing) -> list[tuple[float, Numbers]]:
+    planes = images.planes(how, len(images))
+    try:
+        layer = first_layer(module, planes)
+    except (RuntimeError, ValueError, AssertionError):  # a size that it does not take
+        return []
+    flat = planes.double().transpose(0, 1).flatten(1)
+    own = [(flat.mean(1).numpy(), flat.std(1).numpy())]
+    if images.pictures:
+        own.insert(0, images.own_of(how.color))
+    families = candidates.numbers(own, raw=images.raw)
+    if layer is None:
+        return [(0.0, n) for n in families]
+    scored = [(layer.divergence(n.a, n.b), n) for n in families]
+    starts = [n for _, n in sorted(scored, key=lambda one: one[0])[:2]]
+    fitted = _fitted(layer, starts, alike=images.gray or how.channels == 1)
+    return [*scored, (layer.divergence(fitted.a, fitted.b), fitted)]
+
+
+def _fitted(layer: FirstLayer, starts: Sequence[Numbers], *, alike: bool) -> Numbers:
+    found: list[tuple[float, Array, Array, str]] = []
+    for start in starts:
+        a, b = layer.fit(start.a, start.b, alike=alike)
+        name = (INVERTED if a[0] < 0 else "") + FITTED
+        found.append((layer.divergence(a, b), a, b, name))
+    _, a, b, name = min(found, key=lambda one: one[0])
+    return Numbers(name, a, b)
+
+
+def _spread(found: Sequence[tuple[float, Numbers]]) -> list[tuple[float, Numbers]]:
+    """The best few, and the best of each scale and sign."""
+    kept = list(found[: _FAMILIES + 1])
+    for wide in (False, True):
+        for inverted in (False, True):
+            kept += [
+                one for one in found
+                if one[1].wide is wide and one[1].name.startswith(INVERTED) is inverted
+            ][:1]  # fmt: skip
+    return list({one[1].name: one for one in kept}.values())
+
+
+def _otherwise(families: Sequence[Trial], best: Trial, *, colored: bool) -> list[Trial]:
+    """Of the same shape: the best few numbers, the best other scale, sign and order of colours."""
+    others = [t for t in families if t.how != best.how]
+    kept = others[:_FAMILIES]
+    for differs in (
+        lambda t: t.wide is not best.wide,
+        lambda t: t.inverted is not best.inverted,
+        lambda t: t.how.color != best.how.color,
+    ):
+        kept += [t for t in others if differs(t)][:1]
+    swapped = replace(
+        best.how, color={"RGB": "BGR", "BGR": "RGB"}.get(best.how.color, "L"),
+        mean=best.how.mean[::-1], std=best.how.std[::-1],
+    )  # fmt: skip
+    if colored:
+        # The same numbers by colour, and the same numbers by plane.
+        kept += [replace(best, how=swapped)]
+        kept += [replace(best, how=replace(swapped, mean=best.how.mean, std=best.how.std))]
+    return list({t.how: t for t in kept}.values())
+
+
+def _others(state: Search, how: Preprocessing) -> list[Preprocessing]:
+    """The same size by every filter, and cropped; nothing for arrays, which have their size."""
+    if state.images.arrays is not None:
+        return []
+    return [*candidates.filters(how), candidates.cropped(how)]
+
+
+def _shapes(state: Search, best: Trial, near: Sequence[Trial]) -> list[Trial]:
+    """The best numbers in every other filter and the crop, and the sizes that come next, with the
+    same numbers and with their own."""
+    filters: dict[object, Trial] = {}
+    sizes: dict[object, Trial] = {}
+    for trial in near:
+        if trial.how.size != best.how.size:
+            sizes.setdefault(trial.how.size, trial)
+        elif trial.how.crop is None:
+            filters.setdefault((trial.how.interpolation, trial.how.antialias), trial)
+    same = [replace(best, how=h) for h in _others(state, best.how)]
+    for trial in list(sizes.values())[:_SIZES_AROUND]:
+        how = replace(best.how, resize=trial.how.resize, crop=trial.how.crop)
+        same += [trial, replace(best, how=how)]
+    return [t for t in (*same, *filters.values()) if t.how != best.how]
