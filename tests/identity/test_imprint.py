@@ -223,8 +223,11 @@ SILENT: dict[str, tuple[Callable[[], Tensors], str]] = {
     "grey and dim": (
         lambda: numbered(stem(lambda x, _: 85 * x, colours=1)), "no usual preparation"),
     "few filters": (lambda: imagenet(filters=7), "only 7 filters"),
-    "no norm": (lambda: without(imagenet(), "features.1."), "no batch normalisation directly"),
-    "only variances": (lambda: without(imagenet(), MEANS), "no batch normalisation directly"),
+    "no norm": (lambda: without(imagenet(), "features.1."), "the model has no batch"),
+    "only variances": (lambda: without(imagenet(), MEANS), "the model has no batch"),
+    "later": (
+        lambda: before(without(imagenet(), "features.1."), "features.3.running_mean", (16,)),
+        "no batch normalisation directly"),
     "another width": (
         lambda: imagenet() | {MEANS: ((8,), [0.0] * 8)}, "no batch normalisation directly"),
     "normalises inside": (lambda: before(imagenet(), "mean", (1, 3, 1, 1)), "normalises its input"),
