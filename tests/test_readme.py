@@ -16,6 +16,8 @@ TEXT = readme.README.read_text("utf-8")
 COMMANDS = list(readme.commands(TEXT))
 # What these print is the same on every machine; of the others, the figures differ.
 EXACT = ("inspect", "check", "explain")
+# But for how long mobilenet.pth was trained, which here is on fewer pictures.
+COUNTED = re.compile(r"(?<=only )\d+(?= batches were tracked)")
 # What a command writes, and which: a later one reads it, perhaps in another worker of the tests.
 WRITTEN = {m[1]: c for c, _ in reversed(COMMANDS) if (m := re.search(r" -o (\S+)", c))}
 
@@ -66,7 +68,7 @@ def test_a_command_prints_what_the_readme_says(command: str, output: str, folder
     assert "Traceback" not in done.stderr, done.stderr
     name = command.split()[0]
     if name in EXACT:
-        assert done.stdout == output
+        assert COUNTED.sub("", done.stdout) == COUNTED.sub("", output)
     elif name == "bench":
         # A noisy host adds a finding; the tables above it are the same.
         assert done.returncode in (0, 3)

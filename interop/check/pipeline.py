@@ -125,12 +125,16 @@ def inspect(
         skipped=skipped,
         details=InspectSection(
             tensors={i.place: tuple(map(tensor_row, i.tensors)) for i in seen} if tensors else None,
-            notes=tuple(
-                f"{i.place}{': ' * bool(i.place)}{words}"
-                for i in seen
-                if i.imprint and not i.imprint.why
-                for words in i.imprint.sentences
-            )
-            or None,
+            notes=_noted(seen) or None,
         ),
+    )
+
+
+def _noted(seen: Sequence[Identity]) -> tuple[str, ...]:
+    """What the weights of each state dict say of their inputs, if they say something."""
+    return tuple(
+        f"{i.place}: {words}" if len(seen) > 1 else words
+        for i in seen
+        if i.imprint is not None and not i.imprint.why
+        for words in i.imprint.sentences
     )

@@ -65,6 +65,7 @@ _PREPARE_INSIDE = frozenset({"torchvision/googlenet", "torchvision/inception_v3"
 _NORMALISER = re.compile(
     r"_?((pixel|image|img|rgb|input|norm|data|bgr)_)?(mean|std|means|stds)(_rgb|_bgr)?"
 )
+_ENDS = ("mean", "std", "means", "stds", "_rgb", "_bgr")  # cheaper to ask of 50,000 tensors
 
 
 class _Silent(Exception):
@@ -123,8 +124,11 @@ def _suits(identity: Identity) -> None:
     if identity.manifest.channels_last:
         raise _Silent(f"not read from {identity.manifest.container} files")
     for t in identity.tensors:
-        if 0 < t.numel <= 4 and _NORMALISER.fullmatch(t.name.rpartition(".")[2]):
+        named = t.name.endswith(_ENDS) and _NORMALISER.fullmatch(t.name.rpartition(".")[2])
+        if named and 0 < t.numel <= 4:
             raise _Silent(f"the model normalises its input itself ({t.name})")
+    if not any(t.name.endswith("running_mean") for t in identity.tensors):
+        raise _Silent("the model has no batch normalisation")
 
 
 def _stem(identity: Identity) -> _Stem:

@@ -223,8 +223,11 @@ SILENT: dict[str, tuple[Callable[[], Tensors], str]] = {
     "grey and dim": (
         lambda: numbered(stem(lambda x, _: 85 * x, colours=1)), "no usual preparation"),
     "few filters": (lambda: imagenet(filters=7), "only 7 filters"),
-    "no norm": (lambda: without(imagenet(), "features.1."), "no batch normalisation directly"),
-    "only variances": (lambda: without(imagenet(), MEANS), "no batch normalisation directly"),
+    "no norm": (lambda: without(imagenet(), "features.1."), "the model has no batch"),
+    "only variances": (lambda: without(imagenet(), MEANS), "the model has no batch"),
+    "later": (
+        lambda: before(without(imagenet(), "features.1."), "features.3.running_mean", (16,)),
+        "no batch normalisation directly"),
     "another width": (
         lambda: imagenet() | {MEANS: ((8,), [0.0] * 8)}, "no batch normalisation directly"),
     "normalises inside": (lambda: before(imagenet(), "mean", (1, 3, 1, 1)), "normalises its input"),
@@ -501,3 +504,29 @@ def test_the_gate_counts_it_and_a_policy_may_raise_its_level(tmp_path: Path) -> 
         report = judge(ModelPath(str(b)), ModelPath(str(a)), policy)
         assert report.outcome is answer
         assert RULE in [f.rule for f in report.findings]
+
+
+@pytest.mark.needs_torch
+def test_a_bare_copy_that_was_trained_on_0_to_255_is_told_apart(
+    derived: Path, tmp_path: Path, interop: Run
+) -> None:
+    import torch
+
+    state = torch.load(derived / "plain.pth", weights_only=True)
+    paths = {}
+    for name, scale in (("alike", 1.0), ("wide", 1 / 97)):
+        # The same statistics behind smaller weights are those of larger inputs.
+        first = state["conv1.0.weight"] * scale
+        torch.save({**state, "conv1.0.weight": first, "fc.bias": state["fc.bias"] + 0.01},
+                   tmp_path / f"{name}.pth")  # fmt: skip
+        paths[name] = tmp_path / f"{name}.pth"
+    labels = ",".join(map(str, range(10)))
+    how = json.dumps({"resize": [64, 64], "mean": [0.31] * 3, "std": [0.38] * 3})
+    for name, code in (("alike", 0), ("wide", 3)):
+        done = interop(
+            "check", derived / "plain.pth", paths[name], "--values", "--for", "replace",
+            "--labels", labels, "--preprocess", how,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout
+        assert (RULE in done.stdout) is (code == 3)
+    assert "plain.pth remembers inputs of scale 0.84 (not 0 to 255)" in done.stdout
