@@ -19,7 +19,14 @@ from interop.check import inspect as inspect_identities
 from interop.errors import ConfigError, need_torch_side
 from interop.facts import EvidenceGap, GapKind, Identity, Report, TaskName
 from interop.facts.sections.bench import BenchSection
-from interop.identity import identify, identify_file, places_of, split_place, with_runner_up
+from interop.identity import (
+    choose_state_dict,
+    identify,
+    identify_file,
+    places_of,
+    split_place,
+    with_runner_up,
+)
 from interop.identity import with_values as read_values
 from interop.identity.imprint import with_imprint
 from interop.identity.user_facts import UserFacts
@@ -54,14 +61,16 @@ def inspect(
 ) -> Report:
     """What a model file is: all of its state dicts, or the one that "FILE#PLACE" names.
 
-    Raises ReadError.
+    With `options.data` it says how the model was fed, too. Raises ReadError; with data also
+    DataError and ModelError.
     """
     from interop.reading import read
 
     options = options or InspectOptions()
     path, place = split_place(str(file))
     with _fetching(progress):
-        manifest = read(path, whole=options.values)
+        hashed = options.data is not None
+        manifest = read(path, whole=options.values or hashed, content_hash=hashed)
     arch, labels, how = options.arch, options.labels, options.preprocessing
     identified = partial(identify, manifest, arch=arch, labels=labels, preprocessing=how)
     places = [place] if place is not None else places_of(manifest)
@@ -74,7 +83,18 @@ def inspect(
         from interop.models.user_code import name_by_factory
 
         seen = [name_by_factory(i, options.factory) for i in seen]
-    return inspect_identities(seen, tensors=options.tensors)
+    fed = None
+    if options.data is not None:
+        need_torch_side("inspect --data")
+        from interop.imprint import measure
+
+        if len(seen) > 1:
+            choose_state_dict(manifest, None)  # names those that there are
+        fed = measure(
+            seen[0], options.data, factory=options.factory, arch=options.arch,
+            say=progress or (lambda _: None),
+        )  # fmt: skip
+    return inspect_identities(seen, tensors=options.tensors, fed=fed)
 
 
 def export(

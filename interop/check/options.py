@@ -32,4 +32,8 @@ class InspectOptions(UserFacts):
 
     values: bool = ask(False, "Read the tensors' values too (NaN, infinity, constant).")
     tensors: bool = ask(False, "List the tensors one by one.")
+    data: str | None = ask(
+        None, "Images of the kind that it was trained on, without labels: says how it was fed "
+        "(64 are enough).", metavar="DIR|FILE",
+    )  # fmt: skip
     factory: str | None = ask(None, OWN_MODULE, "--model", metavar="MODULE:FACTORY")

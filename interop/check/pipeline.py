@@ -10,7 +10,18 @@ from interop.check.options import CheckOptions
 from interop.check.pairing import pair
 from interop.check.values import compare, summary
 from interop.check.verdicts import judge
-from interop.facts import Answer, Case, Finding, Identity, InputRole, Intent, Level, Report, Skipped
+from interop.facts import (
+    Answer,
+    Case,
+    Fed,
+    Finding,
+    Identity,
+    InputRole,
+    Intent,
+    Level,
+    Report,
+    Skipped,
+)
 from interop.facts.sections.check import CheckSection, InspectSection, PairingSummary
 from interop.identity import identify_file
 from interop.identity.assumed import as_beside
@@ -101,17 +112,22 @@ def _as_stated(identity: Identity) -> str:
 
 
 def inspect(
-    seen: Sequence[Identity], *, tensors: bool = False, levels: Mapping[str, Level] | None = None
+    seen: Sequence[Identity],
+    *,
+    tensors: bool = False,
+    fed: Fed | None = None,
+    levels: Mapping[str, Level] | None = None,
 ) -> Report:
     """What one file is, and what is wrong with it by itself.
 
     `seen` holds an identity for each of the file's state dicts: all are shown, none is chosen.
-    `tensors` lists each of their tensors as well.
+    `tensors` lists each of their tensors as well; `fed` is how the model was fed, by inputs.
     """
+    measured = () if fed is None else fed.measurements(seen[0].manifest.path)
     merged: dict[tuple[str, str], Finding] = {}
     skipped: tuple[Skipped, ...] = ()
     for identity in seen:
-        findings, skipped = run(Case(b=identity), levels)
+        findings, skipped = run(Case(b=identity, measurements=measured), levels)
         for finding in findings:
             merged.setdefault((finding.rule, finding.what), finding)
     bad = [f for f in merged.values() if f.level is Level.ERROR]
@@ -122,9 +138,11 @@ def inspect(
         summary=f"{bad[0].rule}: {bad[0].what}" if bad else inputs[0].summary,
         inputs=inputs,
         findings=tuple(merged.values()),
+        measurements=measured,
         skipped=skipped,
         details=InspectSection(
             tensors={i.place: tuple(map(tensor_row, i.tensors)) for i in seen} if tensors else None,
+            fed=fed,
             notes=_noted(seen) or None,
         ),
     )

@@ -17,7 +17,6 @@ from interop.facts.enums import (
     HeadRole, InputRole, Intent, Layout, Level, MapStep, PartKind, ProofName, Side, TaskName,
     Unit,
 )
-from interop.facts.fed import Fed, FedAnswer, Standing, TriedPreparation
 from interop.facts.imprint import Imprint, PHOTO_STD, RANGES, WIDE_FAMILIES, is_wide
 from interop.facts.model import (
     AVERAGED, AnyPreprocessing, Architecture, Assumption, AudioPreprocessing, DTYPE_BITS, FEW,
@@ -29,6 +28,7 @@ from interop.facts.report import (
     Case, EvidenceGap, Finding, Input, Measurement, PROOFS, Proof, Report, Rule, Skipped,
     Verdict,
 )
+from interop.facts.fed import Fed, FedAnswer, Standing, TriedPreparation
 from interop.facts.section import ABSENT, Absent, Section, Sparse, json_key
 
 __all__ = [

@@ -200,6 +200,7 @@ class Unit(StrEnum):
     P = "p"  # a probability
     PER_SECOND = "per second"
     SECONDS = "s"
+    NATS = "nats"  # of information: a divergence
 
 
 class Group(StrEnum):
@@ -232,6 +233,7 @@ class Group(StrEnum):
     SIMILARITY = "similarity"
     FILE = "file"
     PROVIDERS = "providers"
+    INPUTS = "inputs"
 
 
 class Basis(StrEnum):

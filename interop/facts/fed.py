@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from interop.facts.enums import Group, Unit
 from interop.facts.model import Json
+from interop.facts.report import Measurement
 
 
 class Standing(StrEnum):
@@ -54,7 +56,8 @@ class Fed:
     `samples` inputs of `data` were used, of `wanted`. `why` is the reason if nothing can be said.
     `tried` are the best preparations, the best first, and what answers each question otherwise;
     `layers` the names of the BatchNorms. `floor` is the divergence above which the inputs are not
-    of the kind that the model was trained on. `preprocess` is there if it is measured.
+    of the kind that the model was trained on. `preprocess` is there if it is measured, `stated` is
+    the divergence of the preparation that the file states.
     """
 
     data: str
@@ -66,6 +69,14 @@ class Fed:
     answers: tuple[FedAnswer, ...] = ()
     layers: tuple[str, ...] = ()
     preprocess: Mapping[str, Json] | None = None
+    stated: float | None = None
+
+    def measurements(self, path: str) -> tuple[Measurement, ...]:
+        """The divergence of the inputs as the model's stated preparation makes them, of `path`."""
+        if self.stated is None:
+            return ()
+        conditions = {"group": Group.INPUTS, "of": path, "samples": self.samples}
+        return (Measurement("input divergence", Unit.NATS, self.stated, conditions=conditions),)
 
     @property
     def divergence(self) -> float | None:
@@ -75,6 +86,11 @@ class Fed:
     def within(self) -> bool:
         """Whether the inputs are of the kind that the model was trained on."""
         return self.divergence is not None and self.divergence <= self.floor
+
+    @property
+    def open(self) -> bool:
+        """Whether a question is undecided."""
+        return any(a.standing is Standing.UNDECIDED for a in self.answers)
 
     def answer(self, question: str) -> FedAnswer | None:
         return next((a for a in self.answers if a.question == question), None)

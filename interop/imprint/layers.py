@@ -181,17 +181,18 @@ def first_layer(module: nn.Module, planes: torch.Tensor) -> FirstLayer | None:
             return held[0]
         return None
 
-    means: Any = 0.0
-    products: Any = 0.0
     with _watched(module, look), torch.no_grad():
         one = torch.zeros_like(planes[:1])
         bare = at_first(one)
         if bare is None or bare.ndim != 4:
             return None
-        shifts = []
+        still = []  # the maps that are the same for every image
         for c in range(channels):
             one.zero_()[:, c] = 1
-            shifts.append(at_first(one) - bare)  # type: ignore[operator]
+            still.append(at_first(one) - bare)  # type: ignore[operator]
+        fixed = _flat([*still, bare]).double()  # (K, C + 1, places)
+        total = torch.zeros(fixed.shape[0], channels, fixed.shape[2], dtype=torch.float64)
+        within = torch.zeros(fixed.shape[0], channels, channels, dtype=torch.float64)
         for at in range(0, len(planes), CHUNK // 2):
             chunk = planes[at : at + CHUNK // 2]
             maps = []
@@ -199,14 +200,24 @@ def first_layer(module: nn.Module, planes: torch.Tensor) -> FirstLayer | None:
                 alone = torch.zeros_like(chunk)
                 alone[:, c] = chunk[:, c]
                 maps.append(at_first(alone) - bare)  # type: ignore[operator]
-            if isinstance(means, float) and not _is_linear(maps, bare, at_first(chunk)):
+            if at == 0 and not _is_linear(maps, bare, at_first(chunk)):
                 return None
-            every = [*maps, *(m.expand_as(maps[0]) for m in (*shifts, bare))]
-            flat = torch.stack(every).double().transpose(1, 2).flatten(2)  # (2 C + 1, K, places)
-            means = means + flat.sum(2).T.numpy()
-            products = products + torch.einsum("ikp,jkp->kij", flat, flat).numpy()
-    places = len(planes) * bare.shape[2] * bare.shape[3]
-    return FirstLayer(means / places, products / places, kept(layers[0]))
+            within += (flat := _flat(maps)) @ flat.transpose(1, 2)
+            total += flat.reshape(*flat.shape[:2], len(chunk), -1).sum(2)
+    across = total @ fixed.transpose(1, 2)
+    count, places = len(planes), fixed.shape[2]
+    products = torch.cat([
+        torch.cat([within, across], 2),
+        torch.cat([across.transpose(1, 2), count * (fixed @ fixed.transpose(1, 2))], 2),
+    ], 1)  # fmt: skip
+    means = torch.cat([total.sum(2), count * fixed.sum(2)], 1)
+    size = count * places
+    return FirstLayer((means / size).numpy(), (products / size).numpy(), kept(layers[0]))
+
+
+def _flat(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Maps (n, K, height, width) as (K, maps, n * height * width)."""
+    return torch.stack(list(maps)).transpose(1, 2).flatten(2).transpose(0, 1)
 
 
 def _is_linear(

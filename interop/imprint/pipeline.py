@@ -86,7 +86,9 @@ def measure(
         swapped = dict(_swapped(module))
         more = search(swapped, images, sizes=(), stated=[t.how for t in trials[:2]], say=say)
         trials = _sorted([*trials, *more])
-    return _fed(nothing, trials, names(module, trials[0], images))
+    fed = _fed(nothing, trials, names(module, trials[0], images))
+    at = next((t for t in trials if t.complete and t.how == identity.image_preprocessing), None)
+    return replace(fed, stated=None if at is None else at.median)
 
 
 def stated_divergence(module: nn.Module, inputs: torch.Tensor) -> float | None:

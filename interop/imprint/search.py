@@ -27,8 +27,8 @@ from interop.imprint.layers import FirstLayer, divergences, first_layer
 FEW = 32  # images by which sizes are chosen
 STATED = "as stated"
 MOST_ROUNDS, BETTER = 3, 0.97
-KEPT = 8  # preparations whose planes are kept
-FIT = 1.75
+KEPT = 300_000_000  # bytes of images that were resized before
+FIT = 3.0
 NEAR = 3  # layers that see numbers and colours best
 _SIZES, _SIZES_AROUND, _FAMILIES = 6, 3, 3  # how many of each are kept from one step to the next
 
@@ -77,7 +77,7 @@ class Trial:
 
 @dataclass
 class Images:
-    """The images at hand, and what each preparation makes of them (the last few are kept).
+    """The images at hand, and what each preparation makes of them (the last are kept).
 
     `arrays` stand in for pictures: planes (n, C, height, width) that are prepared already, or of 0
     to 1 if `raw`; then there is no size and no filter to be found.
@@ -124,7 +124,7 @@ class Images:
         plain = replace(how, mean=(0.0,) * channels, std=(1.0,) * channels, scale=1 / 255)
         key = plain, count
         if key not in self._made:
-            if len(self._made) > KEPT:
+            while sum(t.nbytes for t in self._made.values()) > KEPT:
                 del self._made[next(iter(self._made))]
             arrays = [prepare(self.pictures[i], plain) for i in picks]
             self._made[key] = torch.from_numpy(np.stack(arrays))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from interop.facts.compare import RowMatch
 from interop.facts.enums import Answer, Intent
+from interop.facts.fed import Fed
 from interop.facts.section import ABSENT, Absent, Section, Sparse, json_key
 
 
@@ -39,9 +40,10 @@ class TensorRow(Sparse):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectSection(Section):
     """`tensors` are those of each state dict by its place, where they were asked for; `notes` say
-    what the weights remember of their inputs."""
+    what the weights remember of their inputs, `fed` how the model was fed, if inputs were given."""
 
     tensors: Mapping[str, tuple[TensorRow, ...]] | None = None
+    fed: Fed | None = None
     notes: tuple[str, ...] | None = None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from interop.facts import Danger, HeadInput, HeadKind, HeadRole, Input, Json, Report
 from interop.facts.sections.check import InspectSection, TensorRow
 from interop.report.table import table
+from interop.report.text import fed
 from interop.report.text.shared import finding_lines, listing, short_name
 from interop.report.units import in_bytes
 
@@ -14,11 +15,13 @@ MOST_STATE_DICTS, MOST_NAMES, MOST_HEADS = 8, 12, 6
 
 
 def blocks(report: Report) -> list[list[str]]:
-    listed = report.section(InspectSection).tensors or {}
+    section = report.section(InspectSection)
+    listed = section.tensors or {}
     more = len(report.inputs) - MOST_STATE_DICTS
     return [
         *(_file(i) for i in report.inputs[:MOST_STATE_DICTS]),
         [f"and {more} more state dicts (--format json has all)"] if more > 0 else [],
+        *(fed.blocks(section.fed) if section.fed is not None else ()),
         *(_tensors(place, rows) for place, rows in listed.items()),
         finding_lines(report),
     ]
