@@ -24,6 +24,8 @@ def quantity(value: float, unit: str) -> str:
         return f"{value:.0f}"
     if unit == Unit.RATIO:
         return f"{value:.3f}"
+    if unit == Unit.NATS:
+        return f"{value:.3g} {unit}"
     return f"{value:.3g}" if unit == Unit.P else f"{value:.2f} {unit}"
 
 
