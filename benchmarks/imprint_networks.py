@@ -1,6 +1,6 @@
 """The networks of the study of running statistics: small, of many kinds, fed in many ways.
 
-    spec -> images, a preparation, a network trained on them -> FOLDER/NAME.pth
+    spec -> images, a preparation, a network trained on them
 
 Each is trained on images that packages ship: scikit-learn's digits and photos, scikit-image's and
 matplotlib's pictures, cut into tiles of which every other one is held back.
@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,6 +101,19 @@ def images(
         found += kept
         classes += [name] * len(kept)
     return found, np.array(classes)
+
+
+def sample(domain: str, count: int, *, held_back: bool, shift: int = 0) -> list[Image.Image]:
+    """`count` tiles with the classes in the shares that they have in training, evenly spread."""
+    shares = np.bincount(images(domain, False)[1]) / len(images(domain, False)[1])
+    pictures, classes = images(domain, held_back, shift)
+    ends = np.round(np.cumsum(shares) * count).astype(int)
+    chosen: list[Image.Image] = []
+    for name, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        own = np.flatnonzero(classes == name)
+        picks = np.linspace(0, len(own) - 1, min(end - start, len(own))).round().astype(int)
+        chosen += [pictures[i] for i in own[picks]]
+    return chosen
 
 
 def prepared(pictures: list[Image.Image], how: Preprocessing) -> torch.Tensor:
@@ -505,18 +517,3 @@ def _cut(batch: torch.Tensor, order: torch.Generator) -> torch.Tensor:
     theta[:, :, 2] = shift
     grid = F.affine_grid(theta, [n, 3, height, width], align_corners=False)
     return F.grid_sample(batch, grid, align_corners=False, padding_mode="border")
-
-
-def trained(folder: Path, part: int = 0, parts: int = 1) -> Iterator[tuple[Spec, Path]]:
-    """Train what is not in the folder yet: every `parts`-th network, each as NAME.pth."""
-    torch.set_num_threads(1)
-    order = specs()
-    random.Random(0).shuffle(order)  # so that a part of the study is of all kinds
-    for spec in order[part::parts]:
-        path = folder / f"{spec.name}.pth"
-        if not path.exists():
-            module, accuracy = train(spec)
-            temporary = path.with_suffix(".part")
-            torch.save({"state_dict": module.state_dict(), "accuracy": accuracy}, temporary)
-            temporary.rename(path)
-        yield spec, path

@@ -22,9 +22,9 @@ from typing import Any
 from benchmarks.process import RESULTS, ROOT
 
 README = ROOT / "README.md"
-SCANNERS_PAGE = ROOT / "docs" / "scanners.md"
+SCANNERS_PAGE, REMEMBERED_PAGE = ROOT / "docs" / "scanners.md", ROOT / "docs" / "remembered.md"
 BLOCK = re.compile(r"```console\n\$ interop (?P<command>[^\n]*)\n(?P<output>.*?)```\n", re.S)
-FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS = (
+FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS, REMEMBERED = (
     re.compile(
         rf"(<!-- {what}: python -m benchmarks\.readme -->\n).*?(<!-- end of {what} -->)", re.S
     )
@@ -37,6 +37,7 @@ FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS = (
         "assessed",
         "first try",
         "scanners",
+        "remembered",
     )
 )
 
@@ -270,6 +271,13 @@ def scanners() -> list[str]:
     return page(_result("scanners"))
 
 
+def remembered() -> list[str]:
+    """What running statistics tell of a model's inputs, from the stored result."""
+    from benchmarks.imprint_judge import page
+
+    return page(_result("imprint"))
+
+
 def _ratio(value: float) -> str:
     return f"{value:.2f}" if value > 0.4 else f"1/{1 / value:.1f}"
 
@@ -300,20 +308,17 @@ def main() -> None:
         table = "\n" + "\n".join(rows) + "\n\n"
         text = block.sub(lambda m, table=table: m.group(1) + table + m.group(2), text)
     README.write_text(text, "utf-8")
-    fill_scanners()
+    fill_page(SCANNERS_PAGE, SCANNERS, scanners())
+    fill_page(REMEMBERED_PAGE, REMEMBERED, remembered())
 
 
-def fill_scanners() -> None:
-    """Put the stored study of scanners into its page."""
-    table = "\n" + "\n".join(scanners()) + "\n\n"
-    front, block, behind = _around(SCANNERS_PAGE.read_text("utf-8"))
-    SCANNERS_PAGE.write_text(f"{front}{block[1]}{table}{block[2]}{behind}", "utf-8")
-
-
-def _around(text: str) -> tuple[str, re.Match[str], str]:
-    block = SCANNERS.search(text)
-    assert block is not None
-    return text[: block.start()], block, text[block.end() :]
+def fill_page(page: Path, block: re.Pattern[str], rows: list[str]) -> None:
+    """Put the tables of a stored study into its page."""
+    found = block.search(text := page.read_text("utf-8"))
+    assert found is not None
+    table = "\n" + "\n".join(rows) + "\n\n"
+    front, behind = text[: found.start()], text[found.end() :]
+    page.write_text(f"{front}{found[1]}{table}{found[2]}{behind}", "utf-8")
 
 
 if __name__ == "__main__":

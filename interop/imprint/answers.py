@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from interop.facts import PHOTO_STD
 from interop.imprint.candidates import FITTED, affine
 from interop.imprint.search import Trial
 
 FLOOR = 0.02  # of the median over layers: above it, the images are not of the kind trained on
+SAME, FITS = 0.05, 0.15  # shares by which numbers may differ and be called the same
 SURVIVES = 1.5  # by the first layer, whatever the images are
 Score = Callable[[Sequence[float]], float]
 
@@ -88,9 +90,9 @@ INVERTED = Question("inverted", lambda t: t.inverted, first, 1.3, _size, shallow
 COLOR = Question("order of colours", lambda t: t.how.color, first, 1.3, _size, shallow=True)
 NUMBERS = Question("mean and std", lambda t: t.numbers, first, 1.75,
                    lambda t: (t.how.size, t.how.color), shallow=True)  # fmt: skip
-SIZE = Question("size", _size, median, 1.3)
-FILTER = Question("filter", _filter, trimmed, 4.0, lambda t: (t.how.resize, t.how.crop))
-CROP = Question("crop", lambda t: t.how.crop is not None, trimmed, 4.0, _size)
+SIZE = Question("size", _size, median, 3.0)
+FILTER = Question("filter", _filter, trimmed, 6.0, lambda t: (t.how.resize, t.how.crop))
+CROP = Question("crop", lambda t: t.how.crop is not None, trimmed, 6.0, _size)
 VARIANT = Question("architecture", lambda t: t.variant, later, 1.5, lambda t: t.how, across=True)
 
 
@@ -139,15 +141,23 @@ def _ranked(question: Question, trials: Sequence[Trial], best: Trial) -> Ranked:
         if answer not in by_answer or score < by_answer[answer][0]:
             by_answer[answer] = score, trial
     ranked = sorted(by_answer.items(), key=lambda one: one[1][0])
-    if question is not NUMBERS or not ranked:
-        return ranked
-    (value, (score, trial)), *rest = ranked
-    # A fit to these very images is near any numbers that are right, and no other answer.
-    rest = [one for one in rest if FITTED not in str(one[0]) and not _alike(one[1][1], trial)]
-    return [(value, (score, trial)), *rest]
+    return ranked if question is not NUMBERS else _of_numbers(ranked)
 
 
-def _alike(x: Trial, y: Trial) -> bool:
-    """Whether two preparations give nearly the same numbers."""
+def _of_numbers(ranked: Ranked) -> Ranked:
+    """The families of numbers without those that are nearly the best, and without a fit that is
+    near a family known by name: a fit to these very images is always somewhat better."""
+    named = [one for one in ranked if FITTED not in str(one[0])]
+    fits = [one for one in ranked if FITTED in str(one[0])]
+    chosen = ranked[:1]
+    if named and (not fits or _alike(fits[0][1][1], named[0][1][1], FITS)):
+        chosen = named[:1]
+    return [*chosen, *(n for n in named if not _alike(n[1][1], chosen[0][1][1], SAME))]
+
+
+def _alike(x: Trial, y: Trial, share: float) -> bool:
+    """Whether two preparations give numbers that differ by no more than a share of a photo's own
+    spread."""
     (a, b), (c, d) = affine(x.how), affine(y.how)
-    return bool((np.abs(a / c - 1) < 0.03).all() and (np.abs(b - d) < 0.02 * np.abs(c)).all())
+    spread = share * PHOTO_STD * np.abs(c)
+    return bool((np.abs(a / c - 1) < share).all() and (np.abs(b - d) < spread).all())

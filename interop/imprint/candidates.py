@@ -19,7 +19,7 @@ CROPPED = 0.875  # of the shorter side: resize to 256, crop 224
 BYTES = 255.0
 OWN, FITTED = "the images' own mean and std", "fitted"
 RESIZED = f"{OWN} once resized"
-INVERTED = "inverted, "
+INVERTED, REVERSED = "inverted, ", ", in reverse order"
 AS_THEY_ARE = "as they are"
 # Planes of 0 to 1 as a model may take them: the mean that is subtracted and the std divided by.
 _NUMBERS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -50,26 +50,32 @@ class Numbers:
         return bool(np.abs(self.a).mean() > BYTES**0.75)
 
 
-def numbers(own: Sequence[tuple[Array, Array]], *, raw: bool = True) -> list[Numbers]:
-    """Return the families for images of their own mean and std, each (channels,): as they lie
-    there, and once they are resized.
+def numbers(own: Sequence[tuple[Array, Array]], color: str, *, raw: bool = True) -> list[Numbers]:
+    """Return the families for planes in the order of `color`.
 
-    Planes that are not `raw` were prepared by somebody: as they are, or on another scale.
+    `own` are the images' own mean and std, each (channels,) in that order: as they lie there, and
+    once they are resized. Planes that are not `raw` were prepared by somebody: as they are, or on
+    another scale.
     """
     channels = len(own[0][0])
     if not raw:
         ones = np.ones(channels)
         scales = {AS_THEY_ARE: 1.0, "times 255": BYTES, "over 255": 1 / BYTES}
         return [Numbers(name, ones * a, 0 * ones) for name, a in scales.items()]
-    named = _NUMBERS
+    known = {n: (np.array(m), np.array(s)) for n, (m, s) in _NUMBERS.items()}
     if channels == 1:
-        one = {n: ((sum(m) / 3,), (sum(s) / 3,)) for n, (m, s) in named.items()}
-        named = {**one, **_GRAY}
-    given = [(n, np.array(m), np.array(s)) for n, (m, s) in named.items()]
-    mine = [(name, *pair) for name, pair in zip((OWN, RESIZED), own, strict=False)]
-    plain = [Numbers(n, 1 / s, -m / s) for n, m, s in (*given, *mine)]
+        gray = {n: (m.mean(keepdims=True), s.mean(keepdims=True)) for n, (m, s) in known.items()}
+        known = {**gray, **{n: (np.array(m), np.array(s)) for n, (m, s) in _GRAY.items()}}
+    if color == "BGR":
+        known = {n: (m[::-1], s[::-1]) for n, (m, s) in known.items()}
+    known |= dict(zip((OWN, RESIZED), own, strict=False))
+    plain = [Numbers(n, 1 / s, -m / s) for n, (m, s) in known.items()]
     # 1 - x in place of x: white on black, or black on white.
-    return [*plain, *(Numbers(INVERTED + n.name, -n.a, n.a + n.b) for n in plain)]
+    inverted = [Numbers(INVERTED + n.name, -n.a, n.a + n.b) for n in plain]
+    # The numbers of RGB on planes of BGR, or the other way round: a frequent mistake.
+    swapped = [Numbers(n.name + REVERSED, n.a[::-1], n.b[::-1]) for n in plain
+               if n.a[0] != n.a[-1] or n.b[0] != n.b[-1]]  # fmt: skip
+    return [*plain, *inverted, *swapped]
 
 
 def preprocessing(geometry: Preprocessing, of: Numbers, color: str) -> Preprocessing:

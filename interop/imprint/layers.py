@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 Array = NDArray[np.float64]
+_PRIOR = 1e-3  # on the spread of the planes' logarithmic scales, and of their shifts
 CHUNK = 16  # images that go through a module together
 
 
@@ -137,26 +138,24 @@ class FirstLayer:
         variance = np.maximum(np.einsum("kij,i,j->k", self.products, theta, theta) - mean**2, 0)
         return float(divergence(mean, variance, *self.kept).mean())
 
-    def fit(self, a: Array, b: Array, *, alike: bool) -> tuple[Array, Array]:
-        """Return the scale and shift of least divergence near (a, b); `alike` planes share one.
+    def fit(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """Return the scale and shift of least divergence near (a, b), each (C,).
 
         The signs stay. Planes of photos are nearly the same, so a weak prior holds them together.
         """
         from scipy.optimize import minimize
 
-        free = 1 if alike else self.planes
-        sign, size = np.sign(a[0]), float(np.abs(a).mean())
-        shift = float((b / a).mean())
+        sign, size, shift = np.sign(a[0]), float(np.abs(a).mean()), float((b / a).mean())
 
         def unpacked(theta: Array) -> tuple[Array, Array]:
-            scales = np.exp(theta[:free]) * np.ones(self.planes) * sign * size
-            return scales, scales * (theta[free:] + shift)
+            scales = np.exp(theta[: self.planes]) * sign * size
+            return scales, scales * (theta[self.planes :] + shift)
 
         def cost(theta: Array) -> float:
-            spread = 0.0 if alike else float(theta[:free].var() + theta[free:].var())
-            return self.divergence(*unpacked(theta)) + 1e-3 * spread
+            spread = theta[: self.planes].var() + theta[self.planes :].var()
+            return self.divergence(*unpacked(theta)) + _PRIOR * float(spread)
 
-        start = np.concatenate([np.zeros(free), (b / a - shift) if not alike else np.zeros(1)])
+        start = np.concatenate([np.zeros(self.planes), b / a - shift])
         found = minimize(cost, start, method="L-BFGS-B", options={"maxiter": 60})
         return unpacked(found.x)
 

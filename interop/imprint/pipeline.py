@@ -60,14 +60,15 @@ def measure(
     arch: str | None = None,
     trust: bool = False,
     stated: Sequence[Preprocessing] = (),
+    sizes: Sequence[int] = candidates.SIZES,
     seconds: float = SECONDS,
     say: Say = lambda _: None,
 ) -> Fed:
     """Return how the model was fed, by images of the kind that it was trained on (or arrays).
 
     `data` is what `open_data` takes for pictures, labelled or not, or an .npz file with one array.
-    `factory`, `head`, `arch` and `trust` are those of `interop.models.built`; `stated` are tried
-    besides. Raises DataError for data that are neither, and what `built` raises.
+    `factory`, `head`, `arch` and `trust` are those of `interop.models.built`; preparations that are
+    `stated` are tried besides those of `sizes`. Raises DataError for data that are neither, and what `built` raises.
     """
     say("reading the images")
     images = _images(data)
@@ -77,7 +78,7 @@ def measure(
     if why := silent(module) or _too_few(images):
         return replace(nothing, why=why)
     own = [h for h in (identity.image_preprocessing, *stated) if h is not None]
-    trials = search(modules, images, stated=own, seconds=seconds, say=say)
+    trials = search(modules, images, stated=own, sizes=sizes, seconds=seconds, say=say)
     if not trials or not trials[0].complete:
         why = "the module does not take a batch of such images"
         return replace(nothing, why=why)
@@ -98,7 +99,7 @@ def stated_divergence(module: nn.Module, inputs: torch.Tensor) -> float | None:
         return None
     try:
         layers = divergences(module, inputs)
-    except (RuntimeError, TypeError, ValueError):
+    except Exception:  # a module may raise anything
         return None
     return float(np.median(layers)) if layers else None
 

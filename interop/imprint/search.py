@@ -21,16 +21,18 @@ from torch import nn
 from interop.data import prepare
 from interop.facts import Preprocessing
 from interop.imprint import candidates
-from interop.imprint.candidates import FITTED, INVERTED, Array, Numbers
+from interop.imprint.candidates import FITTED, INVERTED, REVERSED, Array, Numbers
 from interop.imprint.layers import FirstLayer, divergences, first_layer
 
 FEW = 32  # images by which sizes are chosen
 STATED = "as stated"
 MOST_ROUNDS, BETTER = 3, 0.97
+FEWEST, PIXELS = 12, 2_500_000  # images, and pixels of them, that go through first layers
+ENLARGED = 256  # up to this size small images are tried enlarged as much as it takes
 KEPT = 300_000_000  # bytes of images that were resized before
 FIT = 3.0
 NEAR = 3  # layers that see numbers and colours best
-_SIZES, _SIZES_AROUND, _FAMILIES = 6, 3, 3  # how many of each are kept from one step to the next
+_SIZES, _SIZES_AROUND, _FAMILIES = 4, 3, 3  # how many of each are kept from one step to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,16 @@ class Images:
             return bool((self.arrays == self.arrays[:, :1]).all())
         return all(_is_gray(p) for p in self.pictures)
 
+    def within(self, how: Preprocessing, count: int) -> int:
+        """So many of `count` images that their pixels stay within bounds."""
+        height, width = how.size or (how.resize[0], how.resize[0])
+        return min(count, len(self), max(FEWEST, PIXELS // (height * width)))
+
+    @cached_property
+    def side(self) -> int:
+        """The shorter side of the images, the median."""
+        return int(np.median([min(p.size) for p in self.pictures])) if self.pictures else 0
+
     def planes(self, how: Preprocessing, count: int) -> torch.Tensor:
         """The planes of 0 to 1 of `count` images, (count, C, height, width), resized as `how`."""
         picks = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
@@ -146,7 +158,7 @@ class Search:
     say: Callable[[str], None]
     trials: dict[tuple[str, Preprocessing], Trial] = field(default_factory=dict)
     _seen: dict[tuple[str, Preprocessing, int], Trial] = field(default_factory=dict)
-    near_by_variant: dict[str, list[Trial]] = field(default_factory=dict)
+    found: dict[str, list[Trial]] = field(default_factory=dict)  # by variant, by first layers
     _numbers: dict[tuple[Preprocessing, str], list[tuple[float, Numbers]]] = field(
         default_factory=dict
     )
@@ -157,7 +169,7 @@ class Search:
         """A preparation by the first layers alone."""
         key = variant, how, count
         if key not in self._seen:
-            layers = self._layers(module, how, NEAR, count)
+            layers = self._layers(module, how, NEAR, self.images.within(how, count))
             self._seen[key] = Trial(how, numbers, variant, layers, complete=False)
         return self._seen[key]
 
@@ -173,7 +185,7 @@ class Search:
     ) -> tuple[float, ...]:
         try:
             return divergences(module, self.images.inputs(how, count), first=first)
-        except (RuntimeError, ValueError, AssertionError):  # a size that it does not take
+        except Exception:  # a module may raise anything on a size that it does not take
             return ()
 
     def numbers(
@@ -211,7 +223,8 @@ def search(
     colors = ("L",) if channels == 1 else ("RGB",) if images.gray else ("RGB", "BGR")
     state = Search(images, colors, monotonic() + seconds, say)
     stated = [h for h in stated if h.channels == channels]
-    every = {*sizes, *(h.size[0] for h in stated if h.size and h.size[0] == h.size[1])}
+    fitting = [s for s in sizes if s <= max(ENLARGED, 2 * images.side)]
+    every = {*fitting, *(h.size[0] for h in stated if h.size and h.size[0] == h.size[1])}
     if images.arrays is not None:
         if images.arrays.shape[1] != channels:
             return []
@@ -267,7 +280,7 @@ def _start(state: Search, variant: str, module: nn.Module, sizes: Sequence[int])
         for shape in _others(state, trial.how):
             near += _tried(state, variant, module, shape)
     near.sort(key=lambda t: t.handicap * t.near)
-    state.near_by_variant[variant] = near
+    state.found[variant] = near
     for trial in near[:2]:
         state.whole(module, trial.how, trial.numbers, variant)
 
@@ -293,27 +306,21 @@ def _around(
     state: Search, variant: str, module: nn.Module, best: Trial, stated: Sequence[Preprocessing]
 ) -> None:
     """Try what answers each question otherwise than the best trial."""
-    families = _families(state, variant, module, best)
-    near = sorted(
-        (replace(t, variant=variant) for one in state.near_by_variant.values() for t in one),
-        key=lambda t: t.near,
-    )
-    alternatives = [
-        *(Trial(h, STATED, variant) for h in stated),
-        *_otherwise(families, best, colored=len(state.colors) > 1),
-        *_shapes(state, best, near),
-    ]
-    for number, trial in enumerate(alternatives):
-        if monotonic() > state.deadline and number > 4:
-            break
-        state.say(f"whole network ({number + 1} of {len(alternatives)})")
-        state.whole(module, trial.how, trial.numbers, variant)
-    # The numbers and the order of colours are judged by the first layers, of all images.
+    # Numbers, sign and the order of colours are judged by the first layers, of all images.
     count = len(state.images)
-    for trial in families:
+    families = _families(state, variant, module, best)
+    for trial in (*families, *_swapped(best, colored=len(state.colors) > 1)):
         if (variant, trial.how) not in state.trials:
             found = state.near(module, trial.how, trial.numbers, variant, count)
             state.trials[variant, trial.how] = found
+    sizes, filters = _shapes(state, best)
+    needed = [*(Trial(h, STATED, variant) for h in stated),
+              *[t for t in families if t.wide is not best.wide][:1], *sizes]  # fmt: skip
+    for number, trial in enumerate((*needed, *filters)):
+        if number >= len(needed) and monotonic() > state.deadline:
+            break
+        state.say(f"whole network ({number + 1} of {len(needed) + len(filters)})")
+        state.whole(module, trial.how, trial.numbers, variant)
 
 
 def _families(state: Search, variant: str, module: nn.Module, best: Trial) -> list[Trial]:
@@ -329,28 +336,38 @@ def _families(state: Search, variant: str, module: nn.Module, best: Trial) -> li
 
 
 def _scored(images: Images, module: nn.Module, how: Preprocessing) -> list[tuple[float, Numbers]]:
-    planes = images.planes(how, len(images))
+    planes = images.planes(how, images.within(how, len(images)))
     try:
         layer = first_layer(module, planes)
-    except (RuntimeError, ValueError, AssertionError):  # a size that it does not take
+    except Exception:  # a module may raise anything on a size that it does not take
         return []
     flat = planes.double().transpose(0, 1).flatten(1)
     own = [(flat.mean(1).numpy(), flat.std(1).numpy())]
     if images.pictures:
         own.insert(0, images.own_of(how.color))
-    families = candidates.numbers(own, raw=images.raw)
-    if layer is None:
-        return [(0.0, n) for n in families]
+    families = candidates.numbers(own, how.color, raw=images.raw)
+    if layer is None:  # an activation, say: then each family has to be tried
+        plain = replace(how, mean=(0.0,) * how.channels, std=(1.0,) * how.channels)
+        return [(_first(images, module, plain, n), n) for n in families]
     scored = [(layer.divergence(n.a, n.b), n) for n in families]
+    if not images.raw:
+        return scored
     starts = [n for _, n in sorted(scored, key=lambda one: one[0])[:2]]
-    fitted = _fitted(layer, starts, alike=images.gray or how.channels == 1)
+    fitted = _fitted(layer, starts)
     return [*scored, (layer.divergence(fitted.a, fitted.b), fitted)]
 
 
-def _fitted(layer: FirstLayer, starts: Sequence[Numbers], *, alike: bool) -> Numbers:
+def _first(images: Images, module: nn.Module, how: Preprocessing, numbers: Numbers) -> float:
+    """The divergence of the first layer."""
+    prepared = candidates.preprocessing(how, numbers, how.color)
+    inputs = images.inputs(prepared, images.within(how, FEWEST))
+    return divergences(module, inputs, first=1)[0]
+
+
+def _fitted(layer: FirstLayer, starts: Sequence[Numbers]) -> Numbers:
     found: list[tuple[float, Array, Array, str]] = []
     for start in starts:
-        a, b = layer.fit(start.a, start.b, alike=alike)
+        a, b = layer.fit(start.a, start.b)
         name = (INVERTED if a[0] < 0 else "") + FITTED
         found.append((layer.divergence(a, b), a, b, name))
     _, a, b, name = min(found, key=lambda one: one[0])
@@ -369,25 +386,16 @@ def _spread(found: Sequence[tuple[float, Numbers]]) -> list[tuple[float, Numbers
     return list({one[1].name: one for one in kept}.values())
 
 
-def _otherwise(families: Sequence[Trial], best: Trial, *, colored: bool) -> list[Trial]:
-    """Of the same shape: the best few numbers, the best other scale, sign and order of colours."""
-    others = [t for t in families if t.how != best.how]
-    kept = others[:_FAMILIES]
-    for differs in (
-        lambda t: t.wide is not best.wide,
-        lambda t: t.inverted is not best.inverted,
-        lambda t: t.how.color != best.how.color,
-    ):
-        kept += [t for t in others if differs(t)][:1]
-    swapped = replace(
-        best.how, color={"RGB": "BGR", "BGR": "RGB"}.get(best.how.color, "L"),
-        mean=best.how.mean[::-1], std=best.how.std[::-1],
-    )  # fmt: skip
-    if colored:
-        # The same numbers by colour, and the same numbers by plane.
-        kept += [replace(best, how=swapped)]
-        kept += [replace(best, how=replace(swapped, mean=best.how.mean, std=best.how.std))]
-    return list({t.how: t for t in kept}.values())
+def _swapped(best: Trial, *, colored: bool) -> list[Trial]:
+    """The planes in the other order, with the numbers of their colours and of their places."""
+    if not colored:
+        return []
+    color = {"RGB": "BGR", "BGR": "RGB"}[best.how.color]
+    name = best.numbers.removesuffix(REVERSED)
+    name += REVERSED * (name == best.numbers)
+    by_place = replace(best.how, color=color)
+    by_color = replace(by_place, mean=best.how.mean[::-1], std=best.how.std[::-1])
+    return [replace(best, how=by_color), replace(best, how=by_place, numbers=name)]
 
 
 def _others(state: Search, how: Preprocessing) -> list[Preprocessing]:
@@ -397,9 +405,11 @@ def _others(state: Search, how: Preprocessing) -> list[Preprocessing]:
     return [*candidates.filters(how), candidates.cropped(how)]
 
 
-def _shapes(state: Search, best: Trial, near: Sequence[Trial]) -> list[Trial]:
-    """The best numbers in every other filter and the crop, and the sizes that come next, with the
-    same numbers and with their own."""
+def _shapes(state: Search, best: Trial) -> tuple[list[Trial], list[Trial]]:
+    """The sizes that come next, with the same numbers and with their own; and the best size by
+    every other filter and cropped, with the same numbers and with their own."""
+    near = [replace(t, variant=best.variant) for one in state.found.values() for t in one]
+    near.sort(key=lambda t: t.handicap * t.near)
     filters: dict[object, Trial] = {}
     sizes: dict[object, Trial] = {}
     for trial in near:
@@ -407,8 +417,9 @@ def _shapes(state: Search, best: Trial, near: Sequence[Trial]) -> list[Trial]:
             sizes.setdefault(trial.how.size, trial)
         elif trial.how.crop is None:
             filters.setdefault((trial.how.interpolation, trial.how.antialias), trial)
-    same = [replace(best, how=h) for h in _others(state, best.how)]
+    next_sizes: list[Trial] = []
     for trial in list(sizes.values())[:_SIZES_AROUND]:
         how = replace(best.how, resize=trial.how.resize, crop=trial.how.crop)
-        same += [trial, replace(best, how=how)]
-    return [t for t in (*same, *filters.values()) if t.how != best.how]
+        next_sizes += [trial, replace(best, how=how)]
+    same = [replace(best, how=h) for h in _others(state, best.how)]
+    return next_sizes, [t for t in (*same, *filters.values()) if t.how != best.how]
