@@ -8,7 +8,7 @@ that no statement is wrong, and are reported on the other half.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from interop.imprint.search import Trial
 
 FLOOR = 0.02  # of the median over layers: above it, the images are not of the kind trained on
 SAME, FITS = 0.05, 0.15  # shares by which numbers may differ and be called the same
-SURVIVES = 1.5  # by the first layer, whatever the images are
+# By the first layer, whatever the images are.
+SURVIVES, SURVIVES_FLOOR = 1.5, 0.05
 Score = Callable[[Sequence[float]], float]
 
 
@@ -96,6 +97,15 @@ CROP = Question("crop", lambda t: t.how.crop is not None, trimmed, 6.0, _size)
 VARIANT = Question("architecture", lambda t: t.variant, later, 1.5, lambda t: t.how, across=True)
 
 
+BLURRED = 2.5  # anti-aliasing changes less than an activation does, or padding
+
+
+def asked_of(ambiguity: str) -> tuple[Question, ...]:
+    """Return the questions, if architectures that have the same weights differ in `ambiguity`."""
+    variant = replace(VARIANT, ratio=BLURRED) if "anti-aliasing" in ambiguity else VARIANT
+    return SCALE, NUMBERS, INVERTED, COLOR, SIZE, FILTER, CROP, variant
+
+
 def asked(question: Question, trials: Sequence[Trial], best: Trial) -> Answer | None:
     """Return the answer that trials give to a question; None if there is none to compare."""
     if not (ranked := _ranked(question, trials, best)):
@@ -122,7 +132,8 @@ def survives(question: Question, answer: Answer, trials: Sequence[Trial]) -> boo
         value = question.answer(trial)
         least[value] = min(trial.layers[0], least.get(value, np.inf))
     others = [score for value, score in least.items() if value != answer.value]
-    return bool(others) and min(others) >= SURVIVES * least[answer.value]
+    near = least[answer.value] <= SURVIVES_FLOOR
+    return near and bool(others) and min(others) >= SURVIVES * least[answer.value]
 
 
 Ranked = list[tuple[Hashable, tuple[float, Trial]]]

@@ -87,7 +87,8 @@ def measure(
         swapped = dict(_swapped(module))
         more = search(swapped, images, sizes=(), stated=[t.how for t in trials[:2]], say=say)
         trials = _sorted([*trials, *more])
-    fed = _fed(nothing, trials, names(module, trials[0], images))
+    layers = names(module, trials[0], images)
+    fed = _fed(nothing, trials, layers, answers.asked_of(identity.ambiguity))
     at = next((t for t in trials if t.complete and t.how == identity.image_preprocessing), None)
     return replace(fed, stated=None if at is None else at.median)
 
@@ -235,10 +236,6 @@ def _swapped(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 # ---------------------------------------------------------------- what is said
 
 
-ASKED: tuple[Question, ...] = (
-    answers.SCALE, answers.NUMBERS, answers.INVERTED, answers.COLOR, answers.SIZE, answers.FILTER,
-    answers.CROP, answers.VARIANT,
-)  # fmt: skip
 # Without an answer to these nothing is called measured; filter and crop cost little accuracy.
 REQUIRED = tuple(q.name for q in (answers.SCALE, answers.NUMBERS, answers.INVERTED, answers.COLOR,
                                   answers.SIZE, answers.VARIANT))  # fmt: skip
@@ -248,12 +245,14 @@ def _sorted(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda t: t.rank)
 
 
-def _fed(nothing: Fed, trials: Sequence[Trial], layers: tuple[str, ...]) -> Fed:
+def _fed(
+    nothing: Fed, trials: Sequence[Trial], layers: tuple[str, ...], asked: Sequence[Question]
+) -> Fed:
     best = trials[0]
-    found = [a for q in ASKED if (a := answers.asked(q, trials, best)) is not None]
+    found = [a for q in asked if (a := answers.asked(q, trials, best)) is not None]
     given = tuple(_answered(a, best, trials) for a in found)
     shown: dict[object, Trial] = {}
-    others = [answers.next_best(q, trials, best) for q in ASKED]
+    others = [answers.next_best(q, trials, best) for q in asked]
     for trial in (*[t for t in trials if t.complete][:_SHOWN], *filter(None, others)):
         shown.setdefault((trial.how, trial.variant), trial)
     tried = tuple(

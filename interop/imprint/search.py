@@ -27,6 +27,7 @@ from interop.imprint.layers import FirstLayer, divergences, first_layer
 FEW = 32  # images by which sizes are chosen
 STATED = "as stated"
 MOST_ROUNDS, BETTER = 3, 0.97
+FITTED_FROM = 48  # images: a fit to fewer is of them, not of what they are drawn from
 FEWEST, PIXELS = 12, 2_500_000  # images, and pixels of them, that go through first layers
 ENLARGED = 256  # up to this size small images are tried enlarged as much as it takes
 KEPT = 300_000_000  # bytes of images that were resized before
@@ -350,7 +351,7 @@ def _scored(images: Images, module: nn.Module, how: Preprocessing) -> list[tuple
         plain = replace(how, mean=(0.0,) * how.channels, std=(1.0,) * how.channels)
         return [(_first(images, module, plain, n), n) for n in families]
     scored = [(layer.divergence(n.a, n.b), n) for n in families]
-    if not images.raw:
+    if not images.raw or len(images) < FITTED_FROM:
         return scored
     starts = [n for _, n in sorted(scored, key=lambda one: one[0])[:2]]
     fitted = _fitted(layer, starts)

@@ -107,3 +107,8 @@ def test_means_over_layers() -> None:
     assert answers.trimmed(layers) == pytest.approx((7 * 0.01 + 0.04) / 8)
     assert answers.first(layers) == pytest.approx((1e9 + 0.02) / 3)
     assert answers.later((5.0, 5.0, 0.01, 0.04)) == pytest.approx(0.02)
+
+
+def test_anti_aliasing_needs_more_than_an_activation() -> None:
+    ratios = [answers.asked_of(apart)[-1].ratio for apart in ("activation", "anti-aliasing")]
+    assert ratios == [answers.VARIANT.ratio, answers.BLURRED] and ratios[0] < ratios[1]
