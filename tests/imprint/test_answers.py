@@ -90,13 +90,14 @@ def test_numbers_that_are_nearly_the_same_are_one_answer() -> None:
 
 
 def test_above_the_floor_only_the_scale_survives() -> None:
-    best, other = trial(0.5), trial(5.0, replace(UNIT, scale=1.0), "0 to 255")
+    first = (0.04, *(0.5,) * 5)
+    best, other = replace(trial(0), layers=first), trial(5.0, replace(UNIT, scale=1.0), "0 to 255")
     trials = [best, other]
     scale = asked(answers.SCALE, trials, best)
     assert scale is not None and survives(answers.SCALE, scale, trials)
-    close = [best, replace(other, layers=(0.6,) * 6)]
-    scale = asked(answers.SCALE, close, best)
-    assert scale is not None and not survives(answers.SCALE, scale, close)
+    for layers, rest in ((first, (0.05,) * 6), ((0.06, *first[1:]), (5.0,) * 6)):
+        worse = [replace(best, layers=layers), replace(other, layers=rest)]
+        assert not survives(answers.SCALE, replace(scale, trial=worse[0]), worse)
     size = asked(answers.SIZE, [best, OTHERS[answers.SIZE]], best)
     assert size is not None and not survives(answers.SIZE, size, [best, OTHERS[answers.SIZE]])
 
