@@ -68,8 +68,8 @@ def measure(
 
     `data` is what `open_data` takes for pictures, labelled or not, or an .npz file with one array.
     `factory`, `head`, `arch` and `trust` are those of `interop.models.built`; preparations that are
-    `stated` are tried besides those of `sizes`. Raises DataError for data that are neither, and what
-    `built` raises.
+    `stated` are tried besides those of `sizes`. Raises DataError for data that are neither, and
+    what `built` raises.
     """
     say("reading the images")
     images = _images(data)

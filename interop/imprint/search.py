@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from time import monotonic
 
 import numpy as np
@@ -362,7 +363,7 @@ def _first(images: Images, module: nn.Module, how: Preprocessing, numbers: Numbe
     """The divergence of the first layer."""
     prepared = candidates.preprocessing(how, numbers, how.color)
     inputs = images.inputs(prepared, images.within(how, FEWEST))
-    return divergences(module, inputs, first=1)[0]
+    return next(iter(divergences(module, inputs, first=1)), inf)
 
 
 def _fitted(layer: FirstLayer, starts: Sequence[Numbers]) -> Numbers:
