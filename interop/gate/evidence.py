@@ -216,7 +216,7 @@ def _unproved(exported: Report) -> EvidenceGap | None:
 
 
 def _of_candidate(m: Measurement) -> bool:
-    if m.name == "peak memory":  # each model's own
+    if m.name in ("peak memory", "input divergence"):  # each model's own
         return m.conditions.get("model") == "B"
     return m.conditions.get("between") == "models"
 

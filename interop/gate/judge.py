@@ -245,6 +245,8 @@ def _shown(m: Measurement, policy: Policy) -> bool:
     if m.name in ("opset", "peak memory"):
         budget = "opset" if m.name == "opset" else "peak-memory-mb"
         return any(b.startswith(budget) for b in policy.budgets) and conditions.get("model") != "A"
+    if m.name == "input divergence":
+        return conditions.get("model") != "A"
     return m.name in ("file size", "providers not allowed") or conditions.get("between") == "models"
 
 

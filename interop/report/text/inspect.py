@@ -8,6 +8,7 @@ from interop.facts import Danger, HeadInput, HeadKind, HeadRole, Input, Json, Re
 from interop.facts.sections.check import InspectSection, TensorRow
 from interop.report.table import table
 from interop.report.text import fed
+from interop.report.text.measurements import measured_blocks
 from interop.report.text.shared import finding_lines, listing, short_name
 from interop.report.units import in_bytes
 
@@ -22,6 +23,7 @@ def blocks(report: Report) -> list[list[str]]:
         *(_file(i) for i in report.inputs[:MOST_STATE_DICTS]),
         [f"and {more} more state dicts (--format json has all)"] if more > 0 else [],
         *(fed.blocks(section.fed) if section.fed is not None else ()),
+        *measured_blocks(report),
         *(_tensors(place, rows) for place, rows in listed.items()),
         finding_lines(report),
     ]
