@@ -497,10 +497,14 @@ def _samples(candidate: Identity, policy: Policy) -> Samples | None:
 
 
 def _evidence(path: str) -> Report:
+    from interop.gate.measured_inputs import accepted
+
     report = read_report(path)
-    if report.command not in ("check", "export", "bench"):
-        what = f"a report of {report.command!r} is no evidence"
-        raise ConfigError(what, where=path, fix="give reports of check, export or bench")
+    if report.command not in ("check", "export", "bench", "inspect"):
+        what = f"a report of {report.command!r} is not evidence"
+        fix = "give reports of check, export, bench or inspect --data"
+        raise ConfigError(what, where=path, fix=fix)
+    accepted(report, path)
     return report
 
 

@@ -29,11 +29,10 @@ from interop.rules import finding
 
 RULE = Rule("data-unlike-training", Level.WARN, (Intent.REPLACE,), needs=("measurements",))
 USUAL = 0.02  # as in interop.imprint.answers: inputs of the kind that was trained on are below
-_BUDGET = "input-divergence"
 
 
 def check(case: Case) -> Iterator[Finding]:
-    allowed = case.budgets.get(_BUDGET)
+    allowed = case.budgets.get("input-divergence")
     for m in case.measurements:
         if m.name != "input divergence" or m.value is None:
             continue
