@@ -27,6 +27,7 @@ FEWEST_BATCHES = 200
 FEWEST_FILTERS = 8
 MOST_ELEMENTS, MOST_POSITIONS = 1024, 400  # of one filter, and of one of its colours
 MOST_VALUES = 1 << 20  # of the whole convolution
+MOST_SORTED = 10_000  # tensors that are put in order; networks with BatchNorm have fewer
 MOST_WORK, FEWEST_SAMPLED = 800_000, 16  # multiplications, and filters whatever they cost
 
 # The gates: beyond these the numbers are not those of this convolution's input.
@@ -49,14 +50,14 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 RAW = "0 to 255"
 LESS_MEAN = "0 to 255 less a mean"
 UNIT = "0 to 1"
-IMAGENET = "0 to 1, ImageNet mean and std"
+STANDARD = "less a mean and over a std (ImageNet's, or the data's own)"
 HALF = "-1 to 1"
 # (family, what a channel is multiplied by and what is added to it, to be of 0 to 1 again)
 _BACK: tuple[tuple[str, Sequence[float], Sequence[float]], ...] = (
     (RAW, (1 / 255,) * 3, (0.0,) * 3),
     (LESS_MEAN, (1 / 255,) * 3, PHOTO_MEAN),
     (UNIT, (1.0,) * 3, (0.0,) * 3),
-    (IMAGENET, _IMAGENET_STD, PHOTO_MEAN),
+    (STANDARD, _IMAGENET_STD, PHOTO_MEAN),
     (HALF, (0.5,) * 3, (0.5,) * 3),
 )
 # Their forward changes the input to another preparation first, with no buffer that shows it.
@@ -168,6 +169,8 @@ def _in_order(identity: Identity) -> Sequence[TensorSpec]:
     state = identity.state
     if state is not None and state.ordered and not sorted_by_name(tensors):
         return tensors
+    if len(tensors) > MOST_SORTED:
+        raise _Silent("the file sorts its tensors by name, and they are too many to put in order")
     line = in_definition_order(tensors, [a.name for a in identity.architectures])
     if identity.architectures:
         return line

@@ -48,7 +48,7 @@ def later(layers: Sequence[float]) -> float:
 class Question:
     """What is asked. `answer` is what a trial says to it, `score` the mean over layers by which
     trials are compared, `ratio` what decides. `alike` says what else has to be the same as in the
-    best trial; `shallow`: the first layers are enough."""
+    best trial; `shallow`: the first layers are enough; `across`: modules are compared."""
 
     name: str
     answer: Callable[[Trial], Hashable]
@@ -56,6 +56,7 @@ class Question:
     ratio: float
     alike: Callable[[Trial], Hashable] = lambda t: ()
     shallow: bool = False
+    across: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ NUMBERS = Question("mean and std", lambda t: t.numbers, first, 1.75,
 SIZE = Question("size", _size, median, 1.3)
 FILTER = Question("filter", _filter, trimmed, 4.0, lambda t: (t.how.resize, t.how.crop))
 CROP = Question("crop", lambda t: t.how.crop is not None, trimmed, 4.0, _size)
-VARIANT = Question("architecture", lambda t: t.variant, later, 1.5, lambda t: t.how)
+VARIANT = Question("architecture", lambda t: t.variant, later, 1.5, lambda t: t.how, across=True)
 
 
 def asked(question: Question, trials: Sequence[Trial], best: Trial) -> Answer | None:
@@ -130,7 +131,7 @@ def _ranked(question: Question, trials: Sequence[Trial], best: Trial) -> Ranked:
     own = question.alike(best)
     by_answer: dict[Hashable, tuple[float, Trial]] = {}
     for trial in trials:
-        same = question is VARIANT or trial.variant == best.variant
+        same = question.across or trial.variant == best.variant
         if not same or question.alike(trial) != own or not (trial.complete or question.shallow):
             continue
         score = question.score(trial.layers) * trial.handicap

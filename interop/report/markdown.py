@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from interop.facts import Finding, Measurement, Report
+from interop.facts.sections.check import InspectSection
+from interop.report import fed
 from interop.report.curves import WRITTEN, shortened
 from interop.report.units import quantity
 from interop.report.values import known, of, span
@@ -53,6 +55,7 @@ def render(report: Report) -> str:
                ((text(p.name), "holds" if p.holds else "**fails**", text(p.what))
                 for p in report.proofs)),
         _table(("measured", "of", "value", "95 % interval"), map(_figures, report.measurements)),
+        *_fed(report),
         *_learning(report),
         *(_finding(finding) for finding in faults(report)),
         *(_finding(finding, why) for finding, why in waived(report)),
@@ -89,6 +92,15 @@ def _assessed(report: Report) -> Iterator[str]:
         yield "### Limits of this evidence"
         yield _said("Scope", limits)
     yield _said("Of the run", assessed.notes(report))
+
+
+def _fed(report: Report) -> Iterator[str]:
+    """How a model was fed, where inputs were given."""
+    if (seen := report.section(InspectSection).fed) is None:
+        return
+    yield text(fed.headline(seen))
+    for one in () if seen.why else (fed.answers(seen), fed.tried(seen)):
+        yield _table(tuple(map(text, one.head)), (tuple(map(text, row)) for row in one.rows))
 
 
 def _learning(report: Report) -> Iterator[str]:

@@ -26,6 +26,8 @@ def quantity(value: float, unit: str) -> str:
         return f"{value:.2g} nats"
     if unit == Unit.RATIO:
         return f"{value:.3f}"
+    if unit == Unit.NATS:
+        return f"{value:.3g} {unit}"
     return f"{value:.3g}" if unit == Unit.P else f"{value:.2f} {unit}"
 
 

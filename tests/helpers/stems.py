@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+STANDARD = "less a mean and over a std (ImageNet's, or the data's own)"
 Tensors = dict[str, tuple[tuple[int, ...], list[float]]]
 Prepare = Callable[[float, int], float]
 
@@ -20,7 +21,7 @@ PREPARATIONS: Mapping[str, Prepare] = {
     "0 to 255": lambda x, c: 255 * x,
     "0 to 255 less a mean": lambda x, c: 255 * (x - MEAN[c]),
     "0 to 1": lambda x, c: x,
-    "0 to 1, ImageNet mean and std": lambda x, c: (x - MEAN[c]) / STD[c],
+    STANDARD: lambda x, c: (x - MEAN[c]) / STD[c],
     "-1 to 1": lambda x, c: 2 * x - 1,
 }
 _FORMATS = {"F64": "d", "F32": "f", "F16": "e", "BF16": "H", "I64": "q"}

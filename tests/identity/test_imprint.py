@@ -25,7 +25,7 @@ from interop.facts import Answer, Identity, Imprint, Intent, Level, TextPreproce
 from interop.gate.candidate import ModelPath, judge
 from interop.identity import identify_file
 from interop.identity import imprint as imprints
-from interop.identity.imprint import remembered, with_imprint
+from interop.identity.imprint import STANDARD, remembered, with_imprint
 from interop.policy.policy import Policy
 from interop.reading.values import plain
 from tests.conftest import Run
@@ -42,7 +42,7 @@ def of(path: Path, tensors: Tensors, dtype: str = "F32", **more: str) -> Imprint
 
 
 def imagenet(**changes: object) -> Tensors:
-    return numbered(stem(PREPARATIONS["0 to 1, ImageNet mean and std"], **changes))  # type: ignore[arg-type]
+    return numbered(stem(PREPARATIONS[STANDARD], **changes))  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- statements
@@ -71,13 +71,13 @@ def test_a_grey_stem_has_one_mean(tmp_path: Path) -> None:
     seen = of(tmp_path, numbered(grey))
     assert (seen.wide, seen.family, len(seen.mean)) == (True, "0 to 255", 1)
     seen = of(tmp_path, numbered(stem(lambda x, _: (x - 0.449) / 0.226, colours=1)))
-    assert (seen.wide, seen.family) == (False, "0 to 1, ImageNet mean and std")
+    assert (seen.wide, seen.family) == (False, STANDARD)
 
 
 @pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "BF16"])
 def test_of_every_type_of_number_it_is_the_same(tmp_path: Path, dtype: str) -> None:
     seen, exact = of(tmp_path, imagenet(), dtype), of(tmp_path, imagenet(), "F64")
-    assert seen.family == exact.family == "0 to 1, ImageNet mean and std"
+    assert seen.family == exact.family == STANDARD
     assert seen.scale == pytest.approx(exact.scale, rel=0.02)
     assert seen.mean == pytest.approx(exact.mean, abs=0.02)
 
@@ -391,7 +391,7 @@ def test_inspect_shows_it(tmp_path: Path, interop: Run) -> None:
     rows = done.stdout[done.stdout.index("remembered") :]
     assert "the first layer received mean 0.01 0.00 0.03, scale 1.1" in rows
     assert "not 0 to 255" in rows
-    assert "if the data look like ordinary photos: 0 to 1, ImageNet mean and" in rows
+    assert "if the data look like ordinary photos: less a mean and over a std" in rows
     assert max(map(len, done.stdout.splitlines())) <= 80
     said = json.loads(interop("inspect", path, "--format", "json").stdout)
     facts = said["inputs"][0]["facts"]["imprint"]
@@ -440,7 +440,7 @@ def findings(a: Path, b: Path) -> list[tuple[str, Answer]]:
     return [(f.what, report.outcome) for f in report.findings if f.rule == RULE]
 
 
-UNIT, WIDER, NORMAL = "0 to 1", "0 to 255", "0 to 1, ImageNet mean and std"
+UNIT, WIDER, NORMAL = "0 to 1", "0 to 255", STANDARD
 
 
 def test_one_of_two_files_was_fed_0_to_255(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from interop.facts import Answer, Json, Report
 from interop.facts.sections.check import CheckSection
 from interop.facts.sections.doctor import DoctorSection
-from interop.report.html import training
+from interop.report.html import fed, training
 from interop.report.html.bench import Measured, cards, figures, flips, tables
 from interop.report.html.components import Card, facts_table, flat
 from interop.report.json import to_json
@@ -24,7 +24,7 @@ _SIGNS = {Answer.YES: "✓", Answer.NO: "✗", Answer.UNKNOWN: "?", Answer.NA: "
 # Shown in a place of their own, or of use to programs alone.
 _ELSEWHERE = (
     "values", "conditions", "predictions", "problems", "intent", "previews", "classes",
-    "curves",
+    "curves", "fed",
 )  # fmt: skip
 # Of an assessment all that its tables, cards and drawings show.
 _ASSESSED = (
@@ -72,9 +72,9 @@ def view(report: Report) -> dict[str, Any]:
 
 def _measured(report: Report, measured: Measured) -> dict[str, Any]:
     return {
-        "cards": [*_values(report), *cards(measured)],
-        "figures": [*training.figures(report), *figures(measured)],
-        "tables": [*_moved(report), *tables(measured)],
+        "cards": [*fed.cards(report), *_values(report), *cards(measured)],
+        "figures": [*fed.figures(report), *training.figures(report), *figures(measured)],
+        "tables": [*fed.tables(report), *_moved(report), *tables(measured)],
     }
 
 

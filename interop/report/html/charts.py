@@ -328,14 +328,24 @@ def lines(
     return _svg(name, title, description, body, bottom + 42)
 
 
-def learning_curves(name: str, title: str, series: Sequence[Line], y_name: str) -> str:
-    """Lines over epochs, on even axes that hold the values alone; the label at the end."""
+def learning_curves(
+    name: str,
+    title: str,
+    series: Sequence[Line],
+    y_name: str,
+    *,
+    x_name: str = "epoch",
+    log: bool = False,
+) -> str:
+    """Lines over epochs, or over other counts, on axes that hold the values alone; the label at the
+    end. `log`: the values lie far apart."""
     xs = [x for s in series for x, _ in s.points]
     top, bottom, left, right = 22.0, 182.0, 48.0, 286.0
-    y_scale = replace(fitted([y for s in series for _, y in s.points]), start=bottom, end=top)
+    values = [y for s in series for _, y in s.points]
+    y_scale = replace(fitted(values, log=log), start=bottom, end=top)
     x_scale = Scale(min(xs) - 0.5, max(xs) + 0.5, start=left, end=right)
     body = _text(left - 40, 13, y_name, "quiet")
-    body += _text((left + right) / 2, bottom + 34, "epoch", "tick quiet")
+    body += _text((left + right) / 2, bottom + 34, x_name, "tick quiet")
     body += _levels(y_scale, left, right, lambda value: f"{value:.4g}")
     for value in (v for v in x_scale.ticks(24) if v == round(v)):
         body += _text(x_scale.at(value), bottom + 16, f"{value:g}", "tick")
