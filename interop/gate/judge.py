@@ -71,7 +71,7 @@ def gate(
     checked = evidence.own_check(reports)
     unchanged = unchanged or _same(checked)
     fed = Handed() if unchanged else Handed.of(policy, reports, checked, now)
-    contradictions = fed.findings(checked)
+    contradictions = fed.findings(policy, checked)
     own = _own(policy, checked, reports, now, unchanged, contradictions)
     standing, _ = waivers.apply(own, policy.waivers, _day(now))
     verdict = _verdict(policy, checked, standing, unchanged)
@@ -182,9 +182,9 @@ def _own(
         handed = report.command == "check" and report is not checked
         if handed and not evidence.fault(policy, report, checked, now):
             findings += [f for f in report.findings if (f.rule, f.what) not in known]
+    findings = [replace(f, level=policy.levels.get(f.rule, f.level)) for f in findings]
     if measured:  # in place of what the files alone make likely
         findings = [f for f in findings if f.rule != MEASURED_RULE] + list(measured)
-    findings = [replace(f, level=policy.levels.get(f.rule, f.level)) for f in findings]
     return [_settled(f) for f in findings] if unchanged else findings
 
 

@@ -7,6 +7,7 @@ was measured with inputs is an error of the same rule.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -85,12 +86,20 @@ class Handed(NamedTuple):
                 measured += [Measured(n, checked.inputs[n].path, fed, file) for n in sides]
         return cls(tuple(measured), tuple(gaps))
 
-    def findings(self, checked: Report) -> tuple[Finding, ...]:
-        """The contradictions between the two, and with what a file states."""
+    def findings(self, policy: Policy, checked: Report) -> tuple[Finding, ...]:
+        """The contradictions between the two, and with what a file states.
+
+        A policy that lowers the rule's level makes of them what the files alone are: unknown.
+        """
         olds, news = ([m for m in self.measured if m.side == side] for side in (0, 1))
         pairs = (f for a, b in product(olds, news) for f in _between(a, b))
         stated = (f for m in self.measured for f in _with_stated(m, checked.inputs[m.side]))
-        return tuple({f.what: f for f in (*pairs, *stated)}.values())
+        found = {f.what: f for f in (*pairs, *stated)}.values()
+        level = policy.levels.get(RULE, Level.ERROR)
+        if level is Level.ERROR:
+            return tuple(found)
+        level = Level.NOTE if level is Level.OFF else level
+        return tuple(replace(f, level=level, answer=Answer.UNKNOWN) for f in found)
 
     def said(self, findings: Sequence[Finding]) -> str:
         """Where the measurements came from, and what came of them."""

@@ -20,21 +20,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from interop.errors import DataError, ModelError
-from interop.facts import (
-    Architecture,
-    Evidence,
-    Fed,
-    Identity,
-    Measurement,
-    Standing,
-    input_divergence,
-)
+from interop.facts import Evidence, Fed, Identity, Measurement, Standing, input_divergence
 from interop.identity.preparations import apart, in_words
 from interop.imprint.answers import VARIANT
 from interop.imprint.pipeline import measure, preparation, stated_divergence
 from interop.models.build_module import as_built
 
 Say = Callable[[str], None]
+_MEASURED = "measured"
 
 
 def decided(
@@ -73,11 +66,13 @@ def decided(
 
 
 def note(identity: Identity) -> tuple[str, ...]:
-    """Return what a report says of a preparation that was measured."""
+    """Return what a report says of an architecture and a preparation that were measured."""
+    measured = [a for a in identity.architectures if a.evidence.startswith(_MEASURED)]
+    notes = [f"architecture {a.evidence}: {a.name}" for a in measured]
     how = identity.image_preprocessing
-    if how is None or how.evidence is not Evidence.MEASURED:
-        return ()
-    return (f"preprocessing {how.source or 'measured'}: {in_words(how)}",)
+    if how is not None and how.evidence is Evidence.MEASURED:
+        notes.append(f"preprocessing {how.source or _MEASURED}: {in_words(how)}")
+    return tuple(notes)
 
 
 def divergence(
@@ -120,9 +115,8 @@ def _architecture(identity: Identity, fed: Fed) -> Identity:
     one = next((a for a in identity.architectures if a.name == answer.answer), None)
     if one is None or len(identity.architectures) < 2:
         return identity
-    evidence = f"measured on {fed.samples} images of {fed.data}"
-    settled: Architecture = replace(one, evidence=evidence)
-    return replace(identity, architectures=(settled,), ambiguity="")
+    evidence = f"{_MEASURED} on {fed.samples} images of {fed.data}"
+    return replace(identity, architectures=(replace(one, evidence=evidence),), ambiguity="")
 
 
 def _prepared(identity: Identity, fed: Fed) -> Identity:

@@ -22,8 +22,6 @@ def quantity(value: float, unit: str) -> str:
         return f"{value:.{2 if value < 10 else 0}f} per second"
     if unit == Unit.COUNT:
         return f"{value:.0f}"
-    if unit == Unit.NATS:
-        return f"{value:.2g} nats"
     if unit == Unit.RATIO:
         return f"{value:.3f}"
     if unit == Unit.NATS:
