@@ -186,7 +186,7 @@ def bench(
         seen = [
             decided(
                 one, data, factory=options.factory, arch=options.arch, trust=options.trust,
-                say=progress,
+                task=options.task, columns=options.columns, split=options.split, say=progress,
             )
             for one in seen
         ]  # fmt: skip

@@ -169,7 +169,10 @@ def _known(
         what = "weights drawn at random remember no inputs"
         raise ConfigError(what, where=spec.given, fix="state the preparation with --preprocess")
     say(f"{spec.name}: measuring how its inputs are prepared")
-    identity = decided(source.identity, data, factory=spec.factory, say=say)
+    identity = decided(
+        source.identity, data, factory=spec.factory, task=options.task, columns=options.columns,
+        split=options.split, say=say,
+    )  # fmt: skip
     source = replace(source, identity=identity)
     return replace(spec, known=source, preprocessing=identity.preprocessing)
 

@@ -225,12 +225,13 @@ def _report(
     # Before the answers are waited for: texts that no tokenizer knows are not worth the wait.
     known = [_unread(c, w, p, data) for c, w, p in zip(contenders, wanted, prepares, strict=False)]
     answered: list[list[Answered]] = []
+    unlike: list[Measurement] = []
     for contender, one, prepare in zip(contenders, wanted, prepares, strict=False):
         answers, waited = answer(contender, one.data, prepare, one.task, say)
         answered.append(answers)
         pace[contender.role] = _pace(answers, waited)
-        measurements += _divergence(contender, one, prepare)
-    measurements += _accuracy(answered)
+        unlike += _divergence(contender, one, prepare)
+    measurements += [*_accuracy(answered), *unlike]
     if options.batches:
         inputs = _inputs(contenders, wanted, prepares, max(options.batches))
         measurements += measure_latency(contenders, inputs, options.batches, options.seconds, say)

@@ -40,12 +40,15 @@ def decided(
     head: str | None = None,
     arch: str | None = None,
     trust: bool = False,
+    task: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
     say: Say | None = None,
 ) -> Identity:
     """Return the identity with its preparation measured on `data` if `prepare` asks for it.
 
     With `architecture`, or beside a preparation, the one of several architectures that has these
-    weights is taken if the data decide it. The other options are those of `interop.models.built`.
+    weights is taken if the data decide it. The other options are those of `measure`.
     Without data it comes back as it is. Raises Unsettled if the preparation is undecided, and what
     `measure` raises.
     """
@@ -55,7 +58,8 @@ def decided(
     say = say or (lambda _: None)
     try:
         fed = measure(
-            identity, data, factory=factory, head=head, arch=arch, trust=trust, say=say
+            identity, data, factory=factory, head=head, arch=arch, trust=trust, task=task,
+            columns=columns, split=split, say=say,
         )  # fmt: skip
     except (DataError, ModelError):
         if prepare:

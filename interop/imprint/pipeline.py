@@ -60,6 +60,9 @@ def measure(
     arch: str | None = None,
     trust: bool = False,
     stated: Sequence[Preprocessing] = (),
+    task: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
     seconds: float = SECONDS,
     say: Say = lambda _: None,
 ) -> Fed:
@@ -67,10 +70,11 @@ def measure(
 
     `data` is what `open_data` takes for pictures, labelled or not, or an .npz file with one array.
     `factory`, `head`, `arch` and `trust` are those of `interop.models.built`; `stated` are tried
-    besides. Raises DataError for data that are neither, and what `built` raises.
+    besides; `task`, `columns` and `split` are those of `open_data`. Raises DataError for data that
+    are neither, and what `built` raises.
     """
     say("reading the images")
-    images = _images(data)
+    images = _images(data, task, columns, split)
     nothing = Fed(str(data), len(images), WANTED, FLOOR)
     modules = _modules(identity, factory, head, arch, trust, say)
     module = next(iter(modules.values()))
@@ -149,8 +153,11 @@ def preparation(fed: Fed, identity: Identity) -> Preprocessing:
 # ---------------------------------------------------------------- what is given
 
 
-def _images(data: str | Path) -> Images:
-    records = open_data(data, TaskName.IMAGE_CLASSIFICATION, None).spread(WANTED)
+def _images(
+    data: str | Path, task: str | None, columns: Mapping[str, str] | None, split: str | None
+) -> Images:
+    task = task or TaskName.IMAGE_CLASSIFICATION
+    records = open_data(data, task, None, columns=columns, split=split).spread(WANTED)
     pictures = [r.raw for r in records if isinstance(r.raw, Image.Image)]
     return Images(pictures) if len(pictures) == len(records) else _arrays(records, str(data))
 

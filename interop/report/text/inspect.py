@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from interop.facts import Danger, HeadInput, HeadKind, HeadRole, Input, Json, Report
+from interop.facts import Danger, Evidence, HeadInput, HeadKind, HeadRole, Input, Json, Report
 from interop.facts.sections.check import InspectSection, TensorRow
 from interop.report.table import table
 from interop.report.text import fed
@@ -231,7 +231,7 @@ def _preprocessing(pre: dict[str, Json]) -> str:
     if pre.get("kind", "image") != "image":
         skip = ("kind", "source", "evidence")
         parts = (f"{k.replace('_', ' ')} {_how(v)}" for k, v in pre.items() if k not in skip)
-        return f"{pre['kind']}, {', '.join(parts)} ({pre['source']})"
+        return f"{pre['kind']}, {', '.join(parts)} ({_source(pre)})"
     size = "x".join(map(str, pre["resize"]))
     crop = f", crop {'x'.join(map(str, pre['crop']))}" if pre.get("crop") else ""
     mean, std = (", ".join(f"{v:g}" for v in pre[k]) for k in ("mean", "std"))
@@ -239,8 +239,15 @@ def _preprocessing(pre: dict[str, Json]) -> str:
     scale += "" if pre.get("antialias", True) else ", no antialiasing"
     return (
         f"{pre['color']}, resize {size} {pre['interpolation']}{crop}, "
-        f"mean {mean}, std {std}{scale} ({pre['source']})"
+        f"mean {mean}, std {std}{scale} ({_source(pre)})"
     )
+
+
+def _source(pre: Mapping[str, Json]) -> str:
+    """Where a preprocessing was learned, and whether somebody stated it at all."""
+    evidence = pre.get("evidence", Evidence.STATED)
+    known = evidence == Evidence.STATED or pre["source"].startswith(evidence)
+    return str(pre["source"]) if known else f"{evidence}, {pre['source']}"
 
 
 def _how(value: Json) -> str:
