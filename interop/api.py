@@ -71,7 +71,7 @@ def inspect(
     with _fetching(progress):
         hashed = options.data is not None
         manifest = read(path, whole=options.values or hashed, content_hash=hashed)
-    arch, labels, how = options.arch, options.labels, options.preprocessing
+    arch, labels, how = options.arch, options.labels, options.stated
     identified = partial(identify, manifest, arch=arch, labels=labels, preprocessing=how)
     places = [place] if place is not None else places_of(manifest)
     seen = [with_runner_up(identified(place=p)) for p in places]
@@ -114,10 +114,16 @@ def export(
     need_torch_side("export")
     from interop.export import ExportOptions
     from interop.export import export as export_identity
+    from interop.imprint import decided
 
     options = options or ExportOptions()
-    identity = _identified(checkpoint, options, progress)
+    identity = _identified(checkpoint, options.measurable(options.data), progress)
     _announce(identity, options.trust, log)
+    identity = decided(
+        identity, options.data, prepare=options.measures, architecture=True,
+        factory=options.factory, head=options.head, arch=options.arch, trust=options.trust,
+        say=progress,
+    )  # fmt: skip
     return export_identity(identity, out or _named_after(checkpoint), options, progress=progress)
 
 
@@ -168,12 +174,22 @@ def bench(
     need_torch_side("bench")
     from interop.bench import BenchOptions
     from interop.bench import bench as bench_identities
+    from interop.imprint import decided
 
     options = options or BenchOptions()
     options.check()
-    seen = [_identified(model, options, progress) for model in models]
+    facts = options.measurable(data)
+    seen = [_identified(model, facts, progress) for model in models]
     for identity in seen:
         _announce(identity, options.trust, log)
+    if options.measures:
+        seen = [
+            decided(
+                one, data, factory=options.factory, arch=options.arch, trust=options.trust,
+                task=options.task, columns=options.columns, split=options.split, say=progress,
+            )
+            for one in seen
+        ]  # fmt: skip
     return bench_identities(seen, data, options, progress=progress)
 
 
@@ -481,10 +497,14 @@ def _samples(candidate: Identity, policy: Policy) -> Samples | None:
 
 
 def _evidence(path: str) -> Report:
+    from interop.gate.measured_inputs import accepted
+
     report = read_report(path)
-    if report.command not in ("check", "export", "bench"):
-        what = f"a report of {report.command!r} is no evidence"
-        raise ConfigError(what, where=path, fix="give reports of check, export or bench")
+    if report.command not in ("check", "export", "bench", "inspect"):
+        what = f"a report of {report.command!r} is not evidence"
+        fix = "give reports of check, export, bench or inspect --data"
+        raise ConfigError(what, where=path, fix=fix)
+    accepted(report, path)
     return report
 
 

@@ -57,6 +57,7 @@ from interop.facts.sections.assess import (
 )
 from interop.facts.sections.bench import ClassTables
 from interop.identity.describe import describe
+from interop.imprint import decided, note
 from interop.models.backbone import Features, PretrainedSource, bare, input_names
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
@@ -107,9 +108,9 @@ def assess(
         raise ConfigError("no model was given", fix="assess takes one model or more")
     require_torch_device(options.device)
     _check(options)
-    specs = _specs(models, options)
+    specs = _specs(models, data, options)
     say("reading the models")
-    specs = [replace(spec, known=spec.source()) for spec in specs]
+    specs = [_known(spec, data, options, say) for spec in specs]
     sources = [spec.source() for spec in specs]
     say("reading the data set")
     task = _task(sources[0], data, options)
@@ -136,12 +137,14 @@ def assess(
     return _report(candidates, of, plan, options, looked, refused)
 
 
-def _specs(models: Sequence[str], options: AssessOptions) -> list[CandidateSpec]:
+def _specs(models: Sequence[str], data: str | Path, options: AssessOptions) -> list[CandidateSpec]:
     names = names_of(models)
     for name in (*options.factories, *options.features):
         if name and name not in names:
             what = f"{name!r} is none of the models"
             raise ConfigError(what, fix=f"they are called {', '.join(names)}")
+
+    how = options.measurable(data).stated
 
     def own(given: Mapping[str, str], name: str) -> str | None:
         return given.get(name, given.get(""))
@@ -149,10 +152,29 @@ def _specs(models: Sequence[str], options: AssessOptions) -> list[CandidateSpec]
     return [
         CandidateSpec(
             n, m, options.arch, own(options.factories, n), own(options.features, n) or "",
-            options.labels, options.preprocessing, options.seed, options.strict,
+            options.labels, how, options.seed, options.strict,
         )
         for n, m in zip(names, models, strict=True)
     ]  # fmt: skip
+
+
+def _known(
+    spec: CandidateSpec, data: str | Path, options: AssessOptions, say: Say
+) -> CandidateSpec:
+    """A candidate with its weights; its preparation is measured by itself if that is asked for."""
+    source = spec.source()
+    if not options.measures:
+        return replace(spec, known=source)
+    if source.random:
+        what = "weights drawn at random remember no inputs"
+        raise ConfigError(what, where=spec.given, fix="state the preparation with --preprocess")
+    say(f"{spec.name}: measuring how its inputs are prepared")
+    identity = decided(
+        source.identity, data, factory=spec.factory, task=options.task, columns=options.columns,
+        split=options.split, say=say,
+    )  # fmt: skip
+    source = replace(source, identity=identity)
+    return replace(spec, known=source, preprocessing=identity.preprocessing)
 
 
 def _task(source: PretrainedSource, data: str | Path, options: AssessOptions) -> str:
@@ -396,6 +418,7 @@ def _report(
             *(f"{f.place}: {f.what}" for f in _assumed(candidates)),
             *_warnings(candidates, of),
             *looked.notes,
+            *(f"{c.name}: {words}" for c in candidates for words in note(c.source.identity)),
         ),
     )  # fmt: skip
     return Report(

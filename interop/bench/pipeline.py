@@ -41,8 +41,11 @@ from interop.facts import (
 )
 from interop.facts.sections.bench import BenchSection, ClassTables, Pace, SamplePreview
 from interop.identity.describe import dataset_hash, describe
+from interop.imprint import divergence
+from interop.imprint import note as measured_note
 from interop.models.build_module import as_built
-from interop.models.signature import Signature, drawn
+from interop.models.signature import Forward, Signature, drawn
+from interop.models.signature.types import DETECTIONS
 from interop.rules import all_rules, run
 from interop.runtimes.pytorch import require_torch_device
 from interop.tasks import Task
@@ -53,6 +56,7 @@ from interop.tasks.infer import NAMED, need_interface, task_name
 NOISE = 1.25
 PREVIEWS = 24
 CALIBRATION = 64
+REMEMBERED = 64  # inputs that are compared with what the weights remember
 SAMPLES = 16  # batches of 1, 2 and 3 use each once
 Say = Callable[[str], None]
 
@@ -221,11 +225,13 @@ def _report(
     # Before the answers are waited for: texts that no tokenizer knows are not worth the wait.
     known = [_unread(c, w, p, data) for c, w, p in zip(contenders, wanted, prepares, strict=False)]
     answered: list[list[Answered]] = []
+    unlike: list[Measurement] = []
     for contender, one, prepare in zip(contenders, wanted, prepares, strict=False):
         answers, waited = answer(contender, one.data, prepare, one.task, say)
         answered.append(answers)
         pace[contender.role] = _pace(answers, waited)
-    measurements += _accuracy(answered)
+        unlike += _divergence(contender, one, prepare)
+    measurements += [*_accuracy(answered), *unlike]
     if options.batches:
         inputs = _inputs(contenders, wanted, prepares, max(options.batches))
         measurements += measure_latency(contenders, inputs, options.batches, options.seconds, say)
@@ -243,6 +249,7 @@ def _report(
         *_interface([c.identity for c in contenders]),
     )
     notes = [f"{c.role}: {n}" for c in contenders for n in c.notes]
+    notes += [f"{c.role}: {words}" for c in contenders for words in measured_note(c.identity)]
     notes += dict.fromkeys(one.note for one in wanted if one.note)
     section = BenchSection(
         device=options.device,
@@ -296,6 +303,24 @@ def _interface(models: Sequence[Identity]) -> list[Finding]:
     return [
         f for f in findings if "pair" in rules[f.rule].rule.needs and Intent.REPLACE in f.breaks
     ]
+
+
+def _divergence(
+    contender: Contender, wanted: BenchTarget, prepare: Preparation
+) -> Sequence[Measurement]:
+    """How far the prepared inputs are from what the model's BatchNorms remember of training."""
+    forward = contender.forward
+    if not isinstance(forward, Forward) or prepare.most is not None or not _of_images(contender):
+        return ()
+    inputs = prepare(wanted.data.spread(REMEMBERED)).inputs
+    return divergence(forward, inputs, f"{contender.role} pytorch", model=contender.role)
+
+
+def _of_images(contender: Contender) -> bool:
+    takes = contender.signature
+    return len(takes.arguments) == 1 and len(takes.arguments[0].axes) == 4 and (
+        takes.kind != DETECTIONS
+    )  # fmt: skip
 
 
 def _accuracy(answered: Sequence[Sequence[Answered]]) -> list[Measurement]:

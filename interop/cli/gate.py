@@ -21,6 +21,8 @@ Example:
   interop gate candidate.pth --baseline prod.pth --policy interop.toml
   interop gate candidate.pth --baseline prod.pth --evidence bench.json \\
       --report junit:gate.xml
+  interop gate candidate.pth --baseline prod.pth --evidence prod-fed.json \\
+      --evidence candidate-fed.json
   interop gate models/a.pth --baseline git:origin/main:models/a.pth
   interop gate --all models --baseline git:origin/main:
   interop gate --show-config
@@ -57,7 +59,8 @@ def command(
 
     The policy says which question must be answered yes (replace, unless it says
     otherwise), which budgets hold and which evidence is needed. Evidence that is not
-    handed in is made here where the policy says how.
+    handed in is made here where the policy says how. Reports of inspect --data of both
+    models turn a contradiction in how they were fed into an error.
     """
     policy = asked_policy(policy_file)
     if show_config:

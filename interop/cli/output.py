@@ -58,13 +58,21 @@ def _printable(text: str, form: str) -> str:
 
 def _unused(report: Report) -> list[str]:
     """What a person gave beside files that say it themselves."""
+    from interop.identity.user_facts import FromData
+
     context = click.get_current_context(silent=True)
     given = context.params if context is not None else {}
     options = []
     for option, fact in (("labels", "labels"), ("preprocess", "preprocessing")):
         stated = [i.facts[fact] for i in report.inputs if fact in i.facts]
         sources = [s.get("source", "") if s else "" for s in stated]
-        if given.get(fact) is not None and sources and f"--{option}" not in sources:
+        measured = isinstance(given.get(fact), FromData)
+        if (
+            given.get(fact) is not None
+            and not measured
+            and sources
+            and f"--{option}" not in sources
+        ):
             options.append(option)
     return options
 

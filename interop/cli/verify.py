@@ -23,7 +23,12 @@ Exit code 1 where a proof fails or a file has other bytes than were proved, 3
 where a proof cannot be made here.""",
 )
 @click.argument("bundle", type=click.Path(exists=True, file_okay=False))
-@options_of(ExportOptions, only=("runtime", "device", "factory", "head", "arch", "strict", "trust"))
+@options_of(
+    ExportOptions,
+    only=(
+        "runtime", "device", "factory", "head", "data", "preprocessing", "arch", "strict", "trust",
+    ),
+)  # fmt: skip
 @report_options
 def command(bundle: str, options: ExportOptions, form: str, reports: tuple[str, ...]) -> None:
     """Make the proofs of a BUNDLE again, from its receipt.

@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from interop import __version__
-from interop.facts import HeadRole, Identity, Json, Labels, Proof, ProofName
-from interop.identity.describe import assumptions_facts
+from interop.facts import Evidence, HeadRole, Identity, Json, Labels, Proof, ProofName
+from interop.identity.describe import assumptions_facts, preprocessing_facts
 from interop.identity.metadata import ASSUMED, NOT_APPLICABLE, preprocessing_json
 from interop.report.json import dump
 from interop.report.markdown import code, tame
@@ -108,6 +108,7 @@ def receipt(
             "place": identity.place,
         },
         **({ASSUMED: assumptions_facts(identity)} if identity.assumptions else {}),
+        **_measured(identity),
         "key_map": _key_map(identity, proofs),
         "files": {name: file_sha256(folder / name) for name in files_of(folder)},
         **conversion,
@@ -123,6 +124,14 @@ def receipt(
         ],
         "environment": environment(),
     }
+
+
+def _measured(identity: Identity) -> dict[str, Json]:
+    """The preparation, if no file and nobody states it."""
+    how = identity.preprocessing
+    if how is None or how.evidence is Evidence.STATED:
+        return {}
+    return {"preprocessing": preprocessing_facts(how)}
 
 
 def _key_map(identity: Identity, proofs: Sequence[Proof]) -> dict[str, Json]:

@@ -32,7 +32,8 @@ class ExportOptions(BuildFacts):
     """
 
     data: str | None = ask(
-        None, "Class folders of pictures, or an .npz of inputs: proofs use real samples.",
+        None, "Class folders of pictures, or an .npz of inputs: an export's proofs use them, and "
+        "they are compared with what the weights remember.",
         metavar="DIR|FILE",
     )  # fmt: skip
     inputs: Sequence[str] = ask((), TAKES, "--input", metavar="SPEC")

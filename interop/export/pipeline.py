@@ -52,6 +52,7 @@ from interop.facts import (
 from interop.facts.sections.export import Attempt, ExportSection, GraphInput
 from interop.files import Staging
 from interop.identity.describe import describe
+from interop.imprint import divergence, note
 from interop.models import built, load, programs
 from interop.models.build_module import as_built
 from interop.models.infer_signature import signature
@@ -81,6 +82,7 @@ from interop.runtimes import OpenVinoRuntime
 from interop.runtimes.pytorch import host, require_torch_device, tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
+REMEMBERED = 64  # real ones that are compared with what the weights remember
 SAMPLES = 16  # real ones on which parity is proved; batches of 1, 2 and 3 use the first six
 # Conditions on height and width that a trace may note before they are held, unless they were asked
 # for: a windowed transformer has hundreds, and its trace takes minutes.
@@ -197,6 +199,7 @@ class ExportRun:
                 "disabled_optimizers=['NchwcTransformer']"
             )
         self.assumed = tuple(self.notes)
+        self.notes += note(self.identity)
         return module
 
     def built(self) -> tuple[nn.Module, Proof, tuple[str, ...]]:
@@ -541,6 +544,15 @@ class ExportRun:
             self.section = replace(self.section, embedded=True)
         return True
 
+    def compare_inputs(self, data: artifacts.Data | None, forward: Forward) -> None:
+        """Compare the real inputs with what the weights remember of those of training."""
+        if data is None or forward.signature.kind == DETECTIONS:
+            return
+        self.progress("comparing the inputs with those of training")
+        given = artifacts.samples(data, self.identity, REMEMBERED)
+        inputs = given if isinstance(given, Mapping) else {"input": given}
+        self.measurements += divergence(forward, inputs, self.identity.manifest.path)
+
     def explain(self, forward: Forward, feed: Feed, target: Path) -> None:
         """Finds where the graph of the first route parts from its module; keeps what shows it."""
         if self.parted is None or self.options.device != "cpu":
@@ -759,7 +771,10 @@ class ExportRun:
         # By this hash the gate knows whose export it is.
         digest = manifest.content_sha256 or self.source_sha256 or None
         given = replace(given, facts={**given.facts, "content_sha256": digest})
-        case = Case(proofs=tuple(self.proofs), assumptions=self.identity.assumptions)
+        case = Case(
+            proofs=tuple(self.proofs), assumptions=self.identity.assumptions,
+            measurements=self.measurements,
+        )  # fmt: skip
         findings, _ = run_rules(case)
         return Report(
             command="export",
@@ -868,6 +883,7 @@ def _run(run: ExportRun, data: artifacts.Data | None, target: Path) -> Report:
             return run.report(None)
         if not run.add(data, forward, staging.path):
             return run.report(None)
+        run.compare_inputs(data, forward)
         run.write_documents(staging.path, target.name, forward, converted)
         run.progress("putting the bundle in its place")
         folder = staging.path

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from interop.errors import ModelError, ReadError
-from interop.export import bundle, documents, routes
+from interop.export import artifacts, bundle, documents, routes
 from interop.export.options import ExportOptions
 from interop.export.pipeline import GRAPH, WEIGHTS, ExportRun, Progress
 from interop.export.weights import WrittenWeights
@@ -40,6 +40,7 @@ from interop.gate.bundle import domain_of, sealed
 from interop.identity import identify_file
 from interop.identity.describe import describe
 from interop.identity.user_facts import UserFacts
+from interop.imprint import decided
 from interop.models import programs
 from interop.models.build_module import as_built
 from interop.models.signature import BATCH, Forward, Signature, drawn
@@ -74,10 +75,16 @@ def verify(
     proofs = [sealed(str(place)) or Proof(FILES, False, "has no receipt")]
     if not proofs[0].holds:
         return _report(place, receipt, options, proofs)
-    identity = identify_file(place, UserFacts(arch=options.arch), content_hash=True, whole=True)
+    facts = UserFacts(arch=options.arch, preprocessing=options.measurable(options.data).stated)
+    identity = identify_file(place, facts, content_hash=True, whole=True)
     program = _program(place, receipt, options)
     if options.factory is None and program is None:
         identity = as_built(identity, options.arch, strict=options.strict)
+    if options.measures:
+        identity = decided(
+            identity, options.data, factory=options.factory, head=options.head, arch=options.arch,
+            trust=options.trust, say=say,
+        )  # fmt: skip
     if "disagree" in identity.labels.source:
         what = f"{identity.labels.source}: the bundle's files name other labels"
         proofs.append(Proof(ProofName.LABELS, False, what))
@@ -93,6 +100,8 @@ def verify(
             why = "it was made of a program: pass --trust, with its file beside the bundle"
         skipped = [Skipped(n, why) for n in lacking]
         _without_module(work, place, receipt)
+    if work.forward is not None:
+        work.compare_inputs(artifacts.open_samples(options.data, work.identity), work.forward)
     return _report(place, receipt, options, work.proofs, skipped, work)
 
 
@@ -106,6 +115,7 @@ def _with_module(work: ExportRun, place: Path, receipt: Mapping[str, Json]) -> N
         return
     forward = Forward(module, _signature(place, receipt))
     work.run_once(forward)
+    work.forward = forward
     state, aliases = work.own_state(module)
     written_weights = WrittenWeights(_weights(place), state, aliases, {}, {})
     proofs, _, _ = work.prove(
@@ -268,6 +278,7 @@ def _report(
         summary = f"{place}: {len(proofs)} of {len(proofs)} proofs hold, in {options.runtime}"
     source = receipt.get("source") or {}
     assumed = work.identity.assumptions if work is not None else ()
+    measured = work.measurements if work is not None else ()
     given = Input(InputRole.BUNDLE, str(place), f"made of {source.get('file')}", {"source": source})
     if work is not None:
         given = describe(InputRole.BUNDLE, work.identity)
@@ -276,7 +287,8 @@ def _report(
         outcome=outcome,
         summary=summary,
         inputs=(given,),
-        findings=run_rules(Case(assumptions=assumed))[0],
+        findings=run_rules(Case(assumptions=assumed, measurements=measured))[0],
+        measurements=measured,
         proofs=tuple(proofs),
         skipped=tuple(skipped),
         environment=documents.environment() | {"device": options.device},

@@ -28,7 +28,7 @@ from interop.facts.report import (
     Case, EvidenceGap, Finding, Input, Measurement, PROOFS, Proof, Report, Rule, Skipped,
     Verdict,
 )
-from interop.facts.fed import Fed, FedAnswer, Standing, TriedPreparation
+from interop.facts.fed import Fed, FedAnswer, Standing, TriedPreparation, input_divergence
 from interop.facts.section import ABSENT, Absent, Section, Sparse, json_key
 
 __all__ = [
@@ -42,5 +42,6 @@ __all__ = [
     "Preprocessing", "Proof", "ProofName", "RANGES", "Report", "RowMatch", "Rule", "Section",
     "Side", "Skipped", "Sparse", "Standing", "StateDict", "Stats", "Storage", "TaskName",
     "TensorSpec", "TextPreprocessing", "TriedPreparation", "Unit", "Unreadable", "Verdict",
-    "WHOLE", "WIDE_FAMILIES", "Within", "family", "is_wide", "json_key", "outside",
+    "WHOLE", "WIDE_FAMILIES", "Within", "family", "input_divergence", "is_wide",
+    "json_key", "outside",
 ]

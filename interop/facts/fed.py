@@ -11,6 +11,13 @@ from interop.facts.model import Json
 from interop.facts.report import Measurement
 
 
+def input_divergence(value: float, of: str, samples: int, **conditions: Json) -> Measurement:
+    """Return how far the inputs of a model are from what it remembers, in nats: the median over its
+    BatchNorms of `samples` inputs as they were prepared."""
+    conditions = {"group": Group.INPUTS, "of": of, "samples": samples, **conditions}
+    return Measurement("input divergence", Unit.NATS, value, conditions=conditions)
+
+
 class Standing(StrEnum):
     """How far a question is answered."""
 
@@ -75,8 +82,7 @@ class Fed:
         """The divergence of the inputs as the model's stated preparation makes them, of `path`."""
         if self.stated is None:
             return ()
-        conditions = {"group": Group.INPUTS, "of": path, "samples": self.samples}
-        return (Measurement("input divergence", Unit.NATS, self.stated, conditions=conditions),)
+        return (input_divergence(self.stated, path, self.samples),)
 
     @property
     def divergence(self) -> float | None:

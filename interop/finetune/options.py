@@ -182,6 +182,6 @@ class FinetuneOptions(BuildFacts):
             settings["factory"] = self.factory.replace("\\", "/").rpartition("/")[2]
         if self.columns:
             settings["columns"] = dict(self.columns)
-        if self.preprocessing is not None:
-            settings["preprocess"] = preprocessing_json(self.preprocessing)
+        if self.stated is not None:
+            settings["preprocess"] = preprocessing_json(self.stated)
         return settings

@@ -82,14 +82,14 @@ def _source(given: str, how: FinetuneOptions) -> PretrainedSource:
         given,
         weights=how.weights,
         arch=how.arch,
-        preprocessing=how.preprocessing,
+        preprocessing=how.stated,
         strict=how.strict,
         own=how.factory is not None,
     )
-    if how.preprocessing is None:
+    if how.stated is None:
         return source
     # What is trained anew may be prepared anew, whatever the file says.
-    return replace(source, identity=replace(source.identity, preprocessing=how.preprocessing))
+    return replace(source, identity=replace(source.identity, preprocessing=how.stated))
 
 
 def _prepared(

@@ -81,9 +81,7 @@ def taken(
     if command in missing or not wanted(policy, checked)[command]:
         return ()
     there = (r for r in reports if r.command == command and r is not checked)
-    return tuple(
-        r for r in there if not _foreign(policy, r, checked) and not _stale(policy, r, now)
-    )
+    return tuple(r for r in there if not _foreign(policy, r, checked) and not stale(policy, r, now))
 
 
 def failed(exported: Report) -> str:
@@ -97,7 +95,7 @@ def fault(policy: Policy, report: Report, checked: Report, now: float) -> Eviden
     """Why a report is no evidence for these two files and this policy; None where it is."""
     foreign = _foreign(policy, report, checked)
     unaccepted = _unaccepted(policy, report)
-    return foreign or unaccepted or _incomplete(policy, report) or _stale(policy, report, now)
+    return foreign or unaccepted or _incomplete(policy, report) or stale(policy, report, now)
 
 
 def _missing(why: str) -> EvidenceGap:
@@ -117,12 +115,12 @@ def is_of(report: Report, checked: Report) -> bool:
     a, b = checked.inputs
     given = [i for i in report.inputs if i.role != InputRole.DATA]
     if report.command == "export":
-        return len(given) == 1 and _is_one(given[0], b)
+        return len(given) == 1 and is_one(given[0], b)
     # Order counts: a bench of candidate against baseline has every change the wrong way round, and
     # figures are of "A" and "B" by the role alone.
     if [i.role for i in given] != [InputRole.A, InputRole.B]:
         return False
-    return all(_is_one(x, y) for x, y in zip(given, (a, b), strict=True))
+    return all(is_one(x, y) for x, y in zip(given, (a, b), strict=True))
 
 
 def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | None:
@@ -216,7 +214,7 @@ def _unproved(exported: Report) -> EvidenceGap | None:
 
 
 def _of_candidate(m: Measurement) -> bool:
-    if m.name == "peak memory":  # each model's own
+    if m.name in ("peak memory", "input divergence"):  # each model's own
         return m.conditions.get("model") == "B"
     return m.conditions.get("between") == "models"
 
@@ -226,7 +224,8 @@ def _calm(measured: Sequence[Measurement]) -> bool:
     return all(finite(m) for m in measured if m.name == "latency noise")
 
 
-def _stale(policy: Policy, report: Report, now: float) -> EvidenceGap | None:
+def stale(policy: Policy, report: Report, now: float) -> EvidenceGap | None:
+    """Why a report that was handed in is too old; None if it is not."""
     if policy.max_age is None or not report.file:
         return None
     moment = report.environment.get("unix_time")
@@ -247,7 +246,7 @@ def _span(seconds: float) -> str:
     return f"{count} {unit}{'s' * (count != 1)}"
 
 
-def _is_one(given: Input, ours: Input) -> bool:
+def is_one(given: Input, ours: Input) -> bool:
     """Whether a report's input has the content of one of ours; its folder's parts too, where both
     are known."""
     content, parts = _content(ours), "parts_sha256"

@@ -29,6 +29,8 @@ from interop.facts import (
 from interop.facts.sections.gate import GateSection, WaiverUse
 from interop.gate import evidence
 from interop.gate.budget_metrics import derived, finite, of_files
+from interop.gate.measured_inputs import RULE as MEASURED_RULE
+from interop.gate.measured_inputs import Handed
 from interop.policy import waivers
 from interop.policy.policy import Policy
 from interop.rules import all_rules, finding, run
@@ -68,7 +70,9 @@ def gate(
     now = time.time() if now is None else now
     checked = evidence.own_check(reports)
     unchanged = unchanged or _same(checked)
-    own = _own(policy, checked, reports, now, unchanged)
+    fed = Handed() if unchanged else Handed.of(policy, reports, checked, now)
+    contradictions = fed.findings(policy, checked)
+    own = _own(policy, checked, reports, now, unchanged, contradictions)
     standing, _ = waivers.apply(own, policy.waivers, _day(now))
     verdict = _verdict(policy, checked, standing, unchanged)
     decided = breaking(standing, policy.intent)
@@ -98,7 +102,10 @@ def gate(
         details=GateSection(
             intent=policy.intent,
             policy=policy.source,
-            evidence=_sources(policy, checked, shown, unchanged),
+            evidence={
+                **_sources(policy, checked, shown, unchanged),
+                **({"inspect": said} if (said := fed.said(contradictions)) else {}),
+            },
             waivers=shown.waived,
             other_intents=tuple(f"{f.rule} ({', '.join(f.breaks)})" for f in others),
         ),
@@ -160,9 +167,15 @@ def refuse(policy: Policy, unreadable: Unreadable) -> Report:
 
 
 def _own(
-    policy: Policy, checked: Report, reports: Sequence[Report], now: float, unchanged: bool
+    policy: Policy,
+    checked: Report,
+    reports: Sequence[Report],
+    now: float,
+    unchanged: bool,
+    measured: Sequence[Finding],
 ) -> list[Finding]:
-    """What the files themselves show: here, and in a check that was made elsewhere."""
+    """What the files themselves show: here, in a check that was made elsewhere, and as `measured`
+    with inputs."""
     findings = list(checked.findings)
     known = {(f.rule, f.what) for f in findings}
     for report in reports:
@@ -170,6 +183,8 @@ def _own(
         if handed and not evidence.fault(policy, report, checked, now):
             findings += [f for f in report.findings if (f.rule, f.what) not in known]
     findings = [replace(f, level=policy.levels.get(f.rule, f.level)) for f in findings]
+    if measured:  # in place of what the files alone make likely
+        findings = [f for f in findings if f.rule != MEASURED_RULE] + list(measured)
     return [_settled(f) for f in findings] if unchanged else findings
 
 
@@ -245,6 +260,8 @@ def _shown(m: Measurement, policy: Policy) -> bool:
     if m.name in ("opset", "peak memory"):
         budget = "opset" if m.name == "opset" else "peak-memory-mb"
         return any(b.startswith(budget) for b in policy.budgets) and conditions.get("model") != "A"
+    if m.name == "input divergence":
+        return conditions.get("model") != "A"
     return m.name in ("file size", "providers not allowed") or conditions.get("between") == "models"
 
 

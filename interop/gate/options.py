@@ -18,7 +18,8 @@ class GateOptions:
     policy: Policy = field(default_factory=Policy)
     evidence: Sequence[str | Path] = ask(
         (),
-        "A report of check, export or bench, made elsewhere with --report json:PATH; repeatable.",
+        "A report of check, export, bench or inspect --data, made elsewhere with --report "
+        "json:PATH; repeatable.",
         metavar="JSON",
     )
     jobs: int | None = ask(None, "Processes for --all.  [default: CPUs]", kind=int, least=1)

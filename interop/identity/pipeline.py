@@ -137,7 +137,7 @@ def identify_file(
         place=place,
         arch=facts.arch,
         labels=facts.labels,
-        preprocessing=facts.preprocessing,
+        preprocessing=facts.stated,
     )
 
 

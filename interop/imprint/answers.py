@@ -17,7 +17,7 @@ from interop.imprint.candidates import FITTED, affine
 from interop.imprint.search import Trial
 
 FLOOR = 0.02  # of the median over layers: above it, the images are not of the kind trained on
-SAME, FITS = 0.05, 0.15  # shares by which numbers may differ and be called the same
+SAME, FITS = 0.08, 0.2  # shares by which numbers may differ and be called the same
 # By the first layer, whatever the images are.
 SURVIVES, SURVIVES_FLOOR = 1.5, 0.05
 Score = Callable[[Sequence[float]], float]
@@ -89,7 +89,7 @@ def _filter(t: Trial) -> Hashable:
 SCALE = Question("scale", lambda t: t.wide, median, 1.02)
 INVERTED = Question("inverted", lambda t: t.inverted, first, 1.3, _size, shallow=True)
 COLOR = Question("order of colours", lambda t: t.how.color, first, 1.3, _size, shallow=True)
-NUMBERS = Question("mean and std", lambda t: t.numbers, first, 1.75,
+NUMBERS = Question("mean and std", lambda t: t.numbers, first, 1.5,
                    lambda t: (t.how.size, t.how.color), shallow=True)  # fmt: skip
 SIZE = Question("size", _size, median, 3.0)
 FILTER = Question("filter", _filter, trimmed, 6.0, lambda t: (t.how.resize, t.how.crop))

@@ -61,18 +61,21 @@ def measure(
     trust: bool = False,
     stated: Sequence[Preprocessing] = (),
     sizes: Sequence[int] = candidates.SIZES,
+    task: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
     seconds: float = SECONDS,
     say: Say = lambda _: None,
 ) -> Fed:
     """Return how the model was fed, by images of the kind that it was trained on (or arrays).
 
     `data` is what `open_data` takes for pictures, labelled or not, or an .npz file with one array.
-    `factory`, `head`, `arch` and `trust` are those of `interop.models.built`; preparations that are
-    `stated` are tried besides those of `sizes`. Raises DataError for data that are neither, and
-    what `built` raises.
+    `factory`, `head`, `arch` and `trust` are those of `interop.models.built`, `task`, `columns` and
+    `split` those of `open_data`; preparations that are `stated` are tried besides those of `sizes`.
+    Raises DataError for data that are neither, and what `built` raises.
     """
     say("reading the images")
-    images = _images(data)
+    images = _images(data, task, columns, split)
     nothing = Fed(str(data), len(images), WANTED, FLOOR)
     modules = _modules(identity, factory, head, arch, trust, say)
     module = next(iter(modules.values()))
@@ -152,8 +155,11 @@ def preparation(fed: Fed, identity: Identity) -> Preprocessing:
 # ---------------------------------------------------------------- what is given
 
 
-def _images(data: str | Path) -> Images:
-    records = open_data(data, TaskName.IMAGE_CLASSIFICATION, None).spread(WANTED)
+def _images(
+    data: str | Path, task: str | None, columns: Mapping[str, str] | None, split: str | None
+) -> Images:
+    task = task or TaskName.IMAGE_CLASSIFICATION
+    records = open_data(data, task, None, columns=columns, split=split).spread(WANTED)
     pictures = [r.raw for r in records if isinstance(r.raw, Image.Image)]
     return Images(pictures) if len(pictures) == len(records) else _arrays(records, str(data))
 

@@ -32,7 +32,7 @@ FITTED_FROM = 48  # images: a fit to fewer is of them, not of what they are draw
 FEWEST, PIXELS = 12, 2_500_000  # images, and pixels of them, that go through first layers
 ENLARGED = 256  # up to this size small images are tried enlarged as much as it takes
 KEPT = 300_000_000  # bytes of images that were resized before
-FIT = 3.0
+FIT = 6.0
 NEAR = 3  # layers that see numbers and colours best
 _SIZES, _SIZES_AROUND, _FAMILIES = 4, 3, 3  # how many of each are kept from one step to the next
 

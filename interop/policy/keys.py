@@ -59,6 +59,9 @@ KEYS: tuple[Key, ...] = (
         "the files that hold its weights"),
     Key("budgets.peak-memory-mb", "number", None,
         "megabytes that the candidate's process may take at its peak, in each runtime measured"),
+    Key("budgets.input-divergence", "number", None,
+        "nats by which the data set, as the candidate prepares it, may differ from what its "
+        "BatchNorms remember of training (0.02 is usual)"),
     Key("budgets.opset-min", "number", None, "the lowest ONNX opset of the exported graph"),
     Key("budgets.opset-max", "number", None, "the highest ONNX opset of the exported graph"),
     Key("evidence.check", "flag", False, "whether the values must have been compared"),
@@ -98,5 +101,6 @@ MEASURED = {
     "p99-ratio": "p99 ratio",
     "throughput-ratio": "throughput ratio",
     "peak-memory-mb": "peak memory",
+    "input-divergence": "input divergence",
 }
 BUDGETS = {k.name.partition(".")[2]: k.what for k in KEYS if k.name.startswith("budgets.")}

@@ -165,7 +165,7 @@ def test_without_batch_sizes_it_is_accuracy_alone(digits: Path, derived: Path, h
     models = [identify_file(digits / "shufflenet.pth"), identify_file(derived / "relabelled.pth")]
     report = bench(models, held, BenchOptions(batches=()))
     assert {m.conditions["group"] for m in report.measurements} == {
-        "accuracy", "change of runtime", "change of model",
+        "accuracy", "change of runtime", "change of model", "inputs",
     }  # fmt: skip
     # The labels stand in another order; by name, the two answer alike.
     assert found(report, "agreement", between="models").value == 1

@@ -94,6 +94,8 @@ def gate_all(
     renamed, unclear = renames(new, {p: i for p, i in gone.items() if not may_be_other(p)})
     jobs = [_job(unit, setting.root, before, policy, today, renamed, unclear) for unit in units]
     records: dict[str, GatedModel] = {}
+    if any(report.command == "inspect" for report in handed):
+        cache = None  # what it holds was judged without them
     for job in jobs:
         if cache is not None and (known := _stored(cache, job)) is not None:
             records[job.unit.path] = known
@@ -102,7 +104,7 @@ def gate_all(
         say(f"{len(records) + 1} of {len(jobs)} models")
         records[job.unit.path] = record
         # Evidence ages, and lies outside of the files.
-        ages = record.state in _MOVED and _needs_evidence(job.policy)
+        ages = record.state in _MOVED and _needs_evidence(job.policy, handed)
         if cache is not None and not ages:
             cache.put(job.key, to_json(record))
     if make is not None:  # measuring is never done two at a time
@@ -259,7 +261,7 @@ def _one(
     candidate = ModelPath(str(here), path)
     if job.state not in _MOVED:
         return job, _alone(job, candidate)
-    evident = _needs_evidence(job.policy)
+    evident = _needs_evidence(job.policy, setting.handed)
     if setting.repository is not None:
         there = setting.repository.fetch(GitPath(setting.ref, job.was), place / "baseline")
         baseline = ModelPath(str(there), str(GitPath(setting.ref[:12], job.was)))
@@ -313,7 +315,9 @@ def _alone(job: Job, candidate: ModelPath) -> Report:
     return judge(candidate, candidate, job.policy, unchanged=True, alone=alone, content_hash=False)
 
 
-def _needs_evidence(policy: Policy) -> bool:
+def _needs_evidence(policy: Policy, handed: Sequence[Report]) -> bool:
+    if any(report.command == "inspect" for report in handed):
+        return True
     opset = any(b.startswith("opset") for b in policy.budgets)
     return policy.check or policy.export or policy.bench or opset
 

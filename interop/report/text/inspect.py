@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from interop.facts import Danger, HeadInput, HeadKind, HeadRole, Input, Json, Report
+from interop.facts import Danger, Evidence, HeadInput, HeadKind, HeadRole, Input, Json, Report
 from interop.facts.sections.check import InspectSection, TensorRow
 from interop.report.table import table
 from interop.report.text import fed
+from interop.report.text.measurements import measured_blocks
 from interop.report.text.shared import finding_lines, listing, short_name
 from interop.report.units import in_bytes
 
@@ -22,6 +23,7 @@ def blocks(report: Report) -> list[list[str]]:
         *(_file(i) for i in report.inputs[:MOST_STATE_DICTS]),
         [f"and {more} more state dicts (--format json has all)"] if more > 0 else [],
         *(fed.blocks(section.fed) if section.fed is not None else ()),
+        *measured_blocks(report),
         *(_tensors(place, rows) for place, rows in listed.items()),
         finding_lines(report),
     ]
@@ -229,7 +231,7 @@ def _preprocessing(pre: dict[str, Json]) -> str:
     if pre.get("kind", "image") != "image":
         skip = ("kind", "source", "evidence")
         parts = (f"{k.replace('_', ' ')} {_how(v)}" for k, v in pre.items() if k not in skip)
-        return f"{pre['kind']}, {', '.join(parts)} ({pre['source']})"
+        return f"{pre['kind']}, {', '.join(parts)} ({_source(pre)})"
     size = "x".join(map(str, pre["resize"]))
     crop = f", crop {'x'.join(map(str, pre['crop']))}" if pre.get("crop") else ""
     mean, std = (", ".join(f"{v:g}" for v in pre[k]) for k in ("mean", "std"))
@@ -237,8 +239,15 @@ def _preprocessing(pre: dict[str, Json]) -> str:
     scale += "" if pre.get("antialias", True) else ", no antialiasing"
     return (
         f"{pre['color']}, resize {size} {pre['interpolation']}{crop}, "
-        f"mean {mean}, std {std}{scale} ({pre['source']})"
+        f"mean {mean}, std {std}{scale} ({_source(pre)})"
     )
+
+
+def _source(pre: Mapping[str, Json]) -> str:
+    """Where a preprocessing was learned, and whether somebody stated it at all."""
+    evidence = pre.get("evidence", Evidence.STATED)
+    known = evidence == Evidence.STATED or pre["source"].startswith(evidence)
+    return str(pre["source"]) if known else f"{evidence}, {pre['source']}"
 
 
 def _how(value: Json) -> str:

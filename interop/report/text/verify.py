@@ -5,6 +5,7 @@ from __future__ import annotations
 from interop.facts import Report
 from interop.facts.sections.export import VerifySection
 from interop.report.text import shared
+from interop.report.text.measurements import measured_blocks
 
 
 def blocks(report: Report) -> list[list[str]]:
@@ -12,6 +13,7 @@ def blocks(report: Report) -> list[list[str]]:
         shared.input_lines(report),
         shared.proof_lines(report.proofs),
         shared.domain_lines(report.section(VerifySection).domain or ()),
+        *measured_blocks(report),
         shared.finding_lines(report),
         shared.skipped_lines(report),
         shared.note_lines(report.notes),
