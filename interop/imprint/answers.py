@@ -86,7 +86,7 @@ def _filter(t: Trial) -> Hashable:
     return t.how.interpolation, t.how.antialias
 
 
-SCALE = Question("scale", lambda t: t.wide, median, 1.02)
+SCALE = Question("scale", lambda t: t.wide, first, 1.3, shallow=True)
 INVERTED = Question("inverted", lambda t: t.inverted, first, 1.3, _size, shallow=True)
 COLOR = Question("order of colours", lambda t: t.how.color, first, 1.3, _size, shallow=True)
 NUMBERS = Question("mean and std", lambda t: t.numbers, first, 1.5,

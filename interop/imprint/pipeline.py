@@ -40,7 +40,7 @@ from interop.models import built
 WANTED = 64  # inputs; more of them decide nothing more
 FEWEST = 8
 MOST_ARCHITECTURES = 6
-SECONDS = 60.0
+SECONDS = 75.0
 _SHOWN = 6  # best preparations; what answers a question otherwise is shown too
 # What an activation may be in place of another, if a module's own is not what it was trained with.
 _ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {

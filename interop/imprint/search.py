@@ -25,16 +25,17 @@ from interop.imprint import candidates
 from interop.imprint.candidates import FITTED, INVERTED, REVERSED, Array, Numbers
 from interop.imprint.layers import FirstLayer, divergences, first_layer
 
-FEW = 32  # images by which sizes are chosen
+FEW = 40  # images by which sizes are chosen: as many for each, since fewer diverge more
 STATED = "as stated"
-MOST_ROUNDS, BETTER = 3, 0.97
+MOST_ROUNDS, BETTER = 3, 0.9
 FITTED_FROM = 48  # images: a fit to fewer is of them, not of what they are drawn from
-FEWEST, PIXELS = 12, 2_500_000  # images, and pixels of them, that go through first layers
+FEWEST, PIXELS = 24, 4_000_000  # images, and pixels of them, that go through first layers
 ENLARGED = 256  # up to this size small images are tried enlarged as much as it takes
 KEPT = 300_000_000  # bytes of images that were resized before
 FIT = 6.0
 NEAR = 3  # layers that see numbers and colours best
-_SIZES, _SIZES_AROUND, _FAMILIES = 4, 3, 3  # how many of each are kept from one step to the next
+# How many sizes, sizes beside the best, families and trials are kept from one step to the next.
+_SIZES, _SIZES_AT_MOST, _SIZES_AROUND, _FAMILIES, _POOL = 3, 6, 2, 3, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,8 @@ class Search:
     say: Callable[[str], None]
     trials: dict[tuple[str, Preprocessing], Trial] = field(default_factory=dict)
     _seen: dict[tuple[str, Preprocessing, int], Trial] = field(default_factory=dict)
-    found: dict[str, list[Trial]] = field(default_factory=dict)  # by variant, by first layers
-    _numbers: dict[tuple[Preprocessing, str], list[tuple[float, Numbers]]] = field(
+    found: list[Trial] = field(default_factory=list)  # by the first layers, the best first
+    _numbers: dict[tuple[Preprocessing, int], list[tuple[float, Numbers]]] = field(
         default_factory=dict
     )
 
@@ -171,7 +172,7 @@ class Search:
         """A preparation by the first layers alone."""
         key = variant, how, count
         if key not in self._seen:
-            layers = self._layers(module, how, NEAR, self.images.within(how, count))
+            layers = self._layers(module, how, NEAR, min(count, len(self.images)))
             self._seen[key] = Trial(how, numbers, variant, layers, complete=False)
         return self._seen[key]
 
@@ -191,16 +192,19 @@ class Search:
             return ()
 
     def numbers(
-        self, module: nn.Module, geometry: Preprocessing, color: str
+        self, module: nn.Module, geometry: Preprocessing, color: str, *, coarse: bool = True
     ) -> list[tuple[float, Numbers]]:
-        """The families of numbers at one size, each with the first layer's divergence."""
+        """The families of numbers at one size, each with the first layer's divergence; if `coarse`,
+        by so few images that large ones take no longer than small ones."""
         channels = 1 if color == "L" else 3
         zeros = (0.0,) * channels
         how = replace(geometry, color=color, mean=zeros, std=(1.0,) * channels, scale=1 / 255)
+        most = len(self.images) if coarse else min(len(self.images), FITTED_FROM)
+        count = self.images.within(how, most) if coarse else most
         # Modules of the same weights begin alike: what is linear before the first BatchNorm.
-        if (how, color) not in self._numbers:
-            self._numbers[how, color] = _scored(self.images, module, how)
-        return self._numbers[how, color]
+        if (how, count) not in self._numbers:
+            self._numbers[how, count] = _scored(self.images, module, how, count)
+        return self._numbers[how, count]
 
 
 def search(
@@ -231,8 +235,11 @@ def search(
         if images.arrays.shape[1] != channels:
             return []
         every = {images.arrays.shape[2]}
+    pool: list[Trial] = []
     for variant, module in list(modules.items())[:starts]:
-        _start(state, variant, module, sorted(every))
+        pool = _restart(state, variant, module, pool) or _start(
+            state, variant, module, sorted(every)
+        )
     settled: Trial | None = None
     for _ in range(MOST_ROUNDS):
         there = _ordered(state)
@@ -240,7 +247,7 @@ def search(
         if not there or (settled and there[0].rank > (False, BETTER * settled.rank[1])):
             break
         for variant, module in modules.items() if len(modules) > 1 else ():
-            for trial in there[:2]:
+            for trial in there[:1]:
                 state.whole(module, trial.how, trial.numbers, variant)
         settled = _ordered(state)[0]
         _around(state, settled.variant, modules[settled.variant], settled, stated)
@@ -269,22 +276,49 @@ def _is_gray(picture: Image.Image) -> bool:
     )
 
 
-def _start(state: Search, variant: str, module: nn.Module, sizes: Sequence[int]) -> None:
+def _restart(state: Search, variant: str, module: nn.Module, pool: Sequence[Trial]) -> list[Trial]:
+    """Order what another module found by what this one's first layers say, and run the best through
+    all of it."""
+    near = [state.near(module, t.how, t.numbers, variant) for t in pool[:_POOL]]
+    near = sorted((t for t in near if t.layers), key=lambda t: t.handicap * t.near)
+    for trial in near[:1]:
+        state.whole(module, trial.how, trial.numbers, variant)
+    return list(pool)
+
+
+def _start(state: Search, variant: str, module: nn.Module, sizes: Sequence[int]) -> list[Trial]:
     """Look for size, filter and numbers with one module, and run the best through all of it."""
     near = []
     for count, geometry in enumerate(candidates.geometries(sizes)):
         state.say(f"size {geometry.resize[0]} ({count + 1} of {len(sizes)})")
         near += _tried(state, variant, module, geometry)
     near.sort(key=lambda t: t.handicap * t.near)
-    best_sizes = list({t.how.resize: t for t in reversed(near)}.values())[::-1][:_SIZES]
-    for trial in best_sizes:
-        state.say(f"filters at size {trial.how.resize[0]}")
-        for shape in _others(state, trial.how):
-            near += _tried(state, variant, module, shape)
-    near.sort(key=lambda t: t.handicap * t.near)
-    state.found[variant] = near
-    for trial in near[:2]:
+    by_size: dict[tuple[int, ...], Trial] = {}
+    for trial in near:
+        by_size.setdefault(trial.how.resize, trial)
+    todo, done = list(by_size)[:_SIZES], set()
+    while todo:
+        shape = by_size[size := todo.pop(0)].how
+        done.add(size)
+        state.say(f"filters at size {size[0]}")
+        near += [
+            state.near(module, other, by_size[size].numbers, variant)
+            for other in _others(state, shape)
+        ]
+        near = [t for t in near if t.layers]
+        near.sort(key=lambda t: t.handicap * t.near)
+        if not todo and len(done) < _SIZES_AT_MOST:  # those next to the best, till it is among them
+            todo = [s for s in _beside(near[0].how, sorted(by_size)) if s not in done]
+    state.found = near
+    for trial in near[:1]:
         state.whole(module, trial.how, trial.numbers, variant)
+    return near
+
+
+def _beside(how: Preprocessing, sizes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The sizes next to that of a preparation, on both sides."""
+    place = sizes.index(how.size) if how.size in sizes else 0
+    return [*sizes[max(place - 1, 0) : place], *sizes[place : place + 2]]
 
 
 def _tried(state: Search, variant: str, module: nn.Module, geometry: Preprocessing) -> list[Trial]:
@@ -316,8 +350,7 @@ def _around(
             found = state.near(module, trial.how, trial.numbers, variant, count)
             state.trials[variant, trial.how] = found
     sizes, filters = _shapes(state, best)
-    needed = [*(Trial(h, STATED, variant) for h in stated),
-              *[t for t in families if t.wide is not best.wide][:1], *sizes]  # fmt: skip
+    needed = [*(Trial(h, STATED, variant) for h in stated), *sizes]
     for number, trial in enumerate((*needed, *filters)):
         if number >= len(needed) and monotonic() > state.deadline:
             break
@@ -330,15 +363,17 @@ def _families(state: Search, variant: str, module: nn.Module, best: Trial) -> li
     colours, and the best of each scale and sign."""
     families = []
     for color in state.colors:
-        found = sorted(state.numbers(module, best.how, color), key=lambda one: one[0])
+        found = sorted(state.numbers(module, best.how, color, coarse=False), key=lambda one: one[0])
         for _, numbers in _spread(found):
             how = candidates.preprocessing(best.how, numbers, color)
             families.append(state.near(module, how, numbers.name, variant))
     return sorted((t for t in families if t.layers), key=lambda t: t.handicap * t.near)
 
 
-def _scored(images: Images, module: nn.Module, how: Preprocessing) -> list[tuple[float, Numbers]]:
-    planes = images.planes(how, images.within(how, len(images)))
+def _scored(
+    images: Images, module: nn.Module, how: Preprocessing, count: int
+) -> list[tuple[float, Numbers]]:
+    planes = images.planes(how, count)
     try:
         layer = first_layer(module, planes)
     except Exception:  # a module may raise anything on a size that it does not take
@@ -409,19 +444,14 @@ def _others(state: Search, how: Preprocessing) -> list[Preprocessing]:
 
 def _shapes(state: Search, best: Trial) -> tuple[list[Trial], list[Trial]]:
     """The sizes that come next, with the same numbers and with their own; and the best size by
-    every other filter and cropped, with the same numbers and with their own."""
-    near = [replace(t, variant=best.variant) for one in state.found.values() for t in one]
-    near.sort(key=lambda t: t.handicap * t.near)
-    filters: dict[object, Trial] = {}
+    every other filter and cropped."""
     sizes: dict[object, Trial] = {}
-    for trial in near:
+    for trial in state.found:
         if trial.how.size != best.how.size:
-            sizes.setdefault(trial.how.size, trial)
-        elif trial.how.crop is None:
-            filters.setdefault((trial.how.interpolation, trial.how.antialias), trial)
+            sizes.setdefault(trial.how.size, replace(trial, variant=best.variant))
     next_sizes: list[Trial] = []
     for trial in list(sizes.values())[:_SIZES_AROUND]:
         how = replace(best.how, resize=trial.how.resize, crop=trial.how.crop)
-        next_sizes += [trial, replace(best, how=how)]
-    same = [replace(best, how=h) for h in _others(state, best.how)]
-    return next_sizes, [t for t in (*same, *filters.values()) if t.how != best.how]
+        next_sizes += {t.how: t for t in (trial, replace(best, how=how))}.values()
+    filters = [replace(best, how=h) for h in _others(state, best.how) if h != best.how]
+    return next_sizes, filters

@@ -43,7 +43,7 @@ def _answer(answer: FedAnswer) -> tuple[str, str, str]:
     if answer.standing is Standing.FOREIGN:
         return answer.question, "no statement", "the images are not of that kind"
     if answer.standing is Standing.NOT_ASKED:
-        return answer.question, "not asked", "there was one candidate"
+        return answer.question, "not asked", "nothing else was tried"
     if answer.standing is Standing.UNDECIDED:
         return answer.question, "undecided", " or ".join((answer.answer, *answer.others))
     worse = "" if answer.ratio is None else f" (the next is {factor(answer.ratio)} times worse)"
