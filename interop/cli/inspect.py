@@ -18,6 +18,7 @@ Example:
   interop inspect train.pth#ema --values
   interop inspect hf://timm/resnet18.a1_in1k --tensors
   interop inspect mine.pth --model mypackage.nets:make_net
+  interop inspect model.pth --data images/ --report html:fed.html
 
 Exit code 1 where the file is unsafe to load or its values are no numbers, 2
 where it cannot be read.""",
