@@ -35,7 +35,7 @@ KEPT = 300_000_000  # bytes of images that were resized before
 FIT = 6.0
 NEAR = 3  # layers that see numbers and colours best
 # How many sizes, sizes beside the best, families and trials are kept from one step to the next.
-_SIZES, _SIZES_AT_MOST, _SIZES_AROUND, _FAMILIES, _POOL = 3, 6, 2, 3, 12
+_SIZES, _SIZES_AT_MOST, _SIZES_AROUND, _NUMBERS, _FAMILIES, _POOL = 3, 6, 2, 2, 3, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,19 +293,20 @@ def _start(state: Search, variant: str, module: nn.Module, sizes: Sequence[int])
         state.say(f"size {geometry.resize[0]} ({count + 1} of {len(sizes)})")
         near += _tried(state, variant, module, geometry)
     near.sort(key=lambda t: t.handicap * t.near)
-    by_size: dict[tuple[int, ...], Trial] = {}
+    by_size: dict[tuple[int, ...], list[Trial]] = {}
     for trial in near:
-        by_size.setdefault(trial.how.resize, trial)
+        by_size.setdefault(trial.how.resize, []).append(trial)
     todo, done = list(by_size)[:_SIZES], set()
     while todo:
-        shape = by_size[size := todo.pop(0)].how
-        done.add(size)
+        done.add(size := todo.pop(0))
         state.say(f"filters at size {size[0]}")
-        near += [
-            state.near(module, other, by_size[size].numbers, variant)
-            for other in _others(state, shape)
-        ]
-        near = [t for t in near if t.layers]
+        # With the numbers that come next too: another filter gives images another spread.
+        for trial in by_size[size][:_NUMBERS]:
+            more = (
+                state.near(module, other, trial.numbers, variant)
+                for other in _others(state, trial.how)
+            )
+            near += [t for t in more if t.layers]
         near.sort(key=lambda t: t.handicap * t.near)
         if not todo and len(done) < _SIZES_AT_MOST:  # those next to the best, till it is among them
             todo = [s for s in _beside(near[0].how, sorted(by_size)) if s not in done]
@@ -330,7 +331,7 @@ def _tried(state: Search, variant: str, module: nn.Module, geometry: Preprocessi
     ]
     found.sort(key=lambda one: one[0])
     named = [one for one in found if FITTED not in one[1].name]
-    chosen = {(n.name, c): (n, c) for _, n, c in (*found[:1], *named[:1])}
+    chosen = {(n.name, c): (n, c) for _, n, c in (*found[:1], *named[:_NUMBERS])}
     near = [
         state.near(module, candidates.preprocessing(geometry, n, c), n.name, variant)
         for n, c in chosen.values()
@@ -350,7 +351,9 @@ def _around(
             found = state.near(module, trial.how, trial.numbers, variant, count)
             state.trials[variant, trial.how] = found
     sizes, filters = _shapes(state, best)
-    needed = [*(Trial(h, STATED, variant) for h in stated), *sizes]
+    judged = sorted((state.trials[variant, t.how] for t in families), key=lambda t: t.near)
+    better = [t for t in judged if t.handicap * t.near < best.handicap * best.near]
+    needed = [*better[:1], *(Trial(h, STATED, variant) for h in stated), *sizes]
     for number, trial in enumerate((*needed, *filters)):
         if number >= len(needed) and monotonic() > state.deadline:
             break

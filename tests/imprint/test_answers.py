@@ -64,7 +64,7 @@ def test_first_layers_alone_answer_only_what_they_can() -> None:
         q.name for q in OTHERS
         if (a := asked(q, [best, *shallow], best)) is not None and a.ratio is not None
     }  # fmt: skip
-    assert told == {"inverted", "order of colours", "mean and std"}
+    assert told == {"scale", "inverted", "order of colours", "mean and std"}
 
 
 def test_a_fit_is_no_other_answer_where_it_is_near_a_known_family() -> None:
