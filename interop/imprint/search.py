@@ -29,13 +29,13 @@ FEW = 40  # images by which sizes are chosen: as many for each, since fewer dive
 STATED = "as stated"
 MOST_ROUNDS, BETTER = 3, 0.9
 FITTED_FROM = 48  # images: a fit to fewer is of them, not of what they are drawn from
-FEWEST, PIXELS = 24, 4_000_000  # images, and pixels of them, that go through first layers
+FEWEST, PIXELS = 24, 2_000_000  # images, and pixels of them, that go through first layers
 ENLARGED = 256  # up to this size small images are tried enlarged as much as it takes
 KEPT = 300_000_000  # bytes of images that were resized before
 FIT = 6.0
 NEAR = 3  # layers that see numbers and colours best
 # How many sizes, sizes beside the best, families and trials are kept from one step to the next.
-_SIZES, _SIZES_AT_MOST, _SIZES_AROUND, _NUMBERS, _FAMILIES, _POOL = 3, 6, 2, 2, 3, 12
+_SIZES, _SIZES_AT_MOST, _SIZES_AROUND, _FAMILIES, _POOL = 3, 5, 2, 3, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,10 @@ def _is_gray(picture: Image.Image) -> bool:
 def _restart(state: Search, variant: str, module: nn.Module, pool: Sequence[Trial]) -> list[Trial]:
     """Order what another module found by what this one's first layers say, and run the best through
     all of it."""
-    near = [state.near(module, t.how, t.numbers, variant) for t in pool[:_POOL]]
+    # The first layer is the same in both; those behind it chose for the other module.
+    first = sorted(pool, key=lambda t: t.handicap * t.layers[0])[: 2 * _POOL]
+    chosen = {t.how: t for t in (*pool[:_POOL], *first)}
+    near = [state.near(module, t.how, t.numbers, variant) for t in chosen.values()]
     near = sorted((t for t in near if t.layers), key=lambda t: t.handicap * t.near)
     for trial in near[:1]:
         state.whole(module, trial.how, trial.numbers, variant)
@@ -291,22 +294,18 @@ def _start(state: Search, variant: str, module: nn.Module, sizes: Sequence[int])
     near = []
     for count, geometry in enumerate(candidates.geometries(sizes)):
         state.say(f"size {geometry.resize[0]} ({count + 1} of {len(sizes)})")
-        near += _tried(state, variant, module, geometry)
+        near += _tried(state, variant, module, geometry, state.colors)
     near.sort(key=lambda t: t.handicap * t.near)
-    by_size: dict[tuple[int, ...], list[Trial]] = {}
-    for trial in near:
-        by_size.setdefault(trial.how.resize, []).append(trial)
-    todo, done = list(by_size)[:_SIZES], set()
+    color = [near[0].how.color] if near else []
+    by_size = {t.how.resize: t.how for t in reversed(near)}
+    todo, done = list(reversed(by_size))[:_SIZES], set()
     while todo:
         done.add(size := todo.pop(0))
         state.say(f"filters at size {size[0]}")
-        # With the numbers that come next too: another filter gives images another spread.
-        for trial in by_size[size][:_NUMBERS]:
-            more = (
-                state.near(module, other, trial.numbers, variant)
-                for other in _others(state, trial.how)
-            )
-            near += [t for t in more if t.layers]
+        # Another filter gives images another spread, so the numbers are looked for again.
+        for other in _others(state, by_size[size]):
+            if other.crop is None:
+                near += _tried(state, variant, module, other, color)
         near.sort(key=lambda t: t.handicap * t.near)
         if not todo and len(done) < _SIZES_AT_MOST:  # those next to the best, till it is among them
             todo = [s for s in _beside(near[0].how, sorted(by_size)) if s not in done]
@@ -322,16 +321,18 @@ def _beside(how: Preprocessing, sizes: Sequence[tuple[int, ...]]) -> list[tuple[
     return [*sizes[max(place - 1, 0) : place], *sizes[place : place + 2]]
 
 
-def _tried(state: Search, variant: str, module: nn.Module, geometry: Preprocessing) -> list[Trial]:
+def _tried(
+    state: Search, variant: str, module: nn.Module, geometry: Preprocessing, colors: Sequence[str]
+) -> list[Trial]:
     """The best numbers for a size and filter, by the first layers."""
     found = [
         (score, numbers, color)
-        for color in state.colors
+        for color in colors
         for score, numbers in state.numbers(module, geometry, color)
     ]
     found.sort(key=lambda one: one[0])
     named = [one for one in found if FITTED not in one[1].name]
-    chosen = {(n.name, c): (n, c) for _, n, c in (*found[:1], *named[:_NUMBERS])}
+    chosen = {(n.name, c): (n, c) for _, n, c in (*found[:1], *named[:1])}
     near = [
         state.near(module, candidates.preprocessing(geometry, n, c), n.name, variant)
         for n, c in chosen.values()
