@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from benchmarks.imprint_networks import KINDS, TILE, Spec, specs
+from benchmarks.imprint_networks import CLASSES, KINDS, TILE, Spec, network, specs
 from interop.facts import Preprocessing
 from interop.identity import identify_file
 from interop.identity.imprint import STANDARD, remembered
 from interop.imprint import answers
 from interop.imprint.answers import FLOOR, Answer, Question
 from interop.imprint.candidates import OWN, RESIZED, affine
+from interop.imprint.pipeline import silent
 from interop.imprint.search import Trial
 
 HALF = {kind: ("chosen", "reported")[n % 2] for n, kind in enumerate(KINDS)}
@@ -107,12 +109,16 @@ def _trial(given: Mapping[str, Any]) -> Trial:
     return Trial(how, given["numbers"], given["variant"], layers, given["complete"])
 
 
-def of_network(spec: Spec, found: Mapping[str, Any]) -> dict[str, Any]:
+def of_network(spec: Spec, found: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What is said of one network in each condition: by question whether it is right, and how much
-    worse the next answer is; nothing above the floor but the scale."""
+    worse the next answer is; nothing above the floor but the scale, and nothing of statistics that
+    were not trained or have not settled."""
     conditions = {}
+    module = network(spec.kind, CLASSES[spec.domain])
+    module.load_state_dict(torch.load(path)["state_dict"])
+    mute = silent(module)
     for name, trials in found["trials"].items():
-        if not trials or not trials[0].complete:
+        if mute or not trials or not trials[0].complete:
             conditions[name] = {"divergence": None, "answers": {}}
             continue
         best, said = trials[0], {}
@@ -192,7 +198,7 @@ def result(work: Path) -> dict[str, Any]:
     """All that the study found."""
     networks, files = {}, {}
     for spec, found in read(work):
-        networks[spec.name] = of_network(spec, found)
+        networks[spec.name] = of_network(spec, found, work / f"{spec.name}.pth")
     for spec in specs():
         if (path := work / f"{spec.name}.pth").exists():
             files[spec.name] = of_file(spec, path)

@@ -62,8 +62,8 @@ def test_numbers_that_no_family_has_are_fitted() -> None:
     trials = found(odd)
     best = asked(answers.NUMBERS, trials, trials[0])
     assert best is not None and best.value == "fitted"
-    assert best.trial.how.mean == pytest.approx(odd.mean, abs=0.03)
-    assert best.trial.how.std == pytest.approx(odd.std, rel=0.05)
+    assert best.trial.how.mean == pytest.approx(odd.mean, abs=0.05)
+    assert best.trial.how.std == pytest.approx(odd.std, rel=0.1)
 
 
 def test_the_same_network_with_other_statistics_is_not_what_it_was() -> None:
