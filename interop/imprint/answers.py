@@ -51,7 +51,8 @@ def later(layers: Sequence[float]) -> float:
 class Question:
     """What is asked. `answer` is what a trial says to it, `score` the mean over layers by which
     trials are compared, `ratio` what decides. `alike` says what else has to be the same as in the
-    best trial; `shallow`: the first layers are enough; `across`: modules are compared."""
+    best trial; `shallow`: the first layers are enough; `across`: modules are compared. An answer
+    that gives less than `apart` fits too well to be ruled out, however much better another fits."""
 
     name: str
     answer: Callable[[Trial], Hashable]
@@ -60,6 +61,7 @@ class Question:
     alike: Callable[[Trial], Hashable] = lambda t: ()
     shallow: bool = False
     across: bool = False
+    apart: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,9 @@ INVERTED = Question("inverted", lambda t: t.inverted, first, 1.3, _size, shallow
 COLOR = Question("order of colours", lambda t: t.how.color, first, 1.3, _size, shallow=True)
 NUMBERS = Question("mean and std", lambda t: t.numbers, first, 1.5,
                    lambda t: (t.how.size, t.how.color), shallow=True)  # fmt: skip
-SIZE = Question("size", _size, median, 3.0)
-FILTER = Question("filter", _filter, trimmed, 6.0, lambda t: (t.how.resize, t.how.crop))
-CROP = Question("crop", lambda t: t.how.crop is not None, trimmed, 6.0, _size)
+SIZE = Question("size", _size, median, 3.0, apart=0.01)
+FILTER = Question("filter", _filter, trimmed, 6.0, lambda t: (t.how.resize, t.how.crop), apart=0.01)
+CROP = Question("crop", lambda t: t.how.crop is not None, trimmed, 6.0, _size, apart=0.01)
 VARIANT = Question("architecture", lambda t: t.variant, later, 1.5, lambda t: t.how, across=True)
 
 
@@ -111,8 +113,9 @@ def asked(question: Question, trials: Sequence[Trial], best: Trial) -> Answer | 
     if not (ranked := _ranked(question, trials, best)):
         return None
     (value, (least, trial)), *rest = ranked
+    least = max(least, question.apart / question.ratio, 1e-9)
     near = tuple(answer for answer, (score, _) in rest if score < question.ratio * least)
-    ratio = rest[0][1][0] / max(least, 1e-9) if rest else None
+    ratio = rest[0][1][0] / least if rest else None
     return Answer(question, value, near, ratio, trial)
 
 
