@@ -7,6 +7,7 @@ preparations are ranked by what its BatchNorms remember.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,11 +35,12 @@ from interop.identity.metadata import parse_preprocessing, preprocessing_json
 from interop.imprint import answers, candidates
 from interop.imprint.answers import FLOOR, Answer, Question
 from interop.imprint.layers import divergences, normalizations
-from interop.imprint.search import Images, Trial, search
+from interop.imprint.search import Images, Trial, search, takes
 from interop.models import built
 
 WANTED = 64  # inputs; more of them decide nothing more
 FEWEST = 8
+FAR = 0.5  # a divergence beyond which another activation is no explanation
 MOST_ARCHITECTURES = 6
 SECONDS = 75.0
 _SHOWN = 6  # best preparations; what answers a question otherwise is shown too
@@ -48,6 +50,7 @@ _ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "LeakyReLU(0.1)": lambda: nn.LeakyReLU(0.1), "ELU": nn.ELU,
 }  # fmt: skip
 _KINDS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.ELU, nn.Mish)
+_FIX = "give a folder of pictures, or an .npz with one array of them"
 Say = Callable[[str], None]
 
 
@@ -84,15 +87,19 @@ def measure(
     own = [h for h in (identity.image_preprocessing, *stated) if h is not None]
     trials = search(modules, images, stated=own, sizes=sizes, seconds=seconds, say=say)
     if not trials or not trials[0].complete:
-        why = "the module does not take a batch of such images"
+        why = f"the module does not take a batch of such images{_channels(module, images)}"
         return replace(nothing, why=why)
-    if trials[0].median > FLOOR and len(modules) == 1:
+    far = not FLOOR < trials[0].median < FAR
+    if not far and len(modules) == 1 and (swapped := dict(_swapped(module))):
         say("other activations")
-        swapped = dict(_swapped(module))
-        more = search(swapped, images, sizes=(), stated=[t.how for t in trials[:2]], say=say)
-        trials = _sorted([*trials, *more])
-    layers = names(module, trials[0], images)
-    fed = _fed(nothing, trials, layers, answers.asked_of(identity.ambiguity))
+        best = [t.how for t in trials[:2]]
+        more = search(swapped, images, sizes=(), stated=best, say=say)
+        numbers = {t.how: t.numbers for t in trials}
+        trials = _sorted(
+            [*trials, *(replace(t, numbers=numbers.get(t.how, t.numbers)) for t in more)]
+        )
+    order = names(module, trials[0], images)
+    fed = _fed(nothing, trials, order, answers.asked_of(identity.ambiguity))
     at = next((t for t in trials if t.complete and t.how == identity.image_preprocessing), None)
     return replace(fed, stated=None if at is None else at.median)
 
@@ -144,6 +151,8 @@ def preparation(fed: Fed, identity: Identity) -> Preprocessing:
     open_ = [a for a in fed.answers if a.standing is Standing.UNDECIDED and a.question in REQUIRED]
     why = why or "; ".join(f"{a.question}: {' or '.join((a.answer, *a.others))}" for a in open_)
     fix = "state the preparation with --preprocess"
+    if fed.within and fed.tried:
+        fix += f" (the best that was tried: '{json.dumps(fed.tried[0].preprocess)}')"
     if fed.samples < fed.wanted:
         fix += f", or give {fed.wanted - fed.samples} more images"
     raise Unsettled(
@@ -159,7 +168,10 @@ def _images(
     data: str | Path, task: str | None, columns: Mapping[str, str] | None, split: str | None
 ) -> Images:
     task = task or TaskName.IMAGE_CLASSIFICATION
-    records = open_data(data, task, None, columns=columns, split=split).spread(WANTED)
+    try:
+        records = open_data(data, task, None, columns=columns, split=split).spread(WANTED)
+    except DataError as error:  # it asks for classes, which are not needed here
+        raise DataError(error.what, where=error.where, fix=_FIX) from None
     pictures = [r.raw for r in records if isinstance(r.raw, Image.Image)]
     return Images(pictures) if len(pictures) == len(records) else _arrays(records, str(data))
 
@@ -170,21 +182,27 @@ def _arrays(records: Sequence[Record], where: str) -> Images:
     if not isinstance(first, Mapping) or len(first) != 1:
         names = ", ".join(first) if isinstance(first, Mapping) else type(first).__name__
         what = f"holds {names}, not pictures or one array of them"
-        raise DataError(
-            what, where=where, fix="give a folder of pictures, or an .npz with one array"
-        )
+        raise DataError(what, where=where, fix=_FIX)
     (name,) = first
     stacked = np.stack([r.raw[name] for r in records])
     if stacked.ndim == 4 and stacked.shape[-1] in (1, 3) and stacked.shape[1] not in (1, 3):
         stacked = stacked.transpose(0, 3, 1, 2)
-    if stacked.ndim != 4 or stacked.dtype.kind not in "fu" or not np.isfinite(stacked).all():
-        what = f"{name!r} is {stacked.dtype} of shape {stacked.shape}, not images"
+    if stacked.ndim != 4 or stacked.dtype.kind not in "fu":
+        what = f"each row of {name!r} is {stacked.dtype} of shape {stacked.shape[1:]}, not an image"
         raise DataError(what, where=where, fix="save images as float32 or uint8 (n, C, H, W)")
+    if not np.isfinite(stacked).all():
+        what = f"{name!r} holds values that are not finite"
+        raise DataError(what, where=where, fix="take those rows out")
     planes = torch.from_numpy(np.ascontiguousarray(stacked, dtype=np.float32))
     low, high = float(planes.min()), float(planes.max())
     if stacked.dtype == np.uint8 or (low >= 0 and 2 < high <= 255):
         return Images(arrays=planes / 255)
     return Images(arrays=planes, raw=low >= 0 and high <= 1)
+
+
+def _channels(module: nn.Module, images: Images) -> str:
+    wanted, given = takes(module), None if images.arrays is None else images.arrays.shape[1]
+    return f": they have {given} channels, it takes {wanted}" if given not in (None, wanted) else ""
 
 
 def _too_few(images: Images) -> str:
@@ -267,7 +285,7 @@ def _fed(
             preprocessing_json(t.how), t.numbers, t.variant, t.median, t.near,
             t.median / max(best.median, 1e-9), t.layers,
         )
-        for t in _sorted(list(shown.values()))
+        for t in sorted(shown.values(), key=lambda t: (t != best, t.median))
     )  # fmt: skip
     fed = replace(nothing, tried=tried, answers=given, layers=layers)
     open_ = {a.question for a in given if a.standing in (Standing.UNDECIDED, Standing.FOREIGN)}
@@ -303,7 +321,7 @@ def _said(question: Question, value: Hashable, trial: Trial) -> str:
     if question is answers.FILTER and isinstance(value, tuple):
         name, smooth = value
         return f"{name} with antialiasing" if smooth else f"{name} without antialiasing"
-    if question is answers.NUMBERS and value == trial.numbers:
+    if question is answers.NUMBERS and value == trial.numbers != candidates.AS_THEY_ARE:
         return f"{value} ({candidates.in_words(trial.how)})"
     return str(value)
 

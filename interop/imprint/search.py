@@ -32,7 +32,7 @@ FITTED_FROM = 48  # images: a fit to fewer is of them, not of what they are draw
 FEWEST, PIXELS = 24, 2_000_000  # images, and pixels of them, that go through first layers
 ENLARGED = 256  # up to this size small images are tried enlarged as much as it takes
 KEPT = 300_000_000  # bytes of images that were resized before
-FIT = 6.0
+FIT, CROPPED = 6.0, 1.25
 NEAR = 3  # layers that see numbers and colours best
 # How many sizes, sizes beside the best, families and trials are kept from one step to the next.
 _SIZES, _SIZES_AT_MOST, _SIZES_AROUND, _FAMILIES, _POOL = 3, 5, 2, 3, 12
@@ -76,8 +76,9 @@ class Trial:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """The order of trials: whole networks first."""
-        return not self.complete, self.handicap * (self.median if self.complete else self.near)
+        """The order of trials: whole networks first; a crop has to be worth it."""
+        score = self.handicap * (self.median if self.complete else self.near)
+        return not self.complete, score * (1 if self.how.crop is None else CROPPED)
 
 
 @dataclass
@@ -443,7 +444,9 @@ def _others(state: Search, how: Preprocessing) -> list[Preprocessing]:
     """The same size by every filter, and cropped; nothing for arrays, which have their size."""
     if state.images.arrays is not None:
         return []
-    return [*candidates.filters(how), candidates.cropped(how)]
+    assert how.size is not None
+    plain = replace(how, resize=how.size, crop=None)
+    return [*candidates.filters(plain), candidates.cropped(plain)]
 
 
 def _shapes(state: Search, best: Trial) -> tuple[list[Trial], list[Trial]]:

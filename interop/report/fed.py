@@ -5,7 +5,7 @@ from __future__ import annotations
 from interop.facts import Fed, FedAnswer, Standing, TriedPreparation
 from interop.report.values import Table
 
-MOST = 8  # preparations shown
+MOST, MOST_ANSWERS = 8, 3  # preparations shown, and answers that fit as well
 _HUGE = 1000
 
 
@@ -18,7 +18,7 @@ def headline(fed: Fed) -> str:
     if not fed.within:
         words.append(
             "these images are not of the kind that it was trained on: their divergence is "
-            f"{fed.divergence:.3g} at best, and more than {fed.floor:g} says nothing"
+            f"{fed.divergence:.3g} at best, and above {fed.floor:g} the scale alone is certain"
         )
     if fed.samples < fed.wanted and fed.open:
         words.append(f"{fed.wanted - fed.samples} more images may decide what is undecided")
@@ -35,7 +35,10 @@ def tried(fed: Fed) -> Table:
     """The best preparations, and what answers each question otherwise."""
     head = ("divergence", "ratio", "size", "filter", "colours", "scale, mean and std")
     rows = tuple(_row(t) for t in fed.tried[:MOST])
-    note = "The divergence is the median over the BatchNorms, in nats; 0 is just as in training."
+    note = (
+        "The divergence is the median over the BatchNorms, in nats; 0 is just as in training. A "
+        "question is judged by the layers that see it best, so its ratio is another than here."
+    )
     return Table("Preparations that were tried", head, rows, (0, 1), note)
 
 
@@ -45,7 +48,9 @@ def _answer(answer: FedAnswer) -> tuple[str, str, str]:
     if answer.standing is Standing.NOT_ASKED:
         return answer.question, "not asked", "nothing else was tried"
     if answer.standing is Standing.UNDECIDED:
-        return answer.question, "undecided", " or ".join((answer.answer, *answer.others))
+        every = (answer.answer, *answer.others)
+        more = f" or {len(every) - MOST_ANSWERS} more" if len(every) > MOST_ANSWERS else ""
+        return answer.question, "undecided", " or ".join(every[:MOST_ANSWERS]) + more
     worse = "" if answer.ratio is None else f" (the next is {factor(answer.ratio)} times worse)"
     return answer.question, str(answer.standing), f"{answer.answer}{worse}"
 
@@ -57,8 +62,16 @@ def factor(ratio: float) -> str:
 
 def _row(one: TriedPreparation) -> tuple[str, ...]:
     size, kernel = _shape(one)
-    name = one.numbers + (f" in {one.architecture}" if one.architecture else "")
-    return f"{one.divergence:.4g}", factor(one.ratio), size, kernel, one.preprocess["color"], name
+    where = one.architecture
+    name = f"{one.numbers} {where if where.startswith('with ') else f'in {where}' * bool(where)}"
+    return (
+        f"{one.divergence:.4g}",
+        factor(one.ratio),
+        size,
+        kernel,
+        one.preprocess["color"],
+        name.strip(),
+    )
 
 
 def _shape(one: TriedPreparation) -> tuple[str, str]:

@@ -123,7 +123,7 @@ def test_arrays(tmp_path: Path) -> None:
     assert answer is not None and answer.answer.startswith("as they are")
     answer = of(path, tmp_path / "bgr.npz").answer("order of colours")
     assert answer is not None and answer.answer == "BGR"
-    for name, what in (("two", "holds x, z"), ("flat", "not images")):
+    for name, what in (("two", "holds x, z"), ("flat", "not an image")):
         with pytest.raises(DataError, match=what):
             of(path, tmp_path / f"{name}.npz")
 

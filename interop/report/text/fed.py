@@ -10,5 +10,9 @@ from interop.report.table import WIDTH, table, wrap
 def blocks(fed: Fed) -> list[list[str]]:
     """An answer a question, and the preparations that were tried."""
     found = [wrap(words.headline(fed), WIDTH, subsequent_indent="  ")]
-    tables = [] if fed.why else [words.answers(fed), words.tried(fed)]
-    return [*found, *(table([list(t.head), *map(list, t.rows)]) for t in tables)]
+    if fed.why:
+        return found
+    tables = (words.answers(fed), words.tried(fed))
+    found += [table([list(t.head), *map(list, t.rows)]) for t in tables]
+    found[-1] += wrap(tables[-1].note, WIDTH)
+    return found
