@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import readme
 from benchmarks.imprint_judge import HALF, QUESTIONS, counts, least_ratio, page
-from benchmarks.imprint_networks import KINDS, specs
+from benchmarks.imprint_networks import KINDS
 from benchmarks.process import RESULTS
 from interop.imprint.answers import FLOOR
 
@@ -40,7 +40,6 @@ def test_the_study_is_as_wide_as_it_says() -> None:
     assert sum(count >= 6 for count in settled.values()) >= 16
     assert {row["regime"] for row in FOUND["networks"].values()} > {"untrained", "frozen", "few"}
     assert set(HALF.values()) == {"chosen", "reported"} and set(HALF) == set(KINDS)
-    assert len({s.name for s in specs()}) == len(specs())
 
 
 def test_the_code_has_the_ratios_that_were_judged_and_they_were_chosen_on_one_half() -> None:
