@@ -63,8 +63,9 @@ class Fed:
     `samples` inputs of `data` were used, of `wanted`. `why` is the reason if nothing can be said.
     `tried` are the best preparations, the best first, and what answers each question otherwise;
     `layers` the names of the BatchNorms. `floor` is the divergence above which the inputs are not
-    of the kind that the model was trained on. `preprocess` is there if it is measured, `stated` is
-    the divergence of the preparation that the file states.
+    of the kind that the model was trained on. `preprocess` is there if it is measured; if it is
+    not though no question is open, `unmeasured` says why. `stated` is the divergence of the
+    preparation that the file states.
     """
 
     data: str
@@ -77,6 +78,7 @@ class Fed:
     layers: tuple[str, ...] = ()
     preprocess: Mapping[str, Json] | None = None
     stated: float | None = None
+    unmeasured: str = ""
 
     def measurements(self, path: str) -> tuple[Measurement, ...]:
         """The divergence of the inputs as the model's stated preparation makes them, of `path`."""

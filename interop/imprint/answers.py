@@ -14,7 +14,7 @@ import numpy as np
 
 from interop.facts import PHOTO_STD
 from interop.imprint.candidates import FITTED, affine
-from interop.imprint.search import Trial
+from interop.imprint.search import NEAR, Trial
 
 FLOOR = 0.02  # of the median over layers: above it, the images are not of the kind trained on
 SAME, FITS = 0.08, 0.2  # shares by which numbers may differ and be called the same
@@ -24,7 +24,7 @@ Score = Callable[[Sequence[float]], float]
 
 
 def first(layers: Sequence[float]) -> float:
-    return float(np.mean(layers[:3]))
+    return float(np.mean(layers[:NEAR]))
 
 
 def median(layers: Sequence[float]) -> float:
@@ -97,9 +97,7 @@ SIZE = Question("size", _size, median, 3.0, apart=0.01)
 FILTER = Question("filter", _filter, trimmed, 6.0, lambda t: (t.how.resize, t.how.crop), apart=0.01)
 CROP = Question("crop", lambda t: t.how.crop is not None, trimmed, 6.0, _size, apart=0.01)
 VARIANT = Question("architecture", lambda t: t.variant, later, 1.5, lambda t: t.how, across=True)
-
-
-BLURRED = 2.5  # anti-aliasing changes less than an activation does, or padding
+BLURRED = 2.5  # in place of 1.5: anti-aliasing changes less than an activation or padding does
 
 
 def asked_of(ambiguity: str) -> tuple[Question, ...]:

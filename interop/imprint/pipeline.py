@@ -100,6 +100,9 @@ def measure(
         )
     order = names(module, trials[0], images)
     fed = _fed(nothing, trials, order, answers.asked_of(identity.ambiguity))
+    if fed.preprocess is not None and images.arrays is not None:
+        why = "arrays do not show how pictures become them; give a folder of pictures"
+        fed = replace(fed, preprocess=None, unmeasured=why)
     at = next((t for t in trials if t.complete and t.how == identity.image_preprocessing), None)
     return replace(fed, stated=None if at is None else at.median)
 
@@ -142,7 +145,7 @@ def preparation(fed: Fed, identity: Identity) -> Preprocessing:
         how = parse_preprocessing(fed.preprocess, f"measured on {fed.samples} images of {fed.data}")
         assert isinstance(how, Preprocessing)
         return replace(how, evidence=Evidence.MEASURED)
-    why = fed.why
+    why = fed.why or fed.unmeasured
     if not why and not fed.within:
         why = (
             f"the images are not of the kind that it was trained on (divergence "
@@ -151,7 +154,7 @@ def preparation(fed: Fed, identity: Identity) -> Preprocessing:
     open_ = [a for a in fed.answers if a.standing is Standing.UNDECIDED and a.question in REQUIRED]
     why = why or "; ".join(f"{a.question}: {' or '.join((a.answer, *a.others))}" for a in open_)
     fix = "state the preparation with --preprocess"
-    if fed.within and fed.tried:
+    if fed.within and fed.tried and not fed.unmeasured:
         fix += f" (the best that was tried: '{json.dumps(fed.tried[0].preprocess)}')"
     if fed.samples < fed.wanted:
         fix += f", or give {fed.wanted - fed.samples} more images"
@@ -289,7 +292,14 @@ def _fed(
     )  # fmt: skip
     fed = replace(nothing, tried=tried, answers=given, layers=layers)
     open_ = {a.question for a in given if a.standing in (Standing.UNDECIDED, Standing.FOREIGN)}
-    if not open_ & set(REQUIRED) and fed.within:
+    if open_ & set(REQUIRED) or not fed.within:
+        return fed
+    # Questions are judged by other layers than the best is chosen by: all have to agree on it.
+    apart = [a.question.name for a in found if a.question is not answers.NUMBERS
+             and a.question.name in REQUIRED and a.value != a.question.answer(best)]  # fmt: skip
+    if apart:
+        fed = replace(fed, unmeasured=f"the first and the later layers disagree ({apart[0]})")
+    else:
         numbers = next((a.trial for a in found if a.question is answers.NUMBERS), best)
         how = replace(best.how, mean=numbers.how.mean, std=numbers.how.std, scale=numbers.how.scale)
         fed = replace(fed, preprocess=preprocessing_json(how))

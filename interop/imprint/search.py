@@ -27,11 +27,13 @@ from interop.imprint.layers import FirstLayer, divergences, first_layer
 
 FEW = 40  # images by which sizes are chosen: as many for each, since fewer diverge more
 STATED = "as stated"
-MOST_ROUNDS, BETTER = 3, 0.9
+MOST_ROUNDS, BETTER = 3, 0.9  # rounds, and the part of the best's score that is worth another
 FITTED_FROM = 48  # images: a fit to fewer is of them, not of what they are drawn from
 FEWEST, PIXELS = 24, 2_000_000  # images, and pixels of them, that go through first layers
 ENLARGED = 256  # up to this size small images are tried enlarged as much as it takes
 KEPT = 300_000_000  # bytes of images that were resized before
+# By how much better a fit has to be than a known family, and a crop than none: each has more to
+# choose, and so is always somewhat better.
 FIT, CROPPED = 6.0, 1.25
 NEAR = 3  # layers that see numbers and colours best
 # How many sizes, sizes beside the best, families and trials are kept from one step to the next.
@@ -248,8 +250,7 @@ def search(
         if not there or (settled and there[0].rank > (False, BETTER * settled.rank[1])):
             break
         for variant, module in modules.items() if len(modules) > 1 else ():
-            for trial in there[:1]:
-                state.whole(module, trial.how, trial.numbers, variant)
+            state.whole(module, there[0].how, there[0].numbers, variant)
         settled = _ordered(state)[0]
         _around(state, settled.variant, modules[settled.variant], settled, stated)
     return sorted(_ordered(state), key=lambda t: t != settled)

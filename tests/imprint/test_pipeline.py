@@ -16,7 +16,8 @@ from interop.errors import DataError, ModelError, Unsettled
 from interop.facts import Evidence, Fed, Standing
 from interop.identity import identify_file
 from interop.imprint import measure, pipeline, preparation, stated_divergence
-from interop.imprint.search import Images
+from interop.imprint.answers import asked_of
+from interop.imprint.search import Images, Trial
 from tests.conftest import Run
 from tests.imprint.fed import BYTES, IMAGENET, fed, photos, saved, small
 
@@ -119,8 +120,13 @@ def test_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "bgr.npz", x=inputs[:, ::-1])
     np.savez(tmp_path / "two.npz", x=inputs, z=inputs)
     np.savez(tmp_path / "flat.npz", x=inputs[:, 0, 0])
-    answer = of(path, tmp_path / "right.npz").answer("mean and std")
-    assert answer is not None and answer.answer.startswith("as they are")
+    seen = of(path, tmp_path / "right.npz")
+    answer = seen.answer("mean and std")
+    assert answer is not None and answer.answer == "as they are"
+    # How pictures become such arrays is in no array.
+    assert seen.preprocess is None
+    with pytest.raises(Unsettled, match="arrays do not show"):
+        preparation(seen, identify_file(path))
     answer = of(path, tmp_path / "bgr.npz").answer("order of colours")
     assert answer is not None and answer.answer == "BGR"
     for name, what in (("two", "holds x, z"), ("flat", "not an image")):
@@ -179,3 +185,19 @@ def test_bad_data_is_one_line(tmp_path: Path, interop: Run) -> None:
     (tmp_path / "empty").mkdir()
     done = interop("inspect", path, "--data", tmp_path / "empty", "--model", f"{FACTORY}:small")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_layers_that_disagree_measure_no_preparation() -> None:
+    """The first layers say BGR, all of them together RGB: neither is called measured."""
+    bgr = replace(BYTES, color="BGR")
+
+    def fed_by(rgb_first: float) -> Fed:
+        rgb = Trial(BYTES, "0 to 255", "", (rgb_first,) * 3 + (0.001,) * 4)
+        other = Trial(bgr, "0 to 255", "", (0.005,) * 3 + (0.5,) * 4)
+        nothing = Fed("images", 64, 64, pipeline.FLOOR)
+        return pipeline._fed(nothing, [rgb, other], (), asked_of(""))
+
+    assert fed_by(0.001).preprocess is not None and not fed_by(0.001).unmeasured
+    seen = fed_by(0.015)
+    assert seen.preprocess is None
+    assert seen.unmeasured == "the first and the later layers disagree (order of colours)"
