@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from interop.gate.candidate import ModelPath
     from interop.policy.policy import Policy
     from interop.port import PortOptions
+    from interop.verify import VerifyOptions
 
 __all__ = [
     "assess", "bench", "check", "compare", "doctor", "export", "finetune", "first_policy", "gate",
@@ -150,13 +151,38 @@ def restore(
 
 
 def verify(
-    bundle: str | Path, options: ExportOptions | None = None, *, progress: Progress | None = None
+    artefact: str | Path,
+    options: VerifyOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    log: Progress | None = None,
 ) -> Report:
-    """Makes the proofs of a bundle again, on this machine."""
-    need_torch_side("verify")
-    from interop.export.verify import verify as verify_bundle
+    """Proves an artefact against `options.against`; a bundle, without it, against its receipt.
 
-    return verify_bundle(bundle, options, progress=progress)
+    `log` is told what code of the source runs, if `options.trust` lets it. Raises ConfigError where
+    there is no source, and what `interop.verify.verify` raises.
+    """
+    need_torch_side("verify")
+    from interop.imprint import decided
+    from interop.verify import VerifyOptions
+    from interop.verify import verify as verify_against
+    from interop.verify.bundle import is_bundle
+    from interop.verify.bundle import verify as verify_bundle
+
+    options = options or VerifyOptions()
+    if options.against is None:
+        if not is_bundle(artefact):
+            what = "brings no source with it, as a bundle of interop export does"
+            fix = "say what it is of with --against SOURCE (a checkpoint, a folder, another graph)"
+            raise ConfigError(what, where=str(artefact), fix=fix)
+        return verify_bundle(artefact, options, progress=progress)
+    source = _identified(options.against, options.measurable(options.data), progress)
+    _announce(source, options.trust, log)
+    source = decided(
+        source, options.data, prepare=options.measures, factory=options.factory,
+        head=options.head, arch=options.arch, trust=options.trust, say=progress,
+    )  # fmt: skip
+    return verify_against(artefact, source, options, progress=progress)
 
 
 def bench(

@@ -22,7 +22,7 @@ COMMANDS = {
     "check": "Say whether B can go where A is.",
     "port": "Give weights another library's names, with proof.",
     "export": "Turn a checkpoint into ONNX and safetensors, with proof.",
-    "verify": "Make a bundle's proofs again, on this machine.",
+    "verify": "Prove that an artefact, whoever wrote it, computes what its source does.",
     "bench": "Measure accuracy and latency, PyTorch against ONNX Runtime.",
     "finetune": "Train pretrained weights for a new task, with proof.",
     "assess": "Say which model is worth reusing, and which can stand in for which.",

@@ -1,4 +1,4 @@
-"""`interop verify BUNDLE`: its proofs, made again on this machine."""
+"""`interop verify ARTEFACT`: does it compute what its source does?"""
 
 from __future__ import annotations
 
@@ -6,40 +6,49 @@ import click
 
 from interop.cli.options import options as options_of
 from interop.cli.options import report_options
-from interop.cli.output import check_targets, finish, progress, say_own_code
-from interop.export.options import ExportOptions
+from interop.cli.output import check_targets, finish, progress, say, say_own_code
+from interop.verify.options import VerifyOptions
 
 
 @click.command(
     name="verify",
     epilog="""\b
-Example:
-  interop verify candidate/
-  interop verify candidate/ --runtime openvino
-  interop verify mine/ --model mypackage.nets:make_net
+Examples:
+  interop verify candidate/                        a bundle of interop export
+  interop verify model.onnx --against model.pth
+  interop verify onnx/ --against finetuned/        a folder of transformers
+  interop verify slim.onnx --against model.onnx    before and after an optimiser
+  interop verify int8.onnx --against model.onnx --budget drift=0.1,flips=0.01
+  interop verify net.onnx --against net.pth --model mypackage.nets:make_net
+  interop verify probs.onnx --against model.pth --map-output 'probs=softmax(logits)'
 
 \b
-Exit code 1 where a proof fails or a file has other bytes than were proved, 3
-where a proof cannot be made here.""",
+Exit code 1 where a proof fails, 2 where the artefact or its source cannot be
+read, built or matched, 3 where a proof cannot be made.""",
 )
-@click.argument("bundle", type=click.Path(exists=True, file_okay=False))
+@click.argument("artefact", type=click.Path(exists=True))
 @options_of(
-    ExportOptions,
+    VerifyOptions,
     only=(
-        "runtime", "device", "factory", "head", "data", "preprocessing", "arch", "strict", "trust",
+        "against", "map_input", "map_output", "budgets", "explain_out", "factory", "head", "base",
+        "inputs", "data", "labels", "preprocessing", "arch", "runtime", "device", "strict", "trust",
     ),
 )  # fmt: skip
 @report_options
-def command(bundle: str, options: ExportOptions, form: str, reports: tuple[str, ...]) -> None:
-    """Make the proofs of a BUNDLE again, from its receipt.
+def command(artefact: str, options: VerifyOptions, form: str, reports: tuple[str, ...]) -> None:
+    """Prove that an ARTEFACT computes what its source does.
 
-    Each file has the bytes that were proved, the weights fill the module, the graph
-    has the same weights and answers as the module does. A module of your own class
-    is run only if you name it again; without it the answers that the receipt
-    recorded are compared.
+    ARTEFACT is a bundle, or what any tool wrote: an ONNX graph, a .pt2, a TorchScript file
+    (--trust), an OpenVINO IR. A bundle knows its source; of anything else, say it with --against.
+
+    Six proofs are made: the source's weights fill its module; every weight of the artefact is one
+    of the source's, or made of some by a step that is named; both answer alike at every size that
+    the artefact leaves open; that comparison notices a change of 1 %; the artefact is sound; its
+    names, types, labels and preprocessing are the source's. A proof that fails is followed by the
+    first node that departs.
     """
     check_targets(reports)
     from interop import api
 
     say_own_code(options.factory, options.head)
-    finish(api.verify(bundle, options, progress=progress), form, reports)
+    finish(api.verify(artefact, options, progress=progress, log=say), form, reports)

@@ -166,14 +166,19 @@ class Learned:
         return self.by_axes.get(_open_axes(signature))
 
 
-def guards_of(forward: Forward, feed: Feed, signature: Signature) -> tuple[Guard, ...] | None:
-    """The guards of the module with the signature's named axes open; None if they are unknown."""
+def guards_of(
+    forward: Forward, feed: Feed, signature: Signature, *, budget: int | None = None
+) -> tuple[Guard, ...] | None:
+    """The guards of the module with the signature's named axes open; None if they are unknown.
+
+    Raises TooManyGuards at the `budget`.
+    """
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(feed.example(2 if signature.batched else 1), dtype)
     shapes = _dynamic(signature)
     with (
         contextlib.suppress(Exception), _quiet(), torch.no_grad(),
-        attention.without_fast_path(), recurrent.shapes_alone(), guards.captured() as seen,
+        attention.without_fast_path(), recurrent.shapes_alone(), guards.captured(budget) as seen,
     ):  # fmt: skip
         torch.export.export(forward, given, dynamic_shapes=(shapes,), strict=False)
     return seen.of(signature)

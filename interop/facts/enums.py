@@ -185,6 +185,7 @@ class ProofName(StrEnum):
     SAME_FORWARD = "same forward"
     TRANSFERRED_FRACTION = "transferred fraction"
     CACHED_FEATURES = "cached features"
+    INTERFACE = "interface"
 
 
 class Unit(StrEnum):
@@ -273,6 +274,7 @@ class InputRole(StrEnum):
     NEW = "new"
     CHECKPOINT = "checkpoint"
     GRAPH = "graph"
+    ARTEFACT = "artefact"
     BUNDLE = "bundle"
     BACKBONE = "backbone"
     SOURCE = "source"

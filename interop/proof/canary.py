@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -15,6 +15,7 @@ from interop.facts import Json, Proof, ProofName
 from interop.proof import graph as graphs
 from interop.proof.parity import Reference, differences, is_float
 from interop.runtimes import OnnxRuntime
+from interop.runtimes.base import Runtime
 
 NAME = ProofName.CANARY
 ADVICE = (
@@ -32,33 +33,55 @@ _AT_ONCE = 1 << 20
 _NOISE = 1_000_003  # a prime: no two rows of a matrix get the same
 
 
+class Subject(Protocol):
+    """What the canary changes: a model whose weights can be replaced in a copy of it."""
+
+    def names(self) -> list[str]:
+        """Its weights in the order in which an input meets them."""
+
+    def array(self, name: str) -> NDArray[Any]:
+        """The numbers of one."""
+
+    def stored(self, name: str) -> bool:
+        """Whether it is a weight by its name, rather than a constant that a tool numbered."""
+
+    def changed(self, name: str, array: NDArray[Any]) -> Runtime:
+        """A copy with that weight replaced, ready to run."""
+
+
 def canary(
-    model: Path, held: Reference, *, head: Collection[str] = (), device: str = "cpu"
+    model: Path | Subject,
+    held: Reference,
+    *,
+    head: Collection[str] = (),
+    device: str = "cpu",
+    share: float = SHARE,
 ) -> Proof:
     """Proves "canary": that parity's own comparison notices a change of 1 % in one weight.
 
     Two weights are tried, each in a copy of its own: the one next to the input, and the head's
     (`head`: the names of its tensors; else the last weight before the output). Each is changed by
-    1 % of its Euclidean norm; by 256 roundings where its dtype is so coarse that this is more
+    `share` of its Euclidean norm; by 256 roundings where its dtype is so coarse that this is more
     (25 % in float16). Half of the change makes rows larger or smaller, which no activation hides;
     half is noise, which no normalisation undoes. Weights that are all zero are passed over, since
     a share of nothing is nothing; of a head that gives sets of detections, any weight will do. The
-    copies live in memory; `model` and its external data stay as they are.
+    copies live in memory; `model` (a graph's file, or any other subject) stays as it is.
     """
     start = perf_counter()
-    graph = graphs.read(model)
+    subject = OnnxSubject(model, device) if isinstance(model, Path) else model
     facts: dict[str, Json] = {}
-    two = _two(graph, model.parent, head)
+    names = subject.names()
+    two = _two(subject, names, head)
     if not two:
         what = "no weight lies between an input and an output, so no change could be noticed"
         return Proof(NAME, False, what, facts, perf_counter() - start)
-    share = facts["share"] = max(_share(dtype) for _, dtype in two)
+    share = facts["share"] = max(_share(dtype, share) for _, dtype in two)
     unseen = []
     for place, (chosen, _) in zip(("input", "head"), two, strict=True):
         # A detector's head has weights for each size of object: not all act in one picture.
-        others = graphs.weights_on_the_way(graph) if held.sets and place == "head" else []
+        others = names if held.sets and place == "head" else []
         for name in (chosen, *(n for n in reversed(others) if n in head and n != chosen)):
-            seen, difference = _noticed(graph, name, share, model, held, device)
+            seen, difference = _noticed(subject, name, share, held)
             if seen:
                 break
         facts[place] = {"tensor": name, "noticed": seen, "relative": difference}
@@ -76,24 +99,22 @@ def canary(
 
 
 def _two(
-    graph: onnx.ModelProto, folder: Path, head: Collection[str]
+    subject: Subject, names: Sequence[str], head: Collection[str]
 ) -> list[tuple[str, np.dtype[Any]]]:
     """The weight next to the input and the head's, with their dtypes; [] where there is none.
 
     Each is read by itself, and only until one is found that is not all zero.
     """
-    tensors = {t.name: t for t in graph.graph.initializer}
-    names = graphs.weights_on_the_way(graph)
 
     def first(tried: Iterable[str]) -> tuple[str, np.dtype[Any]] | None:
         for name in tried:
-            array = graphs.values(tensors[name], folder)
+            array = subject.array(name)
             if _norm(array) > 0:
                 return name, array.dtype
         return None
 
     # A weight by its name rather than a constant that an exporter made and numbered.
-    kept = [n for n in names if graphs.external(tensors[n]) is not None]
+    kept = [n for n in names if subject.stored(n)]
     last = first(n for n in reversed(names) if n in head) or first(reversed(kept))
     last = last or first(reversed(names))
     stem = first(names)
@@ -101,9 +122,9 @@ def _two(
 
 
 def _noticed(
-    graph: onnx.ModelProto, name: str, share: float, model: Path, reference: Reference, device: str
+    subject: Subject, name: str, share: float, reference: Reference
 ) -> tuple[bool, float | str]:
-    with _changed(graph, name, share, model, device) as runtime:
+    with subject.changed(name, perturbed(subject.array(name), share)) as runtime:
         # One batch after the other: the first that notices settles it.
         for i in range(len(reference.batches)):
             (difference,) = differences(reference.only(i), runtime.outputs)
@@ -114,21 +135,33 @@ def _noticed(
     return not difference.holds, difference.fault or difference.relative
 
 
-def _changed(
-    graph: onnx.ModelProto, name: str, share: float, model: Path, device: str
-) -> OnnxRuntime:
-    """The graph with that weight perturbed."""
-    (tensor,) = (t for t in graph.graph.initializer if t.name == name)
-    array = perturbed(graphs.values(tensor, model.parent), share)
-    # numpy knows bfloat16 by extension alone, which ONNX Runtime takes in a graph only.
-    if graphs.external(tensor) is not None and array.dtype.kind == "f":
-        instead = {name: array}
-        return OnnxRuntime(model, device, spin=False, arena=False, prepack=False, instead=instead)
-    changed = onnx.ModelProto()
-    changed.CopyFrom(graph)
-    graphs.embed(changed, name, array)
-    data, folder = changed.SerializeToString(), model.parent
-    return OnnxRuntime(data, device, spin=False, arena=False, prepack=False, folder=folder)
+class OnnxSubject:
+    """A graph in a file; changed copies of it are in memory. Codes of weights count as weights."""
+
+    def __init__(self, model: Path, device: str = "cpu") -> None:
+        self.model, self.device = model, device
+        self.graph = graphs.read(model)
+        self.tensors = {t.name: t for t in self.graph.graph.initializer}
+
+    def names(self) -> list[str]:
+        return graphs.weights_on_the_way(self.graph)
+
+    def array(self, name: str) -> NDArray[Any]:
+        return graphs.values(self.tensors[name], self.model.parent)
+
+    def stored(self, name: str) -> bool:
+        return graphs.external(self.tensors[name]) is not None
+
+    def changed(self, name: str, array: NDArray[Any]) -> OnnxRuntime:
+        plain = {"spin": False, "arena": False, "prepack": False}
+        # numpy knows bfloat16 by extension alone, which ONNX Runtime takes in a graph only.
+        if self.stored(name) and array.dtype.kind == "f":
+            return OnnxRuntime(self.model, self.device, instead={name: array}, **plain)
+        changed = onnx.ModelProto()
+        changed.CopyFrom(self.graph)
+        graphs.embed(changed, name, array)
+        data = changed.SerializeToString()
+        return OnnxRuntime(data, self.device, folder=self.model.parent, **plain)
 
 
 def perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
@@ -149,14 +182,17 @@ def perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
         change[:] = signs
     change *= share * norm / _norm(change)
     change += given.astype(kind, copy=False)
+    if array.dtype.kind in "iu":  # codes of a quantised weight
+        ends = np.iinfo(array.dtype)
+        change = np.clip(np.rint(change), ends.min, ends.max)
     changed: NDArray[Any] = change.astype(array.dtype, copy=False).reshape(array.shape)
     return changed
 
 
-def _share(dtype: np.dtype[Any]) -> float:
+def _share(dtype: np.dtype[Any], share: float) -> float:
     # numpy knows bfloat16 by extension alone, and its rounding is that of 8 bits.
     eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
-    return min(max(SHARE, ROUNDINGS * eps), 0.5)
+    return min(max(share, ROUNDINGS * eps), 0.5)
 
 
 def _norm(array: NDArray[Any]) -> float:

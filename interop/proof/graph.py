@@ -70,14 +70,15 @@ def raw(tensor: onnx.TensorProto, folder: Path) -> bytes:
 
 
 def weights_on_the_way(model: onnx.ModelProto) -> list[str]:
-    """Float initialisers that act on what comes from an input and goes to an output.
+    """Initialisers (floats, or codes of some) that act on what comes from an input and goes to an
+    output.
 
     In the order in which the input's data meet them; one that passes through nodes of its own
     first (a transposed weight) counts where those meet the data. Matrices and kernels alone, if
     there are any.
     """
     graph = model.graph
-    sizes = {t.name: len(t.dims) for t in graph.initializer if DTYPES.get(t.data_type) in FLOATS}
+    sizes = {t.name: len(t.dims) for t in graph.initializer if _may_be_weight(t)}
     live = {i.name for i in graph.input if i.name not in sizes}
     carries: dict[str, list[str]] = {name: [name] for name in sizes}
     met: list[tuple[str, onnx.NodeProto]] = []
@@ -93,6 +94,11 @@ def weights_on_the_way(model: onnx.ModelProto) -> list[str]:
     leading = _leading_out(graph)
     order = list(dict.fromkeys(w for w, node in met if leading.intersection(node.output)))
     return [w for w in order if sizes[w] >= 2] or order
+
+
+def _may_be_weight(tensor: onnx.TensorProto) -> bool:
+    kind = DTYPES.get(tensor.data_type)
+    return kind in FLOATS or (kind in ("int8", "uint8") and len(tensor.dims) >= 2)
 
 
 def _leading_out(graph: onnx.GraphProto) -> set[str]:

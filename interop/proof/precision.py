@@ -51,15 +51,32 @@ def compare(
         "against": Path(native.where).name,
         "samples": sum(len(outputs[0]) if outputs[0].ndim else 1 for outputs in ours),
     }
-    measured = _differences(ours, theirs, conditions)
+    measured = list(drift(ours, theirs, conditions))
     if _is_half(Path(lower.where)):
-        measured.append(_range_used(native, lower, given, conditions))
-    if all(o[0].ndim == 2 and o[0].shape[1] == ours[0][0].shape[1] > 1 for o in ours):
+        measured.insert(2, _range_used(native, lower, given, conditions))
+    if labels is not None and _scores(ours):
+        first, second = (np.concatenate([o[0] for o in side]) for side in (ours, theirs))
+        measured += _accuracies(first, second, labels, conditions)
+    return tuple(measured)
+
+
+def drift(
+    ours: Sequence[tuple[NDArray[Any], ...]],
+    theirs: Sequence[tuple[NDArray[Any], ...]],
+    conditions: Mapping[str, Json],
+) -> tuple[Measurement, ...]:
+    """How answers of a lower precision differ, batch by batch, from those of the full one: the
+    differences of all outputs, and flips, agreement and margins of scores (n, classes)."""
+    measured = _differences(ours, theirs, conditions)
+    if _scores(ours):
         first, second = (np.concatenate([o[0] for o in side]) for side in (ours, theirs))
         measured += _flips(first, second, conditions)
-        if labels is not None:
-            measured += _accuracies(first, second, labels, conditions)
     return tuple(measured)
+
+
+def _scores(outputs: Sequence[tuple[NDArray[Any], ...]]) -> bool:
+    """Whether the first output has a row of class scores for each sample."""
+    return all(o[0].ndim == 2 and o[0].shape[1] == outputs[0][0].shape[1] > 1 for o in outputs)
 
 
 def _differences(

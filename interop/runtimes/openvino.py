@@ -24,13 +24,21 @@ class OpenVinoRuntime(Runtime):
 
     `model` is a file: its external data are read from where they lie, at an offset within
     model.safetensors too. `threads` is for this model's operators; None leaves OpenVINO's own
-    number. Raises ExtraMissing without OpenVINO, DeviceMissing for any device but the CPU, and
-    ModelError where OpenVINO refuses the graph.
+    number. `instead` are other values for constants, by their friendly names. Raises ExtraMissing
+    without OpenVINO, DeviceMissing for any device but the CPU, and ModelError where OpenVINO refuses
+    the graph.
     """
 
     name = "openvino"
 
-    def __init__(self, model: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        *,
+        instead: Mapping[str, Array] | None = None,
+    ) -> None:
         check_device(device)
         if device != "cpu":
             what = f"OpenVINO is run on the CPU alone here, not on {device}"
@@ -38,7 +46,7 @@ class OpenVinoRuntime(Runtime):
             raise DeviceMissing(what, where="openvino", fix=fix)
         self._openvino = _imported()
         self.device, self.where = device, str(model)
-        self._compiled = self._compile(threads)
+        self._compiled = self._compile(threads, instead or {})
         self._types = {p.get_any_name(): _dtype(p) for p in self._compiled.inputs}
 
     @property
@@ -80,13 +88,30 @@ class OpenVinoRuntime(Runtime):
     def close(self) -> None:
         self._compiled = None
 
-    def _compile(self, threads: int | None) -> Any:
+    @staticmethod
+    def read(model: str | Path) -> Any:
+        """OpenVINO's own model of a file. Raises ExtraMissing and ModelError."""
+        try:
+            return _imported().Core().read_model(str(model))
+        except RuntimeError as error:
+            fix = "convert the model again"
+            what = f"OpenVINO cannot read it: {_reason(error)}"
+            raise ModelError(what, where=str(model), fix=fix) from None
+
+    def _compile(self, threads: int | None, instead: Mapping[str, Array]) -> Any:
         settings: dict[str, Any] = {_PRECISION: "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings[_THREADS] = threads
         try:
             core = self._openvino.Core()
-            return core.compile_model(core.read_model(self.where), "CPU", settings)
+            model = core.read_model(self.where)
+            for op in model.get_ordered_ops() if instead else ():
+                if op.get_friendly_name() in instead:
+                    array = np.ascontiguousarray(instead[op.get_friendly_name()])
+                    constant = self._openvino.opset13.constant(array)
+                    for taken in op.output(0).get_target_inputs():
+                        taken.replace_source_output(constant.output(0))
+            return core.compile_model(model, "CPU", settings)
         except Exception as error:  # its exceptions are plain RuntimeErrors
             raise ModelError(
                 f"OpenVINO refuses the graph: {_reason(error)}",

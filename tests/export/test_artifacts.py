@@ -18,7 +18,7 @@ from interop.cli import main
 from interop.data.arrays import Inputs
 from interop.errors import ConfigError, DataError
 from interop.export.options import parse_size
-from interop.export.verify import verify
+from interop.verify.bundle import verify
 from interop.facts import Answer
 from tests.export.conftest import ODD
 

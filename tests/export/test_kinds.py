@@ -16,7 +16,7 @@ from safetensors.torch import load_model
 
 from interop.errors import ModelError
 from interop.export import ExportOptions, export
-from interop.export.verify import verify
+from interop.verify.bundle import verify
 from interop.facts import Answer
 from interop.identity import identify_file
 from interop.models.signature import Signature, drawn

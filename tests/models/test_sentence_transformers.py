@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel
 
 from interop.errors import ModelError
 from interop.export import export
-from interop.export.verify import verify
+from interop.verify.bundle import verify
 from interop.facts import Answer
 from interop.identity import identify_file
 

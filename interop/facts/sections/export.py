@@ -90,12 +90,17 @@ class ExportSection(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySection(Section):
-    """`made_by` and `source` are the receipt's."""
+    """`made_by` and `source` are a bundle's receipt's. Of an artefact that was held against its
+    source, `precision` is what its weights were lowered to, `maps` the formulas by which an input
+    of the source or an output of the artefact is made, `departure` where it departs."""
 
     runtime: str | None = None
     made_by: str | Absent | None = ABSENT
     source: Mapping[str, Json] | None = None
     domain: tuple[AxisDomain, ...] | None = None
+    precision: str | None = None
+    maps: Mapping[str, str] | None = None
+    departure: GraphDeparture | None = None
     notes: tuple[str, ...] | None = None
 
 

@@ -105,6 +105,15 @@ def verify(
     return _report(place, receipt, options, work.proofs, skipped, work)
 
 
+def is_bundle(path: str | Path) -> bool:
+    """Whether a path is a folder with a receipt, or at least a folder without a graph of another
+    name: what is wrong with it, `verify` then says."""
+    folder = Path(path)
+    return folder.is_dir() and (
+        (folder / bundle.RECEIPT).exists() or not any(folder.glob("*.onnx"))
+    )
+
+
 # ---------------------------------------------------------------- the proofs
 
 

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from interop.cli import interop
 from interop.errors import ReadError
 from interop.export import ExportOptions
-from interop.export.verify import verify
+from interop.verify.bundle import verify
 from interop.facts import Answer
 
 ROOT = Path(__file__).resolve().parents[2]

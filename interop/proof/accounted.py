@@ -1,0 +1,588 @@
+"""The weights of an artefact and those of its source -> is every one of the first made of the
+second, and by which step?
+
+Exporters and optimisers turn weights round, merge, fold, cast and quantise them. Each such step is
+named here and checked on the numbers; what no step explains is not the source's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, permutations
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interop.facts import FEW, Json, Proof, ProofName
+
+NAME = ProofName.SAME_WEIGHTS
+Array = NDArray[Any]
+Step = tuple[str, tuple[str, ...]]  # what was done, and the source's tensors that it was done to
+_SHOWN = 4
+_ROUNDINGS = 8  # by which a step that computes may differ: a square root, a quotient, a product
+_BLOCKS = 8  # into which a merged tensor falls, at the most for each gate of each direction
+_PAIRS = 64  # unused vectors among which a sum of two is looked for
+_AXES = 4  # whose orders are all tried
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """How the whole numbers of a quantised tensor stand for others: (codes - zero) * scale.
+
+    `scale` and `zero` are scalars, or have a number for each place of `axis`.
+    """
+
+    scale: Array
+    zero: Array
+    axis: int = 0
+
+    def numbers(self, codes: Array) -> tuple[Array, Array]:
+        """What the codes stand for, and half a step of each: how far rounding may be off."""
+        shape = [1] * codes.ndim
+        if self.scale.size > 1:
+            shape[self.axis] = self.scale.size
+        scale = self.scale.astype(np.float64).reshape(shape if self.scale.size > 1 else ())
+        zero = self.zero.astype(np.float64)
+        zero = zero.reshape(shape) if self.zero.size > 1 else zero.reshape(())
+        numbers = (codes.astype(np.float64) - zero) * scale
+        return numbers, np.broadcast_to(np.abs(scale) / 2, codes.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A batch normalisation in inference, by the names of its tensors ("" where it has none)."""
+
+    scale: str
+    shift: str
+    mean: str
+    variance: str
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A constant that the source computes of its own tensors `of`, at `place` in it."""
+
+    array: Array
+    of: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWeights:
+    """A source's tensors by name, its batch normalisations, and what it computes without its
+    inputs, which is asked for only where no plainer step explains a weight."""
+
+    tensors: Mapping[str, Array]
+    norms: Sequence[Norm] = ()
+    computed: Callable[[], Sequence[Computed]] = lambda: ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactWeights:
+    """An artefact's tensors by name, each read when it is asked for, and how the quantised ones are
+    to be read. `scales` are the scales and zero points themselves, which no source has; `unread`
+    are codes packed in a way that is not read here."""
+
+    tensors: Iterable[tuple[str, Array]]
+    codes: Mapping[str, Codes] = field(default_factory=dict)
+    scales: frozenset[str] = frozenset()
+    unread: tuple[str, ...] = ()
+    container: str = "graph"
+
+
+def accounted(
+    artefact: ArtefactWeights,
+    source: SourceWeights,
+    acting: Callable[[Sequence[str]], Sequence[str]] = lambda names: (),
+) -> Proof:
+    """Proves "same weights" of an artefact that any tool wrote.
+
+    Every weight of the artefact (a tensor of floating point, or codes of one) is one of the
+    source's bit for bit, or made of some by a step that the numbers bear out; of `acting`, which is
+    given the tensors that were not used, those on which the source's outputs depend are faults. A
+    constant of up to 16 numbers that no step explains is arithmetic (an epsilon, a scale): it is
+    counted, and parity judges it.
+    """
+    start = perf_counter()
+    search = _Search(source)
+    counts: dict[str, int] = defaultdict(int)
+    steps: dict[str, str] = {}
+    faults: dict[str, str] = {}
+    arithmetic: list[str] = []
+    total = 0
+    for name, array in artefact.tensors:
+        codes = artefact.codes.get(name)
+        if name in artefact.scales or (codes is None and not _is_float(array)):
+            continue
+        if array.size < 2 and codes is None:
+            search.scalar(array)
+            continue
+        total += 1
+        step = search.step(name, array, codes)
+        if step is not None:
+            what, used = step
+            counts[what.partition(" (")[0]] += 1
+            search.used.update(used)
+            if what != SAME:
+                steps[name] = f"{what} of {_listed(used)}" if used else what
+            if (own := search.own(name)) and own not in used:
+                instead = _listed(used) or what
+                faults[name] = f"holds {instead} under the name of {own}"
+        elif array.size <= FEW and codes is None and search.own(name) is None:
+            arithmetic.append(name)
+        else:
+            faults[name] = search.nearest(name, array, codes)
+    unused = [n for n in search.unused() if n not in search.used]
+    lacking = list(acting(unused)) if unused and not faults else []
+    what = f"is in no {artefact.container} weight, and the outputs depend on it"
+    faults |= {name: what for name in lacking}
+    facts: dict[str, Json] = {
+        "weights": total,
+        "steps": dict(counts),
+        "derivations": steps,
+        "arithmetic": arithmetic,
+        "scales": len(artefact.scales),
+        "unused": unused,
+        "faults": faults,
+    }
+    seconds = perf_counter() - start
+    return Proof(NAME, not faults, _sentence(total, facts, artefact), facts, seconds)
+
+
+SAME = "the same bits"
+
+
+def _sentence(total: int, facts: Mapping[str, Json], artefact: ArtefactWeights) -> str:
+    faults, counts = facts["faults"], facts["steps"]
+    if faults:
+        shown = "; ".join(f"{name} {why}" for name, why in list(faults.items())[:_SHOWN])
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        return f"{len(faults)} of {total} weights are not the source's: {shown}{more}"
+    if not total:
+        return f"the {artefact.container} holds no weights"
+    ways = ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda c: -c[1]))
+    rest = []
+    if facts["arithmetic"]:
+        rest.append(f"{len(facts['arithmetic'])} small constants are arithmetic")
+    if facts["scales"]:
+        rest.append(f"{facts['scales']} scales and zero points are a quantiser's")
+    if facts["unused"]:
+        rest.append(f"not used, and without effect: {_listed(facts['unused'])}")
+    every = f"every weight of the {artefact.container} is the source's ({ways})"
+    return "; ".join([every, *rest])
+
+
+class _Search:
+    """The steps, the plainest first, for one weight after the other."""
+
+    def __init__(self, source: SourceWeights) -> None:
+        self.source = source
+        self.used: set[str] = set()
+        self.tensors = {n: a for n, a in source.tensors.items() if _is_float(a)}
+        self._shapes: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        for name, array in self.tensors.items():
+            self._shapes[_sides(array)].append(name)
+        self._prints: dict[str, tuple[int, int]] = {}
+        self._computed: Sequence[Computed] | None = None
+        self._rows: dict[bytes, tuple[str, bool, int]] | None = None
+        self._scales: dict[int, list[tuple[str, Array, tuple[str, ...]]]] | None = None
+
+    def own(self, name: str) -> str | None:
+        """The source's tensor of the same name, with or without a wrapper's part in front."""
+        names = (name, name.removeprefix("model."))
+        return next((n for n in names if n in self.tensors), None)
+
+    def unused(self) -> list[str]:
+        """Tensors that may matter and that nothing was made of: zeros are left out for good."""
+        return [
+            n for n, a in self.tensors.items() if n not in self.used and a.size > 1 and a.any()
+        ]
+
+    def scalar(self, array: Array) -> None:
+        """Note the source's tensor of one number that this constant may be."""
+        for name in self._shapes.get((), []):
+            if self.tensors[name].reshape(()) == array.reshape(()):
+                self.used.add(name)
+
+    def step(self, name: str, array: Array, codes: Codes | None) -> Step | None:
+        """How a weight comes about; None where no step explains it."""
+        if codes is not None:
+            return self._quantised(array, codes)
+        exact = self._same(name, array)
+        if exact is not None:
+            return exact
+        if array.size > 1 and (array == array.flat[0]).all():
+            return f"a constant of equal numbers ({array.flat[0]:.6g})", ()
+        wide = array.astype(np.float64)
+        tolerance = _tolerance(wide, array.dtype)
+        for way in (self._cast, self._merged):
+            if (step := way(array)) is not None:
+                return step
+        return (
+            self._folded(name, wide, tolerance)
+            or self._of_constants(wide, tolerance)
+            or self._summed(wide, tolerance)
+        )
+
+    def nearest(self, name: str, array: Array, codes: Codes | None) -> str:
+        """What is wrong with a weight that no step explains."""
+        if (own := self.own(name)) is not None and codes is None:
+            tensor = self.tensors[own]
+            if tensor.shape == array.shape:
+                off = np.abs(tensor.astype(np.float64) - array).max()
+                scale = np.abs(tensor).max() or 1.0
+                return f"differs from the source's tensor of its name ({off / scale:.1e} of the largest)"
+        shape = " x ".join(map(str, array.shape))
+        same = [n for n in self._shapes.get(_sides(array), []) if n not in self.used]
+        if codes is None:
+            for one in self._shapes.get(_sides(array), []):
+                if self._print(one) == _fingerprint(array):
+                    return f"({shape}) has the numbers of {one} in another order"
+        else:
+            return f"({shape}, quantised) is further than half a step from every weight of the source"
+        beside = f"; {_listed(same)} of this shape are not used" if same else ""
+        return f"({shape}) is no tensor of the source, nor made of some by a known step{beside}"
+
+    # ------------------------------------------------------------ bit for bit
+
+    def _same(self, name: str, array: Array) -> Step | None:
+        own = self.own(name)
+        order = self._shapes.get(_sides(array), [])
+        order = [own, *(n for n in order if n != own)] if own in order else order
+        unused_first = sorted(order, key=lambda n: (n != own, n in self.used))
+        mine: tuple[int, int] | None = None
+        for one in unused_first:
+            tensor = self.tensors[one]
+            if tensor.dtype != array.dtype:
+                continue
+            if tensor.shape == array.shape and _equal(tensor, array):
+                return SAME, (one,)
+            mine = mine or _fingerprint(array)
+            if self._print(one) != mine:
+                continue
+            for how, turned in _turned(tensor, array.shape):
+                if _equal(turned, array):
+                    return how, (one,)
+        return None
+
+    def _print(self, name: str) -> tuple[int, int]:
+        if name not in self._prints:
+            self._prints[name] = _fingerprint(self.tensors[name])
+        return self._prints[name]
+
+    # ------------------------------------------------------------ by a step
+
+    def _cast(self, array: Array) -> Step | None:
+        for one in self._shapes.get(_sides(array), []):
+            tensor = self.tensors[one]
+            if tensor.dtype == array.dtype:
+                continue
+            with np.errstate(over="ignore"):
+                cast = tensor.astype(array.dtype)
+            for how, turned in _turned(cast, array.shape):
+                if _equal(turned, array) or _rounded_alike(turned, array):
+                    also = "" if how == SAME else f", {how}"
+                    return f"cast to {array.dtype}{also}", (one,)
+        return None
+
+    def _merged(self, array: Array) -> Step | None:
+        """Blocks of the source's tensors, one after the other along an axis: gates of an LSTM, the
+        three parts of attention; or a block of one of them."""
+        if array.ndim < 1 or array.size <= FEW:
+            return None
+        flat = array
+        while flat.ndim > 2 and flat.shape[0] == 1:
+            flat = flat[0]
+        for turned in (False, True) if flat.ndim == 2 else (False,):
+            rows = flat.T if turned else flat
+            if blocks := self._blocks(rows):
+                names = tuple(dict.fromkeys(n for n, *_ in blocks))
+                how = "a block" if len(blocks) == 1 else f"{len(blocks)} blocks"
+                return f"merged or split ({how} in order{', transposed' * turned})", names
+        if flat.ndim > 2 and (step := self._merged(flat.reshape(flat.shape[0] * flat.shape[1], -1))):
+            return step
+        return None
+
+    def _blocks(self, rows: Array) -> list[tuple[str, bool, int, int]] | None:
+        """(tensor, whether its columns are taken, first row, how many) for each run of rows."""
+        index, blocks, at = self._row_index(), [], 0
+        most = max(_BLOCKS * 2, 2)
+        while at < len(rows):
+            places = index.get(_key(rows[at]), ())
+            best: tuple[str, bool, int, int] | None = None
+            for name, turned, first in places:
+                tensor = _flat(self.tensors[name], turned)
+                count = min(len(rows) - at, len(tensor) - first)
+                same = [
+                    np.array_equal(a, b)
+                    for a, b in zip(rows[at : at + count], tensor[first : first + count], strict=True)
+                ]
+                run = same.index(False) if False in same else count
+                if best is None or run > best[3]:
+                    best = name, turned, first, run
+            if best is None or len(blocks) == most:
+                return None
+            blocks.append(best)
+            at += best[3]
+        # Rows of a head in another order are runs too, but of uneven length: blocks are even.
+        sizes = {run for *_, run in blocks}
+        whole = all(
+            run == len(_flat(self.tensors[n], t)) for n, t, _, run in blocks
+        )
+        if len(blocks) > 1 and not whole and (len(sizes) > 1 or min(sizes) < 2):
+            return None
+        return blocks
+
+    def _row_index(self) -> dict[bytes, list[tuple[str, bool, int]]]:
+        if self._rows is None:
+            index: dict[bytes, list[tuple[str, bool, int]]] = defaultdict(list)
+            for name, tensor in self.tensors.items():
+                for turned in (False, True) if tensor.ndim == 2 else (False,):
+                    flat = _flat(tensor, turned)
+                    for i in range(len(flat)):
+                        index[_key(flat[i])].append((name, turned, i))
+            self._rows = index  # type: ignore[assignment]
+        return self._rows  # type: ignore[return-value]
+
+    def _folded(self, name: str, wide: Array, tolerance: Array) -> Step | None:
+        """A weight that something was multiplied into: a batch normalisation, a scale, a number;
+        or a bias that went through one."""
+        if wide.ndim > 1:
+            return self._scaled(name, wide, tolerance)
+        for norm in self.source.norms:
+            if norm.mean and self.tensors[norm.mean].size == wide.size:
+                scale, shift, mean = self._norm(norm)
+                used = tuple(filter(None, (norm.scale, norm.shift, norm.mean, norm.variance)))
+                for bias, of in self._biases(wide.size):
+                    if _near(wide, shift + (bias - mean) * scale, tolerance, mean * scale):
+                        return "batch normalisation folded into a bias", (*used, *of)
+        for how, scale, used in self._vectors(wide.size):
+            for one in self._shapes.get((wide.size,), []):
+                tensor = self.tensors[one].astype(np.float64)
+                if one not in used and _near(wide, tensor * scale, tolerance):
+                    return f"{how} multiplied in", (one, *used)
+        for one in self._shapes.get((wide.size,), []):
+            tensor = self.tensors[one].astype(np.float64).reshape(-1)
+            if factor := _factor(wide.reshape(-1), tensor, tolerance.reshape(-1)):
+                return f"multiplied by a number ({factor:.6g})", (one,)
+        return None
+
+    def _scaled(self, name: str, wide: Array, tolerance: Array) -> Step | None:
+        own = self.own(name)
+        order = sorted(self._shapes.get(_sides(wide), []), key=lambda n: (n != own, n in self.used))
+        for one in order:
+            for how, turned in _turned(self.tensors[one].astype(np.float64), wide.shape):
+                also = "" if how == SAME else f" ({how})"
+                if _near(wide, turned, tolerance):
+                    return f"the same to rounding{also}", (one,)
+                # Only where both have the same zeros can one be the other times something.
+                if factor := _factor(wide, turned, tolerance):
+                    return f"multiplied by a number ({factor:.6g}){also}", (one,)
+                for axis in (0, 1, wide.ndim - 1):
+                    scale = _by_axis(wide, turned, axis, tolerance)
+                    if scale is None:
+                        continue
+                    for what, vector, used in self._vectors(scale.size):
+                        if np.allclose(scale, vector, rtol=1e-4, atol=1e-12):
+                            return f"{what} folded{also}", (one, *used)
+        return None
+
+    def _vectors(self, size: int) -> list[tuple[str, Array, tuple[str, ...]]]:
+        """What may have been multiplied in: scales of batch normalisations, and any vector."""
+        if self._scales is None:
+            self._scales = defaultdict(list)
+            for norm in self.source.norms:
+                if norm.variance:
+                    scale = self._norm(norm)[0]
+                    used = tuple(filter(None, (norm.scale, norm.variance)))
+                    self._scales[scale.size].append(("batch normalisation", scale, used))
+            for name, tensor in self.tensors.items():
+                if 1 < tensor.size == max(tensor.shape):
+                    vector = tensor.astype(np.float64).reshape(-1)
+                    self._scales[tensor.size].append(("a scale", vector, (name,)))
+        return self._scales.get(size, [])
+
+    def _norm(self, norm: Norm) -> tuple[Array, Array, Array]:
+        """Its scale, shift and mean in float64: y = (x - mean) * scale + shift."""
+        variance = self.tensors[norm.variance].astype(np.float64)
+        scale = 1 / np.sqrt(variance + norm.eps)
+        scale = scale * self.tensors[norm.scale].astype(np.float64) if norm.scale else scale
+        shift = self.tensors[norm.shift].astype(np.float64) if norm.shift else 0 * scale
+        return scale, shift, self.tensors[norm.mean].astype(np.float64)
+
+    def _biases(self, size: int) -> Iterator[tuple[Array, tuple[str, ...]]]:
+        yield np.zeros(size), ()
+        for one in self._shapes.get((size,), []):
+            yield self.tensors[one].astype(np.float64).reshape(-1), (one,)
+
+    def _of_constants(self, wide: Array, tolerance: Array) -> Step | None:
+        if self._computed is None:
+            self._computed = self.source.computed()
+        for one in self._computed:
+            if one.array.size != wide.size or not _is_float(one.array):
+                continue
+            for how, turned in _turned(one.array.astype(np.float64), wide.shape):
+                if _near(wide, turned, tolerance):
+                    also = "" if how == SAME else f", {how}"
+                    return f"computed by the source (in {one.place}{also})", one.of
+        return None
+
+    def _summed(self, wide: Array, tolerance: Array) -> Step | None:
+        """A sum of two: a bias that another was added to."""
+        if wide.size != max(wide.shape, default=0):
+            return None
+        names = [n for n in self._shapes.get((wide.size,), []) if n not in self.used][:_PAIRS]
+        flat = wide.reshape(-1)
+        for a, b in combinations(names, 2):
+            one, two = (self.tensors[n].astype(np.float64).reshape(-1) for n in (a, b))
+            if _near(flat, one + two, tolerance.reshape(-1), one):
+                return "a sum of two", (a, b)
+        return None
+
+    def _quantised(self, array: Array, codes: Codes) -> Step | None:
+        numbers, half = codes.numbers(array)
+        half = half * (1 + 1e-3)
+        how = f"quantised to {array.dtype}"
+        if numbers.ndim < 2:
+            if array.dtype.itemsize < 4 and numbers.size <= 1:
+                return None
+            for norm in self.source.norms:
+                if norm.mean and self.tensors[norm.mean].size == numbers.size:
+                    scale, shift, mean = self._norm(norm)
+                    for bias, of in self._biases(numbers.size):
+                        if (np.abs(shift + (bias - mean) * scale - numbers) <= half).all():
+                            used = (norm.scale, norm.shift, norm.mean, norm.variance)
+                            return f"{how}, batch normalisation folded", (*filter(None, used), *of)
+        for one in sorted(self._shapes.get(_sides(array), []), key=lambda n: n in self.used):
+            tensor = self.tensors[one].astype(np.float64)
+            for turn, turned in _turned(tensor, array.shape):
+                also = "" if turn == SAME else f", {turn}"
+                if (np.abs(turned - numbers) <= half).all():
+                    return f"{how}{also}", (one,)
+                if numbers.ndim < 2:
+                    continue
+                for axis in (0, 1):
+                    for what, vector, used in self._vectors(numbers.shape[axis]):
+                        shape = [1] * numbers.ndim
+                        shape[axis] = -1
+                        if (np.abs(turned * vector.reshape(shape) - numbers) <= half).all():
+                            return f"{how}, {what} folded{also}", (one, *used)
+        if self._computed is None:
+            self._computed = self.source.computed()
+        for each in self._computed:
+            if each.array.size == numbers.size:
+                for _, turned in _turned(each.array.astype(np.float64), numbers.shape):
+                    if (np.abs(turned - numbers) <= half).all():
+                        return f"{how}, computed by the source (in {each.place})", each.of
+        return None
+
+
+def _is_float(array: Array) -> bool:
+    # numpy knows bfloat16 by extension alone.
+    return array.dtype.kind == "f" or array.dtype.name in ("bfloat16", "float8_e4m3fn")
+
+
+def _sides(array: Array) -> tuple[int, ...]:
+    """The lengths of the axes, in no order and without those of one: what turning leaves."""
+    return tuple(sorted(n for n in array.shape if n != 1))
+
+
+def _flat(tensor: Array, turned: bool) -> Array:
+    rows = tensor.reshape(tensor.shape[0], -1) if tensor.ndim > 1 else tensor.reshape(-1, 1)
+    return rows.T if turned else rows
+
+
+def _key(row: Array) -> bytes:
+    return np.ascontiguousarray(row).tobytes()
+
+
+def _fingerprint(array: Array) -> tuple[int, int]:
+    """The same for the same bits in whatever order."""
+    bits = np.ascontiguousarray(array).reshape(-1).view(f"u{array.dtype.itemsize}")
+    total = int(bits.sum(dtype=np.uint64))
+    return total, int(np.bitwise_xor.reduce(bits, initial=0)) if bits.size else 0
+
+
+def _equal(a: Array, b: Array) -> bool:
+    """Whether two arrays have the same bits in the same order."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    kind = f"u{a.dtype.itemsize}"
+    return bool(
+        np.array_equal(np.ascontiguousarray(a).view(kind), np.ascontiguousarray(b).view(kind))
+    )
+
+
+def _rounded_alike(cast: Array, array: Array) -> bool:
+    """Whether a cast by another tool differs at the ends of the range alone: a converter clips what
+    is too large, and lifts what would be nothing to the smallest number."""
+    if cast.shape != array.shape or array.dtype != np.float16:
+        return False
+    largest, tiny = float(np.finfo(np.float16).max), 2.0**-24
+    ends = (np.abs(array) >= largest) | (np.abs(array) <= 2 * tiny)
+    far = np.abs(cast.astype(np.float64) - array.astype(np.float64))
+    return bool(((cast == array) | (ends & ((far <= 2 * tiny) | np.isinf(cast)))).all())
+
+
+def _turned(tensor: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
+    """A tensor in all orders of its axes that give this shape, but for axes of one."""
+    if tensor.shape == shape:
+        yield SAME, tensor
+    elif tensor.size == int(np.prod(shape)):
+        yield "reshaped", tensor.reshape(shape)
+    core = tensor.reshape([n for n in tensor.shape if n != 1])
+    wanted = tuple(n for n in shape if n != 1)
+    if core.ndim == 2 and core.T.size == int(np.prod(shape)):
+        yield "transposed", core.T.reshape(shape)
+    if 2 < core.ndim <= _AXES and len(wanted) == core.ndim:
+        for order in list(permutations(range(core.ndim)))[1:]:
+            if tuple(core.shape[i] for i in order) == wanted:
+                yield "transposed", core.transpose(order).reshape(shape)
+
+
+def _tolerance(wide: Array, dtype: np.dtype[Any]) -> Array:
+    """How far a step that computes in this type may be off, by element."""
+    eps = 2.0**-8 if dtype.name == "bfloat16" else float(np.finfo(dtype).eps)
+    return _ROUNDINGS * eps * np.abs(wide)
+
+
+def _near(wide: Array, other: Array, tolerance: Array, beside: Array | None = None) -> bool:
+    """Whether two are alike but for roundings, those of a larger number `beside` them included."""
+    if wide.shape != other.shape:
+        return False
+    eps = float(np.finfo(np.float32).eps)
+    room = tolerance + (_ROUNDINGS * eps * np.abs(beside) if beside is not None else 0)
+    scale = float(np.abs(wide).max(initial=0)) * eps
+    return bool((np.abs(wide - other) <= room + scale).all())
+
+
+def _factor(wide: Array, tensor: Array, tolerance: Array) -> float | None:
+    """The one number by which a tensor was multiplied; None where there is none."""
+    if wide.shape != tensor.shape:
+        return None
+    square = float((tensor * tensor).sum())
+    factor = float((wide * tensor).sum()) / square if square else 0.0
+    return factor if factor and _near(wide, tensor * factor, tolerance) else None
+
+
+def _by_axis(wide: Array, tensor: Array, axis: int, tolerance: Array) -> Array | None:
+    """The number by which each slice along an axis was multiplied; None where there is none."""
+    if wide.shape != tensor.shape:
+        return None
+    others = tuple(i for i in range(wide.ndim) if i != axis)
+    squares = (tensor * tensor).sum(axis=others)
+    scale = (wide * tensor).sum(axis=others) / np.where(squares, squares, 1.0)
+    shape = [1] * wide.ndim
+    shape[axis] = -1
+    return scale if _near(wide, tensor * scale.reshape(shape), tolerance) else None
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - 3} more" if len(every) > 3 else ""
+    return ", ".join(every[:3]) + more
