@@ -26,6 +26,8 @@ _SHOWN = 4
 _ROUNDINGS = 8  # by which a step that computes may differ: a square root, a quotient, a product
 _BLOCKS = 8  # into which a merged tensor falls, at the most for each gate of each direction
 _PAIRS = 64  # unused vectors among which a sum of two is looked for
+_LIFTED = 3e-7  # what float16 converters make of smaller numbers, at the most
+_LAYOUTS = (16, 8, 4)  # channels in a block of ONNX Runtime's own layout for convolutions
 _AXES = 4  # whose orders are all tried
 
 
@@ -86,12 +88,14 @@ class SourceWeights:
 class ArtefactWeights:
     """An artefact's tensors by name, each read when it is asked for, and how the quantised ones are
     to be read. `scales` are the scales and zero points themselves, which no source has; `unread`
-    are codes packed in a way that is not read here."""
+    are codes packed in a way that is not read here; `blocked` are weights of convolutions in ONNX
+    Runtime's own layout, blocks of channels side by side."""
 
     tensors: Iterable[tuple[str, Array]]
     codes: Mapping[str, Codes] = field(default_factory=dict)
     scales: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()
+    blocked: frozenset[str] = frozenset()
     container: str = "graph"
 
 
@@ -124,6 +128,8 @@ def accounted(
             continue
         total += 1
         step = search.step(name, array, codes)
+        if step is None and name in artefact.blocked:
+            step = search.unblocked(name, array)
         if step is not None:
             what, used = step
             counts[what.partition(" (")[0]] += 1
@@ -147,14 +153,14 @@ def accounted(
         "derivations": steps,
         "arithmetic": arithmetic,
         "scales": len(artefact.scales),
-        "unused": unused,
+        "not_used": unused,
         "faults": faults,
     }
     seconds = perf_counter() - start
     return Proof(NAME, not faults, _sentence(total, facts, artefact), facts, seconds)
 
 
-SAME = "the same bits"
+SAME, ROUNDED = "the same bits", "the same to rounding"
 
 
 def _sentence(total: int, facts: Mapping[str, Json], artefact: ArtefactWeights) -> str:
@@ -171,7 +177,7 @@ def _sentence(total: int, facts: Mapping[str, Json], artefact: ArtefactWeights) 
         rest.append(f"{len(facts['arithmetic'])} small constants are arithmetic")
     if facts["scales"]:
         rest.append(f"{facts['scales']} scales and zero points are a quantiser's")
-    if facts["unused"]:
+    if facts["not_used"]:
         rest.append(f"not used, and without effect: {_listed(facts['unused'])}")
     every = f"every weight of the {artefact.container} is the source's ({ways})"
     return "; ".join([every, *rest])
@@ -228,6 +234,13 @@ class _Search:
             or self._of_constants(wide, tolerance)
             or self._summed(wide, tolerance)
         )
+
+    def unblocked(self, name: str, array: Array) -> Step | None:
+        """How a weight in blocks of channels comes about."""
+        for plain in _plain_layouts(array):
+            if (step := self.step(name, plain, None)) is not None:
+                return f"in blocks of channels ({step[0]})", step[1]
+        return None
 
     def nearest(self, name: str, array: Array, codes: Codes | None) -> str:
         """What is wrong with a weight that no step explains."""
@@ -352,8 +365,9 @@ class _Search:
     def _folded(self, name: str, wide: Array, tolerance: Array) -> Step | None:
         """A weight that something was multiplied into: a batch normalisation, a scale, a number;
         or a bias that went through one."""
-        if wide.ndim > 1:
+        if wide.size != max(wide.shape):
             return self._scaled(name, wide, tolerance)
+        wide, tolerance = wide.reshape(-1), tolerance.reshape(-1)
         for norm in self.source.norms:
             if norm.mean and self.tensors[norm.mean].size == wide.size:
                 scale, shift, mean = self._norm(norm)
@@ -364,11 +378,13 @@ class _Search:
         for how, scale, used in self._vectors(wide.size):
             for one in self._shapes.get((wide.size,), []):
                 tensor = self.tensors[one].astype(np.float64)
-                if one not in used and _near(wide, tensor * scale, tolerance):
+                if one not in used and _near(wide, tensor.reshape(-1) * scale, tolerance):
                     return f"{how} multiplied in", (one, *used)
         for one in self._shapes.get((wide.size,), []):
             tensor = self.tensors[one].astype(np.float64).reshape(-1)
-            if factor := _factor(wide.reshape(-1), tensor, tolerance.reshape(-1)):
+            if _near(wide, tensor, tolerance):
+                return ROUNDED, (one,)
+            if factor := _factor(wide, tensor, tolerance):
                 return f"multiplied by a number ({factor:.6g})", (one,)
         return None
 
@@ -379,7 +395,7 @@ class _Search:
             for how, turned in _turned(self.tensors[one].astype(np.float64), wide.shape):
                 also = "" if how == SAME else f" ({how})"
                 if _near(wide, turned, tolerance):
-                    return f"the same to rounding{also}", (one,)
+                    return f"{ROUNDED}{also}", (one,)
                 # Only where both have the same zeros can one be the other times something.
                 if factor := _factor(wide, turned, tolerance):
                     return f"multiplied by a number ({factor:.6g}){also}", (one,)
@@ -446,7 +462,8 @@ class _Search:
 
     def _quantised(self, array: Array, codes: Codes) -> Step | None:
         numbers, half = codes.numbers(array)
-        half = half * (1 + 1e-3)
+        # The quotient is taken in float32, where a bias may be a million steps.
+        half = half * (1 + 1e-3) + _ROUNDINGS * float(np.finfo(np.float32).eps) * np.abs(numbers)
         how = f"quantised to {array.dtype}"
         if numbers.ndim < 2:
             if array.dtype.itemsize < 4 and numbers.size <= 1:
@@ -548,7 +565,31 @@ def _turned(tensor: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]
 def _tolerance(wide: Array, dtype: np.dtype[Any]) -> Array:
     """How far a step that computes in this type may be off, by element."""
     eps = 2.0**-8 if dtype.name == "bfloat16" else float(np.finfo(dtype).eps)
-    return _ROUNDINGS * eps * np.abs(wide)
+    # Near nothing float16 has steps of their own, and converters lift what is below them.
+    least = _LIFTED if dtype == np.float16 else 0.0
+    return _ROUNDINGS * eps * np.abs(wide) + least
+
+
+def _plain_layouts(array: Array) -> Iterator[Array]:
+    """What a kernel (O, I, h, w), or a vector, may have been before its channels were put in blocks
+    of b: (O/b, I/b, h, w, b of I, b of O), or (O/b, I, h, w, b of O). Zeros fill the last block."""
+    if array.ndim == 1:
+        for count in range(array.size - 1, max(array.size - max(_LAYOUTS), 0), -1):
+            if not array[count:].any():
+                yield array[:count]
+        return
+    outer, inner, *kernel = array.shape
+    for b in (n for n in _LAYOUTS if outer % n == 0):
+        plain = [array.reshape(outer // b, inner, *kernel, b).transpose(0, 4, 1, 2, 3)]
+        if inner % b == 0:
+            both = array.reshape(outer // b, inner // b, *kernel, b, b)
+            plain.append(both.transpose(0, 5, 1, 4, 2, 3))
+        for one in plain:
+            whole = one.reshape(array.shape)
+            yield whole
+            for count in range(outer - 1, outer - b, -1):
+                if not whole[count:].any():
+                    yield whole[:count]
 
 
 def _near(wide: Array, other: Array, tolerance: Array, beside: Array | None = None) -> bool:

@@ -90,8 +90,10 @@ class OnnxArtefact(Artefact):
             if graphs.DTYPES.get(t.data_type, "int4") in _STORED and np.prod(t.dims) > FEW
             and n not in codes and n not in scales
         ]  # fmt: skip
-        tensors = _Read(self)
-        return ArtefactWeights(tensors, codes, frozenset(scales), unread=tuple(large))
+        blocked = frozenset(
+            n for node in self.model.graph.node if node.domain.endswith(".nchwc") for n in node.input
+        )
+        return ArtefactWeights(_Read(self), codes, frozenset(scales), tuple(large), blocked)
 
     def array(self, name: str) -> Array:
         """The numbers of a constant."""
