@@ -1,0 +1,184 @@
+"""Graphs of other tools, broken on purpose: the node and the module that were broken are named."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torchvision
+from onnx import numpy_helper
+from torch import nn
+
+from interop.export import routes
+from interop.proof import source_values
+from interop.proof.alignment import arrangements, first_departure
+from interop.proof.divergence import WITHOUT
+from interop.proof.source_values import GraphValues, ModuleValues
+
+RNG = np.random.default_rng(5)
+PICTURES = {"input": RNG.standard_normal((2, 3, 64, 64)).astype(np.float32)}
+LEVELS = onnxruntime.GraphOptimizationLevel
+
+
+class Tokens(nn.Module):
+    """A transformer layer of 16 channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.before = nn.LayerNorm(16)
+        self.query, self.key, self.value = (nn.Linear(16, 16) for _ in range(3))
+        self.after = nn.LayerNorm(16)
+        self.up, self.act, self.down = nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16)
+
+    def forward(self, x):
+        y = self.before(x)
+        q, k, v = (f(y).unflatten(2, (2, 8)).transpose(1, 2) for f in (self.query, self.key, self.value))
+        y = nn.functional.scaled_dot_product_attention(q, k, v)
+        x = x + y.transpose(1, 2).flatten(2)
+        return x + self.down(self.act(self.up(self.after(x))))
+
+
+class Resized(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x):
+        x = self.first(x).relu()
+        x = nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear")
+        return self.last(x)
+
+
+def shaken(module):
+    """The module with running statistics and offsets that are not zero and one."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.running_mean.normal_(0, 0.2)
+                part.running_var.uniform_(0.5, 2.0)
+                part.weight.data.uniform_(0.5, 1.5)
+                part.bias.data.normal_(0, 0.2)
+    return module.eval().requires_grad_(False)
+
+
+def made(kind):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return shaken(kind())
+
+
+def export(module, batch, path, dynamo):
+    given = tuple(torch.from_numpy(a) for a in batch.values())
+    with routes._quiet():
+        if dynamo:
+            shapes = tuple({0: torch.export.Dim.DYNAMIC} for _ in given)
+            program = torch.onnx.export(module, given, dynamo=True, dynamic_shapes=shapes,
+                                        input_names=list(batch), verbose=False)  # fmt: skip
+            program.save(path, external_data=False)
+        else:
+            torch.onnx.export(module, given, str(path), dynamo=False, input_names=list(batch),
+                              dynamic_axes={n: {0: "batch"} for n in batch})  # fmt: skip
+    model = onnx.load(path)
+    for i, node in enumerate(model.graph.node):  # another tool's names
+        node.name = f"n{i}"
+        del node.metadata_props[:]
+    onnx.save(model, path)
+    return path
+
+
+def optimised(path, level):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.log_severity_level = 4
+    target = path.with_name(f"{path.stem}-{level.name}.onnx")
+    options.optimized_model_filepath = str(target)
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return target
+
+
+class Made:
+    """A module, its batch, its answers and the graphs made of it."""
+
+    def __init__(self, folder, kind, batch):
+        self.module, self.batch = made(kind), batch
+        self.source = ModuleValues(self.module)
+        with torch.no_grad():
+            answer = self.module(*(torch.from_numpy(a) for a in batch.values()))
+        self.outputs = [answer.numpy()]
+        folder.mkdir(exist_ok=True)
+        self.graphs = {}
+        for dynamo in (True, False):
+            way = "dynamo" if dynamo else "legacy"
+            path = export(self.module, batch, folder / f"{way}.onnx", dynamo)
+            self.graphs[way] = path
+            self.graphs[f"{way} extended"] = optimised(path, LEVELS.ORT_ENABLE_EXTENDED)
+            self.graphs[f"{way} all"] = optimised(path, LEVELS.ORT_ENABLE_ALL)
+
+    def find(self, graph):
+        return first_departure(self.source, graph, self.batch, self.outputs)
+
+
+WAYS = [f"{w}{o}" for w in ("dynamo", "legacy") for o in ("", " extended", " all")]
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    return Made(tmp_path_factory.mktemp("r"), lambda: torchvision.models.resnet18(), PICTURES)
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    batch = {"x": RNG.standard_normal((2, 5, 16)).astype(np.float32)}
+    return Made(tmp_path_factory.mktemp("t"), Tokens, batch)
+
+
+def broken(path, target, change):
+    """A copy of a graph that `change` was let loose on; it gives the name of the broken node."""
+    model = onnx.load(path)
+    node = change(model.graph)
+    onnx.save(model, target)
+    return target, node.name or node.output[0]
+
+
+def nodes(graph, *operators):
+    return [n for n in graph.node if n.op_type in operators]
+
+
+def weight(graph, name):
+    return next(t for t in graph.initializer if t.name == name)
+
+
+def change_weight(graph, name, change):
+    tensor = weight(graph, name)
+    array = np.ascontiguousarray(change(numpy_helper.to_array(tensor)))
+    tensor.CopyFrom(numpy_helper.from_array(array, name))
+
+
+def bias_dropped(graph):
+    """Of layer2.0.conv1: the one convolution from 64 to 128 channels with a kernel of 3."""
+    convolutions = nodes(graph, "Conv", "FusedConv")
+    node = next(n for n in convolutions if weight(graph, n.input[1]).dims == [128, 64, 3, 3])
+    change_weight(graph, node.input[2], np.zeros_like)
+    return node
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_right_graph_does_not_depart(resnet, tokens, way):
+    for m in (resnet, tokens):
+        found = m.find(m.graphs[way])
+        assert not found.found, found.what
+        assert "nothing departs" in found.what
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_bias_that_was_dropped(resnet, tmp_path, way):
+    graph, node = broken(resnet.graphs[way], tmp_path / "b.onnx", bias_dropped)
+    found = resnet.find(graph)
+    assert (found.runtime, found.node) == (WITHOUT, node)
+    assert found.module.startswith("layer2.0.") and found.module.endswith(("conv1", "bn1"))
+    assert found.relative > found.bound > found.at_inputs
