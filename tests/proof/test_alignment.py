@@ -18,6 +18,7 @@ from interop.proof import source_values
 from interop.proof.alignment import arrangements, first_departure
 from interop.proof.divergence import WITHOUT
 from interop.proof.source_values import GraphValues, ModuleValues
+from interop.proof.subgraph import write_subgraph
 
 RNG = np.random.default_rng(5)
 PICTURES = {"input": RNG.standard_normal((2, 3, 64, 64)).astype(np.float32)}
@@ -137,6 +138,12 @@ def tokens(tmp_path_factory):
     return Made(tmp_path_factory.mktemp("t"), Tokens, batch)
 
 
+@pytest.fixture(scope="module")
+def resized(tmp_path_factory):
+    batch = {"x": RNG.standard_normal((2, 3, 9, 9)).astype(np.float32)}
+    return Made(tmp_path_factory.mktemp("s"), Resized, batch)
+
+
 def broken(path, target, change):
     """A copy of a graph that `change` was let loose on; it gives the name of the broken node."""
     model = onnx.load(path)
@@ -182,3 +189,108 @@ def test_a_bias_that_was_dropped(resnet, tmp_path, way):
     assert (found.runtime, found.node) == (WITHOUT, node)
     assert found.module.startswith("layer2.0.") and found.module.endswith(("conv1", "bn1"))
     assert found.relative > found.bound > found.at_inputs
+
+
+def epsilon(graph):
+    node = nodes(graph, "LayerNormalization")[1]
+    next(a for a in node.attribute if a.name == "epsilon").f = 1e-1
+    return node
+
+
+def leaky(graph):
+    node = nodes(graph, "Relu")[4]
+    node.op_type = "LeakyRelu"
+    node.attribute.append(onnx.helper.make_attribute("alpha", 0.2))
+    return node
+
+
+def transposed(graph):
+    """A square matrix: the query's."""
+    node = next(
+        n for n in nodes(graph, "MatMul", "Gemm")
+        if any(t.name == n.input[1] and t.dims == [16, 16] for t in graph.initializer)
+    )  # fmt: skip
+    change_weight(graph, node.input[1], np.transpose)
+    return node
+
+
+def padded(graph):
+    """More rows and columns in layer1.0.conv1, so that the sum behind it fails."""
+    node = nodes(graph, "Conv")[1]
+    next(a for a in node.attribute if a.name == "pads").ints[:] = [2, 2, 2, 2]
+    return node
+
+
+def stopped(graph):
+    """As wrong, and it runs: the last convolution's borders."""
+    node = nodes(graph, "Conv")[0]
+    next(a for a in node.attribute if a.name == "pads").ints[:] = [4, 4, 2, 2]
+    return node
+
+
+def softmax(graph):
+    (end,) = graph.output
+    node = graph.node.add(op_type="Softmax", name="more", input=[end.name], output=["probability"])
+    end.name = "probability"
+    return node
+
+
+def swapped(graph):
+    """The weights of two convolutions of one shape, layer1.0's."""
+    first, second = nodes(graph, "Conv")[1:3]
+    first.input[1], second.input[1] = second.input[1], first.input[1]
+    return first
+
+
+def mode(graph):
+    (node,) = nodes(graph, "Resize")
+    next(a for a in node.attribute if a.name == "mode").s = b"nearest"
+    return node
+
+
+PICTURE_FAULTS = [
+    (leaky, "layer2.0.relu"), (padded, "layer1.0.conv1"), (stopped, "conv1"), (softmax, ""),
+    (swapped, "layer1.0.conv1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["dynamo", "legacy"])
+@pytest.mark.parametrize(("change", "module"), PICTURE_FAULTS)
+def test_faults_of_a_residual_network(resnet, tmp_path, way, change, module):
+    graph, node = broken(resnet.graphs[way], tmp_path / "b.onnx", change)
+    check(resnet, graph, node, module, tmp_path / "kept")
+
+
+@pytest.mark.parametrize("way", ["dynamo", "legacy", "dynamo extended", "legacy extended"])
+@pytest.mark.parametrize(("change", "module"), [(epsilon, "after"), (transposed, "query")])
+def test_faults_of_a_transformer(tokens, tmp_path, way, change, module):
+    if change is epsilon and "extended" in way:
+        pytest.skip("the optimiser fused it")
+    graph, node = broken(tokens.graphs[way], tmp_path / "b.onnx", change)
+    check(tokens, graph, node, module, tmp_path / "kept")
+
+
+@pytest.mark.parametrize("way", ["dynamo", "legacy"])
+def test_a_resize_of_another_mode(resized, tmp_path, way):
+    graph, node = broken(resized.graphs[way], tmp_path / "b.onnx", mode)
+    check(resized, graph, node, "", tmp_path / "kept", kind="Resized")
+
+
+def check(made, graph, node, module, folder, kind=None):
+    """The right node and module are named, and the folder shows the fault by itself."""
+    found = made.find(graph)
+    assert (found.node, found.module) == (node, module), found.what
+    assert kind is None or found.kind == kind
+    files = write_subgraph(folder, made.source, graph, made.batch, made.outputs, found)
+    assert files.keys() == {p.name for p in folder.iterdir()}
+    account = json.loads((folder / "departure.json").read_text())
+    assert account["node"] == node and node in account["subgraph"]["nodes"]
+    assert len(account["subgraph"]["nodes"]) <= 2
+    assert account["subgraph"]["rows"] == 1
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['interop'] = None; import runpy;"
+        f"runpy.run_path({str(folder / 'reproduce.py')!r}, run_name='__main__')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "differs by" in run.stdout or "fails" in run.stdout, run.stderr
