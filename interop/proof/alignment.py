@@ -50,7 +50,7 @@ class Fingerprint:
         flat = _clamped(array).ravel()
         finite = flat[np.isfinite(flat)]
         special = len(flat), int(np.isnan(flat).sum()), int((flat == np.inf).sum())
-        figures = scale = 0.0, 0.0, 0.0, 0.0
+        figures = 0.0, 0.0, 0.0, 0.0
         if finite.size:
             high, low = float(finite.max()), float(finite.min())
             figures = high, low, float(finite.mean()), float(np.sqrt(np.square(finite).mean()))
@@ -63,7 +63,9 @@ class Fingerprint:
     def constant(self) -> bool:
         """Whether all elements are one number, or there is but one: no order to compare."""
         high, low, *_ = self.figures
-        return self.special[0] < 2 or (not any(self.special[1:]) and high - low <= FLAT * self.scale)
+        if any(self.special[1:]):
+            return False
+        return self.special[0] < 2 or high - low <= FLAT * self.scale
 
     def near(self, other: Fingerprint, tolerance: float, *, counted: bool = True) -> bool:
         """Whether an array of `other` may be this one but for a share of the largest value."""
@@ -207,7 +209,7 @@ class Search:
         around = [value.native, *(self.known[i].value.native for i in value.inputs)]
         native = None if value.native is None else max(n for n in around if n is not None)
         bound = self._bound(eps, native)
-        return max(bound, min(most(eps), bound ** (2 / 3) * self._share ** (1 / 3)))
+        return float(max(bound, min(most(eps), bound ** (2 / 3) * self._share ** (1 / 3))))
 
     # ------------------------------------------------------------ matches
 
@@ -328,11 +330,12 @@ class Search:
 
     def _follows(self, name: str, node: str) -> bool:
         """Whether a value is `node`'s or computed from it."""
-        return name == node or node in _region([name], self._parents, lambda n: n == node)
+        return name == node or node in _region([name], self._parents, lambda _: False)
 
     def _source_region(self, off: Collection[str]) -> list[int]:
         """The source's values without a match that lead to its outputs which depart, in order."""
-        ends = [self.ends[i] for i, n in enumerate(self.graph.outputs) if n in off and i in self.ends]
+        names = self.graph.outputs
+        ends = [self.ends[i] for i, n in enumerate(names) if n in off and i in self.ends]
         blocks = self._found.__contains__
         if not ends:
             return [i for i in range(len(self.known)) if not blocks(i)]
@@ -372,8 +375,9 @@ class Search:
                     gaps = [_rms(found, o) for o in options]
                     right = options[int(np.argmin(gaps))]
                     number = self.prints[name].apart(self.known[i].print)
-                    kept = 1 - common / len(sources[i] | (origins[name] & self._twins(sources[i])))
-                    scores[name, i] = kept + min(gaps) + number, _distance(found, right), right.copy()
+                    other = len(sources[i] | (origins[name] & self._twins(sources[i]))) - common
+                    far = other / (other + common) + min(gaps) + number
+                    scores[name, i] = far, _distance(found, right), right.copy()
                 elif found.ndim == value.array.ndim and found.shape[:2] == value.array.shape[:2]:
                     scores[name, i] = float("inf"), float("inf"), value.array.copy()
 

@@ -56,9 +56,7 @@ class Observed:
                 names += [n for n in node.output if n]
         return names
 
-    def parts(
-        self, names: Sequence[str], batch: Mapping[str, Array]
-    ) -> Iterator[dict[str, Array]]:
+    def parts(self, names: Sequence[str], batch: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
         """The values of those names without optimisation, as many at a time as CHUNK holds."""
         sizes = self._sizes(names, batch)
         part: list[str] = []

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,6 +37,9 @@ _PARTS = get_decompositions([
     _aten.gelu, _aten.silu, _aten.hardswish, _aten.hardsigmoid, _aten.mish, _aten.addmm,
     _aten.baddbmm, _aten._scaled_dot_product_flash_attention_for_cpu,
 ])  # fmt: skip
+
+# What torch itself writes as other operators (a linear layer as a product and a sum).
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +169,11 @@ class ModuleValues:
                 handle.remove()
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Gives each tensor that an operator computes from the input, with what it is computed from."""
 
     def __init__(self, take: Take, kind: str) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.where = [("", kind)]
         self._take = take
         self._count = 0
@@ -184,11 +188,11 @@ class _Watch(TorchDispatchMode):
             for tensor in leaves(given):
                 self._give(tensor, INPUT, (), INPUT)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        parts = _PARTS.get(func) or (func.decompose if func._can_decompose() else None)
+        parts = _PARTS.get(func)
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE.name):
+            parts = partial(func._op_dk, _COMPOSITE)
         if parts is not None:
             with self:
                 output = parts(*args, **kwargs)
@@ -210,7 +214,9 @@ class _Watch(TorchDispatchMode):
                 self._written.pop(memory, None)
         return output
 
-    def _give(self, tensor: torch.Tensor, operator: str, inputs: tuple[int, ...], kind: str) -> None:
+    def _give(
+        self, tensor: torch.Tensor, operator: str, inputs: tuple[int, ...], kind: str
+    ) -> None:
         path = self.where[-1][0]
         front = f"{path}:{operator}"
         self._names[front] += 1

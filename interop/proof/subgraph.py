@@ -41,7 +41,7 @@ HERE = Path(__file__).resolve().parent
 
 '''
     + failure_folder.DIFFERENCE
-    + '''
+    + """
 
 def main():
     inputs = dict(np.load(HERE / "inputs.npz"))
@@ -72,7 +72,7 @@ def main():
 if __name__ == "__main__":
     print("onnxruntime", onnxruntime.__version__, "numpy", np.__version__)
     sys.exit(main())
-'''
+"""
 )
 
 
@@ -115,9 +115,7 @@ def write_subgraph(
         raise InteropError(what, where=str(graph), fix="compare the outputs as a whole")
     row = _row(search, outputs)
     if row is not None:
-        few, few_fed = (
-            {n: a[row : row + 1] for n, a in arrays.items()} for arrays in (batch, fed)
-        )
+        few, few_fed = ({n: a[row : row + 1] for n, a in arrays.items()} for arrays in (batch, fed))
         one = Search(source, graph, few, [o[row : row + 1] for o in outputs], fed=few_fed)
         if _tried(one) == found.node:
             search = one
@@ -244,7 +242,9 @@ def _within(search: Search, depth: int) -> set[str]:
     return set(inside)
 
 
-def _inputs(search: Search, inside: Collection[str], batch: Mapping[str, Array]) -> dict[str, Array]:
+def _inputs(
+    search: Search, inside: Collection[str], batch: Mapping[str, Array]
+) -> dict[str, Array]:
     """What the values `inside` take from elsewhere: the graph's own values, which are right."""
     taken = {n for name in inside for n in search.whole.taken(name) if n not in inside}
     fed = {n: a for n, a in batch.items() if n in taken}

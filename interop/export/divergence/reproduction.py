@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 
 '''
     + failure_folder.DIFFERENCE
-    + '''
+    + """
 
 def main():
     inputs = dict(np.load(HERE / "inputs.npz"))
@@ -64,7 +64,7 @@ def main():
 if __name__ == "__main__":
     print("onnxruntime", onnxruntime.__version__, "numpy", np.__version__)
     main()
-'''
+"""
 )
 
 
