@@ -262,11 +262,11 @@ class Search:
         return name in self.matched or name in self.graph.inputs
 
     def _parents(self, name: str) -> list[str]:
-        return [n for n in self.graph.taken(name) if n in self._live]
+        return [n for n in self.whole.taken(name) if n in self._live]
 
     @cached_property
     def _live(self) -> set[str]:
-        return {*self.graph.dependent, *self.graph.inputs}
+        return {*self.whole.dependent, *self.whole.inputs}
 
     def frontier(self, name: str) -> list[str]:
         """The nearest values, inputs included, that are right and that a value is computed from."""
@@ -413,8 +413,6 @@ class Search:
         if any(self.prints[n].floating for n in off if n in self.prints):
             departure = self._begun(off)
         else:
-            self.graph = self.whole
-            self.__dict__.pop("_live", None)
             self.end = failing.output[0]
             departure = self._at(departure, self.end, self._nearest_source(self.end, indices))
         return replace(departure, what=f"it fails: {reason}; {departure.what}")
