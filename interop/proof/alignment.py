@@ -476,8 +476,8 @@ class Search:
         what = (
             f"{departure.runtime}: {self._name(value)} ({operator}) {where} is the first node that "
             f"departs, {departure.relative:.1e} of the largest value off ({departure.bound:.1e} "
-            f"allowed, {departure.at_inputs:.1e} at its inputs); {departure.agreed} of "
-            f"{departure.compared} values before it match the source"
+            f"allowed, {departure.at_inputs:.1e} at its inputs); {departure.agreed} "
+            f"values before it match the source, {departure.compared} were compared"
         )
         return replace(departure, what=what, node=self._name(value), operator=operator,
                        module=module, kind=kind, value=value)  # fmt: skip
