@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ from interop import __version__
 from interop.facts import Evidence, HeadRole, Identity, Json, Labels, Proof, ProofName
 from interop.identity.describe import assumptions_facts, preprocessing_facts
 from interop.identity.metadata import ASSUMED, NOT_APPLICABLE, preprocessing_json
+from interop.proof.failure_folder import environment as environment
 from interop.report.json import dump
 from interop.report.markdown import code, tame
 
-_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnx-ir", "numpy")
 # Roles of a head whose outputs stand side by side in each row.
 _AS_WIDE = (
     "",
@@ -29,7 +27,6 @@ _AS_WIDE = (
     HeadRole.VOCABULARY,
     HeadRole.CHARACTERS,
 )
-_RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
 
 
 def metadata(identity: Identity) -> dict[str, str]:
@@ -168,18 +165,6 @@ def card(identity: Identity, name: str, proofs: Sequence[Proof], facts: Mapping[
     )
 
 
-def environment() -> dict[str, Json]:
-    """The versions that figures depend on; nothing that tells whose machine it is."""
-    environment: dict[str, Json] = {
-        "interop": __version__,
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-    }
-    environment |= {name: _version(name) for name in _PACKAGES}
-    environment["onnxruntime"] = next((v for v in map(_version, _RUNTIMES) if v), None)
-    return environment
-
-
 def files_of(folder: Path) -> list[str]:
     """All files of a bundle, by their path within it."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
@@ -202,10 +187,3 @@ def _labels(labels: Labels) -> Json:
     if not labels.applicable:
         return NOT_APPLICABLE
     return list(labels.names) if labels.names is not None else None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

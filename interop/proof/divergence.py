@@ -21,7 +21,7 @@ from interop.errors import first_line
 from interop.facts import Json
 from interop.proof.intermediates_onnx import Observed
 from interop.proof.intermediates_torch import Captured, Hooked, Origin
-from interop.proof.parity import FLOOR, MULTIPLE, STATED, is_float, most, relative, rounding
+from interop.proof.parity import FLOOR, MULTIPLE, STATED, distance, is_float, most, rounding
 from interop.proof.scopes import module_path
 from interop.runtimes.base import Array
 
@@ -156,7 +156,7 @@ class _Search:
         except Exception as error:  # ONNX Runtime's own, of whatever class
             return self._failed(error)
         if self.measure.exact and any(
-            _relative(n, e) > most(self.measure.eps) and is_float(n)
+            distance(n, e) > most(self.measure.eps) and is_float(n)
             for n, e in zip(self.native, self.exact, strict=True)
         ):
             return self._native()
@@ -284,8 +284,8 @@ class _Search:
                 if ours[name].shape != truth.shape:
                     continue  # the optimiser gave the name to something else
                 inputs = tuple(self.graph.sources(name, known))
-                error = _relative(native_value, truth)
-                yield Row(name, _relative(ours[name], truth), error, inputs)
+                error = distance(native_value, truth)
+                yield Row(name, distance(ours[name], truth), error, inputs)
 
     def _exactly(self, names: Collection[str], native: dict[str, Array]) -> dict[str, Array]:
         assert self.captured is not None
@@ -320,9 +320,9 @@ class _Search:
                 inner = 0.0
                 if observe and taken in ours and exact_in is not None:
                     same = ours[taken].shape == exact_in.shape
-                    inner = _relative(ours[taken], exact_in) if same else 0.0
-                error = _relative(mine[path][1], exact)
-                yield Row(given, _relative(value, exact), error, (), inner, taken)
+                    inner = distance(ours[taken], exact_in) if same else 0.0
+                error = distance(mine[path][1], exact)
+                yield Row(given, distance(value, exact), error, (), inner, taken)
 
     def _boundaries(self, known: Collection[str]) -> dict[str, tuple[str, str]]:
         """Module path -> (the value that it takes, the value that it gives) in the graph."""
@@ -446,7 +446,7 @@ class _Search:
         if len(outputs) != len(self.exact):
             return True
         return any(
-            _relative(o, e) > (self.measure.bound(_relative(n, e)) if is_float(n) else 0.0)
+            distance(o, e) > (self.measure.bound(distance(n, e)) if is_float(n) else 0.0)
             for o, n, e in zip(outputs, self.native, self.exact, strict=True)
         )
 
@@ -484,28 +484,6 @@ def _chunks(names: Iterable[str], size: Callable[[str], int]) -> Iterator[list[s
         total += size(name)
     if part:
         yield part
-
-
-def _relative(a: Array, b: Array) -> float:
-    """The largest difference as a share of the largest value of `b`; of whole numbers, any."""
-    if a.shape != b.shape:
-        return float("inf")
-    if not b.size:
-        return 0.0
-    if not is_float(b):
-        return 0.0 if np.array_equal(a, b) else float("inf")
-    wide = np.complex128 if np.iscomplexobj(b) else np.float64
-    a, b = a.astype(wide), b.astype(wide)
-    finite = np.isfinite(b)
-    if not finite.all():  # a mask of minus infinity is alike where it is the same mask
-        if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
-            return float("inf")
-        a, b = a[finite], b[finite]
-        if not b.size:
-            return 0.0
-    if not np.isfinite(a).all():
-        return float("inf")
-    return relative(a, b)
 
 
 def _tried(run: Callable[[], Any]) -> Any:

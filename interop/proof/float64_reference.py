@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -24,14 +24,21 @@ from interop.runtimes.pytorch import tensors, tensors_of
 _AT_ONCE = 1 << 26
 _AT_MOST = 1 << 31
 
+Watch = Callable[[], contextlib.AbstractContextManager[Any]]
 
-def exact(module: nn.Module, batch: Batch) -> tuple[Array, ...] | None:
-    """The module's outputs in float64 on the CPU; None where that cannot be had."""
+
+def exact(
+    module: nn.Module, batch: Batch, watch: Watch = contextlib.nullcontext
+) -> tuple[Array, ...] | None:
+    """The module's outputs in float64 on the CPU; None where that cannot be had.
+
+    `watch` gives a context in which the module is called: a new one for each try.
+    """
     size = sum(t.nbytes for t in _floats(module))
     for wider in (_Wider, contextlib.nullcontext):
         for at_once in (_AT_ONCE, _AT_MOST) if size > _AT_ONCE else (_AT_ONCE,):
             with contextlib.suppress(Exception), wider():  # for one, a constant of another dtype
-                return _run(module, batch, at_once)
+                return _run(module, batch, at_once, watch)
     return None
 
 
@@ -49,12 +56,14 @@ class _Wider(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _run(module: nn.Module, batch: Batch, at_once: int) -> tuple[Array, ...]:
+def _run(module: nn.Module, batch: Batch, at_once: int, watch: Watch) -> tuple[Array, ...]:
     quiet = contextlib.redirect_stdout(sys.stderr)
     # A module that keeps something of its input keeps none of these.
     with unmarked(module), _widened(module, at_once), torch.inference_mode(), quiet:
         # Copied: a module may write into its input, which others are given as well.
-        outputs = tensors_of(module(*(t.clone() for t in tensors(batch, torch.float64))))
+        given = [t.clone() for t in tensors(batch, torch.float64)]
+        with watch():
+            outputs = tensors_of(module(*given))
     return tuple(t.numpy() for t in outputs)
 
 

@@ -492,6 +492,31 @@ def relative(a: Array, b: Array) -> float:
     return difference / scale if scale else float("inf")
 
 
+def distance(a: Array, b: Array) -> float:
+    """As `relative`, of arrays that may not be finite: infinite where those places differ.
+
+    Arrays of other types than floating point are 0 apart if they are equal, else infinitely far.
+    """
+    if a.shape != b.shape:
+        return float("inf")
+    if not b.size:
+        return 0.0
+    if not is_float(b):
+        return 0.0 if np.array_equal(a, b) else float("inf")
+    wide = np.complex128 if np.iscomplexobj(b) else np.float64
+    a, b = a.astype(wide), b.astype(wide)
+    finite = np.isfinite(b)
+    if not finite.all():  # a mask of minus infinity is alike where it is the same mask
+        if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+            return float("inf")
+        a, b = a[finite], b[finite]
+        if not b.size:
+            return 0.0
+    if not np.isfinite(a).all():
+        return float("inf")
+    return relative(a, b)
+
+
 def is_float(array: Array) -> bool:
     """Whether an output has numbers that rounding changes."""
     return np.issubdtype(array.dtype, np.inexact)

@@ -9,20 +9,18 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from interop.errors import InteropError
-from interop.export.documents import environment, write_json
-from interop.facts import Json
-from interop.files import Staging
+from interop.proof import failure_folder
 from interop.proof import graph as graphs
 from interop.proof.divergence import Departure
 from interop.runtimes.base import Array
 
-GRAPH, OBSERVED, ACCOUNT, SCRIPT = "model.onnx", "observed.onnx", "departure.json", "reproduce.py"
+GRAPH, OBSERVED = "model.onnx", "observed.onnx"
 
-_REPRODUCE = '''"""Runs the graph and says how far it is from what PyTorch gave."""
+_REPRODUCE = (
+    '''"""Runs the graph and says how far it is from what PyTorch gave."""
 
 from pathlib import Path
 
@@ -32,13 +30,9 @@ import onnxruntime
 HERE = Path(__file__).resolve().parent
 
 
-def difference(a, b):
-    """The largest difference as a share of the largest value."""
-    if a.shape != b.shape:
-        return float("inf")
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return float(np.abs(a - b).max() / (np.abs(b).max() or 1.0)) if b.size else 0.0
-
+'''
+    + failure_folder.DIFFERENCE
+    + """
 
 def main():
     inputs = dict(np.load(HERE / "inputs.npz"))
@@ -70,7 +64,8 @@ def main():
 if __name__ == "__main__":
     print("onnxruntime", onnxruntime.__version__, "numpy", np.__version__)
     main()
-'''
+"""
+)
 
 
 def keep(
@@ -89,30 +84,16 @@ def keep(
     departing value should be. The folder appears whole or not at all; an older reproduction of the
     same name is replaced, and anything else is not: InteropError.
     """
-    _check(folder)
-    with Staging(folder, folder=True) as staging:
-        graph = _copy(model, staging.path)
+    with failure_folder.written(folder, found, _REPRODUCE, _readme(found)) as (place, files):
+        graph = _copy(model, place)
         outputs = [o.name for o in graph.graph.output]
         expected = dict(zip(outputs, native, strict=False))
         if truth is not None and found.value and found.value not in outputs:
-            _observe(graph, found.value, staging.path)
+            _observe(graph, found.value, place)
             expected[found.value] = truth
-        _save(staging.path / "inputs.npz", batch)
-        _save(staging.path / "expected.npz", expected)
-        account: dict[str, Json] = {**found.json(), "environment": environment()}
-        write_json(staging.path / ACCOUNT, account)
-        (staging.path / SCRIPT).write_text(_REPRODUCE, "utf-8", newline="\n")
-        (staging.path / "README.txt").write_text(_readme(found), "utf-8", newline="\n")
-        files = {p.name: p.stat().st_size for p in sorted(staging.path.rglob("*")) if p.is_file()}
-        staging.commit()
+        failure_folder.save(place / "inputs.npz", batch)
+        failure_folder.save(place / "expected.npz", expected)
     return files
-
-
-def _check(folder: Path) -> None:
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not empty and not ((folder / ACCOUNT).is_file() and (folder / SCRIPT).is_file()):
-        what = "exists and is no reproduction of a failure"
-        raise InteropError(what, where=str(folder), fix="move it away, or give another name")
 
 
 def _copy(model: Path, folder: Path) -> onnx.ModelProto:
@@ -134,11 +115,6 @@ def _observe(graph: onnx.ModelProto, value: str, folder: Path) -> None:
     """The graph once more, with the departing value as its last output."""
     graph.graph.output.append(onnx.ValueInfoProto(name=value))
     (folder / OBSERVED).write_bytes(graph.SerializeToString(deterministic=True))
-
-
-def _save(path: Path, arrays: Mapping[str, Array]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{n: np.asarray(a) for n, a in arrays.items()})
 
 
 def _readme(departure: Departure) -> str:
