@@ -391,6 +391,8 @@ class _Search:
     def _scaled(self, name: str, wide: Array, tolerance: Array) -> Step | None:
         own = self.own(name)
         order = sorted(self._shapes.get(_sides(wide), []), key=lambda n: (n != own, n in self.used))
+        # A scale that is learned of rounded numbers is itself no better than those.
+        rough = max(1e-4, float(np.median(tolerance / np.maximum(np.abs(wide), 1e-30))))
         for one in order:
             for how, turned in _turned(self.tensors[one].astype(np.float64), wide.shape):
                 also = "" if how == SAME else f" ({how})"
@@ -404,7 +406,7 @@ class _Search:
                     if scale is None:
                         continue
                     for what, vector, used in self._vectors(scale.size):
-                        if np.allclose(scale, vector, rtol=1e-4, atol=1e-12):
+                        if np.allclose(scale, vector, rtol=rough, atol=1e-12):
                             return f"{what} folded{also}", (one, *used)
         return None
 

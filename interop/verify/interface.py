@@ -107,11 +107,14 @@ class Matched(Forward):
     def source(self) -> Forward:
         return self._source[0]
 
+    def feeds(self, given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The source's inputs, in its order."""
+        there = dict(zip(self.signature.names, given, strict=True))
+        return [_made(self.fed[n], there, INPUTS, self.how) for n in self.source.signature.names]
+
     def answers(self, given: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """All that the source gives, by the source's own names."""
-        there = dict(zip(self.signature.names, given, strict=True))
-        fed = (_made(self.fed[n], there, INPUTS, self.how) for n in self.source.signature.names)
-        return dict(zip(self.source.outputs, self.source(*fed), strict=True))
+        return dict(zip(self.source.outputs, self.source(*self.feeds(given)), strict=True))
 
     def call(self, given: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
         answers = self.answers(given)

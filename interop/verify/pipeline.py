@@ -27,7 +27,7 @@ from interop.facts import (
     Report,
     Skipped,
 )
-from interop.facts.sections.export import VerifySection
+from interop.facts.sections.export import GraphDeparture, VerifySection
 from interop.gate.bundle import sealed
 from interop.identity.describe import describe
 from interop.models.signature import BATCH, Signature, drawn
@@ -78,7 +78,7 @@ class Verification:
     notes: list[str] = field(default_factory=list)
     measurements: tuple[Measurement, ...] = ()
     domain: tuple[AxisDomain, ...] = ()
-    departure: explain.Explained | None = None
+    departure: GraphDeparture | None = None
     source: Source | None = None
     maps: dict[str, str] = field(default_factory=dict)
 
@@ -296,7 +296,11 @@ def _parity(
     if batch is None:
         batch = _at(feed, alike) or held.batches[0]
     run.say("looking for the first node that departs")
-    run.departure = explain.explained(artefact, forward, batch, run.options.explain_out)
+    run.departure, why = explain.departure(
+        artefact, forward, batch, label, run.options.explain_out
+    )
+    if why:
+        run.notes.append(why)
 
 
 def _at(feed: Feed, alike: Proof) -> Any:
@@ -454,7 +458,7 @@ def _report(run: Verification, path: str | Path) -> Report:
             notes=tuple(dict.fromkeys(run.notes)),
             precision=run.artefact.precision or None,
             maps=run.maps or None,
-            departure=run.departure.section if run.departure else None,
+            departure=run.departure,
         ),
     )
 
