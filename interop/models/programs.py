@@ -24,7 +24,7 @@ TORCHSCRIPT, EXPORTED = "torchscript", "exported-program"
 PROGRAMS: Mapping[str, str] = {
     TORCHSCRIPT: "TorchScript program", EXPORTED: "exported program (.pt2)",
 }  # fmt: skip
-_EXAMPLE = "interop example"  # where a program's module keeps the inputs that it was traced with
+EXAMPLE = "interop example"  # where a program's module keeps the inputs that it was traced with
 
 
 def is_program(identity: Identity) -> bool:
@@ -96,7 +96,7 @@ def _open(container: str, file: str) -> nn.Module:
     module: Any = program.module()
     # A program has one mode, and raises if it is asked for another.
     module.train = module.eval = lambda *_: module
-    module.meta[_EXAMPLE] = program.example_inputs
+    module.meta[EXAMPLE] = program.example_inputs
     return module  # type: ignore[no-any-return]
 
 
@@ -114,7 +114,7 @@ def signature(identity: Identity, module: nn.Module) -> Signature | None:
     other module. Raises ModelError for a program that takes more than tensors.
     """
     graph = identity.manifest.graph
-    given = getattr(module, "meta", {}).get(_EXAMPLE)
+    given = getattr(module, "meta", {}).get(EXAMPLE)
     if graph is None or given is None:
         return None
     args, kwargs = given

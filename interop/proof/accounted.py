@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
+from math import gcd
 from time import perf_counter
 from typing import Any
 
@@ -24,7 +25,8 @@ Array = NDArray[Any]
 Step = tuple[str, tuple[str, ...]]  # what was done, and the source's tensors that it was done to
 _SHOWN = 4
 _ROUNDINGS = 8  # by which a step that computes may differ: a square root, a quotient, a product
-_BLOCKS = 8  # into which a merged tensor falls, at the most for each gate of each direction
+_BLOCKS = 16  # of which a merged tensor consists at the most: gates, directions, two biases
+_PLACES = 64  # at which a row is looked for, if it occurs so often
 _PAIRS = 64  # unused vectors among which a sum of two is looked for
 _LIFTED = 3e-7  # what float16 converters make of smaller numbers, at the most
 _LAYOUTS = (16, 8, 4)  # channels in a block of ONNX Runtime's own layout for convolutions
@@ -35,7 +37,8 @@ _AXES = 4  # whose orders are all tried
 class Codes:
     """How the whole numbers of a quantised tensor stand for others: (codes - zero) * scale.
 
-    `scale` and `zero` are scalars, or have a number for each place of `axis`.
+    `scale` and `zero` are scalars, or have a number for each place of `axis`, or as many axes as
+    the codes.
     """
 
     scale: Array
@@ -44,14 +47,18 @@ class Codes:
 
     def numbers(self, codes: Array) -> tuple[Array, Array]:
         """What the codes stand for, and half a step of each: how far rounding may be off."""
-        shape = [1] * codes.ndim
-        if self.scale.size > 1:
-            shape[self.axis] = self.scale.size
-        scale = self.scale.astype(np.float64).reshape(shape if self.scale.size > 1 else ())
-        zero = self.zero.astype(np.float64)
-        zero = zero.reshape(shape) if self.zero.size > 1 else zero.reshape(())
+        scale, zero = (
+            self._spread(a.astype(np.float64), codes.ndim) for a in (self.scale, self.zero)
+        )
         numbers = (codes.astype(np.float64) - zero) * scale
         return numbers, np.broadcast_to(np.abs(scale) / 2, codes.shape)
+
+    def _spread(self, array: Array, ndim: int) -> Array:
+        if array.size == 1:
+            return array.reshape(())
+        if array.ndim == ndim > 1:
+            return array
+        return array.reshape([-1 if i == self.axis else 1 for i in range(ndim)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +134,8 @@ def accounted(
             search.scalar(array)
             continue
         total += 1
-        step = search.step(name, array, codes)
-        if step is None and name in artefact.blocked:
-            step = search.unblocked(name, array)
+        step = search.unblocked(name, array) if name in artefact.blocked else None
+        step = step or search.step(name, array, codes)
         if step is not None:
             what, used = step
             counts[what.partition(" (")[0]] += 1
@@ -146,7 +152,7 @@ def accounted(
     unused = [n for n in search.unused() if n not in search.used]
     lacking = list(acting(unused)) if unused and not faults else []
     what = f"is in no {artefact.container} weight, and the outputs depend on it"
-    faults |= {name: what for name in lacking}
+    faults |= dict.fromkeys(lacking, what)
     facts: dict[str, Json] = {
         "weights": total,
         "steps": dict(counts),
@@ -195,7 +201,7 @@ class _Search:
             self._shapes[_sides(array)].append(name)
         self._prints: dict[str, tuple[int, int]] = {}
         self._computed: Sequence[Computed] | None = None
-        self._rows: dict[bytes, tuple[str, bool, int]] | None = None
+        self._rows: dict[bytes, list[tuple[str, bool, int]]] | None = None
         self._scales: dict[int, list[tuple[str, Array, tuple[str, ...]]]] | None = None
 
     def own(self, name: str) -> str | None:
@@ -205,9 +211,7 @@ class _Search:
 
     def unused(self) -> list[str]:
         """Tensors that may matter and that nothing was made of: zeros are left out for good."""
-        return [
-            n for n, a in self.tensors.items() if n not in self.used and a.size > 1 and a.any()
-        ]
+        return [n for n, a in self.tensors.items() if n not in self.used and a.size > 1 and a.any()]
 
     def scalar(self, array: Array) -> None:
         """Note the source's tensor of one number that this constant may be."""
@@ -238,7 +242,11 @@ class _Search:
     def unblocked(self, name: str, array: Array) -> Step | None:
         """How a weight in blocks of channels comes about."""
         for plain in _plain_layouts(array):
-            if (step := self.step(name, plain, None)) is not None:
+            step = self._same(name, plain)
+            if step is None:
+                wide = plain.astype(np.float64)
+                step = self._folded(name, wide, _tolerance(wide, plain.dtype))
+            if step is not None:
                 return f"in blocks of channels ({step[0]})", step[1]
         return None
 
@@ -248,8 +256,9 @@ class _Search:
             tensor = self.tensors[own]
             if tensor.shape == array.shape:
                 off = np.abs(tensor.astype(np.float64) - array).max()
-                scale = np.abs(tensor).max() or 1.0
-                return f"differs from the source's tensor of its name ({off / scale:.1e} of the largest)"
+                scale = float(np.abs(tensor).max()) or 1.0
+                far = f"{off / scale:.1e} of the largest"
+                return f"differs from the source's tensor of its name by {far}"
         shape = " x ".join(map(str, array.shape))
         same = [n for n in self._shapes.get(_sides(array), []) if n not in self.used]
         if codes is None:
@@ -257,7 +266,9 @@ class _Search:
                 if self._print(one) == _fingerprint(array):
                     return f"({shape}) has the numbers of {one} in another order"
         else:
-            return f"({shape}, quantised) is further than half a step from every weight of the source"
+            return (
+                f"({shape}, quantised) is further than half a step from every weight of the source"
+            )
         beside = f"; {_listed(same)} of this shape are not used" if same else ""
         return f"({shape}) is no tensor of the source, nor made of some by a known step{beside}"
 
@@ -306,61 +317,49 @@ class _Search:
     def _merged(self, array: Array) -> Step | None:
         """Blocks of the source's tensors, one after the other along an axis: gates of an LSTM, the
         three parts of attention; or a block of one of them."""
-        if array.ndim < 1 or array.size <= FEW:
+        if array.size <= FEW:
             return None
-        flat = array
-        while flat.ndim > 2 and flat.shape[0] == 1:
-            flat = flat[0]
-        for turned in (False, True) if flat.ndim == 2 else (False,):
-            rows = flat.T if turned else flat
-            if blocks := self._blocks(rows):
+        rows = array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array.reshape(-1, 1)
+        for flat, turned in ((rows, False), (rows.T, True), (array.reshape(-1, 1), False)):
+            if len(flat) > 1 and (blocks := self._blocks(flat)):
                 names = tuple(dict.fromkeys(n for n, *_ in blocks))
                 how = "a block" if len(blocks) == 1 else f"{len(blocks)} blocks"
-                return f"merged or split ({how} in order{', transposed' * turned})", names
-        if flat.ndim > 2 and (step := self._merged(flat.reshape(flat.shape[0] * flat.shape[1], -1))):
-            return step
+                return f"merged or split ({how}{', transposed' * turned})", names
         return None
 
-    def _blocks(self, rows: Array) -> list[tuple[str, bool, int, int]] | None:
-        """(tensor, whether its columns are taken, first row, how many) for each run of rows."""
-        index, blocks, at = self._row_index(), [], 0
-        most = max(_BLOCKS * 2, 2)
+    def _blocks(self, rows: Array) -> list[tuple[str, int, int]] | None:
+        """(tensor, first row, how many) for each run of rows; None where they are no blocks."""
+        index, at = self._row_index(), 0
+        blocks: list[tuple[str, int, int]] = []
         while at < len(rows):
-            places = index.get(_key(rows[at]), ())
-            best: tuple[str, bool, int, int] | None = None
-            for name, turned, first in places:
+            best: tuple[str, int, int] | None = None
+            for name, turned, first in index.get(_key(rows[at]), ())[:_PLACES]:
                 tensor = _flat(self.tensors[name], turned)
                 count = min(len(rows) - at, len(tensor) - first)
-                same = [
-                    np.array_equal(a, b)
-                    for a, b in zip(rows[at : at + count], tensor[first : first + count], strict=True)
-                ]
-                run = same.index(False) if False in same else count
-                if best is None or run > best[3]:
-                    best = name, turned, first, run
-            if best is None or len(blocks) == most:
+                if tensor.shape[1] != rows.shape[1] or tensor.dtype != rows.dtype:
+                    continue
+                same = (rows[at : at + count] == tensor[first : first + count]).all(axis=1)
+                run = count if same.all() else int(same.argmin())
+                if run and (best is None or run > best[2]):
+                    best = name, first, run
+            if best is None or len(blocks) == _BLOCKS:
                 return None
             blocks.append(best)
-            at += best[3]
-        # Rows of a head in another order are runs too, but of uneven length: blocks are even.
-        sizes = {run for *_, run in blocks}
-        whole = all(
-            run == len(_flat(self.tensors[n], t)) for n, t, _, run in blocks
-        )
-        if len(blocks) > 1 and not whole and (len(sizes) > 1 or min(sizes) < 2):
-            return None
-        return blocks
+            at += best[2]
+        # Rows of a head in another order are runs too; blocks are even, of two rows at the least.
+        even = gcd(*(n for _, first, run in blocks for n in (first, run)))
+        whole = all(first == 0 for _, first, _ in blocks)
+        return blocks if len(blocks) == 1 or whole or even > 1 else None
 
     def _row_index(self) -> dict[bytes, list[tuple[str, bool, int]]]:
         if self._rows is None:
-            index: dict[bytes, list[tuple[str, bool, int]]] = defaultdict(list)
+            self._rows = defaultdict(list)
             for name, tensor in self.tensors.items():
                 for turned in (False, True) if tensor.ndim == 2 else (False,):
                     flat = _flat(tensor, turned)
                     for i in range(len(flat)):
-                        index[_key(flat[i])].append((name, turned, i))
-            self._rows = index  # type: ignore[assignment]
-        return self._rows  # type: ignore[return-value]
+                        self._rows[_key(flat[i])].append((name, turned, i))
+        return self._rows
 
     def _folded(self, name: str, wide: Array, tolerance: Array) -> Step | None:
         """A weight that something was multiplied into: a batch normalisation, a scale, a number;
@@ -475,11 +474,11 @@ class _Search:
                     scale, shift, mean = self._norm(norm)
                     for bias, of in self._biases(numbers.size):
                         if (np.abs(shift + (bias - mean) * scale - numbers) <= half).all():
-                            used = (norm.scale, norm.shift, norm.mean, norm.variance)
-                            return f"{how}, batch normalisation folded", (*filter(None, used), *of)
+                            named = (norm.scale, norm.shift, norm.mean, norm.variance)
+                            return f"{how}, batch normalisation folded", (*filter(None, named), *of)
         for one in sorted(self._shapes.get(_sides(array), []), key=lambda n: n in self.used):
             tensor = self.tensors[one].astype(np.float64)
-            for turn, turned in _turned(tensor, array.shape):
+            for turn, turned in (*_turned(tensor, array.shape), *_gated(tensor, array.shape)):
                 also = "" if turn == SAME else f", {turn}"
                 if (np.abs(turned - numbers) <= half).all():
                     return f"{how}{also}", (one,)
@@ -517,7 +516,8 @@ def _flat(tensor: Array, turned: bool) -> Array:
 
 
 def _key(row: Array) -> bytes:
-    return np.ascontiguousarray(row).tobytes()
+    """What rows are looked up by: the beginning of one."""
+    return np.ascontiguousarray(row[:16]).tobytes()
 
 
 def _fingerprint(array: Array) -> tuple[int, int]:
@@ -564,6 +564,18 @@ def _turned(tensor: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]
                 yield "transposed", core.transpose(order).reshape(shape)
 
 
+def _gated(tensor: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
+    """The gates of a recurrent layer in ONNX's order: of an LSTM input, output, forget, cell
+    (torch: input, forget, cell, output), of a GRU update, reset, hidden (torch: reset, update,
+    new).
+    """
+    for order in ((0, 3, 1, 2), (1, 0, 2)):
+        if tensor.ndim and len(tensor) % len(order) == 0 and len(shape) > 1:
+            gates = np.split(tensor, len(order))
+            for how, turned in _turned(np.concatenate([gates[i] for i in order]), shape):
+                yield f"gates in ONNX's order{'' if how == SAME else f', {how}'}", turned
+
+
 def _tolerance(wide: Array, dtype: np.dtype[Any]) -> Array:
     """How far a step that computes in this type may be off, by element."""
     eps = 2.0**-8 if dtype.name == "bfloat16" else float(np.finfo(dtype).eps)
@@ -576,9 +588,7 @@ def _plain_layouts(array: Array) -> Iterator[Array]:
     """What a kernel (O, I, h, w), or a vector, may have been before its channels were put in blocks
     of b: (O/b, I/b, h, w, b of I, b of O), or (O/b, I, h, w, b of O). Zeros fill the last block."""
     if array.ndim == 1:
-        for count in range(array.size - 1, max(array.size - max(_LAYOUTS), 0), -1):
-            if not array[count:].any():
-                yield array[:count]
+        yield from _unfilled(array, max(_LAYOUTS))
         return
     outer, inner, *kernel = array.shape
     for b in (n for n in _LAYOUTS if outer % n == 0):
@@ -587,11 +597,17 @@ def _plain_layouts(array: Array) -> Iterator[Array]:
             both = array.reshape(outer // b, inner // b, *kernel, b, b)
             plain.append(both.transpose(0, 5, 1, 4, 2, 3))
         for one in plain:
-            whole = one.reshape(array.shape)
-            yield whole
-            for count in range(outer - 1, outer - b, -1):
-                if not whole[count:].any():
-                    yield whole[:count]
+            for rows in _unfilled(one.reshape(array.shape), b):
+                yield from (c.swapaxes(0, 1) for c in _unfilled(rows.swapaxes(0, 1), b))
+
+
+def _unfilled(array: Array, block: int) -> Iterator[Array]:
+    """An array, and the same without zeros at its end that may fill a block."""
+    yield array
+    for count in range(len(array) - 1, max(len(array) - block, 0), -1):
+        if array[count:].any():
+            return
+        yield array[:count]
 
 
 def _near(wide: Array, other: Array, tolerance: Array, beside: Array | None = None) -> bool:

@@ -153,7 +153,7 @@ class OnnxSubject:
         return graphs.external(self.tensors[name]) is not None
 
     def changed(self, name: str, array: NDArray[Any]) -> OnnxRuntime:
-        plain = {"spin": False, "arena": False, "prepack": False}
+        plain: dict[str, Any] = {"spin": False, "arena": False, "prepack": False}
         # numpy knows bfloat16 by extension alone, which ONNX Runtime takes in a graph only.
         if self.stored(name) and array.dtype.kind == "f":
             return OnnxRuntime(self.model, self.device, instead={name: array}, **plain)
@@ -192,7 +192,7 @@ def perturbed(array: NDArray[Any], share: float) -> NDArray[Any]:
 def _share(dtype: np.dtype[Any], share: float) -> float:
     # numpy knows bfloat16 by extension alone, and its rounding is that of 8 bits.
     eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7
-    return min(max(share, ROUNDINGS * eps), 0.5)
+    return max(share, min(ROUNDINGS * eps, 0.5))
 
 
 def _norm(array: NDArray[Any]) -> float:

@@ -42,11 +42,11 @@ def _tensors(module: nn.Module) -> Mapping[str, torch.Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows what depends on the input, and keeps what is computed without it."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names = names
         self.from_input: Any = WeakTensorKeyDictionary()
         self.of: Any = WeakTensorKeyDictionary()

@@ -25,8 +25,8 @@ class OpenVinoRuntime(Runtime):
     `model` is a file: its external data are read from where they lie, at an offset within
     model.safetensors too. `threads` is for this model's operators; None leaves OpenVINO's own
     number. `instead` are other values for constants, by their friendly names. Raises ExtraMissing
-    without OpenVINO, DeviceMissing for any device but the CPU, and ModelError where OpenVINO refuses
-    the graph.
+    without OpenVINO, DeviceMissing for any device but the CPU, and ModelError where OpenVINO
+    refuses the graph.
     """
 
     name = "openvino"

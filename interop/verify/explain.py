@@ -1,5 +1,4 @@
-"""An artefact that departs from its source -> the first node that does, and the part that shows it.
-"""
+"""An artefact that departs from its source -> the first node that does, and what shows it."""
 
 from __future__ import annotations
 
@@ -45,16 +44,12 @@ def departure(
     files: Mapping[str, int] = {}
     if out is not None:
         try:
-            files = write_subgraph(
-                Path(out), source, artefact.path, batch, right, found, fed=fed
-            )
+            files = write_subgraph(Path(out), source, artefact.path, batch, right, found, fed=fed)
         except InteropError as error:
-            return GraphDeparture(
-                **found.json(), batch=label, route="", folder="", files={}
-            ), str(error)
-    return GraphDeparture(
-        **found.json(), batch=label, route="", folder=out or "", files=files
-    ), ""
+            return GraphDeparture(**found.json(), batch=label, route="", folder="", files={}), str(
+                error
+            )
+    return GraphDeparture(**found.json(), batch=label, route="", folder=out or "", files=files), ""
 
 
 def _fed(forward: Matched, batch: Mapping[str, Array]) -> dict[str, Array]:

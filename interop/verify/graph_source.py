@@ -237,7 +237,8 @@ def graph_weights(module: GraphModule) -> SourceWeights:
     for node in graphs.nodes_of(artefact.model.graph):
         if node.op_type == "BatchNormalization" and all(n in tensors for n in node.input[1:5]):
             eps = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-            norms.append(Norm(*node.input[1:5], float(eps)))
+            scale, shift, mean, variance = node.input[1:5]
+            norms.append(Norm(scale, shift, mean, variance, float(eps)))
     return SourceWeights(tensors, norms, lambda: list(_folded(artefact)))
 
 
@@ -253,7 +254,11 @@ def _folded(artefact: OnnxArtefact) -> Iterator[Computed]:
             model.graph.node.append(node)
             continue
         taken = [n for n in node.input if n]
-        if taken and all(n in of for n in taken) and not any(a.HasField("g") for a in node.attribute):
+        if (
+            taken
+            and all(n in of for n in taken)
+            and not any(a.HasField("g") for a in node.attribute)
+        ):
             model.graph.node.append(node)
             inner.append(node)
             of |= {o: tuple(dict.fromkeys(x for n in taken for x in of[n])) for o in node.output}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from interop.errors import ConfigError, ModelError
-from interop.facts import Graph, Preprocessing, Port
+from interop.facts import Graph, Port, Preprocessing
 from interop.models.signature import BATCH, Argument, Forward, Signature
 from interop.models.signature.first_layers import takes_by_name
 from interop.models.signature.types import SIDES
@@ -24,6 +24,7 @@ from interop.runtimes.base import Array
 
 _FORMULA = re.compile(r"([^=()]+)=((?:\w+\()*)([^()=]+)(\)*)")
 _KINDS = {"float32": "normal", "float16": "normal", "float64": "normal"}
+_SIZE = 16  # of an axis that nobody gave one
 _CLOSE = 1e-3  # of the largest: enough to know a function by, and no proof
 Step = Callable[[torch.Tensor, Preprocessing | None], torch.Tensor]
 
@@ -147,15 +148,25 @@ def source_signature(takes: Signature, ports: Sequence[Port], model: Any) -> Sig
     known = set(takes.names)
     kept = [a for a in takes.arguments if a.name in names]
     further = set(takes_by_name(model)) - known
-    added = [_argument(p) for p in ports if p.name in further]
+    by_name = {p.name: p for p in ports}
+    # The artefact has names of its own for axes; those that are the source's are called alike.
+    axes = {
+        there: str(axis) for a in kept
+        for axis, there in zip(a.axes, by_name[a.name].shape, strict=False)
+        if isinstance(axis, str) and isinstance(there, str)
+    }  # fmt: skip
+    added = [_argument(p, axes) for p in ports if p.name in further]
     if not kept and not added:
         return takes
-    return replace(takes, arguments=(*kept, *added))
+    named = {x for a in added for x in a.axes if isinstance(x, str) and x != BATCH}
+    sizes = {**dict.fromkeys(named, _SIZE), **takes.sizes}
+    others = {**dict.fromkeys(named, _SIZE + _SIZE // 2), **takes.others}
+    return replace(takes, arguments=(*kept, *added), sizes=sizes, others=others)
 
 
-def _argument(port: Port) -> Argument:
+def _argument(port: Port, names: Mapping[str, str]) -> Argument:
     axes = tuple(
-        axis if isinstance(axis, int) else BATCH if not i else str(axis)
+        axis if isinstance(axis, int) else BATCH if not i else names.get(axis, str(axis))
         for i, axis in enumerate(port.shape)
     )
     if port.dtype in _KINDS:
@@ -174,7 +185,9 @@ def pair_inputs(
     lacking = [f.of for f in said.values() if f.of not in names]
     unknown = [n for n in said if n not in takes.names]
     if lacking or unknown:
-        what = f"{(lacking or unknown)[0]!r} is no input of the {'artefact' if lacking else 'source'}"
+        what = (
+            f"{(lacking or unknown)[0]!r} is no input of the {'artefact' if lacking else 'source'}"
+        )
         fix = f"the source takes {', '.join(takes.names)}; the artefact {', '.join(names)}"
         raise ConfigError(what, where="--map-input", fix=fix)
     fed = {n: said.get(n) or Formula(n) for n in takes.names if n in said or n in names}
@@ -290,7 +303,9 @@ def pair_outputs(
     lacking = [f.of for f in said.values() if f.of not in answers]
     unknown = [n for n in said if n not in given]
     if lacking or unknown:
-        what = f"{(lacking or unknown)[0]!r} is no output of the {'source' if lacking else 'artefact'}"
+        what = (
+            f"{(lacking or unknown)[0]!r} is no output of the {'source' if lacking else 'artefact'}"
+        )
         fix = f"the source gives {', '.join(answers)}; the artefact {', '.join(given)}"
         raise ConfigError(what, where="--map-output", fix=fix)
     made = {n: said.get(n) or Formula(n) for n in given if n in said or n in answers}

@@ -25,7 +25,9 @@ def interface(
     ours, theirs = artefact.labels, source.labels
     if ours.names is not None and theirs.names is not None:
         if tuple(ours.names) != tuple(theirs.names):
-            faults.append(f"it names other labels than its source ({_parting(ours.names, theirs.names)})")
+            faults.append(
+                f"it names other labels than its source ({_parting(ours.names, theirs.names)})"
+            )
         else:
             said.append(f"the same {len(ours.names)} labels")
     elif theirs.names is not None:

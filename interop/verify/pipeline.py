@@ -38,8 +38,8 @@ from interop.proof.domain import Outcome, SizeTrial, explore
 from interop.proof.parity import Reference, is_float
 from interop.proof.precision import drift
 from interop.rules import run as run_rules
-from interop.runtimes.base import Array, Runtime
 from interop.runtimes import TorchRuntime
+from interop.runtimes.base import Array, Runtime
 from interop.runtimes.pytorch import host, require_torch_device, tensors
 from interop.verify import artefacts, explain, sources
 from interop.verify.artefacts import Artefact
@@ -60,7 +60,7 @@ from interop.verify.options import DRIFT, FLIPS, VerifyOptions
 from interop.verify.sources import Source
 
 VERIFIED = (*PROOFS, ProofName.INTERFACE)
-_LOWERED_SHARE = 0.5  # of a weight's norm, by which the canary changes one of a lower precision
+_REPLACED = 2.0  # of a weight's norm: by so much the canary changes one of a lower precision
 _ROWS = 64  # samples on which a lower precision is measured
 _LOOSE = 1e9  # where no budget bounds the drift
 
@@ -116,7 +116,7 @@ def verify(
 
 
 def _prove(run: Verification, source: Source, limits: Mapping[str, float]) -> None:
-    artefact, options = run.artefact, run.options
+    artefact = run.artefact
     run.say("accounting for the weights")
     weights = artefact.weights()
     same = accounted(weights, source.weights(), source.acting)
@@ -158,8 +158,6 @@ def _matched(run: Verification, source: Source) -> tuple[Matched, Signature]:
     matched = Matched(source.forward, signature, fed, same, how)
     matched.signature = sources.held(matched)
     run.maps |= {n: str(f) for n, f in fed.items() if f.steps or (f.of != n and len(fed) > 1)}
-    if left := [a for a in source.run.forward.signature.names if a not in fed]:
-        run.notes.append(f"the artefact does not take {', '.join(left)}: left to their defaults")
     return matched, matched.signature
 
 
@@ -204,13 +202,16 @@ def _with_outputs(
     run.maps |= {n: str(f) for n, f in paired.items() if f.steps}
     unaccepted = []
     for name, formula in paired.items():
-        known = None if formula.steps or source.sets else recognised(answers[formula.of], given[name])
+        known = (
+            None if formula.steps or source.sets else recognised(answers[formula.of], given[name])
+        )
         if known is not None:
             unaccepted.append(f"{name}={known}({formula.of})")
     if unaccepted:
+        name, _, formula_text = unaccepted[0].partition("=")
         why = (
-            f"the artefact gives {unaccepted[0].partition('=')[2]} where the source gives "
-            f"{paired[unaccepted[0].partition('=')[0]].of}: a caller of one does not fit the other; "
+            f"the artefact gives {formula_text} where the source gives {paired[name].of}: a caller "
+            "of one does not fit the other; "
             + " ".join(f"--map-output '{text}'" for text in unaccepted)
             + " accepts it, and proves it through that function"
         )
@@ -247,7 +248,9 @@ def _prepares(
     if how is None or len(names) != 1 or matched.fed[matched.source.signature.names[0]].steps:
         return None
     answer = answers[paired[first].of]
-    if answer.shape != given[first].shape or np.allclose(answer, given[first], rtol=1e-2, atol=1e-2):
+    if answer.shape != given[first].shape or np.allclose(
+        answer, given[first], rtol=1e-2, atol=1e-2
+    ):
         return None
     for steps in (("normalize",), ("scale", "normalize"), ("scale",)):
         formula = Formula(names[0], steps)
@@ -256,7 +259,10 @@ def _prepares(
         name = paired[first].of
         theirs = dict(zip(matched.source.outputs, _answers(other, batch), strict=True))[name]
         scale = float(np.abs(theirs).max(initial=0)) or 1.0
-        if theirs.shape == given[first].shape and np.abs(theirs - given[first]).max() < 1e-3 * scale:
+        if (
+            theirs.shape == given[first].shape
+            and np.abs(theirs - given[first]).max() < 1e-3 * scale
+        ):
             return str(formula)
     return None
 
@@ -288,27 +294,33 @@ def _parity(
         names = source.identity.head.tensors if source.identity.head else ()
         kept = held.without(alike.facts.get("by_their_own_float64", ()))
         changes = partial(canary, artefact.subject(feed.signature), kept, head=names, device=device)
-        run.proofs.append(changes(share=_LOWERED_SHARE) if lowered else changes())
+        sharp = changes(share=_REPLACED) if lowered else changes()
+        if lowered and not sharp.holds:
+            tried = [sharp.facts[place] for place in ("input", "head") if place in sharp.facts]
+            unseen = next((f["tensor"] for f in tried if not f["noticed"]), "a weight")
+            what = f"{unseen} may be replaced by noise within these budgets: tighten --budget"
+            sharp = replace(sharp, what=what)
+        run.proofs.append(sharp)
         return
     run.skip(ProofName.CANARY, f"{ProofName.PARITY} does not hold")
-    label = wording.parting([alike])
-    batch = dict(zip(held.labels, held.batches, strict=True)).get(label)
-    if batch is None:
-        batch = _at(feed, alike) or held.batches[0]
+    label, batch = _failing(feed, held, alike)
     run.say("looking for the first node that departs")
-    run.departure, why = explain.departure(
-        artefact, forward, batch, label, run.options.explain_out
-    )
+    run.departure, why = explain.departure(artefact, forward, batch, label, run.options.explain_out)
     if why:
         run.notes.append(why)
 
 
-def _at(feed: Feed, alike: Proof) -> Any:
-    """The input of the first size at which the artefact departs."""
+def _failing(feed: Feed, held: Reference, alike: Proof) -> tuple[str, Mapping[str, Array]]:
+    """The input on which the artefact departs, and what it is called."""
+    batches: dict[str, Any] = dict(zip(held.labels, held.batches, strict=True))
+    label = wording.parting([alike])
+    if label in batches:
+        return label, batches[label]
     for trial in alike.facts.get("trials", ()):
-        if trial["outcome"] == Outcome.DIFFERS:
-            return feed.at(trial["sizes"])
-    return None
+        if trial["outcome"] in (Outcome.DIFFERS, Outcome.FAILS):
+            sizes = trial["sizes"]
+            return ", ".join(f"{axis} {n}" for axis, n in sizes.items()), feed.at(sizes)
+    return next(iter(batches.items()))
 
 
 def _over_the_domain(
@@ -316,7 +328,7 @@ def _over_the_domain(
     held: Reference, alike: Proof,
 ) -> Proof:  # fmt: skip
     """Parity at the other sizes that the artefact leaves open: where it answers otherwise than its
-    source, it does not hold; where it fails, its domain ends, which is said."""
+    source, or fails where that runs, it does not hold."""
     shapes = run.artefact.shapes(runtime)
     shapes = shapes or {a.name: tuple(a.axes) for a in feed.signature.arguments}
     run.say("tracing the source for its conditions on sizes")
@@ -333,15 +345,10 @@ def _over_the_domain(
                    if t.outcome is not Outcome.UNTRIED],
         "domain": [axis.json() for axis in run.domain],
     }  # fmt: skip
-    wrong = [t for t in explored.trials if t.outcome is Outcome.DIFFERS]
+    wrong = [t for t in explored.trials if t.outcome in (Outcome.DIFFERS, Outcome.FAILS)]
     if wrong:
         return replace(alike, holds=False, what=_departs(wrong[0], run.domain), facts=facts)
-    what = f"{alike.what}{wording.elsewhere(explored.trials)}"
-    failing = [t for t in explored.trials if t.outcome is Outcome.FAILS]
-    if failing:
-        sizes = wording.sizes(failing[0])
-        run.notes.append(f"at {sizes} the artefact fails where its source runs: its sizes end there")
-    return replace(alike, what=what, facts=facts)
+    return replace(alike, what=f"{alike.what}{wording.elsewhere(explored.trials)}", facts=facts)
 
 
 def _departs(trial: SizeTrial, domain: Sequence[AxisDomain]) -> str:
@@ -381,7 +388,8 @@ def _lowered(
         "group": "change of precision", "of": run.artefact.path.name, "samples": rows,
         "against": Path(run.identity.manifest.path).name, "on": f"{feed.samples} input",
     }  # fmt: skip
-    run.measurements = drift([a for a, _ in pairs], [b for _, b in pairs], conditions)
+    ours, theirs = ([_by_row(side) for side in sides] for sides in zip(*pairs, strict=True))
+    run.measurements = drift(ours, theirs, conditions)
     if limits:
         return True
     figures = {m.name: m.value for m in run.measurements}
@@ -389,12 +397,19 @@ def _lowered(
     if figures.get("flipped share") is not None:
         shown += f", flips {figures['flipped share']:.2g}"
     why = (
-        f"the artefact is of a lower precision ({run.artefact.precision}), which is never the same; "
-        f"--budget drift=…,flips=… says what may be lost (measured on {rows} samples: {shown})"
+        f"the artefact is of a lower precision ({run.artefact.precision}), which is never the "
+        f"same; --budget drift=…,flips=… says what may be lost (measured on {rows} samples: "
+        f"{shown})"
     )
     run.skip(ProofName.PARITY, why)
     run.skip(ProofName.CANARY, "parity was not judged")
     return False
+
+
+def _by_row(outputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The same, the scores of each place of a sequence as a row of their own."""
+    first = outputs[0]
+    return (first.reshape(-1, first.shape[-1]) if first.ndim == 3 else first, *outputs[1:])
 
 
 def _within(run: Verification, alike: Proof, limits: Mapping[str, float]) -> Proof:
@@ -461,4 +476,3 @@ def _report(run: Verification, path: str | Path) -> Report:
             departure=run.departure,
         ),
     )
-

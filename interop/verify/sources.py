@@ -123,10 +123,11 @@ def opened(
     run = ExportRun(identity, options, say)
     if identity.manifest.container == "onnx":
         say("opening the source's graph")
-        module: nn.Module = GraphModule(identity)
+        graph = GraphModule(identity)
+        module: nn.Module = graph
         what = "the source is a graph, which holds its own weights"
         run.proofs.append(Proof(ProofName.LOADED_FRACTION, True, what))
-        takes = graph_signature(module, run.inputs, ports())
+        takes = graph_signature(graph, run.inputs, ports())
     else:
         module = run.module()
         if not run.proofs[0].holds:

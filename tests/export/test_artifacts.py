@@ -18,8 +18,8 @@ from interop.cli import main
 from interop.data.arrays import Inputs
 from interop.errors import ConfigError, DataError
 from interop.export.options import parse_size
-from interop.verify.bundle import verify
 from interop.facts import Answer
+from interop.verify.bundle import verify
 from tests.export.conftest import ODD
 
 DATA = ["--data", str(DIGITS / "heldout")]

@@ -16,11 +16,11 @@ from safetensors.torch import load_model
 
 from interop.errors import ModelError
 from interop.export import ExportOptions, export
-from interop.verify.bundle import verify
 from interop.facts import Answer
 from interop.identity import identify_file
 from interop.models.signature import Signature, drawn
 from interop.models.signature.types import DETECTIONS
+from interop.verify.bundle import verify
 
 transformers = pytest.importorskip("transformers")
 timm = pytest.importorskip("timm")

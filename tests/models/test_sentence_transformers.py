@@ -14,9 +14,9 @@ from transformers import BertConfig, BertModel
 
 from interop.errors import ModelError
 from interop.export import export
-from interop.verify.bundle import verify
 from interop.facts import Answer
 from interop.identity import identify_file
+from interop.verify.bundle import verify
 
 IDS = np.array([[5, 6, 7, 8, 9, 10], [11, 12, 13, 0, 0, 0]])
 MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]])

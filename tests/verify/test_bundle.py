@@ -14,8 +14,8 @@ from onnx import numpy_helper
 from interop.cli import interop
 from interop.errors import ReadError
 from interop.export import ExportOptions
-from interop.verify.bundle import verify
 from interop.facts import Answer
+from interop.verify.bundle import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOFS = ["files", "loaded fraction", "same weights", "parity", "canary", "structure"]

@@ -42,7 +42,7 @@ def opened(path: Path, *, device: str, trust: bool) -> Artefact:
 
 
 def _ir(file: Path) -> Identity:
-    """An IR as far as it is read without OpenVINO: its path, and one hash over both of its files."""
+    """An IR as far as it is read without OpenVINO: its path, and one hash of both of its files."""
     whole = sha256()
     size = 0
     for part in (file, file.with_suffix(".bin")):

@@ -27,8 +27,6 @@ _CODES: Mapping[str, tuple[int, int, int, int]] = {
     "DequantizeLinear": (0, 1, 2, 1), "QLinearConv": (3, 4, 5, 0), "QLinearMatMul": (3, 4, 5, -1),
     "QGemm": (3, 4, 5, -1), "DynamicQuantizeMatMul": (1, 2, 3, -1),
 }  # fmt: skip
-# What multiplies whole numbers and leaves the scales to a later node.
-_WHOLE = {"MatMulInteger": 1, "ConvInteger": 1}
 _BIASED = {"QLinearConv": (8, 1, 4), "QGemm": (6, 1, 4)}  # bias, and the scales of input and weight
 _ACTIVATIONS = ("QuantizeLinear", "DequantizeLinear")
 _STORED = ("int8", "uint8", "int4", "uint4", "float8_e4m3fn", "float8_e5m2")
@@ -50,7 +48,7 @@ class OnnxArtefact(Artefact):
                 fix = "fetch that file too, into the graph's folder"
                 raise ReadError(what, where=str(self.path), fix=fix)
         self.model = graphs.read(self.path)
-        self.constants = {name: tensor for name, tensor in _constants(self.model.graph)}
+        self.constants = dict(_constants(self.model.graph))
         self.precision = self._precision()
 
     @property
@@ -70,7 +68,7 @@ class OnnxArtefact(Artefact):
         return runtime.input_shapes
 
     def structure(self, feed: Feed, width: int | None, runtime: Runtime) -> Proof:
-        proof, session, _ = structure(self.path, feed, width=width, device=self.device)
+        proof, session, _ = structure(self.path, feed, width=width, device=self.device, weights=())
         if session is not None:
             session.close()
         if faults := self.undone_otherwise():
@@ -91,7 +89,10 @@ class OnnxArtefact(Artefact):
             and n not in codes and n not in scales
         ]  # fmt: skip
         blocked = frozenset(
-            n for node in self.model.graph.node if node.domain.endswith(".nchwc") for n in node.input
+            n
+            for node in self.model.graph.node
+            if node.domain.endswith(".nchwc")
+            for n in node.input
         )
         return ArtefactWeights(_Read(self), codes, frozenset(scales), tuple(large), blocked)
 
@@ -109,15 +110,16 @@ class OnnxArtefact(Artefact):
                 at, scale, zero, axis = _CODES[node.op_type]
                 stated = [a.i for a in node.attribute if a.name == "axis"]
                 self._note(codes, scales, node, (at, scale, zero), stated[0] if stated else axis)
-            if node.op_type in _WHOLE:
-                name = node.input[_WHOLE[node.op_type]]
-                stem = name.removesuffix("_quantized")
-                self._named(codes, scales, name, f"{stem}_scale", f"{stem}_zero_point", node.op_type)
+            if node.op_type == "DynamicQuantizeLSTM":
+                self._gates(codes, scales, node)
             if node.op_type in _BIASED:
                 bias, one, two = _BIASED[node.op_type]
                 self._bias(codes, node, bias, one, two)
             if node.op_type.startswith(("QLinear", "QuantizeLinear", "DequantizeLinear", "QGemm")):
                 scales |= {n for n in node.input[1:] if n in self.constants and n not in codes}
+        for name in self.constants:  # whole numbers that a later node scales
+            if name.endswith("_quantized") and name not in codes:
+                self._named(codes, scales, name)
         return codes, scales - set(codes)
 
     def _note(
@@ -132,14 +134,25 @@ class OnnxArtefact(Artefact):
         codes[name] = Codes(self.array(scale), zeros, axis % max(ndim, 1))
         scales |= {scale, zero}
 
-    def _named(
-        self, codes: dict[str, Codes], scales: set[str], name: str, scale: str, zero: str, kind: str
-    ) -> None:
-        if name in self.constants and scale in self.constants:
+    def _named(self, codes: dict[str, Codes], scales: set[str], name: str) -> None:
+        """By the names that ONNX Runtime's quantiser gives."""
+        stem = name.removesuffix("_quantized")
+        scale, zero = f"{stem}_scale", f"{stem}_zero_point"
+        if scale in self.constants:
             zeros = self.array(zero) if zero in self.constants else np.zeros((), np.int8)
-            axis = 0 if kind == "ConvInteger" else len(self.constants[name].dims) - 1
-            codes[name] = Codes(self.array(scale), zeros, axis)
+            ndim = len(self.constants[name].dims)
+            codes[name] = Codes(self.array(scale), zeros, 0 if ndim > 2 else max(ndim - 1, 0))
             scales |= {scale, zero}
+
+    def _gates(self, codes: dict[str, Codes], scales: set[str], node: onnx.NodeProto) -> None:
+        """Of a quantised LSTM: weights (directions, inputs, gates), a scale a gate or one."""
+        for at, scale, zero in ((1, 8, 9), (2, 10, 11)):
+            names = [node.input[i] for i in (at, scale, zero)]
+            if all(n in self.constants for n in names):
+                by_gate = [self.array(n) for n in names[1:]]
+                one, two = (a[:, None, :] if a.ndim == 2 else a for a in by_gate)
+                codes[names[0]] = Codes(one, two)
+                scales |= set(names[1:])
 
     def _bias(
         self, codes: dict[str, Codes], node: onnx.NodeProto, bias: int, one: int, two: int

@@ -84,13 +84,13 @@ class _Program(nn.Module):
         super().__init__()
         self.program, self.names = program, takes.names
         # A program that was exported with keywords has to be called with them.
-        example = getattr(program, "meta", {}).get("interop example")
+        example = getattr(program, "meta", {}).get(programs.EXAMPLE)
         self.keywords = bool(example and example[1])
 
     def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if self.keywords:
-            return tensors_of(self.program(**dict(zip(self.names, given, strict=True))))
-        return tensors_of(self.program(*given))
+            return tuple(tensors_of(self.program(**dict(zip(self.names, given, strict=True)))))
+        return tuple(tensors_of(self.program(*given)))
 
 
 class _Read:
@@ -117,7 +117,9 @@ class _Subject:
 
     def array(self, name: str) -> NDArray[Any]:
         tensor = self.state[name]
-        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
+        wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        array: NDArray[Any] = wide.numpy().copy()
+        return array
 
     def stored(self, name: str) -> bool:
         return True
