@@ -523,12 +523,13 @@ def _samples(candidate: Identity, policy: Policy) -> Samples | None:
 
 
 def _evidence(path: str) -> Report:
+    from interop.gate import evidence
     from interop.gate.measured_inputs import accepted
 
     report = read_report(path)
-    if report.command not in ("check", "export", "bench", "inspect"):
+    if report.command not in evidence.ACCEPTED:
         what = f"a report of {report.command!r} is not evidence"
-        fix = "give reports of check, export, bench or inspect --data"
+        fix = "give reports of check, export, verify --against, bench or inspect --data"
         raise ConfigError(what, where=path, fix=fix)
     accepted(report, path)
     return report

@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import isfinite
 
 from interop.facts import Group, Json, Measurement, Report, Unit
-from interop.facts.sections.export import ExportSection
+from interop.facts.sections.export import ExportSection, VerifySection
 from interop.policy.policy import Policy
 
 # A ratio, its 95 % interval where there is one, and conditions.
@@ -48,9 +48,16 @@ def of_files(checked: Report, exported: Sequence[Report]) -> Iterator[Measuremen
     if isinstance(size := facts.get("bytes"), int):
         yield Measurement("file size", Unit.BYTES, size, conditions=conditions)
     own = _opset(facts.get("graph"))
-    for opset in [own] if own else [r.section(ExportSection).opset for r in exported]:
+    for opset in [own] if own else [_made(r) for r in exported]:
         if isinstance(opset, int):
             yield Measurement("opset", Unit.COUNT, opset, conditions=conditions)
+
+
+def _made(report: Report) -> int | None:
+    """The opset of the graph that an export wrote, or that another tool wrote and verify proved."""
+    if report.command == "verify":
+        return report.section(VerifySection).opset
+    return report.section(ExportSection).opset
 
 
 def _opset(graph: Json) -> int | None:

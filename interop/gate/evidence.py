@@ -21,11 +21,13 @@ from interop.facts import (
 )
 from interop.facts.sections.bench import BenchSection
 from interop.facts.sections.check import CheckSection
+from interop.facts.sections.export import VerifySection
 from interop.gate.budget_metrics import derived, finite
 from interop.policy.keys import MEASURED
 from interop.policy.policy import Policy
 
 COMMANDS = ("check", "export", "bench")
+ACCEPTED = (*COMMANDS, "inspect", "verify")  # whose reports may be handed in
 # Budgets of which the host's noise decides whether they can be judged.
 _TIMED = ("latency-ratio", "p99-ratio", "throughput-ratio")
 _SKEW = 300.0  # seconds by which two machines' clocks may differ
@@ -62,7 +64,7 @@ def lacking(
     for command, asked in wanted(policy, checked).items():
         if not asked:
             continue
-        there = [r for r in reports if r.command == command and r is not checked]
+        there = [r for r in reports if shows(r) == command and r is not checked]
         faults = [fault(policy, r, checked, now) for r in there]
         if not there:
             why = f"; {unmade}" if unmade and command != "check" else ""
@@ -80,8 +82,16 @@ def taken(
     checked = own_check(reports)
     if command in missing or not wanted(policy, checked)[command]:
         return ()
-    there = (r for r in reports if r.command == command and r is not checked)
+    there = (r for r in reports if shows(r) == command and r is not checked)
     return tuple(r for r in there if not _foreign(policy, r, checked) and not stale(policy, r, now))
+
+
+def shows(report: Report) -> str:
+    """The command whose evidence a report is: a proof of an artefact against its source stands for
+    an export, whatever tool wrote the artefact."""
+    if report.command == "verify" and any(i.role == InputRole.ARTEFACT for i in report.inputs):
+        return "export"
+    return report.command
 
 
 def failed(exported: Report) -> str:
@@ -114,6 +124,8 @@ def is_of(report: Report, checked: Report) -> bool:
     """Whether a report is of the files of a check, by their content hashes."""
     a, b = checked.inputs
     given = [i for i in report.inputs if i.role != InputRole.DATA]
+    if report.command == "verify":  # the artefact or its source is the candidate
+        return any(is_one(one, b) for one in given)
     if report.command == "export":
         return len(given) == 1 and is_one(given[0], b)
     # Order counts: a bench of candidate against baseline has every change the wrong way round, and
@@ -125,7 +137,7 @@ def is_of(report: Report, checked: Report) -> bool:
 
 def _foreign(policy: Policy, report: Report, checked: Report) -> EvidenceGap | None:
     if not is_of(report, checked):
-        of = "the candidate" if report.command == "export" else "the baseline and the candidate"
+        of = "the candidate" if shows(report) == "export" else "the baseline and the candidate"
         return _of_others(f"the report is not of {of}, by their content hashes")
     if report.command == "export" and _restores(report):
         return _of_others(
@@ -183,7 +195,7 @@ def _restores(exported: Report) -> bool:
 def _incomplete(policy: Policy, report: Report) -> EvidenceGap | None:
     if report.command == "check" and report.section(CheckSection).values is None:
         return _missing("the report compares no values (interop check --values)")
-    if report.command == "export":
+    if shows(report) == "export":
         return _unproved(report)
     if report.command == "bench":
         there = derived(report, policy)
@@ -204,6 +216,9 @@ def _unproved(exported: Report) -> EvidenceGap | None:
     """Which proofs an export lacks; one that failed stops there, and lacks none."""
     if failed(exported):
         return None
+    if exported.command == "verify" and (kind := exported.section(VerifySection).precision):
+        cost = "what that costs is for bench to measure"
+        return _missing(f"the artefact is of a lower precision ({kind}): {cost}")
     lacks = [name for name in PROOFS if name not in {p.name for p in exported.proofs}]
     if lacks:
         s = "s" * (len(lacks) > 1)

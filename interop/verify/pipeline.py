@@ -453,7 +453,7 @@ def _report(run: Verification, path: str | Path) -> Report:
         summary = f"{path}: {count} of {count} proofs hold{run.identity.of_assumed}"
     artefact = describe(InputRole.ARTEFACT, run.artefact.identity)
     source = describe(InputRole.SOURCE, run.identity)
-    assumed = run.identity.assumptions
+    assumed, graph = run.identity.assumptions, run.artefact.identity.manifest.graph
     order = [ProofName.FILES, *VERIFIED]
     return Report(
         command="verify",
@@ -471,6 +471,7 @@ def _report(run: Verification, path: str | Path) -> Report:
             runtime=run.options.runtime,
             domain=run.domain,
             notes=tuple(dict.fromkeys(run.notes)),
+            opset=graph.opsets.get("") if graph is not None else None,
             precision=run.artefact.precision or None,
             maps=run.maps or None,
             departure=run.departure,

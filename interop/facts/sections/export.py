@@ -98,6 +98,7 @@ class VerifySection(Section):
     made_by: str | Absent | None = ABSENT
     source: Mapping[str, Json] | None = None
     domain: tuple[AxisDomain, ...] | None = None
+    opset: int | None = None
     precision: str | None = None
     maps: Mapping[str, str] | None = None
     departure: GraphDeparture | None = None
