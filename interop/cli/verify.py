@@ -13,7 +13,7 @@ from interop.verify.options import VerifyOptions
 @click.command(
     name="verify",
     epilog="""\b
-Examples:
+Example:
   interop verify candidate/                        a bundle of interop export
   interop verify model.onnx --against model.pth
   interop verify onnx/ --against finetuned/        a folder of transformers

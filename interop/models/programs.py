@@ -63,7 +63,7 @@ def opened(identity: Identity, *, trust: bool) -> nn.Module:
     if runs and not trust:
         code = "" if manifest.container == TORCHSCRIPT else f" (it would run {', '.join(runs[:4])})"
         raise ModelError(
-            f"its {what} has to run to be exported{code}",
+            f"its {what} has to run{code}",
             where=manifest.path,
             fix="pass --trust if you trust its author, or give the module with --model",
         )

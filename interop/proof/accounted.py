@@ -149,7 +149,7 @@ def accounted(
             arithmetic.append(name)
         else:
             faults[name] = search.nearest(name, array, codes)
-    unused = [n for n in search.unused() if n not in search.used]
+    unused = search.unused()
     lacking = list(acting(unused)) if unused and not faults else []
     what = f"is in no {artefact.container} weight, and the outputs depend on it"
     faults |= dict.fromkeys(lacking, what)
@@ -184,7 +184,7 @@ def _sentence(total: int, facts: Mapping[str, Json], artefact: ArtefactWeights) 
     if facts["scales"]:
         rest.append(f"{facts['scales']} scales and zero points are a quantiser's")
     if facts["not_used"]:
-        rest.append(f"not used, and without effect: {_listed(facts['unused'])}")
+        rest.append(f"not used, and without effect: {_listed(facts['not_used'])}")
     every = f"every weight of the {artefact.container} is the source's ({ways})"
     return "; ".join([every, *rest])
 
@@ -210,8 +210,16 @@ class _Search:
         return next((n for n in names if n in self.tensors), None)
 
     def unused(self) -> list[str]:
-        """Tensors that may matter and that nothing was made of: zeros are left out for good."""
-        return [n for n, a in self.tensors.items() if n not in self.used and a.size > 1 and a.any()]
+        """Tensors that may matter and that nothing was made of. Zeros are left out for good, and of
+        several that are alike an artefact may have one."""
+        left = [n for n, a in self.tensors.items() if n not in self.used and a.size > 1 and a.any()]
+        if not left:
+            return []
+        sizes = {self.tensors[n].size for n in left}
+        used = {
+            self._print(n) for n in self.used if n in self.tensors and self.tensors[n].size in sizes
+        }
+        return [n for n in left if self._print(n) not in used]
 
     def scalar(self, array: Array) -> None:
         """Note the source's tensor of one number that this constant may be."""
@@ -626,7 +634,14 @@ def _factor(wide: Array, tensor: Array, tolerance: Array) -> float | None:
         return None
     square = float((tensor * tensor).sum())
     factor = float((wide * tensor).sum()) / square if square else 0.0
-    return factor if factor and _near(wide, tensor * factor, tolerance) else None
+    return factor if _is_scale(factor) and _near(wide, tensor * factor, tolerance) else None
+
+
+def _is_scale(factor: float) -> bool:
+    """Whether a number is one that a tool folds into weights: a whole number (a count of channels,
+    a size), its root, or one over those. Any other one means another weight."""
+    square = max(factor, 1 / factor) ** 2 if factor > 0 else 0.0
+    return square > 1.5 and abs(square - round(square)) <= 1e-5 * square
 
 
 def _by_axis(wide: Array, tensor: Array, axis: int, tolerance: Array) -> Array | None:

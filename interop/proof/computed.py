@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from interop.models.signature import unmarked
+from interop.models.signature.forward import FRONT
 from interop.proof.accounted import Computed
 
 _MOST = 1 << 30  # bytes of constants that are kept
@@ -25,9 +26,10 @@ def constants_of(module: nn.Module, given: Sequence[torch.Tensor]) -> list[Compu
     """What the module computes on the way that does not depend on `given`, its input tensors.
 
     [] where it fails on them. Values of floating point with more than one number; each with the
-    names of the tensors that it was made of, as far as they have names.
+    names of the tensors that it was made of, as far as they have names (those of a Forward's own
+    module, without what it puts in front).
     """
-    names = {t.data_ptr(): n for n, t in _tensors(module).items() if t.numel()}
+    names = {t.data_ptr(): n.removeprefix(FRONT) for n, t in _tensors(module).items() if t.numel()}
     watch = _Watch(names)
     own = tuple(t.clone() for t in given)
     quiet = contextlib.redirect_stdout(sys.stderr)

@@ -138,6 +138,19 @@ def _made(
 # ---------------------------------------------------------------- the inputs
 
 
+def unprepared(ports: Sequence[Port], said: Mapping[str, Formula]) -> tuple[Port, ...]:
+    """The artefact's inputs as the source has them, where formulas make these of those."""
+    made = {f.of: (name, f) for name, f in said.items()}
+    plain = []
+    for port in ports:
+        name, formula = made.get(port.name, (port.name, Formula(port.name)))
+        shape = port.shape
+        if "nchw" in formula.steps and len(shape) == 4:
+            shape = (shape[0], shape[3], shape[1], shape[2])
+        plain.append(Port(name, "float32" if formula.steps else port.dtype, shape))
+    return tuple(plain)
+
+
 def source_signature(takes: Signature, ports: Sequence[Port], model: Any) -> Signature:
     """What the source is to be called with, as the artefact has it: inputs that the artefact lacks
     are left to their defaults, and those that only the artefact has are added, if the source's

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from interop.errors import ConfigError, first_line
+from interop.errors import ConfigError, ModelError, first_line
 from interop.export import artifacts, documents, introspect, wording
 from interop.export.pipeline import SAMPLES, Progress
 from interop.facts import (
@@ -54,6 +54,7 @@ from interop.verify.interface import (
     pair_outputs,
     ports_of,
     recognised,
+    unprepared,
 )
 from interop.verify.metadata import interface
 from interop.verify.options import DRIFT, FLIPS, VerifyOptions
@@ -101,11 +102,14 @@ def verify(
     limits = options.limits()
     say = progress or (lambda step: None)
     say("reading the artefact")
-    artefact = artefacts.opened(Path(path), device=options.device, trust=options.trust)
+    artefact = artefacts.opened(
+        Path(path), device=options.device, trust=options.trust, runtime=options.runtime
+    )
     run = Verification(artefact, source, options, say)
     if (files := sealed(str(path))) is not None:
         run.proofs.append(files)
-    opened = sources.opened(source, options, lambda: artefact.ports, say)
+    maps = formulas(options.map_input, "--map-input", INPUTS)
+    opened = sources.opened(source, options, unprepared(artefact.ports, maps), say)
     run.source, run.identity = opened, opened.identity
     run.notes += opened.run.notes
     run.proofs.append(opened.loaded)
@@ -128,7 +132,12 @@ def _prove(run: Verification, source: Source, limits: Mapping[str, float]) -> No
     matched, takes = _matched(run, source)
     samples = _samples(run, matched)
     feed = Feed(takes, samples, "seeded" if samples is None else "real")
-    with artefact.open(takes) as runtime:
+    try:
+        opened = artefact.open(takes)
+    except ModelError as error:
+        run.proofs.append(Proof(ProofName.STRUCTURE, False, error.what))
+        return
+    with opened as runtime:
         shapes = artefact.shapes(runtime)
         run.say("matching the outputs")
         given = _first(run, source, runtime, feed, shapes)

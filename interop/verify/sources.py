@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,12 +24,11 @@ from interop.proof.canary import perturbed
 from interop.proof.computed import constants_of
 from interop.proof.guards import Guard, TooManyGuards
 from interop.runtimes.pytorch import host, tensors
-from interop.verify.graph_source import GraphModule, graph_signature, graph_weights
+from interop.verify.graph_source import GraphModule, graph_signature, graph_weights, halved
 from interop.verify.interface import source_signature
 from interop.verify.options import VerifyOptions
 
-_MOST = 32  # unused tensors of which it is tried whether they act
-_TRIAL = 0.5  # of its norm, by which such a tensor is changed
+_TRIAL = 0.5  # of its norm, by which a tensor is changed to see whether it acts
 
 
 @dataclass(slots=True)
@@ -83,19 +82,19 @@ class Source:
         model = self.forward.model
         if isinstance(model, GraphModule):
             return model.acting(names, self.example())
-        there = _tensors(model)
-        before = self.answer()
-        acting = []
-        for name in names[:_MOST]:
-            tensor = there[name]
-            kept = tensor.detach().clone()
+        there, before = _tensors(model), self.answer()
+
+        def matter(group: Sequence[str]) -> bool:
+            kept = [there[n].detach().clone() for n in group]
             with torch.no_grad():
-                tensor.copy_(torch.from_numpy(perturbed(_array(kept), _TRIAL)))
+                for name, tensor in zip(group, kept, strict=True):
+                    there[name].copy_(torch.from_numpy(perturbed(_array(tensor), _TRIAL)))
                 after = self.answer()
-                tensor.copy_(kept)
-            if any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
-                acting.append(name)
-        return acting
+                for name, tensor in zip(group, kept, strict=True):
+                    there[name].copy_(tensor)
+            return any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+        return halved(names, matter)
 
     def answer(self) -> list[np.ndarray[Any, Any]]:
         """What it gives for its first input."""
@@ -113,7 +112,7 @@ class Source:
 
 
 def opened(
-    identity: Identity, options: VerifyOptions, ports: Callable[[], Sequence[Port]], say: Progress
+    identity: Identity, options: VerifyOptions, ports: Sequence[Port], say: Progress
 ) -> Source:
     """The source, built and called once.
 
@@ -127,12 +126,12 @@ def opened(
         module: nn.Module = graph
         what = "the source is a graph, which holds its own weights"
         run.proofs.append(Proof(ProofName.LOADED_FRACTION, True, what))
-        takes = graph_signature(graph, run.inputs, ports())
+        takes = graph_signature(graph, run.inputs, ports)
     else:
         module = run.module()
         if not run.proofs[0].holds:
             return Source(run, Forward(module, Signature(())))
-        takes = _signature(run, module, ports())
+        takes = _signature(run, module, ports)
     forward = Forward(module, takes)
     forward.signature = settled(forward, introspect.dtype(module))
     run.notes += said(forward.signature)
@@ -154,7 +153,14 @@ def _signature(run: ExportRun, module: nn.Module, ports: Sequence[Port]) -> Sign
         named = [_described(p) for p in ports]
         takes = signature(run.identity, module, named)
     takes = source_signature(takes, ports, module)
-    return _sized(takes, ports) if len(ports) == len(takes.arguments) else takes
+    if len(ports) == len(takes.arguments):
+        takes = _sized(takes, ports)
+    stated = all(isinstance(a, int) for p in ports for a in p.shape[1:])
+    if takes.assumed and not stated:
+        run.notes.append(
+            f"no file says of what size its inputs are: {takes} was taken; --input states it"
+        )
+    return takes
 
 
 def _described(port: Port) -> tuple[Argument, dict[str, int]]:

@@ -15,8 +15,8 @@ from interop.verify.artefacts.base import Artefact
 __all__ = ["Artefact", "opened"]
 
 
-def opened(path: Path, *, device: str, trust: bool) -> Artefact:
-    """Opens what lies at `path`; of a folder, the one graph in it.
+def opened(path: Path, *, device: str, trust: bool, runtime: str) -> Artefact:
+    """Opens what lies at `path`; of a folder, the one graph in it. `runtime` is where a graph runs.
 
     Raises ReadError for what is no such file or damaged, and ModelError for a program that is not
     trusted or that torch cannot open.
@@ -30,7 +30,7 @@ def opened(path: Path, *, device: str, trust: bool) -> Artefact:
     if identity.manifest.container == "onnx":
         from interop.verify.artefacts.onnx import OnnxArtefact
 
-        return OnnxArtefact(identity, device)
+        return OnnxArtefact(identity, device, runtime)
     if programs.is_program(identity):
         from interop.verify.artefacts.program import ProgramArtefact
 

@@ -18,7 +18,7 @@ from interop.proof import graph as graphs
 from interop.proof.accounted import ArtefactWeights, Codes
 from interop.proof.canary import OnnxSubject
 from interop.reading.formats.onnx import locations
-from interop.runtimes import OnnxRuntime
+from interop.runtimes import OnnxRuntime, OpenVinoRuntime
 from interop.runtimes.base import Array, Runtime
 from interop.verify.artefacts.base import Artefact
 
@@ -40,8 +40,9 @@ class OnnxArtefact(Artefact):
 
     kind = "graph"
 
-    def __init__(self, identity: Identity, device: str) -> None:
+    def __init__(self, identity: Identity, device: str, runtime: str = "onnxruntime") -> None:
         super().__init__(identity, device)
+        self.runtime = runtime
         for name in locations(str(self.path)):
             if not (self.path.parent / name).is_file():
                 what = f"its weights lie in {name}, which is not beside it"
@@ -57,15 +58,16 @@ class OnnxArtefact(Artefact):
         return graph.inputs if graph is not None else ()
 
     def open(self, takes: Signature) -> Runtime:
+        if self.runtime == "openvino":
+            return OpenVinoRuntime(self.path, self.device)
         return OnnxRuntime(self.path, self.device, spin=False, arena=False)
 
     def answers(self, runtime: Runtime, batch: Mapping[str, Array]) -> dict[str, Array]:
-        assert isinstance(runtime, OnnxRuntime)
-        return dict(zip(runtime.output_names, runtime.outputs(batch), strict=True))
+        names = [o.name for o in self.model.graph.output]
+        return dict(zip(names, runtime.outputs(batch), strict=True))
 
     def shapes(self, runtime: Runtime) -> dict[str, tuple[int | str | None, ...]]:
-        assert isinstance(runtime, OnnxRuntime)
-        return runtime.input_shapes
+        return {p.name: p.shape for p in self.ports}
 
     def structure(self, feed: Feed, width: int | None, runtime: Runtime) -> Proof:
         proof, session, _ = structure(self.path, feed, width=width, device=self.device, weights=())
