@@ -138,9 +138,11 @@ def _noticed(
 class OnnxSubject:
     """A graph in a file; changed copies of it are in memory. Codes of weights count as weights."""
 
-    def __init__(self, model: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, model: Path, device: str = "cpu", graph: onnx.ModelProto | None = None
+    ) -> None:
         self.model, self.device = model, device
-        self.graph = graphs.read(model)
+        self.graph = graph if graph is not None else graphs.read(model)
         self.tensors = {t.name: t for t in self.graph.graph.initializer}
 
     def names(self) -> list[str]:
@@ -155,8 +157,9 @@ class OnnxSubject:
     def changed(self, name: str, array: NDArray[Any]) -> OnnxRuntime:
         plain: dict[str, Any] = {"spin": False, "arena": False, "prepack": False}
         # numpy knows bfloat16 by extension alone, which ONNX Runtime takes in a graph only.
-        if self.stored(name) and array.dtype.kind == "f":
-            return OnnxRuntime(self.model, self.device, instead={name: array}, **plain)
+        if array.dtype.kind == "f" and array.ndim:
+            instead, embedded = {name: array}, not self.stored(name)
+            return OnnxRuntime(self.model, self.device, instead=instead, embedded=embedded, **plain)
         changed = onnx.ModelProto()
         changed.CopyFrom(self.graph)
         graphs.embed(changed, name, array)

@@ -32,6 +32,8 @@ def structure(
     width: int | None = None,
     device: str = "cpu",
     weights: Collection[str] | None = None,
+    graph: onnx.ModelProto | None = None,
+    opened: OnnxRuntime | None = None,
 ) -> tuple[Proof, OnnxRuntime | None, tuple[Array, ...]]:
     """Proves "structure"; gives the session that it had to open (None where that failed), too, and
     what that answered to the first batch (() where it did not).
@@ -41,7 +43,8 @@ def structure(
     output is as wide as the head has rows (`width`; None: the model has no head): along axis 1, or
     along the last one where it gives a row for each place of a sequence. `weights` are the names of
     the checkpoint's own numbers; other initialisers are constants of the code, of which -inf is a
-    mask. None: no name says which is which, and all are held to be weights. Raises DeviceMissing.
+    mask. None: no name says which is which, and all are held to be weights. `graph` is what was
+    read of the file already, `opened` the session that runs it. Raises DeviceMissing.
     """
     start = perf_counter()
     faults: list[str] = []
@@ -50,7 +53,7 @@ def structure(
         onnx.checker.check_model(str(model))
     except onnx.checker.ValidationError as error:
         faults.append(f"onnx.checker refuses it: {graphs.line(error)}")
-    graph = graphs.read(model)
+    graph = graph if graph is not None else graphs.read(model)
     facts["opset"] = {o.domain or "ai.onnx": o.version for o in graph.opset_import}
     facts["nodes"] = len(graph.graph.node)
     faults += _faults_of_weights(graph, model.parent, weights, facts)
@@ -64,7 +67,7 @@ def structure(
     runtime: OnnxRuntime | None = None
     outputs: tuple[Array, ...] = ()
     try:
-        runtime = OnnxRuntime(model, device, spin=False, arena=False)
+        runtime = opened or OnnxRuntime(model, device, spin=False, arena=False)
         outputs = runtime.outputs(feed.one(runtime.input_shapes))
         faults += _faults_of_outputs(outputs, width, facts)
     except ModelError as error:

@@ -60,7 +60,8 @@ class OnnxRuntime(Runtime):
     """An ONNX Runtime session.
 
     `model` is a file, or a graph's bytes with the `folder` of its external data. `instead` are
-    other values for initialisers that lie outside of the graph, by their names. `threads` is for
+    other values for initialisers by their names: for those that lie outside of the graph, or that
+    are all `embedded` in it, which then runs without optimisations. `threads` is for
     this session's operators; None leaves ONNX Runtime's own number. `spin` False lets idle threads
     sleep instead of burning a core; `arena` False gives back what a run took behind it; `prepack`
     False lays no weights out anew, which for a single run costs more than it saves. `tf32` as
@@ -90,6 +91,7 @@ class OnnxRuntime(Runtime):
         prepack: bool = True,
         folder: str | Path | None = None,
         instead: Mapping[str, Array] | None = None,
+        embedded: bool = False,
         how: str = "plain",
         provider: str | None = None,
         precision: str = "",
@@ -115,9 +117,7 @@ class OnnxRuntime(Runtime):
         options.enable_cpu_mem_arena = arena
         if not prepack:
             options.add_session_config_entry("session.disable_prepacking", "1")
-        if instead:
-            given = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in instead.values()]
-            options.add_external_initializers(list(instead), given)
+        self._instead = _replaced(options, instead or {}, embedded)
         self.where = "model.onnx" if isinstance(model, bytes) else str(model)
         self._session = self._start(model, options)
         self.elsewhere: tuple[str, ...] = self._assert_provider()
@@ -357,6 +357,20 @@ def _options(threads: int | None, spin: bool, folder: str | Path | None) -> Any:
     if folder is not None:
         options.add_session_config_entry(_FOLDER, str(Path(folder).resolve()))
     return options
+
+
+def _replaced(options: Any, instead: Mapping[str, Array], embedded: bool) -> list[Any]:
+    """Other values for initialisers; what is given back has to live as long as the session."""
+    given = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in instead.values()]
+    if embedded:
+        # Optimisations take the numbers of the file.
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+        for name, value in zip(instead, given, strict=True):
+            options.add_initializer(name, value)
+    elif given:
+        options.add_external_initializers(list(instead), given)
+    return given
 
 
 def _check_way(how: str, provider: str | None, device: str) -> None:

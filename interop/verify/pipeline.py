@@ -82,6 +82,7 @@ class Verification:
     departure: GraphDeparture | None = None
     source: Source | None = None
     maps: dict[str, str] = field(default_factory=dict)
+    answered: tuple[Mapping[str, Array], tuple[Array, ...]] | None = None
 
     def skip(self, name: ProofName, why: str) -> None:
         self.skipped.append(Skipped(name, why))
@@ -238,6 +239,8 @@ def _with_outputs(
     lacking = [n for n in answers if n not in {f.of for f in paired.values()}]
     if lacking:
         run.notes.append(f"of the source's outputs the artefact lacks {', '.join(lacking)}")
+    if not any(f.steps for f in paired.values()):
+        run.answered = batch, tuple(answers[f.of] for f in paired.values())
     return Matched(source.forward, matched.signature, matched.fed, paired, matched.how)
 
 
@@ -286,7 +289,10 @@ def _parity(
     artefact, device = run.artefact, run.options.device
     shapes = artefact.shapes(runtime)
     run.say("proving parity")
-    held = reference(forward, feed, shapes=shapes or None, device=device, sets=source.sets)
+    held = reference(
+        forward, feed, shapes=shapes or None, device=device, sets=source.sets,
+        answered=run.answered,
+    )  # fmt: skip
     lowered = bool(artefact.precision)
     if lowered:
         held = _budgeted(held, limits)

@@ -70,8 +70,12 @@ class OnnxArtefact(Artefact):
         return {p.name: p.shape for p in self.ports}
 
     def structure(self, feed: Feed, width: int | None, runtime: Runtime) -> Proof:
-        proof, session, _ = structure(self.path, feed, width=width, device=self.device, weights=())
-        if session is not None:
+        opened = runtime if isinstance(runtime, OnnxRuntime) else None
+        proof, session, _ = structure(
+            self.path, feed, width=width, device=self.device, weights=(), graph=self.model,
+            opened=opened,
+        )  # fmt: skip
+        if session is not None and opened is None:
             session.close()
         if faults := self.undone_otherwise():
             what = "; ".join([*faults[:4], *([] if proof.holds else [proof.what])])
@@ -79,7 +83,7 @@ class OnnxArtefact(Artefact):
         return proof
 
     def subject(self, takes: Signature) -> OnnxSubject:
-        return OnnxSubject(self.path, self.device)
+        return OnnxSubject(self.path, self.device, self.model)
 
     # ------------------------------------------------------------ the weights
 
