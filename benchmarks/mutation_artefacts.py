@@ -126,7 +126,7 @@ def _torch(of: Model, module: torch.nn.Module, folder: Path) -> Iterator[Step]:
     names = list(of.names)
     given = tuple(torch.from_numpy(a) for a in of.feed(FIXED, 0, 0).values())
     opened = {n: dict(enumerate(axes)) for n, axes in of.dynamic.items()}
-    shapes = tuple({i: torch.export.Dim.DYNAMIC for i in opened[n]} for n in names)
+    shapes = tuple(dict.fromkeys(opened[n], torch.export.Dim.DYNAMIC) for n in names)
     if of.task:  # *given is one argument
         shapes = (shapes,)  # type: ignore[assignment]
     for tool, more in {
@@ -163,8 +163,12 @@ def _library(of: Model, module: torch.nn.Module, folder: Path) -> Iterator[Step]
         given = torch.from_numpy(of.feed(1, 0, 0)["x"])
         for tool, dynamo in (("timm's script", False), ("timm's script, dynamo", True)):
             path = _place(folder, tool)
-            yield tool, path, lambda p=path, d=dynamo: onnx_export(
-                module, str(p), example_input=given, use_dynamo=d
+            yield (
+                tool,
+                path,
+                lambda p=path, d=dynamo: onnx_export(
+                    module, str(p), example_input=given, use_dynamo=d
+                ),
             )
     if of.task:
         from transformers.exporters import OnnxConfig, OnnxExporter

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from fixtures.shaken import shaken
 
 CLASSES = 10
+LABELS = tuple(f"kind {i}" for i in range(CLASSES))
 VOCABULARY, POSITIONS, TOKENS = 96, 40, 16
 _THIS = "benchmarks.mutation_models"
 
@@ -102,6 +103,7 @@ class Model:
     dynamic: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     task: str = ""  # optimum's word, of a model of transformers
     sizes: int = 1
+    labels: tuple[str, ...] = ()  # that the source states
     quantised: tuple[str, ...] = ()
 
     @property
@@ -190,6 +192,9 @@ def _hub(kind: str, **config: Any) -> Callable[[], nn.Module]:
         torch.manual_seed(7)
         of = getattr(transformers, kind)
         settings = of.config_class(**config)
+        if "num_labels" in config:
+            settings.id2label = dict(enumerate(LABELS))
+            settings.label2id = {name: i for i, name in enumerate(LABELS)}
         settings._attn_implementation = "sdpa"
         module = of(settings)
         draw = torch.Generator().manual_seed(1)
@@ -270,7 +275,7 @@ MODELS = {
             _hub("BertForSequenceClassification", vocab_size=VOCABULARY, hidden_size=32,
                  num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
                  max_position_embeddings=POSITIONS, num_labels=CLASSES),
-            _pretrained, text(True), task="text-classification", sizes=2,
+            _pretrained, text(True), task="text-classification", sizes=2, labels=LABELS,
             dynamic={**_TEXT, "token_type_ids": _BATCH_TOKENS}, quantised=("dynamic",),
         ),
         Model(
@@ -285,7 +290,7 @@ MODELS = {
             _hub("ViTForImageClassification", hidden_size=32, num_hidden_layers=2,
                  num_attention_heads=4, intermediate_size=64, image_size=32, patch_size=8,
                  num_labels=CLASSES),
-            _pretrained, image("pixel_values", 32), task="image-classification",
+            _pretrained, image("pixel_values", 32), task="image-classification", labels=LABELS,
             dynamic={"pixel_values": ("batch",)}, quantised=("float16",),
         ),
         Model(

@@ -23,8 +23,9 @@ from benchmarks.process import RESULTS, ROOT
 
 README = ROOT / "README.md"
 SCANNERS_PAGE, REMEMBERED_PAGE = ROOT / "docs" / "scanners.md", ROOT / "docs" / "remembered.md"
+VERIFY_PAGE = ROOT / "docs" / "verify.md"
 BLOCK = re.compile(r"```console\n\$ interop (?P<command>[^\n]*)\n(?P<output>.*?)```\n", re.S)
-FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS, REMEMBERED = (
+FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS, REMEMBERED, MUTATION = (
     re.compile(
         rf"(<!-- {what}: python -m benchmarks\.readme -->\n).*?(<!-- end of {what} -->)", re.S
     )
@@ -38,6 +39,7 @@ FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS, REMEMBER
         "first try",
         "scanners",
         "remembered",
+        "mutation",
     )
 )
 
@@ -134,6 +136,12 @@ def figures() -> list[str]:
         f"| {seconds:.2f} s, {megabytes:.0f} MB | 1 s, 200 MB |"
     )
     rows += list(_exports())
+    verify = _result("verify")
+    for name, found in verify["models"].items():
+        rows.append(
+            f"| `verify --against` of {name} against a script that loads, traces and runs the same "
+            f"unproved: CPU time | {found['ratio']:.2f} | {verify['goal']:g} |"
+        )
     rows.append(
         f"| `assess` of four backbones on five folds against a loop that computes features anew in "
         f"each: CPU time | {_ratio(_result('assess')['ratio'])} | 1/4 |"
@@ -278,6 +286,13 @@ def remembered() -> list[str]:
     return page(_result("imprint"))
 
 
+def mutation() -> list[str]:
+    """How good the proofs are, from the stored study."""
+    from benchmarks.mutation import page
+
+    return page(_result("mutation"))
+
+
 def _ratio(value: float) -> str:
     return f"{value:.2f}" if value > 0.4 else f"1/{1 / value:.1f}"
 
@@ -310,6 +325,7 @@ def main() -> None:
     README.write_text(text, "utf-8")
     fill_page(SCANNERS_PAGE, SCANNERS, scanners())
     fill_page(REMEMBERED_PAGE, REMEMBERED, remembered())
+    fill_page(VERIFY_PAGE, MUTATION, mutation())
 
 
 def fill_page(page: Path, block: re.Pattern[str], rows: list[str]) -> None:

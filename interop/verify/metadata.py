@@ -32,6 +32,8 @@ def interface(
             said.append(f"the same {len(ours.names)} labels")
     elif theirs.names is not None:
         said.append("it names no labels, its source does")
+    elif ours.names is not None:
+        said.append("its labels are its own statement: the source names none")
     if "disagree" in ours.source:
         faults.append(f"its own labels contradict each other: {ours.source}")
     how, its = artefact.preprocessing, source.preprocessing
@@ -42,6 +44,8 @@ def interface(
             said.append("the same preparation of inputs")
     elif its is not None:
         said.append("it does not say how its inputs are prepared, its source does")
+    elif how is not None:
+        said.append("how its inputs are prepared is its own statement: the source says nothing")
     facts: dict[str, Json] = {
         "inputs": {a.name: [a.dtype, list(a.axes)] for a in takes.arguments},
         "outputs": {n: [str(a.dtype), list(a.shape)] for n, a in given.items()},
