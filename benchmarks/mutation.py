@@ -53,7 +53,6 @@ RIGHT, KINDS, SCORE, EQUIVALENT = 60, 40, 0.99, 0.05
 BASES = ("torchscript, not folded", "torch dynamo", "torch dynamo, fixed batch")
 BOUND = 5e-6  # of the largest output: what float32 may be off
 BATCHES = 8
-BUDGETS = {how: (f"drift={2 * limit}",) for how, limit in LOWER.items()}
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "onnx", "onnxruntime-gpu", "numpy")
 
 
@@ -92,6 +91,11 @@ def proved(of: Model, path: Path, source: Path, budgets: tuple[str, ...] = ()) -
     return {**_said(report), "seconds": process_time() - began}
 
 
+def budgets_of(a: Artefact) -> tuple[str, ...]:
+    """What a person who has measured a lower precision would allow it: twice as much."""
+    return (f"drift={max(2 * a.apart, 0.01):.3g}",) if a.precision else ()
+
+
 def _said(report: Any) -> dict[str, Any]:
     failing = [p for p in report.proofs if not p.holds]
     said = [p.what for p in failing] or [s.why for s in report.skipped]
@@ -107,7 +111,7 @@ def mutants(of: Model, base: Artefact, folder: Path) -> Iterator[tuple[Fault, Pa
     for number, fault in enumerate(FAULTS.values()):
         if fault.quantised != bool(base.precision):
             continue
-        graph = Graph(Path(base.path), of.names, of.labels)
+        graph = Graph(Path(base.path), of.names, of.labels, of.guarded)
         seed = (number, sum(map(ord, of.name)), sum(map(ord, base.tool)))
         if not applied(fault, graph, seed):
             continue
@@ -140,13 +144,13 @@ def verified(models: Iterable[Model], work: Path, log: Log) -> None:
         source = source_of(folder)
         found = [a for a in listed(folder / "artefacts.json") if Path(a.path).exists()]
         for a in found:
-            budgets = BUDGETS[a.precision] if a.precision else ()
+            budgets = budgets_of(a)
             log.add((of.name, a.tool), {"right": a.right, "apart": a.apart, "why": a.why},
                     partial(proved, of, Path(a.path), source, budgets))  # fmt: skip
         bases = [a for a in found if a.right and (a.tool in BASES or a.precision == "static")]
         plain = [a for a in bases if not a.precision][:2]
         for a in [*plain, *(a for a in bases if a.precision)]:
-            budgets = BUDGETS[a.precision] if a.precision else ()
+            budgets = budgets_of(a)
             _mutated(of, a, source, budgets, log)
 
 

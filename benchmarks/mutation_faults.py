@@ -554,15 +554,11 @@ def branch_on_size_lost(g: Graph, draw: Draw) -> None:
     """The axes of a picture said to be open, where one branch alone is in the graph."""
     port = one([i for i in g.inputs if len(i.type.tensor_type.shape.dim) == 4], draw)
     dims = port.type.tensor_type.shape.dim
-    if not all(d.dim_value for d in list(dims)[2:]):
+    if not g.guarded or not all(d.dim_value for d in list(dims)[2:]):
         raise NotHere
     for place, axis in ((2, "h"), (3, "w")):
         dims[place].Clear()
         dims[place].dim_param = axis
-    del g.graph.value_info[:]
-    for out in g.graph.output:
-        out.type.tensor_type.shape.Clear()
-        out.type.tensor_type.ClearField("shape")
 
 
 @fault(PARITY)

@@ -20,12 +20,13 @@ class Graph:
     """A model whose large weights stay in the file beside it until one is changed."""
 
     def __init__(
-        self, path: Path, names: tuple[str, ...] = (), labels: tuple[str, ...] = ()
-    ) -> None:
+        self, path: Path, names: tuple[str, ...] = (), labels: tuple[str, ...] = (),
+        guarded: bool = False,
+    ) -> None:  # fmt: skip
         self.model = onnx.load(str(path), load_external_data=False)
         self.folder = path.parent
         self.given = names  # the module's own names of its inputs, in the graph's order
-        self.labels = labels  # that its source states
+        self.labels, self.guarded = labels, guarded  # of its source
         self.fresh = 0
 
     @property

@@ -104,6 +104,7 @@ class Model:
     task: str = ""  # optimum's word, of a model of transformers
     sizes: int = 1
     labels: tuple[str, ...] = ()  # that the source states
+    guarded: bool = False  # whether it goes another way at other sizes
     quantised: tuple[str, ...] = ()
 
     @property
@@ -301,7 +302,8 @@ MODELS = {
         Model(
             "convolved", _own(Convolved, (8, 3, 64, 64)), _state_dict, image("image", 64),
             {"factory": f"{_THIS}:Convolved", "inputs": ("image=float32(batch,3,64,64)",)},
-            outputs=("logits", "score"), dynamic={"image": ("batch",)}, quantised=("float16",),
+            outputs=("logits", "score"), guarded=True, dynamic={"image": ("batch",)},
+            quantised=("float16",),
         ),
     )
 }  # fmt: skip

@@ -7,10 +7,9 @@ import random
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -28,6 +27,9 @@ from interop.proof.graph import DTYPES
 from interop.proof.parity import KEPT, repeated
 from interop.rules import listed
 from interop.runtimes.pytorch import dtype_of, host, tensors
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 SPARE = 0.01  # of the weight bytes may reach no output
 LIBRARIES = ("torchvision", "timm", "transformers", "torchaudio")

@@ -21,7 +21,6 @@ from interop.export import (
     attention,
     bundle,
     documents,
-    graph,
     introspect,
     library_files,
     observe,
@@ -30,7 +29,6 @@ from interop.export import (
     wording,
 )
 from interop.export.control_flow import Decisions, catches, decisions
-from interop.export.divergence import explain as explaining
 from interop.export.options import ExportOptions
 from interop.export.weights import WrittenWeights
 from interop.facts import (
@@ -409,6 +407,8 @@ class ExportRun:
             model = converted.model
             inputs = introspect.inputs(model, converted.axes)
             opset = model.opset_imports.get("", 0)
+            from interop.export import graph
+
             derived = graph.write(
                 model, folder / GRAPH, held.state, held.places, held.metadata,
                 folds=route.folds, axes=converted.axes, aliases=held.aliases,
@@ -459,6 +459,8 @@ class ExportRun:
         """The graph of a route that holds, with its domain in it and in the report."""
         domain = found.explored.axes(self._held(forward.signature, found))
         domain = introspect.explained(domain, self.seen.pools, self.attempts)
+        from interop.export import graph
+
         graph.restrict(folder / GRAPH, domain)
         inputs = tuple(
             {**given, "shape": wording.shown(given["name"], given["shape"], domain)}
@@ -557,6 +559,8 @@ class ExportRun:
         """Finds where the graph of the first route parts from its module; keeps what shows it."""
         if self.parted is None or self.options.device != "cpu":
             return
+        from interop.export.divergence import explain as explaining
+
         self.progress("looking for the first node that departs")
         route, label = self.parted
         kept = target.with_name(f"{target.name}-departure")

@@ -17,11 +17,9 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx_ir as ir
 import torch
-from onnx_ir.passes import common
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from interop.errors import without_folders
@@ -33,6 +31,9 @@ from interop.models.signature.types import DETECTIONS
 from interop.proof import Feed, guards
 from interop.proof.guards import Guard, TooManyGuards
 from interop.runtimes.pytorch import tensors
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 __all__ = [
     "ROUTES", "Converted", "Learned", "OutOfTime", "Route", "TooManyGuards", "convert", "doomed",
@@ -283,6 +284,8 @@ def _script(forward: Forward, signature: Signature, given: tuple[torch.Tensor, .
     del model.graph.outputs[len(forward.outputs) :]
     for name, value in list(model.graph.initializers.items()):
         value.name = name.removeprefix(recurrent.FRONT)
+    from onnx_ir.passes import common
+
     common.RemoveUnusedNodesPass()(model)
     return model
 
@@ -316,6 +319,8 @@ def _scripted(
             training=torch.onnx.TrainingMode.PRESERVE,
             verbose=False,
         )
+        import onnx_ir as ir
+
         model = ir.load(path)
         for value in model.graph.initializers.values():
             assert value.const_value is not None
@@ -351,6 +356,8 @@ def _ranks() -> Iterator[None]:
 
 def _rename(model: ir.Model, signature: Signature, outputs: tuple[str, ...]) -> None:
     """Weights under the state dict's names, outputs under the module's."""
+    import onnx_ir as ir
+
     taken = {*signature.names, *outputs}
     for name, value in list(model.graph.initializers.items()):
         own = name.removeprefix(FRONT)
@@ -371,6 +378,8 @@ def _rename(model: ir.Model, signature: Signature, outputs: tuple[str, ...]) -> 
 
 def _axes(model: ir.Model, signature: Signature) -> dict[str, str]:
     """What the exporter called each named axis -> its name."""
+    import onnx_ir as ir
+
     axes: dict[str, str] = {}
     arguments = {a.name: a for a in signature.arguments}
     for value in model.graph.inputs:
