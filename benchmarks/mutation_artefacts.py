@@ -300,6 +300,9 @@ def session(path: Path | str, optimise: bool = False) -> onnxruntime.InferenceSe
 def run(opened: onnxruntime.InferenceSession, given: Arrays) -> list[np.ndarray[Any, Any]]:
     """Its answers; inputs go by name, or by place where the names are others."""
     wanted = [i.name for i in opened.get_inputs()]
+    if "position_ids" in wanted and "input_ids" in given:  # which the class counts itself
+        rows, places = given["input_ids"].shape
+        given = {**given, "position_ids": np.arange(places)[None].repeat(rows, 0)}
     if set(wanted) <= set(given):
         return opened.run(None, {n: given[n] for n in wanted})
     return opened.run(None, dict(zip(wanted, given.values(), strict=True)))

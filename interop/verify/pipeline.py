@@ -321,6 +321,10 @@ def _parity(
     label, batch = _failing(feed, held, alike)
     run.say("looking for the first node that departs")
     run.departure, why = explain.departure(artefact, forward, batch, label, run.options.explain_out)
+    if run.departure is not None:
+        run.notes.append(f"where it departs: {run.departure.what}")
+        if run.departure.folder:
+            run.notes.append(f"{run.departure.folder} shows that alone: run its reproduce.py")
     if why:
         run.notes.append(why)
 
