@@ -254,7 +254,7 @@ def scores(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Mutants of one kind of proofs: how many, refused by what, which survive."""
     rows = [r for r in rows if "fault" in r]
     loaded = [r for r in rows if r["apart"] is not None]
-    equivalent = [r for r in loaded if not refused(r) and r["apart"] < BOUND]
+    equivalent = [r for r in loaded if r["apart"] < BOUND and not (refused(r) and rightly(r))]
     counted = [r for r in loaded if r not in equivalent]
     good = [r for r in counted if refused(r) and rightly(r)]
     lost = [r for r in counted if not (refused(r) and rightly(r))]
