@@ -247,14 +247,19 @@ def rightly(row: dict[str, Any]) -> bool:
     """Whether a proof that is for the fault refuses it: of a changed interface that is stated as
     unknown, or cannot be matched, that statement."""
     stated = row["outcome"] in ("unknown", "refused")
-    return stated or bool(set(row["failing"]) & set(row["proofs"]))
+    proofs = {*row["proofs"], *(["labels"] if "interface" in row["proofs"] else [])}
+    return stated or bool(set(row["failing"]) & proofs)
 
 
 def scores(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Mutants of one kind of proofs: how many, refused by what, which survive."""
     rows = [r for r in rows if "fault" in r]
     loaded = [r for r in rows if r["apart"] is not None]
-    equivalent = [r for r in loaded if r["apart"] < BOUND and not (refused(r) and rightly(r))]
+    equivalent = [
+        r
+        for r in loaded
+        if r["apart"] < BOUND and r["proofs"] != ["interface"] and not (refused(r) and rightly(r))
+    ]
     counted = [r for r in loaded if r not in equivalent]
     good = [r for r in counted if refused(r) and rightly(r)]
     lost = [r for r in counted if not (refused(r) and rightly(r))]

@@ -301,7 +301,8 @@ MODELS = {
         ),
         Model(
             "convolved", _own(Convolved, (8, 3, 64, 64)), _state_dict, image("image", 64),
-            {"factory": f"{_THIS}:Convolved", "inputs": ("image=float32(batch,3,height:64,width:64)",)},
+            {"factory": f"{_THIS}:Convolved",
+             "inputs": ("image=float32(batch,3,height:64,width:64)",)},
             outputs=("logits", "score"), guarded=True, dynamic={"image": ("batch",)},
             quantised=("float16",),
         ),

@@ -17,10 +17,10 @@ Example:
   interop verify candidate/                        a bundle of interop export
   interop verify model.onnx --against model.pth
   interop verify onnx/ --against finetuned/        a folder of transformers
-  interop verify slim.onnx --against model.onnx    before and after an optimiser
-  interop verify int8.onnx --against model.onnx --budget drift=0.1,flips=0.01
+  interop verify slim.onnx --against model.onnx    what an optimiser made
+  interop verify int8.onnx --against model.onnx --budget drift=0.1,flips=1%
   interop verify net.onnx --against net.pth --model mypackage.nets:make_net
-  interop verify probs.onnx --against model.pth --map-output 'probs=softmax(logits)'
+  interop verify probs.onnx --against net.pth --map-output 'p=softmax(logits)'
 
 \b
 Exit code 1 where a proof fails, 2 where the artefact or its source cannot be

@@ -85,8 +85,11 @@ def verify(
             identity, options.data, factory=options.factory, head=options.head, arch=options.arch,
             trust=options.trust, say=say,
         )  # fmt: skip
-    if "disagree" in identity.labels.source:
-        what = f"{identity.labels.source}: the bundle's files name other labels"
+    own = identify_file(place / GRAPH).labels.names
+    known = identity.labels.names
+    if "disagree" in identity.labels.source or (own and known and tuple(own) != tuple(known)):
+        where = identity.labels.source if "disagree" in identity.labels.source else GRAPH
+        what = f"{where}: the bundle's files name other labels"
         proofs.append(Proof(ProofName.LABELS, False, what))
         return _report(place, receipt, options, proofs)
     work = ExportRun(identity, options, say, proofs=proofs, program=program)

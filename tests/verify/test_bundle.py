@@ -133,3 +133,14 @@ def test_the_command_says_all_of_it(copy):
     done = CliRunner().invoke(interop, ["verify", str(copy), "--format", "json"])
     assert done.exit_code == 1
     assert json.loads(done.stdout)["command"] == "verify"
+
+
+def test_labels_of_the_graph_that_are_others_are_found(copy):
+    path = copy / "model.onnx"
+    model = onnx.load(path, load_external_data=False)
+    (entry,) = (p for p in model.metadata_props if p.key == "labels")
+    names = json.loads(entry.value)
+    entry.value = json.dumps([names[1], names[0], *names[2:]])
+    onnx.save(model, path)
+    sign_again(copy)
+    assert failing(verify(copy)) == ["labels"]
