@@ -202,6 +202,12 @@ class _Search:
         self._prints: dict[str, tuple[int, int]] = {}
         self._computed: Sequence[Computed] | None = None
         self._rows: dict[bytes, list[tuple[str, bool, int]]] | None = None
+        # A recurrent layer has two biases, of which some tools keep the sum.
+        self.sums = {
+            f"{n} + {o}": (a + self.tensors[o], (n, o))
+            for n, a in self.tensors.items()
+            if "bias_ih" in n and (o := n.replace("bias_ih", "bias_hh")) in self.tensors
+        }
         self._scales: dict[int, list[tuple[str, Array, tuple[str, ...]]]] | None = None
 
     def own(self, name: str) -> str | None:
@@ -330,7 +336,10 @@ class _Search:
         rows = array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array.reshape(-1, 1)
         for flat, turned in ((rows, False), (rows.T, True), (array.reshape(-1, 1), False)):
             if len(flat) > 1 and (blocks := self._blocks(flat)):
-                names = tuple(dict.fromkeys(n for n, *_ in blocks))
+                used = (
+                    x for n, *_ in blocks for x in (self.sums[n][1] if n in self.sums else (n,))
+                )
+                names = tuple(dict.fromkeys(used))
                 how = "a block" if len(blocks) == 1 else f"{len(blocks)} blocks"
                 return f"merged or split ({how}{', transposed' * turned})", names
         return None
@@ -342,7 +351,7 @@ class _Search:
         while at < len(rows):
             best: tuple[str, int, int] | None = None
             for name, turned, first in index.get(_key(rows[at]), ())[:_PLACES]:
-                tensor = _flat(self.tensors[name], turned)
+                tensor = _flat(self._part(name), turned)
                 count = min(len(rows) - at, len(tensor) - first)
                 if tensor.shape[1] != rows.shape[1] or tensor.dtype != rows.dtype:
                     continue
@@ -362,12 +371,16 @@ class _Search:
     def _row_index(self) -> dict[bytes, list[tuple[str, bool, int]]]:
         if self._rows is None:
             self._rows = defaultdict(list)
-            for name, tensor in self.tensors.items():
+            for name in (*self.tensors, *self.sums):
+                tensor = self._part(name)
                 for turned in (False, True) if tensor.ndim == 2 else (False,):
                     flat = _flat(tensor, turned)
                     for i in range(len(flat)):
                         self._rows[_key(flat[i])].append((name, turned, i))
         return self._rows
+
+    def _part(self, name: str) -> Array:
+        return self.sums[name][0] if name in self.sums else self.tensors[name]
 
     def _folded(self, name: str, wide: Array, tolerance: Array) -> Step | None:
         """A weight that something was multiplied into: a batch normalisation, a scale, a number;
@@ -391,8 +404,8 @@ class _Search:
             tensor = self.tensors[one].astype(np.float64).reshape(-1)
             if _near(wide, tensor, tolerance):
                 return ROUNDED, (one,)
-            if factor := _factor(wide, tensor, tolerance):
-                return f"multiplied by a number ({factor:.6g})", (one,)
+            if factor := self._factor(wide, tensor, tolerance):
+                return f"multiplied by a number ({factor:.6g})", (one, *self._scalar_of(factor))
         return None
 
     def _scaled(self, name: str, wide: Array, tolerance: Array) -> Step | None:
@@ -404,10 +417,13 @@ class _Search:
             for how, turned in _turned(self.tensors[one].astype(np.float64), wide.shape):
                 also = "" if how == SAME else f" ({how})"
                 if _near(wide, turned, tolerance):
-                    return f"{ROUNDED}{also}", (one,)
+                    # What the source computes may differ from what it computes it of by nothing
+                    # but rounding: weight norm, before it is trained.
+                    return self._of_constants(wide, tolerance) or (f"{ROUNDED}{also}", (one,))
                 # Only where both have the same zeros can one be the other times something.
-                if factor := _factor(wide, turned, tolerance):
-                    return f"multiplied by a number ({factor:.6g}){also}", (one,)
+                if factor := self._factor(wide, turned, tolerance):
+                    used = (one, *self._scalar_of(factor))
+                    return f"multiplied by a number ({factor:.6g}){also}", used
                 for axis in (0, 1, wide.ndim - 1):
                     scale = _by_axis(wide, turned, axis, tolerance)
                     if scale is None:
@@ -416,6 +432,17 @@ class _Search:
                         if np.allclose(scale, vector, rtol=rough, atol=1e-12):
                             return f"{what} folded{also}", (one, *used)
         return None
+
+    def _factor(self, wide: Array, tensor: Array, tolerance: Array) -> float | None:
+        """The one number by which a tensor was multiplied, if a tool or the source has it."""
+        factor = _factor(wide, tensor, tolerance)
+        return factor if factor and (_is_scale(factor) or self._scalar_of(factor)) else None
+
+    def _scalar_of(self, factor: float) -> tuple[str, ...]:
+        """The source's own number that this is."""
+        single = (n for n in self._shapes.get((), []) if np.isclose(
+            float(self.tensors[n].reshape(())), factor, rtol=1e-5, atol=0))  # fmt: skip
+        return tuple(single)[:1]
 
     def _vectors(self, size: int) -> list[tuple[str, Array, tuple[str, ...]]]:
         """What may have been multiplied in: scales of batch normalisations, and any vector."""
@@ -634,7 +661,7 @@ def _factor(wide: Array, tensor: Array, tolerance: Array) -> float | None:
         return None
     square = float((tensor * tensor).sum())
     factor = float((wide * tensor).sum()) / square if square else 0.0
-    return factor if _is_scale(factor) and _near(wide, tensor * factor, tolerance) else None
+    return factor if _near(wide, tensor * factor, tolerance) else None
 
 
 def _is_scale(factor: float) -> bool:
