@@ -34,10 +34,18 @@ def constants_of(module: nn.Module, given: Sequence[torch.Tensor]) -> list[Compu
     own = tuple(t.clone() for t in given)
     quiet = contextlib.redirect_stdout(sys.stderr)
     with contextlib.suppress(Exception), torch.no_grad(), unmarked(module), quiet:
+        forget(module)
         watch.take(own)
         with watch:
             module(*own)
     return watch.constants
+
+
+def forget(module: nn.Module) -> None:
+    """Have a module in eval mode drop what it keeps of its weights between two calls: the tables
+    that LeViT looks up are dropped when training begins."""
+    module.train()
+    module.eval()
 
 
 def _tensors(module: nn.Module) -> Mapping[str, torch.Tensor]:

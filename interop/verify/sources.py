@@ -21,7 +21,7 @@ from interop.models.signature.types import DETECTIONS
 from interop.proof import Feed
 from interop.proof.accounted import Norm, SourceWeights
 from interop.proof.canary import perturbed
-from interop.proof.computed import constants_of
+from interop.proof.computed import constants_of, forget
 from interop.proof.guards import Guard, TooManyGuards
 from interop.runtimes.pytorch import host, tensors
 from interop.verify.graph_source import GraphModule, graph_signature, graph_weights, halved
@@ -98,6 +98,7 @@ class Source:
 
     def answer(self) -> list[np.ndarray[Any, Any]]:
         """What it gives for its first input."""
+        forget(self.forward)
         with torch.inference_mode():
             return [host(t).copy() for t in self.forward(*self.example())]
 

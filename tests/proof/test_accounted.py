@@ -154,3 +154,32 @@ def test_what_a_module_computes_without_its_input_is_kept_and_nothing_else():
     )
     assert accounted(ArtefactWeights([("any", weight.T)]), source).holds
     assert not accounted(ArtefactWeights([("any", weight.T * 1.01)]), source).holds
+
+
+class Keeps(nn.Module):
+    """Keeps a table between calls until it is trained, as LeViT does."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(4, 9))
+        self.kept = {}
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.kept = {} if mode else self.kept
+        return self
+
+    def forward(self, x):
+        if "table" not in self.kept:
+            self.kept["table"] = self.bias[:, [8, 1, 2, 3, 4, 5, 6, 7, 0]]
+        return x @ self.kept["table"]
+
+
+def test_what_a_module_keeps_between_calls_is_computed_anew():
+    module = Keeps().eval()
+    with torch.no_grad():
+        module(torch.randn(2, 4))
+    kept = module.kept["table"]
+    found = constants_of(module, (torch.randn(2, 4),))
+    assert any(np.array_equal(one.array, kept.numpy()) and one.of == ("bias",) for one in found)
+    assert module.kept["table"] is kept
