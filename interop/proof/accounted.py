@@ -24,6 +24,7 @@ NAME = ProofName.SAME_WEIGHTS
 Array = NDArray[Any]
 Step = tuple[str, tuple[str, ...]]  # what was done, and the source's tensors that it was done to
 _SHOWN = 4
+_ENOUGH = 16  # faults, after which no more are looked for: each is held against all weights
 _ROUNDINGS = 8  # by which a step that computes may differ: a square root, a quotient, a product
 _BLOCKS = 16  # of which a merged tensor consists at the most: gates, directions, two biases
 _PLACES = 64  # at which a row is looked for, if it occurs so often
@@ -143,12 +144,13 @@ def accounted(
             if what != SAME:
                 steps[name] = f"{what} of {_listed(used)}" if used else what
             if (own := search.own(name)) and own not in used:
-                instead = _listed(used) or what
-                faults[name] = f"holds {instead} under the name of {own}"
+                faults[name] = f"holds {_listed(used) or what}, and not the source's {own}"
         elif array.size <= FEW and codes is None and search.own(name) is None:
             arithmetic.append(name)
         else:
             faults[name] = search.nearest(name, array, codes)
+        if len(faults) == _ENOUGH:
+            break
     unused = search.unused()
     lacking = list(acting(unused)) if unused and not faults else []
     what = f"is in no {artefact.container} weight, and the outputs depend on it"
@@ -174,7 +176,12 @@ def _sentence(total: int, facts: Mapping[str, Json], artefact: ArtefactWeights) 
     if faults:
         shown = "; ".join(f"{name} {why}" for name, why in list(faults.items())[:_SHOWN])
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        return f"{len(faults)} of {total} weights are not the source's: {shown}{more}"
+        of = (
+            f"at least {_ENOUGH} weights"
+            if len(faults) == _ENOUGH
+            else f"{len(faults)} of {total} weights"
+        )
+        return f"{of} are not the source's: {shown}{more}"
     if not total:
         return f"the {artefact.container} holds no weights"
     ways = ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda c: -c[1]))
@@ -266,24 +273,20 @@ class _Search:
 
     def nearest(self, name: str, array: Array, codes: Codes | None) -> str:
         """What is wrong with a weight that no step explains."""
-        if (own := self.own(name)) is not None and codes is None:
-            tensor = self.tensors[own]
-            if tensor.shape == array.shape:
-                off = np.abs(tensor.astype(np.float64) - array).max()
-                scale = float(np.abs(tensor).max()) or 1.0
-                far = f"{off / scale:.1e} of the largest"
-                return f"differs from the source's tensor of its name by {far}"
         shape = " x ".join(map(str, array.shape))
-        same = [n for n in self._shapes.get(_sides(array), []) if n not in self.used]
-        if codes is None:
-            for one in self._shapes.get(_sides(array), []):
-                if self._print(one) == _fingerprint(array):
-                    return f"({shape}) has the numbers of {one} in another order"
-        else:
-            return (
-                f"({shape}, quantised) is further than half a step from every weight of the source"
-            )
-        beside = f"; {_listed(same)} of this shape are not used" if same else ""
+        alike = self._shapes.get(_sides(array), [])
+        if codes is not None:
+            return f"({shape}, quantised) is over half a step from every weight of the source"
+        for one in alike:
+            if self.tensors[one].dtype == array.dtype and self._print(one) == _fingerprint(array):
+                return f"({shape}) has the numbers of {one} in another order"
+        own = self.own(name)
+        if own is not None and self.tensors[own].shape == array.shape:
+            tensor = self.tensors[own].astype(np.float64)
+            far = np.abs(tensor - array).max() / (float(np.abs(tensor).max()) or 1.0)
+            return f"differs from the source's tensor of its name by {far:.1e} of the largest"
+        free = [n for n in alike if n not in self.used]
+        beside = f"; {_listed(free)} of this shape are not used" if free else ""
         return f"({shape}) is no tensor of the source, nor made of some by a known step{beside}"
 
     # ------------------------------------------------------------ bit for bit

@@ -26,6 +26,7 @@ FLAT = 1e-6  # values that differ by less of the largest are one constant: alike
 BLOCKS = (4, 8, 16)  # channels that ONNX Runtime's own layout holds together
 NEAR = 16  # unmatched values behind a departing node that its right answer is looked for among
 _SAMPLE = 64
+_ENOUGH = 1 << 16  # elements by which two arrays are ranked
 V = TypeVar("V", str, int)
 
 
@@ -302,7 +303,9 @@ class Search:
             return Departure(WITHOUT, f"the output {name} departs, and no node computes it")
         indices = self._source_region(off)
         behind = [n for n in order if n in region and n in floating]
-        pairs = self._pairs(behind[: behind.index(roots[-1]) + NEAR], indices)
+        # If many weights are wrong, everything departs: the first of it is what is looked at.
+        first, last = behind.index(roots[0]), behind.index(roots[-1])
+        pairs = self._pairs(behind[: min(last, first + 2 * NEAR) + NEAR], indices)
         node = next((n for n in roots if n in pairs), roots[0])
         after = behind[behind.index(node) :]
         self.end = next((n for n in after if n in pairs and self._follows(n, node)), "")
@@ -595,7 +598,10 @@ def _alike(a: Array, b: Array, allowed: float) -> bool:
 
 
 def _rms(a: Array, b: Array) -> float:
-    """The root mean square of the difference as a share of the larger array's."""
+    """The root mean square of the difference as a share of the larger array's; of large arrays, by
+    elements far from each other."""
+    step = max(a.size // _ENOUGH, 1)
+    a, b = a.reshape(-1)[::step], b.reshape(-1)[::step]
     x, y = (np.nan_to_num(_clamped(v), posinf=0.0, neginf=0.0) for v in (a, b))
     scale = max(float(np.square(v).mean()) for v in (x, y)) ** 0.5
     return float(np.square(x - y).mean() ** 0.5 / scale) if scale else 0.0
