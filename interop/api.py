@@ -152,12 +152,13 @@ def restore(
 
 def verify(
     artefact: str | Path,
-    options: VerifyOptions | None = None,
+    options: VerifyOptions | ExportOptions | None = None,
     *,
     progress: Progress | None = None,
     log: Progress | None = None,
 ) -> Report:
     """Proves an artefact against `options.against`; a bundle, without it, against its receipt.
+    An export's options do for a bundle.
 
     `log` is told what code of the source runs, if `options.trust` lets it. Raises ConfigError where
     there is no source, and what `interop.verify.verify` raises.
@@ -170,7 +171,7 @@ def verify(
     from interop.verify.bundle import verify as verify_bundle
 
     options = options or VerifyOptions()
-    if options.against is None:
+    if not isinstance(options, VerifyOptions) or options.against is None:
         if not is_bundle(artefact):
             what = "brings no source with it, as a bundle of interop export does"
             fix = "say what it is of with --against SOURCE (a checkpoint, a folder, another graph)"
