@@ -246,8 +246,8 @@ def test_the_slices_that_an_optimiser_merged_are_found_between_two_graphs(shop):
 
 
 def test_a_layer_whose_scale_was_lost_is_found_where_the_logits_are_far_off(shop):
-    """As an exporter's graph of Gemma (huggingface/optimum#1755): the embeddings' scale is gone,
-    the logits are far off, and the export "succeeded"."""
+    """As an exporter's graph of Gemma (huggingface/optimum#1755), small: the embeddings' scale is
+    another, the logits are far off, and the export "succeeded"."""
     transformers = pytest.importorskip("transformers")
     config = transformers.GemmaConfig(
         vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
@@ -266,13 +266,15 @@ def test_a_layer_whose_scale_was_lost_is_found_where_the_logits_are_far_off(shop
     assert shop.verify(graph, against=str(folder)).outcome is Answer.YES
     broken = onnx.load(graph)
     scaled = next(n for n in broken.graph.node if n.op_type == "Mul")
-    scaled.op_type = "Identity"
-    del scaled.input[1:]
+    smaller = numpy_helper.from_array(np.array(2.0, np.float32), "smaller")
+    broken.graph.initializer.append(smaller)
+    scaled.input[1] = "smaller"
     path = shop.folder / "gemma-broken.onnx"
     onnx.save(broken, path)
     report = shop.verify(path, against=str(folder))
     assert "parity" in failing(report)
-    print(report.details.departure)
+    departure = report.details.departure
+    assert (departure.node, departure.module) == (scaled.name, "model.embed_tokens")
 
 
 # ---------------------------------------------------------------- sizes
