@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from interop.errors import InteropError
+from interop.errors import InteropError, first_line
 from interop.facts.sections.export import GraphDeparture
 from interop.proof.alignment import first_departure
 from interop.proof.source_values import GraphValues, ModuleValues, SourceValues
@@ -38,7 +38,10 @@ def departure(
         source = ModuleValues(forward)
     with TorchRuntime(forward) as native:
         right = native.outputs(batch)
-    found = first_departure(source, artefact.path, batch, right, fed=fed)
+    try:
+        found = first_departure(source, artefact.path, batch, right, fed=fed)
+    except Exception as error:  # a value on the way of a type that ONNX Runtime does not hand out
+        return None, f"the node that departs could not be looked for: {first_line(error, 160)}"
     if not found.found:
         return None, found.what
     files: Mapping[str, int] = {}
