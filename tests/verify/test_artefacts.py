@@ -546,3 +546,20 @@ def test_a_map_that_is_none(shop):
 def test_a_program_is_not_run_unless_it_is_trusted(shop):
     with pytest.raises(ModelError, match="--trust"):
         shop.verify(torchscript(shop))
+
+
+def test_a_value_that_cannot_be_handed_out_does_not_end_the_verification(shop):
+    """ONNX Runtime gives no bfloat16 to numpy, and so the node is not looked for."""
+
+    def rounded(model):
+        last = model.graph.output[0].name
+        maker = next(n for n in model.graph.node if last in n.output)
+        maker.output[0] = "wide"
+        narrow = helper.make_node("Cast", ["wide"], ["narrow"], to=onnx.TensorProto.BFLOAT16)
+        back = helper.make_node("Cast", ["narrow"], [last], to=onnx.TensorProto.FLOAT)
+        model.graph.node.extend([narrow, back])
+
+    report = shop.verify(shop.changed(rounded))
+    assert failing(report) == ["parity"]
+    assert report.details.departure is None
+    assert "could not be looked for" in " ".join(report.notes)
