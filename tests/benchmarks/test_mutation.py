@@ -54,11 +54,14 @@ def test_a_fault_changes_the_graphs_answers(graph, tmp_path, name):
     path = tmp_path / "model.onnx"
     changed.save(path)
     given = {"x": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
-    before, after = (onnxruntime.InferenceSession(p).run(None, given)[0] for p in (graph, path))
+    before = onnxruntime.InferenceSession(graph).run(None, given)[0]
+    session = onnxruntime.InferenceSession(path)
+    runs = 100 if name == "dropout of training" else 1  # which drops a few values now and then
+    after = np.stack([session.run(None, given)[0] for _ in range(runs)])
     if name == "nan on one path" and np.isfinite(after).all():
         assert (before >= 0).all()
     else:
-        assert not np.allclose(before, after, equal_nan=True)
+        assert not np.allclose(before[None], after, equal_nan=True)
     onnx.checker.check_model(str(path))
 
 
