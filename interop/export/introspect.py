@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils import _pytree
 
 from interop.export import documents, library_files, observe, routes, weights
+from interop.export.size_agnostic import agnostic
 from interop.facts import AxisDomain, AxisState, Identity, Json, Proof
 from interop.facts.sections.export import Attempt
 from interop.models.libraries.sentence_transformers.build import SentenceModel
@@ -79,7 +80,9 @@ def fitting(forward: Forward, attention: bool) -> list[routes.Route]:
         return [r for r in routes.fitting(forward.signature) if not r.dynamo]
     parts = list(forward.modules())
     attention = attention or any(isinstance(m, nn.MultiheadAttention) for m in parts)
-    return routes.fitting(forward.signature, attends=attention, recurs=recurs(forward))
+    # ONNX has recurrent layers as operators, which torch.export takes apart step by step.
+    script_first = recurs(forward) or agnostic(forward)
+    return routes.fitting(forward.signature, attends=attention, script_first=script_first)
 
 
 def own_size(identity: Identity, takes: Signature) -> list[str]:

@@ -24,12 +24,15 @@ from interop.export import (
     introspect,
     library_files,
     observe,
+    open_sizes,
     routes,
     weights,
     wording,
 )
 from interop.export.control_flow import Decisions, catches, decisions
+from interop.export.open_sizes import Shapes
 from interop.export.options import ExportOptions
+from interop.export.size_agnostic import agnostic, is_listed
 from interop.export.weights import WrittenWeights
 from interop.facts import (
     PROOFS,
@@ -71,12 +74,14 @@ from interop.models.signature.types import DETECTIONS, SIDES
 from interop.models.user_code import afresh
 from interop.proof import Derived, Feed, canary, parity, reference, same_weights, structure
 from interop.proof.domain import Explored, Outcome, at_home, explore, repeat
+from interop.proof.feed import sizes_for
 from interop.proof.guards import Guard, Sizes
 from interop.reading import read
 from interop.report.json import to_json
 from interop.rules import listed
 from interop.rules import run as run_rules
 from interop.runtimes import OpenVinoRuntime
+from interop.runtimes.memory import let_go, sparing
 from interop.runtimes.pytorch import host, require_torch_device, tensors
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
@@ -150,6 +155,7 @@ class ExportRun:
     assumed: tuple[str, ...] = ()  # the notes on how the module was made
     decided: Decisions | None = None
     seen: observe.Observed = field(default_factory=observe.Observed)
+    sizes_read: Shapes | None = None  # while the module ran on one row
     source_sha256: str = ""
     measurements: tuple[Measurement, ...] = ()
     parted: tuple[Any, ...] | None = None
@@ -242,7 +248,8 @@ class ExportRun:
         forward = Forward(module, takes)
         forward.signature = takes = settled(forward, introspect.dtype(module))
         self.notes += [*said(takes), *introspect.said(takes)]
-        feed = Feed(takes, samples, "seeded" if samples is None else "real")
+        sizes = sizes_for(sum(p.numel() for p in module.parameters()))
+        feed = Feed(takes, samples, "seeded" if samples is None else "real", sizes)
         self.run_once(forward)
         observe.check_lists(forward, self.seen, self.identity.manifest.path)
         assert self.answered is not None
@@ -284,7 +291,8 @@ class ExportRun:
         # One row: what it is to tell, names and whether the module runs at all, no second one adds.
         given = drawn(forward.signature, 1)
         example = tuple(t.clone() for t in tensors(given, introspect.dtype(forward)))
-        with observe.observing(forward.signature, example) as self.seen:
+        reading = open_sizes.recorded() if is_listed(forward.model) else contextlib.nullcontext()
+        with observe.observing(forward.signature, example) as self.seen, reading as self.sizes_read:
             try:
                 outputs = forward.learn_outputs(example)
             except ModelError:
@@ -386,7 +394,13 @@ class ExportRun:
     ) -> Proved | None:
         """One route with its proofs; None where it gives no graph, which is noted."""
         self.progress(f"converting ({route.name})")
-        if not route.dynamo and (found_at := self.decides(forward, feed).places):
+        # Of such a module all that a trace could note is known.
+        known_classes = not route.dynamo and agnostic(forward)
+        if (
+            not route.dynamo
+            and not known_classes
+            and (found_at := self.decides(forward, feed).places)
+        ):
             why = (
                 "the module decides in Python on its input's values, or catches an error of "
                 f"torch's own ({wording.some(found_at)}), which a trace would fix for good: write "
@@ -396,7 +410,9 @@ class ExportRun:
             return None
         with _uncollected():
             try:
-                converted = self.converted(route, forward, feed)
+                converted = self.converted(
+                    route, forward, feed, self.sizes_read if known_classes else None
+                )
             except routes.OutOfTime:
                 budget = routes.seconds(forward)
                 self.give_up(route, f"it took longer than its budget of {budget:.0f} s")
@@ -413,18 +429,23 @@ class ExportRun:
                 model, folder / GRAPH, held.state, held.places, held.metadata,
                 folds=route.folds, axes=converted.axes, aliases=held.aliases,
             )  # fmt: skip
-            decided = converted.decided
+            decided = () if known_classes else converted.decided
             del model, converted
         takes = routes.opened(forward.signature, route)
         known = self.learned.of(takes)
         if known is None and not route.dynamo and introspect.recurs(forward):
             known = routes.guards_of(forward, feed, takes)  # no other route has traced it yet
-        if known is None and not route.dynamo and not decided and not self.catching(forward, feed):
+        if known_classes:
+            known = ()
+        elif (
+            known is None and not route.dynamo and not decided
+            and not self.catching(forward, feed)
+        ):  # fmt: skip
             known = ()  # a trace of TorchScript warns of each decision on a shape: there was none
         proofs, hopeless, explored = self.prove(
             forward, feed, held, folder, derived, known,
-            thorough=known is None or not route.dynamo,
-            draws=VALUES if self.by_values(route, forward, feed) else 1,
+            thorough=known is None or not (route.dynamo or known_classes),
+            draws=VALUES if not known_classes and self.by_values(route, forward, feed) else 1,
         )  # fmt: skip
         accounts = {n: {"how": d.how, "sha256": d.sha256} for n, d in derived.items()}
         route_result = RouteResult(route, opset, accounts, inputs)
@@ -432,7 +453,9 @@ class ExportRun:
             route_result, tuple(proofs), hopeless, explored, decided, (folder / GRAPH).read_bytes()
         )
 
-    def converted(self, route: routes.Route, forward: Forward, feed: Feed) -> routes.Converted:
+    def converted(
+        self, route: routes.Route, forward: Forward, feed: Feed, sizes: Shapes | None
+    ) -> routes.Converted:
         """The graph; height and width are held where their trace goes on and on."""
         sides = tuple(a for a in SIDES if a in forward.signature.varying)
         asked = bool(self.options.inputs)
@@ -440,7 +463,7 @@ class ExportRun:
             return routes.convert(
                 forward, feed, route,
                 budget=GUARDS if sides and not asked else None, learned=self.learned,
-                seconds=routes.seconds(forward),
+                seconds=routes.seconds(forward), sizes=sizes,
             )  # fmt: skip
         except routes.TooManyGuards as error:
             why = f"the module has {error}, and its trace takes minutes"
@@ -610,6 +633,7 @@ class ExportRun:
         self.progress("proving the weights and the structure")
         same = self.proved(same_weights, model, held.path, derived, state=held.state)
         same = introspect.with_unused(same, forward, self.answered)
+        let_go(forward.parameters())  # all were read to be compared
         width = introspect.width(self.identity, forward)
         sound, runtime, first = self.proved(
             structure,
@@ -624,7 +648,7 @@ class ExportRun:
             if lacking:
                 sound = replace(sound, what=f"{sound.what}; {LACKING[introspect.dtype(forward)]}")
             return [same, sound], lacking, Explored(forward.signature)
-        with runtime:
+        with runtime, sparing(forward):
             self.progress("proving parity")
             truth = self.proved(
                 reference, forward, feed, shapes=runtime.input_shapes, device=device,
@@ -641,7 +665,7 @@ class ExportRun:
                 trials = self.proved(repeat, truth, forward, runtime, again, device=device)
                 alike = wording.repeated(alike, trials)
             elif draws > 1 and alike.holds:
-                homes = at_home(forward.signature, runtime.input_shapes)
+                homes = at_home(forward.signature, truth, runtime.input_shapes)
                 trials = self.proved(
                     repeat, truth, forward, runtime, homes, device=device, draws=draws
                 )

@@ -18,13 +18,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+import onnx
 import torch
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from interop.errors import without_folders
-from interop.export import attention, recurrent, skip_decomposition
+from interop.export import attention, open_sizes, recurrent, skip_decomposition
 from interop.export.budget import OutOfTime, limited
+from interop.export.open_sizes import Shapes
 from interop.models.signature import BATCH, Forward, Signature
 from interop.models.signature.forward import FRONT
 from interop.models.signature.types import DETECTIONS
@@ -72,6 +75,7 @@ ROUTES = (
 )
 SECONDS = 300  # for one route, and one more for each MILLION weights
 MILLION = 1_000_000
+_FEW_NUMBERS = 1024
 _OF_SIZES = re.compile(r"dim|dynamic|constrain|symbol|guard|shape|size", re.IGNORECASE)
 _LOGGERS = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
 
@@ -91,18 +95,19 @@ class Converted:
     axes: Mapping[str, str] = field(default_factory=dict)
 
 
-def fitting(signature: Signature, *, attends: bool = True, recurs: bool = False) -> list[Route]:
+def fitting(
+    signature: Signature, *, attends: bool = True, script_first: bool = False
+) -> list[Route]:
     """Return the routes that differ for a model of such inputs, the likeliest first.
 
-    `attends` says that it has attention. If it `recurs` (LSTM, GRU), TorchScript goes first: ONNX
-    has these layers as operators, which torch.export takes apart step by step.
+    `attends` says that it has attention. With `script_first` TorchScript's go before the others.
     """
     if signature.kind == DETECTIONS:  # what is found in a picture has no fixed count
         return [r for r in ROUTES if not r.dynamo and r.open != "batch"]
     differ = [
         r for r in ROUTES if (attends or not r.plain) and (signature.varying or r.open != "batch")
     ]
-    return sorted(differ, key=lambda r: r.dynamo) if recurs else differ
+    return sorted(differ, key=lambda r: r.dynamo) if script_first else differ
 
 
 def doomed(route: Route, raised: Sequence[tuple[Route, str]]) -> bool:
@@ -126,16 +131,19 @@ def convert(
     budget: int | None = None,
     learned: Learned | None = None,
     seconds: float = SECONDS,
+    sizes: Shapes | None = None,
 ) -> Converted:
     """The module's graph for inputs like the feed's.
 
     Inputs bear the signature's names, outputs those that the module's have. `budget` is the most
     guards that a trace may note. `learned` is given the guards of the trace, whether or not a graph
-    comes of it. Raises whatever the exporter raises, TooManyGuards, and OutOfTime after so many
-    `seconds`.
+    comes of it. `sizes` are the shapes that
+    the module read of one row, if the batch alone is open and it looks at no size of that: all
+    other sizes are numbers then in a trace of TorchScript. Raises whatever the exporter raises,
+    TooManyGuards, and OutOfTime after so many `seconds`.
     """
     signature = opened(forward.signature, route)
-    example = feed.example(2 if any(BATCH in a.axes for a in signature.arguments) else 1)
+    example = feed.example(2 if signature.batched else 1)
     dtype = next((t.dtype for t in forward.parameters() if t.is_floating_point()), torch.float32)
     given = tensors(example, dtype)
     read: list[str] = []
@@ -148,7 +156,7 @@ def convert(
             program, read = _guarded(forward, signature, given, route, budget, learned)
             model = program.model
         else:
-            with _unheard(), guards.read_as_text(read):
+            with _unheard(), guards.read_as_text(read), open_sizes.held(sizes):
                 program, model = None, _script(forward, signature, given)
     _rename(model, signature, forward.outputs)
     traced = [w for w in complaints if issubclass(w.category, TracerWarning)]
@@ -304,16 +312,19 @@ def _scripted(
     # A program is exported as it is: a trace of what calls it would not go into it.
     program = isinstance(forward.model, torch.jit.ScriptModule)
     ranks = _ranks() if program else contextlib.nullcontext()
-    with ranks, tempfile.TemporaryDirectory() as folder:
+    exported = forward.model if program else traced
+    with ranks, _small_constants(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         torch.onnx.export(
-            forward.model if program else traced,
+            exported,
             given,
             str(path),
             dynamo=False,
             input_names=list(signature.names),
             output_names=list(forward.outputs),
             dynamic_axes={name: named for name, named in axes.items() if named},
+            # As inputs: written into the file, a gigabyte of them is copied again and again.
+            export_params=False,
             # Both would fold batch normalisation into other weights under other names.
             do_constant_folding=False,
             training=torch.onnx.TrainingMode.PRESERVE,
@@ -321,11 +332,50 @@ def _scripted(
         )
         import onnx_ir as ir
 
-        model = ir.load(path)
-        for value in model.graph.initializers.values():
-            assert value.const_value is not None
-            value.const_value = ir.tensor(value.const_value.numpy().copy(), name=value.name)
+        model = ir.from_proto(onnx.load(path))
+    _fill(model, exported.state_dict(), signature)
     return model
+
+
+def _fill(model: ir.Model, state: Mapping[str, torch.Tensor], signature: Signature) -> None:
+    """Gives a graph its weights, which it has as inputs, where they are: none is copied."""
+    from onnx_ir.tensor_adapters import TorchTensor
+
+    for value in list(model.graph.inputs):
+        name = value.name or ""
+        if name in state and name not in signature.names:
+            model.graph.inputs.remove(value)
+            value.const_value = TorchTensor(state[name].detach(), name=name)
+            model.graph.register_initializer(value)
+
+
+@contextlib.contextmanager
+def _small_constants() -> Iterator[None]:
+    """Within it, TorchScript's exporter finds shapes with small constants alone: it copies what it
+    is given, weights too, of which no shape follows."""
+    name = "_jit_pass_onnx_graph_shape_type_inference"
+    infer = getattr(torch._C, name, None)
+    if infer is None:
+        yield
+        return
+
+    def small(graph: Any, constants: Mapping[str, Any], *options: Any) -> Any:
+        kept = {n: c for n, c in constants.items() if _numbers_in(c) <= _FEW_NUMBERS}
+        return infer(graph, kept, *options)
+
+    with (
+        mock.patch.object(torch._C, name, small),
+        mock.patch.object(
+            torch._C,
+            "_jit_pass_onnx_deduplicate_initializers",
+            lambda graph, state, training: state,
+        ),
+    ):
+        yield
+
+
+def _numbers_in(constant: Any) -> int:
+    return constant.numel() if isinstance(constant, torch.Tensor) else 0
 
 
 @contextlib.contextmanager

@@ -155,7 +155,9 @@ class OnnxSubject:
         return graphs.external(self.tensors[name]) is not None
 
     def changed(self, name: str, array: NDArray[Any]) -> OnnxRuntime:
-        plain: dict[str, Any] = {"spin": False, "arena": False, "prepack": False}
+        plain: dict[str, Any] = {
+            "spin": False, "arena": False, "prepack": False, "optimised": False,
+        }  # fmt: skip
         # numpy knows bfloat16 by extension alone, which ONNX Runtime takes in a graph only.
         if array.dtype.kind == "f" and array.ndim:
             instead, embedded = {name: array}, not self.stored(name)

@@ -17,7 +17,6 @@ from typing import Any
 from interop.facts import AxisDomain, AxisState, outside
 from interop.models.signature import BATCH, Forward, Signature, drawn
 from interop.models.signature.types import DETECTIONS, padded
-from interop.proof.feed import SIZES
 from interop.proof.guards import Guard, Sizes, fails
 from interop.proof.parity import Reference, elsewhere
 from interop.runtimes import TorchRuntime
@@ -584,7 +583,9 @@ def explore(
             {axis: (n,) for axis, n in signature.others.items()},
             thorough=thorough, dear=signature.kind == DETECTIONS,
         )  # fmt: skip
-        search.trials += [SizeTrial(sizes, Outcome.SAME) for sizes in at_home(signature, shapes)]
+        search.trials += [
+            SizeTrial(sizes, Outcome.SAME) for sizes in at_home(signature, held, shapes)
+        ]
         ranges = search.explore()
     broken = (Outcome.DIFFERS, Outcome.FAILS)
     clean = all(
@@ -611,11 +612,14 @@ def beyond(
 
 
 def at_home(
-    signature: Signature, shapes: Mapping[str, Sequence[int | str | None]]
+    signature: Signature, held: Reference, shapes: Mapping[str, Sequence[int | str | None]]
 ) -> list[dict[str, int]]:
-    """The sizes at which parity is proved, of the axes that a graph of these inputs leaves open."""
+    """The sizes at which parity is proved against `held`, of the axes that a graph of such inputs
+    leaves open."""
     home = _home(opened(signature, shapes))
-    return [{**home, BATCH: n} for n in SIZES] if BATCH in home else [home]
+    if BATCH not in home:
+        return [home]
+    return [{**home, BATCH: int(label)} for label in held.labels if label.isdecimal()]
 
 
 def _home(signature: Signature) -> dict[str, int]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from interop.models.signature import BATCH, Argument, Arrays, Signature, drawn, stacked
 
 SIZES = (1, 2, 3)
+FEW = (1, 3)  # for models of so many weights; their graphs are traced at 2
+LARGE = 50_000_000
 SINGLE = "input"  # what a batch is called where the model takes none
 Shapes = Mapping[str, Sequence[int | str | None]]
 
@@ -20,12 +22,13 @@ Shapes = Mapping[str, Sequence[int | str | None]]
 class Feed:
     """Inputs of a model: `real` samples (n, ...) of each input by name, else seeded ones.
 
-    `samples` says which they are: "real" or "seeded".
+    `samples` says which they are: "real" or "seeded". `sizes` are the batches.
     """
 
     signature: Signature
     real: Mapping[str, NDArray[Any]] | None = None
     samples: str = "seeded"
+    sizes: tuple[int, ...] = SIZES
 
     @classmethod
     def of(cls, arrays: NDArray[Any], samples: str = "seeded") -> Self:
@@ -34,7 +37,7 @@ class Feed:
         return cls(Signature(arguments), {"input": np.ascontiguousarray(arrays)}, samples)
 
     def batches(self, shapes: Shapes | None = None) -> list[tuple[str, Arrays]]:
-        """Batches of 1, 2 and 3, one after the other, with what each is.
+        """Batches of each of `sizes`, one after the other, with what each is.
 
         `shapes` are a graph's own, an input each: where its batch axis is a number, only that size
         is taken. Fewer real samples than needed are used again. A model of single pictures gets
@@ -48,7 +51,7 @@ class Feed:
                 singles.append(drawn(self.signature, 1, others))
             return [(f"{SINGLE} {i + 1}", single) for i, single in enumerate(singles)]
         fixed = self.fixed_batch(shapes)
-        sizes = (fixed,) if fixed else SIZES
+        sizes = (fixed,) if fixed else self.sizes
         return [
             (str(n), self._rows(range(int(end) - n, int(end))))
             for n, end in zip(sizes, np.cumsum(sizes), strict=True)
@@ -99,3 +102,8 @@ class Feed:
                 array = np.take(array, list(rows), axis=argument.axes.index(BATCH))
             picked[argument.name] = np.ascontiguousarray(array)
         return picked
+
+
+def sizes_for(weights: int) -> tuple[int, ...]:
+    """The batches on which a module of so many weights is proved."""
+    return FEW if weights > LARGE else SIZES

@@ -17,12 +17,14 @@ from torch.overrides import TorchFunctionMode
 
 from interop.models.signature import unmarked
 from interop.runtimes.base import Array, Batch
+from interop.runtimes.memory import let_go
 from interop.runtimes.pytorch import tensors, tensors_of
 
 # A part of the module that is widened as a whole has at most so many bytes; where code reads the
 # weights of a part that it does not call, at most so many.
 _AT_ONCE = 1 << 26
 _AT_MOST = 1 << 31
+_PAGES = 1 << 24  # bytes, from which on a tensor of a mapped file is let go
 
 Watch = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -106,6 +108,8 @@ class _Swap:
         while self.narrow:
             tensor, numbers = self.narrow.pop()
             tensor.data = numbers
+            if numbers.nbytes > _PAGES:
+                let_go([numbers])
 
 
 def _parts(module: nn.Module, at_once: int) -> Iterator[tuple[nn.Module, bool]]:

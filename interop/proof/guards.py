@@ -141,12 +141,12 @@ def read_as_text(places: list[str]) -> Iterator[None]:
     """
 
     def watched(original: Callable[..., Any], size: Callable[[Any], bool]) -> Callable[..., Any]:
-        def call(value: Any, *args: Any) -> Any:
+        def call(value: Any, *args: Any, **named: Any) -> Any:
             frame = sys._getframe(1)
             path = frame.f_code.co_filename
             if size(value) and is_own(path):
                 places.append(f"{Path(path).name}:{frame.f_lineno}")
-            return original(value, *args)
+            return original(value, *args, **named)
 
         return call
 

@@ -61,7 +61,8 @@ class OnnxRuntime(Runtime):
 
     `model` is a file, or a graph's bytes with the `folder` of its external data. `instead` are
     other values for initialisers by their names: for those that lie outside of the graph, or that
-    are all `embedded` in it, which then runs without optimisations. `threads` is for
+    are all `embedded` in it, which then runs without optimisations; so does one that is not
+    `optimised`, which a few runs do not pay back. `threads` is for
     this session's operators; None leaves ONNX Runtime's own number. `spin` False lets idle threads
     sleep instead of burning a core; `arena` False gives back what a run took behind it; `prepack`
     False lays no weights out anew, which for a single run costs more than it saves. `tf32` as
@@ -89,6 +90,7 @@ class OnnxRuntime(Runtime):
         spin: bool = True,
         arena: bool = True,
         prepack: bool = True,
+        optimised: bool = True,
         folder: str | Path | None = None,
         instead: Mapping[str, Array] | None = None,
         embedded: bool = False,
@@ -115,6 +117,9 @@ class OnnxRuntime(Runtime):
         self._graphs = 0
         options = _options(threads, spin, folder)
         options.enable_cpu_mem_arena = arena
+        if embedded or not optimised:  # optimisations take the numbers of the file
+            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = level
         if not prepack:
             options.add_session_config_entry("session.disable_prepacking", "1")
         self._instead = _replaced(options, instead or {}, embedded)
@@ -363,9 +368,6 @@ def _replaced(options: Any, instead: Mapping[str, Array], embedded: bool) -> lis
     """Other values for initialisers; what is given back has to live as long as the session."""
     given = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in instead.values()]
     if embedded:
-        # Optimisations take the numbers of the file.
-        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.graph_optimization_level = level
         for name, value in zip(instead, given, strict=True):
             options.add_initializer(name, value)
     elif given:

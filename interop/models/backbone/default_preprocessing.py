@@ -11,6 +11,7 @@ from typing import Any
 
 from interop.facts import Evidence, Preprocessing
 from interop.identity.preprocessing import NotUnderstood, from_timm
+from interop.models.libraries.torchvision.imported import torchvision
 
 
 def preprocessing(library: str, name: str) -> Preprocessing | None:
@@ -19,7 +20,7 @@ def preprocessing(library: str, name: str) -> Preprocessing | None:
 
 
 def _torchvision(name: str) -> Preprocessing | None:
-    from torchvision.models import get_model_weights
+    get_model_weights = torchvision().models.get_model_weights
 
     try:
         weights = getattr(get_model_weights(name), "DEFAULT", None)

@@ -15,6 +15,7 @@ from interop.facts import AnyPreprocessing, Architecture, Evidence, Identity, La
 from interop.identity import identify_file
 from interop.identity.user_facts import UserFacts
 from interop.models.backbone import default_preprocessing
+from interop.models.libraries.torchvision.imported import torchvision
 from interop.models.pretrained import PretrainedSource
 
 RANDOM = "random:"
@@ -137,7 +138,8 @@ def _cached(given: str) -> str:
 
 def _torchvision(name: str) -> Path | None:
     import torch
-    from torchvision.models import get_model_weights
+
+    get_model_weights = torchvision().models.get_model_weights
 
     try:
         known = get_model_weights(name)

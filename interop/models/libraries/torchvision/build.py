@@ -23,6 +23,7 @@ from interop.models.heads import (
     shapes_of,
     uninitialised,
 )
+from interop.models.libraries.torchvision.imported import torchvision
 
 Shapes = Mapping[str, tuple[int, ...]]
 Options = dict[str, Any]
@@ -183,15 +184,15 @@ def _said_of_detectors(name: str) -> tuple[str, ...]:
 def _made(identity: Identity, name: str, options: Options) -> nn.Module:
     """The constructor's module, neither its weights nor its backbone's fetched."""
     try:
-        from torchvision.models import get_model, get_model_builder
+        models = torchvision().models
     except ImportError:
         what = f"{name} is torchvision's, which is not installed"
         raise ExtraMissing(what, fix="pip install 'model-interop[run]'") from None
     where = identity.manifest.path
     with uninitialised():
         try:
-            given = {"weights": None, **_no_backbone(get_model_builder(name))}
-            module: nn.Module = get_model(name, **given, **options)
+            given = {"weights": None, **_no_backbone(models.get_model_builder(name))}
+            module: nn.Module = models.get_model(name, **given, **options)
         except ValueError as error:
             fix = "install a newer torchvision, or give --model package.module:factory"
             what = f"the torchvision here has no {name} ({error})"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from interop.errors import ModelError
 from interop.facts import HeadInput, HeadRole
 from interop.identity.index.build import IndexEntry
+from interop.models.libraries.torchvision.imported import torchvision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,19 +61,16 @@ _TAKES = {
 
 
 def names() -> list[str]:
-    import torchvision
-
-    return list(torchvision.models.list_models())
+    return list(torchvision().models.list_models())
 
 
 def module(name: str, **overrides: Any) -> nn.Module:
     """The model without pretrained weights, its backbone's included."""
     import inspect
 
-    import torchvision
-
+    models = torchvision().models
     try:
-        takes = inspect.signature(torchvision.models.get_model_builder(name)).parameters
+        takes = inspect.signature(models.get_model_builder(name)).parameters
     except ValueError:
         what = f"the torchvision here has no {name!r}"
         raise ModelError(what, fix="torchvision.models.list_models() has all") from None
@@ -84,7 +82,7 @@ def module(name: str, **overrides: Any) -> nn.Module:
     if "googlenet" in name or "inception" in name:
         options["init_weights"] = False  # a minute of drawing numbers
     try:
-        built: nn.Module = torchvision.models.get_model(name, **(options | overrides))
+        built: nn.Module = models.get_model(name, **(options | overrides))
     except (TypeError, ValueError) as error:
         fix = "change the options"
         raise ModelError(str(error), where=f"torchvision/{name}", fix=fix) from None
