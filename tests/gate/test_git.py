@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from interop.errors import ConfigError
-from interop.gate.repository.discover import grouped, in_folder, in_repository
+from interop.gate.repository.discover import in_folder, in_repository
 from interop.gate.repository.git import GitPath, Repository, is_pointer, parse
+from interop.reading.grouping import grouped
 from tests.helpers.git import git
 
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from interop.gate.companion_files import ENDINGS, INDEX, by_name
 from interop.gate.repository.git import Repository, unit_id
-from interop.reading import folder as folders
-
-# Files of these may be anything; they count where they are read as a model.
-PERHAPS = (".bin", ".pkl", ".pickle", ".h5", ".hdf5", ".npz")
-_WHOLE = ("interop.json", "saved_model.pb", *folders.INDEXES)
-_SKIPPED = ("rng_state", ".")
+from interop.reading.grouping import grouped, may_be_other
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +43,6 @@ def in_folder(root: Path) -> list[Unit]:
     return list(_units(root, paths, "", {}))
 
 
-def grouped(paths: Iterable[str]) -> dict[str, list[str]]:
-    """The path of each model -> its files, of all the paths of a tree."""
-    by_folder: dict[str, list[str]] = {}
-    for path in paths:
-        by_folder.setdefault(path.rpartition("/")[0], []).append(path)
-    whole = {f for f, inner in by_folder.items() if f and _is_model({_name(p) for p in inner})}
-    models: dict[str, list[str]] = {}
-    for folder, inner in by_folder.items():
-        owner = next((w for w in (folder, *_above(folder)) if w in whole), None)
-        if owner is not None:
-            models.setdefault(owner, []).extend(inner)
-            continue
-        by_path = {_name(path): path for path in inner}
-        shards = {n for name in by_path if INDEX.fullmatch(name) for n in by_name(name, by_path)}
-        for name, path in by_path.items():
-            model = name.lower().endswith((*ENDINGS, *PERHAPS)) and not _beside(name)
-            if INDEX.fullmatch(name) or (model and name not in shards):
-                models[path] = [path, *(by_path[n] for n in by_name(name, by_path))]
-    return models
-
-
 def _units(root: Path, paths: list[str], under: str, blobs: dict[str, str]) -> Iterator[Unit]:
     inner = f"{under.rstrip('/')}/" if under not in ("", ".") else ""
     for path, files in sorted(grouped(p for p in paths if p.startswith(inner)).items()):
@@ -78,11 +51,6 @@ def _units(root: Path, paths: list[str], under: str, blobs: dict[str, str]) -> I
         yield Unit(
             path, tuple(files), clean or _stamps(root, files), clean is not None, perhaps
         )  # fmt: skip
-
-
-def may_be_other(path: str) -> bool:
-    """Whether the ending alone does not say that a file is a model."""
-    return path.lower().endswith(PERHAPS)
 
 
 def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
@@ -95,23 +63,3 @@ def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
             stamp = str(error.errno)
         stamps.append(f"{root / file} {stamp}")
     return tuple(stamps)
-
-
-def _is_model(names: set[str]) -> bool:
-    if names & set(_WHOLE) or {"model.onnx", "model.safetensors"} <= names:
-        return True
-    if ".metadata" in names and any(n.endswith(".distcp") for n in names):
-        return True
-    return "config.json" in names and bool(names & set(folders.PREFERRED))
-
-
-def _above(folder: str) -> Iterator[str]:
-    yield from (p.as_posix() for p in PurePosixPath(folder).parents if p.as_posix() != ".")
-
-
-def _beside(name: str) -> bool:
-    return name in folders.BESIDE or name.startswith(_SKIPPED)
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]

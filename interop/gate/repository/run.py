@@ -20,13 +20,14 @@ from interop.errors import ConfigError, InteropError, ReadError
 from interop.facts import Answer, Finding, GateState, Input, Level, Report
 from interop.facts.sections.gate import GatedModel, GateSection
 from interop.gate.candidate import DataHash, Make, ModelPath, judge
-from interop.gate.companion_files import DESCRIPTIONS, named_by
 from interop.gate.repository import cache as caches
-from interop.gate.repository.discover import Unit, grouped, in_folder, in_repository, may_be_other
+from interop.gate.repository.discover import Unit, in_folder, in_repository
 from interop.gate.repository.git import GitPath, Repository, parse, unit_id
 from interop.gate.repository.renames import renames
 from interop.gate.scratch import scratch
 from interop.policy.policy import Policy
+from interop.reading.companion_files import DESCRIPTIONS, named_by
+from interop.reading.grouping import grouped, may_be_other
 from interop.report.json import decode, to_json
 
 Say = Callable[[str], None]
