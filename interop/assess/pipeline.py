@@ -28,6 +28,7 @@ from interop.assess.options import AssessOptions
 from interop.assess.pareto import front
 from interop.check import check_identities
 from interop.check.options import CheckOptions
+from interop.cluster import DASK, RAY
 from interop.data import preparation
 from interop.errors import ConfigError
 from interop.facts import (
@@ -227,7 +228,7 @@ def _seen(
     threads = options.threads
     if jobs > 1 and threads is None:
         threads = max((os.cpu_count() or 1) // jobs, 1)
-    many = (len(specs) > 1 and jobs > 1) or options.backend in ("dask", "ray")
+    many = (len(specs) > 1 and jobs > 1) or options.backend in (DASK, RAY)
     seen: list[Seen]
     if many:
         given = of.spec.closed(), folder, options.device, threads
