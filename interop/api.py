@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from interop.gate.candidate import ModelPath
     from interop.policy.policy import Policy
     from interop.port import PortOptions
+    from interop.sweep import SweepOptions
     from interop.verify import VerifyOptions
 
 __all__ = [
     "assess", "bench", "check", "compare", "doctor", "export", "finetune", "first_policy", "gate",
-    "gate_all", "inspect", "port", "restore", "verify",
+    "gate_all", "inspect", "inspect_all", "port", "restore", "verify",
 ]  # fmt: skip
 
 # Budgets for which bench has to take time, or a process of its own.
@@ -96,6 +97,23 @@ def inspect(
             say=progress or (lambda _: None),
         )  # fmt: skip
     return inspect_identities(seen, tensors=options.tensors, fed=fed)
+
+
+def inspect_all(
+    store: str | Path,
+    options: InspectOptions | None = None,
+    sweep: SweepOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """Read the header of every model of a store, and write a row for each to `sweep.out`.
+
+    A store is a folder, a prefix (s3://bucket/prefix) or a list of addresses (a .txt file, or "-").
+    Raises ConfigError and ReadError, as `interop.sweep.sweep` does.
+    """
+    from interop.sweep import sweep as sweep_store
+
+    return sweep_store(str(store), options, sweep, progress=progress)
 
 
 def export(

@@ -15,7 +15,6 @@ from typing import Self
 
 from interop.errors import ConfigError
 from interop.facts import Json
-from interop.reading.bytes import json_text
 
 ENDING = ".journal"
 _FORM = 1  # of the file; another is begun anew
@@ -31,7 +30,11 @@ class Journal:
     def __init__(self, output: Path, store: str, key: str) -> None:
         self.path = output.with_name(output.name + ENDING)
         self._open = self._refusing(sqlite3.connect, str(self.path), timeout=0.5)
-        self._refusing(self._begin, store, key)
+        try:
+            self._refusing(self._begin, store, key)
+        except ConfigError:
+            self._open.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +68,7 @@ class Journal:
     def rows(self) -> Iterator[dict[str, Json]]:
         """Yield the rows by their address."""
         for (text,) in self._open.execute("SELECT row FROM rows ORDER BY address"):
-            yield json_text.loads(text)
+            yield json.loads(text)
 
     def remove(self) -> None:
         """Close and delete the file."""

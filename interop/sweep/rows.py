@@ -93,7 +93,7 @@ def _whole(reading: Reading, model: Model, known: Row) -> Row:
         "address": shown(at(reading.root, model.path)), "bytes": model.size,
         "stamp": model.stamp, "interop": __version__, **known,
     }  # fmt: skip
-    empty = {name: [] if kind in LISTS else None for name, kind in COLUMNS.items()}
+    empty: Row = {name: [] if kind in LISTS else None for name, kind in COLUMNS.items()}
     return {name: known.get(name, nothing) for name, nothing in empty.items()}
 
 

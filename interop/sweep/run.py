@@ -207,6 +207,7 @@ def _faults(row: Row) -> Sequence[Finding]:
     if row["error"] is not None:
         rule = row["error_rule"] or "file-unrecognised"
         what = f"{address}: {row['error']}"
+        facts = {**facts, "unreadable": True}
         return [Finding(rule, Level.ERROR, (), Answer.NO, what, address, facts=facts)]
     return [
         Finding(f["rule"], Level.ERROR, (), Answer.NO, f"{address}: {f['what']}", address,

@@ -169,7 +169,7 @@ def _done(client: Any, out: dict[Any, Any], scheduler: str | None) -> list[Any]:
 
     while True:
         try:
-            wait_for(list(out), timeout=5, return_when="FIRST_COMPLETED")
+            wait_for(list(out), 5, "FIRST_COMPLETED")  # type: ignore[no-untyped-call]
         except TimeoutError:
             if client.status == "running":
                 continue
