@@ -22,8 +22,9 @@ def served(name: str) -> Iterator[str]:
     """The address of an empty bucket; the environment variables that point to its server are for
     its users, processes that are started among them."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
     assert process.stdout is not None and process.stdin is not None
     port = process.stdout.readline().strip()
     known = {

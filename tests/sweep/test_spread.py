@@ -68,9 +68,9 @@ def test_batches_are_smaller_if_there_is_little_work() -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_come_with_their_batches(jobs: int, forks: bool) -> None:
     batches = list(batches_of(range(50), 5, jobs))
-    found = dict(
-        (tuple(b), r) for b, r in spread(double, 3, batches, SweepOptions(jobs=jobs), forks=forks)
-    )
+    found = {
+        tuple(b): r for b, r in spread(double, 3, batches, SweepOptions(jobs=jobs), forks=forks)
+    }
     assert found == {tuple(b): [3 * n for n in b] for b in batches}
 
 
