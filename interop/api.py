@@ -337,8 +337,11 @@ def gate_all(
     progress: Progress | None = None,
     log: Progress | None = None,
 ) -> Report:
-    """Judge all model files below a folder, as `gate` judges one. `log` is told of a cache that
-    cannot be written, where it is the default one; ConfigError is raised for one that was given."""
+    """Judge all models of a folder, a prefix or a list, as `gate` judges one.
+
+    `log` is told of a cache that cannot be written, where it is the default one; ConfigError is
+    raised for one that was given.
+    """
     from interop.gate import GateOptions
     from interop.gate.repository.cache import Cache, default_folder
     from interop.gate.repository.run import gate_all as judge_all
@@ -351,12 +354,12 @@ def gate_all(
     sweep()
     with _fetching(progress):
         report = judge_all(
-            Path(root),
+            str(root),
             options.policy,
             baseline,
             handed=[_evidence(str(path)) for path in options.evidence],
             cache=cache,
-            workers=options.jobs,
+            how=options,
             make=partial(_make, progress),
             data_hash=data_hash,
             progress=progress,

@@ -8,7 +8,6 @@ from interop.check.options import InspectOptions
 from interop.cli.options import options as options_of
 from interop.cli.options import report_options
 from interop.cli.output import check_targets, finish, progress, say_own_code
-from interop.errors import ConfigError
 from interop.sweep.options import SweepOptions
 
 
@@ -51,8 +50,6 @@ def command(
 
     if everything:
         finish(api.inspect_all(file, options, sweep, progress=progress), form, reports)
-    if sweep != SweepOptions():
-        what = "--out, --jobs, --backend and --scheduler are for --all"
-        raise ConfigError(what, fix="add --all, or leave them away")
+    sweep.refuse_for_one()
     say_own_code(options.factory)
     finish(api.inspect(file, options, progress=progress), form, reports)

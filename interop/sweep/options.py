@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interop.cluster import LOCAL, MANY, SCHEDULER, cpus
+from interop.errors import ConfigError
 from interop.options import ask
 
 
@@ -20,6 +21,12 @@ class SweepOptions:
     jobs: int | None = ask(None, "Processes for --all.  [default: CPUs]", kind=int, least=1)
     backend: str = ask(LOCAL, "Where --all reads the models.", choices=MANY)
     scheduler: str | None = ask(None, SCHEDULER, metavar="ADDRESS")
+
+    def refuse_for_one(self) -> None:
+        """Raises ConfigError if a person asks for what is of many models alone."""
+        if self.out is not None or self.backend != LOCAL or self.scheduler is not None:
+            what = "--out, --backend and --scheduler are for --all"
+            raise ConfigError(what, fix="add --all, or leave them away")
 
     @property
     def processes(self) -> int:

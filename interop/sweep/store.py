@@ -90,15 +90,15 @@ def is_store(given: str) -> bool:
     return not given.startswith(("http:", "https:")) and location.is_folder(given)
 
 
-def opened(given: str) -> Store:
-    """Return what is in a store. Raises ConfigError if it holds no models, ReadError if a server
-    refuses."""
+def opened(given: str, *, empty: bool = False) -> Store:
+    """Return what is in a store. Raises ConfigError if it holds no models, unless it may be
+    `empty`, and ReadError if a server refuses."""
     if given == STDIN or given.endswith(LIST):
         store = _listed(given)
     else:
         files = _below(given)
         store = Store(shown(given), given, files, grouped(files))
-    if not store.models:
+    if not store.models and not empty:
         raise ConfigError("holds no model files", where=store.given, fix="give another folder")
     return store
 
@@ -113,8 +113,7 @@ def _below(given: str) -> dict[str, File]:
         return {path: File(*about) for path, about in remote.below(given).items()}
     if not Path(given).is_dir():
         fix = "give a folder, an s3:// prefix, a .txt list of addresses, or - for a list on stdin"
-        what = "is no folder" if Path(given).exists() else "there is no such folder"
-        raise ConfigError(what, where=given, fix=fix)
+        raise ConfigError("is no folder", where=given, fix=fix)
     return dict(_on_disk(given, ""))
 
 

@@ -86,7 +86,7 @@ def test_what_is_no_store_is_refused_in_one_line(given: str, tmp_path: Path, int
     (tmp_path / "empty").mkdir()
     place = given if "://" in given else tmp_path / given
     line = refused(interop("inspect", "--all", place, "--out", tmp_path / "out.jsonl"))
-    said = {"none": "no such folder", "file": "is no folder", "empty": "holds no model files"}
+    said = {"none": "is no folder", "file": "is no folder", "empty": "holds no model files"}
     assert said.get(given, "a web server lists no files") in line
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "file"], "nothing is written"
 

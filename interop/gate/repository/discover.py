@@ -1,14 +1,18 @@
-"""A folder of a repository -> the models in it: single files, and folders that are one model."""
+"""A repository or a store -> the models in it: single files, and folders that are one model."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from interop.gate.repository.git import Repository, unit_id
+from interop.reading.bytes.address import is_remote
 from interop.reading.grouping import grouped, may_be_other
+from interop.sweep.store import File, Store
+
+_AT_ONCE = 16  # requests to a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +37,38 @@ def in_repository(repository: Repository, under: str = "") -> list[Unit]:
     return list(_units(repository.root, [*blobs, *dirty], under, blobs))
 
 
-def in_folder(root: Path) -> list[Unit]:
-    """The models below a folder that is in no repository; hidden folders are left out."""
-    paths = []
-    for place, inner, names in os.walk(root):
-        inner[:] = sorted(n for n in inner if not n.startswith("."))
-        front = Path(place).relative_to(root).as_posix()
-        paths += [n if front == "." else f"{front}/{n}" for n in names]
-    return list(_units(root, paths, "", {}))
+def in_store(store: Store) -> list[Unit]:
+    """The models of a folder, a prefix or a list.
+
+    Here path, size and time of change identify a file; on a server size and ETag, the same in any
+    place. Raises ReadError if a server refuses.
+    """
+    files = _looked_at(store)
+    units = []
+    for path, inner in sorted(store.models.items()):
+        perhaps = inner[0] == path and may_be_other(path)
+        identity = tuple(_identity(store, path, file, files[file]) for file in sorted(inner))
+        units.append(Unit(path, tuple(inner), identity, clean=False, perhaps=perhaps))
+    return units
+
+
+def _looked_at(store: Store) -> Mapping[str, File]:
+    """What identifies the files; of a list, a request each tells it."""
+    unknown = [path for path, file in store.files.items() if not file.stamp]
+    if not unknown or not store.remote:
+        return store.files
+    from interop.reading.bytes import remote
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        found = threads.map(lambda path: remote.file(store.address(path)), unknown)
+        return {**store.files, **{p: File(*f) for p, f in zip(unknown, found, strict=True)}}
+
+
+def _identity(store: Store, model: str, path: str, file: File) -> str:
+    address = store.address(path)
+    if not is_remote(address) or not file.stamp:
+        return f"{address} {file.size} {file.stamp}"
+    return f"{path.removeprefix(model)} etag:{file.stamp}:{file.size:012}"
 
 
 def _units(root: Path, paths: list[str], under: str, blobs: dict[str, str]) -> Iterator[Unit]:
