@@ -34,7 +34,7 @@ def dask_client(scheduler: str | None, jobs: int) -> Iterator[Any]:
         raise ExtraMissing(what, fix="pip install 'model-interop[dask]'") from None
     given = {"address": scheduler} if scheduler else {
         "n_workers": max(jobs, 1), "threads_per_worker": 1, "processes": True,
-        "dashboard_address": None,
+        "dashboard_address": ":0",  # any free port
     }  # fmt: skip
     try:
         client: Any = Client(**given)  # type: ignore[no-untyped-call]

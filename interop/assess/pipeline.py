@@ -63,6 +63,7 @@ from interop.models.backbone import Features, PretrainedSource, bare, input_name
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
 from interop.stats.intervals import share
+from interop.sweep.store import expanded
 from interop.tasks import task as task_of
 
 Array = NDArray[Any]
@@ -99,7 +100,8 @@ def assess(
     *,
     progress: Say | None = None,
 ) -> Report:
-    """Assess each model (whatever `models.backbone.find` takes) on the labelled data set.
+    """Assess each model (whatever `models.backbone.find` takes, or a store of such models) on the
+    labelled data set.
 
     Raises ConfigError, DataError, ModelError, ReadError and ExtraMissing.
     """
@@ -109,7 +111,7 @@ def assess(
         raise ConfigError("no model was given", fix="assess takes one model or more")
     require_torch_device(options.device)
     _check(options)
-    specs = _specs(models, data, options)
+    specs = _specs([one for given in models for one in expanded(given)], data, options)
     say("reading the models")
     specs = [_known(spec, data, options, say) for spec in specs]
     sources = [spec.source() for spec in specs]

@@ -23,7 +23,7 @@ def grouped(paths: Iterable[str]) -> dict[str, list[str]]:
     by_folder: dict[str, list[str]] = {}
     for path in paths:
         by_folder.setdefault(path.rpartition("/")[0], []).append(path)
-    whole = {f for f, inner in by_folder.items() if f and _is_model({_name(p) for p in inner})}
+    whole = {f for f, inner in by_folder.items() if f and is_model({_name(p) for p in inner})}
     models: dict[str, list[str]] = {}
     for folder, inner in by_folder.items():
         owner = next((w for w in (folder, *_above(folder)) if w in whole), None)
@@ -72,7 +72,8 @@ class _Near:
             yield self._names[at]
 
 
-def _is_model(names: set[str]) -> bool:
+def is_model(names: set[str]) -> bool:
+    """Whether a folder with files of these names is one model as a whole."""
     if names & set(_WHOLE) or {"model.onnx", "model.safetensors"} <= names:
         return True
     if ".metadata" in names and any(n.endswith(".distcp") for n in names):

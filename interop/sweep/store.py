@@ -19,7 +19,7 @@ from interop.errors import ConfigError
 from interop.identity import split_place
 from interop.reading.bytes import location
 from interop.reading.bytes.address import is_remote, shown
-from interop.reading.grouping import grouped, may_be_other
+from interop.reading.grouping import grouped, is_model, may_be_other
 
 STDIN, LIST = "-", ".txt"
 _MOST_LIST = 1 << 30  # bytes of a list of addresses
@@ -103,6 +103,20 @@ def opened(given: str, *, empty: bool = False) -> Store:
     return store
 
 
+def expanded(given: str) -> list[str]:
+    """Return the addresses of the models that an argument means: of a store all those in it, of
+    one model itself. Raises ConfigError and ReadError."""
+    if not is_store(given):
+        return [given]
+    store = opened(given, empty=True)
+    of_list = given == STDIN or given.endswith(LIST)
+    if not of_list and (
+        len(store.models) < 2 or is_model({p for p in store.files if "/" not in p})
+    ):
+        return [given]
+    return [store.address(model.path) for model in store.each()]
+
+
 def _below(given: str) -> dict[str, File]:
     if is_remote(given):
         if given.startswith(("http:", "https:")):
@@ -173,9 +187,9 @@ def _in_common(addresses: list[str]) -> str:
     if len({is_remote(address) for address in addresses}) > 1:
         return ""
     # Of lists it compares part by part.
-    parts = commonprefix([address.split("/")[:-1] for address in addresses])  # noqa: RUF071
+    same = commonprefix([address.split("/")[:-1] for address in addresses])  # noqa: RUF071
     # "s3://" alone is no place.
-    return "/".join(parts) if len(parts) > 2 * is_remote(addresses[0]) else ""
+    return "/".join(same) if len(same) > 2 * is_remote(addresses[0]) else ""
 
 
 def _named(address: str) -> File:

@@ -42,16 +42,40 @@ def killing(reading: Reading, items: list[Item]) -> list[Row | None]:
     return rows.rows(reading, items)
 
 
+SCHEDULER = """
+import sys
+from dask.distributed import LocalCluster
+if __name__ == "__main__":
+    with LocalCluster(
+        n_workers=int(sys.argv[1]), threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as made:
+        print(made.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+
+
+def started(workers: int) -> tuple[subprocess.Popen[str], str]:
+    """A real cluster of worker processes in a process of its own, and its scheduler's address."""
+    pytest.importorskip("distributed")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCHEDULER, str(workers)], stdin=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """A real cluster of two worker processes."""
-    pytest.importorskip("distributed")
-    from dask.distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-    ) as made:
-        yield made.scheduler_address
+    process, address = started(2)
+    yield address
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def on(cluster: str) -> SweepOptions:
@@ -143,26 +167,11 @@ def test_a_cluster_is_started_here_if_none_is_named(
     assert done.returncode == 0 and done.stderr == "interop inspect: yes; 40 models: 40 ok\n"
 
 
-SCHEDULER = """
-from dask.distributed import LocalCluster
-if __name__ == "__main__":
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as made:
-        print(made.scheduler_address, flush=True)
-        input()
-"""
-
-
 def test_a_scheduler_that_goes_is_one_line_and_the_rows_are_kept(
     make: Make, tmp_path: Path
 ) -> None:
-    pytest.importorskip("distributed")
+    process, address = started(1)
     root, out = make(400), tmp_path / "out.jsonl"
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCHEDULER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert process.stdout is not None
-    address = process.stdout.readline().strip()
 
     def say(line: str) -> None:
         if int(line.split()[0]) >= 64:

@@ -10,7 +10,7 @@ import pytest
 
 from interop.errors import ConfigError
 from interop.reading.grouping import grouped
-from interop.sweep.store import is_store, opened
+from interop.sweep.store import expanded, is_store, opened
 from tests.helpers.commands import refused
 from tests.sweep.conftest import Make, safetensors
 
@@ -111,3 +111,19 @@ def test_a_folder_that_cannot_be_listed_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "shut").mkdir(mode=0)
     with pytest.raises(ConfigError, match="cannot be listed"):
         opened(str(tmp_path / "shut"))
+
+
+def test_a_store_stands_for_its_models_and_a_model_for_itself(
+    make: Make, tmp_path: Path, digits: Path
+) -> None:
+    root = make(3)
+    singles = [f"{root}/00/m000{n}.safetensors" for n in range(3)]
+    assert expanded(str(root)) == singles
+    (tmp_path / "list.txt").write_text(singles[1])
+    assert expanded(str(tmp_path / "list.txt")) == [singles[1]]
+    bundle = tmp_path / "bert"
+    bundle.mkdir()
+    for name in ("model.safetensors", "pytorch_model.bin", "config.json"):
+        (bundle / name).write_bytes(safetensors())
+    for one in (str(bundle), singles[0], "torchvision/resnet18", f"random:{singles[0]}"):
+        assert expanded(one) == [one]
