@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from interop.errors import ConfigError
 from interop.identity import split_place
+from interop.reading import parts
 from interop.reading.bytes import location
 from interop.reading.bytes.address import is_remote, shown
 from interop.reading.grouping import grouped, is_model, may_be_other
@@ -109,10 +110,9 @@ def expanded(given: str) -> list[str]:
     if not is_store(given):
         return [given]
     store = opened(given, empty=True)
-    of_list = given == STDIN or given.endswith(LIST)
-    if not of_list and (
-        len(store.models) < 2 or is_model({p for p in store.files if "/" not in p})
-    ):
+    top = {path for path in store.files if "/" not in path}
+    one = len(store.models) < 2 or is_model(top) or parts.MODULES in top
+    if one and given != STDIN and not given.endswith(LIST):
         return [given]
     return [store.address(model.path) for model in store.each()]
 
