@@ -25,7 +25,7 @@ Example:
       --evidence candidate-fed.json
   interop gate models/a.pth --baseline git:origin/main:models/a.pth
   interop gate --all models --baseline git:origin/main:
-  interop gate --all s3://new/models --baseline s3://served/models --out all.jsonl
+  interop gate --all s3://new/models --baseline s3://served/models
   interop gate --show-config
 
 \b
