@@ -23,9 +23,10 @@ from benchmarks.process import RESULTS, ROOT
 
 README = ROOT / "README.md"
 SCANNERS_PAGE, REMEMBERED_PAGE = ROOT / "docs" / "scanners.md", ROOT / "docs" / "remembered.md"
-VERIFY_PAGE = ROOT / "docs" / "verify.md"
+VERIFY_PAGE, SWEEP_PAGE = ROOT / "docs" / "verify.md", ROOT / "docs" / "sweep.md"
 BLOCK = re.compile(r"```console\n\$ interop (?P<command>[^\n]*)\n(?P<output>.*?)```\n", re.S)
-FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS, REMEMBERED, MUTATION = (
+(FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS, REMEMBERED, MUTATION,
+ SWEEP) = (
     re.compile(
         rf"(<!-- {what}: python -m benchmarks\.readme -->\n).*?(<!-- end of {what} -->)", re.S
     )
@@ -40,8 +41,9 @@ FIGURES, FORMATS, IDENTITY, PORTS, COVERAGE, ASSESSED, FIRST, SCANNERS, REMEMBER
         "scanners",
         "remembered",
         "mutation",
+        "sweep",
     )
-)
+)  # fmt: skip
 
 
 READING = (  # what, the ratio in benchmarks/results/reading.json, the goal
@@ -302,6 +304,27 @@ def _result(name: str) -> dict[str, Any]:
     return found
 
 
+def sweep() -> list[str]:
+    """Models a second of `inspect --all`, and how much memory the sweeping process had at most."""
+    result = _result("sweep")
+    host = result["machine"]
+    rows = [
+        f"Models of 18 and 52 tensors by turns, {host['cpus']} CPUs ({host['processor']}), median "
+        f"of whole runs, {result['date']} (`python -m benchmarks.sweep`). The S3 server is moto's, "
+        "which is Python and bounds its figure; Dask's workers share the CPUs with its scheduler.",
+        "",
+        "| where | models | models a second | samples | peak memory of the sweeping process |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, one in result["runs"].items():
+        samples = ", ".join(f"{s:,.0f}" for s in one["samples"])
+        rows.append(
+            f"| {name} | {one['models']:,} | {one['models_per_second']:,.0f} | {samples} "
+            f"| {one['peak_bytes'] / 1e6:,.0f} MB |"
+        )
+    return rows
+
+
 def main() -> None:
     from fixtures.make import DERIVED, derive
 
@@ -326,6 +349,7 @@ def main() -> None:
     fill_page(SCANNERS_PAGE, SCANNERS, scanners())
     fill_page(REMEMBERED_PAGE, REMEMBERED, remembered())
     fill_page(VERIFY_PAGE, MUTATION, mutation())
+    fill_page(SWEEP_PAGE, SWEEP, sweep())
 
 
 def fill_page(page: Path, block: re.Pattern[str], rows: list[str]) -> None:

@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from interop.gate.candidate import ModelPath
     from interop.policy.policy import Policy
     from interop.port import PortOptions
+    from interop.sweep import SweepOptions
     from interop.verify import VerifyOptions
 
 __all__ = [
     "assess", "bench", "check", "compare", "doctor", "export", "finetune", "first_policy", "gate",
-    "gate_all", "inspect", "port", "restore", "verify",
+    "gate_all", "inspect", "inspect_all", "port", "restore", "verify",
 ]  # fmt: skip
 
 # Budgets for which bench has to take time, or a process of its own.
@@ -96,6 +97,23 @@ def inspect(
             say=progress or (lambda _: None),
         )  # fmt: skip
     return inspect_identities(seen, tensors=options.tensors, fed=fed)
+
+
+def inspect_all(
+    store: str | Path,
+    options: InspectOptions | None = None,
+    sweep: SweepOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Report:
+    """Read the header of every model of a store, and write a row for each to `sweep.out`.
+
+    A store is a folder, a prefix (s3://bucket/prefix) or a list of addresses (a .txt file, or "-").
+    Raises ConfigError and ReadError, as `interop.sweep.sweep` does.
+    """
+    from interop.sweep import sweep as sweep_store
+
+    return sweep_store(str(store), options, sweep, progress=progress)
 
 
 def export(
@@ -319,8 +337,11 @@ def gate_all(
     progress: Progress | None = None,
     log: Progress | None = None,
 ) -> Report:
-    """Judge all model files below a folder, as `gate` judges one. `log` is told of a cache that
-    cannot be written, where it is the default one; ConfigError is raised for one that was given."""
+    """Judge all models of a folder, a prefix or a list, as `gate` judges one.
+
+    `log` is told of a cache that cannot be written, where it is the default one; ConfigError is
+    raised for one that was given.
+    """
     from interop.gate import GateOptions
     from interop.gate.repository.cache import Cache, default_folder
     from interop.gate.repository.run import gate_all as judge_all
@@ -333,12 +354,12 @@ def gate_all(
     sweep()
     with _fetching(progress):
         report = judge_all(
-            Path(root),
+            str(root),
             options.policy,
             baseline,
             handed=[_evidence(str(path)) for path in options.evidence],
             cache=cache,
-            workers=options.jobs,
+            how=options,
             make=partial(_make, progress),
             data_hash=data_hash,
             progress=progress,

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from interop.cluster import JOBLIB, SCHEDULER
 from interop.finetune.options import FinetuneOptions
 from interop.identity.user_facts import BuildFacts
 from interop.options import COLUMN, DEVICES, SPLIT, ask, columns_of
 
-BACKENDS = ("loky", "threading", "dask", "ray")
 SAMPLES = (5, 20, 100)  # training records of each class
 
 
@@ -53,11 +53,9 @@ class AssessOptions(BuildFacts):
     device: str = ask("cpu", choices=DEVICES)
     threads: int | None = ask(None, "Threads of the models.", kind=int, least=1)
     seconds: float = ask(2.0, "Time for the latency of all models; 0 leaves it out.", least=0)
-    backend: str = ask("loky", "Where joblib does the work.", choices=BACKENDS)
+    backend: str = ask("loky", "Where joblib does the work.", choices=JOBLIB)
     jobs: int = ask(1, "So many at once.", least=1)
-    scheduler: str | None = ask(
-        None, "Dask's; without, a cluster is started here.", metavar="ADDRESS"
-    )
+    scheduler: str | None = ask(None, SCHEDULER, metavar="ADDRESS")
     cache: Path | None = None
     samples: Sequence[int] = SAMPLES
     factories: Mapping[str, str] = ask(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interop.assess.options import BACKENDS
+from interop.cluster import DASK, JOBLIB, RAY, dask_client
 from interop.errors import ConfigError, ExtraMissing
 from interop.files import placed
 
@@ -46,40 +46,18 @@ class Pool:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Raises ConfigError for no such backend, ExtraMissing where its package is not there."""
-        if self.backend not in BACKENDS:
+        if self.backend not in JOBLIB:
             what = f"{self.backend!r} is no backend"
-            raise ConfigError(what, fix=f"there is {', '.join(BACKENDS)}")
+            raise ConfigError(what, fix=f"there is {', '.join(JOBLIB)}")
         import joblib  # type: ignore[import-untyped]
 
         with contextlib.ExitStack() as opened:
-            if self.backend == "dask":
-                opened.enter_context(_dask(self))
-            if self.backend == "ray":
+            if self.backend == DASK:
+                opened.enter_context(dask_client(self.scheduler, self.jobs))
+            if self.backend == RAY:
                 _ray()
             opened.enter_context(joblib.parallel_config(self.backend, n_jobs=self.jobs))
             yield
-
-
-@contextlib.contextmanager
-def _dask(pool: Pool) -> Iterator[None]:
-    try:
-        from dask.distributed import Client
-    except ImportError:
-        what = "--backend dask needs dask.distributed, which is not installed"
-        raise ExtraMissing(what, fix="pip install 'model-interop[dask]'") from None
-    given = {"address": pool.scheduler} if pool.scheduler else {
-        "n_workers": max(pool.jobs, 1), "threads_per_worker": 1, "processes": True,
-        "dashboard_address": None,
-    }  # fmt: skip
-    try:
-        client: Any = Client(**given)  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise ConfigError(
-            f"no Dask scheduler answers ({error})", where=str(pool.scheduler),
-            fix="start one with dask scheduler, or leave --scheduler away",
-        ) from None  # fmt: skip
-    with client:
-        yield
 
 
 def _ray() -> None:

@@ -28,6 +28,7 @@ from interop.assess.options import AssessOptions
 from interop.assess.pareto import front
 from interop.check import check_identities
 from interop.check.options import CheckOptions
+from interop.cluster import DASK, RAY
 from interop.data import preparation
 from interop.errors import ConfigError
 from interop.facts import (
@@ -62,6 +63,7 @@ from interop.models.backbone import Features, PretrainedSource, bare, input_name
 from interop.rules import run
 from interop.runtimes.pytorch import require_torch_device
 from interop.stats.intervals import share
+from interop.sweep.store import expanded
 from interop.tasks import task as task_of
 
 Array = NDArray[Any]
@@ -98,7 +100,8 @@ def assess(
     *,
     progress: Say | None = None,
 ) -> Report:
-    """Assess each model (whatever `models.backbone.find` takes) on the labelled data set.
+    """Assess each model (whatever `models.backbone.find` takes, or a store of such models) on the
+    labelled data set.
 
     Raises ConfigError, DataError, ModelError, ReadError and ExtraMissing.
     """
@@ -108,7 +111,7 @@ def assess(
         raise ConfigError("no model was given", fix="assess takes one model or more")
     require_torch_device(options.device)
     _check(options)
-    specs = _specs(models, data, options)
+    specs = _specs([one for given in models for one in expanded(given)], data, options)
     say("reading the models")
     specs = [_known(spec, data, options, say) for spec in specs]
     sources = [spec.source() for spec in specs]
@@ -227,7 +230,7 @@ def _seen(
     threads = options.threads
     if jobs > 1 and threads is None:
         threads = max((os.cpu_count() or 1) // jobs, 1)
-    many = (len(specs) > 1 and jobs > 1) or options.backend in ("dask", "ray")
+    many = (len(specs) > 1 and jobs > 1) or options.backend in (DASK, RAY)
     seen: list[Seen]
     if many:
         given = of.spec.closed(), folder, options.device, threads

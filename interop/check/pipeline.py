@@ -19,6 +19,7 @@ from interop.facts import (
     InputRole,
     Intent,
     Level,
+    Measurement,
     Report,
     Skipped,
 )
@@ -124,20 +125,15 @@ def inspect(
     `tensors` lists each of their tensors as well; `fed` is how the model was fed, by inputs.
     """
     measured = () if fed is None else fed.measurements(seen[0].manifest.path)
-    merged: dict[tuple[str, str], Finding] = {}
-    skipped: tuple[Skipped, ...] = ()
-    for identity in seen:
-        findings, skipped = run(Case(b=identity, measurements=measured), levels)
-        for finding in findings:
-            merged.setdefault((finding.rule, finding.what), finding)
-    bad = [f for f in merged.values() if f.level is Level.ERROR]
+    findings, skipped = found_in(seen, measured, levels)
+    bad = [f for f in findings if f.level is Level.ERROR]
     inputs = tuple(describe(f"file#{i.place}" if len(seen) > 1 else "file", i) for i in seen)
     return Report(
         command="inspect",
         outcome=Answer.NO if bad else Answer.YES,
         summary=f"{bad[0].rule}: {bad[0].what}" if bad else inputs[0].summary,
         inputs=inputs,
-        findings=tuple(merged.values()),
+        findings=findings,
         measurements=measured,
         skipped=skipped,
         details=InspectSection(
@@ -146,6 +142,21 @@ def inspect(
             notes=_noted(seen) or None,
         ),
     )
+
+
+def found_in(
+    seen: Sequence[Identity],
+    measured: tuple[Measurement, ...] = (),
+    levels: Mapping[str, Level] | None = None,
+) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
+    """Return what is wrong with the state dicts of one file, and the rules that were skipped."""
+    merged: dict[tuple[str, str], Finding] = {}
+    skipped: tuple[Skipped, ...] = ()
+    for identity in seen:
+        findings, skipped = run(Case(b=identity, measurements=measured), levels)
+        for finding in findings:
+            merged.setdefault((finding.rule, finding.what), finding)
+    return tuple(merged.values()), skipped
 
 
 def _noted(seen: Sequence[Identity]) -> tuple[str, ...]:

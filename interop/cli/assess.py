@@ -27,7 +27,9 @@ Example:
 A MODEL is a checkpoint, a bundle, a folder of transformers', a name such as
 torchvision/resnet18 whose weights lie in the library's cache, or "random:"
 and one of these: the same architecture with weights drawn at random, a
-control that must come last. Features and probes are kept; a run that was
+control that must come last. A folder or prefix (s3://bucket/prefix) of many
+models, and a list of addresses (.txt), stand for all of them; a file on a
+server is fetched whole. Features and probes are kept; a run that was
 killed goes on where it was.
 Exit code 0 where the assessment was made, whatever it says; 1 where a model's
 weights do not fit its architecture: it is left out, the others are assessed.""",

@@ -25,6 +25,7 @@ Example:
       --evidence candidate-fed.json
   interop gate models/a.pth --baseline git:origin/main:models/a.pth
   interop gate --all models --baseline git:origin/main:
+  interop gate --all s3://new/models --baseline s3://served/models
   interop gate --show-config
 
 \b
@@ -43,7 +44,8 @@ Exit codes: 0 pass, 1 fail, 2 unreadable baseline or policy, 3 inconclusive.""",
 )  # fmt: skip
 @click.option(
     "--all", "everything", is_flag=True,
-    help="Judge all model files below CANDIDATE, a folder (here by default).",
+    help="Judge all models below CANDIDATE: a folder (here by default), a prefix "
+    "(s3://bucket/prefix) or a list of addresses (.txt). An interrupted run resumes.",
 )  # fmt: skip
 @options_of(GateOptions)
 @click.option(
@@ -81,5 +83,6 @@ def command(
     if candidate is None or everything:
         report = api.gate_all(candidate or ".", baseline, options, progress=progress, log=say)
     else:
+        options.refuse_for_one()
         report = api.gate(candidate, baseline, options, progress=progress)
     finish(report, form, reports)

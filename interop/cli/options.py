@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def options(kind: type[DataclassInstance], only: Sequence[str] = ()) -> Callable[[F], F]:
+def options(
+    kind: type[DataclassInstance], only: Sequence[str] = (), into: str = "options"
+) -> Callable[[F], F]:
     """An option for each field of the record that says how it is asked for (or for `only` these);
-    the command is given the record as `options`. A record's own fields come first."""
+    the command is given the record as `into`. A record's own fields come first."""
     own = set(kind.__annotations__)
     every = sorted(fields(kind), key=lambda f: f.name not in own)
     asked = [f for f in every if "asked" in f.metadata and (not only or f.name in only)]
@@ -33,7 +35,7 @@ def options(kind: type[DataclassInstance], only: Sequence[str] = ()) -> Callable
             known = {
                 f.name: v for f, v in zip(asked, values.values(), strict=True) if v is not None
             }
-            return command(*args, options=kind(**known), **given)
+            return command(*args, **{into: kind(**known)}, **given)
 
         for one in reversed(asked):
             called = _option(one)(called)

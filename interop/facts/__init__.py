@@ -14,8 +14,8 @@ from interop.facts.compare import (
 from interop.facts.domain import AxisDomain, outside
 from interop.facts.enums import (
     Answer, AxisState, Basis, Danger, Evidence, GapKind, GateState, Group, HeadInput, HeadKind,
-    HeadRole, InputRole, Intent, Layout, Level, MapStep, PartKind, ProofName, Side, TaskName,
-    Unit,
+    HeadRole, InputRole, Intent, Layout, Level, MapStep, PartKind, ProofName, Side, SweptAs,
+    TaskName, Unit,
 )
 from interop.facts.imprint import Imprint, PHOTO_STD, RANGES, WIDE_FAMILIES, is_wide
 from interop.facts.model import (
@@ -40,7 +40,7 @@ __all__ = [
     "Manifest", "MapStep", "Mapped", "Measurement", "Module", "ModuleSpec", "Opened", "PHOTO_STD",
     "PROOFS", "Pair", "Pairing", "Part", "PartChange", "PartKind", "Parts", "Port",
     "Preprocessing", "Proof", "ProofName", "RANGES", "Report", "RowMatch", "Rule", "Section",
-    "Side", "Skipped", "Sparse", "Standing", "StateDict", "Stats", "Storage", "TaskName",
+    "Side", "Skipped", "Sparse", "Standing", "StateDict", "Stats", "Storage", "SweptAs", "TaskName",
     "TensorSpec", "TextPreprocessing", "TriedPreparation", "Unit", "Unreadable", "Verdict",
     "WHOLE", "WIDE_FAMILIES", "Within", "family", "input_divergence", "is_wide",
     "json_key", "outside",

@@ -279,6 +279,7 @@ class InputRole(StrEnum):
     BACKBONE = "backbone"
     SOURCE = "source"
     LIKE = "like"
+    STORE = "store"
 
 
 class GateState(StrEnum):
@@ -288,3 +289,12 @@ class GateState(StrEnum):
     UNCHANGED = "unchanged"
     RENAMED = "renamed"
     NEW = "new"
+
+
+class SweptAs(StrEnum):
+    """What became of a model of a store that is swept."""
+
+    OK = "ok"
+    FAULTY = "faulty"  # a finding of level error
+    UNREADABLE = "unreadable"
+    NO_MODEL = "no model"  # its ending may be of anything, and it is not

@@ -15,12 +15,12 @@ from typing import Any
 
 from interop.errors import ReadError
 from interop.facts import AxisDomain, AxisState, Json, Proof, ProofName
-from interop.gate.companion_files import RECEIPT, named_by
 from interop.reading import read
 from interop.reading.bytes import json_text, location
 from interop.reading.bytes.address import is_remote
 from interop.reading.bytes.links import climbs
 from interop.reading.bytes.source import Source
+from interop.reading.companion_files import RECEIPT, named_by
 
 GRAPH = "model.onnx"
 _MAX_RECEIPT = 1 << 26

@@ -12,7 +12,6 @@ from interop.errors import ReadError
 from interop.facts import Evidence, EvidenceGap, Identity, Level, Report, Unreadable
 from interop.gate import evidence
 from interop.gate.bundle import lost, sealed
-from interop.gate.companion_files import described
 from interop.gate.judge import gate, refuse
 from interop.identity import identify, split_place
 from interop.identity.assumed import assumption
@@ -20,6 +19,7 @@ from interop.identity.imprint import with_imprint
 from interop.policy.policy import Policy
 from interop.reading import parts, read
 from interop.reading.bytes.address import shown
+from interop.reading.companion_files import described
 
 # What is missing, and the two files -> the reports that can be made here.
 Make = Callable[[Policy, Mapping[str, EvidenceGap], Identity, Identity], Sequence[Report]]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from interop.options import ask
 from interop.policy.policy import Policy
+from interop.sweep.options import SweepOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateOptions:
-    """`policy` says what a candidate has to be. `jobs` and the cache are for all models below a
-    folder."""
+class GateOptions(SweepOptions):
+    """`policy` says what a candidate has to be. The cache, and what `SweepOptions` has, are for
+    all models of a store."""
 
     policy: Policy = field(default_factory=Policy)
     evidence: Sequence[str | Path] = ask(
@@ -22,7 +23,6 @@ class GateOptions:
         "json:PATH; repeatable.",
         metavar="JSON",
     )
-    jobs: int | None = ask(None, "Processes for --all.  [default: CPUs]", kind=int, least=1)
     cache: Path | None = ask(
         None, "Where --all keeps what it judged.  [default: $XDG_CACHE_HOME/interop]", kind=Path
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from interop.facts import Finding, Measurement, Report
 from interop.facts.sections.check import InspectSection
-from interop.report import fed
+from interop.report import fed, swept
 from interop.report.curves import WRITTEN, shortened
 from interop.report.units import quantity
 from interop.report.values import known, of, span
@@ -56,6 +56,7 @@ def render(report: Report) -> str:
                 for p in report.proofs)),
         _table(("measured", "of", "value", "95 % interval"), map(_figures, report.measurements)),
         *_fed(report),
+        *_swept(report),
         *_learning(report),
         *(_finding(finding) for finding in faults(report)),
         *(_finding(finding, why) for finding, why in waived(report)),
@@ -101,6 +102,14 @@ def _fed(report: Report) -> Iterator[str]:
     yield text(fed.headline(seen))
     for one in () if seen.why else (fed.answers(seen), fed.tried(seen)):
         yield _table(tuple(map(text, one.head)), (tuple(map(text, row)) for row in one.rows))
+
+
+def _swept(report: Report) -> Iterator[str]:
+    """How many models of a store there are of each kind."""
+    if swept.is_swept(report):
+        for one in swept.tables(report):
+            yield _table(one.head, (tuple(map(text, row)) for row in one.rows))
+        yield text(swept.unlisted(report))
 
 
 def _learning(report: Report) -> Iterator[str]:

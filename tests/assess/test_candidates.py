@@ -168,3 +168,26 @@ def test_a_control_of_another_shape_is_not_found(tmp_path):
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
     assert not see(spec, data, kept).cached
+
+
+def test_a_folder_and_a_list_stand_for_their_models(tmp_path, monkeypatch):
+    from interop.assess import pipeline
+
+    for name in ("base", "squeezenet"):
+        (tmp_path / "models").mkdir(exist_ok=True)
+        (tmp_path / "models" / f"{name}.pth").symlink_to(DIGITS / f"{name}.pth")
+    (tmp_path / "list.txt").write_text(f"# one\n{DIGITS / 'shufflenet.pth'}\n")
+    seen = []
+
+    def stop(spec, *_):
+        seen.append(spec.name)
+        return spec
+
+    def ends(*_):
+        raise StopIteration
+
+    monkeypatch.setattr(pipeline, "_known", stop)
+    monkeypatch.setattr(pipeline, "_task", ends)
+    with pytest.raises(StopIteration):
+        pipeline.assess([str(tmp_path / "models"), str(tmp_path / "list.txt")], "held")
+    assert seen == ["base", "squeezenet", "shufflenet"]

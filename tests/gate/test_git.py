@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from interop.errors import ConfigError
-from interop.gate.repository.discover import grouped, in_folder, in_repository
+from interop.gate.repository.discover import in_repository, in_store
 from interop.gate.repository.git import GitPath, Repository, is_pointer, parse
+from interop.reading.grouping import grouped
+from interop.sweep.store import opened
 from tests.helpers.git import git
 
 
@@ -175,10 +177,10 @@ def test_outside_of_git_size_and_time_tell(tmp_path: Path) -> None:
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "a.pth").write_bytes(b"x")
     (tmp_path / "a.pth").write_bytes(b"x")
-    (unit,) = in_folder(tmp_path)
+    (unit,) = in_store(opened(str(tmp_path)))
     assert unit.path == "a.pth" and not unit.clean
     os.utime(tmp_path / "a.pth", ns=(1, 1))
-    assert in_folder(tmp_path)[0].identity != unit.identity
+    assert in_store(opened(str(tmp_path)))[0].identity != unit.identity
 
 
 # ---------------------------------------------------------------- files beside it

@@ -20,6 +20,7 @@ from interop.gate.repository.cache import Cache
 from interop.gate.repository.run import gate_all
 from interop.policy.policy import Policy, read_policy
 from interop.report.json import to_json
+from interop.sweep import SweepOptions
 from tests.gate.test_git import pointer
 from tests.helpers.git import git
 
@@ -46,7 +47,9 @@ def states(report: Report) -> dict[str, tuple[str, str]]:
 
 
 def run(root: Path, **more: Any) -> Report:
-    return gate_all(root, more.pop("policy", POLICY), more.pop("baseline", "git:main:"), **more)
+    how = SweepOptions(jobs=more.pop("workers", None))
+    policy, baseline = more.pop("policy", POLICY), more.pop("baseline", "git:main:")
+    return gate_all(root, policy, baseline, how=how, **more)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

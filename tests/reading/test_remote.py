@@ -25,6 +25,7 @@ from interop.reading import read
 from interop.reading.bytes import location, remote
 from interop.reading.bytes.address import is_remote
 from tests.conftest import Run
+from tests.helpers.s3 import served
 from tests.helpers.server import Files, Server
 
 GB = 1 << 30
@@ -281,32 +282,11 @@ def test_a_repository_of_the_hub_by_its_own_client(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """An S3 server on loopback; the environment variables that point to it are for its users."""
+    """A bucket of an S3 server on loopback."""
     pytest.importorskip("moto")
     pytest.importorskip("s3fs")
-    code = (
-        "from moto.server import ThreadedMotoServer as S\n"
-        "s = S(ip_address='127.0.0.1', port=0, verbose=False); s.start()\n"
-        "print(s.get_host_and_port()[1], flush=True)\n"
-        "import sys; sys.stdin.read()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdin is not None
-    port = process.stdout.readline().strip()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import s3fs
-
-        store = s3fs.S3FileSystem(use_listings_cache=False)
-        store.mkdir("models")
-        yield "s3://models"
-    process.stdin.close()
-    process.wait(10)
+    with served("models") as address:
+        yield address
 
 
 def test_files_and_folders_of_an_s3_server(bucket: str, tmp_path: Path) -> None:

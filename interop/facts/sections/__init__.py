@@ -10,9 +10,9 @@ from importlib import import_module
 
 from interop.facts.section import Section
 
-# command -> its sections; that of `bench --compare` is a second one
+# command -> its sections; those of `bench --compare` and `inspect --all` are second ones
 SECTIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "inspect": (("check", "InspectSection"),),
+    "inspect": (("check", "InspectSection"), ("sweep", "SweepSection")),
     "check": (("check", "CheckSection"),),
     "port": (("export", "PortSection"),),
     "export": (("export", "ExportSection"),),

@@ -1,20 +1,18 @@
-"""A folder of a repository -> the models in it: single files, and folders that are one model."""
+"""A repository or a store -> the models in it: single files, and folders that are one model."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from interop.gate.companion_files import ENDINGS, INDEX, by_name
 from interop.gate.repository.git import Repository, unit_id
-from interop.reading import folder as folders
+from interop.reading.bytes.address import is_remote
+from interop.reading.grouping import grouped, may_be_other
+from interop.sweep.store import File, Store
 
-# Files of these may be anything; they count where they are read as a model.
-PERHAPS = (".bin", ".pkl", ".pickle", ".h5", ".hdf5", ".npz")
-_WHOLE = ("interop.json", "saved_model.pb", *folders.INDEXES)
-_SKIPPED = ("rng_state", ".")
+_AT_ONCE = 16  # requests to a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +37,38 @@ def in_repository(repository: Repository, under: str = "") -> list[Unit]:
     return list(_units(repository.root, [*blobs, *dirty], under, blobs))
 
 
-def in_folder(root: Path) -> list[Unit]:
-    """The models below a folder that is in no repository; hidden folders are left out."""
-    paths = []
-    for place, inner, names in os.walk(root):
-        inner[:] = sorted(n for n in inner if not n.startswith("."))
-        front = Path(place).relative_to(root).as_posix()
-        paths += [n if front == "." else f"{front}/{n}" for n in names]
-    return list(_units(root, paths, "", {}))
+def in_store(store: Store) -> list[Unit]:
+    """The models of a folder, a prefix or a list.
+
+    Here path, size and time of change identify a file; on a server size and ETag, the same in any
+    place. Raises ReadError if a server refuses.
+    """
+    files = _looked_at(store)
+    units = []
+    for path, inner in sorted(store.models.items()):
+        perhaps = inner[0] == path and may_be_other(path)
+        identity = tuple(_identity(store, path, file, files[file]) for file in sorted(inner))
+        units.append(Unit(path, tuple(inner), identity, clean=False, perhaps=perhaps))
+    return units
 
 
-def grouped(paths: Iterable[str]) -> dict[str, list[str]]:
-    """The path of each model -> its files, of all the paths of a tree."""
-    by_folder: dict[str, list[str]] = {}
-    for path in paths:
-        by_folder.setdefault(path.rpartition("/")[0], []).append(path)
-    whole = {f for f, inner in by_folder.items() if f and _is_model({_name(p) for p in inner})}
-    models: dict[str, list[str]] = {}
-    for folder, inner in by_folder.items():
-        owner = next((w for w in (folder, *_above(folder)) if w in whole), None)
-        if owner is not None:
-            models.setdefault(owner, []).extend(inner)
-            continue
-        by_path = {_name(path): path for path in inner}
-        shards = {n for name in by_path if INDEX.fullmatch(name) for n in by_name(name, by_path)}
-        for name, path in by_path.items():
-            model = name.lower().endswith((*ENDINGS, *PERHAPS)) and not _beside(name)
-            if INDEX.fullmatch(name) or (model and name not in shards):
-                models[path] = [path, *(by_path[n] for n in by_name(name, by_path))]
-    return models
+def _looked_at(store: Store) -> Mapping[str, File]:
+    """What identifies the files; of a list, a request each tells it."""
+    unknown = [path for path, file in store.files.items() if not file.stamp]
+    if not unknown or not store.remote:
+        return store.files
+    from interop.reading.bytes import remote
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        found = threads.map(lambda path: remote.file(store.address(path)), unknown)
+        return {**store.files, **{p: File(*f) for p, f in zip(unknown, found, strict=True)}}
+
+
+def _identity(store: Store, model: str, path: str, file: File) -> str:
+    address = store.address(path)
+    if not is_remote(address) or not file.stamp:
+        return f"{address} {file.size} {file.stamp}"
+    return f"{path.removeprefix(model)} etag:{file.stamp}:{file.size:012}"
 
 
 def _units(root: Path, paths: list[str], under: str, blobs: dict[str, str]) -> Iterator[Unit]:
@@ -80,11 +81,6 @@ def _units(root: Path, paths: list[str], under: str, blobs: dict[str, str]) -> I
         )  # fmt: skip
 
 
-def may_be_other(path: str) -> bool:
-    """Whether the ending alone does not say that a file is a model."""
-    return path.lower().endswith(PERHAPS)
-
-
 def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
     stamps = []
     for file in sorted(files):
@@ -95,23 +91,3 @@ def _stamps(root: Path, files: list[str]) -> tuple[str, ...]:
             stamp = str(error.errno)
         stamps.append(f"{root / file} {stamp}")
     return tuple(stamps)
-
-
-def _is_model(names: set[str]) -> bool:
-    if names & set(_WHOLE) or {"model.onnx", "model.safetensors"} <= names:
-        return True
-    if ".metadata" in names and any(n.endswith(".distcp") for n in names):
-        return True
-    return "config.json" in names and bool(names & set(folders.PREFERRED))
-
-
-def _above(folder: str) -> Iterator[str]:
-    yield from (p.as_posix() for p in PurePosixPath(folder).parents if p.as_posix() != ".")
-
-
-def _beside(name: str) -> bool:
-    return name in folders.BESIDE or name.startswith(_SKIPPED)
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]

@@ -19,8 +19,8 @@ from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 
 from interop.errors import ConfigError
-from interop.gate.companion_files import DESCRIPTIONS, PICKLES, named_by, read_of
 from interop.reading.bytes import location
+from interop.reading.companion_files import DESCRIPTIONS, PICKLES, named_by, read_of
 
 PREFIX = "git:"
 _POINTER = re.compile(

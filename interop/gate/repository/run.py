@@ -1,38 +1,47 @@
-"""A repository's model files and a baseline -> one Report of all of them.
+"""Many models and a baseline -> one Report of all of them.
 
-Each is judged in a process of a pool, or taken from the cache. Which files changed is git's to say:
-of one that did not, the header is read once and its content never.
+Each is judged by one of many processes, or taken from the cache. Which files changed is git's to
+say, or a listing's: of one that did not, the header is read once and its content never.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from filecmp import cmp
 from pathlib import Path
 
+from interop.cluster import LOCAL
 from interop.errors import ConfigError, InteropError, ReadError
-from interop.facts import Answer, Finding, GateState, Input, Level, Report
+from interop.facts import Answer, Finding, GateState, Input, Json, Level, Report
 from interop.facts.sections.gate import GatedModel, GateSection
 from interop.gate.candidate import DataHash, Make, ModelPath, judge
-from interop.gate.companion_files import DESCRIPTIONS, named_by
 from interop.gate.repository import cache as caches
-from interop.gate.repository.discover import Unit, grouped, in_folder, in_repository, may_be_other
+from interop.gate.repository.discover import Unit, in_repository, in_store
 from interop.gate.repository.git import GitPath, Repository, parse, unit_id
 from interop.gate.repository.renames import renames
 from interop.gate.scratch import scratch
 from interop.policy.policy import Policy
+from interop.reading.bytes.address import is_remote, shown
+from interop.reading.companion_files import DESCRIPTIONS, named_by
+from interop.reading.grouping import grouped, may_be_other
 from interop.report.json import decode, to_json
+from interop.sweep import SweepOptions, table
+from interop.sweep.spread import spread
+from interop.sweep.store import at, is_store, opened
 
 Say = Callable[[str], None]
 _FEW = 3  # so few are judged sooner than a pool has started
 _WORD = {
     Answer.YES: "pass", Answer.NO: "FAIL", Answer.UNKNOWN: "inconclusive", Answer.NA: "skipped",
+}  # fmt: skip
+# What a row of --out holds; the words are those of `interop.sweep.table`.
+COLUMNS = {
+    "path": "text", "state": "text", "outcome": "text", "summary": "text", "findings": "findings",
+    "cached": "flag", "was": "text",
 }  # fmt: skip
 _WORST = (Answer.NO, Answer.UNKNOWN, Answer.YES, Answer.NA)
 _MOVED = (GateState.CHANGED, GateState.RENAMED)  # these are held against what the baseline has
@@ -58,36 +67,40 @@ class Job:
 class Setting:
     """What all jobs have in common: where the files are, and what they are held against."""
 
-    root: Path
+    root: str
     repository: Repository | None
     ref: str
-    baseline: Path | None
+    baseline: str | None
     handed: tuple[Report, ...]
     data_hash: DataHash | None
 
 
 def gate_all(
-    root: Path,
+    root: str | Path,
     policy: Policy,
     baseline: str,
     *,
     handed: Sequence[Report] = (),
     cache: caches.Cache | None = None,
-    workers: int | None = None,
+    how: SweepOptions | None = None,
     make: Make | None = None,
     data_hash: DataHash | None = None,
     progress: Say | None = None,
 ) -> Report:
     """Judge every model below `root` by the policy, each against the same path of the baseline.
 
-    `baseline` is "git:REF:" or a folder. A model that the baseline does not hold is judged by
-    itself. `details.models` has a record each, which says whether it came from the cache. Raises
-    ConfigError where there is no model, no baseline, or one that cannot be read.
+    `root` is a folder, a prefix of a server or a list of addresses, `baseline` "git:REF:" or a
+    folder or prefix with the same paths; `how` says where the work is done. A model that the
+    baseline does not hold is judged by itself. `details.models` has a record each, which says
+    whether it came from the cache. Raises ConfigError where there is no model, no baseline, or one
+    that cannot be read.
     """
-    say = progress or (lambda _: None)
-    setting, units, before = _survey(root, baseline, tuple(handed), data_hash)
+    say, how = progress or (lambda _: None), how or SweepOptions()
+    if how.out is not None:
+        table.check_target(how.out)
+    setting, units, before = _survey(str(root), baseline, tuple(handed), data_hash)
     if not units:
-        raise ConfigError("holds no model files", where=str(root), fix="give another folder")
+        raise ConfigError("holds no model files", where=shown(str(root)), fix="give another folder")
     today = datetime.now(UTC).date()
     new = {u.path: u.identity for u in units if u.path not in before and not u.perhaps}
     gone = {path: before[path] for path in sorted(before.keys() - {u.path for u in units})}
@@ -100,7 +113,7 @@ def gate_all(
         if cache is not None and (known := _stored(cache, job)) is not None:
             records[job.unit.path] = known
     todo = [job for job in jobs if job.unit.path not in records]
-    for job, record in _judged(todo, setting, workers or _cpus()):
+    for job, record in _judged(todo, setting, how):
         say(f"{len(records) + 1} of {len(jobs)} models")
         records[job.unit.path] = record
         # Evidence ages, and lies outside of the files.
@@ -112,6 +125,8 @@ def gate_all(
             if any(f.rule == "evidence-missing" for f in records[job.unit.path].findings):
                 records[job.unit.path] = _record(job, setting, make, say)
     removed = [path for path in gone if path not in renamed.values()]
+    if how.out is not None:
+        table.write(how.out, COLUMNS, (_row(records[job.unit.path]) for job in jobs))
     return _report(policy, [records[job.unit.path] for job in jobs], removed)
 
 
@@ -127,24 +142,24 @@ def _stored(cache: caches.Cache, job: Job) -> GatedModel | None:
 
 
 def _survey(
-    root: Path, baseline: str, handed: tuple[Report, ...], data_hash: DataHash | None
+    root: str, baseline: str, handed: tuple[Report, ...], data_hash: DataHash | None
 ) -> tuple[Setting, list[Unit], dict[str, tuple[str, ...]]]:
-    """The units of the working tree, and what identifies each unit of the baseline."""
-    if not root.is_dir():
-        raise ConfigError("is no folder", where=str(root), fix="give a folder of models")
+    """The units of the working tree or store, and what identifies each unit of the baseline."""
     if (spec := parse(baseline)) is None:
-        other = Path(baseline)
-        if not other.is_dir():
-            fix = "give git:REF: or a folder with the same paths"
-            raise ConfigError("is no folder to hold many models against", where=baseline, fix=fix)
-        units = in_folder(root)
-        before = {u.path: u.identity for u in in_folder(other)}
-        return Setting(root, None, "", other, handed, data_hash), units, before
+        store, other = opened(root), opened(_of_many(baseline), empty=True)
+        before = {u.path: u.identity for u in in_store(other)}
+        setting = Setting(_from_anywhere(store.root), None, "", _from_anywhere(other.root), handed,
+                          data_hash)  # fmt: skip
+        return setting, in_store(store), before
+    if not Path(root).is_dir():
+        what = "is no folder" if not is_store(root) else "is in no git repository"
+        fix = f"give a folder of models, or a baseline that is none of git's, not {baseline}"
+        raise ConfigError(what, where=shown(root), fix=fix)
     if spec.path:
         fix = f"leave the path out: git:{spec.ref}:"
         raise ConfigError("names one path, for many models", where=baseline, fix=fix)
-    repository = Repository(root)
-    under = os.path.relpath(root.resolve(), repository.root.resolve())
+    repository = Repository(Path(root))
+    under = os.path.relpath(Path(root).resolve(), repository.root.resolve())
     units = in_repository(repository, Path(under).as_posix())
     blobs = repository.files(spec.ref, "" if under == "." else Path(under).as_posix())
     oids = {path: blob.oid for path, blob in blobs.items()}
@@ -155,12 +170,27 @@ def _survey(
         if not absent.issuperset(files)
     }
     ref = repository.commit(spec.ref)
-    return Setting(repository.root, repository, ref, None, handed, data_hash), units, before
+    return Setting(str(repository.root), repository, ref, None, handed, data_hash), units, before
+
+
+def _of_many(baseline: str) -> str:
+    """A baseline that may hold many models."""
+    remote = is_remote(baseline)
+    if not (remote or Path(baseline).is_dir()) or baseline.startswith(("http:", "https:")):
+        fix = "give git:REF:, or a folder or prefix with the same paths"
+        what = "is no folder to hold many models against"
+        raise ConfigError(what, where=shown(baseline), fix=fix)
+    return baseline
+
+
+def _from_anywhere(root: str) -> str:
+    """A root as a process has it that works elsewhere."""
+    return root if is_remote(root) else os.path.abspath(root)  # noqa: PTH100 - "" is a list's
 
 
 def _job(
     unit: Unit,
-    root: Path,
+    root: str,
     before: Mapping[str, tuple[str, ...]],
     policy: Policy,
     today: date,
@@ -174,46 +204,30 @@ def _job(
         state = GateState.RENAMED
     elif was is None:
         state = GateState.NEW
-    own = policy.of(root / unit.path)
+    own = policy.of(at(root, unit.path))
     name = caches.key(unit.path, unit.identity, path, was, may, own.sha256(today))
     return Job(unit, state, own, was or (), name, path, may)
 
 
 # ---------------------------------------------------------------- judging them
 
-_shared: Setting | None = None
-
-
-def _share(setting: Setting) -> None:
-    global _shared
-    _shared = setting
-
 
 def _judged(
-    jobs: Sequence[Job], setting: Setting, workers: int
+    jobs: Sequence[Job], setting: Setting, how: SweepOptions
 ) -> Iterator[tuple[Job, GatedModel]]:
-    if len(jobs) <= _FEW or workers < 2:
-        for job in jobs:
-            yield job, _record(job, setting)
-        return
-    from interop.identity.index import lookup
-
-    lookup.load()  # once, before the processes part
-    with ProcessPoolExecutor(workers, initializer=_share, initargs=(setting,)) as pool:
-        # What has to be read as a whole goes first: the pool ends even.
-        order = sorted(jobs, key=lambda job: job.state is GateState.UNCHANGED)
-        waiting = {pool.submit(_in_pool, part): part for part in _parts(order, workers)}
-        try:
-            for done in as_completed(waiting):
-                for job, (record, fault) in zip(waiting[done], done.result(), strict=True):
-                    if record is None:
-                        raise _error(fault)
-                    yield job, record
-        except BrokenProcessPool:
-            fix = "give fewer --jobs"
-            raise ConfigError("a process was killed, for want of memory perhaps", fix=fix) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    if len(jobs) <= _FEW and how.backend == LOCAL:
+        how = replace(how, jobs=1)
+    # What has to be read as a whole goes first: the pool ends even.
+    order = sorted(jobs, key=lambda job: job.state is GateState.UNCHANGED)
+    forks = not is_remote(setting.root) and not is_remote(setting.baseline or "")
+    for part, found in spread(_records, setting, _parts(order, how.processes), how, forks=forks):
+        if found is None:
+            what, fix = "judging it kills its process, possibly out of memory", "give fewer --jobs"
+            raise ConfigError(what, where=part[0].unit.path, fix=fix)
+        for job, (record, fault) in zip(part, found, strict=True):
+            if record is None:
+                raise _error(fault)
+            yield job, record
 
 
 def _parts(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Job]]:
@@ -226,12 +240,14 @@ def _parts(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Job]]:
         start += step
 
 
-def _in_pool(jobs: Sequence[Job]) -> list[tuple[GatedModel | None, tuple[str, ...]]]:
-    assert _shared is not None
+def _records(
+    setting: Setting, jobs: Sequence[Job]
+) -> list[tuple[GatedModel | None, tuple[str, ...]]]:
+    """The record of each model, or the error that ends the run, in words that can be sent."""
     judged: list[tuple[GatedModel | None, tuple[str, ...]]] = []
     for job in jobs:
         try:
-            judged.append((_record(job, _shared), ()))
+            judged.append((_record(job, setting), ()))
         except InteropError as error:
             judged.append((None, (error.what, error.where, error.fix, error.rule)))
     return judged
@@ -255,10 +271,10 @@ def _one(
     job: Job, setting: Setting, place: Path, make: Make | None, say: Say | None
 ) -> tuple[Job, Report]:
     path = job.unit.path
-    here = setting.root / path
+    here = at(setting.root, path)
     if setting.repository is not None:
-        here = setting.repository.pointed(here, place / "candidate")
-    candidate = ModelPath(str(here), path)
+        here = str(setting.repository.pointed(Path(here), place / "candidate"))
+    candidate = ModelPath(here, shown(path))
     if job.state not in _MOVED:
         return job, _alone(job, candidate)
     evident = _needs_evidence(job.policy, setting.handed)
@@ -267,8 +283,8 @@ def _one(
         baseline = ModelPath(str(there), str(GitPath(setting.ref[:12], job.was)))
     else:
         assert setting.baseline is not None
-        baseline = ModelPath(str(setting.baseline / job.was))
-    if _equal(Path(candidate.path), Path(baseline.path)):  # touched, or copied
+        baseline = ModelPath(at(setting.baseline, job.was))
+    if _equal(candidate.path, baseline.path):  # touched, or copied
         state = GateState.UNCHANGED if job.state is GateState.CHANGED else job.state
         return replace(job, state=state), _alone(job, candidate)
     try:
@@ -292,9 +308,12 @@ def _one(
         raise
 
 
-def _equal(a: Path, b: Path) -> bool:
+def _equal(one: str, other: str) -> bool:
     """Whether two models have the same bytes: all files of two folders; of two files also those
-    beside them that say what they are or hold their weights."""
+    beside them that say what they are or hold their weights. Of servers the ETags have said it."""
+    if is_remote(one) or is_remote(other):
+        return False
+    a, b = Path(one), Path(other)
     if a.is_dir() and b.is_dir():
         names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file())
         same = names == sorted(p.relative_to(b) for p in b.rglob("*") if p.is_file())
@@ -354,11 +373,6 @@ def _told(job: Job, report: Report) -> GatedModel:
     )
 
 
-def _cpus() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
 # ---------------------------------------------------------------- all in one
 
 
@@ -394,6 +408,13 @@ def _findings(record: GatedModel) -> Iterator[Finding]:
             place=f"{record.path}#{within}" if within else record.path,
             facts={**finding.facts, "model": record.path},
         )
+
+
+def _row(record: GatedModel) -> dict[str, Json]:
+    """What was said of one model, flat."""
+    found = [{"level": str(f.level), "rule": f.rule, "what": f.what} for f in record.findings]
+    flat: dict[str, Json] = {name: getattr(record, name) for name in COLUMNS}
+    return {**flat, "state": str(record.state), "outcome": str(record.outcome), "findings": found}
 
 
 def _summary(records: Sequence[GatedModel], counts: Mapping[Answer, int], gone: int) -> str:

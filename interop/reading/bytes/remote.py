@@ -11,10 +11,12 @@ import mmap
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from shutil import disk_usage, rmtree
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from interop.errors import ExtraMissing, ReadError
 from interop.reading.bytes import address as location
@@ -41,6 +43,7 @@ class FetchedParts:
         if about.get("type") == "directory":
             raise unrecognised(shown(address), "is a folder", "name the file in it")
         size = about.get("size")
+        self._listed = address in _LISTED
         self._parts: list[tuple[int, bytes]] = []
         self._whole: mmap.mmap | bytes | None = None
         self.size = size or 0
@@ -110,6 +113,10 @@ class FetchedParts:
     def _fetch(self, start: int, end: int) -> bytes | None:
         """The bytes [start, end); None where the server would rather send the whole file."""
         with _told(self.address):
+            if self._listed:  # opening it would ask for its size once more
+                return self._counted(
+                    self._fs.cat_file(self._path, start=start, end=end), end - start
+                )
             if self._file is None:
                 self._file = self._fs.open(self._path, "rb", cache_type="none")
             self._file.seek(start)
@@ -117,10 +124,13 @@ class FetchedParts:
                 data: bytes = self._file.read(end - start)
             except ValueError:  # what fsspec raises, before it takes the bytes
                 return None
+        return self._counted(data, end - start)
+
+    def _counted(self, data: bytes, wanted: int) -> bytes:
         self.requests += 1
         self.fetched += len(data)
-        if len(data) != end - start:
-            what = f"the server sent {len(data):,} bytes where {end - start:,} were asked for"
+        if len(data) != wanted:
+            what = f"the server sent {len(data):,} bytes where {wanted:,} were asked for"
             raise truncated(shown(self.address), what, "fetch the file and check it here")
         return data
 
@@ -190,6 +200,61 @@ def names(address: str) -> list[str]:
     return sorted(name.rstrip("/").rpartition("/")[2] for name in files)
 
 
+class File(NamedTuple):
+    """A file of a store: its size in bytes (0 if the server does not tell), and what changes with
+    its content: an ETag, else the time of change; "" if there is neither."""
+
+    size: int
+    stamp: str
+
+
+def below(address: str) -> dict[str, File]:
+    """Return the files below a folder or prefix, each by its path from there, of one listing.
+
+    Folders with a dot in front are left out. Raises ReadError.
+    """
+    fs, path = _filesystem(address)
+    with _told(address):
+        found = fs.find(path, detail=True)
+    front = len(path.rstrip("/")) + 1
+    paths = ((name[front:], about) for name, about in found.items() if not name.endswith("/"))
+    return {
+        p: _as_file(about) for p, about in paths if p and "/." not in f"/{p.rpartition('/')[0]}"
+    }
+
+
+def file(address: str) -> File:
+    """Return what a store says of one file, of one request. Raises ReadError."""
+    return _as_file(_about(address))
+
+
+_STAMPS = ("ETag", "etag", "blob_id", "oid", "md5Hash", "LastModified", "last_modified", "mtime")
+
+
+def _as_file(about: dict[str, Any]) -> File:
+    stamp = next((str(about[k]).strip('"') for k in _STAMPS if about.get(k)), "")
+    return File(int(about.get("size") or 0), stamp)
+
+
+_LISTED: dict[str, dict[str, Any]] = {}
+
+
+@contextmanager
+def listed(address: str, size: int) -> Iterator[None]:
+    """Take a file's size from a listing while it is read: one request fewer, or three.
+
+    A server that sends no part of a file has no listings, so parts are asked for at once.
+    """
+    if address.startswith(("http:", "https:")) or not size:
+        yield
+        return
+    _LISTED[address] = {"type": "file", "size": size}
+    try:
+        yield
+    finally:
+        _LISTED.pop(address, None)
+
+
 @cache
 def _filesystem(address: str) -> tuple[Any, str]:
     try:
@@ -214,6 +279,8 @@ def _filesystem(address: str) -> tuple[Any, str]:
 
 
 def _about(address: str) -> dict[str, Any]:
+    if (known := _LISTED.get(address)) is not None:
+        return known
     fs, path = _filesystem(address)
     with _told(address):
         about: dict[str, Any] = fs.info(path)

@@ -12,6 +12,7 @@ from typing import Any
 from interop.facts import Answer, Json, Report
 from interop.facts.sections.check import CheckSection
 from interop.facts.sections.doctor import DoctorSection
+from interop.report import swept
 from interop.report.html import fed, training
 from interop.report.html.bench import Measured, cards, figures, flips, tables
 from interop.report.html.components import Card, facts_table, flat
@@ -24,7 +25,7 @@ _SIGNS = {Answer.YES: "✓", Answer.NO: "✗", Answer.UNKNOWN: "?", Answer.NA: "
 # Shown in a place of their own, or of use to programs alone.
 _ELSEWHERE = (
     "values", "conditions", "predictions", "problems", "intent", "previews", "classes",
-    "curves", "fed",
+    "curves", "fed", "outcomes", "containers", "architectures", "rules",
 )  # fmt: skip
 # Of an assessment all that its tables, cards and drawings show.
 _ASSESSED = (
@@ -74,7 +75,7 @@ def _measured(report: Report, measured: Measured) -> dict[str, Any]:
     return {
         "cards": [*fed.cards(report), *_values(report), *cards(measured)],
         "figures": [*fed.figures(report), *training.figures(report), *figures(measured)],
-        "tables": [*fed.tables(report), *_moved(report), *tables(measured)],
+        "tables": [*fed.tables(report), *_swept(report), *_moved(report), *tables(measured)],
     }
 
 
@@ -108,6 +109,11 @@ def _values(report: Report) -> list[Card]:
     """What became of A's weights in B."""
     values = report.section(CheckSection).values
     return [Card("What became of the weights?", values.sentence)] if values else []
+
+
+def _swept(report: Report) -> list[Table]:
+    """How many models of a store there are of each kind."""
+    return list(swept.tables(report)) if swept.is_swept(report) else []
 
 
 def _moved(report: Report, most: int = 50) -> list[Table]:

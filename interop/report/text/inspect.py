@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from interop.facts import Danger, Evidence, HeadInput, HeadKind, HeadRole, Input, Json, Report
 from interop.facts.sections.check import InspectSection, TensorRow
+from interop.report.swept import is_swept
 from interop.report.table import table
 from interop.report.text import fed
 from interop.report.text.measurements import measured_blocks
@@ -15,7 +16,11 @@ from interop.report.units import in_bytes
 MOST_STATE_DICTS, MOST_NAMES, MOST_HEADS = 8, 12, 6
 
 
-def blocks(report: Report) -> list[list[str]]:
+def blocks(report: Report) -> Iterable[list[str]]:
+    if is_swept(report):
+        from interop.report.text import sweep
+
+        return sweep.blocks(report)
     section = report.section(InspectSection)
     listed = section.tensors or {}
     more = len(report.inputs) - MOST_STATE_DICTS

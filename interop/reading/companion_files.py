@@ -38,7 +38,7 @@ _MOST_LIST = 1 << 26  # bytes of an index of shards
 
 def by_name(name: str, there: Collection[str]) -> list[str]:
     """Which of the names in a model file's folder belong to it, as far as names tell."""
-    names = [n for n in there if n in DESCRIPTIONS and n != name]
+    names = [n for n in DESCRIPTIONS if n in there and n != name]
     if name.lower().endswith(".onnx"):
         names += [n for n in there if n not in names and _may_hold(n, name)]
     elif index := INDEX.fullmatch(name):
@@ -49,13 +49,22 @@ def by_name(name: str, there: Collection[str]) -> list[str]:
     return sorted(names)
 
 
+def loose(name: str) -> bool:
+    """Whether a file may hold weights of any graph beside it, as far as its name tells."""
+    return _holds(name.lower()) and not name.lower().endswith(ENDINGS)
+
+
 def _may_hold(name: str, graph: str) -> bool:
     low, stem = name.lower(), graph[: -len(".onnx")]
-    if name == graph or low.startswith(_NAMED) or low.endswith(_WORDS):
+    if name == graph or not _holds(low):
         return False
     if low.endswith(ENDINGS):  # a bundle's graph has its weights in the safetensors of its name
         return name.startswith(f"{stem}.") and not low.endswith(".onnx")
     return True
+
+
+def _holds(low: str) -> bool:
+    return not low.startswith(_NAMED) and not low.endswith(_WORDS)
 
 
 def named_by(file: Path) -> list[str]:
