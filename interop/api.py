@@ -132,18 +132,70 @@ def export(
     """
     need_torch_side("export")
     from interop.export import ExportOptions
-    from interop.export import export as export_identity
-    from interop.imprint import decided
 
     options = options or ExportOptions()
     identity = _identified(checkpoint, options.measurable(options.data), progress)
+    return _exported(identity, out or _named_after(checkpoint), options, progress, log)
+
+
+def export_all(
+    checkpoints: Sequence[str | Path],
+    folder: str | Path,
+    options: ExportOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    log: Progress | None = None,
+) -> Report:
+    """Writes a bundle of each checkpoint into `folder`, under the name that it has by itself.
+
+    All are read before the first is built: what cannot be read raises ReadError, and two of one
+    name ConfigError, with nothing written. After that one that fails keeps no other from its
+    bundle.
+    """
+    need_torch_side("export")
+    from interop.export import ExportOptions
+    from interop.export.bundle import check_target
+    from interop.export.several import several
+
+    options = options or ExportOptions()
+    folders: dict[str, Path] = {}
+    for path in dict.fromkeys(map(str, checkpoints)):
+        own = Path(folder) / _named_after(path).name
+        if own in folders.values():
+            what = f"{own} would be the bundle of two checkpoints"
+            raise ConfigError(what, where=path, fix="export one of them by itself")
+        check_target(own, options.force)
+        folders[path] = own
+    facts = options.measurable(options.data)
+    identities = {path: _identified(path, facts, progress) for path in folders}
+
+    def one(path: str, out: Path) -> Report:
+        def say(step: str) -> None:
+            if progress is not None:
+                progress(f"{path}: {step}")
+
+        return _exported(identities[path], out, options, say, log)
+
+    return several(folders, one)
+
+
+def _exported(
+    identity: Identity,
+    out: str | Path,
+    options: ExportOptions,
+    progress: Progress | None,
+    log: Progress | None,
+) -> Report:
+    from interop.export import export as export_identity
+    from interop.imprint import decided
+
     _announce(identity, options.trust, log)
     identity = decided(
         identity, options.data, prepare=options.measures, architecture=True,
         factory=options.factory, head=options.head, arch=options.arch, trust=options.trust,
         say=progress,
     )  # fmt: skip
-    return export_identity(identity, out or _named_after(checkpoint), options, progress=progress)
+    return export_identity(identity, out, options, progress=progress)
 
 
 def restore(

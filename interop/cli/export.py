@@ -24,14 +24,16 @@ Example:
   interop export mine.pth --model mypackage.nets:make_net
   interop export checkpoint-500/ --precision int8 --embed
   interop export adapter/ --base bert-base/ -o merged
+  interop export a.pth b.pth c.pth -o bundles
   interop export model.onnx --to safetensors --arch resnet18
 
 Exit code 1, and no bundle, where one of the five proofs fails.""",
 )
-@click.argument("checkpoint")
+@click.argument("checkpoints", metavar="CHECKPOINT…", nargs=-1, required=True)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path),
-    help="The bundle's folder.  [default: the checkpoint's name without its ending]",
+    help="The bundle's folder; of several checkpoints, the folder of their bundles.  [default: the "
+    "checkpoint's name without its ending]",
 )  # fmt: skip
 @options_of(ExportOptions, only=_OPTIONS)
 @click.option(
@@ -40,7 +42,7 @@ Exit code 1, and no bundle, where one of the five proofs fails.""",
 )  # fmt: skip
 @report_options
 def command(
-    checkpoint: str,
+    checkpoints: tuple[str, ...],
     out: Path | None,
     options: ExportOptions,
     target: str | None,
@@ -52,12 +54,20 @@ def command(
     For a model of torchvision, timm or transformers nothing else is needed:
     architecture, head and inputs are inferred, labels and preprocessing come from
     the checkpoint or are recorded as unknown. The bundle counts only if five proofs
-    hold; they are printed.
+    hold; they are printed. Several checkpoints share what is loaded, and each has a
+    bundle of its own in the folder of -o.
     """
-    check_targets(reports, checkpoint)
+    check_targets(reports, *checkpoints)
     from interop import api
 
     say_own_code(options.factory, options.head)
+    if len(checkpoints) > 1:
+        if out is None or target is not None:
+            what = "several checkpoints need -o FOLDER, and --to takes one"
+            raise click.UsageError(what, click.get_current_context())
+        report = api.export_all(checkpoints, out, options, progress=progress, log=say)
+        finish(report, form, reports)
+    (checkpoint,) = checkpoints
     if target is not None:
         finish(api.restore(checkpoint, out, options, progress=progress), form, reports)
     finish(api.export(checkpoint, out, options, progress=progress, log=say), form, reports)

@@ -24,7 +24,7 @@ from interop.runtimes.pytorch import tensors, tensors_of
 # weights of a part that it does not call, at most so many.
 _AT_ONCE = 1 << 26
 _AT_MOST = 1 << 31
-_PAGES = 1 << 24  # bytes, from which on a tensor of a mapped file is let go
+_PAGES = 1 << 20  # bytes, from which on a tensor of a mapped file is let go
 
 Watch = Callable[[], contextlib.AbstractContextManager[Any]]
 

@@ -10,12 +10,13 @@ from importlib import import_module
 
 from interop.facts.section import Section
 
-# command -> its sections; those of `bench --compare` and `inspect --all` are second ones
+# command -> its sections; those of `bench --compare`, `inspect --all` and an export of several
+# checkpoints are second ones
 SECTIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "inspect": (("check", "InspectSection"), ("sweep", "SweepSection")),
     "check": (("check", "CheckSection"),),
     "port": (("export", "PortSection"),),
-    "export": (("export", "ExportSection"),),
+    "export": (("export", "ExportSection"), ("export", "ExportsSection")),
     "verify": (("export", "VerifySection"),),
     "bench": (("bench", "BenchSection"), ("bench", "CompareSection")),
     "finetune": (("finetune", "FinetuneSection"),),

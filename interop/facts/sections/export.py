@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from interop.facts.domain import AxisDomain
+from interop.facts.enums import Answer
 from interop.facts.model import Json
 from interop.facts.section import ABSENT, Absent, Section
 
@@ -51,6 +52,28 @@ class GraphDeparture:
     route: str
     folder: str
     files: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedBundle:
+    """One of several checkpoints: its bundle (None where none was written), the proofs that hold,
+    of how many, by which route, and the CPU seconds of all of it."""
+
+    checkpoint: str
+    bundle: str | None
+    outcome: Answer
+    summary: str
+    hold: int
+    proofs: int
+    route: str | None
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportsSection(Section):
+    """What became of each of several checkpoints."""
+
+    bundles: tuple[ExportedBundle, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interop.facts import Report
-from interop.facts.sections.export import ExportSection, GraphDeparture
+from interop.facts.sections.export import ExportSection, ExportsSection, GraphDeparture
 from interop.report.table import WIDTH, table, wrap
 from interop.report.text import shared
 from interop.report.text.measurements import measured_blocks
@@ -11,6 +11,8 @@ from interop.report.units import in_bytes
 
 
 def blocks(report: Report) -> list[list[str]]:
+    if isinstance(report.details, ExportsSection):
+        return [_bundles(report.details), shared.finding_lines(report)]
     section = report.section(ExportSection)
     outcome = [f"wrote {section.bundle}" if section.bundle else "no bundle was written"]
     files = section.files or {}
@@ -41,6 +43,21 @@ def blocks(report: Report) -> list[list[str]]:
         _departure(section.departure),
         [*outcome, times],
     ]
+
+
+def _bundles(section: ExportsSection) -> list[str]:
+    """A line for each of several checkpoints, and why those without a bundle have none."""
+    rows = [["checkpoint", "bundle", "proofs", "route", "CPU"]]
+    rows += [
+        [b.checkpoint, b.bundle or "none", f"{b.hold} of {b.proofs}", b.route or "",
+         f"{b.cpu_seconds:.1f} s"]
+        for b in section.bundles
+    ]  # fmt: skip
+    lines = table(rows)
+    for b in section.bundles:
+        if b.bundle is None:
+            lines += ["", *wrap(f"{b.checkpoint}: {b.summary}", WIDTH)]
+    return lines
 
 
 def _departure(departure: GraphDeparture | None) -> list[str]:
