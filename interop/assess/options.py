@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from interop.finetune.options import FinetuneOptions
 from interop.identity.user_facts import BuildFacts
 from interop.options import COLUMN, DEVICES, SPLIT, ask, columns_of
+from interop.records import dataclass, field
 
 BACKENDS = ("loky", "threading", "dask", "ray")
 SAMPLES = (5, 20, 100)  # training records of each class

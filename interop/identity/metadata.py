@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -28,7 +27,9 @@ from interop.facts import (
     TextPreprocessing,
 )
 from interop.identity import preprocessing as of_libraries
+from interop.patterns import lazy
 from interop.reading.bytes import json_text, location
+from interop.records import dataclass
 
 # Where people put such keys, besides the top level.
 CONTAINERS = (
@@ -318,7 +319,7 @@ _FIX = {
     "audio": 'write {"kind": "audio", "sampling_rate": 16000}',
 }
 _MORE = ("kind", "evidence")
-HASH = re.compile(r"[0-9a-f]{64}")
+HASH = lazy(r"[0-9a-f]{64}")
 
 
 def parse_preprocessing(

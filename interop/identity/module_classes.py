@@ -6,10 +6,10 @@ A state dict does not say what is computed with its weights; the classes of a wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from interop.facts import Architecture, ModuleSpec
 from interop.identity.index.match import Match
+from interop.records import replace
 
 LIBRARIES = ("torchvision", "timm", "transformers", "torchaudio")
 _QUANTIZABLE = "torchvision.models.quantization."

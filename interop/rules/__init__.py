@@ -7,12 +7,12 @@ else: no file, no clock, no network.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from interop.facts import Answer, Case, Finding, Intent, Json, Level, Rule, Skipped
+from interop.records import dataclass, replace
 
 __all__ = ["Explained", "all_rules", "explain", "finding", "listed", "run"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from interop.gate.companion_files import ENDINGS, INDEX, by_name
 from interop.gate.repository.git import Repository, unit_id
 from interop.reading import folder as folders
+from interop.records import dataclass
 
 # Files of these may be anything; they count where they are read as a model.
 PERHAPS = (".bin", ".pkl", ".pickle", ".h5", ".hdf5", ".npz")

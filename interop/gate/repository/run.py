@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from filecmp import cmp
 from pathlib import Path
@@ -27,6 +26,7 @@ from interop.gate.repository.git import GitPath, Repository, parse, unit_id
 from interop.gate.repository.renames import renames
 from interop.gate.scratch import scratch
 from interop.policy.policy import Policy
+from interop.records import dataclass, replace
 from interop.report.json import decode, to_json
 
 Say = Callable[[str], None]

@@ -10,7 +10,6 @@ sizes by solving for the dimensions (`templates`).
 from __future__ import annotations
 
 import json
-import re
 import sys
 import zlib
 from array import array
@@ -18,22 +17,23 @@ from binascii import a2b_base64
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from interop.facts import HeadInput, HeadRole, TensorSpec
+from interop.patterns import lazy
+from interop.records import dataclass
 
 STORED = Path(__file__).with_name("index.json.gz")
 _WORD = (1 << 64) - 1
 # What is computed when a module is made, and is no weight: files have it or not, by version.
-BUFFERS = re.compile(
+BUFFERS = lazy(
     r"(^|\.)(num_batches_tracked|position_ids|relative_position_index|relative_coords_table|"
     r"relative_coords|total_ops|total_params|attn_mask|inv_freq|original_inv_freq|masked_bias|attention_bias_idxs)$"
 )
-_NUMBER = re.compile(r"(?<![^.])[0-9]+(?![^.])")
+_NUMBER = lazy(r"(?<![^.])[0-9]+(?![^.])")
 
 
 class Group(NamedTuple):

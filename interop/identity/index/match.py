@@ -6,16 +6,16 @@ that all of it is there. What only comes near is the runner-up, never the answer
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from interop.facts import Architecture, HeadInput, HeadRole, TensorSpec, family
 from interop.identity.index import lookup as indexes
 from interop.identity.index import sizes_from_shapes
 from interop.identity.index.lookup import BUFFERS, Group, Index, pattern_of, under
+from interop.patterns import lazy
+from interop.records import replace
 
 NAMES_AND_SHAPES = "names and shapes of its tensors"
 _OLD = {"gamma": "weight", "beta": "bias"}
@@ -28,10 +28,10 @@ _BESIDE_TENSORS = 40  # above which it is no head either, but a network of its o
 _NEAR = 0.02  # of the bytes, below which likeness says nothing
 _FEWEST = 3  # tensors, below which it says nothing either: any model may have a "logit_scale"
 # Stored twice by some versions of a library and once by others, being one tensor.
-_TIED = re.compile(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight|bias)$")
+_TIED = lazy(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight|bias)$")
 # What a model may hold and need not, whatever its class: old GPT files keep their causal masks, and
 # speech models a vector that stands for what is masked in training.
-_IDLE = re.compile(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
+_IDLE = lazy(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
 
 
 class Match(NamedTuple):

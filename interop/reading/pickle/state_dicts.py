@@ -7,7 +7,6 @@ into the one that its state_dict() would give. What is walked, and how deep, is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from interop.facts import DTYPE_BITS, Json, Layout, ModuleSpec, StateDict, Storage, TensorSpec
 from interop.reading.bytes.budget import Budget
@@ -23,6 +22,7 @@ from interop.reading.pickle.records import (
     Tensor,
     key_text,
 )
+from interop.records import replace
 
 MAX_DEPTH = 100
 MAX_STATE_DICTS = 3_000
