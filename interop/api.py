@@ -18,7 +18,6 @@ from interop.check import InspectOptions, check
 from interop.check import inspect as inspect_identities
 from interop.errors import ConfigError, need_torch_side
 from interop.facts import EvidenceGap, GapKind, Identity, Report, TaskName
-from interop.facts.sections.bench import BenchSection
 from interop.identity import (
     choose_state_dict,
     identify,
@@ -30,8 +29,6 @@ from interop.identity import (
 from interop.identity import with_values as read_values
 from interop.identity.imprint import with_imprint
 from interop.identity.user_facts import UserFacts
-from interop.installation import doctor
-from interop.report.json import read_report
 
 if TYPE_CHECKING:
     from interop.assess import AssessOptions
@@ -224,6 +221,7 @@ def compare(old: str | Path, new: str | Path) -> Report:
     """What changed between two stored reports of bench."""
     need_torch_side("bench")
     from interop.bench.compare import compare as compare_reports
+    from interop.report.json import read_report
 
     return compare_reports(read_report(old), read_report(new), (str(old), str(new)))
 
@@ -377,6 +375,13 @@ def first_policy(
         return seen, judge(ModelPath(str(b)), ModelPath(str(a)), policy.of(str(b)))
 
 
+def doctor() -> Report:
+    """What is installed here, what of it loads, and what is in conflict."""
+    from interop.installation import doctor as look
+
+    return look()
+
+
 # ---------------------------------------------------------------- what is given
 
 
@@ -526,6 +531,7 @@ def _samples(candidate: Identity, policy: Policy) -> Samples | None:
 def _evidence(path: str) -> Report:
     from interop.gate import evidence
     from interop.gate.measured_inputs import accepted
+    from interop.report.json import read_report
 
     report = read_report(path)
     if report.command not in evidence.ACCEPTED:
@@ -541,6 +547,8 @@ def data_hash(policy: Policy, report: Report, a: Identity, b: Identity) -> str:
 
     Raises ConfigError where there is none at that path, DataError where it is not the task's.
     """
+    from interop.facts.sections.bench import BenchSection
+
     assert policy.data is not None
     if not policy.data.exists() and "=" not in policy.data.name:
         raise ConfigError("no such data set", where=str(policy.data), fix="mend evidence.data")

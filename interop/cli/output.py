@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-import click
-
 from interop import __version__
 from interop.errors import ConfigError
 from interop.facts import Report
@@ -34,7 +32,7 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     targets = [_target(given) for given in reports]
     for kind, path in targets:
         write_whole(path, render(report, kind))
-    click.echo(_printable(render(report, form), form), nl=False)  # each form has its own escapes
+    echo(_printable(render(report, form), form))  # each form has its own escapes
     sys.stdout.flush()
     for option in _unused(report):
         say(f"interop: --{option} is ignored: each file states its own")
@@ -58,6 +56,10 @@ def _printable(text: str, form: str) -> str:
 
 def _unused(report: Report) -> list[str]:
     """What a person gave beside files that say it themselves."""
+    if "click" not in sys.modules:
+        return []
+    import click
+
     from interop.identity.user_facts import FromData
 
     context = click.get_current_context(silent=True)
@@ -116,7 +118,7 @@ def environment() -> dict[str, Any]:
 def progress(line: str) -> None:
     """A line of progress, on a terminal only."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{brief(line, MOST_LINE)}", err=True, nl=False)
+        echo(f"\r\x1b[K{brief(line, MOST_LINE)}", err=True)
 
 
 def log(line: str) -> None:
@@ -128,12 +130,12 @@ def log(line: str) -> None:
 def say(line: str) -> None:
     """A line on stderr, wherever that goes."""
     progress_done()
-    click.echo(brief(line, MOST_LINE), err=True)
+    echo(f"{brief(line, MOST_LINE)}\n", err=True)
 
 
 def print_lines(*lines: str) -> None:
     """Lines on stdout."""
-    click.echo("\n".join(map(one_name, lines)))
+    echo("".join(f"{one_name(line)}\n" for line in lines))
 
 
 def say_own_code(*references: str | None) -> None:
@@ -146,4 +148,17 @@ def say_own_code(*references: str | None) -> None:
 def progress_done() -> None:
     """Clear the line of progress."""
     if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
+        echo("\r\x1b[K", err=True)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Text on stdout or stderr; by click where it is loaded, which knows streams that are not
+    UTF-8."""
+    if "click" in sys.modules:
+        import click
+
+        click.echo(text, err=err, nl=False)
+        return
+    stream = sys.stderr if err else sys.stdout
+    stream.write(text)
+    stream.flush()

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from interop.cli import COMMANDS
+from interop.cli.group import COMMANDS
 from interop.installation import conflicts
 from interop.report import FORMATS
 from interop.report.json import SCHEMA_FILE
