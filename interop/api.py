@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +28,7 @@ from interop.identity import (
 from interop.identity import with_values as read_values
 from interop.identity.imprint import with_imprint
 from interop.identity.user_facts import UserFacts
+from interop.records import replace
 
 if TYPE_CHECKING:
     from interop.assess import AssessOptions

@@ -6,19 +6,16 @@ server: `print_lines` for stdout, `say`, `log` and `progress` for stderr.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from interop import __version__
 from interop.errors import ConfigError
 from interop.facts import Report
-from interop.files import write_whole
+from interop.records import replace
 from interop.report import FORMATS, render
 from interop.report.sanitize import brief, in_json, one_name
 
@@ -28,10 +25,9 @@ MOST_LINE = 4000  # characters of a line on stderr
 def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     """Print the report, write the files asked for, and exit with the report's code."""
     progress_done()
-    report = replace(report, environment={**environment(), **report.environment})
-    targets = [_target(given) for given in reports]
-    for kind, path in targets:
-        write_whole(path, render(report, kind))
+    if form != "text" or reports:  # a text says nothing of where it was made
+        report = replace(report, environment={**environment(), **report.environment})
+    _write(report, [_target(given) for given in reports])
     echo(_printable(render(report, form), form))  # each form has its own escapes
     sys.stdout.flush()
     for option in _unused(report):
@@ -41,6 +37,14 @@ def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     sys.exit(report.exit_code)
 
 
+def _write(report: Report, targets: list[tuple[str, Path]]) -> None:
+    if targets:
+        from interop.files import write_whole
+
+        for kind, path in targets:
+            write_whole(path, render(report, kind))
+
+
 def _printable(text: str, form: str) -> str:
     """A report that other programs read, in ASCII with its format's own escapes where standard
     output is not UTF-8; what people read gets Python's escapes (`interop.cli.main`)."""
@@ -48,6 +52,8 @@ def _printable(text: str, form: str) -> str:
     if encoding.lower().replace("-", "") == "utf8" or text.isascii():
         return text
     if form in ("json", "sarif"):
+        import json
+
         return in_json(json.dumps(json.loads(text), indent=2)) + "\n"
     if form == "junit":
         return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
@@ -105,6 +111,8 @@ def _target(given: str) -> tuple[str, Path]:
 
 def environment() -> dict[str, Any]:
     """Where and when a report was made."""
+    import platform
+
     return {
         "interop": __version__,
         "python": platform.python_version(),

@@ -75,8 +75,8 @@ class Rule:
 
     `breaks` are the intents whose answer a finding changes, to `answer`: NO for a fault, UNKNOWN
     for a fact that is nowhere to be found. `needs` names the parts of a Case without which the rule
-    is skipped: "candidate", "pair", "values", "unreadable", "proofs", "measurements", "evidence",
-    "assumptions".
+    is skipped: "candidate", "pair", "parts" (that differ), "values", "unreadable", "proofs",
+    "measurements", "evidence", "assumptions".
     """
 
     id: str

@@ -41,7 +41,9 @@ from interop.records import replace
 from interop.rules import finding
 from interop.rules._shared import changed_to
 
-RULE = Rule("config-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair",))
+RULE = Rule(
+    "config-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair", "parts")
+)
 
 # Fields that do not change the answer of the loaded model.
 _HARMLESS = frozenset({

@@ -28,7 +28,7 @@ from interop.patterns import lazy
 from interop.rules import finding
 from interop.rules._shared import changed_to
 
-RULE = Rule("part-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
+RULE = Rule("part-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair", "parts"))
 
 _ELSEWHERE = (PartKind.CONFIG, PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
 _HARMLESS = lazy(

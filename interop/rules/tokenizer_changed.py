@@ -29,7 +29,9 @@ from interop.patterns import lazy
 from interop.rules import finding
 from interop.rules._shared import changed_to
 
-RULE = Rule("tokenizer-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair",))
+RULE = Rule(
+    "tokenizer-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair", "parts")
+)
 
 # What decides which number a piece of text becomes.
 _IDS = lazy(
