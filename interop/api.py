@@ -26,7 +26,6 @@ from interop.identity import (
     with_runner_up,
 )
 from interop.identity import with_values as read_values
-from interop.identity.imprint import with_imprint
 from interop.identity.user_facts import UserFacts
 from interop.records import replace
 
@@ -62,6 +61,7 @@ def inspect(
     With `options.data` it says how the model was fed, too. Raises ReadError; with data also
     DataError and ModelError.
     """
+    from interop.identity.imprint import with_imprint
     from interop.reading import read
 
     options = options or InspectOptions()

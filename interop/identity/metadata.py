@@ -6,7 +6,6 @@ left alone: the fact is then unknown, never guessed.
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -254,6 +253,8 @@ def _python(text: str) -> Json:
     # A mapping of labels nests nothing; what nests deeply could overflow Python's own parser.
     if len(text) > 1 << 20 or text.count("[") + text.count("{") + text.count("-") > 1000:
         return None
+    import ast
+
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

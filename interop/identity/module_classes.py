@@ -41,7 +41,7 @@ def narrowed(match: Match, tree: Sequence[ModuleSpec]) -> Match:
     left = [c for c in fitting if _tells(c.name, classes)] if len(fitting) > 1 else fitting
     chosen = left or fitting
     apart = match.apart if len(chosen) > 1 else ""
-    return match._replace(architectures=tuple(chosen), apart=apart)
+    return replace(match, architectures=tuple(chosen), apart=apart)
 
 
 def _as_classes_say(architecture: Architecture, kind: str) -> Architecture | None:

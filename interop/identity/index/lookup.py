@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from interop.facts import HeadInput, HeadRole, TensorSpec
 from interop.patterns import lazy
@@ -36,7 +36,8 @@ BUFFERS = lazy(
 _NUMBER = lazy(r"(?<![^.])[0-9]+(?![^.])")
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Group:
     """Names that no file tells apart: those of one computation together, and what tells the rest.
 
     `heads` are (path, role) of the library's own heads, the main one first; `takes` is what they
@@ -49,7 +50,8 @@ class Group(NamedTuple):
     takes: HeadInput
 
 
-class Template(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Template:
     """A model of a family whose sizes are free.
 
     `root` is the path of its headless model within it, whose patterns of names `Index.families`
@@ -64,7 +66,8 @@ class Template(NamedTuple):
     table: int
 
 
-class Pieces(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pieces:
     """The modules that the groups are made of: their sums, sorted; how many each group has, and
     which, one group after the other."""
 
@@ -83,7 +86,8 @@ class Pieces(NamedTuple):
                 yield piece, group
 
 
-class Ways(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ways:
     """How a backbone is known: columns of (number of a group or template, spec, sum).
 
     A spec is the number of a pair: the first tokens of the backbone's names, and the modules that

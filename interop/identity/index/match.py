@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from interop.facts import Architecture, HeadInput, HeadRole, TensorSpec, family
 from interop.identity.index import lookup as indexes
 from interop.identity.index import sizes_from_shapes
 from interop.identity.index.lookup import BUFFERS, Group, Index, pattern_of, under
 from interop.patterns import lazy
-from interop.records import replace
+from interop.records import dataclass, replace
 
 NAMES_AND_SHAPES = "names and shapes of its tensors"
 _OLD = {"gamma": "weight", "beta": "bias"}
@@ -34,7 +33,8 @@ _TIED = lazy(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight|bias)
 _IDLE = lazy(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
 
 
-class Match(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Match:
     """What fits.
 
     `architectures` are without evidence from outside, `apart` is what tells several of them apart.
@@ -51,7 +51,8 @@ class Match(NamedTuple):
     beside: tuple[str, ...]
 
 
-class _Hit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Hit:
     group: Group
     names: tuple[tuple[str, ...], ...]
     root: str
@@ -366,7 +367,7 @@ def resolved(match: Match, name: str, evidence: str) -> Match:
         return match
     chosen = [a for a in match.architectures if is_called(a, name)]
     one = tuple(replace(a, evidence=evidence) for a in chosen[:1])
-    return match._replace(architectures=one, apart="") if len(chosen) == 1 else match
+    return replace(match, architectures=one, apart="") if len(chosen) == 1 else match
 
 
 def is_called(architecture: Architecture, name: str) -> bool:
