@@ -118,7 +118,7 @@ else:
 
     def _init(cls):
         made = cls.__record__
-        known, plain, by_name, body = {"_set": object.__setattr__}, [], [], []
+        known, plain, by_name, body = {}, [], [], []
         for name, one in made.fields.items():
             known[f"_{name}"] = one.default if one.factory is _MISSING else one.factory
             has_default, makes = known[f"_{name}"] is not _MISSING, one.factory is not _MISSING
@@ -131,9 +131,11 @@ else:
                 taken = f"{name}=_{name}" if has_default else name
                 (by_name if one.kw_only else plain).append(taken)
             if one.init or has_default:
-                body.append(
-                    f"_set(self, {name!r}, {value})" if made.frozen else f"self.{name} = {value}"
-                )
+                set_it = f"self.{name} = {value}"
+                if made.frozen:
+                    known[f"_set_{name}"] = _setter(cls, name)
+                    set_it = f"_set_{name}(self, {value})"
+                body.append(set_it)
         if hasattr(cls, "__post_init__"):
             body.append("self.__post_init__()")
         heads = ["self", *plain, *(["*", *by_name] if by_name else [])]
@@ -142,6 +144,11 @@ else:
         init = known["__init__"]
         init.__qualname__, init.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
         return init
+
+    def _setter(cls, name):
+        if hasattr(slot := getattr(cls, name, None), "__set__"):
+            return slot.__set__
+        return lambda record, value: object.__setattr__(record, name, value)
 
     class _Standard:
         """What the standard library keeps of a dataclass, made when it asks."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 
 from interop.facts import Json, Manifest, StateDict, TensorSpec
 from interop.identity.index.lookup import under
@@ -66,9 +67,9 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
     empty = sum(t.shape == (0,) for t in tensors)
     if empty > _MOST * sum(bool(t.shape) for t in tensors):
         return f"{PLACEHOLDERS} (python zero_to_fp32.py consolidates the weights)"
-    if any(_FLAT.search(t.name) for t in tensors):
-        return "FSDP's flat parameters of one rank (save a full or a sharded state dict)"
     names = "\n".join(t.name for t in tensors)
+    if "flat_param" in names and any(_FLAT.search(t.name) for t in tensors):
+        return "FSDP's flat parameters of one rank (save a full or a sharded state dict)"
     marked = tensors if any(mark in names for mark in _MARKS) else ()
     for name, pattern in _ADAPTERS:
         own = [t.name for t in marked if pattern.search(t.name)]
@@ -159,9 +160,18 @@ def _dotted(tensors: tuple[TensorSpec, ...], state_dict: StateDict) -> tuple[Ten
 
 def _begin_with_models(names: Sequence[str]) -> bool:
     """Whether the first tokens in which names differ are those of models: a first look."""
-    split = [name.split(".", _DEEPEST) for name in names]
-    for depth in range(_DEEPEST):
-        tokens = {parts[depth] for parts in split if len(parts) > depth + 1}
+    if not names:
+        return False
+    # What the first and the last of them share, all share.
+    front = commonprefix([min(names), max(names)]).rpartition(".")[0]  # noqa: RUF071 - by letters
+    depth, skipped = (front.count(".") + 1, len(front) + 1) if front else (0, 0)
+    rest = [name[skipped:] for name in names]
+    while depth < _DEEPEST:
+        rest = [name for name in rest if "." in name]
+        tokens = {name.partition(".")[0] for name in rest}
         if len(tokens) != 1:
             return sum(bool(_MODELS.match(token)) for token in tokens) > 1
+        skipped = len(tokens.pop()) + 1
+        rest = [name[skipped:] for name in rest]
+        depth += 1
     return False

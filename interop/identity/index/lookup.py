@@ -29,10 +29,12 @@ from interop.records import dataclass
 STORED = Path(__file__).with_name("index.json.gz")
 _WORD = (1 << 64) - 1
 # What is computed when a module is made, and is no weight: files have it or not, by version.
-BUFFERS = lazy(
-    r"(^|\.)(num_batches_tracked|position_ids|relative_position_index|relative_coords_table|"
-    r"relative_coords|total_ops|total_params|attn_mask|inv_freq|original_inv_freq|masked_bias|attention_bias_idxs)$"
-)
+BUFFER_NAMES = (
+    "num_batches_tracked", "position_ids", "relative_position_index", "relative_coords_table",
+    "relative_coords", "total_ops", "total_params", "attn_mask", "inv_freq", "original_inv_freq",
+    "masked_bias", "attention_bias_idxs",
+)  # fmt: skip
+BUFFERS = lazy(rf"(^|\.)({'|'.join(BUFFER_NAMES)})$")
 _NUMBER = lazy(r"(?<![^.])[0-9]+(?![^.])")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from interop.facts import Architecture, HeadInput, HeadRole, TensorSpec, family
 from interop.identity.index import lookup as indexes
 from interop.identity.index import sizes_from_shapes
-from interop.identity.index.lookup import BUFFERS, Group, Index, pattern_of, under
+from interop.identity.index.lookup import BUFFER_NAMES, BUFFERS, Group, Index, pattern_of, under
 from interop.patterns import lazy
 from interop.records import dataclass, replace
 
@@ -31,6 +31,7 @@ _TIED = lazy(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight|bias)
 # What a model may hold and need not, whatever its class: old GPT files keep their causal masks, and
 # speech models a vector that stands for what is masked in training.
 _IDLE = lazy(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
+_IDLE_ENDS = (*BUFFER_NAMES, "masked_spec_embed", "bias", "\n")  # a quick look before the patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,8 @@ def _roots(tensors: Sequence[TensorSpec], total: int) -> Iterator[str]:
 
 def _idle(spec: TensorSpec) -> bool:
     """Whether a tensor says nothing of the architecture."""
+    if not spec.name.endswith(_IDLE_ENDS):
+        return False
     if BUFFERS.search(spec.name):
         return True
     # A bias proper has one axis; a causal mask (1, 1, n, n) is called the same.

@@ -260,9 +260,9 @@ _CONTAINERS = frozenset({Mapping, Constructed, Bag, list, tuple})
 
 def extent(tensor: TensorSpec) -> int:
     """Bytes of its storage that a tensor needs, from the storage's first to its own last one."""
-    if tensor.numel == 0:
+    if (numel := tensor.numel) == 0:
         return 0
-    last = tensor.numel - 1
+    last = numel - 1
     if tensor.stride is not None:
         last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
     return ((tensor.offset + last + 1) * DTYPE_BITS[tensor.dtype] + 7) // 8
