@@ -150,6 +150,23 @@ else:
             return slot.__set__
         return lambda record, value: object.__setattr__(record, name, value)
 
+    def _twin(owner):
+        """The same record as the standard library makes it."""
+        import dataclasses
+
+        made = owner.__record__
+        same = {"__module__": owner.__module__, "__qualname__": owner.__qualname__}
+        same["__annotations__"] = owner.__annotations__
+        for name, one in made.own.items():
+            given = {"init": one.init, "compare": one.compare, "metadata": one.metadata}
+            if one.factory is not _MISSING:
+                given["default_factory"] = one.factory
+            elif one.default is not _MISSING:
+                given["default"] = one.default
+            same[name] = dataclasses.field(**given)
+        twin = type(owner)(owner.__name__, owner.__bases__, same)
+        return dataclasses.dataclass(twin, eq=False, frozen=made.frozen, kw_only=made.kw_only)
+
     class _Standard:
         """What the standard library keeps of a dataclass, made when it asks."""
 
@@ -157,23 +174,8 @@ else:
             self.name = name
 
         def __get__(self, record, cls):
-            import dataclasses
-
             owner = _owner(cls)
-            made = owner.__record__
-            same = {"__module__": owner.__module__, "__qualname__": owner.__qualname__}
-            same["__annotations__"] = owner.__annotations__
-            for name, one in made.own.items():
-                given = {"init": one.init, "compare": one.compare, "metadata": one.metadata}
-                if one.factory is not _MISSING:
-                    given["default_factory"] = one.factory
-                elif one.default is not _MISSING:
-                    given["default"] = one.default
-                same[name] = dataclasses.field(**given)
-            twin = dataclasses.dataclass(
-                type(owner)(owner.__name__, owner.__bases__, same),
-                init=False, repr=False, eq=False, frozen=made.frozen, kw_only=made.kw_only,
-            )  # fmt: skip
+            twin = _twin(owner)
             owner.__dataclass_params__ = twin.__dataclass_params__
             owner.__dataclass_fields__ = twin.__dataclass_fields__
             return getattr(twin, self.name)
@@ -184,7 +186,7 @@ else:
         def __get__(self, record, cls):
             from inspect import signature
 
-            whole = signature(_init(_owner(cls)))
+            whole = signature(_twin(_owner(cls)).__init__)
             return whole.replace(parameters=list(whole.parameters.values())[1:])
 
     # ------------------------------------------------------------ shared by all
