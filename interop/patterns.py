@@ -13,7 +13,7 @@ from typing import Any, AnyStr, cast
 class _Lazy:
     """A pattern: what is asked of it is asked of the compiled one, and kept."""
 
-    def __init__(self, text: str | bytes, flags: int) -> None:
+    def __init__(self, text: Any, flags: int) -> None:
         self._given = text, flags
 
     def __getattr__(self, name: str) -> Any:
