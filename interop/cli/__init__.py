@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import io
@@ -25,8 +26,11 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else arguments
+    plain = _needs_no_parser(given)
+    if plain and arguments is None:  # a process of its own: all that it holds goes with it
+        atexit.register(gc.freeze)
     try:
-        code = _run_unparsed(given) if _needs_no_parser(given) else _run(arguments)
+        code = _run_unparsed(given) if plain else _run(arguments)
     except InteropError as error:
         code = _say(str(error), error.exit_code)
     except KeyboardInterrupt:
