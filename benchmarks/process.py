@@ -56,6 +56,8 @@ def interleaved(commands: dict[str, Sequence[str]], repeats: int) -> dict[str, d
             "peak_bytes": int(median(r[1] for r in found)),
             "wall_seconds": median(r[2] for r in found),
             "cpu_samples": [round(r[0], 4) for r in found],
+            "peak_samples": [r[1] for r in found],
+            "wall_samples": [round(r[2], 4) for r in found],
         }
         for name, found in runs.items()
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,6 @@ from interop.check import InspectOptions, check
 from interop.check import inspect as inspect_identities
 from interop.errors import ConfigError, need_torch_side
 from interop.facts import EvidenceGap, GapKind, Identity, Report, TaskName
-from interop.facts.sections.bench import BenchSection
 from interop.identity import (
     choose_state_dict,
     identify,
@@ -28,10 +26,8 @@ from interop.identity import (
     with_runner_up,
 )
 from interop.identity import with_values as read_values
-from interop.identity.imprint import with_imprint
 from interop.identity.user_facts import UserFacts
-from interop.installation import doctor
-from interop.report.json import read_report
+from interop.records import replace
 
 if TYPE_CHECKING:
     from interop.assess import AssessOptions
@@ -66,6 +62,7 @@ def inspect(
     With `options.data` it says how the model was fed, too. Raises ReadError; with data also
     DataError and ModelError.
     """
+    from interop.identity.imprint import with_imprint
     from interop.reading import read
 
     options = options or InspectOptions()
@@ -294,6 +291,7 @@ def compare(old: str | Path, new: str | Path) -> Report:
     """What changed between two stored reports of bench."""
     need_torch_side("bench")
     from interop.bench.compare import compare as compare_reports
+    from interop.report.json import read_report
 
     return compare_reports(read_report(old), read_report(new), (str(old), str(new)))
 
@@ -450,6 +448,13 @@ def first_policy(
         return seen, judge(ModelPath(str(b)), ModelPath(str(a)), policy.of(str(b)))
 
 
+def doctor() -> Report:
+    """What is installed here, what of it loads, and what is in conflict."""
+    from interop.installation import doctor as look
+
+    return look()
+
+
 # ---------------------------------------------------------------- what is given
 
 
@@ -599,6 +604,7 @@ def _samples(candidate: Identity, policy: Policy) -> Samples | None:
 def _evidence(path: str) -> Report:
     from interop.gate import evidence
     from interop.gate.measured_inputs import accepted
+    from interop.report.json import read_report
 
     report = read_report(path)
     if report.command not in evidence.ACCEPTED:
@@ -614,6 +620,8 @@ def data_hash(policy: Policy, report: Report, a: Identity, b: Identity) -> str:
 
     Raises ConfigError where there is none at that path, DataError where it is not the task's.
     """
+    from interop.facts.sections.bench import BenchSection
+
     assert policy.data is not None
     if not policy.data.exists() and "=" not in policy.data.name:
         raise ConfigError("no such data set", where=str(policy.data), fix="mend evidence.data")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from interop.cluster import JOBLIB, SCHEDULER
 from interop.finetune.options import FinetuneOptions
 from interop.identity.user_facts import BuildFacts
 from interop.options import COLUMN, DEVICES, SPLIT, ask, columns_of
+from interop.records import dataclass, field
 
 SAMPLES = (5, 20, 100)  # training records of each class
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from interop.errors import ConfigError
 from interop.identity.user_facts import BuildFacts
 from interop.options import BASE, COLUMN, DEVICES, OWN_MODULE, SPLIT, TAKES, TRUST, ask, columns_of
+from interop.records import dataclass
 
 BATCHES = (1, 8, 32)
 RUNTIMES = ("pytorch", "onnxruntime")

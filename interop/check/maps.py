@@ -15,7 +15,6 @@ The document, of schema 1:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from interop.errors import ConfigError
 from interop.facts import HeadKind, Identity, Mapped, MapStep, Pairing, TensorSpec
 from interop.facts.sections.check import FromTo, MappedTensor, TensorMap, Unmapped
 from interop.reading.bytes import json_text
+from interop.records import replace
 
 SCHEMA = 1
 _MOST_HEADS = 2  # DeiT's class and distillation heads

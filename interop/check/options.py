@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from interop.facts import Intent, Level
 from interop.identity.user_facts import UserFacts
 from interop.options import OWN_MODULE, ask
+from interop.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

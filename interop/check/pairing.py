@@ -8,12 +8,12 @@ every weight of both backbones: half a map would look like help.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from interop.check import renames, strict
 from interop.check.within import one_linear, places
 from interop.facts import Identity, Mapped, MapStep, Pair, Pairing, TensorSpec
 from interop.identity.index.order import in_definition_order
+from interop.records import replace
 
 __all__ = ["pair"]
 

@@ -27,7 +27,6 @@ from interop.facts.sections.check import CheckSection, InspectSection, PairingSu
 from interop.identity import identify_file
 from interop.identity.assumed import as_beside
 from interop.identity.describe import describe, tensor_row
-from interop.identity.imprint import with_imprint
 from interop.rules import run
 
 
@@ -63,6 +62,8 @@ def check_identities(
     intent = Intent(options.intent)
     pairing = pair(a, b)
     if options.values:
+        from interop.identity.imprint import with_imprint
+
         a, b, pairing = compare(a, b, pairing, progress)
         a, b = (i if i.imprint is not None else with_imprint(i) for i in (a, b))
     findings, skipped = run(

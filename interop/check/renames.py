@@ -7,15 +7,15 @@ to `interop.check.structure`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from interop.facts import TensorSpec
+from interop.patterns import lazy
 
 # (what an older version or a file has, what it is called now), applied in this order.
 _KNOWN = tuple(
-    (re.compile(pattern), instead)
+    (lazy(pattern), instead)
     for pattern, instead in (
         # torch.nn.utils.weight_norm -> torch.nn.utils.parametrizations.weight_norm
         (r"(^|\.)weight_g$", r"\1parametrizations.weight.original0"),
@@ -39,7 +39,7 @@ _KNOWN = tuple(
     )
 )  # fmt: skip
 # Nine names in ten hold none of the words that the patterns begin with.
-_HINT = re.compile(r"weight_[gv]$|\.linear_|denselayer|attention\.|\.dense\.|encoder\.layer\.")
+_HINT = lazy(r"weight_[gv]$|\.linear_|denselayer|attention\.|\.dense\.|encoder\.layer\.")
 
 
 def canonical(names: Sequence[str]) -> dict[str, str]:

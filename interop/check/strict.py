@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 
 from interop.facts import AVERAGED, Identity, Pairing, TensorSpec
+from interop.patterns import lazy
+from interop.records import dataclass, field, replace
 
 __all__ = ["loaded"]
 
 _NORM = ("running_mean", "running_var")
 # Keys that are no tensors and that a module asks for, rather than the trainer that saved them.
-_STATE = re.compile(r"(^|\.)_extra_state$|_packed_params(\.|$)")
+_STATE = lazy(r"(^|\.)_extra_state$|_packed_params(\.|$)")
 
 
 def loaded(a: Identity, b: Identity, found: Pairing) -> Pairing:
@@ -171,16 +172,12 @@ def _scalars(load: _Load) -> None:
 # many levels above B's tensor the module lies that states its version).
 _TORCHVISION: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str], int], ...] = (
     # Those of its Swin transformers look the same and have no such hook.
-    (re.compile(r"(encoder_layer_\d+\.mlp\.)0\.(\w+)$"), lambda m: f"{m[1]}linear_1.{m[2]}", 2),
-    (re.compile(r"(encoder_layer_\d+\.mlp\.)3\.(\w+)$"), lambda m: f"{m[1]}linear_2.{m[2]}", 2),
-    (re.compile(r"(?<=rpn\.head\.)conv\.0\.0\.(\w+)$"), lambda m: f"conv.{m[1]}", 2),
-    (re.compile(r"(?<=_head\.)conv\.(\d)\.0\.(\w+)$"), lambda m: f"conv.{2 * int(m[1])}.{m[2]}", 3),
-    (re.compile(r"((?:inner|layer)_blocks\.\d+)\.0\.(\w+)$"), lambda m: f"{m[1]}.{m[2]}", 3),
-    (
-        re.compile(r"(?<=mask_head\.)(\d)\.0\.(\w+)$"),
-        lambda m: f"mask_fcn{int(m[1]) + 1}.{m[2]}",
-        2,
-    ),
+    (lazy(r"(encoder_layer_\d+\.mlp\.)0\.(\w+)$"), lambda m: f"{m[1]}linear_1.{m[2]}", 2),
+    (lazy(r"(encoder_layer_\d+\.mlp\.)3\.(\w+)$"), lambda m: f"{m[1]}linear_2.{m[2]}", 2),
+    (lazy(r"(?<=rpn\.head\.)conv\.0\.0\.(\w+)$"), lambda m: f"conv.{m[1]}", 2),
+    (lazy(r"(?<=_head\.)conv\.(\d)\.0\.(\w+)$"), lambda m: f"conv.{2 * int(m[1])}.{m[2]}", 3),
+    (lazy(r"((?:inner|layer)_blocks\.\d+)\.0\.(\w+)$"), lambda m: f"{m[1]}.{m[2]}", 3),
+    (lazy(r"(?<=mask_head\.)(\d)\.0\.(\w+)$"), lambda m: f"mask_fcn{int(m[1]) + 1}.{m[2]}", 2),
 )
 
 

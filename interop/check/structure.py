@@ -8,13 +8,13 @@ layers may be alike and still do different things.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from interop.check.renames import canonical
 from interop.facts import Mapped, MapStep, TensorSpec
+from interop.patterns import lazy
+from interop.records import dataclass, field
 
 _PARTS = ("weight", "bias", "running_mean", "running_var")
 _FUSED = ("in_proj_weight", "in_proj_bias")  # torch.nn.MultiheadAttention keeps them by themselves
@@ -50,7 +50,7 @@ _ROLES: tuple[tuple[str, frozenset[str]], ...] = tuple(
         ("head", "head heads classifier lm_head fc score cls_classifier"),
     )
 )
-_SHORTCUT = re.compile(r"(^|\.)proj\.\d$")  # torchvision's regnets: proj.0, proj.1
+_SHORTCUT = lazy(r"(^|\.)proj\.\d$")  # torchvision's regnets: proj.0, proj.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from interop.check.heads import match_rows
 from interop.check.maps import views
 from interop.facts import Identity, MapStep, Pair, Pairing, Stats, TensorSpec
 from interop.facts.sections.check import MovedTensor, ValueComparison
 from interop.reading import values_module
+from interop.records import replace
 
 Progress = Callable[[str], None]
 _STATISTICS = ("running_mean", "running_var")

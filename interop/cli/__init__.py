@@ -2,92 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import io
 import os
 import sys
 import warnings
-from importlib import import_module
+from collections.abc import Sequence
 
-import click
-
-from interop import __version__
 from interop.errors import InteropError
 
-# command -> its one-line help; the module of the same name holds it as `command`. Kept here so that
-# `interop --help` loads no command.
-COMMANDS = {
-    "inspect": "Say what a model file is, without running it.",
-    "check": "Say whether B can go where A is.",
-    "port": "Give weights another library's names, with proof.",
-    "export": "Turn a checkpoint into ONNX and safetensors, with proof.",
-    "verify": "Prove that an artefact, whoever wrote it, computes what its source does.",
-    "bench": "Measure accuracy and latency, PyTorch against ONNX Runtime.",
-    "finetune": "Train pretrained weights for a new task, with proof.",
-    "assess": "Say which model is worth reusing, and which can stand in for which.",
-    "gate": "Pass or fail a candidate by a policy, for CI.",
-    "init": "Write a first policy, fitted to two models.",
-    "explain": "Explain a rule: what, why, an example, the fix.",
-    "doctor": "Look at this machine's installation.",
-    "index": "Rebuild the index by which bare state dicts are known.",
-}
-
-EPILOG = """\b
-Examples:
-  interop inspect model.pth
-  interop check prod.pth candidate.pth
-  interop export candidate.pth -o candidate
-
-\b
-Exit codes: 0 holds, 1 does not hold, 2 bad usage or an unreadable file,
-3 unknown or inconclusive, 4 a fault of interop's own.
-"""
-
-
 _formatted = warnings.formatwarning  # what libraries warn of may hold a name
-
-
-class Commands(click.Group):
-    """A group that loads a command's module only when it runs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"interop.cli.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(COMMANDS)}"
-            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(
-    cls=Commands,
-    epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-)
-@click.version_option(__version__, prog_name="interop", message="%(prog)s %(version)s")
-def interop() -> None:
-    """Can this model go where that one is?
-
-    Reads model files without running them, exports checkpoints with proof that nothing changed,
-    and measures what a change of format or of model costs.
-    """
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,32 +25,81 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that they cannot encode is escaped
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    given = sys.argv[1:] if arguments is None else arguments
+    plain = _needs_no_parser(given)
+    if plain and arguments is None:  # a process of its own: all that it holds goes with it
+        atexit.register(gc.freeze)
     try:
-        code = interop.main(args=arguments, prog_name="interop", standalone_mode=False)
+        code = _run_unparsed(given) if plain else _run(arguments)
     except InteropError as error:
         code = _say(str(error), error.exit_code)
-    except click.UsageError as error:
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        code = _say(_INTERRUPTED, 130)
+    except BrokenPipeError as error:  # the reader of our output has closed it, as `head` does
+        code = int(_printing(error))
+    except Exception as error:
+        code = _failed(error)
+    sys.exit(code)
+
+
+_INTERRUPTED = "interrupted; nothing was left half-written"
+# The commands that are asked most often, without an option: how many files each takes.
+_UNPARSED = {"check": 2, "inspect": 1}
+
+
+def _needs_no_parser(given: Sequence[str]) -> bool:
+    """Whether the arguments are one of these commands and its files alone: to load click takes
+    longer than to read them. Streams that are not UTF-8, and Windows' wildcards, are click's."""
+    return (
+        len(given) > 1
+        and _UNPARSED.get(given[0]) == len(given) - 1
+        and not any(one.startswith("-") for one in given)
+        and all(getattr(s, "encoding", "") == "utf-8" for s in (sys.stdout, sys.stderr))
+        and sys.platform != "win32"
+    )
+
+
+def _run_unparsed(given: Sequence[str]) -> int:
+    from interop.cli.output import check_targets, finish, progress
+
+    command, *files = given
+    check_targets((), *files)
+    from interop import api
+
+    finish(getattr(api, command)(*files, progress=progress), "text", ())
+
+
+def _run(arguments: list[str] | None) -> int:
+    from interop.cli.group import interop
+
+    code = interop.main(args=arguments, prog_name="interop", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: Exception) -> int:
+    """What click refuses, what cannot be written, and our own faults."""
+    import click
+
+    if isinstance(error, click.UsageError):
         line = error.format_message().rstrip(".")
         help_for = error.ctx.command_path if error.ctx else "interop"
-        code = _say(f"{line}; see '{help_for} --help'", 2)
-    except click.ClickException as error:
-        code = _say(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
-        code = _say("interrupted; nothing was left half-written", 130)
-    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
-        sys.stderr.close()
-        code = 0
-    except Exception as error:
-        if isinstance(error, OSError) and _printing(error):
-            code = _say(f"standard output: cannot be written ({error.strerror}); make room", 2)
-        elif isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            code = _say(f"{error.filename}: no file can have so long a name; check the path", 2)
-        else:
-            import traceback
+        return _say(f"{line}; see '{help_for} --help'", 2)
+    if isinstance(error, click.ClickException):
+        return _say(error.format_message(), 2)
+    if isinstance(error, click.Abort):
+        return _say(_INTERRUPTED, 130)
+    if isinstance(error, OSError) and _printing(error):
+        return _say(f"standard output: cannot be written ({error.strerror}); make room", 2)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return _say(f"{error.filename}: no file can have so long a name; check the path", 2)
+    import traceback
 
-            click.echo(_plain(traceback.format_exc()), err=True, nl=False)
-            code = _say("a fault of interop's own; the lines above belong in a bug report", 4)
-    sys.exit(code if isinstance(code, int) else 0)
+    click.echo(_plain(traceback.format_exc()), err=True, nl=False)
+    return _say("a fault of interop's own; the lines above belong in a bug report", 4)
+
+
+_PRINTING = {("click.utils", "echo"), *(("interop.cli.output", n) for n in ("echo", "finish"))}
 
 
 def _printing(error: OSError) -> bool:
@@ -134,7 +109,10 @@ def _printing(error: OSError) -> bool:
     while at is not None and at.tb_next is not None:
         at = at.tb_next
     failed = at is not None and (at.tb_frame.f_globals.get("__name__"), at.tb_frame.f_code.co_name)
-    if failed not in (("click.utils", "echo"), ("interop.cli.output", "finish")):
+    if failed not in (
+        ("click.utils", "echo"),
+        *(("interop.cli.output", n) for n in ("echo", "finish")),
+    ):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return True

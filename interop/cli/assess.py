@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ from interop.cli.options import options as options_of
 from interop.cli.options import report_options
 from interop.cli.output import check_targets, finish, progress, say_own_code
 from interop.finetune.options import FinetuneOptions
+from interop.records import replace
 
 
 @click.command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from interop.cli.options import report_options
 from interop.cli.output import check_targets, finish, progress
 from interop.facts.sections.check import CheckSection
 from interop.files import write_whole
+from interop.records import replace
 from interop.report.json import dump, to_json
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
@@ -12,6 +11,7 @@ from interop.cli.options import report_options
 from interop.cli.output import check_targets, finish, print_lines, progress, say
 from interop.gate.options import GateOptions
 from interop.gate.repository.committed_policy import asked_policy
+from interop.records import replace
 
 
 @click.command(

@@ -6,21 +6,16 @@ server: `print_lines` for stdout, `say`, `log` and `progress` for stderr.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
-
-import click
 
 from interop import __version__
 from interop.errors import ConfigError
 from interop.facts import Report
-from interop.files import write_whole
+from interop.records import replace
 from interop.report import FORMATS, render
 from interop.report.sanitize import brief, in_json, one_name
 
@@ -30,17 +25,24 @@ MOST_LINE = 4000  # characters of a line on stderr
 def finish(report: Report, form: str, reports: tuple[str, ...]) -> NoReturn:
     """Print the report, write the files asked for, and exit with the report's code."""
     progress_done()
-    report = replace(report, environment={**environment(), **report.environment})
-    targets = [_target(given) for given in reports]
-    for kind, path in targets:
-        write_whole(path, render(report, kind))
-    click.echo(_printable(render(report, form), form), nl=False)  # each form has its own escapes
+    if form != "text" or reports:  # a text says nothing of where it was made
+        report = replace(report, environment={**environment(), **report.environment})
+    _write(report, [_target(given) for given in reports])
+    echo(_printable(render(report, form), form))  # each form has its own escapes
     sys.stdout.flush()
     for option in _unused(report):
         say(f"interop: --{option} is ignored: each file states its own")
     if form == "text" or not sys.stdout.isatty():
         say(f"interop {report.command}: {report.outcome}; {report.summary}")
     sys.exit(report.exit_code)
+
+
+def _write(report: Report, targets: list[tuple[str, Path]]) -> None:
+    if targets:
+        from interop.files import write_whole
+
+        for kind, path in targets:
+            write_whole(path, render(report, kind))
 
 
 def _printable(text: str, form: str) -> str:
@@ -50,6 +52,8 @@ def _printable(text: str, form: str) -> str:
     if encoding.lower().replace("-", "") == "utf8" or text.isascii():
         return text
     if form in ("json", "sarif"):
+        import json
+
         return in_json(json.dumps(json.loads(text), indent=2)) + "\n"
     if form == "junit":
         return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
@@ -58,6 +62,10 @@ def _printable(text: str, form: str) -> str:
 
 def _unused(report: Report) -> list[str]:
     """What a person gave beside files that say it themselves."""
+    if "click" not in sys.modules:
+        return []
+    import click
+
     from interop.identity.user_facts import FromData
 
     context = click.get_current_context(silent=True)
@@ -103,6 +111,8 @@ def _target(given: str) -> tuple[str, Path]:
 
 def environment() -> dict[str, Any]:
     """Where and when a report was made."""
+    import platform
+
     return {
         "interop": __version__,
         "python": platform.python_version(),
@@ -116,7 +126,7 @@ def environment() -> dict[str, Any]:
 def progress(line: str) -> None:
     """A line of progress, on a terminal only."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{brief(line, MOST_LINE)}", err=True, nl=False)
+        echo(f"\r\x1b[K{brief(line, MOST_LINE)}", err=True)
 
 
 def log(line: str) -> None:
@@ -128,12 +138,12 @@ def log(line: str) -> None:
 def say(line: str) -> None:
     """A line on stderr, wherever that goes."""
     progress_done()
-    click.echo(brief(line, MOST_LINE), err=True)
+    echo(f"{brief(line, MOST_LINE)}\n", err=True)
 
 
 def print_lines(*lines: str) -> None:
     """Lines on stdout."""
-    click.echo("\n".join(map(one_name, lines)))
+    echo("".join(f"{one_name(line)}\n" for line in lines))
 
 
 def say_own_code(*references: str | None) -> None:
@@ -146,4 +156,17 @@ def say_own_code(*references: str | None) -> None:
 def progress_done() -> None:
     """Clear the line of progress."""
     if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
+        echo("\r\x1b[K", err=True)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Text on stdout or stderr; by click where it is loaded, which knows streams that are not
+    UTF-8."""
+    if "click" in sys.modules:
+        import click
+
+        click.echo(text, err=err, nl=False)
+        return
+    stream = sys.stderr if err else sys.stdout
+    stream.write(text)
+    stream.flush()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from interop.errors import ConfigError
 from interop.identity.user_facts import BuildFacts
 from interop.options import BASE, DEVICES, OWN_MODULE, TAKES, TRUST, ask
+from interop.records import dataclass
 
 PRECISIONS = ("float16", "int8", "int8-static")
 RUNTIMES = ("onnxruntime", "openvino")

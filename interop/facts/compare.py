@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from interop.facts.enums import PartKind, Side
 from interop.facts.model import Json, TensorSpec
+from interop.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

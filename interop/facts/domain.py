@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from interop.facts.enums import AxisState
 from interop.facts.model import Json
+from interop.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

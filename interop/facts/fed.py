@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from interop.facts.enums import Group, Unit
 from interop.facts.model import Json
 from interop.facts.report import Measurement
+from interop.records import dataclass
 
 
 def input_divergence(value: float, of: str, samples: int, **conditions: Json) -> Measurement:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from interop.records import dataclass, field
 
 PHOTO_STD = 0.26  # of ordinary photos of 0 to 1
 # Standard deviations that only inputs of 0 to 255 have, and those that only others have; what lies

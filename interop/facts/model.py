@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 from typing import Any
 
 from interop.facts.enums import Danger, Evidence, HeadInput, HeadKind, HeadRole, Layout, PartKind
 from interop.facts.imprint import NARROW, PHOTO_STD, STATED_WIDE, Imprint, is_wide
+from interop.patterns import lazy
+from interop.records import dataclass, field
 
 Json = Any  # None, bool, int, float, str, list or dict of these
 # Bits of one element; torch's names without the `torch.` in front.
@@ -321,7 +321,7 @@ class Unreadable:
     fix: str
 
 
-_TASK = re.compile(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
+_TASK = lazy(r"(For[A-Z]\w*|With\w*|LMHeadModel|DoubleHeadsModel|EncoderModel|Model)$")
 
 
 def family(name: str) -> str:

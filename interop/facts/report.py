@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from interop.facts.compare import Pairing, Parts
 from interop.facts.enums import Answer, GapKind, Intent, Level, ProofName, Unit
 from interop.facts.model import Assumption, Identity, Json, Unreadable
 from interop.facts.section import Section
+from interop.records import dataclass, field
 
 # The proofs of an export, in the order in which they are made; it counts where all of them hold.
 PROOFS = tuple(ProofName)[:5]
@@ -75,8 +75,8 @@ class Rule:
 
     `breaks` are the intents whose answer a finding changes, to `answer`: NO for a fault, UNKNOWN
     for a fact that is nowhere to be found. `needs` names the parts of a Case without which the rule
-    is skipped: "candidate", "pair", "values", "unreadable", "proofs", "measurements", "evidence",
-    "assumptions".
+    is skipped: "candidate", "pair", "parts" (that differ), "values", "unreadable", "proofs",
+    "measurements", "evidence", "assumptions".
     """
 
     id: str

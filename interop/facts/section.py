@@ -6,9 +6,10 @@ never written, ABSENT where null is a value of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
+
+from interop.records import dataclass, field
 
 
 class Absent(Enum):

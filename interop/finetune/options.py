@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from interop.facts import Json
 from interop.identity.metadata import preprocessing_json
 from interop.identity.user_facts import BuildFacts
 from interop.options import COLUMN, DEVICES, SPLIT, ask, columns_of
+from interop.records import dataclass
 
 MODES = ("probe", "full", "both")
 OPTIMIZERS = ("sgd", "adam", "adamw")

@@ -7,12 +7,12 @@ becomes one figure with its interval here. Standard library alone: the gate runs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from math import isfinite
 
 from interop.facts import Group, Json, Measurement, Report, Unit
 from interop.facts.sections.export import ExportSection, VerifySection
 from interop.policy.policy import Policy
+from interop.records import replace
 
 # A ratio, its 95 % interval where there is one, and conditions.
 Ratio = tuple[float, tuple[float, float] | None, dict[str, Json]]

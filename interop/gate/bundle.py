@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,6 +20,7 @@ from interop.reading.bytes.address import is_remote
 from interop.reading.bytes.links import climbs
 from interop.reading.bytes.source import Source
 from interop.reading.companion_files import RECEIPT, named_by
+from interop.records import replace
 
 GRAPH = "model.onnx"
 _MAX_RECEIPT = 1 << 26

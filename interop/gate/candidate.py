@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from interop.check import check_identities
@@ -20,6 +19,7 @@ from interop.policy.policy import Policy
 from interop.reading import parts, read
 from interop.reading.bytes.address import shown
 from interop.reading.companion_files import described
+from interop.records import dataclass, replace
 
 # What is missing, and the two files -> the reports that can be made here.
 Make = Callable[[Policy, Mapping[str, EvidenceGap], Identity, Identity], Sequence[Report]]

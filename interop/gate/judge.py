@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import NamedTuple, Self
 
@@ -33,6 +32,7 @@ from interop.gate.measured_inputs import RULE as MEASURED_RULE
 from interop.gate.measured_inputs import Handed
 from interop.policy import waivers
 from interop.policy.policy import Policy
+from interop.records import replace
 from interop.rules import all_rules, finding, run
 
 _WEIGHT = (Level.ERROR, Level.WARN, Level.NOTE, Level.OFF)

@@ -7,7 +7,6 @@ was measured with inputs is an error of the same rule.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from interop.gate import evidence
 from interop.identity.metadata import parse_preprocessing
 from interop.identity.preparations import COLOR, apart, in_words
 from interop.policy.policy import Policy
+from interop.records import replace
 from interop.rules import all_rules, finding
 
 RULE = "preprocessing-contradicts-statistics"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from interop.options import ask
 from interop.policy.policy import Policy
+from interop.records import dataclass, field
 from interop.sweep.options import SweepOptions
 
 

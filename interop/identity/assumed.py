@@ -7,16 +7,16 @@ asked for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from interop.errors import Unsettled
 from interop.facts import Architecture, Assumption, Identity
+from interop.patterns import lazy
+from interop.records import replace
 
 ARCHITECTURE = "architecture"
-_ANTI_ALIASED = re.compile(r"_?(aa|blur)(?=\d|_)")
+_ANTI_ALIASED = lazy(r"_?(aa|blur)(?=\d|_)")
 STATES = " states"  # ends the evidence of an architecture that another file states
 _QUANTIZED = "torchvision/quantized_"
 

@@ -6,13 +6,13 @@ TensorFlow part a path by slashes, and order a weight's axes in their own way.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from interop.facts import TensorSpec
 from interop.identity.index.lookup import BUFFERS
+from interop.patterns import lazy
+from interop.records import dataclass
 
 _MOST = 8
 _IN_ONE_LAYER = 2  # weights of a recurrent or a separable layer
@@ -105,8 +105,8 @@ def _inout(tensors: Sequence[TensorSpec], at: int, before: int) -> tuple[int, in
 
 # ---------------------------------------------------------------- Keras and TensorFlow
 
-_SPLITS = re.compile(r"(query|key|value)(_dense)?/")  # one vector into those of several heads
-_JOINS = re.compile(r"(output_dense|attention_output)/")
+_SPLITS = lazy(r"(query|key|value)(_dense)?/")  # one vector into those of several heads
+_JOINS = lazy(r"(output_dense|attention_output)/")
 
 
 def _layer_widths(tensors: Sequence[TensorSpec]) -> tuple[int, int] | None:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from interop.facts import Head, HeadInput, HeadKind, HeadRole, TensorSpec
 from interop.identity.index.lookup import under
 from interop.identity.index.match import Match
 from interop.identity.index.order import in_definition_order
+from interop.patterns import lazy
+from interop.records import replace
 
 # What configs call the width of the vectors that a head is given.
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
 ONE_LAYER = (HeadKind.LINEAR, HeadKind.CONV1X1)
 # The matrix of a layer under torch's own names, those of its reparametrisations included; any other
 # tensor of two axes (a recurrent layer's, "W", "kernel") does not say which axis is which.
-_MATRIX = re.compile(r"(^|\.)(weight|weight_orig|weight_v|weight\.original1?)$")
-_SCALE = re.compile(r"(^|\.)(weight_g|weight\.original0)$")
-_TABLE = re.compile(r"(^|\.|_)(embed\w*|wte|wpe|quer(y|ies)|queue|prompts?|tokens?|codebook)(\.|$)")
-_LEADS_ON = re.compile(r"(^|\.)(pooler|pre_classifier|pre_logits)(\.|$)")
-_TRAINING = re.compile(
-    r"(^|_)(aux\w*|loss\w*|criterion|metrics?|acc|accuracy|lpips|perceptual)(_|$)"
-)
+_MATRIX = lazy(r"(^|\.)(weight|weight_orig|weight_v|weight\.original1?)$")
+_SCALE = lazy(r"(^|\.)(weight_g|weight\.original0)$")
+_TABLE = lazy(r"(^|\.|_)(embed\w*|wte|wpe|quer(y|ies)|queue|prompts?|tokens?|codebook)(\.|$)")
+_LEADS_ON = lazy(r"(^|\.)(pooler|pre_classifier|pre_logits)(\.|$)")
+_TRAINING = lazy(r"(^|_)(aux\w*|loss\w*|criterion|metrics?|acc|accuracy|lpips|perceptual)(_|$)")
 _BY_CHANCE = 8  # names that no module defines in the alphabet's order
 _PICTURE = 4  # channels; a convolution of no more takes pictures, not features
 

@@ -7,9 +7,7 @@ quadratic form of each filter, with the input's variance and its correlations in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import product
 from math import exp, isfinite, log, prod, sqrt
@@ -20,7 +18,9 @@ from interop.errors import InteropError
 from interop.facts import PHOTO_STD, WIDE_FAMILIES, Identity, Imprint, TensorSpec, is_wide
 from interop.identity.head import sorted_by_name
 from interop.identity.index.order import in_definition_order
+from interop.patterns import lazy
 from interop.reading.values import plain
+from interop.records import replace
 
 # Fewer batches leave the initial 0 and 1 in the average; benchmarks/imprint.py decides how few.
 FEWEST_BATCHES = 200
@@ -63,7 +63,7 @@ _BACK: tuple[tuple[str, Sequence[float], Sequence[float]], ...] = (
 # Their forward changes the input to another preparation first, with no buffer that shows it.
 _PREPARE_INSIDE = frozenset({"torchvision/googlenet", "torchvision/inception_v3"})
 # Buffers by which a model normalises its own input: "mean", "pixel_std", "rgb_mean".
-_NORMALISER = re.compile(
+_NORMALISER = lazy(
     r"_?((pixel|image|img|rgb|input|norm|data|bgr)_)?(mean|std|means|stds)(_rgb|_bgr)?"
 )
 _ENDS = ("mean", "std", "means", "stds", "_rgb", "_bgr")  # cheaper to ask of 50,000 tensors

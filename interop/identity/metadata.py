@@ -6,12 +6,10 @@ left alone: the fact is then unknown, never guessed.
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -28,7 +26,9 @@ from interop.facts import (
     TextPreprocessing,
 )
 from interop.identity import preprocessing as of_libraries
+from interop.patterns import lazy
 from interop.reading.bytes import json_text, location
+from interop.records import dataclass
 
 # Where people put such keys, besides the top level.
 CONTAINERS = (
@@ -253,6 +253,8 @@ def _python(text: str) -> Json:
     # A mapping of labels nests nothing; what nests deeply could overflow Python's own parser.
     if len(text) > 1 << 20 or text.count("[") + text.count("{") + text.count("-") > 1000:
         return None
+    import ast
+
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -318,7 +320,7 @@ _FIX = {
     "audio": 'write {"kind": "audio", "sampling_rate": 16000}',
 }
 _MORE = ("kind", "evidence")
-HASH = re.compile(r"[0-9a-f]{64}")
+HASH = lazy(r"[0-9a-f]{64}")
 
 
 def parse_preprocessing(

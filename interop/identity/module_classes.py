@@ -6,10 +6,10 @@ A state dict does not say what is computed with its weights; the classes of a wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from interop.facts import Architecture, ModuleSpec
 from interop.identity.index.match import Match
+from interop.records import replace
 
 LIBRARIES = ("torchvision", "timm", "transformers", "torchaudio")
 _QUANTIZABLE = "torchvision.models.quantization."
@@ -41,7 +41,7 @@ def narrowed(match: Match, tree: Sequence[ModuleSpec]) -> Match:
     left = [c for c in fitting if _tells(c.name, classes)] if len(fitting) > 1 else fitting
     chosen = left or fitting
     apart = match.apart if len(chosen) > 1 else ""
-    return match._replace(architectures=tuple(chosen), apart=apart)
+    return replace(match, architectures=tuple(chosen), apart=apart)
 
 
 def _as_classes_say(architecture: Architecture, kind: str) -> Architecture | None:

@@ -5,34 +5,35 @@ Told by the field's own names of tensors; a file that has none of them is taken 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 
 from interop.facts import Json, Manifest, StateDict, TensorSpec
 from interop.identity.index.lookup import under
 from interop.identity.prefix import strip_prefix
+from interop.patterns import lazy
 
 _ADAPTERS = (
-    ("LoRA adapter", re.compile(r"(^|[._])lora_(A|B|a|b|up|down|mid|embedding_[AB]|magnitude)")),
-    ("LoRA adapter", re.compile(r"(^|[._])lora(_linear_layer)?\.(up|down)\.")),
-    ("LoHa or LoKr adapter", re.compile(r"\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?)$")),
-    ("IA3 adapter", re.compile(r"(^|\.)ia3_l(\.|$)")),
-    ("prompt or prefix tuning", re.compile(r"(^|\.)(prompt_embeddings|prompt_encoder\.\S+)$")),
-    ("bottleneck adapter", re.compile(r"\.adapters?\.\S*(down|up|adapter_down|adapter_up)\.")),
+    ("LoRA adapter", lazy(r"(^|[._])lora_(A|B|a|b|up|down|mid|embedding_[AB]|magnitude)")),
+    ("LoRA adapter", lazy(r"(^|[._])lora(_linear_layer)?\.(up|down)\.")),
+    ("LoHa or LoKr adapter", lazy(r"\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?)$")),
+    ("IA3 adapter", lazy(r"(^|\.)ia3_l(\.|$)")),
+    ("prompt or prefix tuning", lazy(r"(^|\.)(prompt_embeddings|prompt_encoder\.\S+)$")),
+    ("bottleneck adapter", lazy(r"\.adapters?\.\S*(down|up|adapter_down|adapter_up)\.")),
 )
 _QUANTIZED = (
-    ("GPTQ or AWQ codes", re.compile(r"\.(qweight|qzeros|g_idx)$")),
-    ("bitsandbytes codes", re.compile(r"\.(SCB|absmax|quant_map|quant_state\.\S+)$")),
-    ("compressed-tensors codes", re.compile(r"\.weight_(packed|shape)$")),
-    ("float8 or int8 codes with scales", re.compile(r"\.weight_scale(_inv|_2)?$")),
-    ("HQQ codes", re.compile(r"\.W_q$")),
-    ("MXFP4 codes", re.compile(r"\.\w+_proj_blocks$")),
-    ("torch.ao codes", re.compile(r"(^|\.)_packed_params(\._packed_params|\.dtype)?$")),
+    ("GPTQ or AWQ codes", lazy(r"\.(qweight|qzeros|g_idx)$")),
+    ("bitsandbytes codes", lazy(r"\.(SCB|absmax|quant_map|quant_state\.\S+)$")),
+    ("compressed-tensors codes", lazy(r"\.weight_(packed|shape)$")),
+    ("float8 or int8 codes with scales", lazy(r"\.weight_scale(_inv|_2)?$")),
+    ("HQQ codes", lazy(r"\.W_q$")),
+    ("MXFP4 codes", lazy(r"\.\w+_proj_blocks$")),
+    ("torch.ao codes", lazy(r"(^|\.)_packed_params(\._packed_params|\.dtype)?$")),
 )
-_LORA_OF = re.compile(r"(.+)\.lora_(?:A|B|embedding_A|embedding_B)\b")  # the layer it is beside
+_LORA_OF = lazy(r"(.+)\.lora_(?:A|B|embedding_A|embedding_B)\b")  # the layer it is beside
 # A scale that kohya's and LyCORIS's adapters keep beside each pair of matrices.
-_ALPHA = re.compile(r"(^|\.)(alpha|dora_scale)$")
+_ALPHA = lazy(r"(^|\.)(alpha|dora_scale)$")
 _MOST = 0.9  # of a file's tensors that make it an adapter alone
 # What each of them has in it: a model's own tensors, of which there may be many, have none.
 _MARKS = (
@@ -41,7 +42,7 @@ _MARKS = (
     "_packed_params", "alpha", "dora_scale",
 )  # fmt: skip
 # First tokens under which trainers keep whole models side by side in one mapping.
-_MODELS = re.compile(
+_MODELS = lazy(
     r"^(student|teacher|(model_)?ema(_model)?|model|online(_encoder|_model|_net(work)?)?|"
     r"target(_encoder|_model|_net(work)?)?|momentum\w*|base_encoder|(online_)?predictor|"
     r"generator|discriminator|net_?[GD](_[AB])?|[GD](_[AB])?|gen|disc|"
@@ -49,11 +50,11 @@ _MODELS = re.compile(
     r"(encoder|backbone|model)_[qk])$"
 )
 PLACEHOLDERS = "DeepSpeed ZeRO-3 placeholders"
-_FLAT = re.compile(r"(^|\.)_?flat_param(_\d+)?$")  # FSDP's weights of a module, end to end
+_FLAT = lazy(r"(^|\.)_?flat_param(_\d+)?$")  # FSDP's weights of a module, end to end
 _DEEPEST = 4  # wrappers around several models
-_PREDICTOR = re.compile(r"predictor$")  # trained with two others, and with one a part of a model
+_PREDICTOR = lazy(r"predictor$")  # trained with two others, and with one a part of a model
 # What stands beside them and is of none: a queue of keys, counts of steps.
-_COUNTS = re.compile(r"^(\w*queue\w*|n_averaged|num_updates|decay|step|initted)$")
+_COUNTS = lazy(r"^(\w*queue\w*|n_averaged|num_updates|decay|step|initted)$")
 
 
 def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -> str:
@@ -66,9 +67,9 @@ def kind(manifest: Manifest, chosen: StateDict, tensors: Sequence[TensorSpec]) -
     empty = sum(t.shape == (0,) for t in tensors)
     if empty > _MOST * sum(bool(t.shape) for t in tensors):
         return f"{PLACEHOLDERS} (python zero_to_fp32.py consolidates the weights)"
-    if any(_FLAT.search(t.name) for t in tensors):
-        return "FSDP's flat parameters of one rank (save a full or a sharded state dict)"
     names = "\n".join(t.name for t in tensors)
+    if "flat_param" in names and any(_FLAT.search(t.name) for t in tensors):
+        return "FSDP's flat parameters of one rank (save a full or a sharded state dict)"
     marked = tensors if any(mark in names for mark in _MARKS) else ()
     for name, pattern in _ADAPTERS:
         own = [t.name for t in marked if pattern.search(t.name)]
@@ -159,9 +160,18 @@ def _dotted(tensors: tuple[TensorSpec, ...], state_dict: StateDict) -> tuple[Ten
 
 def _begin_with_models(names: Sequence[str]) -> bool:
     """Whether the first tokens in which names differ are those of models: a first look."""
-    split = [name.split(".", _DEEPEST) for name in names]
-    for depth in range(_DEEPEST):
-        tokens = {parts[depth] for parts in split if len(parts) > depth + 1}
+    if not names:
+        return False
+    # What the first and the last of them share, all share.
+    front = commonprefix([min(names), max(names)]).rpartition(".")[0]  # noqa: RUF071 - by letters
+    depth, skipped = (front.count(".") + 1, len(front) + 1) if front else (0, 0)
+    rest = [name[skipped:] for name in names]
+    while depth < _DEEPEST:
+        rest = [name for name in rest if "." in name]
+        tokens = {name.partition(".")[0] for name in rest}
         if len(tokens) != 1:
             return sum(bool(_MODELS.match(token)) for token in tokens) > 1
+        skipped = len(tokens.pop()) + 1
+        rest = [name[skipped:] for name in rest]
+        depth += 1
     return False

@@ -6,20 +6,20 @@ a GAN.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from interop.errors import ModelError
 from interop.facts import Identity
 from interop.identity.index.lookup import under
 from interop.identity.pipeline import identify
+from interop.patterns import lazy
+from interop.records import replace
 
 Shapes = Mapping[str, tuple[int, ...]]
 # Names of what a trainer keeps beside a model, and no model computes with.
-_ASIDE = re.compile(
+_ASIDE = lazy(
     r"(^|\.)((\w+_)?criterion|crit|(\w+_)?loss(es)?(_fn)?(_\d+)?|(\w+_)?metrics?|"
     r"((train|val|valid|test)_)?(acc|accuracy|auroc|auc|f1|iou|map|precision|recall|confmat)(_\w+)?|"
     r"class_weights?|pos_weight|(\w+_)?ema(_model)?|averaged_model|\w*queue(_ptr)?|"

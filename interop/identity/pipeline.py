@@ -6,7 +6,6 @@ Everything is read off names, shapes and metadata; nothing of the file is run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from os.path import exists
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from interop.identity.index import lookup
 from interop.identity.index.match import Match, find, is_called, is_name, nearest, resolved
 from interop.identity.prefix import strip_prefix
 from interop.identity.user_facts import UserFacts
+from interop.records import replace
 
 
 def identify(

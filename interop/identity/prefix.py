@@ -42,4 +42,7 @@ def _shared_token(names: Sequence[str]) -> str:
     if not dot or token not in WRAPPERS:
         return ""
     front = token + "."
-    return token if all(n.startswith(front) and len(n) > len(front) for n in names) else ""
+    # What the first and the last of them begin with, all between them do.
+    first, last = min(names), max(names)
+    shared = first.startswith(front) and last.startswith(front) and first != front
+    return token if shared else ""

@@ -6,7 +6,6 @@ Only the small files of settings are read here; the tokenizer itself is known by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from interop.errors import ConfigError, InteropError
@@ -15,6 +14,7 @@ from interop.identity.metadata import HASH
 from interop.reading import parts
 from interop.reading.bytes import location
 from interop.reading.bytes.address import is_remote
+from interop.records import replace
 
 _SMALL = 1 << 20
 _ENDLESS = 10**9  # what libraries write where no length is set

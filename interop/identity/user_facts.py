@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Self
@@ -11,6 +10,7 @@ from interop.errors import ConfigError
 from interop.facts import AnyPreprocessing, Labels
 from interop.identity.metadata import read_labels, read_preprocessing
 from interop.options import ask
+from interop.records import dataclass, replace
 
 
 class FromData(Enum):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
 from hashlib import sha256
@@ -20,6 +19,7 @@ from interop.facts import AnyPreprocessing, Evidence, Intent, Labels, Level, Tas
 from interop.identity.metadata import parse_preprocessing
 from interop.policy.keys import BUDGETS, BY_NAME, GROUPS, KEYS, KINDS, MEASURED, WAIVER
 from interop.policy.toml import Lines, load
+from interop.records import dataclass, field
 from interop.rules import all_rules, explain
 
 __all__ = ["BUDGETS", "MEASURED", "Policy", "Section", "Waiver", "find_policy", "parse_policy",

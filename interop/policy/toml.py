@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from interop.errors import ConfigError
+from interop.records import dataclass
 
 Place = tuple[str | int, ...]
 

@@ -6,13 +6,13 @@ An expired waiver waives nothing, and is said where the finding is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
 
 from interop.facts import Finding, Level
 from interop.facts.sections.gate import WaiverUse
 from interop.policy.policy import Waiver
+from interop.records import replace
 
 
 def apply(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from interop.errors import ConfigError
 from interop.facts import Json
 from interop.identity.user_facts import BuildFacts
 from interop.options import ask
+from interop.records import dataclass
 
 # Fields of a config that say nothing about the model's form.
 _ABOUT = ("architectures", "transformers_version", "torch_dtype", "dtype")

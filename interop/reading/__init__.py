@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from interop.reading.bytes.address import is_remote, shown, unrecognised
 from interop.reading.bytes.source import Source
 from interop.reading.formats.sniff import kind, unknown
 from interop.reading.formats.table import reader
+from interop.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def read(
 
         manifest = folder.read(path, partial(read, content_hash=content_hash, whole=whole))
         if content_hash and not is_remote(path):
-            manifest = dataclasses.replace(manifest, parts=tuple(map(parts.hashed, manifest.parts)))
+            manifest = replace(manifest, parts=tuple(map(parts.hashed, manifest.parts)))
         return manifest
     if whole and is_remote(path):
         return _fetched(path, content_hash, _shard)
@@ -72,7 +72,7 @@ def read(
         if content_hash and not source.remote and manifest.container == "numpy":
             _hold_checksums(source)
         if content_hash and not source.remote and manifest.content_sha256 is None:
-            manifest = dataclasses.replace(manifest, content_sha256=_content(source, manifest))
+            manifest = replace(manifest, content_sha256=_content(source, manifest))
     return manifest
 
 
@@ -106,7 +106,7 @@ def _fetched(address: str, content_hash: bool, shard: bool) -> Manifest:
     except ReadError as error:
         error.where = error.where.replace(path, shown(address))
         raise
-    return dataclasses.replace(manifest, path=shown(address), file=shown(address))
+    return replace(manifest, path=shown(address), file=shown(address))
 
 
 def _read_file(source: Source, shard: Callable[..., Manifest]) -> Manifest:

@@ -8,7 +8,6 @@ preprocessing) goes into the metadata under its file's name; the graph comes fro
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ from interop.reading.bytes.budget import Budget
 from interop.reading.bytes.links import leads_out
 from interop.reading.bytes.location import joined, text
 from interop.reading.pickle.imports import is_denied
+from interop.records import replace
 
 Reader = Callable[..., Manifest]
 PREFERRED = ("model.safetensors", "pytorch_model.bin")
@@ -49,7 +49,7 @@ def read(path: str, reader: Reader) -> Manifest:
     names = location.names(path)
     if not _holds_model(names) and (inner := _within(path, names)):
         model = read(joined(path, inner), reader)
-        return _with_parts(dataclasses.replace(model, path=path), path)
+        return _with_parts(replace(model, path=path), path)
     index = next((name for name in INDEXES if name in names), None)
     chosen = next((name for name in PREFERRED if name in names), None)
     if chosen is None and index is not None:
@@ -65,7 +65,7 @@ def read(path: str, reader: Reader) -> Manifest:
     described = {name: _json(joined(path, name)) for name in DESCRIPTIONS if name in names}
     lines = (name for name in LINES if name in names)
     described |= {name: text(joined(path, name), _MAX_JSON).split("\n") for name in lines}
-    model = dataclasses.replace(
+    model = replace(
         manifest,
         path=path,
         graph=graph,
@@ -77,12 +77,12 @@ def read(path: str, reader: Reader) -> Manifest:
     loaded = [p.path for p in model.parts if p.path.endswith(PICKLES) and not p.fault
               and p.kind in (PartKind.MODULE, PartKind.ADAPTER) and "/" in p.path]  # fmt: skip
     more = _beside(path, loaded, reader)
-    return dataclasses.replace(model, imports=(*model.imports, *more)) if more else model
+    return replace(model, imports=(*model.imports, *more)) if more else model
 
 
 def _with_parts(manifest: Manifest, path: str) -> Manifest:
     model = parts.with_parts(manifest, path)
-    return dataclasses.replace(model, imports=(*model.imports, *_of_modules(model.modules)))
+    return replace(model, imports=(*model.imports, *_of_modules(model.modules)))
 
 
 def _within(path: str, names: list[str]) -> str:
@@ -241,7 +241,7 @@ def read_index(place: str, reader: Reader) -> Manifest:
         raise truncated(place, what)
     hashes = [shard.content_sha256 for shard in shards]
     ordered = all(s.ordered for shard in shards for s in shard.state_dicts)
-    return dataclasses.replace(
+    return replace(
         shards[0],
         path=place,
         file=place,

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 from interop.errors import InteropError, ReadError
 from interop.facts import Json, Manifest, Module, Part, PartKind
+from interop.patterns import lazy
 from interop.reading.bytes import json_text, location
 from interop.reading.bytes.address import is_remote
 from interop.reading.bytes.links import climbs, leads_out
 from interop.reading.bytes.source import Source
+from interop.records import replace
 
 MAX_PARTS = 2000
 MAX_DEPTH = 6  # folders within the model's
@@ -39,7 +40,7 @@ IGNORED = (
     "rng_state*.pth", "events.out.tfevents.*", "zero_to_fp32.py", "fingerprint.pb", "*.sha256",
     "*.md5", "thumbs.db",
 )  # fmt: skip
-IGNORED_FOLDERS = re.compile(
+IGNORED_FOLDERS = lazy(
     r"\..*|__pycache__|checkpoint-\d+|global_step\d+|runs|logs|wandb|mlruns|eval|evaluation",
     re.IGNORECASE,
 )
@@ -88,7 +89,7 @@ WEIGHTS = (
     ".h5", ".hdf5", ".keras", ".msgpack", ".ot", ".gguf", ".ggml", ".tflite", ".mlmodel", ".pb",
     ".npz", ".pkl", ".engine", ".index.json",
 )  # fmt: skip
-_MODULE_FOLDER = re.compile(r"\d+_[A-Za-z]\w*")
+_MODULE_FOLDER = lazy(r"\d+_[A-Za-z]\w*")
 # Modules that have nothing to store.
 _BARE = ("Normalize", "Dropout")
 _MODULE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 from interop.errors import ReadError
+from interop.patterns import lazy
 from interop.reading.bytes import location
 from interop.reading.bytes.address import unrecognised
 from interop.reading.bytes.location import joined, text
 
-_STATES = re.compile(r"mp_rank_\d+_model_states\.pt")
-_ZERO_3 = re.compile(r"zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt")
-_LOCAL = re.compile(r"pytorch_model_fsdp_rank_?\d+\.(bin|pt)")
+_STATES = lazy(r"mp_rank_\d+_model_states\.pt")
+_ZERO_3 = lazy(r"zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt")
+_LOCAL = lazy(r"pytorch_model_fsdp_rank_?\d+\.(bin|pt)")
 _FSDP = "pytorch_model_fsdp_0"
 _LATEST = "latest"
-_TAG = re.compile(r"\w[\w.-]{0,200}")
+_TAG = lazy(r"\w[\w.-]{0,200}")
 
 
 def model_in(path: str, names: list[str]) -> str | None:

@@ -6,7 +6,6 @@ Models go by their place in the ranking, so that a table has room for eight with
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from interop.facts import (
     Answer,
@@ -20,6 +19,7 @@ from interop.facts import (
     Unit,
 )
 from interop.facts.sections.assess import AssessSection, ReplacementRow
+from interop.records import replace
 from interop.report.values import ABSENT, Table, interval_of, known, listed, of, plain
 
 # Of a replacement; whatever else is said of one is open.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from interop.facts import Finding, Measurement, Report
 from interop.facts.sections.check import InspectSection
+from interop.patterns import lazy
 from interop.report import fed, swept
 from interop.report.curves import WRITTEN, shortened
 from interop.report.units import quantity
@@ -32,10 +33,8 @@ MOST_EPOCHS = 12
 
 # What could begin markup within a line (an underscore inside a word does not), and what names a
 # person or an issue.
-_MARKUP = re.compile(
-    r"[\\`*\[\]<>|~&$^@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|#(?=\d)", re.IGNORECASE
-)
-_TAME = re.compile(r"[^`|\\\s](?:[^`|\\\n]*[^`|\\\s])?")
+_MARKUP = lazy(r"[\\`*\[\]<>|~&$^@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|#(?=\d)", re.IGNORECASE)
+_TAME = lazy(r"[^`|\\\s](?:[^`|\\\n]*[^`|\\\s])?")
 
 
 def render(report: Report) -> str:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 
+from interop.patterns import lazy
+
 MOST_WORD, MOST_TEXT = 400, 100_000  # characters
 
 # In the order of the brackets below: control characters but a line's end and tab, all that Unicode
 # says to show as nothing, marks of formatting, and halves of surrogate pairs (bytes of a file's
 # name that are no UTF-8), which no encoding takes. Then what begins a command: GitHub's runner
 # takes "##[" and Azure's "##vso[" anywhere in a line, and "::" behind blanks at its start.
-_STEERING = re.compile(
+_STEERING = lazy(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"
     "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
@@ -27,7 +29,7 @@ _STEERING = re.compile(
     r"|^[^\S\n]*:(?=:)",
     re.MULTILINE | re.IGNORECASE,
 )
-_LONG = re.compile(rf"\S{{{MOST_WORD + 1},}}")
+_LONG = lazy(rf"\S{{{MOST_WORD + 1},}}")
 _ENDS = {0x0A: "\\n", 0x09: "\\t"}
 
 

@@ -16,6 +16,7 @@ from posixpath import normpath
 from urllib.parse import quote
 
 from interop.facts import Finding, InputRole, Json, Level, Report, Skipped
+from interop.patterns import lazy
 from interop.report import wording
 from interop.report.json import dump
 from interop.report.sanitize import plain
@@ -30,7 +31,7 @@ MOST_PLACES = 100
 # Facts that tell two findings of one rule in one file apart.
 _APART = ("batch", "evidence")
 # Scheme, host and path of a URL; its query and fragment are left out: keys to it stand there.
-_REMOTE = re.compile("([a-z][a-z0-9+.-]+)://([^/?#]*)([^?#]*)", re.IGNORECASE)
+_REMOTE = lazy("([a-z][a-z0-9+.-]+)://([^/?#]*)([^?#]*)", re.IGNORECASE)
 
 
 def render(report: Report) -> str:

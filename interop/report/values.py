@@ -6,12 +6,12 @@ What is not known is said in words: a page that shows `nan` or an empty cell hid
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
 from typing import TypeGuard
 
 from interop.facts import Json, Measurement
+from interop.records import dataclass
 from interop.report.units import at_of, quantity, spanned
 
 ABSENT = "not measured"

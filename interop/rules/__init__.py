@@ -7,12 +7,13 @@ else: no file, no clock, no network.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from interop.facts import Answer, Case, Finding, Intent, Json, Level, Rule, Skipped
+from interop.records import dataclass, replace
+from interop.rules._needs import NEEDS
 
 __all__ = ["Explained", "all_rules", "explain", "finding", "listed", "run"]
 
@@ -39,12 +40,20 @@ class Explained:
 @cache
 def all_rules() -> Mapping[str, Explained]:
     """Every rule by its id, in the order of ids."""
-    by_id: dict[str, Explained] = {}
-    for name in sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py")):
-        module = import_module(f"{__name__}.{name}")
-        title, sections = _sections(module.__doc__ or "")
-        by_id[module.RULE.id] = Explained(module.RULE, module.check, title, sections)
-    return by_id
+    return {explained.rule.id: explained for explained in map(_explained, _names())}
+
+
+@cache
+def _names() -> Sequence[str]:
+    """The modules that are rules."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
+@cache
+def _explained(name: str) -> Explained:
+    module = import_module(f"{__name__}.{name}")
+    title, sections = _sections(module.__doc__ or "")
+    return Explained(module.RULE, module.check, title, sections)
 
 
 def explain(rule_id: str) -> Explained | None:
@@ -65,18 +74,20 @@ def run(
     present = _present(case)
     findings: list[Finding] = []
     skipped: list[Skipped] = []
-    for rule_id, explained in all_rules().items():
-        if lacking := [need for need in explained.rule.needs if need not in present]:
+    for name in _names():
+        needs, rule_id = NEEDS.get(name, ("candidate",)), name.replace("_", "-")
+        if lacking := [need for need in needs if need not in present]:
             if lacking[0] in _LACKS and "candidate" in present:
                 skipped.append(Skipped(rule_id, _LACKS[lacking[0]]))
             continue
+        explained = _explained(name)
         level = (levels or {}).get(rule_id, explained.rule.level)
         for finding in explained.check(case):
             if level is not Level.OFF:
                 # A rule may itself weigh a finding as less than its own level.
                 own = finding.level is not explained.rule.level and rule_id not in (levels or {})
                 findings.append(finding if own else replace(finding, level=level))
-            elif finding.answer is Answer.UNKNOWN and "measurements" not in explained.rule.needs:
+            elif finding.answer is Answer.UNKNOWN and "measurements" not in needs:
                 findings.append(replace(finding, level=Level.NOTE))
     weight = {Level.ERROR: 0, Level.WARN: 1, Level.NOTE: 2}
     # Of one level, what breaks more intents is the graver: an unsafe pickle before a wider head.
@@ -114,6 +125,7 @@ def _present(case: Case) -> set[str]:
     parts = {
         "candidate": case.b is not None,
         "pair": case.pairing is not None,
+        "parts": case.parts is not None and bool(case.parts.changes),
         "values": case.b is not None and case.b.values_read,
         "unreadable": bool(case.unreadable),
         "proofs": bool(case.proofs),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from interop.facts import (
@@ -246,5 +245,7 @@ def port(case: Case) -> str:
 
 def _named(identity: Identity) -> str:
     """A file as a command names it, with the place in it where there are several."""
+    import shlex
+
     place = f"#{identity.place}" if len(identity.manifest.state_dicts) > 1 else ""
     return shlex.quote(identity.manifest.path + place)

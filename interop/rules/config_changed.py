@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from interop.facts import (
     Answer,
@@ -37,10 +36,14 @@ from interop.facts import (
     Rule,
     Side,
 )
+from interop.patterns import lazy
+from interop.records import replace
 from interop.rules import finding
 from interop.rules._shared import changed_to
 
-RULE = Rule("config-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair",))
+RULE = Rule(
+    "config-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair", "parts")
+)
 
 # Fields that do not change the answer of the loaded model.
 _HARMLESS = frozenset({
@@ -57,7 +60,7 @@ _HARMLESS = frozenset({
     "tag", "url", "hf_hub_id", "hf_hub_filename", "source", "license", "origin_url", "paper_name",
     "paper_ids", "notes", "description",
 })  # fmt: skip
-_HARMLESS_PATTERN = re.compile(
+_HARMLESS_PATTERN = lazy(
     r"(.*_)?(dropout|dropout_prob|dropout_rate|pdrop|drop_rate|drop_path_rate|drop_prob)"
     r"|(.*_)?drop_path|mask_(time|feature)_\w+|summary_first_dropout|lora_dropout"
 )
@@ -68,14 +71,14 @@ _ELSEWHERE = frozenset({
     "std", "first_conv", "classifier",
 })  # fmt: skip
 # Sizes that the tensors show, where theirs differ.
-_SIZES = re.compile(
+_SIZES = lazy(
     r"vocab_size|(.*_)?hidden_(size|dim|sizes|dims)|intermediate_size|num_(hidden_)?layers|n_layers?"
     r"|n_embd|n_inner|d_model|d_ff|ffn_dim|(.*_)?layers|depths?|embed_dims?|dim|num_features"
     r"|max_position_embeddings|n_positions|type_vocab_size|conv_dim|conv_kernel|patch_size"
     r"|num_channels|embedding_size|projection_dim|num_codevectors\w*|.*codevector\w*|r|tdnn_\w+"
 )
 # Fields that change what every layer, or the whole forward, computes.
-_FORWARD = re.compile(
+_FORWARD = lazy(
     r"(.*_)?(num_)?(attention_|key_value_|kv_|q_|query_)?heads?|n_heads?|num_head\w*|n_kv_heads"
     r"|.*(_act|act_fn|activation|activation_function|activation_fn|hidden_act|act_layer|act)"
     r"|.*(eps|epsilon)|(.*_)?(rope|rotary|alibi)\w*|partial_rotary_factor|.*window\w*"
@@ -91,7 +94,7 @@ _FORWARD = re.compile(
     r"|mlp_ratio|qkv_bias|model_args\w*|use_weighted_layer_sum|out_(features|indices)|classifier_\w+"
 )
 # Fields that change what a caller gets, or must send, and leave the layers as they are.
-_OF_CALLERS = re.compile(
+_OF_CALLERS = lazy(
     r"problem_type|return_dict|use_return_dict|torchscript|architectures|inputs|outputs|output_(hidden_states|attentions|scores)"
     r"|(bos|eos|sep|cls|mask|unk|decoder_start|forced_bos|forced_eos|image|audio|video)_token_(id|index)"
     r"|(begin_)?suppress_tokens|forced_decoder_ids|prefix|max_length|min_length|num_beams"
@@ -99,7 +102,7 @@ _OF_CALLERS = re.compile(
     r"|return_dict_in_generate|bad_words_ids|remove_invalid_values|encoder_no_repeat_ngram_size"
     r"|do_sample|length_penalty|no_repeat_ngram_size|early_stopping|repetition_penalty"
 )
-_FORWARD_IDS = re.compile(r"pad_token_id|pad_index|padding_idx")
+_FORWARD_IDS = lazy(r"pad_token_id|pad_index|padding_idx")
 # What the library takes for an absent field, whatever the class.
 _ABSENT: dict[str, Json] = {
     "problem_type": None, "output_hidden_states": False, "output_attentions": False,
@@ -112,7 +115,7 @@ _ABSENT: dict[str, Json] = {
 # Fields of one part, by their beginning, and what the names of its tensors hold.
 _OF_A_PART = {"summary_": "summary", "pooler_": "pooler", "encoder_stride": "decoder"}
 # Tasks whose classes give no scores of words.
-_UNTIED = re.compile(r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction")
+_UNTIED = lazy(r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction")
 # Classes of one task whose names end in another word.
 _TASKS = {"LMHeadModel": "CausalLM", "ForCausalLM": "CausalLM"}
 

@@ -21,17 +21,17 @@ Fix
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from interop.facts import Answer, Case, Finding, Intent, Level, PartChange, PartKind, Rule, Side
+from interop.patterns import lazy
 from interop.rules import finding
 from interop.rules._shared import changed_to
 
-RULE = Rule("part-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair",))
+RULE = Rule("part-changed", Level.ERROR, (Intent.REPLACE,), needs=("pair", "parts"))
 
 _ELSEWHERE = (PartKind.CONFIG, PartKind.TOKENIZER, PartKind.CHAT_TEMPLATE)
-_HARMLESS = re.compile(
+_HARMLESS = lazy(
     r"transformers_version|_from_model_config|_commit_hash|_name_or_path|name_or_path|use_cache"
     r"|processor_class|__version__(\..+)?|_processor_class|_valid_processor_keys|dtype|torch_dtype"
     r"|\d+\.(idx|name)"
@@ -48,7 +48,7 @@ _READ = frozenset({
     "rescale_factor", "do_normalize", "image_mean", "image_std", "do_flip_channel_order",
     "sampling_rate",
 })  # fmt: skip
-_PROCESSOR_TYPE = re.compile(r"(image_processor|feature_extractor|video_processor)_type")
+_PROCESSOR_TYPE = lazy(r"(image_processor|feature_extractor|video_processor)_type")
 
 
 def check(case: Case) -> Iterator[Finding]:

@@ -19,7 +19,6 @@ Fix
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 from interop.facts import (
     Answer,
@@ -73,6 +72,8 @@ def _paths(identity: Identity) -> set[str]:
 
 
 def _names(old: AnyPreprocessing, new: AnyPreprocessing) -> list[str]:
+    from dataclasses import fields
+
     names = [f.name for f in fields(old) if f.name not in _ABOUT]
     names.sort(key=lambda n: _ORDER.index(n) if n in _ORDER else len(_ORDER))
     return [n for n in names if getattr(old, n) != getattr(new, n)]

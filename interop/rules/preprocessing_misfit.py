@@ -17,16 +17,14 @@ Fix
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from interop.facts import AnyPreprocessing, Case, Finding, Identity, Intent, Level, Rule, TensorSpec
+from interop.patterns import lazy
 from interop.rules import finding
 
 RULE = Rule("preprocessing-misfit", Level.ERROR, (Intent.REPLACE,))
-_WORDS = re.compile(
-    r"(^|[._])(word_embeddings?|embed_tokens|wte|shared|token_embeddings?)[.]weight$"
-)
+_WORDS = lazy(r"(^|[._])(word_embeddings?|embed_tokens|wte|shared|token_embeddings?)[.]weight$")
 _SAID = {"image": "images", "text": "text", "audio": "audio"}
 
 

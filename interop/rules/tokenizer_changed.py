@@ -22,23 +22,25 @@ Fix
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from interop.facts import Answer, Case, Finding, Intent, Level, PartChange, PartKind, Rule, Side
+from interop.patterns import lazy
 from interop.rules import finding
 from interop.rules._shared import changed_to
 
-RULE = Rule("tokenizer-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair",))
+RULE = Rule(
+    "tokenizer-changed", Level.ERROR, (Intent.TRANSFER, Intent.REPLACE), needs=("pair", "parts")
+)
 
 # What decides which number a piece of text becomes.
-_IDS = re.compile(
+_IDS = lazy(
     r"vocabulary|merges|scores|model(\..+)?|normalizer|pre_tokenizer|do_lower_?case|strip_accents"
     r"|tokenize_chinese_chars|add_prefix_space|do_basic_tokenize|never_split|keep_accents|sp_model\w*"
     r"|byte_fallback|legacy|added tokens|added_tokens|remove_space|unk_token"
 )
 # What changes the input that the model gets, with every token's number as it was.
-_INPUTS = re.compile(
+_INPUTS = lazy(
     r"new tokens|post_processor|decoder|truncation|padding|chat template|(model_)?max_length"
     r"|(padding|truncation)_side|stride|pad_to_multiple_of|pad_token\w*|add_\w+_token"
     r"|(bos|eos|sep|cls|mask)_token|additional_special_tokens\S*|extra_special_tokens\S*"
@@ -46,7 +48,7 @@ _INPUTS = re.compile(
     r"|src_lang|tgt_lang|prefix|(image|audio|video|boi|eoi)_token|\w+_token|word_delimiter_token"
     r"|replace_word_delimiter_char|model_input_names"
 )
-_HARMLESS = re.compile(
+_HARMLESS = lazy(
     r"name_or_path|_commit_hash|transformers_version|tokenizer_file|vocab_file|merges_file"
     r"|special_tokens_map_file|processor_class|backend|is_local|local_files_only|version"
 )

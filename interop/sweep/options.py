@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from interop.cluster import LOCAL, MANY, SCHEDULER, cpus
 from interop.errors import ConfigError
 from interop.options import ask
+from interop.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

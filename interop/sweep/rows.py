@@ -9,7 +9,6 @@ import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from interop import __version__
@@ -21,6 +20,7 @@ from interop.identity.describe import dtypes, head_line, weights
 from interop.identity.user_facts import UserFacts
 from interop.reading import read
 from interop.reading.bytes.address import is_remote, shown
+from interop.records import dataclass, field
 from interop.report.sanitize import brief
 from interop.sweep.store import Model, at
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -20,6 +19,7 @@ from interop.errors import ConfigError
 from interop.facts import Answer, Finding, Input, InputRole, Json, Level, Report, SweptAs
 from interop.facts.sections.sweep import SweepSection
 from interop.reading.bytes.address import is_remote, shown
+from interop.records import dataclass, field
 from interop.sweep import table
 from interop.sweep.journal import Journal
 from interop.sweep.options import SweepOptions

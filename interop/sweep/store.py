@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from os.path import commonprefix
 from pathlib import Path
@@ -21,6 +20,7 @@ from interop.reading import parts
 from interop.reading.bytes import location
 from interop.reading.bytes.address import is_remote, shown
 from interop.reading.grouping import grouped, is_model, may_be_other
+from interop.records import dataclass
 
 STDIN, LIST = "-", ".txt"
 _MOST_LIST = 1 << 30  # bytes of a list of addresses

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from interop.errors import ConfigError
 from interop.export.options import ExportOptions
 from interop.options import ask
+from interop.records import dataclass
 
 DRIFT, FLIPS = "drift", "flips"
 BUDGETS = (DRIFT, FLIPS)

@@ -90,3 +90,55 @@ def test_a_command_loads_neither_torch_nor_numpy(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.stderr.splitlines()[-1] == "[]", done.stderr
+
+
+# What a check or a look into a checkpoint has no use for, and what each costs more than the reading
+# of a small file: parsers of options, page templates, compilers, protocols, tools of inspection.
+UNUSED = frozenset(
+    {
+        "argparse", "ast", "asyncio", "click", "dataclasses", "email", "gettext",
+        "importlib.metadata", "inspect", "jinja2", "locale", "logging", "platform", "random",
+        "shlex", "shutil", "socket", "subprocess", "tempfile", "threading", "tokenize",
+        "traceback", "urllib.request", "uuid", "xml", "zipfile", "interop.cli.group",
+        "interop.cli.options", "interop.files", "interop.identity.imprint", "interop.installation",
+        "interop.policy", "interop.gate", "interop.report.html", "interop.report.json",
+        "interop.reading.bytes.remote", "interop.reading.folder", "interop.rules.accuracy_drop",
+        "interop.rules.file_truncated", "interop.rules.config_changed",
+        "interop.facts.sections.bench",
+    }
+)  # fmt: skip
+# The imprint of a file's first layers is a part of what inspect says of it.
+OF_INSPECT = frozenset({"interop.identity.imprint"})
+LOADED = "import sys\nfrom interop.cli import main\n{first}\ntry:\n    main({given!r})\nfinally:\n"
+LOADED += "    print(*sys.modules, file=sys.stderr)\n"
+
+
+def loaded(arguments: list[str], first: str = "") -> set[str]:
+    """The modules that a command loads; in a Python that has loaded none for itself."""
+    code = LOADED.format(first=first, given=arguments)
+    # Without site, whose packages may load anything at the start.
+    paths = [str(ROOT), *(p for p in sys.path if p.endswith("site-packages"))]
+    code = f"import sys\nsys.path[:0] = {paths!r}\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("command", "allowed"),
+    [(["check", "shufflenet.pth", "squeezenet.pth"], frozenset()),
+     (["inspect", "shufflenet.pth"], OF_INSPECT)],
+)  # fmt: skip
+def test_a_check_loads_what_it_uses_alone(
+    command: list[str], allowed: frozenset[str], digits: Path
+) -> None:
+    given = [str(digits / a) if a.endswith(".pth") else a for a in command]
+    assert loaded(given) & (UNUSED - allowed) == set()
+
+
+def test_a_module_that_is_of_no_use_is_seen(digits: Path) -> None:
+    given = ["inspect", str(digits / "shufflenet.pth")]
+    assert loaded(given, "import uuid, interop.report.json") & UNUSED >= {"uuid", "dataclasses"}
+    assert "click" in loaded([*given, "--tensors"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from interop.check import check, maps
+from interop.check import check, maps, structure
 from interop.check.options import CheckOptions
 from interop.check.pairing import pair
 from interop.check.structure import is_derived
@@ -82,6 +82,21 @@ def test_equal_names_need_no_map() -> None:
         "fc.3.bias": (7,),
     }
     assert pair(a, identity(deep)).mapped == ()
+
+
+def test_structure_is_matched_only_where_names_leave_something_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+    match = structure.pair
+    monkeypatch.setattr(structure, "pair", lambda *given: (seen.append("called"), match(*given))[1])
+    shapes = {"a.weight": (4, 3), "a.bias": (4,), "b.weight": (2, 4), "b.bias": (2,)}
+    headed = {**shapes, "b.weight": (7, 4), "b.bias": (7,)}
+    for other in (shapes, headed, {f"module.{n}": s for n, s in shapes.items()}):
+        assert pair(identity(shapes), identity(other)).mapped == ()
+    assert seen == []
+    pair(identity(shapes), identity({n.replace("a.", "other.x."): s for n, s in shapes.items()}))
+    assert seen == ["called"]
 
 
 def test_a_prefix_of_a_part() -> None:

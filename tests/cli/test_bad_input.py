@@ -134,11 +134,12 @@ def test_a_fault_of_our_own_is_4(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from interop import cli
+    from interop.cli import group
 
     def broken(*args: object, **options: object) -> None:
         raise RuntimeError("not a person's mistake")
 
-    monkeypatch.setattr(cli.interop, "main", broken)
+    monkeypatch.setattr(group.interop, "main", broken)
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])
     assert caught.value.code == 4

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from interop.cli import COMMANDS
+from interop.cli.group import COMMANDS
 from interop.installation import conflicts
 from interop.report import FORMATS
 from interop.report.json import SCHEMA_FILE
@@ -70,6 +70,20 @@ def test_the_intent_sets_the_exit_code(interop: Run, digits: Path, intent: str) 
     b = digits / "squeezenet.pth"
     done = interop("check", digits / "shufflenet.pth", b, "--for", intent)
     assert done.returncode == (0 if intent == "replace" else 1)
+
+
+def test_files_alone_are_taken_without_a_parser_as_with_one(
+    interop_alone: Run, digits: Path
+) -> None:
+    """The text, the last line, the exit code and the errors are the same either way."""
+    a, b = digits / "shufflenet.pth", digits / "squeezenet.pth"
+    for given in (["check", a, b], ["check", a, a], ["inspect", a], ["check", a, "none.pth"],
+                  ["inspect", digits]):  # fmt: skip
+        plain, parsed = interop_alone(*given), interop_alone(*given, "--format", "text")
+        assert (plain.stdout, plain.stderr) == (parsed.stdout, parsed.stderr)
+        assert plain.returncode == parsed.returncode
+    assert "Usage" in interop_alone("check", "-h").stdout
+    assert "see 'interop check --help'" in interop_alone("check", a).stderr
 
 
 def test_reports_are_written_beside_the_printed_one(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from fixtures.stamp import MODULE, stamp
 from interop.facts import Answer, Case, Finding, Intent, Level, Rule, Verdict
 from interop.rules import SECTIONS, Explained, _sections, all_rules, explain, finding, run
+from interop.rules._needs import NEEDS
 from tests.rules import matrix
 
 RULES = all_rules()
@@ -150,3 +151,19 @@ def test_a_finding_keeps_what_its_rule_says() -> None:
         "some-fault", Level.WARN, (Intent.REPLACE,), Answer.UNKNOWN, "what", facts={}
     )
     assert Verdict(Intent.RELOAD, Answer.NO, "why").answer == "no"
+
+
+def unlike(rules: Mapping[str, Explained], needs: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The rules whose needs the table has in another way than they say it, or has for nothing."""
+    said = {name.replace("-", "_"): one.rule.needs for name, one in rules.items()}
+    other = [name for name, own in said.items() if needs.get(name, ("candidate",)) != own]
+    return sorted([*other, *(needs.keys() - said.keys())])
+
+
+def test_the_table_of_needs_is_what_the_rules_say() -> None:
+    assert unlike(RULES, NEEDS) == []
+
+
+def test_a_table_of_needs_that_is_wrong_is_seen() -> None:
+    wrong = {**NEEDS, "key_missing": ("proofs",), "no_such_rule": ("pair",)}
+    assert unlike(RULES, wrong) == ["key_missing", "no_such_rule"]

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
 
-from interop.cli import interop
+from interop.cli.group import interop
 from interop.errors import ReadError
 from interop.export import ExportOptions
 from interop.facts import Answer

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from interop.facts.enums import Answer, Basis, TaskName
 from interop.facts.model import Json
 from interop.facts.section import ABSENT, Absent, Section
 from interop.facts.sections.bench import ClassTables
 from interop.facts.sections.finetune import Epoch
+from interop.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from interop.facts.enums import TaskName
 from interop.facts.model import Json
 from interop.facts.section import ABSENT, Absent, Section, Sparse
+from interop.records import dataclass, field
 
 # Figures of one class or output by their names, with its own name among them.
 Figures = Mapping[str, str | float | None]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from interop.facts.compare import RowMatch
 from interop.facts.enums import Answer, Intent
 from interop.facts.fed import Fed
 from interop.facts.section import ABSENT, Absent, Section, Sparse, json_key
+from interop.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

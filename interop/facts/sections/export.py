@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from interop.facts.domain import AxisDomain
 from interop.facts.enums import Answer
 from interop.facts.model import Json
 from interop.facts.section import ABSENT, Absent, Section
+from interop.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from interop.facts.enums import TaskName, Unit
 from interop.facts.model import Json
 from interop.facts.section import Section
 from interop.facts.sections.bench import ClassTables
+from interop.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from interop.facts.enums import Answer, GateState, Intent, Level
 from interop.facts.model import Json
 from interop.facts.report import Finding
 from interop.facts.section import Section, Sparse, json_key
+from interop.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

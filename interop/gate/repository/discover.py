@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from interop.gate.repository.git import Repository, unit_id
 from interop.reading.bytes.address import is_remote
 from interop.reading.grouping import grouped, may_be_other
+from interop.records import dataclass
 from interop.sweep.store import File, Store
 
 _AT_ONCE = 16  # requests to a server

@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import ENOSPC
 from hashlib import file_digest
@@ -21,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from interop.errors import ConfigError
 from interop.reading.bytes import location
 from interop.reading.companion_files import DESCRIPTIONS, PICKLES, named_by, read_of
+from interop.records import dataclass
 
 PREFIX = "git:"
 _POINTER = re.compile(

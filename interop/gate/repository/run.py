@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from filecmp import cmp
 from pathlib import Path
@@ -28,6 +27,7 @@ from interop.policy.policy import Policy
 from interop.reading.bytes.address import is_remote, shown
 from interop.reading.companion_files import DESCRIPTIONS, named_by
 from interop.reading.grouping import grouped, may_be_other
+from interop.records import dataclass, replace
 from interop.report.json import decode, to_json
 from interop.sweep import SweepOptions, table
 from interop.sweep.spread import spread

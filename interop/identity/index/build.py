@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from math import prod
 
 from interop.facts import HeadInput, HeadRole, Json
 from interop.identity.index.lookup import BUFFERS, module_sums, pattern_of, under, word
 from interop.identity.index.order import natural
+from interop.patterns import lazy
+from interop.records import dataclass, field, replace
 
 Shapes = Mapping[str, tuple[int, ...]]
 _WORD = (1 << 64) - 1
-_COUNT = re.compile("layer|block|depth")
+_COUNT = lazy("layer|block|depth")
 _PIECES = 12  # of an architecture, by which one that differs a little is still recognised
 # A classifier's module is often replaced as a whole; what is left must still say whose it was.
 _REPLACED_WHOLE = ("classes",)

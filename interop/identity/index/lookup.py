@@ -10,7 +10,6 @@ sizes by solving for the dimensions (`templates`).
 from __future__ import annotations
 
 import json
-import re
 import sys
 import zlib
 from array import array
@@ -18,25 +17,29 @@ from binascii import a2b_base64
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from interop.facts import HeadInput, HeadRole, TensorSpec
+from interop.patterns import lazy
+from interop.records import dataclass
 
 STORED = Path(__file__).with_name("index.json.gz")
 _WORD = (1 << 64) - 1
 # What is computed when a module is made, and is no weight: files have it or not, by version.
-BUFFERS = re.compile(
-    r"(^|\.)(num_batches_tracked|position_ids|relative_position_index|relative_coords_table|"
-    r"relative_coords|total_ops|total_params|attn_mask|inv_freq|original_inv_freq|masked_bias|attention_bias_idxs)$"
-)
-_NUMBER = re.compile(r"(?<![^.])[0-9]+(?![^.])")
+BUFFER_NAMES = (
+    "num_batches_tracked", "position_ids", "relative_position_index", "relative_coords_table",
+    "relative_coords", "total_ops", "total_params", "attn_mask", "inv_freq", "original_inv_freq",
+    "masked_bias", "attention_bias_idxs",
+)  # fmt: skip
+BUFFERS = lazy(rf"(^|\.)({'|'.join(BUFFER_NAMES)})$")
+_NUMBER = lazy(r"(?<![^.])[0-9]+(?![^.])")
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Group:
     """Names that no file tells apart: those of one computation together, and what tells the rest.
 
     `heads` are (path, role) of the library's own heads, the main one first; `takes` is what they
@@ -49,7 +52,8 @@ class Group(NamedTuple):
     takes: HeadInput
 
 
-class Template(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Template:
     """A model of a family whose sizes are free.
 
     `root` is the path of its headless model within it, whose patterns of names `Index.families`
@@ -64,7 +68,8 @@ class Template(NamedTuple):
     table: int
 
 
-class Pieces(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pieces:
     """The modules that the groups are made of: their sums, sorted; how many each group has, and
     which, one group after the other."""
 
@@ -83,7 +88,8 @@ class Pieces(NamedTuple):
                 yield piece, group
 
 
-class Ways(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ways:
     """How a backbone is known: columns of (number of a group or template, spec, sum).
 
     A spec is the number of a pair: the first tokens of the backbone's names, and the modules that

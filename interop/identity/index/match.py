@@ -6,16 +6,15 @@ that all of it is there. What only comes near is the runner-up, never the answer
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
 
 from interop.facts import Architecture, HeadInput, HeadRole, TensorSpec, family
 from interop.identity.index import lookup as indexes
 from interop.identity.index import sizes_from_shapes
-from interop.identity.index.lookup import BUFFERS, Group, Index, pattern_of, under
+from interop.identity.index.lookup import BUFFER_NAMES, BUFFERS, Group, Index, pattern_of, under
+from interop.patterns import lazy
+from interop.records import dataclass, replace
 
 NAMES_AND_SHAPES = "names and shapes of its tensors"
 _OLD = {"gamma": "weight", "beta": "bias"}
@@ -28,13 +27,15 @@ _BESIDE_TENSORS = 40  # above which it is no head either, but a network of its o
 _NEAR = 0.02  # of the bytes, below which likeness says nothing
 _FEWEST = 3  # tensors, below which it says nothing either: any model may have a "logit_scale"
 # Stored twice by some versions of a library and once by others, being one tensor.
-_TIED = re.compile(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight|bias)$")
+_TIED = lazy(r"(^|\.)(lm_head|decoder|proj_out|output_embeddings)\.(weight|bias)$")
 # What a model may hold and need not, whatever its class: old GPT files keep their causal masks, and
 # speech models a vector that stands for what is masked in training.
-_IDLE = re.compile(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
+_IDLE = lazy(r"(^|\.)(masked_spec_embed|attn\.bias|attention\.bias)$")
+_IDLE_ENDS = (*BUFFER_NAMES, "masked_spec_embed", "bias", "\n")  # a quick look before the patterns
 
 
-class Match(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Match:
     """What fits.
 
     `architectures` are without evidence from outside, `apart` is what tells several of them apart.
@@ -51,7 +52,8 @@ class Match(NamedTuple):
     beside: tuple[str, ...]
 
 
-class _Hit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Hit:
     group: Group
     names: tuple[tuple[str, ...], ...]
     root: str
@@ -178,6 +180,8 @@ def _roots(tensors: Sequence[TensorSpec], total: int) -> Iterator[str]:
 
 def _idle(spec: TensorSpec) -> bool:
     """Whether a tensor says nothing of the architecture."""
+    if not spec.name.endswith(_IDLE_ENDS):
+        return False
     if BUFFERS.search(spec.name):
         return True
     # A bias proper has one axis; a causal mask (1, 1, n, n) is called the same.
@@ -366,7 +370,7 @@ def resolved(match: Match, name: str, evidence: str) -> Match:
         return match
     chosen = [a for a in match.architectures if is_called(a, name)]
     one = tuple(replace(a, evidence=evidence) for a in chosen[:1])
-    return match._replace(architectures=one, apart="") if len(chosen) == 1 else match
+    return replace(match, architectures=one, apart="") if len(chosen) == 1 else match
 
 
 def is_called(architecture: Architecture, name: str) -> bool:

@@ -7,13 +7,13 @@ then, for each number in the name, how many values it takes: "3*0" is three time
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from interop.identity.index.lookup import BUFFERS, pattern_of
+from interop.patterns import lazy
 
-_TERM = re.compile(r"(?:(\d+)\*)?(\d+)(?:\+(\d+))?")
+_TERM = lazy(r"(?:(\d+)\*)?(\d+)(?:\+(\d+))?")
 _MISFIT = "!"
 Shaped = Sequence[tuple[str, tuple[int, ...]]]
 

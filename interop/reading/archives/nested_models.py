@@ -6,14 +6,13 @@ model is no model: it is refused, by the name of the entry, and with its dangers
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 
 from interop.errors import ReadError
 from interop.facts import Danger, Manifest
+from interop.patterns import lazy
 from interop.reading.archives.zip_archive import DEFLATED, STORED, Archive, Entry
 from interop.reading.bytes.address import unrecognised
 from interop.reading.bytes.budget import Budget
@@ -22,6 +21,7 @@ from interop.reading.pickle.checkpoint import persistent
 from interop.reading.pickle.imports import Ledger
 from interop.reading.pickle.machine import Machine
 from interop.reading.pickle.records import Broken, Cut, OverLimit
+from interop.records import replace
 
 _MAX_ENTRIES = 10_000  # of a tar
 # Where an archive is refused as it is, what its pickles would run is told of the first ones.
@@ -47,7 +47,7 @@ _OWN_FOLDERS = ("data/", "tensors/", "constants/", "code/", ".data/")
 
 # What the first PyTorch wrote into a tar, and where a pickle may begin: a protocol or a name.
 _TAR_FILES = ("sys_info", "pickle", "storages", "tensors")
-_STARTS = re.compile(rb"\x80[\x00-\x05]|c[\w.]{1,60}\n[\w.]{1,60}\n")
+_STARTS = lazy(rb"\x80[\x00-\x05]|c[\w.]{1,60}\n[\w.]{1,60}\n")
 
 
 def told(source: Source, error: ReadError) -> ReadError:

@@ -5,10 +5,10 @@ Every reader refuses in this one voice.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from interop.errors import ReadError
+from interop.patterns import lazy
 
 
 def unrecognised(path: str, what: str, fix: str) -> ReadError:
@@ -32,7 +32,7 @@ def over_limit(path: str, what: str) -> ReadError:
 progress: Callable[[str], object] = str  # which does nothing with it
 
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_ADDRESS = lazy(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def is_remote(path: str) -> bool:

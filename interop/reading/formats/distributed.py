@@ -6,7 +6,6 @@ archive as torch.save writes them. A tensor of one piece is a plain one, otherwi
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +27,7 @@ from interop.reading.pickle.metadata import value
 from interop.reading.pickle.rebuild import Unfit, dtype
 from interop.reading.pickle.records import Broken, Constructed, Global, Mapping, Node
 from interop.reading.pickle.state_dicts import ASIDE
+from interop.records import replace
 
 MAX_TABLE = 1 << 27  # bytes of `.metadata`
 MAX_OBJECT = 1 << 26  # bytes of the pickle of what is no tensor
@@ -56,12 +56,12 @@ def read(source: Source) -> Manifest:
     contents = guarded(work, ledger, source.path, whole=True)
     model = manifest(source, "distributed", hashlib.sha256(table).hexdigest(), ledger, contents)
     every = tuple(dict.fromkeys(_loaded(one) for one in (*model.imports, *imports)))
-    return dataclasses.replace(model, size=model.size + _sizes(model), imports=every)
+    return replace(model, size=model.size + _sizes(model), imports=every)
 
 
 def _loaded(one: Import) -> Import:
     """A name as the loader of such folders takes it: it has no list of what it refuses."""
-    return dataclasses.replace(one, danger=Danger.SAFE) if one.danger == Danger.REFUSED else one
+    return replace(one, danger=Danger.SAFE) if one.danger == Danger.REFUSED else one
 
 
 def _no_storage(key: Node) -> Node:
@@ -162,7 +162,7 @@ class _Reader:
             raise Broken(f"{full!r} has no list of pieces")
         parts = [self.piece(full, kind, _record(one, "ChunkStorageMetadata")) for one in chunks]
         if len(parts) == 1 and parts[0].shape == size:
-            return dataclasses.replace(parts[0], name=name)
+            return replace(parts[0], name=name)
         if sum(part.numel for part in parts) < _count(size):
             raise truncated(self.path, f"the pieces of {full!r} do not make the whole of it")
         return TensorSpec(name, kind, size, layout=Layout.SHARDED, parts=tuple(parts))
@@ -188,7 +188,7 @@ class _Reader:
         if spec.dtype != kind or spec.shape != size:
             what = f"a piece of {full!r} is {spec.dtype} {spec.shape}, not {kind} {size}"
             raise truncated(self.path, what)
-        return dataclasses.replace(spec, name=",".join(map(str, begin)))
+        return replace(spec, name=",".join(map(str, begin)))
 
     def object(self, full: str) -> Node:
         """What is no tensor: torch.load would take it without any limits of its own."""

@@ -6,14 +6,13 @@ archive of the weights is an entry. Nothing of the program runs: its operators a
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from interop.facts import Danger, Graph, Import, Json, Manifest, Port, StateDict, Storage
 from interop.facts import TensorSpec as Spec
+from interop.patterns import lazy
 from interop.reading.archives.zip_archive import STORED, Archive, Entry
 from interop.reading.bytes import json_text
 from interop.reading.bytes.address import over_limit, truncated, unrecognised
@@ -21,6 +20,7 @@ from interop.reading.bytes.source import Source
 from interop.reading.formats import torch_zip
 from interop.reading.pickle.rebuild import MAX_AXES
 from interop.reading.pickle.state_dicts import extent
+from interop.records import replace
 
 MAX_JSON = 1 << 27
 _TENSOR, _TENSOR_MEMORY = 12_000, 800  # nanoseconds and bytes of one, read and shown
@@ -32,13 +32,13 @@ _DTYPES = {
     32: "float8_e5m2fnuz", 33: "float8_e8m0fnu", 34: "uint32", 35: "uint64",
 }  # fmt: skip
 _STRIDED = 7
-_SYMBOL = re.compile(r"Symbol\('(\w+)'.*\)")
+_SYMBOL = lazy(r"Symbol\('(\w+)'.*\)")
 # Loading looks a node's target up by its name, and running calls it: these compute, and no more.
-_PURE = re.compile(r"torch\.ops\.(aten|prims|prim|higher_order|quantized_decomposed)\.[\w.]+")
+_PURE = lazy(r"torch\.ops\.(aten|prims|prim|higher_order|quantized_decomposed)\.[\w.]+")
 _OPERATORS = "add and_ eq floordiv ge getitem gt le lt mod mul ne neg not_ or_ pos pow sub truediv"
 _MATH = "ceil floor sqrt trunc"
 _PYTHON = {f"_operator.{n}" for n in _OPERATORS.split()} | {f"math.{n}" for n in _MATH.split()}
-_SYM = re.compile(r"torch\.sym_(float|int|ite|max|min|not|sqrt|sum)|torch\._sym_\w+")
+_SYM = lazy(r"torch\.sym_(float|int|ite|max|min|not|sqrt|sum)|torch\._sym_\w+")
 # Expressions of sizes are Python text, which loading evaluates: names of arithmetic alone.
 _ARITHMETIC = frozenset(
     """
@@ -49,9 +49,9 @@ _ARITHMETIC = frozenset(
     IsNonOverlappingAndDenseIndicator
     """.split()  # noqa: SIM905
 )
-_NAMES = re.compile(r"[A-Za-z_]\w*")
-_QUOTED = re.compile(r"'[\w.]*'")
-_SIGNS = re.compile(r"[\w\s(),=+*/.<>!-]*")
+_NAMES = lazy(r"[A-Za-z_]\w*")
+_QUOTED = lazy(r"'[\w.]*'")
+_SIGNS = lazy(r"[\w\s(),=+*/.<>!-]*")
 _OLD_PROGRAM = "serialized_exported_program.json"
 _OLD_PICKLES = ("serialized_constants.pt", "serialized_example_inputs.pt")
 _NATIVE = (".so", ".dll", ".dylib", ".pyd", ".cubin")
@@ -162,7 +162,7 @@ class _Reader:
             if item.get("use_pickle") is True:
                 specs = [t for s in self.pickled(entry).state_dicts for t in s.tensors]
                 if len(specs) == 1:
-                    tensors.append(dataclasses.replace(specs[0], name=name))
+                    tensors.append(replace(specs[0], name=name))
             elif item.get("tensor_meta") is not None:
                 tensors.append(self.tensor(name, _object(item["tensor_meta"]), entry))
         # Parameters come first, then buffers: not the order in which the module defines them.

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from interop.errors import ReadError
 from interop.facts import Danger
+from interop.patterns import lazy
 from interop.reading.bytes.address import truncated, unrecognised
 from interop.reading.bytes.protobuf import BYTES, VARINT, Malformed, Overrun, fields
 from interop.reading.bytes.source import Source
@@ -89,7 +90,7 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
 
 # (pattern at the beginning of a text, what it is, what to do)
 _TEXTS: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
-    (re.compile(pattern, re.DOTALL), what, fix)
+    (lazy(pattern, re.DOTALL), what, fix)
     for pattern, what, fix in (
         (rb"tree\r?\nversion=", "a LightGBM model", _TREES),
         (rb"7767517\s", "an ncnn model (.param)", _NCNN),
@@ -116,8 +117,8 @@ _TEXTS: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
         (rb"(?i:<\?xml|<error)", "an XML document", _FETCH),
     )
 )  # fmt: skip
-_WEB = re.compile(rb"\s*<(!doctype html|html|head)", re.IGNORECASE)
-_WORD = re.compile(rb"[A-Za-z0-9_.][\w./>:\\ -]{0,200}")
+_WEB = lazy(rb"\s*<(!doctype html|html|head)", re.IGNORECASE)
+_WORD = lazy(rb"[A-Za-z0-9_.][\w./>:\\ -]{0,200}")
 _HEAD = 1 << 12  # bytes of what is compressed that are looked at
 
 
@@ -310,7 +311,7 @@ def _msgpack(path: str, head: bytes) -> tuple[str, str] | None:
     return None
 
 
-_SHARD = re.compile(r"\.data-\d{5}-of-\d{5}")
+_SHARD = lazy(r"\.data-\d{5}-of-\d{5}")
 
 
 def _named(path: str, head: bytes) -> tuple[str, str] | None:

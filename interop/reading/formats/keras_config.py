@@ -8,10 +8,10 @@ an address, and Keras reads what lies there.
 from __future__ import annotations
 
 import builtins
-import re
 from collections.abc import Iterator
 
 from interop.facts import Danger, Import, Json, Opened
+from interop.patterns import lazy
 from interop.reading.bytes.address import over_limit
 from interop.reading.pickle.imports import is_denied
 
@@ -51,7 +51,7 @@ _PATHS = {
 # A layer of TensorFlow Hub names the module that it loads by this.
 _HUB, _HANDLE = "KerasLayer", "handle"
 # A SentencePiece model in the configuration itself, which is read from there.
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_BASE64 = lazy(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 # Words for weights that are no path: none at all.
 _NO_WEIGHTS = ("", "None", "random")
 

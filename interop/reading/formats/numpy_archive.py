@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import re
 import zlib
-from dataclasses import replace
 from math import prod
 
 from interop.errors import ReadError
 from interop.facts import Json, Manifest, StateDict, Storage, TensorSpec
+from interop.patterns import lazy
 from interop.reading.archives import nested_models
 from interop.reading.archives.zip_archive import STORED, Archive, Entry
 from interop.reading.bytes.address import over_limit, truncated, unrecognised
@@ -28,6 +27,7 @@ from interop.reading.pickle.metadata import value
 from interop.reading.pickle.rebuild import MAX_AXES
 from interop.reading.pickle.records import Array, Broken, Node, width_of
 from interop.reading.pickle.state_dicts import Weights
+from interop.records import replace
 
 _ARRAY, _ARRAY_MEMORY = 18_000, 800  # nanoseconds and bytes of one, read and shown
 MAX_HEADER = 1 << 16
@@ -36,13 +36,13 @@ MAX_PICKLE = 1 << 28  # bytes of a pickle of objects
 _MAX_CHECKED = 1 << 23  # bytes of an archive whose checksums are held though only headers are read
 _MAGIC = b"\x93NUMPY"
 # One entry of the header's dict; the dtype of a record is a list. Python 2 wrote 3L for 3.
-_ENTRY = re.compile(
+_ENTRY = lazy(
     r"\s*'(descr|fortran_order|shape)':\s*"
     r"(?:'([^'\\]{1,40})'|(True|False)|\(([\dL, ]*)\)|(\[[^\n]*?\]))\s*(?:,|(?=\}))"
 )
 # A dtype of numbers, text, dates or raw bytes. numpy knows objects by many names ("O", "object",
 # "O8", "i4,O"): whatever is not one of these may hold them, and is unpickled then.
-_PLAIN = re.compile(r"[<>|=]?(?:[?]|[biufcSUVa]\d{1,9}|[mM]8(?:\[\w{1,20}\])?)")
+_PLAIN = lazy(r"[<>|=]?(?:[?]|[biufcSUVa]\d{1,9}|[mM]8(?:\[\w{1,20}\])?)")
 
 
 class _Header:

@@ -7,7 +7,6 @@ by the way to them), and in Constant nodes. The numbers below are the field numb
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import struct
 from functools import partial
@@ -46,6 +45,7 @@ from interop.reading.bytes.source import Bytes, Source
 from interop.reading.formats import onnx_computation, onnx_outputs, onnx_soundness
 from interop.reading.formats.onnx_computation import Step
 from interop.reading.formats.onnx_soundness import Function, Node, Scope
+from interop.records import replace
 
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
@@ -444,7 +444,7 @@ class _Reader:
             storage = self.embedded(spec, *raw)
         else:
             storage = self.in_fields(spec, typed)
-        return dataclasses.replace(spec, storage=storage)
+        return replace(spec, storage=storage)
 
     def sparse(self, at: int, end: int, prefix: str, known: str | None) -> TensorSpec | None:
         """Values, which bear the name, and the places where they stand."""
@@ -460,8 +460,7 @@ class _Reader:
         if values is None or indices is None or any(axis < 0 for axis in shape):
             raise Malformed("a sparse tensor that is none")
         named = tuple(
-            dataclasses.replace(part, name=name)
-            for part, name in ((indices, "indices"), (values, "values"))
+            replace(part, name=name) for part, name in ((indices, "indices"), (values, "values"))
         )
         return TensorSpec(
             values.name, values.dtype, tuple(shape), layout=Layout.SPARSE_COO, parts=named
@@ -571,13 +570,13 @@ class _Reader:
             by, shift = self.number(scale), self.number(zero) if zero else "0"
             if by and shift:
                 words = f"per_tensor_affine scale {by} zero point {shift}"
-                return dataclasses.replace(weight, quantizer=words)
+                return replace(weight, quantizer=words)
         kind = "per_channel_affine" if len(scale.shape) < 2 else "blockwise_affine"
-        parts = [dataclasses.replace(scale, name="scales", parts=())]
+        parts = [replace(scale, name="scales", parts=())]
         if zero is not None:
-            parts.append(dataclasses.replace(zero, name="zero_points", parts=()))
+            parts.append(replace(zero, name="zero_points", parts=()))
         words = f"{kind} axis {axis + len(weight.shape) if axis < 0 else axis}"
-        return dataclasses.replace(weight, quantizer=words, parts=tuple(parts))
+        return replace(weight, quantizer=words, parts=tuple(parts))
 
     def number(self, spec: TensorSpec) -> str:
         """The one number of a tensor of this file, in as few digits as tell it; "" for others."""

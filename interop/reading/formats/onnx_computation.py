@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from interop.facts import FEW, WHOLE, TensorSpec
+from interop.records import dataclass
 
 # What takes trained numbers: an unnamed tensor there may be a weight, however small.
 _LEARNED_WORDS = """

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
 from pathlib import Path
+
+from interop.records import dataclass, field
 
 TABLE = Path(__file__).with_name("onnx_operators.txt")
 _MOST = 100  # faults that are looked for

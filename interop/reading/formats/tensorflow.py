@@ -8,7 +8,6 @@ files (saved_model, meta_graph, graph, tensor_bundle, types).
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterator
 from functools import partial
@@ -49,6 +48,7 @@ from interop.reading.formats.keras_config import imported, opened
 from interop.reading.formats.tensorflow_graph import Nodes
 from interop.reading.pickle.rebuild import MAX_AXES
 from interop.reading.pickle.state_dicts import ASIDE
+from interop.records import replace
 
 MAX_INDEX = 1 << 26
 MAX_SHARDS = 10_000
@@ -236,7 +236,7 @@ class _Checkpoint:
         if size and offset + size > length:
             what = f"variable {name!r} reaches past the end of {Path(file).name!r}"
             raise truncated(self.source.path, what, _COPY)
-        return dataclasses.replace(spec, storage=Storage(file, name, offset, size))
+        return replace(spec, storage=Storage(file, name, offset, size))
 
     def file(self, shard: int) -> tuple[str, int]:
         """The path and size of one of the files that hold the variables' bytes."""

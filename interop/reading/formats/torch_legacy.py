@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interop.errors import ReadError
@@ -31,6 +30,7 @@ from interop.reading.pickle.records import (
     StorageRef,
 )
 from interop.reading.pickle.state_dicts import Weights
+from interop.records import replace
 
 if TYPE_CHECKING:
     from interop.reading.formats.pickled_arrays import PickledArrays

@@ -100,24 +100,49 @@ class Machine:
         """The tree that the pickle describes; raises Broken, Cut or OverLimit, and ReadError where
         the budget is spent."""
         data, end, steps, budget = self.data, self.end, _STEPS, self.budget
+        memo, number = self.memo, int.from_bytes
         done = 0
         start, places = self.position, 0
         try:
             while True:
+                at, stack = self.position, self.stack
                 for done in range(_STEPS_PAID):  # noqa: B007 - it is paid for, however it ends
-                    at = self.position
                     if at >= end:
                         raise Cut("it ends in the middle")
-                    self.position = at + 1
                     code = data[at]
-                    if code == 0x2E:  # STOP
+                    # The most frequent opcodes do without a call where nothing is wrong.
+                    if code == 0x72:  # LONG_BINPUT
+                        stop = at + 5
+                        if stop <= end and stack:
+                            index = number(data[at + 1 : stop], "little")
+                            if index == len(memo) < MAX_MEMO:
+                                memo.append(stack[-1])
+                                self.kept += 1
+                                at = stop
+                                continue
+                    elif code == 0x4B:  # BININT1
+                        if at + 1 < end:
+                            stack.append(data[at + 1])
+                            at += 2
+                            continue
+                    elif code == 0x68:  # BINGET
+                        known = at + 1 < end and data[at + 1] < len(memo)
+                        if known and (node := memo[data[at + 1]]) is not _FREE:
+                            stack.append(node)
+                            at += 2
+                            continue
+                    elif code == 0x2E:  # STOP
+                        self.position = at + 1
                         if self.complaint is not None:
                             raise self.complaint
-                        return self.stack.pop()
+                        return stack.pop()
+                    self.position = at + 1
                     step = steps[code]
                     if step is None:
                         raise Broken(f"byte {at} is no pickle opcode")
                     step(self)
+                    at, stack = self.position, self.stack
+                self.position = at
                 budget.spend(
                     _STEPS_PAID * _STEP_WORK + (self.position - start) * _BYTE_WORK,
                     _STEPS_PAID * _STEP_MEMORY
@@ -541,7 +566,7 @@ class Machine:
                 self.expose(part.named)
         elif depth and kind in (tuple, list):
             for item in node[:_LOOKED_INTO]:
-                if type(item) not in _PLAIN:
+                if (kind := type(item)) not in _PLAIN and kind is not Global:
                     self.exposed(item, depth - 1)
 
     def expose(self, attributes: dict[str, Node]) -> None:
@@ -818,6 +843,20 @@ def _text1(m: Machine) -> None:
         m.text(1)
 
 
+def _tuple(m: Machine) -> None:
+    items = m.stack
+    stack = m.stack = m.marks.pop()
+    stack.append(tuple(items))
+
+
+def _tuple2(m: Machine) -> None:
+    stack = m.stack
+    if len(stack) < 2:
+        raise IndexError
+    last = stack.pop()
+    stack[-1] = (stack[-1], last)
+
+
 def _put4(m: Machine) -> None:
     at = m.position
     stop = m.position = at + 4
@@ -870,13 +909,13 @@ _set(b"\x8e", lambda m: m.blob(8))
 _set(b"\x96", lambda m: m.blob(8))  # BYTEARRAY8
 _set(b"\x97", lambda m: m.stack.append(Constructed(None, ())))  # NEXT_BUFFER, of the loader's own
 _set(b"\x98", lambda m: None)  # READONLY_BUFFER
-_set(b")", lambda m: m.new_sequence(()))
+_set(b")", lambda m: m.stack.append(()))
 _set(b"]", lambda m: m.new_sequence([]))
 _set(b"}", lambda m: m.new_mapping([]))
 _set(b"\x8f", lambda m: m.new_bag([]))
-_set(b"t", lambda m: m.new_sequence(tuple(m.since_mark())))
+_set(b"t", _tuple)
 _set(b"\x85", lambda m: m.push_tuple(1))
-_set(b"\x86", lambda m: m.push_tuple(2))
+_set(b"\x86", _tuple2)
 _set(b"\x87", lambda m: m.push_tuple(3))
 _set(b"l", lambda m: m.new_sequence(m.since_mark()))
 _set(b"d", lambda m: m.new_mapping(m.since_mark()))

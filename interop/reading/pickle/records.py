@@ -6,11 +6,11 @@ None of them has an `__eq__` or `__hash__` of its own, so a hostile tree costs n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from interop.facts import Layout
 from interop.reading.bytes.source import Bytes
+from interop.records import dataclass, field
 
 MOST = 1 << 64  # of an integer that is shown
 Node = Any  # None, bool, int, float, complex, str, bytes, tuple, list or a record of this module

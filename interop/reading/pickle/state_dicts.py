@@ -7,7 +7,6 @@ into the one that its state_dict() would give. What is walked, and how deep, is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from interop.facts import DTYPE_BITS, Json, Layout, ModuleSpec, StateDict, Storage, TensorSpec
 from interop.reading.bytes.budget import Budget
@@ -23,6 +22,7 @@ from interop.reading.pickle.records import (
     Tensor,
     key_text,
 )
+from interop.records import replace
 
 MAX_DEPTH = 100
 MAX_STATE_DICTS = 3_000
@@ -260,9 +260,9 @@ _CONTAINERS = frozenset({Mapping, Constructed, Bag, list, tuple})
 
 def extent(tensor: TensorSpec) -> int:
     """Bytes of its storage that a tensor needs, from the storage's first to its own last one."""
-    if tensor.numel == 0:
+    if (numel := tensor.numel) == 0:
         return 0
-    last = tensor.numel - 1
+    last = numel - 1
     if tensor.stride is not None:
         last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
     return ((tensor.offset + last + 1) * DTYPE_BITS[tensor.dtype] + 7) // 8

@@ -576,13 +576,14 @@ def _look(tally: _Found, x: _Piece, y: _Piece | None, left: Array, right: Any = 
     """Take in a block of each; tells whether their bytes are the same."""
     a, b = x.spec, None if y is None else y.spec
     left = dtypes.resolved(a.dtype, left, a.conj, a.neg)
-    tally.x.add(left.size, _range(x, left))
+    seen = _range(x, left)
+    tally.x.add(left.size, seen)
     if y is None or b is None:
         return False
     right = dtypes.resolved(b.dtype, right, b.conj, b.neg)
     alike = (a.dtype, x.scale, x.zero) == (b.dtype, y.scale, y.zero)
     if alike and _same_bits(left, right):
-        tally.y.add(left.size, _range(x, left))
+        tally.y.add(left.size, seen)
         tally.skipped += left.size
         return (a.conj, a.neg) == (b.conj, b.neg)
     tally.y.add(right.size, _range(y, right))

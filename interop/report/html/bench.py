@@ -6,13 +6,13 @@ where a ratio's interval lies outside of what the same runtime shows against its
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import starmap
 
 from interop.facts import Group, Json, Measurement, Report, Unit
 from interop.facts.sections.bench import BenchSection, ClassTables, SamplePreview
 from interop.facts.sections.finetune import FinetuneSection
+from interop.patterns import lazy
 from interop.report.html import charts
 from interop.report.html.charts import Block, Line, Mark, Span
 from interop.report.html.components import Card, Figure, Flips, Tile
@@ -37,7 +37,7 @@ NOISY = "host too noisy to tell"
 MOST_PAIRS = 2  # of runtimes that are columns of a table; more of them are its rows
 _RATIOS = "Ratios of median latency with their 95 % intervals. Noise: one runtime against itself."
 MOST_CLASSES = 24  # of a matrix that is drawn
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_BASE64 = lazy(r"[A-Za-z0-9+/]+={0,2}")
 Words = Callable[[Measurement], str]
 
 

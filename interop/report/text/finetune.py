@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from interop.facts import Group, Report
 from interop.facts.sections.finetune import FinetuneSection
+from interop.records import replace
 from interop.report.curves import learning_table
 from interop.report.table import WIDTH, wrap
 from interop.report.text.measurements import measured_blocks

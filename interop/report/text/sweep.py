@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from interop.facts import Report
+from interop.records import replace
 from interop.report import swept
 from interop.report.table import WIDTH, grid, table, wrap
 from interop.report.text.shared import finding_lines
