@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.process import ROOT, machine, store
+from interop.export.size_agnostic import SEQUENCE
 
 SECONDS = 90  # of the processor, for one architecture
 SIZE = 224
@@ -52,8 +53,15 @@ ARCHITECTURES = (
         "cait_xxs24_224", "pvt_v2_b0", "twins_svt_small", "xcit_nano_12_p16_224", "coat_tiny",
         "efficientformer_l1", "maxvit_tiny_tf_224",
     )),
+    *(f"transformers/{family}For{task}" for family in (
+        "Bert", "DistilBert", "Roberta", "Electra", "Albert", "MPNet", "Camembert", "XLMRoberta",
+    ) for task in ("SequenceClassification", "TokenClassification", "QuestionAnswering")),
 )  # fmt: skip
-OF_ALL = "batch >= 2"
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "intermediate_size": 37, "max_position_embeddings": 64, "dim": 32, "n_layers": 2,
+         "n_heads": 2, "hidden_dim": 37, "embedding_size": 32}  # fmt: skip
+OF_ALL = ("batch >= 2", "sequence >= 2")
+LENGTH = 16
 TREE, CLEAN = "classes", "clean"
 
 
@@ -63,11 +71,35 @@ def trace(name: str) -> dict[str, Any]:
     import torch
 
     from interop.export import routes
-    from interop.export.size_agnostic import kinds
-    from interop.models.signature import BATCH, Argument, Forward, Signature
+    from interop.export.size_agnostic import kinds, limits
     from interop.proof import Feed
 
     torch.manual_seed(0)
+    forward = _text(name) if name.startswith("transformers/") else _picture(name)
+    module = forward.model
+    known = {*OF_ALL, *(g.text for g in limits(forward))}
+    feed = Feed(forward.signature)
+    script = next(r for r in routes.ROUTES if r.name == "torchscript")
+    try:
+        routes.convert(forward, feed, script)
+        why = ""
+    except Exception as error:  # an exporter may raise anything
+        why = routes.why(error)
+    noted = routes.guards_of(forward, feed, forward.signature)
+    return {
+        "outermost": next(iter(kinds([module]))),
+        "axes": list(forward.signature.varying),
+        TREE: sorted(kinds(module.modules())),
+        "conditions": None if noted is None else [g.text for g in noted if g.text not in known],
+        "torchscript": why or "converts it",
+    }
+
+
+def _picture(name: str) -> Any:
+    import torch
+
+    from interop.models.signature import BATCH, Argument, Forward, Signature
+
     library, _, short = name.partition("/")
     if library == "torchvision":
         import torchvision
@@ -81,20 +113,26 @@ def trace(name: str) -> dict[str, Any]:
         side = module.pretrained_cfg["input_size"][-1]
     forward = Forward(module.eval(), Signature((Argument("input", (BATCH, 3, side, side)),)))
     forward.learn_outputs((torch.randn(1, 3, side, side),))
-    feed = Feed(forward.signature)
-    script = next(r for r in routes.ROUTES if r.name == "torchscript")
-    try:
-        routes.convert(forward, feed, script)
-        why = ""
-    except Exception as error:  # an exporter may raise anything
-        why = routes.why(error)
-    noted = routes.guards_of(forward, feed, forward.signature)
-    return {
-        "outermost": next(iter(kinds([module]))),
-        TREE: sorted(kinds(module.modules())),
-        "conditions": None if noted is None else [g.text for g in noted if g.text != OF_ALL],
-        "torchscript": why or "converts it",
-    }
+    return forward
+
+
+def _text(name: str) -> Any:
+    import transformers
+
+    from interop.models.signature import BATCH, Argument, Forward, Signature, drawn
+    from interop.runtimes.pytorch import tensors
+
+    kind = getattr(transformers, name.partition("/")[2])
+    config = kind.config_class(vocab_size=99, **SMALL)
+    axes = BATCH, SEQUENCE
+    arguments = (
+        Argument("input_ids", axes, "int64", "whole", 5, 90),
+        Argument("attention_mask", axes, "int64", "mask"),
+    )
+    takes = Signature(arguments, {SEQUENCE: LENGTH}, {SEQUENCE: LENGTH + 8}, by_name=True)
+    forward = Forward(kind(config).eval(), takes)
+    forward.learn_outputs(tensors(drawn(takes, 1)))
+    return forward
 
 
 def clean(found: dict[str, dict[str, Any]]) -> frozenset[str]:
@@ -126,9 +164,11 @@ def main() -> int:
         found[name] = apart(name, given.seconds)
         said = "clean" if is_clean(found[name]) else found[name].get("conditions") or "no trace"
         print(f"{name}: {said}", flush=True)
-    names = clean(found)
+    pictures = clean({n: t for n, t in found.items() if not t.get("axes")})
+    texts = clean({n: t for n, t in found.items() if t.get("axes")})
     Path(ROOT, "interop", "export", "size_agnostic.txt").write_text(
-        "".join(f"{n}\n" for n in sorted(names)), "utf-8"
+        "".join(f"{n} {SEQUENCE}\n" if n in texts else f"{n}\n" for n in sorted(pictures | texts)),
+        "utf-8",
     )
     for tree in found.values():
         tree.pop(TREE, None)

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else arguments
     plain = _needs_no_parser(given)
-    if plain and arguments is None:  # a process of its own: all that it holds goes with it
+    if arguments is None:  # a process of its own: all that it holds goes with it
         atexit.register(gc.freeze)
     try:
         code = _run_unparsed(given) if plain else _run(arguments)

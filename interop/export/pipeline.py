@@ -32,7 +32,7 @@ from interop.export import (
 from interop.export.control_flow import Decisions, catches, decisions
 from interop.export.open_sizes import Shapes
 from interop.export.options import ExportOptions
-from interop.export.size_agnostic import agnostic, is_listed
+from interop.export.size_agnostic import agnostic, is_listed, limits
 from interop.export.weights import WrittenWeights
 from interop.facts import (
     PROOFS,
@@ -408,11 +408,11 @@ class ExportRun:
             )
             self.give_up(route, why)
             return None
+        batch_alone = known_classes and not forward.signature.varying
+        sizes = self.sizes_read if batch_alone else None
         with _uncollected():
             try:
-                converted = self.converted(
-                    route, forward, feed, self.sizes_read if known_classes else None
-                )
+                converted = self.converted(route, forward, feed, sizes)
             except routes.OutOfTime:
                 budget = routes.seconds(forward)
                 self.give_up(route, f"it took longer than its budget of {budget:.0f} s")
@@ -436,7 +436,7 @@ class ExportRun:
         if known is None and not route.dynamo and introspect.recurs(forward):
             known = routes.guards_of(forward, feed, takes)  # no other route has traced it yet
         if known_classes:
-            known = ()
+            known = limits(forward)
         elif (
             known is None and not route.dynamo and not decided
             and not self.catching(forward, feed)

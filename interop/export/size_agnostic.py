@@ -1,8 +1,9 @@
-"""A module -> is it made of classes whose answer to each row is the same whatever the batch?
+"""A module -> is it made of classes that look at no size of the axes that it leaves open?
 
-Of these torch.export notes no condition on the batch, so TorchScript's exporter, which notes none
-of anything and is several times cheaper, may go first. The classes stand in a list that
-`python -m benchmarks.size_agnostic` makes by tracing the libraries' architectures.
+Of these torch.export notes no condition on the batch, or of the batch and the length of a text, so
+TorchScript's exporter, which notes none of anything and is several times cheaper, may go first. The
+classes stand in a list that `python -m benchmarks.size_agnostic` makes by tracing the libraries'
+architectures.
 """
 
 from __future__ import annotations
@@ -14,22 +15,41 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from interop.models.signature import Forward
+from interop.models.signature import Forward, Signature
+from interop.proof.guards import Guard, parsed
 
 LIST = Path(__file__).with_suffix(".txt")
+SEQUENCE = "sequence"
 
 
 def agnostic(forward: Forward) -> bool:
-    """Whether the batch is the only axis left open, and no part of the module looks at it."""
+    """Whether no part of the module looks at the sizes that are open: the batch, of texts their
+    length too."""
     takes = forward.signature
-    return takes.batched and not takes.varying and is_listed(forward.model)
+    return takes.batched and is_listed(forward.model, takes.varying)
 
 
-def is_listed(module: nn.Module) -> bool:
-    """Whether all parts of a module are of the list's classes, and compute what those say."""
+def is_listed(module: nn.Module, axes: tuple[str, ...] = ()) -> bool:
+    """Whether all parts of a module compute what their classes say, and those are listed for these
+    axes beside the batch."""
     if isinstance(module, torch.jit.ScriptModule):
         return False
-    return kinds(module.modules()) <= listed() and all(map(_as_written, module.modules()))
+    return kinds(module.modules()) <= listed(axes) and all(map(_as_written, module.modules()))
+
+
+def limits(forward: Forward) -> tuple[Guard, ...]:
+    """The one condition that such a module has: a text is no longer than its table of positions."""
+    most = getattr(getattr(forward.model, "config", None), "max_position_embeddings", None)
+    places = _places(forward.signature)
+    if not places or not isinstance(most, int):
+        return ()
+    i, j = places[0]
+    return parsed((f"L['given'][{i}].size()[{j}] <= {most}",), forward.signature)
+
+
+def _places(signature: Signature) -> list[tuple[int, int]]:
+    arguments = enumerate(signature.arguments)
+    return [(i, j) for i, a in arguments for j, axis in enumerate(a.axes) if axis == SEQUENCE]
 
 
 def kinds(parts: Iterable[nn.Module]) -> frozenset[str]:
@@ -38,9 +58,11 @@ def kinds(parts: Iterable[nn.Module]) -> frozenset[str]:
 
 
 @cache
-def listed() -> frozenset[str]:
-    """The classes of the list."""
-    return frozenset(LIST.read_text("utf-8").split())
+def listed(axes: tuple[str, ...] = ()) -> frozenset[str]:
+    """The classes of the list that look at no size of the batch, nor of these axes: a line each, a
+    class and the axes beside the batch."""
+    lines = [line.split() for line in LIST.read_text("utf-8").splitlines()]
+    return frozenset(name for name, *beside in lines if set(axes) <= set(beside))
 
 
 def _as_written(part: nn.Module) -> bool:
