@@ -77,7 +77,7 @@ def trace(name: str) -> dict[str, Any]:
     torch.manual_seed(0)
     forward = _text(name) if name.startswith("transformers/") else _picture(name)
     module = forward.model
-    known = {*OF_ALL, *(g.text for g in limits(forward))}
+    known = {*OF_ALL, *(g.text for g in limits(module, forward.signature))}
     feed = Feed(forward.signature)
     script = next(r for r in routes.ROUTES if r.name == "torchscript")
     try:

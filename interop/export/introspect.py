@@ -81,7 +81,7 @@ def fitting(forward: Forward, attention: bool) -> list[routes.Route]:
     parts = list(forward.modules())
     attention = attention or any(isinstance(m, nn.MultiheadAttention) for m in parts)
     # ONNX has recurrent layers as operators, which torch.export takes apart step by step.
-    script_first = recurs(forward) or agnostic(forward)
+    script_first = recurs(forward) or agnostic(forward.model, forward.signature)
     return routes.fitting(forward.signature, attends=attention, script_first=script_first)
 
 

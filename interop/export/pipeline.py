@@ -395,7 +395,7 @@ class ExportRun:
         """One route with its proofs; None where it gives no graph, which is noted."""
         self.progress(f"converting ({route.name})")
         # Of such a module all that a trace could note is known.
-        known_classes = not route.dynamo and agnostic(forward)
+        known_classes = not route.dynamo and agnostic(forward.model, forward.signature)
         if (
             not route.dynamo
             and not known_classes
@@ -436,7 +436,7 @@ class ExportRun:
         if known is None and not route.dynamo and introspect.recurs(forward):
             known = routes.guards_of(forward, feed, takes)  # no other route has traced it yet
         if known_classes:
-            known = limits(forward)
+            known = limits(forward.model, forward.signature)
         elif (
             known is None and not route.dynamo and not decided
             and not self.catching(forward, feed)

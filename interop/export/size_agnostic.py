@@ -15,18 +15,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from interop.models.signature import Forward, Signature
+from interop.models.signature import Signature
 from interop.proof.guards import Guard, parsed
 
 LIST = Path(__file__).with_suffix(".txt")
 SEQUENCE = "sequence"
 
 
-def agnostic(forward: Forward) -> bool:
+def agnostic(module: nn.Module, takes: Signature) -> bool:
     """Whether no part of the module looks at the sizes that are open: the batch, of texts their
     length too."""
-    takes = forward.signature
-    return takes.batched and is_listed(forward.model, takes.varying)
+    return takes.batched and is_listed(module, takes.varying)
 
 
 def is_listed(module: nn.Module, axes: tuple[str, ...] = ()) -> bool:
@@ -37,14 +36,14 @@ def is_listed(module: nn.Module, axes: tuple[str, ...] = ()) -> bool:
     return kinds(module.modules()) <= listed(axes) and all(map(_as_written, module.modules()))
 
 
-def limits(forward: Forward) -> tuple[Guard, ...]:
+def limits(module: nn.Module, takes: Signature) -> tuple[Guard, ...]:
     """The one condition that such a module has: a text is no longer than its table of positions."""
-    most = getattr(getattr(forward.model, "config", None), "max_position_embeddings", None)
-    places = _places(forward.signature)
+    most = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+    places = _places(takes)
     if not places or not isinstance(most, int):
         return ()
     i, j = places[0]
-    return parsed((f"L['given'][{i}].size()[{j}] <= {most}",), forward.signature)
+    return parsed((f"L['given'][{i}].size()[{j}] <= {most}",), takes)
 
 
 def _places(signature: Signature) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from torch import nn
 from interop.errors import ModelError
 from interop.export import introspect, routes
 from interop.export.pipeline import GUARDS, ExportRun, Progress
+from interop.export.size_agnostic import agnostic, limits
 from interop.facts import Identity, Port, Proof, ProofName
 from interop.models.infer_signature import signature
 from interop.models.signature import Argument, Arrays, Forward, Signature, narrowed, settled
@@ -106,6 +107,8 @@ class Source:
         """The conditions on sizes of its trace; None where they are not known."""
         if self.is_graph or isinstance(self.forward.model, torch.jit.ScriptModule):
             return None
+        if agnostic(self.forward.model, forward.signature):
+            return limits(self.forward.model, forward.signature)
         try:
             return routes.guards_of(forward, feed, forward.signature, budget=GUARDS)
         except TooManyGuards:

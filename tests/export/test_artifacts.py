@@ -21,6 +21,7 @@ from interop.export.options import parse_size
 from interop.facts import Answer
 from interop.verify.bundle import verify
 from tests.export.conftest import ODD
+from tests.helpers.processor import exact_int8
 
 DATA = ["--data", str(DIGITS / "heldout")]
 
@@ -61,6 +62,7 @@ def test_everything_lies_in_one_folder_and_is_proved(whole):
     assert verify(folder).outcome is Answer.YES
 
 
+@exact_int8
 def test_int8_is_measured_on_other_samples_than_it_was_calibrated_on(whole):
     _, report = whole
     flips = measured(report, "flips")

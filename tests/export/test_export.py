@@ -43,7 +43,7 @@ def test_all_five_proofs_hold_on_real_samples(bundle):
     assert [p.name for p in report.proofs] == PROOFS
     assert all(p.holds and p.seconds > 0 for p in report.proofs)
     assert report.proofs[2].facts["samples"] == "real"
-    assert report.details.route == "dynamo"
+    assert report.details.route == "torchscript"  # no class of it looks at the batch
     assert report.details.attempts == ()
     assert report.details.conversion_seconds > 0 < report.details.proof_seconds
     assert set(report.details.files) == FILES
@@ -136,7 +136,7 @@ def test_the_receipt_holds_the_hashes_the_route_and_every_figure(bundle):
     assert [p["name"] for p in receipt["proofs"]] == PROOFS
     parity = receipt["proofs"][2]["facts"]
     assert parity["batches"]["3"]["relative"] <= parity["batches"]["3"]["allowed"]
-    assert receipt["route"] == "dynamo"
+    assert receipt["route"] == "torchscript"
     assert receipt["key_map"]["prefix_removed"] == ""
     assert receipt["environment"]["torch"]
 
