@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-LARGE = 500_000_000  # bytes of weights, from which on a module lets go of what it has used
+LARGE = 200_000_000  # bytes of weights, from which on a module lets go of what it has used
 _AT_ONCE = 1 << 26
 _PAGEMAP, _ENTRY = Path("/proc/self/pagemap"), 8  # bytes a page
 # What the kernel says of a page: it is there, it belongs to a file.
