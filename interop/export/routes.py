@@ -351,26 +351,24 @@ def _fill(model: ir.Model, state: Mapping[str, torch.Tensor], signature: Signatu
 
 @contextlib.contextmanager
 def _small_constants() -> Iterator[None]:
-    """Within it, TorchScript's exporter finds shapes with small constants alone: it copies what it
-    is given, weights too, of which no shape follows."""
+    """Within it, TorchScript's exporter finds shapes with small constants alone (it copies what it
+    is given, weights too, of which no shape follows), and merges no equal weights."""
     name = "_jit_pass_onnx_graph_shape_type_inference"
     infer = getattr(torch._C, name, None)
-    if infer is None:
-        yield
-        return
 
     def small(graph: Any, constants: Mapping[str, Any], *options: Any) -> Any:
+        assert infer is not None
         kept = {n: c for n, c in constants.items() if _numbers_in(c) <= _FEW_NUMBERS}
         return infer(graph, kept, *options)
 
-    with (
-        mock.patch.object(torch._C, name, small),
-        mock.patch.object(
-            torch._C,
-            "_jit_pass_onnx_deduplicate_initializers",
-            lambda graph, state, training: state,
-        ),
-    ):
+    def unmerged(graph: Any, state: Mapping[str, Any], *options: Any) -> Any:
+        return state
+
+    with contextlib.ExitStack() as stack:
+        instead = {name: small, "_jit_pass_onnx_deduplicate_initializers": unmerged}
+        for known, function in instead.items():
+            if hasattr(torch._C, known):  # private: a version may have none
+                stack.enter_context(mock.patch.object(torch._C, known, function))
         yield
 
 
