@@ -75,6 +75,9 @@ bench: $(READY)  ## the studies behind the README's figures
 	$(BIN)/python -m benchmarks.check
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.export_vs_peers
+	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.recurrent
+	$(BIN)/python -m benchmarks.sweep
 
 readme: $(READY)  ## run the README's commands and put in what they print, and the stored figures
 	$(BIN)/python -m benchmarks.readme

@@ -238,7 +238,7 @@ def goals(case: Case, weights: int, found: dict[str, dict[str, Any]]) -> dict[st
     times, beside = MEMORY_GOAL
     table: dict[str, tuple[float, float | None]] = {
         "own memory to weights": (
-            (beyond - beside) / weights, times,
+            max(0.0, beyond - beside) / weights, times,
         ),
         "bytes written to weights": (ours["written_bytes"] / weights, BYTES_GOAL),
         "proofs to conversion": (ours["proofs"] / ours["conversion"], None),

@@ -109,10 +109,7 @@ def _printing(error: OSError) -> bool:
     while at is not None and at.tb_next is not None:
         at = at.tb_next
     failed = at is not None and (at.tb_frame.f_globals.get("__name__"), at.tb_frame.f_code.co_name)
-    if failed not in (
-        ("click.utils", "echo"),
-        *(("interop.cli.output", n) for n in ("echo", "finish")),
-    ):
+    if failed not in _PRINTING:
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return True

@@ -118,7 +118,7 @@ def reference(
     sets: tuple[str, ...] = (),
     answered: Answered | None = None,
 ) -> Reference:
-    """Runs the module natively on batches of 1, 2 and 3.
+    """Runs the module natively on the feed's batches.
 
     `shapes` are the graph's, an input each: they say whether the batch is open (`Feed.batches`).
     `sets` are the names of outputs that are a set of detections. `answered` is what the module gave

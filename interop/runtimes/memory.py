@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 LARGE = 200_000_000  # bytes of weights, from which on a module lets go of what it has used
 _AT_ONCE = 1 << 26
 _PAGEMAP, _ENTRY = Path("/proc/self/pagemap"), 8  # bytes a page
-# What the kernel says of a page: it is there, it belongs to a file.
-_PRESENT, _OF_FILE = np.uint64(1 << 63), np.uint64(1 << 61)
+# What the kernel says of a page: it is there, it is swapped out, it belongs to a file.
+_PRESENT, _SWAPPED, _OF_FILE = (np.uint64(1 << bit) for bit in (63, 62, 61))
 
 
 def give_back() -> None:
@@ -52,8 +52,12 @@ def _drop(address: int, size: int, pages: Any) -> None:
         return
     pages.seek(first * _ENTRY)
     entries = np.frombuffer(pages.read((end - first) * _ENTRY), np.uint64)
-    there = entries[(entries & _PRESENT) != 0]
-    if len(entries) == end - first and len(there) and ((there & _OF_FILE) != 0).all():
+    there = entries[(entries & (_PRESENT | _SWAPPED)) != 0]
+    if (
+        len(entries) == end - first
+        and len(there)
+        and ((there & (_OF_FILE | _SWAPPED)) == _OF_FILE).all()
+    ):
         madvise = ctypes.CDLL(None).madvise
         madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
         madvise(first * page, (end - first) * page, mmap.MADV_DONTNEED)

@@ -5,6 +5,7 @@ import pytest
 
 from interop.models.signature import Argument, Signature, drawn, seeded
 from interop.proof import Feed
+from interop.proof import feed as feeds
 
 TOKENS = Signature(
     (
@@ -85,3 +86,9 @@ def test_the_same_every_time():
     one, other = (Feed(TOKENS).batches(OPEN) for _ in range(2))
     for (_, a), (_, b) in zip(one, other, strict=True):
         assert all(np.array_equal(a[n], b[n]) for n in a)
+
+
+def test_a_large_module_is_fed_the_batches_that_its_trace_was_not():
+    assert feeds.sizes_for(feeds.LARGE) == (1, 2, 3)
+    sizes = feeds.sizes_for(feeds.LARGE + 1)
+    assert labels(Feed(TOKENS, sizes=sizes).batches()) == ["1", "3"]
